@@ -1,0 +1,83 @@
+"""Every failure a user can meet, each with its own exit code.
+
+An error says three things: what happened (with the offending value), what was allowed, and what to do
+next. The first two are the message, one line; the third is the advice, one line. `cli` prints both on
+stderr, or as ``{"error": {"kind", "message", "advice"}}`` on stdout with ``--json``, and leaves with
+`exit_code`. Anything that is not a `QtrainError` is a bug: exit code 70.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+INTERNAL_EXIT_CODE = 70
+
+
+class QtrainError(Exception):
+    """Base of every expected failure.
+
+    Args:
+        message: what happened, with the value, and what was allowed. One line.
+        advice: what to do next. One line, may be empty.
+    """
+
+    kind = "failure"
+    exit_code = 1
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = " ".join(str(message).split())
+        self.advice = " ".join(str(advice).split())
+
+    def as_json(self) -> dict[str, dict[str, str]]:
+        """The failure as the one JSON document that ``--json`` promises."""
+        return {"error": {"kind": self.kind, "message": self.message, "advice": self.advice}}
+
+
+class RunFailed(QtrainError):
+    """The run itself went wrong: out of disk, diverged, the check after an export failed."""
+
+
+class BadInput(QtrainError):
+    """A file or value that is missing, malformed or of the wrong shape."""
+
+    kind = "bad-input"
+    exit_code = 2
+
+
+class UsageError(QtrainError):
+    """The command line or `qtrain.toml` asks for something that does not exist."""
+
+    kind = "usage"
+    exit_code = 2
+
+
+class GateFailed(QtrainError):
+    """The run was fine, and a gate (``--min-accuracy`` and friends) was not met."""
+
+    kind = "gate"
+    exit_code = 3
+
+
+class Refused(QtrainError):
+    """Refused for safety: an untrusted pickle, a damaged or hostile artifact."""
+
+    kind = "refused"
+    exit_code = 4
+
+
+class Interrupted(QtrainError):
+    """Ctrl-C or SIGTERM; what was done so far has been saved."""
+
+    kind = "interrupted"
+    exit_code = 130
+
+
+def suggestion(value: str, allowed: Iterable[str]) -> str:
+    """``did you mean 'x'?`` for the closest allowed name, or the list of allowed names."""
+    names = [str(name) for name in allowed]
+    close = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "allowed: " + ", ".join(names)

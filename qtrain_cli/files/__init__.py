@@ -1,0 +1,1 @@
+"""Everything that touches disk: plain values in, plain values out."""

@@ -1,0 +1,1 @@
+"""Circuits and their probabilities. Knows nothing of weights, tasks or files."""

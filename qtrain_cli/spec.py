@@ -1,0 +1,211 @@
+"""The plain data that defines a generator: circuit, mapping, layout, angle coding. Standard library only.
+
+Everything here can be written as JSON and checks itself, so that an artifact is validated, counted and
+reported without torch and before anything is allocated. The formula it describes (`generator` runs it):
+
+    z = 2**n * p - 1
+    w[i] = centre[i] + scale[i] * mapping(z[i], bits(i))          i in 0..m-1
+    scale = 1 / sqrt(3 * fan_in)
+
+Weight `i` is outcome ``i % 2**n`` of circuit ``i // 2**n``; surplus outcomes are dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from qtrain_cli.errors import BadInput, suggestion
+from qtrain_cli.quantum.circuit import CircuitSpec
+
+GENERATED, KEPT, TIED = "generated", "kept", "tied"
+ROLES = (GENERATED, KEPT, TIED)
+
+#: Bytes per element of every dtype that a layout may name, by safetensors' names.
+DTYPE_BYTES: dict[str, int] = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
+
+MAX_ELEMENTS = 2**32
+RAW_BITS = 32
+MIN_CODED_BITS, MAX_CODED_BITS = 2, 16
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One named tensor of the model: where its numbers come from.
+
+    `fan_in` and `centre` matter for generated tensors only; `source` names the tensor that a tied one
+    repeats. Raises `BadInput` for values that cannot be.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: str
+    fan_in: int = 1
+    centre: float = 0.0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"tensor '{self.name}'"
+        if self.role not in ROLES:
+            raise BadInput(f"{where} has the unknown role '{self.role}'", suggestion(self.role, ROLES))
+        if self.dtype not in DTYPE_BYTES:
+            raise BadInput(f"{where} has the dtype '{self.dtype}'", suggestion(self.dtype, DTYPE_BYTES))
+        if any(size < 0 for size in self.shape) or self.count > MAX_ELEMENTS:
+            raise BadInput(f"{where} has the shape {list(self.shape)}; allowed: 0 to {MAX_ELEMENTS} elements")
+        if self.role == GENERATED and (self.dtype not in FLOAT_DTYPES or self.fan_in < 1):
+            raise BadInput(f"{where} cannot be generated: dtype {self.dtype}, fan-in {self.fan_in}")
+        if (self.role == TIED) != bool(self.source):
+            raise BadInput(f"{where} is {self.role} and names the source '{self.source}'")
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def scale(self) -> float:
+        """``1 / sqrt(3 * fan_in)``; with a gain of sqrt(3) the standard deviation of an initialiser."""
+        return 1.0 / math.sqrt(3 * self.fan_in)
+
+
+@dataclass(frozen=True)
+class LayoutSpec:
+    """The model's tensors in their own order. Generated entries take the numbers 0..m-1 in that order.
+
+    Raises:
+        BadInput: a name that stands twice, or a tied tensor whose source is missing, tied or of other shape.
+    """
+
+    entries: tuple[TensorEntry, ...]
+
+    def __post_init__(self) -> None:
+        by_name: dict[str, TensorEntry] = {}
+        for entry in self.entries:
+            if entry.name in by_name:
+                raise BadInput(f"tensor '{entry.name}' stands twice in the layout")
+            by_name[entry.name] = entry
+        for entry in self.entries:
+            source = by_name.get(entry.source)
+            if entry.role == TIED and (source is None or source.role == TIED or source.shape != entry.shape):
+                raise BadInput(f"tensor '{entry.name}' is tied to '{entry.source}', which does not fit")
+
+    def of_role(self, role: str) -> tuple[TensorEntry, ...]:
+        """The entries of one role, in order."""
+        return tuple(entry for entry in self.entries if entry.role == role)
+
+    @property
+    def generated(self) -> int:
+        """``m``: how many weights are generated."""
+        return sum(entry.count for entry in self.of_role(GENERATED))
+
+    @property
+    def kept(self) -> int:
+        """How many numbers are stored as they are (kept tensors and buffers)."""
+        return sum(entry.count for entry in self.of_role(KEPT))
+
+
+@dataclass(frozen=True)
+class MappingSpec:
+    """Which mapping turns `z` (and the position bits) into weights; `hidden` is the MLP's width."""
+
+    kind: str
+    hidden: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in MAPPINGS:
+            raise BadInput(f"unknown mapping '{self.kind}'", suggestion(self.kind, MAPPINGS))
+        if self.kind == "mlp" and not 1 <= self.hidden <= 4096:
+            raise BadInput(f"an mlp mapping has {self.hidden} hidden units; allowed: 1 to 4096")
+
+
+@dataclass(frozen=True)
+class MappingRow:
+    """One row of the mapping table. `count(hidden, bits, tensors)` is how many numbers it trains."""
+
+    name: str
+    count: Callable[[int, int, int], int]
+    summary: str
+
+
+def _mlp_count(hidden: int, bits: int, tensors: int) -> int:
+    return 2 + hidden * (bits + 1) + hidden + hidden
+
+
+MAPPINGS: dict[str, MappingRow] = {
+    row.name: row
+    for row in (
+        MappingRow("linear", lambda hidden, bits, tensors: 2, "gain * z + bias"),
+        MappingRow(
+            "linear-per-tensor",
+            lambda hidden, bits, tensors: 2 * tensors,
+            "gain * z + bias, each tensor with its own gain and bias",
+        ),
+        MappingRow("mlp", _mlp_count, "gain * z + bias + MLP(z, position bits) with tanh"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class AngleCoding:
+    """How the angles are stored.
+
+    `bits` 2..16: integer codes of the movement away from a start that `start_seed` gives, one step a
+    circuit. `bits` 32: the float32 angles themselves.
+    """
+
+    bits: int
+    start_seed: int
+
+    def __post_init__(self) -> None:
+        if self.bits != RAW_BITS and not MIN_CODED_BITS <= self.bits <= MAX_CODED_BITS:
+            raise BadInput(
+                f"angle bits is {self.bits}; allowed: {MIN_CODED_BITS} to {MAX_CODED_BITS}, or {RAW_BITS}"
+            )
+        if not 0 <= self.start_seed < 2**63:
+            raise BadInput(f"the seed is {self.start_seed}; allowed: 0 to 2**63-1")
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """All that regenerates the weights, except the stored numbers themselves.
+
+    Raises:
+        BadInput: circuits with fewer outcomes than weights, or so many that a whole circuit is surplus.
+    """
+
+    circuit: CircuitSpec
+    mapping: MappingSpec
+    layout: LayoutSpec
+    angles: AngleCoding = field(default_factory=lambda: AngleCoding(RAW_BITS, 0))
+
+    def __post_init__(self) -> None:
+        m, outcomes = self.layout.generated, self.circuit.outcomes
+        if m < 1:
+            raise BadInput("no weight is left to generate", "widen --targets or narrow --ignore")
+        if outcomes < m or outcomes - m >= 2**self.circuit.qubits:
+            raise BadInput(
+                f"{self.circuit.circuits} circuits of {self.circuit.qubits} qubits have {outcomes} outcomes,"
+                f" which does not fit {m} weights"
+            )
+
+    @property
+    def position_bits(self) -> int:
+        """Bits of the weight's number: the circuit's own (if several), then the outcome's."""
+        return (self.circuit.circuits - 1).bit_length() + self.circuit.qubits
+
+    @property
+    def mapping_numbers(self) -> int:
+        """How many numbers the mapping trains."""
+        tensors = len(self.layout.of_role(GENERATED))
+        return MAPPINGS[self.mapping.kind].count(self.mapping.hidden, self.position_bits, tensors)
+
+    @property
+    def trained_numbers(self) -> int:
+        """Angles plus the mapping's numbers."""
+        return self.circuit.angles + self.mapping_numbers
