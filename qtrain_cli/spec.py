@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from qtrain_cli.errors import BadInput, suggestion
-from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.quantum.circuit import CircuitSpec, qubits_for
 
 GENERATED, KEPT, TIED = "generated", "kept", "tied"
 ROLES = (GENERATED, KEPT, TIED)
@@ -134,7 +134,7 @@ class MappingRow:
 
 
 def _mlp_count(hidden: int, bits: int, tensors: int) -> int:
-    return 2 + hidden * (bits + 1) + hidden + hidden
+    return 2 + hidden * (bits + 3)
 
 
 MAPPINGS: dict[str, MappingRow] = {
@@ -176,7 +176,7 @@ class GeneratorSpec:
     """All that regenerates the weights, except the stored numbers themselves.
 
     Raises:
-        BadInput: circuits with fewer outcomes than weights, or so many that a whole circuit is surplus.
+        BadInput: more or fewer qubits than so many weights need, or a circuit without a weight.
     """
 
     circuit: CircuitSpec
@@ -185,13 +185,12 @@ class GeneratorSpec:
     angles: AngleCoding = field(default_factory=lambda: AngleCoding(RAW_BITS, 0))
 
     def __post_init__(self) -> None:
-        m, outcomes = self.layout.generated, self.circuit.outcomes
+        m, b, n = self.layout.generated, self.circuit.circuits, self.circuit.qubits
         if m < 1:
             raise BadInput("no weight is left to generate", "widen --targets or narrow --ignore")
-        if outcomes < m or outcomes - m >= 2**self.circuit.qubits:
+        if n != qubits_for(m, b) or (b - 1) * 2**n >= m:
             raise BadInput(
-                f"{self.circuit.circuits} circuits of {self.circuit.qubits} qubits have {outcomes} outcomes,"
-                f" which does not fit {m} weights"
+                f"{b} circuits of {n} qubits do not fit {m} weights, which need {qubits_for(m, b)}"
             )
 
     @property

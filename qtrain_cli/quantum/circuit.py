@@ -19,6 +19,7 @@ from qtrain_cli.errors import BadInput, suggestion
 
 MAX_QUBITS = 26
 MAX_ANGLES = 50_000_000
+MAX_OUTCOMES = 2**28
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ def ring_pairs(qubits: int) -> list[tuple[int, int]]:
     return [(q, (q + 1) % qubits) for q in range(qubits)]
 
 
+def qubits_for(weights: int, circuits: int) -> int:
+    """``ceil(log2(ceil(m / b)))``, at least 1: the fewest qubits whose outcomes hold all weights."""
+    return max(1, (-(-weights // circuits) - 1).bit_length())
+
+
 @dataclass(frozen=True)
 class CircuitSpec:
     """All that defines a batch of circuits, except their angles.
@@ -84,6 +90,8 @@ class CircuitSpec:
                 raise BadInput(f"{name} is {value}; allowed: 1 to {high}", "choose another budget or size")
         if self.angles > MAX_ANGLES:
             raise BadInput(f"the circuits have {self.angles} angles; allowed: at most {MAX_ANGLES}")
+        if self.outcomes > MAX_OUTCOMES:
+            raise BadInput(f"the circuits have {self.outcomes} outcomes; allowed: at most {MAX_OUTCOMES}")
 
     @property
     def angle_shape(self) -> tuple[int, int, int, int]:

@@ -1,0 +1,58 @@
+"""What counts as a parameter, a byte, a ratio: the only definitions in this project. Standard library only.
+
+    trained numbers   angles + mapping numbers                         (spec.GeneratorSpec.trained_numbers)
+    artifact bytes    the whole file, header included
+    model bytes       the model's tensors, each once, floats as float32, as one safetensors file
+    bytes ratio       model bytes / artifact bytes
+    parameter ratio   (generated + kept) / (trained numbers + kept)
+
+Kept tensors and buffers count on both sides of both ratios.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from qtrain_cli.spec import DTYPE_BYTES, FLOAT_DTYPES, RAW_BITS, TIED, GeneratorSpec, LayoutSpec
+
+
+def model_bytes(layout: LayoutSpec) -> int:
+    """Size in bytes of the float32 safetensors file that holds the same tensors (tied ones once)."""
+    table: dict[str, dict[str, object]] = {}
+    end = 0
+    for entry in layout.entries:
+        if entry.role == TIED:
+            continue
+        dtype = "F32" if entry.dtype in FLOAT_DTYPES else entry.dtype
+        first, end = end, end + entry.count * DTYPE_BYTES[dtype]
+        table[entry.name] = {"dtype": dtype, "shape": list(entry.shape), "data_offsets": [first, end]}
+    header = len(json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode())
+    return 8 + -(-header // 8) * 8 + end
+
+
+def packed_bytes(count: int, bits: int) -> int:
+    """Size of `count` codes of so many bits each, packed; the last byte is filled up with zeros."""
+    return -(-count * bits // 8)
+
+
+def angle_bytes(spec: GeneratorSpec) -> int:
+    """Bytes that the angles take in an artifact: packed codes and one float32 step a circuit, or float32."""
+    if spec.angles.bits == RAW_BITS:
+        return 4 * spec.circuit.angles
+    return packed_bytes(spec.circuit.angles, spec.angles.bits) + 4 * spec.circuit.circuits
+
+
+def parameter_ratio(weights: int, kept: int, trained: int) -> float:
+    """Numbers in the model over numbers in the artifact; kept ones count on both sides."""
+    return (weights + kept) / (trained + kept)
+
+
+def numbers_for_ratio(layout: LayoutSpec, ratio: float) -> int:
+    """The most trained numbers whose parameter ratio is at least `ratio`; may be negative."""
+    return math.floor((layout.generated + layout.kept) / ratio) - layout.kept
+
+
+def step_work(spec: GeneratorSpec) -> int:
+    """Amplitude updates of one pass through all circuits: ``b * 2**n * L``, what a training step costs."""
+    return spec.circuit.outcomes * spec.circuit.layers

@@ -1,0 +1,234 @@
+"""`qtrain compress`: model and data in, artifact and record out.
+
+    model -> layout -> plan -> fit -> code the angles -> regenerate -> measure -> write
+
+Everything that is measured is measured on the weights that the finished file regenerates. The test split is
+used once, at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.angles import choose_steps, encode, movement, start_angles
+from qtrain_cli.errors import UsageError
+from qtrain_cli.files.artifact.description import (
+    RUN_DIGITS, Description, Example, describe, read_record, spec_to_json,
+)  # fmt: skip
+from qtrain_cli.files.artifact.numbers import Artifact, Numbers, write_artifact
+from qtrain_cli.files.artifact.size import bytes_bound
+from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.checkpoint import Checkpoint
+from qtrain_cli.files.data import Dataset, load_data
+from qtrain_cli.files.models import LoadedModel, load_model
+from qtrain_cli.layout import layout_of
+from qtrain_cli.planning import plan_generator
+from qtrain_cli.regenerate import digest_of, generated_weights, state_dict
+from qtrain_cli.results import Measured, Record, Scores, mean_interval
+from qtrain_cli.settings import CompressSettings
+from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec
+from qtrain_cli.training.devices import resolve_device
+from qtrain_cli.training.fit import Fitted, Problem, Progress, Recovery, fit
+from qtrain_cli.training.objective import REGRESSION, Objective, check_outputs, predict
+from qtrain_cli.versions import recorded_versions
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one call works on, once model and data are loaded and the plan is made."""
+
+    settings: CompressSettings
+    loaded: LoadedModel
+    data: Dataset
+    spec: GeneratorSpec
+    objective: Objective
+    identity: dict[str, Any]
+
+    @property
+    def run(self) -> str:
+        """What the artifact remembers of model, data and settings."""
+        return Checkpoint({}, {}, self.identity).fingerprint[:RUN_DIGITS]
+
+
+def run(settings: CompressSettings, show: Callable[[Progress], None], log: Callable[[str], None]) -> Record:
+    """Compresses one model.
+
+    Args:
+        settings: model, data, budget, fit, output.
+        show: called after every training step.
+        log: called with a line for each stage.
+
+    Raises:
+        UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed, Interrupted: in training; the last state is kept beside the output.
+    """
+    started = time.monotonic()
+    if not settings.resume:
+        check_output(settings.out, force=settings.force)
+    job = _prepare(settings, log)
+    done = _finished(job)
+    if done:
+        log(f"'{settings.out}' is finished already; nothing to do")
+        return done
+    checkpoint = checkpoint_path(settings.out)
+    if checkpoint.exists() and not (settings.resume or settings.force):
+        raise UsageError(
+            f"'{checkpoint}' holds the state of an interrupted run",
+            "go on from it with --resume, or begin anew with --force",
+        )
+    fitted = _train(job, checkpoint, show)
+    log("measuring the regenerated weights")
+    artifact = _described(job, _stored(job, fitted))
+    write_artifact(settings.out, artifact, force=settings.force or settings.resume)
+    checkpoint.unlink(missing_ok=True)
+    return replace(read_record(settings.out), seconds=time.monotonic() - started)
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Where a run keeps its state until its output is finished."""
+    return out.with_name(out.name + ".ckpt")
+
+
+def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
+    device = resolve_device(settings.fit.device)
+    loaded = load_model(settings.model)
+    layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
+    spec = plan_generator(
+        layout, settings.budget, settings.fit.seed, lambda plan: bytes_bound(plan, loaded.name)
+    )
+    circuit = spec.circuit
+    log(
+        f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
+        f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
+    )
+    data = load_data(settings.data, settings.fit.seed)
+    log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)))
+    loaded.module.to(device)
+    objective = Objective(data.task, settings.fit.distill, settings.fit.temperature)
+    sample = predict(loaded.module, _teacher(loaded, device), data.train.inputs[:2], data.normalisation)
+    check_outputs(data.task, sample, data.train.targets[:2], data.classes)
+    return _Job(settings, loaded, data, spec, objective, _identity(settings, loaded, data, spec))
+
+
+def _teacher(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.detach().to(device) for name, tensor in loaded.module.state_dict().items()}
+
+
+def _identity(
+    settings: CompressSettings, loaded: LoadedModel, data: Dataset, spec: GeneratorSpec
+) -> dict[str, Any]:
+    """Everything that the result depends on."""
+    return {
+        "model": loaded.sha256,
+        "data": data.sha256,
+        "arch": settings.model.arch or "",
+        "arch_args": settings.model.arch_args,
+        "normalisation": [list(settings.data.mean), list(settings.data.std)],
+        "validation": settings.data.validation,
+        "generator": spec_to_json(spec),
+        "fit": asdict(settings.fit),
+        "torch": torch.__version__,
+    }
+
+
+def _finished(job: _Job) -> Record | None:
+    """The record of an output that this very run has written before."""
+    out = job.settings.out
+    if not (job.settings.resume and out.exists()):
+        return None
+    if describe(out).run != job.run:
+        raise UsageError(
+            f"'{out}' is the result of another run", "name another output, or replace it with --force"
+        )
+    return read_record(out)
+
+
+def _train(job: _Job, checkpoint: Path, show: Callable[[Progress], None]) -> Fitted:
+    device = torch.device(job.settings.fit.device)
+    problem = Problem(
+        module=job.loaded.module,
+        teacher=_teacher(job.loaded, device),
+        spec=job.spec,
+        train=job.data.train,
+        validation=job.data.validation,
+        prepare=job.data.normalisation,
+        objective=job.objective,
+    )
+    recovery = Recovery(checkpoint, job.identity, job.settings.resume)
+    return fit(problem, job.settings.fit, recovery, show)
+
+
+def _stored(job: _Job, fitted: Fitted) -> Numbers:
+    """What the artifact stores: angles as codes and steps (or as they are), mapping, kept tensors."""
+    spec, teacher = job.spec, _teacher(job.loaded, torch.device("cpu"))
+    kept = {entry.name: (teacher | fitted.buffers)[entry.name] for entry in spec.layout.of_role(KEPT)}
+    if spec.angles.bits == RAW_BITS:
+        return Numbers(fitted.theta, None, fitted.numbers, kept)
+    moved = movement(fitted.theta, start_angles(spec.circuit, spec.angles.start_seed))
+    steps = choose_steps(moved, spec.angles.bits)
+    return Numbers(encode(moved, steps, spec.angles.bits), steps, fitted.numbers, kept)
+
+
+def _described(job: _Job, numbers: Numbers) -> Artifact:
+    """The finished artifact: regenerated once, for its digest and for its figures."""
+    weights = generated_weights(job.spec, numbers)
+    sample = job.data.normalisation(job.data.train.inputs[:1])
+    description = Description(
+        spec=job.spec,
+        digest=digest_of(job.spec.layout, weights),
+        example=Example("F32", tuple(sample.shape[1:])),
+        measured=_measure(job, state_dict(job.spec, weights, numbers)),
+        run=job.run,
+    )
+    return Artifact(description, numbers)
+
+
+def _measure(job: _Job, state: dict[str, Tensor]) -> Measured:
+    """Every figure of the record, on whole splits; the only use of the test split."""
+    module, data, objective, fit_settings = job.loaded.module, job.data, job.objective, job.settings.fit
+    device = torch.device(fit_settings.device)
+    teacher = _teacher(job.loaded, device)
+    state = {name: tensor.to(device) for name, tensor in state.items()}
+    train, validation, test = (
+        predict(module, state, split.inputs, data.normalisation)
+        for split in (data.train, data.validation, data.test)
+    )
+    taught = predict(module, teacher, data.test.inputs, data.normalisation)
+    score = objective.score(test, data.test.targets)
+    return Measured(
+        model=job.loaded.name,
+        scores=Scores(
+            task=data.task,
+            train=objective.score(train, data.train.targets),
+            validation=objective.score(validation, data.validation.targets),
+            test=score,
+            count=len(data.test),
+            teacher=objective.score(taught, data.test.targets),
+            closeness=objective.closeness(test, taught),
+            error_interval=_error_interval(data, test, score),
+        ),
+        train_loss=float(objective.hard_loss(train, data.train.targets)),
+        test_loss=float(objective.hard_loss(test, data.test.targets)),
+        epochs=fit_settings.epochs,
+        seed=fit_settings.seed,
+        device=fit_settings.device,
+        versions=recorded_versions(),
+        data_sha256=data.sha256,
+        model_sha256=job.loaded.sha256,
+        trust=job.loaded.trust,
+    )
+
+
+def _error_interval(data: Dataset, outputs: Tensor, error: float) -> tuple[float, float] | None:
+    if data.task != REGRESSION:
+        return None
+    squared = (outputs - data.test.targets.view_as(outputs)).square().double().flatten(1).mean(1)
+    return mean_interval(error, float(squared.std(correction=0)), len(data.test))

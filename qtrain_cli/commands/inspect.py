@@ -1,0 +1,59 @@
+"""`qtrain inspect`: what a model file, checkpoint or artifact holds. Never runs code from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.artifact.description import KEY, Description, describe
+from qtrain_cli.files.checkpoint import METADATA_KEY
+from qtrain_cli.files.header import read_header
+from qtrain_cli.files.models import describe_model, formats
+
+
+def run(path: Path) -> dict[str, Any]:
+    """A description of one file, as plain data. Raises `BadInput` or `Refused` for what cannot be read."""
+    if not path.is_file():
+        raise BadInput(f"there is no file '{path}'", "give a model file, a checkpoint or an artifact")
+    if formats.detect_format(path) != "safetensors":
+        return describe_model(path)
+    metadata = read_header(path).metadata
+    if KEY in metadata:
+        return _artifact(path, describe(path))
+    if METADATA_KEY in metadata:
+        return _checkpoint(path)
+    return describe_model(path)
+
+
+def _artifact(path: Path, description: Description) -> dict[str, Any]:
+    spec = description.spec
+    return {
+        "file": path.name,
+        "format": "qtrain artifact",
+        "bytes": path.stat().st_size,
+        "circuit": vars(spec.circuit),
+        "mapping": vars(spec.mapping),
+        "angles": vars(spec.angles),
+        "digest": vars(description.digest),
+        "input": vars(description.example),
+        "run": description.run,
+        "tensors": [
+            {"name": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "role": entry.role}
+            for entry in spec.layout.entries
+        ],
+    }
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    header = read_header(path)
+    return {
+        "file": path.name,
+        "format": "qtrain checkpoint",
+        "bytes": path.stat().st_size,
+        "advice": "run the same `qtrain compress` again with --resume",
+        "tensors": [
+            {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+            for name, tensor in sorted(header.tensors.items())
+        ],
+    }

@@ -1,0 +1,69 @@
+"""How large an artifact will be, before anything is trained: an upper bound, by writing one in memory.
+
+Only the figures of the record and the probes vary in length from run to run; here they are as long as
+seven (nine) significant digits can get.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from qtrain_cli.files.artifact.description import BLANK, RUN_DIGITS, Description, Digest, Example
+from qtrain_cli.files.artifact.numbers import Artifact, Numbers, encode_artifact
+from qtrain_cli.layout import DTYPES
+from qtrain_cli.results import Measured, Scores
+from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec
+from qtrain_cli.versions import recorded_versions
+
+_SHARE = 1.234567e-05  # the longest that seven digits print
+_LOSS = 1.234567e-15
+_PROBE = -1.23456789e-05
+_LARGE = 10**6
+
+
+def bytes_bound(spec: GeneratorSpec, model: str, epochs: int = _LARGE, dimensions: int = 4) -> int:
+    """An upper bound in bytes of the finished file.
+
+    Args:
+        spec: the generator.
+        model: the model's file name, which the record holds.
+        epochs: how many epochs the record will name.
+        dimensions: of one input, whose shape the file holds.
+    """
+    description = Description(
+        spec=spec,
+        digest=Digest(BLANK, (_PROBE,) * 4, 1e-06),
+        example=Example("F32", (_LARGE,) * dimensions),
+        measured=_longest(model, epochs),
+        run="0" * RUN_DIGITS,
+    )
+    return len(encode_artifact(Artifact(description, _zeros(spec))))
+
+
+def _longest(model: str, epochs: int) -> Measured:
+    return Measured(
+        model=model,
+        scores=Scores("regression", _SHARE, _SHARE, _SHARE, _LARGE, _SHARE, _SHARE, (_SHARE / 10, _SHARE)),
+        train_loss=_LOSS,
+        test_loss=_LOSS,
+        epochs=epochs,
+        seed=2**31 - 1,
+        device="cuda:0",
+        versions=recorded_versions(),
+        data_sha256="0" * 64,
+        model_sha256="0" * 64,
+        trust="trusted-pickle",
+    )
+
+
+def _zeros(spec: GeneratorSpec) -> Numbers:
+    coded = spec.angles.bits != RAW_BITS
+    return Numbers(
+        angles=torch.zeros(spec.circuit.angle_shape, dtype=torch.int64 if coded else torch.float32),
+        steps=torch.ones(spec.circuit.circuits) if coded else None,
+        mapping=torch.zeros(spec.mapping_numbers),
+        kept={
+            entry.name: torch.zeros(entry.shape, dtype=DTYPES[entry.dtype])
+            for entry in spec.layout.of_role(KEPT)
+        },
+    )

@@ -1,0 +1,123 @@
+"""The header of a safetensors file, read strictly and with the standard library alone.
+
+    8 bytes  N, little-endian     N bytes  JSON     the tensors, back to back
+
+The public reader trusts a few things that a hostile file can bend (a name that stands twice in
+the JSON silently hides the first); this one refuses them, before any tensor is read or allocated: sizes
+beyond the file, gaps, overlaps, shapes that do not match their bytes, duplicate names. It is also what lets
+`qtrain report` and `qtrain inspect` answer without importing torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtrain_cli.errors import BadInput, Refused
+
+MAX_HEADER_BYTES = 100_000_000
+KNOWN_DTYPE_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "C64": 8,
+    "I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """One tensor of the table: its dtype (safetensors' name), shape, and byte range in the payload."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A whole header: the tensors by name, the metadata, and where the payload begins in the file."""
+
+    tensors: dict[str, TensorRecord]
+    metadata: dict[str, str]
+    payload_start: int
+
+
+def read_header(path: Path) -> Header:
+    """The validated header of a safetensors file.
+
+    Raises:
+        BadInput: the file is missing or cannot be read.
+        Refused: it is truncated, or its header is not that of a well-formed file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            raw = file.read(8)
+            length = int.from_bytes(raw, "little")
+            if len(raw) < 8 or length > size - 8:
+                raise _refused(path, f"truncated: {size} bytes, header of {length if len(raw) == 8 else '?'}")
+            if length > MAX_HEADER_BYTES:
+                raise _refused(path, f"its header claims {length} bytes; allowed: {MAX_HEADER_BYTES}")
+            text = file.read(length)
+    except OSError as error:
+        raise BadInput(f"cannot read '{path}': {error.strerror}", "check the path") from None
+    return parse_header(path, text, size - 8 - length)
+
+
+def parse_header(path: Path, text: bytes, payload_bytes: int) -> Header:
+    """Validates a header's JSON against the number of payload bytes. Raises `Refused`."""
+    try:
+        table = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise _refused(path, f"its header is not valid JSON ({error})") from None
+    if not isinstance(table, dict):
+        raise _refused(path, "its header is not a JSON object")
+    metadata = table.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _refused(path, "its metadata is not a table of strings")
+    tensors = {name: _tensor(path, name, row) for name, row in table.items()}
+    _check_ranges(path, tensors, payload_bytes)
+    return Header(tensors, metadata, 8 + len(text))
+
+
+def _tensor(path: Path, name: str, row: Any) -> TensorRecord:
+    if not isinstance(row, dict) or row.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _refused(path, f"tensor '{name}' is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
+    if dtype not in KNOWN_DTYPE_BYTES:
+        raise _refused(path, f"tensor '{name}' has the unknown dtype {dtype!r}")
+    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+        raise _refused(path, f"tensor '{name}' has a shape or offsets that are not whole numbers")
+    if offsets[1] - offsets[0] != math.prod(shape) * KNOWN_DTYPE_BYTES[dtype]:
+        raise _refused(path, f"tensor '{name}' of shape {shape} does not fill its bytes {offsets}")
+    return TensorRecord(dtype, tuple(shape), offsets[0], offsets[1])
+
+
+def _naturals(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**62 for value in values)
+
+
+def _check_ranges(path: Path, tensors: dict[str, TensorRecord], payload_bytes: int) -> None:
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].first, item[1].last)):
+        if tensor.first != end:
+            raise _refused(path, f"tensor '{name}' begins at byte {tensor.first}, expected {end}")
+        end = tensor.last
+    if end != payload_bytes:
+        raise _refused(path, f"its tensors take {end} bytes and the file holds {payload_bytes}")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the name '{twice}' stands twice")
+    return table
+
+
+def _refused(path: Path, what: str) -> Refused:
+    return Refused(f"'{path}' is damaged or hostile: {what}", "get the file again from its source")

@@ -1,0 +1,56 @@
+"""The idea of this project in one file: circuit -> probabilities -> mapping -> named weights.
+
+    p = |<i| U(theta) |0...0>|**2        i in 0..2**n-1, for each of b circuits      (quantum/statevector)
+    z = 2**n p - 1                       mean exactly 0, variance near 1
+    w = centre + scale * mapping(z)      the first m of the b * 2**n outcomes        (mapping)
+    w -> {name: tensor}                                                              (layout)
+
+Quantum-Train (arXiv 2405.11304) with one circuit, its distributed form (arXiv 2409.06992) with several.
+Only `theta` and the mapping's few numbers are trained and stored. Inference needs the named tensors only.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.layout import split
+from qtrain_cli.mapping import Positions, apply_mapping
+from qtrain_cli.quantum.statevector import probabilities
+from qtrain_cli.spec import GENERATED, GeneratorSpec
+
+
+class Generator:
+    """A generator's fixed side: its spec and, on one device and in one precision, scales and positions.
+
+    Args:
+        spec: circuit, mapping and layout.
+        device: where `theta` will live.
+        dtype: float32 to train, float64 to regenerate.
+    """
+
+    def __init__(
+        self, spec: GeneratorSpec, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.spec = spec
+        entries = spec.layout.of_role(GENERATED)
+        counts = torch.tensor([entry.count for entry in entries])
+        scales = torch.tensor([entry.scale for entry in entries], dtype=torch.float64)
+        centres = torch.tensor([entry.centre for entry in entries], dtype=torch.float64)
+        self.scale = scales.repeat_interleave(counts).to(device, dtype)  # (m,)
+        self.centre = centres.repeat_interleave(counts).to(device, dtype)  # (m,)
+        self.positions = Positions.of(spec, torch.device(device), dtype)
+
+    def standardised(self, theta: Tensor) -> Tensor:
+        """z of the m outcomes in use: theta (b, L, n, r) in radians -> (m,)."""
+        p = probabilities(self.spec.circuit, theta)  # (b, 2**n)
+        return p.flatten()[: self.spec.layout.generated] * 2**self.spec.circuit.qubits - 1
+
+    def weights(self, theta: Tensor, numbers: Tensor) -> Tensor:
+        """All generated weights as one vector (m,); differentiable in angles and mapping numbers."""
+        mapped = apply_mapping(self.spec, numbers, self.standardised(theta), self.positions)
+        return torch.addcmul(self.centre, self.scale, mapped)
+
+    def tensors(self, theta: Tensor, numbers: Tensor) -> dict[str, Tensor]:
+        """The generated tensors by name, in their own shapes and dtypes."""
+        return split(self.spec.layout, self.weights(theta, numbers))
