@@ -135,9 +135,8 @@ def _exporter(path: Path) -> Exporter:
 def _silenced() -> Iterator[None]:
     """Drop what torch and onnx print and log while exporting: stdout carries data only."""
     level = logging.root.manager.disable
-    logging.disable(
-        logging.CRITICAL
-    )  # torch's handlers hold the real stderr: redirecting does not reach them
+    # Not by redirection alone: torch's log handlers hold the real stderr.
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")

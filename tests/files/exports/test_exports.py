@@ -149,6 +149,7 @@ def test_nothing_reaches_stdout_or_stderr(tmp_path):
                 warnings.warn("tracing")
                 return super().forward(x)
         module = Loud(4, 2)
+        warnings.simplefilter("error")
         record = export(module.state_dict(), Path(sys.argv[1]), module=module, example=torch.ones(1, 4))
         assert logging.root.manager.disable == 0
         print(record.format)
