@@ -6,7 +6,8 @@ that another program runs sums in another order, and fuses layers: its outputs `
     |y' - y|  <=  sqrt(eps) * max(max |y|, sqrt(eps))
 
 with `eps` the dtype's own, which is half of its digits: 3e-4 of the largest output in float32. Reordered
-sums cost a few eps (3e-7 of it, measured on a ResNet-20), a wrong or missing weight whole per cents.
+sums cost a few eps (3e-7 of it, measured on a ResNet-20). A wrong tensor shows; one weight that is a little
+off need not, and so tensors are compared as well wherever the format keeps them (`.onnx` does not).
 """
 
 from __future__ import annotations
