@@ -1,0 +1,142 @@
+"""A module's graph for the exports that carry one: trace it once, run it eagerly as their oracle.
+
+`trace` copies the module, gives the copy the weights of `state`, puts it into eval mode on the CPU and runs
+`torch.export` on a batch of two (a batch of one would be taken for a constant) with a free batch dimension:
+
+    state + module + example (k, ...) -> ExportedProgram with inputs (batch, ...), batch >= 1
+
+A module whose code fixes the batch size is traced for a batch of one, and `note` says so. Source lines and
+example inputs are taken out of the program: the first hold the exporter's file paths, the second would be
+stored as a pickle. Left out: several inputs, outputs other than one tensor, other dynamic dimensions.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from qtrain_cli.errors import BadInput, RunFailed
+
+PLAIN_ADVICE = "write .safetensors or .pt, which hold the weights without the graph"
+PROBE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A module in eval mode with the exported weights, and the graph traced from it.
+
+    `example` is (2, ...), or (1, ...) when the batch size is fixed; `note` is empty unless it is.
+    """
+
+    module: nn.Module
+    program: ExportedProgram
+    example: Tensor
+    note: str
+
+    @property
+    def dynamic(self) -> bool:
+        """True when the graph takes any batch size."""
+        return not self.note
+
+    def probes(self) -> list[Tensor]:
+        """Seeded inputs to compare outputs on: batches of 1 and 3, or of the one size that is allowed."""
+        generator = torch.Generator().manual_seed(PROBE_SEED)
+        sizes = (1, 3) if self.dynamic else (1,)
+        return [_random_like(self.example, size, generator) for size in sizes]
+
+    def eager(self, inputs: Tensor) -> Tensor:
+        """What plain PyTorch computes. Raises `BadInput` if the module cannot run on `inputs`."""
+        return _run(self.module, inputs)
+
+
+def trace(module: nn.Module, state: Mapping[str, Tensor], example: Tensor) -> Traced:
+    """The graph of `module` holding `state`; `module` itself stays as it is.
+
+    Args:
+        module: takes one tensor (k, ...) and returns one tensor.
+        state: a complete state dictionary for it, on any device.
+        example: a batch of k >= 1 inputs; floats are cast to the weights' dtype.
+
+    Raises:
+        BadInput: `state` does not fit `module`, or `module` does not run on `example`.
+        RunFailed: `torch.export` cannot trace the module.
+    """
+    held = _holding(module, state)
+    pair = _pair(example, held)
+    _run(held, pair)
+    try:
+        return Traced(held, _program(held, pair, {0: Dim("batch", min=1)}), pair, "")
+    except Exception as error:
+        note = f"the batch size is fixed at 1, because the module cannot be traced without: {reason(error)}"
+    try:
+        return Traced(held, _program(held, pair[:1], None), pair[:1], note)
+    except Exception as error:
+        raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error that others wrote for a whole screen, or its class if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _holding(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A CPU copy of `module` in eval mode with the weights, and the dtypes, of `state`."""
+    held = copy.deepcopy(module).cpu()
+    for part in held.modules():
+        part.training = False  # not eval(): the modules of torch.export refuse that call
+    for name, tensor in (*held.named_parameters(), *held.named_buffers()):
+        if name in state:
+            tensor.data = tensor.data.to(state[name].dtype)
+    try:
+        held.load_state_dict(dict(state), strict=True)
+    except RuntimeError as error:
+        advice = "give the architecture that the weights were made for"
+        raise BadInput(f"the module does not fit the weights: {error}", advice) from error
+    return held
+
+
+def _pair(example: Tensor, module: nn.Module) -> Tensor:
+    """A batch of two from the rows of `example` (k, ...), in the dtype of the module's weights."""
+    if example.dim() == 0 or len(example) == 0:
+        raise BadInput(f"the example input has the shape {list(example.shape)}; allowed: 1 row or more")
+    rows = example.detach().cpu()
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), rows.dtype)
+    rows = rows.to(dtype) if rows.is_floating_point() else rows
+    return torch.cat([rows, rows])[:2].clone()  # (2, ...)
+
+
+def _run(module: nn.Module, inputs: Tensor) -> Tensor:
+    shape = list(inputs.shape)
+    try:
+        with torch.no_grad():
+            outputs = module(inputs)
+    except Exception as error:
+        advice = "give the input shape that the module was made for"
+        raise BadInput(f"the module fails on an input of shape {shape}: {reason(error)}", advice) from error
+    if not isinstance(outputs, Tensor):
+        raise BadInput(f"the module returns a {type(outputs).__name__}; allowed: one tensor", PLAIN_ADVICE)
+    return outputs
+
+
+def _program(module: nn.Module, example: Tensor, dynamic: dict[int, Dim] | None) -> ExportedProgram:
+    program = torch.export.export(module, (example,), dynamic_shapes=None if dynamic is None else (dynamic,))
+    program.example_inputs = None
+    for graph in program.graph_module.modules():
+        if isinstance(graph, torch.fx.GraphModule):
+            for node in graph.graph.nodes:
+                node.meta.pop("stack_trace", None)
+    return program
+
+
+def _random_like(example: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """`size` rows: normal numbers for a float example; its own rows, which are in range, for any other."""
+    if example.is_floating_point():
+        return torch.randn((size, *example.shape[1:]), generator=generator).to(example.dtype)
+    return example.repeat(math.ceil(size / len(example)), *[1] * (example.dim() - 1))[:size]
