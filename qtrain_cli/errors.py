@@ -81,3 +81,10 @@ def suggestion(value: str, allowed: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return "allowed: " + ", ".join(names)
+
+
+def missing_package(what: str, package: str, extra: str) -> BadInput:
+    """The failure of `what` (such as "reading Parquet") when the optional `package` cannot be imported."""
+    return BadInput(
+        f"{what} needs the package {package}, which is not installed", f"pip install 'qtrain[{extra}]'"
+    )

@@ -1,0 +1,198 @@
+"""The four arrays every reader returns, and the one place that checks them.
+
+    x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1
+       any other number (N, ...)   float32, finite
+    y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1   -> classification
+       floats (N,) or (N, k)       float32, finite                              -> regression
+
+`classes` is the largest label of train plus one. Train and test have to agree in everything but N.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from qtrain_cli.errors import BadInput
+
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+#: A larger class number is far more often a quantity, which has to be written as a float.
+MAX_CLASSES = 100_000
+MIN_TRAIN_ROWS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Inputs and targets of train and test, one row a sample."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
+    """The four arrays out of a container that holds `names`. Raises `BadInput` if one is missing."""
+    present = list(names)
+    missing = [name for name in ARRAY_NAMES if name not in present]
+    if missing:
+        found = ", ".join(present) or "nothing"
+        needed = ", ".join(ARRAY_NAMES)
+        raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}")
+    return Arrays(*(as_array(name, read(name)) for name in ARRAY_NAMES))
+
+
+def as_array(name: str, value: Any) -> np.ndarray:
+    """A tensor, an array or nested lists as a NumPy array. Raises `BadInput` for ragged lists and such."""
+    try:
+        if not isinstance(value, torch.Tensor):
+            return np.asarray(value)
+        tensor = value.detach().cpu()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise BadInput(f"{name} is no array of numbers: {error}") from error
+
+
+def is_classification(arrays: Arrays) -> bool:
+    """True for integer targets."""
+    return arrays.y_train.dtype.kind == "i"
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 of name, dtype, shape and little-endian content of all four checked arrays."""
+    content = hashlib.sha256()
+    for name in ARRAY_NAMES:
+        array = getattr(arrays, name)
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        content.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
+        content.update(little.reshape(-1).data)
+    return content.hexdigest()
+
+
+def checked(raw: Arrays) -> Arrays:
+    """`raw` in the form of the module's table: contiguous, writeable, finite, of matching shapes.
+
+    Raises:
+        BadInput: a dtype, shape or value outside the table, or two arrays that disagree.
+    """
+    arrays = Arrays(
+        _inputs("x_train", raw.x_train),
+        _targets("y_train", raw.y_train),
+        _inputs("x_test", raw.x_test),
+        _targets("y_test", raw.y_test),
+    )
+    _refuse_rows("train", arrays.x_train, arrays.y_train, MIN_TRAIN_ROWS)
+    _refuse_rows("test", arrays.x_test, arrays.y_test, 1)
+    _refuse_difference("x", arrays.x_train, arrays.x_test)
+    _refuse_difference("y", arrays.y_train, arrays.y_test)
+    if is_classification(arrays):
+        _refuse_unknown_labels(arrays)
+    return arrays
+
+
+def _inputs(name: str, x: np.ndarray) -> np.ndarray:
+    _refuse_non_numbers(name, x)
+    if x.ndim < 2 or 0 in x.shape[1:]:
+        raise BadInput(
+            f"{name} has the shape {x.shape}; allowed: (N, features) or (N, channels, height, width)",
+            "one feature is x.reshape(-1, 1)",
+        )
+    if x.dtype != np.uint8:
+        return _finite_float32(name, x)
+    return _pixels(name, x)
+
+
+def _pixels(name: str, x: np.ndarray) -> np.ndarray:
+    if x.ndim == 3:
+        x = x[:, None]  # (N, H, W) -> (N, 1, H, W)
+    if x.ndim == 4 and x.shape[1] > 4 and x.shape[3] in (1, 3, 4):
+        raise BadInput(
+            f"{name} has the shape {x.shape}, channels last; allowed: (N, channels, height, width)",
+            "store x.transpose(0, 3, 1, 2)",
+        )
+    return np.require(x, requirements=("C", "W"))
+
+
+def _targets(name: str, y: np.ndarray) -> np.ndarray:
+    _refuse_non_numbers(name, y)
+    if y.dtype.kind == "f":
+        if y.ndim not in (1, 2) or 0 in y.shape[1:]:
+            raise BadInput(f"{name} has the shape {y.shape}; allowed for float targets: (N,) or (N, k)")
+        return _finite_float32(name, y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise BadInput(
+            f"{name} has the shape {y.shape}; allowed for integer targets: (N,)",
+            "store class numbers, such as y.argmax(1) for one-hot rows; floats mean regression",
+        )
+    return _class_numbers(name, y)
+
+
+def _class_numbers(name: str, y: np.ndarray) -> np.ndarray:
+    bad = (y < 0) | (y >= MAX_CLASSES)
+    if bad.any():
+        row = int(bad.argmax())
+        raise BadInput(
+            f"{name} holds {y[row]} at row {row}; allowed: class numbers 0 to {MAX_CLASSES - 1}",
+            "drop rows without a label; for regression store the targets as floats",
+        )
+    return np.require(y, np.int64, ("C", "W"))
+
+
+def _refuse_non_numbers(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind not in "biuf":
+        raise BadInput(
+            f"{name} has the dtype {array.dtype}; allowed: integers, floats and booleans",
+            "store real numbers; classes as 0, 1, 2, ...",
+        )
+
+
+def _finite_float32(name: str, array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is refused below
+        numbers = np.require(array, np.float32, ("C", "W"))
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        row, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
+        place = f"row {row}, entry {rest}" if rest else f"row {row}"
+        raise BadInput(
+            f"{name} holds {array[(row, *rest)]} at {place}; allowed: finite float32 numbers",
+            "fill in or drop such rows",
+        )
+    return numbers
+
+
+def _refuse_rows(split: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
+    if len(x) != len(y):
+        raise BadInput(f"x_{split} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
+    if len(x) < least:
+        raise BadInput(f"{split} has {len(x)} rows; needed: at least {least}")
+
+
+def _refuse_difference(letter: str, train: np.ndarray, test: np.ndarray) -> None:
+    for what, ours, theirs in (
+        ("type", train.dtype, test.dtype),
+        ("shape", train.shape[1:], test.shape[1:]),
+    ):
+        if ours != theirs:
+            raise BadInput(
+                f"a row of {letter}_train has the {what} {ours} and one of {letter}_test {theirs}",
+                "both splits need the same kind of rows",
+            )
+
+
+def _refuse_unknown_labels(arrays: Arrays) -> None:
+    top = int(arrays.y_train.max())
+    unknown = arrays.y_test > top
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise BadInput(
+            f"y_test holds the class {arrays.y_test[row]} at row {row}; y_train knows 0 to {top}",
+            "train needs at least one row of the last class",
+        )

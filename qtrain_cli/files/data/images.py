@@ -1,0 +1,106 @@
+"""Encoded images -> one array of pixels, uint8 ``(N, C, H, W)``.
+
+    mode of the file   L, 1   RGB, P   RGBA
+    channels C            1        3      4
+
+The first image fixes size and mode; any other is refused before it is decoded, so that memory is bounded
+by the first image and the count. Decoding straight into the final array in one thread is fastest for the
+small images this is for: two threads cost 20 % more at 28x28, the work being Python's own.
+
+Only formats that Pillow decodes itself are allowed (EPS would start Ghostscript). Left out: resizing,
+16-bit and float images, EXIF rotation, all but the first frame of an animation.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qtrain_cli.errors import BadInput, missing_package
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "TGA")
+CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
+_LOSSLESSLY_READ_AS = {"1": "L", "P": "RGB"}
+
+
+class ImageStack:
+    """Collects a known number of images, one `add` each, into one array."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._filled = 0
+        self._form = ""
+        self._first = ""
+        self._pixels = np.empty((0, 1, 1, 1), np.uint8)
+
+    def add(self, encoded: bytes, name: str) -> None:
+        """Decodes the next image. Raises `BadInput`, naming it, if it is damaged or of another form."""
+        if self._filled == self._count:
+            raise BadInput(f"{name} is one more than the {self._count} images announced")
+        image = _opened(encoded, name)
+        form = f"{image.width}x{image.height} {_mode(image, name)}"
+        if not self._form:
+            self._form, self._first = form, name
+            shape = (self._count, CHANNELS[_mode(image, name)], image.height, image.width)
+            self._pixels = np.empty(shape, np.uint8)
+        if form != self._form:
+            raise BadInput(
+                f"{name} is {form}, but {self._first} is {self._form}",
+                "bring all images to one size and mode",
+            )
+        self._pixels[self._filled] = _decoded(image, name)
+        self._filled += 1
+
+    def finish(self) -> np.ndarray:
+        """All images, ``(N, C, H, W)``. Raises `BadInput` if some never came."""
+        if self._filled != self._count or not self._count:
+            raise BadInput(f"{self._filled} images; announced: {self._count}; needed: at least 1")
+        return self._pixels
+
+
+def _opened(encoded: bytes, name: str) -> Image:
+    """The image with its header read, its pixels not yet."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise missing_package("reading images", "pillow", "data") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except Exception as error:  # Pillow's parsers raise whatever they stumble over
+        raise _unreadable(name, error) from error
+
+
+def _decoded(image: Image, name: str) -> np.ndarray:
+    """The pixels ``(C, H, W)``."""
+    try:
+        mode = _mode(image, name)
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    except MemoryError:
+        raise
+    except Exception as error:  # as above
+        raise _unreadable(name, error) from error
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _mode(image: Image, name: str) -> str:
+    mode = _LOSSLESSLY_READ_AS.get(image.mode, image.mode)
+    if mode not in CHANNELS:
+        allowed = ", ".join((*CHANNELS, *_LOSSLESSLY_READ_AS))
+        raise BadInput(
+            f"{name} has the mode {image.mode}; allowed: {allowed}", "convert it to 8 bits a channel"
+        )
+    return mode
+
+
+def _unreadable(name: str, error: Exception) -> BadInput:
+    return BadInput(
+        f"{name} cannot be decoded: {error}", f"replace or remove it; formats read: {', '.join(FORMATS)}"
+    )

@@ -1,0 +1,117 @@
+"""Train, validation and test as three types, and the normalisation they share.
+
+The splits are deliberately not one class with a flag, nor children of one base: a function that trains
+takes a `TrainSplit`, and handing it the test rows is a type error. Validation rows are drawn from train:
+
+    order = argsort(Philox(seed) words)        k = round(share * N), at least 1, at most N - 1
+    validation = order[:k]                     train = order[k:]         both put back in file order
+
+Philox is counter-based and its stream is fixed, so the same seed draws the same rows in every version.
+Left out: stratification, cross-validation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """``(x - mean) / std`` per channel (dimension 1); one number serves all channels, none leaves x alone."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """A batch ``(N, C, ...)`` as float32 of the same shape; uint8 is divided by 255 first."""
+        x = batch.to(torch.float32)
+        if batch.dtype == torch.uint8:
+            x = x / 255
+        if not self.mean:
+            return x
+        shape = (1, -1) + (1,) * (x.dim() - 2)  # (1, C, 1, ...)
+        mean, std = (torch.tensor(v, device=x.device).reshape(shape) for v in (self.mean, self.std))
+        return (x - mean) / std
+
+
+@dataclass(frozen=True, eq=False)
+class TrainSplit:
+    """The rows that gradients may see. inputs ``(N, ...)``, targets ``(N,)`` or ``(N, k)``."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationSplit:
+    """The rows that choose the best state. inputs ``(N, ...)``, targets ``(N,)`` or ``(N, k)``."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class TestSplit:
+    """The rows that are used once, at the end. inputs ``(N, ...)``, targets ``(N,)`` or ``(N, k)``."""
+
+    __test__ = False  # the name is no pytest class
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Everything a run needs of its data.
+
+    `task` is "classification" (int64 targets ``(N,)``, 0 to `classes` - 1) or "regression" (float32
+    targets, `classes` is None). `sha256` covers train, validation and test, and depends on neither the
+    seed nor the share of validation.
+    """
+
+    train: TrainSplit
+    validation: ValidationSplit
+    test: TestSplit
+    task: str
+    classes: int | None
+    sha256: str
+    normalisation: Normalisation
+
+
+def hold_out(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Which of 0..`rows`-1 stay in train, and which become validation; both ascending, int64.
+
+    `rows` is at least 2; neither part is ever empty.
+    """
+    count = min(max(round(share * rows), 1), rows - 1)
+    order = np.argsort(np.random.Philox(key=seed).random_raw(rows), kind="stable")
+    train, validation = np.sort(order[count:]), np.sort(order[:count])
+    return torch.from_numpy(train), torch.from_numpy(validation)
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """Rows of each split, the shape and type of one input, task, classes and hash, ready for JSON."""
+    return {
+        "task": dataset.task,
+        "classes": dataset.classes,
+        "train_rows": len(dataset.train),
+        "validation_rows": len(dataset.validation),
+        "test_rows": len(dataset.test),
+        "input_shape": list(dataset.train.inputs.shape[1:]),
+        "input_dtype": str(dataset.train.inputs.dtype).removeprefix("torch."),
+        "data_sha256": dataset.sha256,
+    }
