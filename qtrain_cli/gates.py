@@ -1,0 +1,142 @@
+"""The gates of a pipeline: one record against what was demanded, each demand with a verdict and a sentence.
+
+A gate is decided by its number alone, so that it is predictable. Where the number is a fall of the test
+figure (`max-drop`, `max-regression`), the sentence adds whether chance explains it: a fall from `a` to `b`
+lies inside the 95 % interval of the two measurements when
+
+    |a - b| <= sqrt((a - low_a)**2 + (high_b - b)**2)          for an accuracy; for an error with low and high
+                                                               of the two exchanged
+
+which is Newcombe's interval of a difference (1998, method 10) reaching zero. It takes the two measurements as
+independent; on the same rows they are not, and the true interval is narrower. The teacher's error has no
+stored interval, so there the test error's own half is used.
+
+Sentences show accuracies and drops as fractions of 1, as the options take them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from qtrain_cli.errors import BadInput, GateFailed, UsageError
+from qtrain_cli.results import TASKS, GateResult, Record, Scores, wilson_interval
+from qtrain_cli.settings import GateSettings
+
+Interval = tuple[float, float]
+Check = Callable[[Record, float, Record | None], GateResult]
+
+
+def check_gates(
+    record: Record, gates: GateSettings, baseline: Record | None = None
+) -> tuple[GateResult, ...]:
+    """Every gate that is set, in the order of the table, passed or not.
+
+    Raises:
+        UsageError: a gate that does not fit the record's task, or one without what it compares with.
+        BadInput: a baseline that was measured on other data.
+    """
+    limits = {name: getattr(gates, name.replace("-", "_")) for name in GATES}
+    return tuple(GATES[name](record, limit, baseline) for name, limit in limits.items() if limit is not None)
+
+
+def gate_failure(results: tuple[GateResult, ...]) -> GateFailed | None:
+    """The error that a command ends with (exit code 3), or None when every gate passed."""
+    failed = [result for result in results if not result.passed]
+    if not failed:
+        return None
+    reasons = "; ".join(f"{result.name}: {result.message}" for result in failed)
+    return GateFailed(
+        f"{len(failed)} of {len(results)} gates failed: {reasons}",
+        "compress with a larger budget or more epochs, or relax the gate",
+    )
+
+
+def _min_accuracy(record: Record, limit: float, _: Record | None) -> GateResult:
+    scores = _scores_of("classification", record, "--min-accuracy", "--max-error")
+    message = f"test accuracy is {scores.test:.7g}; allowed: at least {limit:g}"
+    return GateResult("min-accuracy", scores.test >= limit, limit, scores.test, message)
+
+
+def _max_error(record: Record, limit: float, _: Record | None) -> GateResult:
+    scores = _scores_of("regression", record, "--max-error", "--min-accuracy")
+    message = f"test error is {scores.test:.7g}; allowed: at most {limit:g}"
+    return GateResult("max-error", scores.test <= limit, limit, scores.test, message)
+
+
+def _max_drop(record: Record, limit: float, _: Record | None) -> GateResult:
+    scores = record.scores
+    if scores.teacher is None or scores.drop is None:
+        raise UsageError("--max-drop needs the teacher's test figure, and this record has none")
+    known = scores.row.higher_is_better
+    interval = wilson_interval(scores.teacher, scores.count) if known else (scores.teacher, scores.teacher)
+    message = _fall(scores, "the teacher", scores.teacher, interval, limit)
+    return GateResult("max-drop", scores.drop <= limit, limit, scores.drop, message)
+
+
+def _min_ratio(record: Record, limit: float, _: Record | None) -> GateResult:
+    ratio = record.bytes_ratio
+    message = f"the file is {ratio:.4g} times smaller than the model; allowed: at least {limit:g} times"
+    return GateResult("min-ratio", ratio >= limit, limit, ratio, message)
+
+
+def _max_bytes(record: Record, limit: float, _: Record | None) -> GateResult:
+    size = record.artifact_bytes
+    message = f"the file has {size:,} bytes; allowed: at most {limit:,}"
+    return GateResult("max-bytes", size <= limit, limit, size, message)
+
+
+def _max_regression(record: Record, limit: float, baseline: Record | None) -> GateResult:
+    if baseline is None:
+        raise UsageError("--max-regression needs --baseline", "give the older record: --baseline OLD.json")
+    if (
+        baseline.measured.data_sha256 != record.measured.data_sha256
+        or baseline.scores.row != record.scores.row
+    ):
+        raise BadInput(
+            "the baseline was measured on other data than this artifact, so the two cannot be compared",
+            "make the baseline anew from an artifact of the same data",
+        )
+    scores, older = record.scores, baseline.scores
+    value = scores.worse_than(older.test)
+    message = _fall(scores, "the baseline", older.test, older.interval, limit)
+    if baseline.measured.model_sha256 != record.measured.model_sha256:
+        message += ". The baseline was compressed from another model file"
+    return GateResult("max-regression", value <= limit, limit, value, message)
+
+
+#: Option name -> check, in the order in which they are reported.
+GATES: dict[str, Check] = {
+    "min-accuracy": _min_accuracy,
+    "max-error": _max_error,
+    "max-drop": _max_drop,
+    "min-ratio": _min_ratio,
+    "max-bytes": _max_bytes,
+    "max-regression": _max_regression,
+}
+
+
+def _scores_of(task: str, record: Record, option: str, instead: str) -> Scores:
+    if record.scores.row != TASKS[task]:
+        raise UsageError(f"{option} does not fit a {record.scores.task} artifact", f"use {instead}")
+    return record.scores
+
+
+def _fall(scores: Scores, whom: str, figure: float, interval: Interval, limit: float) -> str:
+    """The sentence of a gate that compares `scores.test` with an older or better `figure`."""
+    fall = scores.worse_than(figure)
+    here, there = f"test {scores.row.word} {scores.test:.7g}", f"{whom}'s {figure:.7g}"
+    if fall <= 0:
+        return f"{here} is no worse than {there}; allowed: at most {limit:g} worse"
+    chance = _chance(scores, figure, interval)
+    place, verdict = ("inside", "may be chance") if fall <= chance else ("outside", "is more than chance")
+    return (
+        f"{here} is {fall:.7g} worse than {there}; allowed: {limit:g}. This lies {place} the 95 % interval"
+        f" of the two measurements (up to {chance:.2g} on {scores.count:,} test rows), so it {verdict}"
+    )
+
+
+def _chance(scores: Scores, figure: float, interval: Interval) -> float:
+    """The largest fall from `figure` to `scores.test` that the intervals of the two explain."""
+    toward, away = (1, 0) if scores.row.higher_is_better else (0, 1)
+    return math.hypot(scores.interval[toward] - scores.test, figure - interval[away])

@@ -1,0 +1,32 @@
+"""What happened: frozen records of a finished run, and their one JSON form, ``qtrain.report/1``.
+
+    Record = Design    what was built; the artifact's own spec says it
+           + Measured  what came out; nothing but the run can say it, so the artifact stores it
+           + the file  its bytes and digest; only the finished file can say them
+
+Everything else in the JSON is derived here and nowhere else: the two ratios, the interval of the test
+figure and the generalization gap. Files: `scores` (the task's figures and their intervals), `measured` (with
+its short stored form), `record` (with the JSON), `schema` (the JSON's fields, and strict reading).
+
+Left out: how to show a record (`render`) and what to demand of it (`gates`). Standard library only.
+"""
+
+from qtrain_cli.results.measured import Measured
+from qtrain_cli.results.record import Design, GateResult, Record
+from qtrain_cli.results.schema import SCHEMA, record_fields
+from qtrain_cli.results.scores import TASKS, Scores, Task, mean_interval, rounded, wilson_interval
+
+__all__ = [
+    "SCHEMA",
+    "TASKS",
+    "Design",
+    "GateResult",
+    "Measured",
+    "Record",
+    "Scores",
+    "Task",
+    "mean_interval",
+    "record_fields",
+    "rounded",
+    "wilson_interval",
+]

@@ -1,0 +1,154 @@
+"""What only the run itself can say, and the short form in which an artifact stores it.
+
+The stored form is a list, because in an artifact of a few hundred bytes the names of the fields would
+outweigh their values (and each quote mark counts twice, inside the JSON string of a safetensors header):
+
+    [model, figures, train loss, test loss, epochs, seed, device, versions, digests, trust]
+
+    figures    [train, validation, test, count, teacher, closeness], for regression also low, high
+    versions   "name=version name=version ..."
+    digests    64 bytes, the SHA-256 of data and model, in base 85: Python's `base64.b85encode`,
+               none of whose characters JSON escapes
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import reprlib
+from dataclasses import dataclass
+from typing import Any
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.results.schema import LIST, MAYBE, NUMBER, TEXT, WHOLE, check_digest, check_kind, check_whole
+from qtrain_cli.results.scores import Scores, rounded
+
+_WORD = re.compile(r"[^\s=]+")
+_STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, WHOLE, WHOLE, TEXT, TEXT, TEXT, TEXT)
+_FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, WHOLE, MAYBE, MAYBE)
+_INTERVAL_KINDS = (NUMBER, NUMBER)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measured half of a record.
+
+    `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
+    squared error), None when not finite; `versions` names the software, without spaces or ``=``.
+
+    Raises:
+        BadInput: a digest that is none, a negative count, or a version that is not one word.
+    """
+
+    model: str
+    scores: Scores
+    train_loss: float | None
+    test_loss: float | None
+    epochs: int
+    seed: int
+    device: str
+    versions: dict[str, str]
+    data_sha256: str
+    model_sha256: str
+    trust: str
+
+    def __post_init__(self) -> None:
+        for name in ("data_sha256", "model_sha256"):
+            check_digest(name, getattr(self, name))
+        for name in ("epochs", "seed"):
+            check_whole(name, getattr(self, name), least=0)
+        for word in (*self.versions, *self.versions.values()):
+            if not _WORD.fullmatch(word):
+                raise BadInput(f"the version {reprlib.repr(word)} is not one word without '='")
+        object.__setattr__(self, "train_loss", rounded(self.train_loss))
+        object.__setattr__(self, "test_loss", rounded(self.test_loss))
+
+    @property
+    def generalization_gap(self) -> float | None:
+        """Test loss minus train loss; None when one of them is missing."""
+        if self.train_loss is None or self.test_loss is None:
+            return None
+        return rounded(self.test_loss - self.train_loss)
+
+    def to_stored(self) -> list[Any]:
+        """The list above, ready for `json.dumps`."""
+        scores = self.scores
+        figures = [
+            scores.train,
+            scores.validation,
+            scores.test,
+            scores.count,
+            scores.teacher,
+            scores.closeness,
+        ]
+        digests = bytes.fromhex(self.data_sha256 + self.model_sha256)
+        return [
+            self.model,
+            [*figures, *(scores.error_interval or ())],
+            self.train_loss,
+            self.test_loss,
+            self.epochs,
+            self.seed,
+            self.device,
+            " ".join(f"{name}={version}" for name, version in self.versions.items()),
+            base64.b85encode(digests).decode("ascii"),
+            self.trust,
+        ]
+
+    @classmethod
+    def from_stored(cls, stored: Any) -> Measured:
+        """The inverse of `to_stored`, from parsed JSON of any origin. Raises `BadInput`."""
+        check_kind("the stored form", LIST, stored)
+        _check_kinds("entries", _STORED_KINDS, stored)
+        model, figures, train_loss, test_loss, epochs, seed, device, versions, digests, trust = stored
+        return cls(
+            model=model,
+            scores=_stored_scores(figures),
+            train_loss=train_loss,
+            test_loss=test_loss,
+            epochs=epochs,
+            seed=seed,
+            device=device,
+            versions=_stored_versions(versions),
+            data_sha256=_stored_digests(digests)[:64],
+            model_sha256=_stored_digests(digests)[64:],
+            trust=trust,
+        )
+
+
+def _check_kinds(what: str, kinds: tuple[str, ...], values: list[Any]) -> None:
+    if len(values) != len(kinds):
+        raise BadInput(f"the stored record has {len(values)} {what}; expected: {len(kinds)}")
+    for place, (kind, value) in enumerate(zip(kinds, values, strict=True)):
+        check_kind(f"{what}[{place}]", kind, value)
+
+
+def _stored_scores(figures: list[Any]) -> Scores:
+    has_interval = len(figures) > len(_FIGURE_KINDS)
+    _check_kinds("figures", _FIGURE_KINDS + (_INTERVAL_KINDS if has_interval else ()), figures)
+    train, validation, test, count, teacher, closeness, *interval = figures
+    return Scores(
+        "regression" if has_interval else "classification",
+        train,
+        validation,
+        test,
+        count,
+        teacher,
+        closeness,
+        (interval[0], interval[1]) if has_interval else None,
+    )
+
+
+def _stored_versions(text: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in text.split(" ") if text)
+    return {name: version for name, _, version in pairs}
+
+
+def _stored_digests(text: str) -> str:
+    try:
+        digits = base64.b85decode(text).hex()
+    except ValueError:
+        digits = ""
+    if len(digits) != 128:
+        raise BadInput("the digests of the stored record are not 64 bytes in base 85")
+    return digits

@@ -1,0 +1,138 @@
+"""A whole record: design, measurement and file, as one flat JSON object, and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.results.measured import Measured
+from qtrain_cli.results.schema import (
+    SCHEMA,
+    check_derived,
+    check_digest,
+    check_whole,
+    checked_document,
+    record_fields,
+)
+from qtrain_cli.results.scores import TASKS, Scores, rounded
+
+
+@dataclass(frozen=True)
+class Design:
+    """What was built, as the artifact's own spec says it.
+
+    `weights` are generated, `kept_weights` stored as they are; `model_bytes` is the size of the same tensors
+    as a float32 safetensors file. Raises `BadInput` for counts that cannot be.
+    """
+
+    weights: int
+    kept_weights: int
+    qubits: int
+    layers: int
+    circuits: int
+    ansatz: str
+    mapping: str
+    angle_bits: int
+    trained_numbers: int
+    model_bytes: int
+
+    def __post_init__(self) -> None:
+        for name in (
+            "weights",
+            "qubits",
+            "layers",
+            "circuits",
+            "angle_bits",
+            "trained_numbers",
+            "model_bytes",
+        ):
+            check_whole(name, getattr(self, name), least=1)
+        check_whole("kept_weights", self.kept_weights, least=0)
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that is known of one artifact. `seconds` is known to `compress` only: no clock goes into a file.
+
+    Raises:
+        BadInput: an empty file, a digest that is none, a negative time.
+    """
+
+    design: Design
+    measured: Measured
+    artifact_bytes: int
+    artifact_sha256: str
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_whole("artifact_bytes", self.artifact_bytes, least=1)
+        check_digest("artifact_sha256", self.artifact_sha256)
+        if self.seconds is not None and not 0 <= self.seconds < math.inf:
+            raise BadInput(f"seconds is {self.seconds}; allowed: 0 or more")
+
+    @property
+    def scores(self) -> Scores:
+        """The task's figures."""
+        return self.measured.scores
+
+    @property
+    def bytes_ratio(self) -> float:
+        """How many times smaller the whole file is than the model's tensors in float32."""
+        return self.design.model_bytes / self.artifact_bytes
+
+    @property
+    def parameter_ratio(self) -> float:
+        """Numbers in the model over numbers in the artifact; kept ones count on both sides."""
+        kept = self.design.kept_weights
+        return (self.design.weights + kept) / (self.design.trained_numbers + kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """The flat object ``qtrain.report/1``, its fields in the order of the contract."""
+        values = {
+            **vars(self.design),
+            **vars(self.measured),
+            **self.scores.to_json(),
+            "schema": SCHEMA,
+            "artifact_bytes": self.artifact_bytes,
+            "artifact_sha256": self.artifact_sha256,
+            "bytes_ratio": rounded(self.bytes_ratio),
+            "parameter_ratio": rounded(self.parameter_ratio),
+            "generalization_gap": self.measured.generalization_gap,
+            "seconds": rounded(self.seconds),
+        }
+        return {name: values[name] for name in record_fields(self.scores.row)}
+
+    @classmethod
+    def from_json(cls, document: Any) -> Record:
+        """The inverse of `to_json`, from parsed JSON of any origin.
+
+        Raises:
+            BadInput: another schema, an unknown or missing field, a value of the wrong type or range, or a
+                derived figure that does not follow from the others.
+        """
+        errs = isinstance(document, dict) and "test_error" in document
+        task = TASKS["regression" if errs else "classification"]
+        given = checked_document(document, record_fields(task))
+        values = {**given, "scores": Scores.from_json(task, given)}
+        record = cls(
+            Design(**{field.name: values[field.name] for field in fields(Design)}),
+            Measured(**{field.name: values[field.name] for field in fields(Measured)}),
+            given["artifact_bytes"],
+            given["artifact_sha256"],
+            given["seconds"],
+        )
+        check_derived(record.to_json(), given)
+        return record
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One demand on a record: its option's name, the limit, the value that was found, and a sentence."""
+
+    name: str
+    passed: bool
+    limit: float
+    value: float
+    message: str

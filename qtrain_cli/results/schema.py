@@ -1,0 +1,108 @@
+"""The fields of ``qtrain.report/1`` in their order, each with its kind, and the checks of strict reading.
+
+What is read may come from anywhere (an older version, another tool, a hostile artifact), so that every value
+is checked for its kind before a record sees it: no ``true`` for 1, no NaN, no integer of a thousand digits.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qtrain_cli.errors import BadInput, suggestion
+from qtrain_cli.results.scores import Task
+
+SCHEMA = "qtrain.report/1"
+MAX_WHOLE = 2**63
+
+TEXT, WHOLE, NUMBER, MAYBE = "text", "whole number", "number", "number or null"
+TABLE, LIST = "table of texts", "list"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(abs(value)) if type(value) is int else type(value) is float and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MAX_WHOLE
+
+
+_IS_KIND: dict[str, Callable[[Any], bool]] = {
+    TEXT: lambda value: isinstance(value, str),
+    WHOLE: _is_whole,
+    NUMBER: _is_number,
+    MAYBE: lambda value: value is None or _is_number(value),
+    TABLE: lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
+    LIST: lambda value: isinstance(value, list),
+}
+
+#: The braces are filled with the task's words: ``test_accuracy`` or ``test_error``.
+_FIELDS: tuple[tuple[str, str], ...] = (
+    ("schema", TEXT), ("model", TEXT),
+    ("weights", WHOLE), ("kept_weights", WHOLE), ("qubits", WHOLE), ("layers", WHOLE), ("circuits", WHOLE),
+    ("ansatz", TEXT), ("mapping", TEXT), ("angle_bits", WHOLE), ("trained_numbers", WHOLE),
+    ("artifact_bytes", WHOLE), ("model_bytes", WHOLE), ("bytes_ratio", NUMBER), ("parameter_ratio", NUMBER),
+    ("train_{word}", MAYBE), ("validation_{word}", MAYBE), ("test_{word}", NUMBER), ("test_count", WHOLE),
+    ("test_{word}_low", NUMBER), ("test_{word}_high", NUMBER),
+    ("teacher_test_{word}", MAYBE), ("teacher_{closeness}", MAYBE),
+    ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
+    ("seconds", MAYBE), ("epochs", WHOLE), ("seed", WHOLE), ("device", TEXT), ("versions", TABLE),
+    ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
+)  # fmt: skip
+
+
+def record_fields(task: Task) -> dict[str, str]:
+    """The JSON's field names in their order, each with its kind, for one task."""
+    return {name.format(word=task.word, closeness=task.closeness): kind for name, kind in _FIELDS}
+
+
+def checked_document(document: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """`document` itself, once it has exactly these fields, each of its kind. Raises `BadInput`."""
+    if not isinstance(document, dict):
+        raise BadInput("the record is not a JSON object", "give the output of: qtrain report --json")
+    if document.get("schema") != SCHEMA:
+        found = reprlib.repr(document.get("schema"))
+        raise BadInput(f"the record has the schema {found}; this version reads '{SCHEMA}'", "make it anew")
+    for name in kinds:
+        if name not in document:
+            raise BadInput(f"the record lacks the field '{name}'", "make it anew with: qtrain report --json")
+    for name, value in document.items():
+        if name not in kinds:
+            raise BadInput(f"the record has the unknown field {reprlib.repr(name)}", suggestion(name, kinds))
+        check_kind(f"'{name}'", kinds[name], value)
+    return document
+
+
+def check_derived(derived: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse a record whose ratios, interval or gap do not follow from its own figures. Raises `BadInput`."""
+    for name, expected in derived.items():
+        found = given[name]
+        same = found == expected
+        if isinstance(expected, float) and found is not None:
+            # A writer may have printed more or fewer digits than the seven of this version.
+            same = math.isclose(found, expected, rel_tol=1e-6, abs_tol=1e-9)
+        if not same:
+            raise BadInput(f"'{name}' is {found}, and the record's other figures give {expected}")
+
+
+def check_kind(what: str, kind: str, value: Any) -> None:
+    """Raises `BadInput` for a value of another kind."""
+    if not _IS_KIND[kind](value):
+        raise BadInput(f"{what} of the record is {reprlib.repr(value)}; expected: a {kind}")
+
+
+def check_digest(name: str, value: str) -> None:
+    """Raises `BadInput` for what is no SHA-256 in lower-case hexadecimal digits."""
+    if not _SHA256.fullmatch(value):
+        raise BadInput(f"{name} is {reprlib.repr(value)}; expected: 64 hexadecimal digits")
+
+
+def check_whole(name: str, value: int, least: int) -> None:
+    """Raises `BadInput` for a count below `least` or above 2**63 - 1."""
+    if not least <= value < MAX_WHOLE:
+        raise BadInput(f"{name} is {reprlib.repr(value)}; allowed: {least} to {MAX_WHOLE - 1}")

@@ -1,0 +1,45 @@
+"""Fixtures that several test files share."""
+
+from dataclasses import replace
+
+import pytest
+
+from qtrain_cli.results import Design, Measured, Record, Scores
+
+SCORES = {
+    "classification": Scores("classification", 0.9791, 0.9755, 0.9746, 10_000, 0.9872, 0.9785),
+    "regression": Scores("regression", 0.0101, 0.0112, 0.0123, 500, 0.0099, 0.0021, (0.0111, 0.0135)),
+}
+DESIGN = Design(
+    weights=6690,
+    kept_weights=0,
+    qubits=13,
+    layers=48,
+    circuits=1,
+    ansatz="real-amplitudes",
+    mapping="linear",
+    angle_bits=5,
+    trained_numbers=626,
+    model_bytes=27_336,
+)
+VERSIONS = {"qtrain": "0.1.0", "torch": "2.13.0+cpu"}
+
+
+def _with(part, changes):
+    """`part` with those of the changes that it has a field for; they are taken out of `changes`."""
+    return replace(part, **{name: changes.pop(name) for name in list(changes) if name in vars(part)})
+
+
+@pytest.fixture
+def make_record():
+    """``make_record(task, **changes)``: a record as a real run leaves it, with some fields changed."""
+
+    def make(task: str = "classification", **changes) -> Record:
+        measured = Measured(
+            "mnist_cnn.pt", _with(SCORES[task], changes), 0.0712345678, 0.0912345678, 10, 0, "cpu",
+            dict(VERSIONS), "d" * 64, "e" * 64, "state dictionary",
+        )  # fmt: skip
+        record = Record(_with(DESIGN, changes), _with(measured, changes), 1001, "f" * 64)
+        return _with(record, changes)
+
+    return make
