@@ -1,0 +1,114 @@
+"""Models in: from any file people keep trained weights in to one `LoadedModel`.
+
+    format (`formats`)        module                         read by
+    torch, torch-legacy       --arch, or built of stock      `pickles`, `entries`, `stock_layers`, `matching`
+    safetensors               --arch                         `tensors`, `matching`
+    pt2                       in the file                    `graphs`, `graph_checks`
+
+Nothing in a file is run unless the user says ``--trust-pickle``; naming ``--arch`` runs the user's own code.
+`describe_model` never runs anything. Left out: TorchScript, TensorFlow, sharded checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.files.models import formats
+from qtrain_cli.files.models.architecture import build_architecture
+from qtrain_cli.files.models.checkpoints import load_checkpoint
+from qtrain_cli.files.models.describe import describe_model
+from qtrain_cli.files.models.graphs import load_graph, load_old_graph
+from qtrain_cli.files.models.tensors import load_safetensors
+from qtrain_cli.settings import ModelSettings
+
+__all__ = ["LoadedModel", "build_architecture", "describe_model", "load_model"]
+
+TRUST_LEVELS = ("weights-only", "stock-layers", "safetensors", "pt2", "trusted-pickle")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained module on the CPU, in evaluation mode, and where it came from.
+
+    `format` is one of `formats`' names, `trust` one of `TRUST_LEVELS`: what it took to load the file.
+    `sha256` is that of the file's bytes.
+    """
+
+    module: nn.Module
+    name: str
+    format: str
+    trust: str
+    sha256: str
+
+
+def load_model(settings: ModelSettings) -> LoadedModel:
+    """Load the module with the weights that `settings` names.
+
+    Raises:
+        BadInput: missing or damaged file, weights that do not fit ``--arch``, no parameters, a weight that
+            is not finite.
+        UsageError: ``--arch`` or ``--weights`` for a file that has no use for it.
+        Refused: the file would run code, and ``--trust-pickle`` was not given; or it is a zip bomb.
+    """
+    form = formats.detect_format(settings.path)
+    module, trust = _LOADERS[form](settings, form)
+    _require_usable(module, settings.path.name)
+    return LoadedModel(module.eval(), settings.path.name, form, trust, _file_sha256(settings.path))
+
+
+def _load_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+    for option in ("arch", "weights"):
+        if getattr(settings, option) is not None:
+            raise UsageError(f"--{option} has no use for '{settings.path.name}', which holds its own graph")
+    module, took_trust = load_graph(settings.path, settings.trust_pickle)
+    return module, "trusted-pickle" if took_trust else "pt2"
+
+
+def _load_old_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+    if not settings.trust_pickle:
+        raise Refused(
+            f"'{settings.path.name}' is a .pt2 archive of PyTorch 2.7 or older, whose tensors are pickles",
+            "export it again with a newer PyTorch, or if you trust it, add --trust-pickle",
+        )
+    return load_old_graph(settings.path), "trusted-pickle"
+
+
+def _load_torchscript(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+    raise BadInput(
+        f"'{settings.path.name}' is a TorchScript archive, which qtrain does not read",
+        "save the state dictionary, or export the model with torch.export.save",
+    )
+
+
+_LOADERS: dict[str, Callable[[ModelSettings, str], tuple[nn.Module, str]]] = {
+    formats.SAFETENSORS: load_safetensors,
+    formats.TORCH: load_checkpoint,
+    formats.TORCH_LEGACY: load_checkpoint,
+    formats.PICKLE: load_checkpoint,
+    formats.PT2: _load_graph,
+    formats.PT2_LEGACY: _load_old_graph,
+    formats.TORCHSCRIPT: _load_torchscript,
+}
+
+
+def _require_usable(module: nn.Module, name: str) -> None:
+    if next(module.parameters(), None) is None:
+        raise BadInput(f"'{name}' has no parameters: there is nothing to compress")
+    for tensor_name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BadInput(
+                f"tensor '{tensor_name}' of '{name}' holds a value that is not finite (NaN or infinity)",
+                "use a checkpoint from before the training diverged",
+            )
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

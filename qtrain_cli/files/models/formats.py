@@ -1,0 +1,130 @@
+"""What kind of model file this is, decided by its bytes and never by its ending.
+
+    safetensors    8 bytes of header length, then `{`
+    torch          a zip archive with a `data.pkl` record: `torch.save` since PyTorch 1.6
+    torch-legacy   pickles one after the other, the first of them a magic number: `torch.save` before 1.6
+    pt2            a zip archive with an `archive_format` record: `torch.export.save`
+    pt2-legacy     the archive that `torch.export.save` wrote up to PyTorch 2.7; its tensors are pickles
+    torchscript    a zip archive with a `code/` folder: `torch.jit.save`
+    pickle         any other pickle
+
+Zip archives are read with PyTorch's own reader, the one that loads them later: two readers may be made to
+see different records in one crafted file. torch stores its records uncompressed, so records that claim to
+be larger than the whole file are a zip bomb.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from qtrain_cli.errors import BadInput, Refused
+
+SAFETENSORS, TORCH, TORCH_LEGACY = "safetensors", "torch", "torch-legacy"
+PT2, PT2_LEGACY, TORCHSCRIPT, PICKLE = "pt2", "pt2-legacy", "torchscript", "pickle"
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
+_ZIP_START, _PICKLE_START = b"PK", b"\x80"
+_HEADER_LIMIT = 100_000_000  # the safetensors format's own limit for its header
+
+
+def detect_format(path: Path) -> str:
+    """The file's format, one of this module's names.
+
+    Raises:
+        BadInput: no such file, a folder, an empty file, or bytes of no known format.
+        Refused: an archive whose records are larger than the file.
+    """
+    start = _first_bytes(path)
+    if start.startswith(_ZIP_START):
+        return _archive_format(path)
+    if start.startswith(_PICKLE_START):
+        return TORCH_LEGACY if _first_number(path) == _LEGACY_MAGIC else PICKLE
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= _HEADER_LIMIT:
+        return SAFETENSORS
+    raise BadInput(
+        f"'{path.name}' is not a model file: it starts with {start[:8]!r}",
+        "give a .pt, .pth, .th, .bin, .safetensors or .pt2 file",
+    )
+
+
+def open_archive(source: Path | IO[bytes], name: str, size: int) -> Any:
+    """PyTorch's zip reader on a file of `size` bytes.
+
+    Raises:
+        BadInput: not a readable zip archive.
+        Refused: its records are together larger than the file.
+    """
+    try:
+        reader = torch._C.PyTorchFileReader(str(source) if isinstance(source, Path) else source)
+        declared = sum(reader.get_record_size(record) for record in reader.get_all_records())
+    except (RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"'{name}' is a damaged or truncated zip archive: {first_line(error)}",
+            "copy or download it again",
+        ) from None
+    if declared > size:
+        raise Refused(
+            f"'{name}' has {size} bytes and claims to hold {declared}; torch stores records uncompressed",
+            "do not use this file: it is damaged or a zip bomb",
+        )
+    return reader
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, or its class when it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _first_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise BadInput(f"'{path}' is a folder, not a model file", "name the file in it")
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        raise BadInput(f"'{path}' does not exist", "check the path of the model file") from None
+    except OSError as error:
+        raise BadInput(f"'{path}' cannot be read: {error.strerror}") from None
+    if not start:
+        raise BadInput(f"'{path}' is empty", "copy or download it again")
+    return start
+
+
+def _first_number(path: Path) -> Any:
+    """The number a pickle consists of, if it is nothing but one. Nothing is unpickled."""
+    with path.open("rb") as file:
+        try:
+            opcodes = [(opcode.name, value) for opcode, value, _ in pickletools.genops(file.read(32))]
+        except Exception:  # the rest of a pickle that is no number, cut off
+            return None
+    return opcodes[1][1] if len(opcodes) == 3 else None
+
+
+def _archive_format(path: Path) -> str:
+    if "serialized_exported_program.json" in _zip_names(path):
+        return PT2_LEGACY  # has no root folder, so that PyTorch's reader cannot open it
+    records = open_archive(path, path.name, path.stat().st_size).get_all_records()
+    if "archive_format" in records:
+        return PT2
+    if any(record.startswith("code/") for record in records):
+        return TORCHSCRIPT
+    if "data.pkl" in records:
+        return TORCH
+    raise BadInput(
+        f"'{path.name}' is a zip archive that neither torch.save nor torch.export.save wrote",
+        "give a file that one of them wrote",
+    )
+
+
+def _zip_names(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return []
