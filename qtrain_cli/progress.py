@@ -16,7 +16,7 @@ _SMOOTHING = 0.98
 
 
 @contextmanager
-def shown_progress(quiet: bool, word: str = "score") -> Iterator[Callable[[Progress], None]]:
+def shown_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """A function that shows each `Progress`, as long as the block lasts."""
     if quiet:
         yield lambda progress: None
@@ -31,7 +31,7 @@ def _line(progress: Progress) -> None:
     if progress.validation is not None:
         print(
             f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4f}"
-            f"  validation {progress.validation:.4f}",
+            f"  validation {progress.word} {progress.validation:.4f}",
             file=sys.stderr,
             flush=True,
         )
@@ -39,27 +39,42 @@ def _line(progress: Progress) -> None:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
+    from rich import progress as rich_progress
     from rich.console import Console
-    from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TaskProgressColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  batch {task.fields[score]:.4f}"),
-        TextColumn("validation {task.fields[validation]}"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Bar(*columns, console=Console(stderr=True), transient=False) as bar:
-        task = bar.add_task("fit", total=None, epoch="-", loss=0.0, score=0.0, validation="-")
-        smooth = {"loss": None, "score": None}
+        rich_progress.TextColumn("epoch {task.fields[epoch]}"),
+        rich_progress.BarColumn(),
+        rich_progress.TaskProgressColumn(),
+        rich_progress.TextColumn("loss {task.fields[loss]}  {task.fields[word]} {task.fields[score]}"),
+        rich_progress.TextColumn("validation {task.fields[validation]}"),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("fit", total=None, epoch="-", loss="-", word="", score="-", validation="-")
+        loss, score = _Smooth(), _Smooth()
 
         def show(progress: Progress) -> None:
-            for name in smooth:
-                value = getattr(progress, name)
-                smooth[name] = (
-                    value if smooth[name] is None else _SMOOTHING * smooth[name] + (1 - _SMOOTHING) * value
-                )
-            fields = {"epoch": f"{progress.epoch}/{progress.epochs}", **smooth}
+            fields = {
+                "epoch": f"{progress.epoch}/{progress.epochs}",
+                "word": progress.word,
+                "loss": f"{loss(progress.loss):.4f}",
+                "score": f"{score(progress.score):.4f}",
+            }
             if progress.validation is not None:
                 fields["validation"] = f"{progress.validation:.4f}"
-            bar.update(task, total=progress.steps, completed=progress.step, **fields)
+            bar.update(task, total=progress.steps, completed=progress.step, **fields)  # type: ignore[arg-type]
 
         yield show
+
+
+class _Smooth:
+    """A running average, so that the figures of single batches can be read."""
+
+    def __init__(self) -> None:
+        self._value: float | None = None
+
+    def __call__(self, value: float) -> float:
+        last = value if self._value is None else self._value
+        self._value = _SMOOTHING * last + (1 - _SMOOTHING) * value
+        return self._value

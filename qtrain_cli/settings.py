@@ -42,6 +42,16 @@ def parse_floats(text: str | None, option: str) -> tuple[float, ...]:
     return values
 
 
+def parse_shape(text: str | None) -> tuple[int, ...]:
+    """``"1,28,28"`` -> (1, 28, 28); nothing -> (). Raises `UsageError`."""
+    if not text:
+        return ()
+    sizes = text.replace("x", ",").split(",")
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise UsageError(f"'{text}' is not a shape", "write the sizes of one input, e.g. 1,28,28")
+    return tuple(int(size) for size in sizes)
+
+
 def parse_arguments(text: str | None) -> dict[str, Any]:
     """``--arch-args`` as JSON: an object of keyword arguments. Raises `UsageError`."""
     if not text:

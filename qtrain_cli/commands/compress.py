@@ -20,7 +20,12 @@ from torch import Tensor
 from qtrain_cli.angles import choose_steps, encode, movement, start_angles
 from qtrain_cli.errors import UsageError
 from qtrain_cli.files.artifact.description import (
-    RUN_DIGITS, Description, Example, describe, read_record, spec_to_json,
+    RUN_DIGITS,
+    Description,
+    Example,
+    describe,
+    read_record,
+    spec_to_json,
 )  # fmt: skip
 from qtrain_cli.files.artifact.numbers import Artifact, Numbers, write_artifact
 from qtrain_cli.files.artifact.size import bytes_bound
@@ -135,7 +140,7 @@ def _identity(
         "validation": settings.data.validation,
         "generator": spec_to_json(spec),
         "fit": asdict(settings.fit),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
 
 

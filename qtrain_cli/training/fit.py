@@ -44,7 +44,7 @@ from qtrain_cli.settings import FitSettings
 from qtrain_cli.spec import GeneratorSpec
 from qtrain_cli.training.objective import Objective, predict
 
-SECONDS_BETWEEN_CHECKPOINTS = 60.0
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -63,7 +63,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Progress:
-    """One step or epoch, as it is shown: `validation` is set at the end of an epoch only."""
+    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end."""
 
     epoch: int
     epochs: int
@@ -71,7 +71,8 @@ class Progress:
     steps: int
     loss: float
     score: float
-    validation: float | None = None
+    word: str
+    validation: float | None
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,10 @@ class _Loop:
         run.step += 1
         ended = position + 1 == self.per_epoch
         validation = self.validate() if ended else None
-        self.show(Progress(epoch + 1, self.settings.epochs, run.step, self.steps, loss, score, validation))
-        if ended or time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+        word = self.problem.objective.word
+        epochs = self.settings.epochs
+        self.show(Progress(epoch + 1, epochs, run.step, self.steps, loss, score, word, validation))
+        if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
             self.save()
 
     def train_step(self, rows: Tensor) -> tuple[float, float]:

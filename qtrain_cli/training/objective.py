@@ -29,6 +29,11 @@ class Objective:
     distill: float
     temperature: float
 
+    @property
+    def word(self) -> str:
+        """What its scores are called."""
+        return "error" if self.task == REGRESSION else "accuracy"
+
     def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor) -> Tensor:
         """The training loss of one batch, a scalar."""
         loss = (1 - self.distill) * self.hard_loss(outputs, targets)

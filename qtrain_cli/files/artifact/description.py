@@ -19,7 +19,15 @@ from qtrain_cli.files.header import Header, read_header
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.results import Design, Measured, Record
 from qtrain_cli.spec import (
-    DTYPE_BYTES, GENERATED, KEPT, RAW_BITS, TIED, AngleCoding, GeneratorSpec, LayoutSpec, MappingSpec,
+    DTYPE_BYTES,
+    GENERATED,
+    KEPT,
+    RAW_BITS,
+    TIED,
+    AngleCoding,
+    GeneratorSpec,
+    LayoutSpec,
+    MappingSpec,
     TensorEntry,
 )  # fmt: skip
 

@@ -1,0 +1,42 @@
+"""The options that several commands share, each typed once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
+from qtrain_cli.spec import MAPPINGS
+
+Arch = Annotated[str | None, typer.Option("--arch", help="package.module:Class or file.py:Class.")]
+ArchArgs = Annotated[str | None, typer.Option("--arch-args", help="JSON object for the class.")]
+Weights = Annotated[str | None, typer.Option("--weights", help="Entry of a checkpoint dictionary.")]
+TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Run the code in a pickled file.")]
+Params = Annotated[int | None, typer.Option("--params", help="Budget: at most N trained numbers.")]
+Ratio = Annotated[float | None, typer.Option("--ratio", help="Budget: R times fewer numbers. [10]")]
+Bytes = Annotated[
+    str | None, typer.Option("--bytes", help="Budget: finished file of at most SIZE, e.g. 2KB.")
+]
+AnsatzName = Annotated[str, typer.Option("--ansatz", help=" | ".join(ANSATZE))]
+Entangler = Annotated[str, typer.Option("--entangler", help=" | ".join(ENTANGLERS))]
+Layers = Annotated[int | None, typer.Option("--layers", help="Layers of each circuit, in place of a budget.")]
+Circuits = Annotated[int | None, typer.Option("--circuits", help="How many circuits. [planned]")]
+MappingName = Annotated[str, typer.Option("--mapping", help=" | ".join(MAPPINGS))]
+AngleBits = Annotated[int, typer.Option("--angle-bits", help="Bits of a stored angle: 2 to 16, or 32.")]
+Targets = Annotated[
+    list[str] | None, typer.Option("--targets", help="Generate only these: name, glob or re:. Repeatable.")
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", help="Keep these as they are: name, glob or re:. Repeatable.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows of a training step.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More on stderr.")]
+ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A .qtrain file.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A trained model's file.")]
