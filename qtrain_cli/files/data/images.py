@@ -8,7 +8,7 @@ by the first image and the count. Decoding straight into the final array in one 
 small images this is for: two threads cost 20 % more at 28x28, the work being Python's own.
 
 Only formats that Pillow decodes itself are allowed (EPS would start Ghostscript). Left out: resizing,
-16-bit and float images, EXIF rotation, all but the first frame of an animation.
+16-bit and float images, EXIF rotation, all but the first frame of an animation, transparency of a palette.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "TGA")
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
-_LOSSLESSLY_READ_AS = {"1": "L", "P": "RGB"}
+_READ_AS = {"1": "L", "P": "RGB"}
 
 
 class ImageStack:
@@ -91,9 +91,9 @@ def _decoded(image: Image, name: str) -> np.ndarray:
 
 
 def _mode(image: Image, name: str) -> str:
-    mode = _LOSSLESSLY_READ_AS.get(image.mode, image.mode)
+    mode = _READ_AS.get(image.mode, image.mode)
     if mode not in CHANNELS:
-        allowed = ", ".join((*CHANNELS, *_LOSSLESSLY_READ_AS))
+        allowed = ", ".join((*CHANNELS, *_READ_AS))
         raise BadInput(
             f"{name} has the mode {image.mode}; allowed: {allowed}", "convert it to 8 bits a channel"
         )

@@ -49,9 +49,11 @@ def test_float_targets_may_have_several_columns():
     assert arrays.y_train.shape == (3, 2)
 
 
-def test_read_only_and_strided_arrays_become_writeable_and_contiguous():
-    x = np.broadcast_to(np.float32(1), (3, 2))
-    arrays = checked(changed(x_train=x, x_test=np.zeros((4, 2), np.float32)[::2]))
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_read_only_and_strided_arrays_become_writeable_and_contiguous(dtype):
+    x = np.ones((3, 2), dtype)
+    x.flags.writeable = False
+    arrays = checked(changed(x_train=x, x_test=np.zeros((4, 2), dtype)[::2]))
     assert arrays.x_train.flags.writeable and arrays.x_train.flags.c_contiguous
     assert arrays.x_test.flags.c_contiguous
 

@@ -16,19 +16,20 @@ pa = pytest.importorskip("pyarrow")
 class FakeDataset:
     """The four things of `datasets.Dataset` that are used."""
 
-    def __init__(self, table):
+    def __init__(self, table, announced=None):
         self.table = table
+        self.announced = table.num_rows if announced is None else announced
         self.features = SimpleNamespace(arrow_schema=table.schema)
 
     def __len__(self):
-        return self.table.num_rows
+        return self.announced
 
     def with_format(self, name):
         assert name == "arrow"
         return self
 
     def iter(self, batch_size):
-        for start in range(0, len(self), batch_size):
+        for start in range(0, self.table.num_rows, batch_size):
             yield self.table.slice(start, batch_size)
 
 
@@ -37,12 +38,12 @@ def hub(monkeypatch):
     """Puts splits on a hub that knows the one name "org/digits"; the calls come back."""
     calls = []
 
-    def publish(**splits):
+    def publish(announced=None, **splits):
         def load_dataset(name, config):
             calls.append((name, config))
             if name != "org/digits":
                 raise ConnectionError(f"Couldn't reach '{name}' on the Hub\nmore lines")
-            return {split: FakeDataset(table) for split, table in splits.items()}
+            return {split: FakeDataset(table, announced) for split, table in splits.items()}
 
         fake = SimpleNamespace(load_dataset=load_dataset, disable_progress_bars=lambda: None)
         monkeypatch.setitem(sys.modules, "datasets", fake)
@@ -81,6 +82,16 @@ def test_a_missing_split_is_named(load, hub, tables):
 def test_splits_of_different_columns_are_refused(load, hub, tables):
     hub(train=tables["train"], test=tables["test"].rename_columns(["picture", "label"]))
     with pytest.raises(BadInput, match="train and test differ in their columns"):
+        load("hf:org/digits")
+
+
+@pytest.mark.parametrize(
+    ("announced", "message"),
+    [(9, "train has more than the 9 rows announced"), (11, "train has 10 rows; announced: 11")],
+)
+def test_rows_are_counted(load, hub, tables, announced, message):
+    hub(announced, **tables)
+    with pytest.raises(BadInput, match=message):
         load("hf:org/digits")
 
 

@@ -97,6 +97,6 @@ def test_flipped_bits_are_damage(load, tmp_path, pixels):
 def test_a_missing_array_is_named(load, tmp_path, pixels):
     del pixels["y_test"]
     np.savez(tmp_path / "data.npz", **pixels)
-    rewritten(tmp_path / "data.npz", "y_test", b"an entry that is no .npy")
+    rewritten(tmp_path / "data.npz", "y_test.txt", b"no array")
     with pytest.raises(BadInput, match="y_test missing; found x_train, y_train, x_test"):
         load(tmp_path / "data.npz")

@@ -82,11 +82,21 @@ def test_shards_are_joined_in_order(load, tmp_path, images, expected):
         load(tmp_path / "set")
 
 
-@pytest.mark.parametrize("stray", ["train.parquet", "train-00000-of-00002.parquet", "train/more.parquet"])
-def test_two_data_sets_in_one_folder_are_refused(load, tmp_path, images, stray):
-    for split, columns in images.items():
-        write(tmp_path / f"set/{split}-00000-of-00001.parquet", columns)
-    write(tmp_path / "set" / stray, images["train"])
+@pytest.mark.parametrize(
+    ("first", "stray"),
+    [
+        ("train-00000-of-00001.parquet", "train.parquet"),
+        ("train-00000-of-00001.parquet", "train-00000-of-00002.parquet"),
+        ("train-00000-of-00001.parquet", "train-00001-of-00002.parquet"),
+        ("train-00000-of-00001.parquet", "train/more.parquet"),
+        ("train.parquet", "train/more.parquet"),
+        ("train.parquet", "data/train.parquet"),
+    ],
+)
+def test_two_data_sets_in_one_folder_are_refused(load, tmp_path, images, first, stray):
+    write(tmp_path / "set/test.parquet", images["test"])
+    for name in (first, stray):
+        write(tmp_path / "set" / name, images["train"])
     with pytest.raises(BadInput, match="the train split has files of two data sets"):
         load(tmp_path / "set")
 
