@@ -1,0 +1,197 @@
+"""`qtrain.toml`: options that need not be typed. The nearest one counts, from a folder upward.
+
+    [compress]
+    data = "data/digits.npz"        # one table per command, one key per option, with - or _
+    mean = 0.5
+    out = "net.qtrain"
+
+The command line wins over the file; `cli` sees to that and says which options there are, each with its kind
+from `KINDS`. Paths in the file are relative to the file. An unknown table or key, or a value of the wrong
+type, is an error: a misspelt option that is quietly ignored costs hours.
+
+Consent to run what a model file carries (``--trust-pickle``) is not taken from a file: whoever sends a folder
+with a hostile model could send the consent along. ``file.py:Name`` for `arch` and `data` is taken, and runs
+that file, as a Makefile in the folder would.
+
+Left out: merging several files, and variables.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtrain_cli.errors import BadInput, UsageError, suggestion
+
+FILE_NAME = "qtrain.toml"
+
+Options = Mapping[str, str]
+Defaults = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value in the file may be (`wanted`, for people), and what the command line gets for it.
+
+    `read` is given the value and the file's folder; it returns None for a value of the wrong type.
+    """
+
+    wanted: str
+    read: Callable[[Any, Path], Any]
+
+
+def load_defaults(start: Path, commands: Mapping[str, Options]) -> Defaults:
+    """The values of the nearest `qtrain.toml`, by command and by option name as `commands` spells it.
+
+    Args:
+        start: the folder to look in first; with ``Path()`` the paths in a file there stay relative.
+        commands: command -> option name -> kind, a key of `KINDS`.
+
+    Raises:
+        UsageError: a syntax error, an unknown table or key, or a value of the wrong type.
+        BadInput: the file cannot be read.
+    """
+    path = find_config(start)
+    if path is None:
+        return {}
+    defaults: Defaults = {}
+    for command, table in _parse(path).items():
+        if not isinstance(table, dict):
+            raise UsageError(f"'{path}': '{command}' stands outside a table", "put it under e.g. [compress]")
+        if command not in commands:
+            raise UsageError(f"'{path}': unknown table [{command}]", suggestion(command, commands))
+        defaults[command] = _read_table(path, command, table, commands[command])
+    return defaults
+
+
+def find_config(start: Path) -> Path | None:
+    """The nearest `qtrain.toml` in `start` or a folder above it, or None."""
+    for folder in (start, *start.resolve().parents):
+        # lexists: a dangling link or a folder of that name is reported when it is read, not passed over.
+        if os.path.lexists(folder / FILE_NAME):
+            return folder / FILE_NAME
+    return None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        # utf-8-sig: editors on Windows put a byte-order mark first, which TOML does not know.
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise BadInput(f"'{path}' cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"'{path}' is not UTF-8: byte {error.start} is wrong", "save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"'{path}' is not TOML: {error}", "texts need quotes, tables a [name]") from error
+
+
+def _read_table(path: Path, command: str, table: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    names = {_dashed(name): name for name in options}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        where = f"'{path}': '{key}' in [{command}]"
+        name = names.get(_dashed(key))
+        if name is None:
+            raise UsageError(f"{where} is unknown", suggestion(_dashed(key), names))
+        if name in values:
+            raise UsageError(f"{where} stands twice, with - and with _", "keep one of the two")
+        values[name] = _read_value(where, KINDS[options[name]], value, path.parent)
+    return values
+
+
+def _read_value(where: str, kind: Kind, value: Any, folder: Path) -> Any:
+    found = kind.read(value, folder)
+    if found is None:
+        raise UsageError(f"{where} is {_shown(value)}; expected: {kind.wanted}", "correct it in the file")
+    return found
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _text(value: Any, folder: Path) -> str | None:
+    """Numbers are taken too, for options such as ``--bytes`` that read their own text."""
+    if type(value) in (int, float) and math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str) else None
+
+
+def _path(value: Any, folder: Path) -> str | None:
+    return str(folder / value) if isinstance(value, str) and value and "\0" not in value else None
+
+
+def _code(value: Any, folder: Path) -> str | None:
+    """``file.py:Name`` is a path, ``package.module:Name`` is not."""
+    if not isinstance(value, str):
+        return None
+    file, colon, name = value.rpartition(":")
+    return f"{folder / file}{colon}{name}" if file.endswith(".py") and "\0" not in file else value
+
+
+def _data(value: Any, folder: Path) -> str | None:
+    """``hf:NAME`` is no path, ``file.py:function`` is one with a name behind it."""
+    if not isinstance(value, str) or value.startswith("hf:"):
+        return value if isinstance(value, str) else None
+    coded = _code(value, folder)
+    return _path(value, folder) if coded == value else coded
+
+
+def _numbers(value: Any, folder: Path) -> str | None:
+    """One number, a list of them, or the text that the option takes: ``"0.4,0.5,0.6"``."""
+    parts = [_text(part, folder) for part in (value if isinstance(value, list) else [value])]
+    return ",".join(part for part in parts if part) if parts and all(parts) else None
+
+
+def _list(value: Any, folder: Path) -> list[str] | None:
+    texts = [value] if isinstance(value, str) else value
+    good = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+    return texts if good else None
+
+
+def _json(value: Any, folder: Path) -> str | None:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, default=str) if isinstance(value, dict) else None
+
+
+def _int(value: Any, folder: Path) -> int | None:
+    return value if type(value) is int else None
+
+
+def _float(value: Any, folder: Path) -> float | None:
+    return float(value) if type(value) in (int, float) else None
+
+
+def _flag(value: Any, folder: Path) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _never(value: Any, folder: Path) -> None:
+    return None
+
+
+KINDS: dict[str, Kind] = {
+    "path": Kind("a path in quotes", _path),
+    "data": Kind("a path, 'hf:NAME' or 'file.py:function', in quotes", _data),
+    "arch": Kind("'package.module:Class' or 'file.py:Class', in quotes", _code),
+    "text": Kind("a text in quotes, or a number", _text),
+    "numbers": Kind("a number, or a list of numbers", _numbers),
+    "list": Kind("a list of texts in quotes", _list),
+    "json": Kind("a table, or JSON in quotes", _json),
+    "int": Kind("a whole number", _int),
+    "float": Kind("a number", _float),
+    "flag": Kind("true or false", _flag),
+    "consent": Kind("nothing: it is consent to run code, and is given on the command line only", _never),
+}
