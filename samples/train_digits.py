@@ -34,7 +34,12 @@ def load_digits() -> dict[str, np.ndarray]:
     labels = source.target.astype(np.int64)
     order = np.random.default_rng(SEED).permutation(len(labels))
     test, train = order[:TEST_ROWS], order[TEST_ROWS:]
-    return {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
+    return {
+        "x_train": images[train],
+        "y_train": labels[train],
+        "x_test": images[test],
+        "y_test": labels[test],
+    }
 
 
 def as_inputs(images: np.ndarray) -> Tensor:

@@ -34,8 +34,9 @@ def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
 def find_factory(arch: str) -> Callable[..., Any]:
     """The class or function that `arch` names. Imports its module. Raises `BadInput`."""
     source, _, name = arch.rpartition(":")
-    module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
-    factory = vars(module).get(name)
+    with _own_randomness():
+        module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
+    factory = getattr(module, name, None)
     if factory is None:
         raise BadInput(f"'{source}' has no '{name}'", suggestion(name, _factory_names(module)))
     if isinstance(factory, nn.Module) or not callable(factory):
@@ -46,8 +47,7 @@ def find_factory(arch: str) -> Callable[..., Any]:
 def construct(factory: Callable[..., Any], arch: str, arch_args: Mapping[str, Any], device: str) -> nn.Module:
     """Build the module on `device`; the same call gives the same initial weights. Raises `BadInput`."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.device(device):
-            torch.random.default_generator.manual_seed(0)
+        with _own_randomness(), torch.device(device):
             module = factory(**arch_args)
     except (Exception, SystemExit) as error:
         raise BadInput(
@@ -75,6 +75,14 @@ def importable_from(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
+
+
+@contextlib.contextmanager
+def _own_randomness() -> Iterator[None]:
+    """The user's code draws its initial weights from a fixed seed, and nothing from the caller's stream."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        yield
 
 
 def _import_module(name: str) -> ModuleType:
@@ -107,11 +115,11 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _factory_names(module: ModuleType) -> list[str]:
-    """Public classes and functions that the module itself defines."""
+    """Public classes and functions that the module or package itself defines."""
     return [
         name
         for name, value in vars(module).items()
         if callable(value)
         and not name.startswith("_")
-        and getattr(value, "__module__", None) == module.__name__
+        and str(getattr(value, "__module__", "")).startswith(module.__name__)
     ]

@@ -6,7 +6,7 @@ tensor is read or the real model is built; then its numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from qtrain_cli.errors import Refused
 from qtrain_cli.files.models.entries import Entry, choose_entry, tensors_of
 from qtrain_cli.files.models.matching import fit_to_architecture
-from qtrain_cli.files.models.pickles import is_module, read_trusted, read_weights_only
+from qtrain_cli.files.models.pickles import is_module, read_trusted, read_weights_only, require_within_file
 from qtrain_cli.files.models.stock_layers import StockRecord, rebuild_module
 from qtrain_cli.settings import ModelSettings
 
@@ -39,7 +39,7 @@ def _load_safely(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
     outline = _choose(settings, read_weights_only(settings.path, form, "meta"))
     trust = "stock-layers" if is_module(outline.value) else "weights-only"
     outline = _without_stand_ins(outline)
-    _require_within_file(_tensors(outline), settings)
+    require_within_file(_tensors(outline), settings.path)
 
     def read() -> Entry:
         return _without_stand_ins(_choose(settings, read_weights_only(settings.path, form, "cpu")))
@@ -67,14 +67,3 @@ def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry
 def _tensors(entry: Entry) -> dict[str, Tensor]:
     state = entry.value.state_dict() if isinstance(entry.value, nn.Module) else entry.value
     return tensors_of(state)
-
-
-def _require_within_file(tensors: Mapping[str, Tensor], settings: ModelSettings) -> None:
-    """A few bytes may claim to be a huge tensor (all strides 0); copying it would exhaust the memory."""
-    size = settings.path.stat().st_size
-    for name, tensor in tensors.items():
-        if tensor.numel() * tensor.element_size() > size:
-            raise Refused(
-                f"tensor '{name}' has the shape {list(tensor.shape)}, more than the {size} bytes of the file",
-                "do not use this file: it is damaged or hostile",
-            )

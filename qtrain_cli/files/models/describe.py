@@ -14,7 +14,7 @@ from qtrain_cli.errors import QtrainError
 from qtrain_cli.files.models import formats
 from qtrain_cli.files.models.entries import find_entries, tensors_of
 from qtrain_cli.files.models.graphs import find_problems
-from qtrain_cli.files.models.pickles import foreign_globals, is_module, read_inert
+from qtrain_cli.files.models.pickles import foreign_globals, is_module, read_inert, require_within_file
 from qtrain_cli.files.models.stock_layers import StockRecord, rebuild_module
 from qtrain_cli.files.models.tensors import header_tensors
 
@@ -58,7 +58,9 @@ def _other(path: Path, form: str) -> dict[str, Any]:
     contents: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         try:
-            contents[entry.path] = _rows(_tensors(entry.value))
+            tensors = _tensors(entry.value)
+            require_within_file(tensors, path)
+            contents[entry.path] = _rows(tensors)
         except QtrainError as error:
             reasons.append(error.message)
     needs_arch = not any(isinstance(entry.value, StockRecord) for entry in entries) if entries else None

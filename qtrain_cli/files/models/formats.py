@@ -40,12 +40,12 @@ def detect_format(path: Path) -> str:
         Refused: an archive whose records are larger than the file.
     """
     start = _first_bytes(path)
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= _HEADER_LIMIT:
+        return SAFETENSORS  # first, because a header's length may begin like the others
     if start.startswith(_ZIP_START):
         return _archive_format(path)
     if start.startswith(_PICKLE_START):
         return TORCH_LEGACY if _first_number(path) == _LEGACY_MAGIC else PICKLE
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= _HEADER_LIMIT:
-        return SAFETENSORS
     raise BadInput(
         f"'{path.name}' is not a model file: it starts with {start[:8]!r}",
         "give a .pt, .pth, .th, .bin, .safetensors or .pt2 file",
@@ -107,9 +107,12 @@ def _first_number(path: Path) -> Any:
 
 
 def _archive_format(path: Path) -> str:
-    if "serialized_exported_program.json" in _zip_names(path):
-        return PT2_LEGACY  # has no root folder, so that PyTorch's reader cannot open it
-    records = open_archive(path, path.name, path.stat().st_size).get_all_records()
+    names = _zip_names(path)
+    if "serialized_exported_program.json" in names:
+        return PT2_LEGACY
+    # PyTorch's reader opens nothing without a root folder
+    rootless = bool(names) and not all("/" in name for name in names)
+    records = [] if rootless else open_archive(path, path.name, path.stat().st_size).get_all_records()
     if "archive_format" in records:
         return PT2
     if any(record.startswith("code/") for record in records):

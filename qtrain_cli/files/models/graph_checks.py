@@ -1,14 +1,14 @@
 """What in a ``.pt2`` archive could run code. An empty answer is the condition for loading one untrusted.
 
 `torch.export.load` promises nothing for files from strangers, and its reader has more doors than the
-pickled tensors it marks (``use_pickle``). Read off PyTorch 2.10 to 2.13, they are:
+pickled tensors it marks (``use_pickle``). Read off PyTorch 2.13's source, they are:
 
 * payloads marked ``use_pickle``; constants named ``custom_obj_*`` and ``opaque_obj_*`` (unpickled whatever
   the mark says); ``sample_inputs`` and the older ``data/weights/model.pt``, where a failing safe load is
   repeated as an unsafe one; compiled libraries under ``data/aotinductor/``;
-* the graph itself: an operator may be any name below `torch` (``torch.os.system`` among them), symbolic
-  sizes go through `sympy.sympify`, which is `eval`, names are pasted into the Python source that
-  `torch.fx` compiles, and a tree's enum context imports modules.
+* the graph itself: an operator may be any name below `torch`, and even aten has some that write files
+  (``from_file``, ``save``); symbolic sizes go through `sympy.sympify`, which is `eval`; names are pasted
+  into the Python source that `torch.fx` compiles; a tree's enum context imports modules.
 
 So everything is refused that is not known to be harmless: records by name, operators to PyTorch's own
 `aten` set, expressions to arithmetic, every other text to a plain name. Guard code is executed by

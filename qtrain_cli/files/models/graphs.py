@@ -50,11 +50,18 @@ def load_graph(path: Path, trusted: bool) -> tuple[nn.Module, bool]:
 
 
 def load_old_graph(path: Path) -> nn.Module:
-    """The module of an archive of PyTorch 2.7 or older, whose tensors are pickles: for trusted files only."""
-    with _quiet_export():
-        program = torch.export.load(path)
+    """The module of an archive of PyTorch 2.7 or older, whose tensors are pickles: for trusted files only.
+
+    Raises:
+        BadInput: damaged, or of a version that this PyTorch does not read.
+    """
+    try:
+        with _quiet_export():
+            program = torch.export.load(path)
+    except Exception as error:
+        raise _damaged(path, error) from error
     _require_evaluation_mode(program, path.name)
-    return _with_one_mode(program.module())
+    return _with_one_mode(program.module(check_guards=False))
 
 
 def find_problems(path: Path) -> list[str]:

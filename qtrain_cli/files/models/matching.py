@@ -95,7 +95,7 @@ def fill_module(module: nn.Module, plan: Mapping[str, str], tensors: Mapping[str
 
 
 def strip_prefixes(names: Iterable[str], expected: Collection[str]) -> dict[str, str]:
-    """Names without the wrapper's prefixes, if all carry them and no expected one does -> the file's names."""
+    """Names without the wrapper's prefixes, where all carry them and no expected one does -> file's names."""
     plain = {name: name for name in names}
     while plain:
         prefix = next(

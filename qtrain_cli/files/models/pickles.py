@@ -16,12 +16,12 @@ import pickle
 import pickletools
 import warnings
 from _compat_pickle import IMPORT_MAPPING
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._weights_only_unpickler import _get_allowed_globals
 
 from qtrain_cli.errors import BadInput, Refused
@@ -44,6 +44,8 @@ SIDE_NOTES = (
 )
 _ALLOWED = [*STAND_INS, *((inert(name), name) for name in SIDE_NOTES)]
 _ALLOWED_NAMES = frozenset(name for _, name in _ALLOWED)
+#: PyTorch allows it; called with one number, it fills that many bytes of memory.
+_MEMORY_FILLING = frozenset({"builtins.bytearray"})
 _TRUST_ADVICE = (
     "if you trust where the file comes from, add --trust-pickle; better ask for a state dictionary"
 )
@@ -110,8 +112,23 @@ def foreign_globals(path: Path, form: str) -> list[str]:
             names = set(_globals_of(_opcodes(file, path, form)))
     except Exception as error:
         raise _damaged(path, error) from None
-    safe = _ALLOWED_NAMES | set(_get_allowed_globals())
+    safe = _ALLOWED_NAMES | set(_get_allowed_globals()) - _MEMORY_FILLING
     return sorted(names - safe)
+
+
+def require_within_file(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """A few bytes may claim to be a huge tensor (all strides 0), which fills the memory when it is copied.
+
+    Raises:
+        Refused: a tensor with more bytes than the whole file.
+    """
+    size = path.stat().st_size
+    for name, tensor in tensors.items():
+        if tensor.numel() * tensor.element_size() > size:
+            raise Refused(
+                f"tensor '{name}' has the shape {list(tensor.shape)}, more than the {size} bytes of the file",
+                "do not use this file: it is damaged or hostile",
+            )
 
 
 def _restricted_load(path: Path, device: str, allowed: list[Any]) -> Any:
