@@ -43,6 +43,11 @@ def angle_bytes(spec: GeneratorSpec) -> int:
     return packed_bytes(spec.circuit.angles, spec.angles.bits) + 4 * spec.circuit.circuits
 
 
+def bytes_ratio(model: int, artifact: int) -> float:
+    """How many times smaller the whole file is than the model's tensors in float32."""
+    return model / artifact
+
+
 def parameter_ratio(weights: int, kept: int, trained: int) -> float:
     """Numbers in the model over numbers in the artifact; kept ones count on both sides."""
     return (weights + kept) / (trained + kept)

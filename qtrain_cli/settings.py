@@ -20,8 +20,10 @@ _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mi
 MAX_SEED = 2**31 - 1
 
 
-def parse_size(text: str) -> int:
-    """``"2KB"`` -> 2000, ``"2KiB"`` -> 2048, ``"700"`` -> 700 bytes. Raises `UsageError`."""
+def parse_size(text: str | None) -> int | None:
+    """``"2KB"`` -> 2000, ``"2KiB"`` -> 2048, ``"700"`` -> 700 bytes; None stays. Raises `UsageError`."""
+    if text is None:
+        return None
     match = _SIZE.fullmatch(text.strip())
     size = float(match[1]) * _UNIT[match[2].lower()] if match else 0.0
     if size < 1:

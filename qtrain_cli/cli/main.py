@@ -13,8 +13,8 @@ from typing import Any
 import typer
 
 from qtrain_cli import config, render
-from qtrain_cli.cli.verbs import app
 from qtrain_cli.cli.parameters import VERBS, option_parameters
+from qtrain_cli.cli.verbs import app
 from qtrain_cli.errors import INTERNAL_EXIT_CODE, GateFailed, Interrupted, QtrainError, RunFailed, UsageError
 
 #: Typer carries its own copy of click, under a name that changes; the base of its errors is found by descent.

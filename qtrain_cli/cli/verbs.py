@@ -1,4 +1,7 @@
-"""The commands: options -> settings -> one command -> one document. Torch is imported by the commands only."""
+"""The commands: options -> settings -> one command -> one document.
+
+Torch is imported by the commands only, inside these functions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from qtrain_cli import __version__, render
-from qtrain_cli.cli.options import *
+from qtrain_cli.cli import options as o
 from qtrain_cli.errors import UsageError
 from qtrain_cli.gates import gate_failure
 from qtrain_cli.settings import (
@@ -57,7 +60,7 @@ def _root(
 
 @app.command()
 def compress(
-    model: ModelPath,
+    model: o.ModelPath,
     data: Annotated[str, typer.Option("--data", help="Folder, file, hf:NAME or file.py:function.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The artifact. [MODEL's name + .qtrain]")
@@ -69,21 +72,21 @@ def compress(
     validation: Annotated[
         float, typer.Option("--validation", help="Share of train set apart.")
     ] = DataSettings.validation,
-    arch: Arch = None,
-    arch_args: ArchArgs = None,
-    weights: Weights = None,
-    trust_pickle: TrustPickle = False,
-    params: Params = None,
-    ratio: Ratio = None,
-    bytes_: Bytes = None,
-    ansatz: AnsatzName = BudgetSettings.ansatz,
-    entangler: Entangler = BudgetSettings.entangler,
-    layers: Layers = None,
-    circuits: Circuits = None,
-    mapping: MappingName = BudgetSettings.mapping,
-    angle_bits: AngleBits = BudgetSettings.angle_bits,
-    targets: Targets = None,
-    ignore: Ignore = None,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    params: o.Params = None,
+    ratio: o.Ratio = None,
+    bytes_: o.Bytes = None,
+    ansatz: o.AnsatzName = BudgetSettings.ansatz,
+    entangler: o.Entangler = BudgetSettings.entangler,
+    layers: o.Layers = None,
+    circuits: o.Circuits = None,
+    mapping: o.MappingName = BudgetSettings.mapping,
+    angle_bits: o.AngleBits = BudgetSettings.angle_bits,
+    targets: o.Targets = None,
+    ignore: o.Ignore = None,
     distill: Annotated[
         float, typer.Option("--distill", help="Weight of the teacher's outputs, 0 to 1.")
     ] = FitSettings.distill,
@@ -93,23 +96,26 @@ def compress(
     epochs: Annotated[
         int, typer.Option("--epochs", help="Passes over the training rows.")
     ] = FitSettings.epochs,
-    batch_size: BatchSize = FitSettings.batch_size,
+    batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Annotated[
         float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")
     ] = FitSettings.lr,
-    seed: Seed = FitSettings.seed,
-    device: Device = FitSettings.device,
+    seed: o.Seed = FitSettings.seed,
+    device: o.Device = FitSettings.device,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run's state.")] = False,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Compress a trained model into an artifact."""
     settings = CompressSettings(
         model=ModelSettings(model, arch, parse_arguments(arch_args), weights, trust_pickle),
         data=DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std"), validation),
-        budget=_budget(params, ratio, bytes_, ansatz, entangler, layers, circuits, mapping, angle_bits, targets, ignore),
+        budget=BudgetSettings(
+            params, ratio, parse_size(bytes_), ansatz, entangler, layers, circuits, mapping, angle_bits,
+            tuple(targets or ()), tuple(ignore or ()),
+        ),
         fit=FitSettings(distill, temperature, epochs, batch_size, lr, seed, device),
         out=out or Path(model.name).with_suffix(".qtrain"),
         resume=resume,
@@ -125,36 +131,39 @@ def compress(
 
 @app.command()
 def plan(
-    model: ModelPath,
-    arch: Arch = None,
-    arch_args: ArchArgs = None,
-    weights: Weights = None,
-    trust_pickle: TrustPickle = False,
-    params: Params = None,
-    ratio: Ratio = None,
-    bytes_: Bytes = None,
-    ansatz: AnsatzName = BudgetSettings.ansatz,
-    entangler: Entangler = BudgetSettings.entangler,
-    layers: Layers = None,
-    circuits: Circuits = None,
-    mapping: MappingName = BudgetSettings.mapping,
-    angle_bits: AngleBits = BudgetSettings.angle_bits,
-    targets: Targets = None,
-    ignore: Ignore = None,
+    model: o.ModelPath,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    params: o.Params = None,
+    ratio: o.Ratio = None,
+    bytes_: o.Bytes = None,
+    ansatz: o.AnsatzName = BudgetSettings.ansatz,
+    entangler: o.Entangler = BudgetSettings.entangler,
+    layers: o.Layers = None,
+    circuits: o.Circuits = None,
+    mapping: o.MappingName = BudgetSettings.mapping,
+    angle_bits: o.AngleBits = BudgetSettings.angle_bits,
+    targets: o.Targets = None,
+    ignore: o.Ignore = None,
     input_shape: Annotated[
         str | None, typer.Option("--input-shape", help="Of one input, e.g. 1,28,28: times whole steps.")
     ] = None,
-    batch_size: BatchSize = FitSettings.batch_size,
-    seed: Seed = FitSettings.seed,
-    device: Device = FitSettings.device,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    seed: o.Seed = FitSettings.seed,
+    device: o.Device = FitSettings.device,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Show what a budget buys: qubits, layers, file size, memory, seconds a step. Trains nothing."""
     settings = PlanSettings(
         model=ModelSettings(model, arch, parse_arguments(arch_args), weights, trust_pickle),
-        budget=_budget(params, ratio, bytes_, ansatz, entangler, layers, circuits, mapping, angle_bits, targets, ignore),
+        budget=BudgetSettings(
+            params, ratio, parse_size(bytes_), ansatz, entangler, layers, circuits, mapping, angle_bits,
+            tuple(targets or ()), tuple(ignore or ()),
+        ),
         fit=FitSettings(batch_size=batch_size, seed=seed, device=device),
         input_shape=parse_shape(input_shape),
     )  # fmt: skip
@@ -167,9 +176,9 @@ def plan(
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A model, a checkpoint or an artifact.")],
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Show what a file holds, without running anything in it."""
     from qtrain_cli.commands import inspect as command
@@ -180,18 +189,18 @@ def inspect(
 
 @app.command()
 def export(
-    artifact: ArtifactPath,
+    artifact: o.ArtifactPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Ending: .safetensors, .pt, .pt2 or .onnx.")],
     classical: Annotated[bool, typer.Option("--classical", help="Regenerated weights.")] = False,
     model: Annotated[Path | None, typer.Option("--model", help="Whose graph .pt2 and .onnx carry.")] = None,
-    arch: Arch = None,
-    arch_args: ArchArgs = None,
-    weights: Weights = None,
-    trust_pickle: TrustPickle = False,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Write the regenerated weights in a format that others read."""
     if not classical:
@@ -208,7 +217,7 @@ def export(
 
 @app.command()
 def report(
-    artifact: ArtifactPath,
+    artifact: o.ArtifactPath,
     min_accuracy: Annotated[
         float | None, typer.Option("--min-accuracy", help="Gate: test accuracy, 0 to 1.")
     ] = None,
@@ -234,15 +243,15 @@ def report(
         Path | None, typer.Option("--markdown", help="Also write Markdown to this file.")
     ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write JUnit XML to this file.")] = None,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Show an artifact's record and hold it against gates. Exit code 3 when one fails."""
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     gates = GateSettings(
-        min_accuracy, max_error, max_drop, min_ratio, parse_size(max_bytes) if max_bytes else None, baseline,
+        min_accuracy, max_error, max_drop, min_ratio, parse_size(max_bytes), baseline,
         max_regression,
     )  # fmt: skip
     settings = ReportSettings(artifact, gates, markdown, junit, Path(summary) if summary else None, force)
@@ -258,10 +267,10 @@ def report(
 
 @app.command()
 def verify(
-    artifact: ArtifactPath,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    artifact: o.ArtifactPath,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Regenerate an artifact's weights and compare them with its digest."""
     from qtrain_cli.commands import verify as command
@@ -271,22 +280,12 @@ def verify(
 
 
 @app.command()
-def env(as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+def env(as_json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False) -> None:
     """Show versions and hardware, for a bug report."""
     from qtrain_cli.commands import env as command
 
     found = command.run()
     _print(as_json, found, lambda: render.as_key_values("env", found))
-
-
-def _budget(
-    params: int | None, ratio: float | None, size: str | None, ansatz: str, entangler: str, layers: int | None,
-    circuits: int | None, mapping: str, angle_bits: int, targets: list[str] | None, ignore: list[str] | None,
-) -> BudgetSettings:  # fmt: skip
-    return BudgetSettings(
-        params, ratio, parse_size(size) if size else None, ansatz, entangler, layers, circuits, mapping,
-        angle_bits, tuple(targets or ()), tuple(ignore or ()),
-    )  # fmt: skip
 
 
 def _logger(quiet: bool) -> Callable[[str], None]:

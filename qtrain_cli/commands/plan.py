@@ -89,7 +89,7 @@ def run(settings: PlanSettings) -> Plan:
         parameter_ratio=accounting.parameter_ratio(layout.generated, layout.kept, spec.trained_numbers),
         artifact_bytes=artifact_bytes,
         model_bytes=model_bytes,
-        bytes_ratio=model_bytes / artifact_bytes,
+        bytes_ratio=accounting.bytes_ratio(model_bytes, artifact_bytes),
         memory_bytes=_memory(spec),
         seconds_per_step=seconds,
         probe=probe,

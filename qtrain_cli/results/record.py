@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results.measured import Measured
 from qtrain_cli.results.schema import (
@@ -80,13 +81,13 @@ class Record:
     @property
     def bytes_ratio(self) -> float:
         """How many times smaller the whole file is than the model's tensors in float32."""
-        return self.design.model_bytes / self.artifact_bytes
+        return accounting.bytes_ratio(self.design.model_bytes, self.artifact_bytes)
 
     @property
     def parameter_ratio(self) -> float:
         """Numbers in the model over numbers in the artifact; kept ones count on both sides."""
-        kept = self.design.kept_weights
-        return (self.design.weights + kept) / (self.design.trained_numbers + kept)
+        design = self.design
+        return accounting.parameter_ratio(design.weights, design.kept_weights, design.trained_numbers)
 
     def to_json(self) -> dict[str, Any]:
         """The flat object ``qtrain.report/1``, its fields in the order of the contract."""

@@ -1,7 +1,7 @@
 """The metadata of an artifact: everything but its stored numbers. Standard library only.
 
-A report needs nothing else, so it needs no torch. `describe` checks the file's checksum, the header, and every
-size against the generator's spec before anything is allocated.
+A report needs nothing else, so it needs no torch. `describe` checks the file's checksum, the header, and
+every size against the generator's spec before anything is allocated.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ def file_sha256(path: Path) -> str:
 
 
 def checksum(data: bytes) -> str:
+    """The check of a file whose check is blank."""
     return hashlib.sha256(data).hexdigest()[:CHECK_DIGITS]
 
 
