@@ -79,7 +79,11 @@ def test_regression_of_an_error_is_its_increase(make_record):
 # sqrt(0.002396**2 + (0.9775063 - 0.9746)**2) = 0.0038, and 0.0033 with the 0.987197 above 0.9850.
 @pytest.mark.parametrize(
     ("test", "place", "chance", "verdict"),
-    [(0.9746, "outside", 0.0038, "is more than chance"), (0.9850, "inside", 0.0033, "may be chance")],
+    [
+        (0.9746, "outside", 0.0038, "is more than chance"),
+        (0.9830, "outside", 0.0034, "is more than chance"),
+        (0.9850, "inside", 0.0033, "may be chance"),
+    ],
 )
 def test_what_is_said_about_chance(make_record, test, place, chance, verdict):
     result = only(check_gates(make_record(test=test), GateSettings(max_drop=0.001)))
@@ -88,6 +92,12 @@ def test_what_is_said_about_chance(make_record, test, place, chance, verdict):
         f" This lies {place} the 95 % interval of the two measurements (up to {chance} on 10,000 test rows),"
         f" so it {verdict}"
     )
+
+
+def test_the_nearer_ends_of_the_two_intervals_count(make_record):
+    # Far from a half the intervals are lopsided: 0.8389 below 1.0, 0.9911 above 0.95, on 20 rows.
+    record = make_record(test=0.95, teacher=1.0, count=20)
+    assert "(up to 0.17 on 20 test rows)" in only(check_gates(record, GateSettings(max_drop=1.0))).message
 
 
 def test_no_word_of_chance_without_a_fall(make_record):

@@ -164,6 +164,12 @@ def test_wilson_against_published_values(hits, count, low, high):
     assert wilson_interval(hits / count, count) == pytest.approx((low, high), abs=5e-5)
 
 
+@pytest.mark.parametrize(("share", "count"), [(0.0, 7), (1.0, 10)])
+def test_wilson_holds_the_share_against_rounding(share, count):
+    low, high = wilson_interval(share, count)  # unclamped, one end misses the share by 1e-17
+    assert low <= share <= high
+
+
 def test_mean_interval():
     assert mean_interval(2.0, 5.0, 100) == pytest.approx((2 - 0.979982, 2 + 0.979982), abs=1e-6)
     assert mean_interval(0.1, 5.0, 100)[0] == 0.0
