@@ -1,3 +1,23 @@
-"""qtrain: compress trained PyTorch models into small Quantum-Train artifacts."""
+"""qtrain: compress trained PyTorch models into small Quantum-Train artifacts.
+
+`load` reads an artifact (see `api`); the command line is `cli`. Torch is imported at the first use of
+`load`, so that the command line's help can do without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qtrain_cli.api import LoadedArtifact, load
 
 __version__ = "0.1.0"
+__all__ = ["LoadedArtifact", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("load", "LoadedArtifact"):
+        from qtrain_cli import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'qtrain_cli' has no attribute '{name}'")

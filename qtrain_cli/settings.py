@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from qtrain_cli.errors import UsageError
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 MAX_SEED = 2**31 - 1
+MIN_EPOCHS, MIN_STEPS = 10, 2000
 
 
 def parse_size(text: str | None) -> int | None:
@@ -148,11 +149,14 @@ class BudgetSettings:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How the generator is trained. `distill` is the weight of the teacher's soft targets."""
+    """How the generator is trained. `distill` is the weight of the teacher's soft targets.
+
+    `epochs` 0: 10, or as many more as `MIN_STEPS` steps take on little data.
+    """
 
     distill: float = 0.9
     temperature: float = 4.0
-    epochs: int = 10
+    epochs: int = 0
     batch_size: int = 128
     lr: float = 0.01
     seed: int = 0
@@ -164,10 +168,15 @@ class FitSettings:
             math.isfinite(self.temperature) and self.temperature > 0,
             f"--temperature is {self.temperature}; allowed: above 0",
         )
-        _require(self.epochs >= 1, f"--epochs is {self.epochs}; allowed: 1 or more")
+        _require(self.epochs >= 0, f"--epochs is {self.epochs}; allowed: 1 or more")
         _require(self.batch_size >= 1, f"--batch-size is {self.batch_size}; allowed: 1 or more")
         _require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
         _require(0 <= self.seed <= MAX_SEED, f"--seed is {self.seed}; allowed: 0 to {MAX_SEED}")
+
+    def for_rows(self, rows: int) -> FitSettings:
+        """The same settings with the number of epochs that these training rows take by default."""
+        steps = max(1, rows // min(self.batch_size, rows))
+        return replace(self, epochs=self.epochs or max(MIN_EPOCHS, -(-MIN_STEPS // steps)))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         verb: {option: parameter.kind for option, parameter in rows.items()}
         for verb, rows in parameters.items()
     }
-    found = config.load_defaults(Path.cwd(), kinds)
+    found = config.load_defaults(Path(), kinds)
     return {
         verb: {parameters[verb][option].name: value for option, value in values.items()}
         for verb, values in found.items()

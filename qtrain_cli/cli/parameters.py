@@ -16,7 +16,11 @@ from typer.models import ArgumentInfo, OptionInfo
 from qtrain_cli.cli.verbs import app
 
 _KINDS: dict[Any, str] = {Path: "path", str: "text", int: "int", float: "float", bool: "flag"}
-_OWN_KINDS = ("data", "arch")
+#: Options whose values are more than their Python type says.
+_OWN_KINDS = {
+    "data": "data", "arch": "arch", "arch-args": "json", "mean": "numbers", "std": "numbers",
+    "trust-pickle": "consent",
+}  # fmt: skip
 _NOT_IN_A_FILE = ("json",)
 
 VERBS: dict[str, Any] = {
@@ -42,7 +46,7 @@ def option_parameters(verb: str) -> dict[str, Parameter]:
         annotated, info = typing.get_args(hint)
         option = _written(name, info)
         if option not in _NOT_IN_A_FILE:
-            rows[option] = Parameter(name, option if option in _OWN_KINDS else _kind(annotated))
+            rows[option] = Parameter(name, _OWN_KINDS.get(option) or _kind(annotated))
     return rows
 
 

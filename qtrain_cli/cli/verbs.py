@@ -94,8 +94,8 @@ def compress(
         float, typer.Option("--temperature", help="Of the teacher's outputs.")
     ] = FitSettings.temperature,
     epochs: Annotated[
-        int, typer.Option("--epochs", help="Passes over the training rows.")
-    ] = FitSettings.epochs,
+        int | None, typer.Option("--epochs", min=1, help="Passes over the rows. [10; more below 2,000 steps]")
+    ] = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Annotated[
         float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")
@@ -116,7 +116,7 @@ def compress(
             params, ratio, parse_size(bytes_), ansatz, entangler, layers, circuits, mapping, angle_bits,
             tuple(targets or ()), tuple(ignore or ()),
         ),
-        fit=FitSettings(distill, temperature, epochs, batch_size, lr, seed, device),
+        fit=FitSettings(distill, temperature, epochs or 0, batch_size, lr, seed, device),
         out=out or Path(model.name).with_suffix(".qtrain"),
         resume=resume,
         force=force,

@@ -115,7 +115,7 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
     )
     data = load_data(settings.data, settings.fit.seed)
     log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)))
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     loaded.module.to(device)
     objective = Objective(data.task, settings.fit.distill, settings.fit.temperature)
     sample = predict(loaded.module, _teacher(loaded, device), data.train.inputs[:2], data.normalisation)

@@ -68,7 +68,7 @@ def run(settings: PlanSettings) -> Plan:
     layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
 
     def file_bytes(spec: GeneratorSpec) -> int:
-        return bytes_bound(spec, loaded.name, settings.fit.epochs)
+        return bytes_bound(spec, loaded.name)
 
     spec = plan_generator(layout, settings.budget, settings.fit.seed, file_bytes)
     seconds, probe = _probe(spec, loaded, settings, device)
