@@ -34,7 +34,7 @@ class LoadedArtifact:
     _state: dict[str, Tensor]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The model's tensors by name, on the CPU; tied names share one tensor. A new dictionary each time."""
+        """The model's tensors by name, on the CPU, in a new dictionary; tied names share one tensor."""
         return dict(self._state)
 
     def put_into(self, module: nn.Module) -> nn.Module:
