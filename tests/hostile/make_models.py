@@ -112,6 +112,10 @@ def make_stock_with_forward(path: Path, canary: Path) -> None:
     torch.save(with_attribute("forward", nn.functional.relu), path)
 
 
+def make_stock_with_stray_layer(path: Path, canary: Path) -> None:
+    torch.save(with_attribute("note", nn.Linear(2, 2)), path)
+
+
 def make_stock_with_cycle(path: Path, canary: Path) -> None:
     torch.save(with_cycle(), path)
 
@@ -295,6 +299,7 @@ REFUSED: dict[str, Callable[[Path, Path], None]] = {
     "stock_with_constructor.pt": make_stock_with_constructor,
     "stock_with_hook.pt": make_stock_with_hook,
     "stock_with_forward.pt": make_stock_with_forward,
+    "stock_with_stray_layer.pt": make_stock_with_stray_layer,
     "stock_with_cycle.pt": make_stock_with_cycle,
     "huge_tensor.pt": make_huge_tensor,
     "huge_bytearray.pt": make_huge_bytearray,

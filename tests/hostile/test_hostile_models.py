@@ -6,6 +6,7 @@ Each file that runs code is first given to a trusting reader, to see that the tr
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import pickle
 import resource
@@ -94,6 +95,7 @@ def test_hostile_files_are_described_without_running_them(tmp_path: Path, name: 
         ("stock_with_constructor.pt", "'child' calls the constructor of Linear"),
         ("stock_with_hook.pt", "replaces _forward_hooks of Sequential"),
         ("stock_with_forward.pt", "replaces forward of Sequential"),
+        ("stock_with_stray_layer.pt", "'note' is a torch.nn.modules.linear.Linear and not plain data"),
         ("stock_with_cycle.pt", "contains itself"),
         ("huge_tensor.pt", "'weight' has the shape [1000000000000]"),
         ("huge_bytearray.pt", "wants to run builtins.bytearray"),
@@ -106,13 +108,62 @@ def test_hostile_files_are_described_without_running_them(tmp_path: Path, name: 
         ("graph_expression.pt2", 'the expr_str "open('),
         ("graph_operator.pt2", "the target 'torch.os.mkdir'"),
         ("graph_file_operator.pt2", "the target 'torch.ops.aten.from_file.default'"),
-        ("graph_name.pt2", 'the name "input=open('),
+        ("graph_name.pt2", 'the key "input=open('),
         ("graph_compressed.pt2", "claims to hold 5"),
     ],
 )
 def test_the_refusal_says_what_is_wrong(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(Refused) as caught:
         load_model(ModelSettings(MAKER.make(name, tmp_path)))
+    assert words in caught.value.message
+
+
+def _program_edit(**changes: object) -> tuple[str, Callable[[bytes], bytes]]:
+    return "models/model.json", MAKER.edited(lambda program: program.update(changes))
+
+
+def _weights_edit(edit: Callable[[dict], None]) -> tuple[str, Callable[[bytes], bytes]]:
+    return "data/weights/model_weights_config.json", MAKER.edited(lambda document: edit(document["config"]))
+
+
+def _tree_edit(tree: dict[str, object]) -> tuple[str, Callable[[bytes], bytes]]:
+    def edit(program: dict) -> None:
+        program["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps([1, tree])
+
+    return "models/model.json", MAKER.edited(edit)
+
+
+ENUM = json.dumps({"__enum__": True, "fqn": "os:environ", "name": "HOME"})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_program_edit(range_constraints={"s0 + open(1)": {}}), "the key 's0 + open(1)'"),
+        (_program_edit(verifiers=["a b"]), "the verifiers 'a b'"),
+        (_tree_edit({"type": "builtins.dict", "context": ENUM, "children_spec": []}), "the out_spec"),
+        (_tree_edit({"type": "enum.Enum", "context": "null", "children_spec": []}), "the out_spec"),
+        (_tree_edit({"type": "builtins.dict", "context": '["a b"]', "children_spec": []}), "the out_spec"),
+        (
+            _weights_edit(lambda config: config.update({"a)": config["first.bias"]})),
+            "the tensor 'a)', which has no plain name",
+        ),
+        (
+            _weights_edit(
+                lambda config: config["first.bias"]["tensor_meta"].update(sizes=[{"as_int": 10**9}])
+            ),
+            "the tensor 'first.bias', which is larger than the file: [1000000000]",
+        ),
+        (
+            _weights_edit(lambda config: config["first.bias"].update(path_name="../weight_0")),
+            "the tensor 'first.bias', which is stored as '../weight_0'",
+        ),
+    ],
+)
+def test_each_part_of_a_graph_is_checked(tmp_path: Path, change: tuple, words: str) -> None:
+    MAKER.rewrite(tmp_path / "graph.pt2", dict([change]))
+    with pytest.raises(Refused) as caught:
+        load_model(ModelSettings(tmp_path / "graph.pt2"))
     assert words in caught.value.message
 
 
@@ -186,7 +237,8 @@ def test_sizes_that_are_arithmetic(text: str) -> None:
     "text",
     ["open('x')", "__import__('os')", "s0.__class__", "().__class__", "[s0]", "lambda: 0", "f'{s0}'", "sys",
      "Symbol('s0 + x')", "Symbol('__import__')", "Mul('open(1)')", "s0 if s1 else s2", "(s0 := 3)",
-     "9**9**9", "Pow(9, Pow(9, 9))", "Pow(9, 99)", "9 << 9", "1" * 40, "s0+" * 400 + "1", "(" * 300, ""]
+     "9**9**9", "Pow(9, Pow(9, 9))", "Pow(9, 99)", "9 << 9", "((((9**8)**8)**8)**8)**8", "1" * 40,
+     "s0+" * 400 + "1", "(" * 300, ""]
 )  # fmt: skip
 def test_sizes_that_are_not(text: str) -> None:
     assert not is_arithmetic(text)

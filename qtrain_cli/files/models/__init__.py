@@ -30,15 +30,13 @@ from qtrain_cli.settings import ModelSettings
 
 __all__ = ["LoadedModel", "build_architecture", "describe_model", "load_model"]
 
-TRUST_LEVELS = ("weights-only", "stock-layers", "safetensors", "pt2", "trusted-pickle")
-
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A trained module on the CPU, in evaluation mode, and where it came from.
 
-    `format` is one of `formats`' names, `trust` one of `TRUST_LEVELS`: what it took to load the file.
-    `sha256` is that of the file's bytes.
+    `format` is one of `formats`' names. `trust` is what it took to load the file: "weights-only",
+    "stock-layers", "safetensors", "pt2" or "trusted-pickle". `sha256` is that of the file's bytes.
     """
 
     module: nn.Module

@@ -128,7 +128,7 @@ def _texts(value: Any, key: str) -> Iterator[str]:
     if isinstance(value, dict):
         for name, child in value.items():
             if not _NAME.fullmatch(name) or name in ("as_operator", "as_graph", "as_custom_obj"):
-                yield f"the name {name!r}"
+                yield f"the key {name!r}"
             yield from _texts(child, name)
     elif isinstance(value, list):
         for child in value:
