@@ -1,6 +1,6 @@
 """Trains the shipped sample and writes it in every form people keep weights in. About ten seconds.
 
-    python samples/train_digits.py            (needs scikit-learn)
+    python samples/1_train_digits.py [FOLDER]            (needs scikit-learn)
 
 Data: scikit-learn's 1,797 handwritten digits (UCI, 8x8 pixels of 0..16), 1,437 to train and 360 to test,
 split at random with a fixed seed. `digits.npz` holds the pixels as uint8, scaled to 0..255, so that the usual
@@ -11,6 +11,7 @@ The same machine and PyTorch give the same weights on each run.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-OUT = Path(__file__).parent / "digits"
+SHIPPED = Path(__file__).parent / "digits"
 SEED, EPOCHS, BATCH = 0, 30, 64
 TEST_ROWS = 360
 
@@ -63,32 +64,32 @@ def train(inputs: Tensor, labels: Tensor) -> nn.Sequential:
     return model.eval()
 
 
-def save(model: nn.Sequential) -> None:
+def save(model: nn.Sequential, out: Path) -> None:
     """State dictionary, whole module, safetensors, and an exported graph for any batch size."""
-    torch.save(model.state_dict(), OUT / "digits_cnn.pt")
-    torch.save(model, OUT / "digits_cnn_module.pt")
-    save_file(model.state_dict(), OUT / "digits_cnn.safetensors")
+    torch.save(model.state_dict(), out / "digits_cnn.pt")
+    torch.save(model, out / "digits_cnn_module.pt")
+    save_file(model.state_dict(), out / "digits_cnn.safetensors")
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(model, (torch.zeros(2, 1, 8, 8),), dynamic_shapes=({0: batch},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # the paths of this machine
-    torch.export.save(program, OUT / "digits_cnn.pt2")
+    torch.export.save(program, out / "digits_cnn.pt2")
 
 
-def main() -> None:
+def main(out: Path) -> None:
     """Train, measure on the test rows, write."""
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)  # the network is too small to share out
-    OUT.mkdir(exist_ok=True)
+    out.mkdir(exist_ok=True)
     data = load_digits()
-    np.savez_compressed(OUT / "digits.npz", **data)
+    np.savez_compressed(out / "digits.npz", **data)
     model = train(as_inputs(data["x_train"]), torch.from_numpy(data["y_train"]))
     with torch.no_grad():
         answers = model(as_inputs(data["x_test"])).argmax(1).numpy()
     weights = sum(parameter.numel() for parameter in model.parameters())
     print(f"{weights:,} weights, test accuracy {np.mean(answers == data['y_test']):.2%} of {TEST_ROWS}")
-    save(model)
+    save(model, out)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED)

@@ -1,6 +1,6 @@
 """Measures the test accuracy of a ResNet-20 checkpoint on CIFAR-10 in the Hugging Face Parquet layout.
 
-python samples/evaluate_resnet20.py resnet20-12fca82f.th cifar10/      (needs qtrain[data])
+python samples/5_evaluate_resnet20.py resnet20-12fca82f.th cifar10/      (needs qtrain[data])
 """
 
 from __future__ import annotations

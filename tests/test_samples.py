@@ -1,0 +1,97 @@
+"""Every numbered sample runs, in order, as its first lines say, and the CI sample does what it promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT / "samples"
+SHARED = ROOT.parent / "shared"
+
+
+def run(*words: object, cwd: Path) -> str:
+    """The standard output of a command that must end well; `qtrain` is this checkout's."""
+    shim = cwd / "bin" / "qtrain"
+    shim.parent.mkdir(exist_ok=True)
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m qtrain_cli "$@"\n')
+    shim.chmod(0o755)
+    path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the second sample has been run: the others use what it leaves there."""
+    folder = tmp_path_factory.mktemp("samples")
+    output = run("sh", SAMPLES / "2_compress_digits.sh", folder, cwd=folder)
+    (folder / "output").write_text(output)
+    return folder
+
+
+def test_every_numbered_sample_is_tested_here() -> None:
+    numbered = {path.name for path in SAMPLES.iterdir() if re.match(r"\d_", path.name)}
+    text = Path(__file__).read_text()
+    assert numbered and all(f'"{name}"' in text for name in numbered)
+
+
+def test_the_training_script_gives_the_shipped_data_and_a_model_as_good(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    output = run(sys.executable, SAMPLES / "1_train_digits.py", tmp_path / "made", cwd=tmp_path)
+    assert float(re.search(r"accuracy ([\d.]+)%", output)[1]) >= 98
+    made, shipped = (np.load(where / "digits.npz") for where in (tmp_path / "made", SAMPLES / "digits"))
+    assert all(np.array_equal(made[name], shipped[name]) for name in shipped.files)
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        path.name for path in (SAMPLES / "digits").iterdir()
+    }
+
+
+def test_the_compressed_sample_loses_little(folder: Path) -> None:
+    output = (folder / "output").read_text()
+    accuracy = float(re.search(r"Test accuracy +([\d.]+) %", output)[1])
+    teacher = float(re.search(r"Teacher's test accuracy +([\d.]+) %", output)[1])
+    assert teacher - accuracy < 4
+    assert (folder / "digits.qtrain").stat().st_size < 3000
+
+
+def test_exported_weights_reach_the_recorded_accuracy_without_this_project(folder: Path) -> None:
+    script = SAMPLES / "3_load_without_qtrain.py"
+    assert not re.search(r"^(import|from) qtrain", script.read_text(), re.MULTILINE)
+    plain = run(sys.executable, script, folder / "digits.safetensors", cwd=folder)
+    ours = run(sys.executable, SAMPLES / "4_use_in_python.py", folder / "digits.qtrain", cwd=folder)
+    assert re.search(r"accuracy ([\d.]+)", plain)[1] == re.search(r"accuracy ([\d.]+)", ours)[1]
+    assert "3,730 weights in Sequential" in ours
+
+
+def test_resnet20_accuracy_is_measured_on_the_whole_test_set(tmp_path: Path) -> None:
+    checkpoint, data = SHARED / "models" / "resnet20-12fca82f.th", SHARED / "data" / "cifar10"
+    if not (checkpoint.is_file() and data.is_dir()):
+        pytest.skip("the shared ResNet-20 checkpoint and CIFAR-10 are not there")
+    output = run(sys.executable, SAMPLES / "5_evaluate_resnet20.py", checkpoint, data, cwd=tmp_path)
+    assert float(re.search(r"([\d.]+)% of 10,000", output)[1]) == pytest.approx(81.03, abs=0.2)
+
+
+def test_the_bare_commands_work_in_the_ci_sample(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "ci", tmp_path / "ci")
+    shutil.copytree(SAMPLES / "digits", tmp_path / "digits")
+    here = tmp_path / "ci"
+    commands = re.findall(r"run: (qtrain .*)", (here / "workflow.yml").read_text())
+    assert commands == [
+        "qtrain compress ../digits/digits_cnn_module.pt", "qtrain export --classical", "qtrain report",
+    ]  # fmt: skip
+    for command in commands:
+        run(*command.split(), cwd=here)
+    left = {path.name for path in here.iterdir()}
+    assert {"digits.qtrain", "digits.safetensors", "qtrain.xml", "qtrain.md"} <= left
