@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a line an epoch elsewhere, nothing when asked to be quiet."""
+"""Progress on stderr: a bar on a terminal, some ten lines a run elsewhere, nothing when asked to be quiet."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from qtrain_cli.training.fit import Progress
 
+#: About how many lines a whole run prints where there is no terminal.
+LINES = 10
 _SMOOTHING = 0.98
 
 
@@ -28,7 +30,8 @@ def shown_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def _line(progress: Progress) -> None:
-    if progress.validation is not None:
+    every = max(1, progress.epochs // LINES)
+    if progress.validation is not None and (progress.epoch % every == 0 or progress.epoch == progress.epochs):
         print(
             f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4f}"
             f"  validation {progress.word} {progress.validation:.4f}",
