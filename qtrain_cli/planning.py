@@ -5,7 +5,8 @@ Given m weights and a budget of N trained numbers (or a ratio, or the bytes of t
     b circuits of n = ceil(log2(ceil(m / b))) qubits;   L = floor((N - mapping numbers) / (b n r))
 
 Depth is worth more than copies (eight circuits of four layers lost two points to one of 24), so b is the
-smallest count whose step stays under `WORK_LIMIT` amplitude updates; with a given `--circuits` it is that.
+smallest count whose step stays under `WORK_LIMIT` amplitude updates, among those that fill their circuits
+(b = ceil(m / 2**n) for each n); with a given `--circuits` it is that.
 """
 
 from __future__ import annotations
@@ -61,12 +62,10 @@ def _known(budget: BudgetSettings) -> None:
 
 
 def _candidate_counts(weights: int) -> list[int]:
-    """One circuit, and the powers of two that leave no circuit empty or tiny."""
-    sizes = {2**k: qubits_for(weights, 2**k) for k in range(16)}
-    return [
-        b for b, n in sizes.items()
-        if b == 1 or (MIN_QUBITS_OF_SEVERAL <= n <= MAX_QUBITS and (b - 1) * 2**n < weights)
-    ]  # fmt: skip
+    """From few large circuits to many small ones: for each number of qubits, as many as hold all weights."""
+    largest = min(MAX_QUBITS, qubits_for(weights, 1))
+    sizes = range(largest, min(largest, MIN_QUBITS_OF_SEVERAL) - 1, -1)
+    return [-(-weights // 2**qubits) for qubits in sizes]
 
 
 def _with_circuits(

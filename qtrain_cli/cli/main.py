@@ -69,7 +69,7 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, QtrainError):
         return error
     if isinstance(error, _CommandLineError):
-        return UsageError(error.format_message(), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
+        return UsageError(error.format_message().rstrip("."), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return Interrupted("interrupted", "`qtrain compress ... --resume` goes on from the last saved state")
     if isinstance(error, MemoryError):
