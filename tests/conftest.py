@@ -5,11 +5,11 @@ import os
 # As `cli.main` does, and before anything imports torch: waiting threads sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from dataclasses import replace  # noqa: E402
+from dataclasses import replace
 
-import pytest  # noqa: E402
+import pytest
 
-from qtrain_cli.results import Design, Measured, Record, Scores  # noqa: E402
+from qtrain_cli.results import Design, Measured, Record, Scores
 
 SCORES = {
     "classification": Scores("classification", 0.9791, 0.9755, 0.9746, 10_000, 0.9872, 0.9785),
