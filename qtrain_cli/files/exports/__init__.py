@@ -26,7 +26,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput, QtrainError, RunFailed, UsageError, suggestion
+from qtrain_cli.errors import BadInput, QtrainError, RunFailed, UsageError
 from qtrain_cli.files.atomic import replacing
 from qtrain_cli.files.exports import writers
 from qtrain_cli.files.exports.tracing import PLAIN_ADVICE, reason
@@ -120,8 +120,10 @@ def _exporter(path: Path) -> Exporter:
     """The row for the ending of `path`. Raises `UsageError`, or `BadInput` if it lacks a package."""
     ending = path.suffix.lower()
     if ending not in EXPORTERS:
-        message = f"'{path.name}' has the ending '{path.suffix}'; allowed: {', '.join(EXPORTERS)}"
-        raise UsageError(message, suggestion(ending, EXPORTERS))
+        allowed = ", ".join(EXPORTERS)
+        raise UsageError(
+            f"'{path.name}' has the ending '{path.suffix}'; allowed: {allowed}", "choose one of these endings"
+        )
     for package in EXPORTERS[ending].packages:
         if importlib.util.find_spec(package) is None:
             raise BadInput(
