@@ -13,8 +13,13 @@ from __future__ import annotations
 
 import json
 import math
+from fractions import Fraction
 
+from qtrain_cli.errors import BadInput
 from qtrain_cli.spec import DTYPE_BYTES, FLOAT_DTYPES, RAW_BITS, TIED, GeneratorSpec, LayoutSpec
+
+#: The most amplitude updates of one pass, b * 2**n * L: some minutes in float64 on one core.
+MAX_WORK = 2**36
 
 
 def model_bytes(layout: LayoutSpec) -> int:
@@ -55,9 +60,18 @@ def parameter_ratio(weights: int, kept: int, trained: int) -> float:
 
 def numbers_for_ratio(layout: LayoutSpec, ratio: float) -> int:
     """The most trained numbers whose parameter ratio is at least `ratio`; may be negative."""
-    return math.floor((layout.generated + layout.kept) / ratio) - layout.kept
+    return math.floor((layout.generated + layout.kept) / Fraction(ratio)) - layout.kept
 
 
 def step_work(spec: GeneratorSpec) -> int:
     """Amplitude updates of one pass through all circuits: ``b * 2**n * L``, what a training step costs."""
     return spec.circuit.outcomes * spec.circuit.layers
+
+
+def check_work(spec: GeneratorSpec) -> None:
+    """Raises `BadInput` for circuits that run for longer than minutes, which a small file can ask for."""
+    if step_work(spec) > MAX_WORK:
+        raise BadInput(
+            f"one pass through the circuits takes {step_work(spec)} steps; allowed: {MAX_WORK}",
+            "use more --circuits or a smaller budget",
+        )

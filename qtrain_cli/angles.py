@@ -69,9 +69,9 @@ def decode(codes: Tensor, steps: Tensor, start: Tensor) -> Tensor:
 
 def pack(codes: Tensor, bits: int) -> bytes:
     """Codes (any shape, row-major) as packed bytes, least significant bit first."""
-    raw = (codes.flatten().numpy() + 2 ** (bits - 1)).astype(np.uint32)
-    each = (raw[:, None] >> np.arange(bits, dtype=np.uint32)) & np.uint32(1)
-    return np.packbits(each.astype(np.uint8).ravel(), bitorder="little").tobytes()
+    raw = (codes.flatten().numpy() + 2 ** (bits - 1)).astype("<u2").view(np.uint8).reshape(-1, 2)
+    each = np.unpackbits(raw, axis=1, count=bits, bitorder="little")  # (count, bits)
+    return np.packbits(each.ravel(), bitorder="little").tobytes()
 
 
 def unpack(packed: bytes, count: int, bits: int) -> Tensor:
@@ -81,8 +81,11 @@ def unpack(packed: bytes, count: int, bits: int) -> Tensor:
     flat: NDArray[np.uint8] = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
     if flat[count * bits :].any():
         raise BadInput("the packed angles do not end in zeros")
-    each = flat[: count * bits].reshape(count, bits).astype(np.int64)
-    codes = (each << np.arange(bits)).sum(1) - 2 ** (bits - 1)
+    raw = np.zeros((count, 2), np.uint8)
+    raw[:, : packed_bytes(1, bits)] = np.packbits(
+        flat[: count * bits].reshape(count, bits), axis=1, bitorder="little"
+    )
+    codes = raw.view("<u2")[:, 0].astype(np.int64) - 2 ** (bits - 1)
     if (codes == -(2 ** (bits - 1))).any():
         raise BadInput("a packed angle lies outside the grid")
     return torch.from_numpy(codes)

@@ -20,8 +20,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.artifact.description import read_record
-from qtrain_cli.files.artifact.numbers import read_artifact
+from qtrain_cli.files.artifact.container import read_container
+from qtrain_cli.files.artifact.description import record_of
+from qtrain_cli.files.artifact.numbers import decode_artifact
 from qtrain_cli.regenerate import regenerate
 
 
@@ -57,6 +58,7 @@ def load(path: str | os.PathLike[str]) -> LoadedArtifact:
         BadInput: no such file, or no artifact.
         Refused: it is damaged or hostile, or its weights do not match its digest.
     """
-    file = Path(path)
-    found = regenerate(read_artifact(file))
-    return LoadedArtifact(read_record(file).to_json(), found.exact, found.state)
+    container = read_container(Path(path))
+    artifact = decode_artifact(container)
+    found = regenerate(artifact)
+    return LoadedArtifact(record_of(artifact.description, container).to_json(), found.exact, found.state)

@@ -12,6 +12,8 @@ import difflib
 from collections.abc import Iterable
 
 INTERNAL_EXIT_CODE = 70
+#: How many allowed names a message lists.
+MOST_NAMES = 20
 
 
 class QtrainError(Exception):
@@ -20,6 +22,8 @@ class QtrainError(Exception):
     Args:
         message: what happened, with the value, and what was allowed. One line.
         advice: what to do next. One line, may be empty.
+
+    Both may quote a stranger's file: control characters, which could move a terminal's cursor, are escaped.
     """
 
     kind = "failure"
@@ -27,8 +31,8 @@ class QtrainError(Exception):
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
-        self.message = " ".join(str(message).split())
-        self.advice = " ".join(str(advice).split())
+        self.message = printable(" ".join(str(message).split()))
+        self.advice = printable(" ".join(str(advice).split()))
 
     def as_json(self) -> dict[str, dict[str, str]]:
         """The failure as the one JSON document that ``--json`` promises."""
@@ -74,13 +78,19 @@ class Interrupted(QtrainError):
     exit_code = 130
 
 
+def printable(text: str) -> str:
+    """`text` with what no terminal should see (control characters, lone surrogates) escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def suggestion(value: str, allowed: Iterable[str]) -> str:
-    """``did you mean 'x'?`` for the closest allowed name, or the list of allowed names."""
+    """``did you mean 'x'?`` for the closest allowed name, or the (first) allowed names."""
     names = [str(name) for name in allowed]
     close = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return "allowed: " + ", ".join(names)
+    more = f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else ""
+    return "allowed: " + ", ".join(names[:MOST_NAMES]) + more
 
 
 def missing_package(what: str, package: str, extra: str) -> BadInput:

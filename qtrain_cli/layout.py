@@ -6,8 +6,9 @@ Generated tensors take the numbers 0..m-1 in that order, row-major.
 
 The fan-in that sets a weight's scale is the number of inputs that one output sums over; biases share the
 fan-in of their weight, and a one-dimensional `weight` is the scale of a normalisation layer: its
-centre is 1 and its fan-in the number of channels (layers are told apart by shape and name, because the
-modules of a `.pt2` archive have lost their classes).
+centre is 1 and its fan-in the number of channels. Layers are told apart by shape and name, because the
+modules of a `.pt2` archive have lost their classes; where a class says more (transposed convolutions, PReLU,
+normalisation over several axes) it is heard, so that such a layer may start at another scale from an archive.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,34 +31,42 @@ DTYPES: dict[str, torch.dtype] = {
 }  # fmt: skip
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _PRELU_START = 0.25
+_SCALED_OVER_AXES = (nn.LayerNorm, nn.RMSNorm)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def layout_of(module: nn.Module, targets: Iterable[str] = (), ignore: Iterable[str] = ()) -> LayoutSpec:
+def layout_of(module: nn.Module, targets: Sequence[str] = (), ignore: Sequence[str] = ()) -> LayoutSpec:
     """The layout of a model's state dictionary.
 
     Args:
         module: the model; its values are not read, so it may live on the meta device.
         targets: patterns of tensors to generate (exact name of a tensor or module, glob, or ``re:...``);
-            none means all floating-point parameters.
+            none means all floating-point parameters. A tied tensor goes by any of its names.
         ignore: patterns of tensors to keep as they are.
 
     Raises:
-        UsageError: a pattern that matches nothing.
-        BadInput: a tensor of a dtype that no artifact can hold, or nothing left to generate.
+        UsageError: a pattern that matches nothing, or is no regular expression.
+        BadInput: a tensor of a dtype that no artifact can hold.
     """
     tensors = module.state_dict(keep_vars=True)
     parameters = [name for name, tensor in tensors.items() if isinstance(tensor, nn.Parameter)]
-    chosen = _select(targets, parameters, "--targets") if tuple(targets) else set(parameters)
-    chosen -= _select(ignore, parameters, "--ignore")
+    wanted = _select(targets, parameters, "--targets") if targets else set(parameters)
+    unwanted = _select(ignore, parameters, "--ignore")
+    sources = _sources(tensors)
+    chosen = {sources[name] for name in wanted} - {sources[name] for name in unwanted}
+    return LayoutSpec(
+        tuple(_entry(module, name, tensor, sources[name], name in chosen) for name, tensor in tensors.items())
+    )
+
+
+def _sources(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Each name with the first name of the same tensor."""
     first: dict[int, str] = {}
-    entries = []
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise BadInput(f"'{name}' of the state dictionary is a {type(tensor).__name__}, not a tensor")
-        source = first.setdefault(id(tensor), name)
-        entries.append(_entry(module, name, tensor, source, name in chosen))
-    return LayoutSpec(tuple(entries))
+        first.setdefault(id(tensor), name)
+    return {name: first[id(tensor)] for name, tensor in tensors.items()}
 
 
 def _entry(module: nn.Module, name: str, tensor: Tensor, source: str, chosen: bool) -> TensorEntry:
@@ -77,11 +86,13 @@ def _scale_of(module: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[int
     """Fan-in and centre of one tensor, by the kind of layer that owns it."""
     path, _, local = name.rpartition(".")
     owner = module.get_submodule(path)
+    size = max(1, math.prod(shape))
+    if isinstance(owner, _SCALED_OVER_AXES):
+        return size, 1.0 if local == "weight" else 0.0
     if len(shape) >= 2:
         if isinstance(owner, _TRANSPOSED):
             return max(1, shape[0] // owner.groups * math.prod(shape[2:])), 0.0
         return max(1, math.prod(shape[1:])), 0.0
-    size = max(1, math.prod(shape))
     if isinstance(owner, nn.PReLU):
         return size, _PRELU_START
     if local == "weight":

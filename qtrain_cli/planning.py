@@ -11,11 +11,19 @@ smallest count whose step stays under `WORK_LIMIT` amplitude updates, among thos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from qtrain_cli.accounting import numbers_for_ratio, step_work
+from qtrain_cli.accounting import check_work, numbers_for_ratio, step_work
 from qtrain_cli.errors import BadInput, UsageError, suggestion
-from qtrain_cli.quantum.circuit import ANSATZE, MAX_QUBITS, CircuitSpec, qubits_for
+from qtrain_cli.quantum.circuit import (
+    ANSATZE,
+    ENTANGLERS,
+    MAX_ANGLES,
+    MAX_OUTCOMES,
+    MAX_QUBITS,
+    CircuitSpec,
+    qubits_for,
+)  # fmt: skip
 from qtrain_cli.settings import BudgetSettings
 from qtrain_cli.spec import MAPPINGS, AngleCoding, GeneratorSpec, LayoutSpec, MappingSpec
 
@@ -41,22 +49,31 @@ def plan_generator(
         file_bytes: an upper bound of the finished artifact's size, for ``--bytes``.
 
     Raises:
-        UsageError: an unknown ansatz or mapping. BadInput: the budget does not buy one layer.
+        UsageError: an unknown ansatz, entangler or mapping.
+        BadInput: the budget does not buy one layer, or buys more than can be run; no weights, or too many.
     """
     _known(budget)
     if layout.generated < 1:
         raise BadInput("no weight is left to generate", "widen --targets or narrow --ignore")
+    if layout.generated > MAX_OUTCOMES:
+        raise BadInput(
+            f"{layout.generated} weights are to be generated; allowed: {MAX_OUTCOMES}", "narrow --targets"
+        )
     given = budget.circuits
     counts = [given] if given else _candidate_counts(layout.generated)
     plans = [plan for count in counts if (plan := _with_circuits(layout, budget, seed, file_bytes, count))]
     if not plans:
         raise BadInput(*_too_small(layout, budget, seed, file_bytes))
     affordable = [plan for plan in plans if step_work(plan) <= WORK_LIMIT]
-    return affordable[0] if affordable else plans[-1]
+    chosen = affordable[0] if affordable else plans[-1]
+    check_work(chosen)
+    return chosen
 
 
 def _known(budget: BudgetSettings) -> None:
-    for option, value, table in (("ansatz", budget.ansatz, ANSATZE), ("mapping", budget.mapping, MAPPINGS)):
+    tables: dict[str, Iterable[str]] = {"ansatz": ANSATZE, "entangler": ENTANGLERS, "mapping": MAPPINGS}
+    for option, table in tables.items():
+        value = getattr(budget, option)
         if value not in table:
             raise UsageError(f"--{option} '{value}' does not exist", suggestion(value, table))
 
@@ -88,7 +105,8 @@ def _with_circuits(
     if budget.layers is not None:
         return of_depth(int(budget.layers))
     if budget.bytes is not None:
-        return _deepest(of_depth, lambda plan: file_bytes(plan) <= int(budget.bytes or 0))
+        most = MAX_ANGLES // one.circuit.angles
+        return _deepest(of_depth, most, lambda plan: file_bytes(plan) <= int(budget.bytes or 0))
     layers = (_numbers(layout, budget) - one.mapping_numbers) // one.circuit.angles
     return of_depth(layers) if layers >= 1 else None
 
@@ -100,14 +118,15 @@ def _numbers(layout: LayoutSpec, budget: BudgetSettings) -> int:
 
 
 def _deepest(
-    of_depth: Callable[[int], GeneratorSpec], fits: Callable[[GeneratorSpec], bool]
+    of_depth: Callable[[int], GeneratorSpec], most: int, fits: Callable[[GeneratorSpec], bool]
 ) -> GeneratorSpec | None:
-    """The largest depth that fits, by doubling and bisection; sizes grow with depth."""
+    """The largest depth up to `most` that fits, by doubling and bisection; sizes grow with depth."""
     if not fits(of_depth(1)):
         return None
     low, high = 1, 2
-    while fits(of_depth(high)):
+    while high <= most and fits(of_depth(high)):
         low, high = high, 2 * high
+    high = min(high, most + 1)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(of_depth(middle)) else (low, middle)
@@ -118,7 +137,7 @@ def _too_small(
     layout: LayoutSpec, budget: BudgetSettings, seed: int, file_bytes: Callable[[GeneratorSpec], int]
 ) -> tuple[str, str]:
     """What was asked and what the smallest generator would need."""
-    count = budget.circuits or 1
+    count = budget.circuits or _candidate_counts(layout.generated)[0]
     smallest = BudgetSettings(
         layers=1, ansatz=budget.ansatz, entangler=budget.entangler, mapping=budget.mapping,
         circuits=count, angle_bits=budget.angle_bits,

@@ -18,42 +18,46 @@ from torch import Tensor
 
 from qtrain_cli.angles import decode, start_angles
 from qtrain_cli.errors import Refused
-from qtrain_cli.files.artifact.description import CHECK_DIGITS, Digest
+from qtrain_cli.files.artifact.container import CHECK_DIGITS
+from qtrain_cli.files.artifact.description import PROBES, Digest
 from qtrain_cli.files.artifact.numbers import Artifact, Numbers
 from qtrain_cli.generator import Generator
 from qtrain_cli.layout import complete, split
 from qtrain_cli.spec import GeneratorSpec, LayoutSpec
 
-PROBES = 4
 TOLERANCE = 1e-6
 MAX_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Regenerated:
-    """A whole state dictionary, its digest, and how it agrees with the stored one: exact or not."""
+    """A whole state dictionary, its digest, and how it agrees with the stored one: exactly, or within
+    `tolerance`, which is the artifact's, capped."""
 
     state: dict[str, Tensor]
     digest: Digest
     exact: bool
+    tolerance: float
 
 
 def regenerate(artifact: Artifact) -> Regenerated:
     """All weights of the model.
 
     Raises:
-        Refused: they are neither those of the digest nor within its tolerance.
+        Refused: they are neither those of the digest nor within its tolerance, or not all finite.
     """
     spec, stored = artifact.description.spec, artifact.description.digest
     weights = generated_weights(spec, artifact.numbers)
+    _require_finite(spec.layout, weights)
     digest = digest_of(spec.layout, weights)
     exact = digest.sha256 == stored.sha256
-    if not exact and not _agrees(weights, digest, stored):
+    tolerance = min(stored.tolerance, MAX_TOLERANCE)
+    if not exact and not _agree(digest, stored, tolerance * float(weights.norm())):
         raise Refused(
             f"the regenerated weights do not match the artifact's digest {stored.sha256}",
             "the file was changed, or was written by another version",
         )
-    return Regenerated(state_dict(spec, weights, artifact.numbers), digest, exact)
+    return Regenerated(state_dict(spec, weights, artifact.numbers), digest, exact, tolerance)
 
 
 def generated_weights(spec: GeneratorSpec, numbers: Numbers) -> Tensor:
@@ -84,10 +88,15 @@ def digest_of(layout: LayoutSpec, weights: Tensor) -> Digest:
     return Digest(hashed.hexdigest()[:CHECK_DIGITS], probes, TOLERANCE)
 
 
-def _agrees(weights: Tensor, digest: Digest, stored: Digest) -> bool:
-    allowed = min(stored.tolerance, MAX_TOLERANCE) * float(weights.norm())
-    pairs = zip(digest.probes, stored.probes, strict=False)
-    return len(stored.probes) == PROBES and all(abs(one - other) <= allowed for one, other in pairs)
+def _require_finite(layout: LayoutSpec, weights: Tensor) -> None:
+    for name, tensor in split(layout, weights).items():
+        if not bool(tensor.isfinite().all()):
+            raise Refused(f"the regenerated tensor '{name}' is not finite", "do not use this file")
+
+
+def _agree(digest: Digest, stored: Digest, allowed: float) -> bool:
+    pairs = zip(digest.probes, stored.probes, strict=True)
+    return all(abs(one - other) <= allowed for one, other in pairs)
 
 
 def _probe(weights: Tensor) -> Iterator[float]:

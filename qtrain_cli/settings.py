@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import UsageError
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 MAX_SEED = 2**31 - 1
+MAX_BUDGET = 2**63
 MIN_EPOCHS, MIN_STEPS = 10, 2000
 
 
@@ -26,7 +29,7 @@ def parse_size(text: str | None) -> int | None:
     if text is None:
         return None
     match = _SIZE.fullmatch(text.strip())
-    size = float(match[1]) * _UNIT[match[2].lower()] if match else 0.0
+    size = Fraction(match[1]) * _UNIT[match[2].lower()] if match else Fraction(0)
     if size < 1:
         raise UsageError(f"'{text}' is not a size", "write a number of bytes, or one with KB, MB, KiB or MiB")
     return int(size)
@@ -50,7 +53,7 @@ def parse_shape(text: str | None) -> tuple[int, ...]:
     if not text:
         return ()
     sizes = text.replace("x", ",").split(",")
-    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+    if not all(re.fullmatch(r"\s*\d{1,9}\s*", size) and int(size) > 0 for size in sizes):
         raise UsageError(f"'{text}' is not a shape", "write the sizes of one input, e.g. 1,28,28")
     return tuple(int(size) for size in sizes)
 
@@ -61,7 +64,7 @@ def parse_arguments(text: str | None) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--arch-args is not JSON: {error}", """write e.g. '{"width": 8}'""") from None
     if not isinstance(value, dict):
         raise UsageError("--arch-args is not a JSON object", """write e.g. '{"width": 8}'""")
@@ -142,9 +145,14 @@ class BudgetSettings:
         for name in ("params", "ratio", "bytes", "layers", "circuits"):
             value = getattr(self, name)
             _require(
-                value is None or (math.isfinite(value) and value > 0),
-                f"--{name} is {value}; allowed: above 0",
+                value is None or 0 < value < MAX_BUDGET,
+                f"--{name} is {reprlib.repr(value)}; allowed: above 0, below 2**63",
             )
+        _require(
+            self.ratio is None or self.ratio >= 1,
+            f"--ratio is {self.ratio}; allowed: 1 or more",
+            "10 makes one trained number of ten weights",
+        )
 
 
 @dataclass(frozen=True)

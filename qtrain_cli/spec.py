@@ -13,6 +13,7 @@ Weight `i` is outcome ``i % 2**n`` of circuit ``i // 2**n``; surplus outcomes ar
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -30,6 +31,13 @@ DTYPE_BYTES: dict[str, int] = {
 FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
 MAX_ELEMENTS = 2**32
+MAX_DIMENSIONS = 64
+MAX_NAME = 512
+#: Bytes of all kept tensors together: an artifact is read into memory whole.
+MAX_KEPT_BYTES = 2**32
+#: Elements of the largest matrix of an mlp mapping, weights x (position bits + hidden units).
+MAX_MLP_ELEMENTS = 2**30
+MAX_HIDDEN = 4096
 RAW_BITS = 32
 MIN_CODED_BITS, MAX_CODED_BITS = 2, 16
 
@@ -39,7 +47,7 @@ class TensorEntry:
     """One named tensor of the model: where its numbers come from.
 
     `fan_in` and `centre` matter for generated tensors only; `source` names the tensor that a tied one
-    repeats. Raises `BadInput` for values that cannot be.
+    repeats. Raises `BadInput` for values that cannot be: they may come from a stranger's file.
     """
 
     name: str
@@ -51,17 +59,37 @@ class TensorEntry:
     source: str = ""
 
     def __post_init__(self) -> None:
+        if not 1 <= len(self.name) <= MAX_NAME or not self.name.isprintable():
+            shown = reprlib.repr(self.name)
+            raise BadInput(f"a tensor is named {shown}; allowed: 1 to {MAX_NAME} printable characters")
         where = f"tensor '{self.name}'"
         if self.role not in ROLES:
             raise BadInput(f"{where} has the unknown role '{self.role}'", suggestion(self.role, ROLES))
         if self.dtype not in DTYPE_BYTES:
             raise BadInput(f"{where} has the dtype '{self.dtype}'", suggestion(self.dtype, DTYPE_BYTES))
-        if any(size < 0 for size in self.shape) or self.count > MAX_ELEMENTS:
-            raise BadInput(f"{where} has the shape {list(self.shape)}; allowed: 0 to {MAX_ELEMENTS} elements")
-        if self.role == GENERATED and (self.dtype not in FLOAT_DTYPES or self.fan_in < 1):
-            raise BadInput(f"{where} cannot be generated: dtype {self.dtype}, fan-in {self.fan_in}")
+        self._check_shape(where)
+        if self.role == GENERATED:
+            self._check_generated(where)
         if (self.role == TIED) != bool(self.source):
             raise BadInput(f"{where} is {self.role} and names the source '{self.source}'")
+
+    def _check_shape(self, where: str) -> None:
+        if len(self.shape) > MAX_DIMENSIONS:
+            raise BadInput(f"{where} has {len(self.shape)} dimensions; allowed: at most {MAX_DIMENSIONS}")
+        # An empty tensor must not hide a size that no library can count with.
+        whole = all(type(size) is int and 0 <= size <= MAX_ELEMENTS for size in self.shape)
+        if not whole or math.prod(max(1, size) for size in self.shape) > MAX_ELEMENTS:
+            shown = reprlib.repr(list(self.shape))
+            raise BadInput(f"{where} has the shape {shown}; allowed: 0 to {MAX_ELEMENTS} elements")
+
+    def _check_generated(self, where: str) -> None:
+        if self.dtype not in FLOAT_DTYPES or self.count < 1:
+            raise BadInput(f"{where} cannot be generated: dtype {self.dtype}, {self.count} elements")
+        if type(self.fan_in) is not int or not 1 <= self.fan_in <= MAX_ELEMENTS:
+            shown = reprlib.repr(self.fan_in)
+            raise BadInput(f"{where} has the fan-in {shown}; allowed: 1 to {MAX_ELEMENTS}")
+        if not math.isfinite(self.centre):
+            raise BadInput(f"{where} has the centre {self.centre}; allowed: any finite number")
 
     @property
     def count(self) -> int:
@@ -79,7 +107,8 @@ class LayoutSpec:
     """The model's tensors in their own order. Generated entries take the numbers 0..m-1 in that order.
 
     Raises:
-        BadInput: a name that stands twice, or a tied tensor whose source is missing, tied or of other shape.
+        BadInput: a name that stands twice, a tied tensor whose source is missing, tied or of another shape or
+            dtype, or too much to keep.
     """
 
     entries: tuple[TensorEntry, ...]
@@ -91,9 +120,11 @@ class LayoutSpec:
                 raise BadInput(f"tensor '{entry.name}' stands twice in the layout")
             by_name[entry.name] = entry
         for entry in self.entries:
-            source = by_name.get(entry.source)
-            if entry.role == TIED and (source is None or source.role == TIED or source.shape != entry.shape):
+            if entry.role == TIED and not _can_share(entry, by_name.get(entry.source)):
                 raise BadInput(f"tensor '{entry.name}' is tied to '{entry.source}', which does not fit")
+        kept = sum(entry.count * DTYPE_BYTES[entry.dtype] for entry in self.of_role(KEPT))
+        if kept > MAX_KEPT_BYTES:
+            raise BadInput(f"{kept} bytes of tensors are kept; allowed: {MAX_KEPT_BYTES}", "widen --targets")
 
     def of_role(self, role: str) -> tuple[TensorEntry, ...]:
         """The entries of one role, in order."""
@@ -110,9 +141,18 @@ class LayoutSpec:
         return sum(entry.count for entry in self.of_role(KEPT))
 
 
+def _can_share(entry: TensorEntry, source: TensorEntry | None) -> bool:
+    """Whether `entry` can be the same tensor as `source`."""
+    return (
+        source is not None
+        and source.role != TIED
+        and (source.shape, source.dtype) == (entry.shape, entry.dtype)
+    )
+
+
 @dataclass(frozen=True)
 class MappingSpec:
-    """Which mapping turns `z` (and the position bits) into weights; `hidden` is the MLP's width."""
+    """Which mapping turns `z` (and the position bits) into weights; `hidden` is the MLP's width, else 0."""
 
     kind: str
     hidden: int = 0
@@ -120,8 +160,11 @@ class MappingSpec:
     def __post_init__(self) -> None:
         if self.kind not in MAPPINGS:
             raise BadInput(f"unknown mapping '{self.kind}'", suggestion(self.kind, MAPPINGS))
-        if self.kind == "mlp" and not 1 <= self.hidden <= 4096:
-            raise BadInput(f"an mlp mapping has {self.hidden} hidden units; allowed: 1 to 4096")
+        least, most = (1, MAX_HIDDEN) if self.kind == "mlp" else (0, 0)
+        if not least <= self.hidden <= most:
+            raise BadInput(
+                f"a mapping {self.kind} has {self.hidden} hidden units; allowed: {least} to {most}"
+            )
 
 
 @dataclass(frozen=True)
@@ -176,7 +219,8 @@ class GeneratorSpec:
     """All that regenerates the weights, except the stored numbers themselves.
 
     Raises:
-        BadInput: more or fewer qubits than so many weights need, or a circuit without a weight.
+        BadInput: more or fewer qubits than so many weights need, a circuit without a weight, or an mlp
+            that no memory holds.
     """
 
     circuit: CircuitSpec
@@ -192,6 +236,8 @@ class GeneratorSpec:
             raise BadInput(
                 f"{b} circuits of {n} qubits do not fit {m} weights, which need {qubits_for(m, b)}"
             )
+        if self.mapping.kind == "mlp" and m * (self.position_bits + self.mapping.hidden) > MAX_MLP_ELEMENTS:
+            raise BadInput(f"an mlp mapping is too large for {m} weights", "use the linear mapping")
 
     @property
     def position_bits(self) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-RECORDED = ("qtrain", "torch", "numpy")
+from qtrain_cli import __version__
+
+RECORDED = ("torch", "numpy")
 OPTIONAL = (
     "safetensors", "typer", "rich", "pyarrow", "pillow", "datasets", "onnx", "onnxscript", "onnxruntime",
     "pennylane", "timm",
@@ -15,7 +17,8 @@ MISSING = "not-installed"
 
 def recorded_versions() -> dict[str, str]:
     """The versions that a record keeps: those that can change its figures."""
-    return {name: _version(name) for name in RECORDED} | {"python": platform.python_version()}
+    packages = {name: _version(name) for name in RECORDED}
+    return {"qtrain": __version__, **packages, "python": platform.python_version()}
 
 
 def all_versions() -> dict[str, str]:

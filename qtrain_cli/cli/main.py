@@ -74,9 +74,15 @@ def _as_ours(error: BaseException) -> QtrainError | None:
         return UsageError(error.format_message().rstrip("."), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return Interrupted("interrupted", "`qtrain compress ... --resume` goes on from the last saved state")
-    if isinstance(error, MemoryError):
+    if _is_out_of_memory(error):
         return RunFailed("out of memory", "use a smaller budget, batch or data set")
     return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch says it in words: on a GPU as a class of its own, on the CPU as any `RuntimeError`."""
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) -> int:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.artifact.description import KEY, Description, describe
+from qtrain_cli.files.artifact.container import KEY
+from qtrain_cli.files.artifact.description import Description, describe
 from qtrain_cli.files.checkpoint import METADATA_KEY
 from qtrain_cli.files.header import read_header
 from qtrain_cli.files.models import describe_model, formats

@@ -11,7 +11,7 @@ from qtrain_cli.regenerate import regenerate
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared: `agreement` is "exact" or "within tolerance"."""
+    """What was compared: `agreement` is "exact" or "within tolerance" (a share of the weights' norm)."""
 
     artifact: str
     weights: int
@@ -35,5 +35,5 @@ def run(path: Path) -> Verification:
         tensors=len(found.state),
         sha256=found.digest.sha256,
         agreement="exact" if found.exact else "within tolerance",
-        tolerance=artifact.description.digest.tolerance,
+        tolerance=found.tolerance,
     )

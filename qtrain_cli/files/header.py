@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from typing import Any
 from qtrain_cli.errors import BadInput, Refused
 
 MAX_HEADER_BYTES = 100_000_000
+MAX_DIMENSIONS = 64
+#: What a hostile file may add to a message.
+MAX_QUOTED = 300
 KNOWN_DTYPE_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "C64": 8,
     "I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1,
@@ -55,16 +59,32 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            raw = file.read(8)
-            length = int.from_bytes(raw, "little")
-            if len(raw) < 8 or length > size - 8:
-                raise _refused(path, f"truncated: {size} bytes, header of {length if len(raw) == 8 else '?'}")
-            if length > MAX_HEADER_BYTES:
-                raise _refused(path, f"its header claims {length} bytes; allowed: {MAX_HEADER_BYTES}")
+            length = _header_length(path, file.read(8), size, MAX_HEADER_BYTES)
             text = file.read(length)
     except OSError as error:
         raise BadInput(f"cannot read '{path}': {error.strerror}", "check the path") from None
     return parse_header(path, text, size - 8 - length)
+
+
+def header_of(path: Path, data: bytes, most: int = MAX_HEADER_BYTES) -> Header:
+    """The validated header of a whole file that was read before; `most` bytes of it. Raises `Refused`."""
+    length = _header_length(path, data[:8], len(data), most)
+    return parse_header(path, data[8 : 8 + length], len(data) - 8 - length)
+
+
+def damaged(path: Path, what: str) -> Refused:
+    """The refusal of a file that cannot be what an honest writer wrote."""
+    shown = what if len(what) <= MAX_QUOTED else what[:MAX_QUOTED] + "..."
+    return Refused(f"'{path}' is damaged or hostile: {shown}", "get the file again from its source")
+
+
+def _header_length(path: Path, raw: bytes, size: int, most: int) -> int:
+    length = int.from_bytes(raw, "little")
+    if len(raw) < 8 or length > size - 8:
+        raise damaged(path, f"truncated: {size} bytes, header of {length if len(raw) == 8 else '?'}")
+    if length > most:
+        raise damaged(path, f"its header claims {length} bytes; allowed: {most}")
+    return length
 
 
 def parse_header(path: Path, text: bytes, payload_bytes: int) -> Header:
@@ -72,12 +92,12 @@ def parse_header(path: Path, text: bytes, payload_bytes: int) -> Header:
     try:
         table = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise _refused(path, f"its header is not valid JSON ({error})") from None
+        raise damaged(path, f"its header is not valid JSON ({error})") from None
     if not isinstance(table, dict):
-        raise _refused(path, "its header is not a JSON object")
+        raise damaged(path, "its header is not a JSON object")
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _refused(path, "its metadata is not a table of strings")
+        raise damaged(path, "its metadata is not a table of strings")
     tensors = {name: _tensor(path, name, row) for name, row in table.items()}
     _check_ranges(path, tensors, payload_bytes)
     return Header(tensors, metadata, 8 + len(text))
@@ -85,14 +105,16 @@ def parse_header(path: Path, text: bytes, payload_bytes: int) -> Header:
 
 def _tensor(path: Path, name: str, row: Any) -> TensorRecord:
     if not isinstance(row, dict) or row.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _refused(path, f"tensor '{name}' is not described by dtype, shape and data_offsets")
+        raise damaged(path, f"tensor '{name}' is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
-    if dtype not in KNOWN_DTYPE_BYTES:
-        raise _refused(path, f"tensor '{name}' has the unknown dtype {dtype!r}")
+    if not isinstance(dtype, str) or dtype not in KNOWN_DTYPE_BYTES:
+        raise damaged(path, f"tensor '{name}' has the unknown dtype {dtype!r}")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
-        raise _refused(path, f"tensor '{name}' has a shape or offsets that are not whole numbers")
+        raise damaged(path, f"tensor '{name}' has a shape or offsets that are not whole numbers")
+    if len(shape) > MAX_DIMENSIONS:
+        raise damaged(path, f"tensor '{name}' has {len(shape)} dimensions; allowed: {MAX_DIMENSIONS}")
     if offsets[1] - offsets[0] != math.prod(shape) * KNOWN_DTYPE_BYTES[dtype]:
-        raise _refused(path, f"tensor '{name}' of shape {shape} does not fill its bytes {offsets}")
+        raise damaged(path, f"tensor '{name}' of shape {shape} does not fill its bytes {offsets}")
     return TensorRecord(dtype, tuple(shape), offsets[0], offsets[1])
 
 
@@ -104,20 +126,15 @@ def _check_ranges(path: Path, tensors: dict[str, TensorRecord], payload_bytes: i
     end = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].first, item[1].last)):
         if tensor.first != end:
-            raise _refused(path, f"tensor '{name}' begins at byte {tensor.first}, expected {end}")
+            raise damaged(path, f"tensor '{name}' begins at byte {tensor.first}, expected {end}")
         end = tensor.last
     if end != payload_bytes:
-        raise _refused(path, f"its tensors take {end} bytes and the file holds {payload_bytes}")
+        raise damaged(path, f"its tensors take {end} bytes and the file holds {payload_bytes}")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the name '{twice}' stands twice")
     return table
-
-
-def _refused(path: Path, what: str) -> Refused:
-    return Refused(f"'{path}' is damaged or hostile: {what}", "get the file again from its source")

@@ -1,27 +1,31 @@
 """The metadata of an artifact: everything but its stored numbers. Standard library only.
 
-A report needs nothing else, so it needs no torch. `describe` checks the file's checksum, the header, and
-every size against the generator's spec before anything is allocated.
+A report needs nothing else, so it needs no torch. Every size is checked against the generator's spec before
+anything is allocated. What was read has to be what this version would write, character for character: so
+nothing that the checks below do not know (a second key of the same name, ``true`` for 1) can hide in it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
+import re
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qtrain_cli import accounting
-from qtrain_cli.errors import BadInput, QtrainError, Refused
-from qtrain_cli.files.header import Header, read_header
+from qtrain_cli.errors import BadInput, QtrainError
+from qtrain_cli.files.artifact.container import BLANK, CHECK_DIGITS, Container, read_container
+from qtrain_cli.files.header import Header
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.results import Design, Measured, Record
 from qtrain_cli.spec import (
     DTYPE_BYTES,
     GENERATED,
     KEPT,
+    MAX_DIMENSIONS,
     RAW_BITS,
     TIED,
     AngleCoding,
@@ -33,11 +37,10 @@ from qtrain_cli.spec import (
 
 FORMAT = "qtrain/1"
 RULES = "wire0=msb float64 half-even"
-KEY = "qtrain"
-CHECK_DIGITS = 32
 RUN_DIGITS = 16
-CHECK_MARK = b'\\"check\\":\\"'
-BLANK = "0" * CHECK_DIGITS
+PROBES = 4
+MAX_EXAMPLE_ELEMENTS = 2**28
+_HEXADECIMAL = re.compile("[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,40 @@ class Digest:
 
     `sha256` is the first 32 hexadecimal digits over the generated tensors' bytes in layout order; `probes`
     are signed sums of the float64 weights, which may be off by `tolerance` times the weights' norm.
+    Raises `BadInput` for what is no digest.
     """
 
     sha256: str
     probes: tuple[float, ...]
     tolerance: float
 
+    def __post_init__(self) -> None:
+        _check_hexadecimal("digest", self.sha256, CHECK_DIGITS)
+        if len(self.probes) != PROBES or not all(map(math.isfinite, self.probes)):
+            raise BadInput(f"its digest has the probes {reprlib.repr(self.probes)}; needed: {PROBES} numbers")
+        if not 0 < self.tolerance < math.inf:
+            raise BadInput(f"its digest has the tolerance {self.tolerance}; allowed: above 0")
+
 
 @dataclass(frozen=True)
 class Example:
-    """Shape and dtype of one input, without the batch axis; exports with a graph need it."""
+    """Shape and dtype of one input, without the batch axis; exports with a graph need it.
+
+    Raises `BadInput` for an input that cannot be.
+    """
 
     dtype: str
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if (
+            self.dtype not in DTYPE_BYTES
+            or len(self.shape) > MAX_DIMENSIONS
+            or min(self.shape, default=1) < 1
+        ):
+            raise BadInput(f"its input {self.dtype!r} {reprlib.repr(list(self.shape))} is none")
+        if math.prod(self.shape) > MAX_EXAMPLE_ELEMENTS:
+            raise BadInput(f"its input has more than {MAX_EXAMPLE_ELEMENTS} elements")
 
 
 @dataclass(frozen=True)
@@ -71,34 +95,68 @@ class Description:
     measured: Measured
     run: str
 
+    def __post_init__(self) -> None:
+        _check_hexadecimal("run", self.run, RUN_DIGITS)
+
+
+def _check_hexadecimal(what: str, text: str, digits: int) -> None:
+    if len(text) != digits or not _HEXADECIMAL.fullmatch(text):
+        raise BadInput(f"its {what} is {reprlib.repr(text)}; needed: {digits} hexadecimal digits")
+
 
 def describe(path: Path) -> Description:
     """Everything but the stored numbers, validated; standard library only.
 
     Raises:
-        BadInput: the file is missing, or a well-formed safetensors file that is no artifact.
+        BadInput: the file is missing, a well-formed safetensors file that is no artifact, or an artifact of
+            another format.
         Refused: it is damaged or hostile.
     """
-    header = read_header(path)
-    if KEY not in header.metadata:
-        raise BadInput(f"'{path}' is no qtrain artifact", "`qtrain inspect` says what a file holds")
-    _verify_checksum(path)
+    return describe_container(read_container(path))
+
+
+def describe_container(container: Container) -> Description:
+    """`describe` for a file that was read before."""
     try:
-        description = _from_json(json.loads(header.metadata[KEY]), header)
-        _check_sizes(description.spec, header)
-    except (QtrainError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-        raise _refused(path, str(error)) from None
+        value = json.loads(container.text)
+    except (ValueError, RecursionError) as error:
+        raise container.refused(f"its metadata is not JSON ({error})") from None
+    _check_format(container, value)
+    try:
+        description = _from_json(value, container.header)
+        _check_sizes(description.spec, container.header)
+        accounting.check_work(description.spec)
+        _check_hexadecimal("check", value["check"], CHECK_DIGITS)
+        if metadata(description, value["check"]) != container.text:
+            raise BadInput("its metadata is not what an honest writer writes")
+    except QtrainError as error:
+        raise container.refused(error.message) from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # Values of every wrong type end here; no list of checks could name them all.
+        raise container.refused(f"its metadata is malformed ({type(error).__name__}: {error})") from None
     return description
 
 
+def _check_format(container: Container, value: Any) -> None:
+    """Another version's file is no attack, and may keep other rules from here on."""
+    found = value.get("format") if isinstance(value, dict) else None
+    if isinstance(found, str) and found != FORMAT:
+        raise BadInput(
+            f"'{container.path}' has the format {reprlib.repr(found)}; this version reads '{FORMAT}'",
+            "use the version of qtrain that wrote it",
+        )
+
+
 def read_record(path: Path) -> Record:
-    """The artifact's record, with the sizes and the hash of the file as it lies there; no torch."""
-    return record_of(describe(path), path.stat().st_size, file_sha256(path))
+    """The artifact's record, with the size and the hash of the very bytes that were read; no torch."""
+    container = read_container(path)
+    return record_of(describe_container(container), container)
 
 
-def record_of(description: Description, artifact_bytes: int, artifact_sha256: str) -> Record:
+def record_of(description: Description, container: Container) -> Record:
     """A record: what was measured, joined with what follows from the spec and the file."""
-    return Record(design_of(description.spec), description.measured, artifact_bytes, artifact_sha256)
+    design = design_of(description.spec)
+    return Record(design, description.measured, len(container.data), container.sha256)
 
 
 def design_of(spec: GeneratorSpec) -> Design:
@@ -117,33 +175,13 @@ def design_of(spec: GeneratorSpec) -> Design:
     )
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def checksum(data: bytes) -> str:
-    """The check of a file whose check is blank."""
-    return hashlib.sha256(data).hexdigest()[:CHECK_DIGITS]
-
-
-def _verify_checksum(path: Path) -> None:
-    """Compares the file, with its check blanked out, with that check. Raises `Refused`."""
-    data = path.read_bytes()
-    head, mark, rest = data.partition(CHECK_MARK)
-    found = rest[:CHECK_DIGITS]
-    if not mark or checksum(head + mark + BLANK.encode() + rest[CHECK_DIGITS:]) != found.decode("latin-1"):
-        raise _refused(path, "its bytes do not match its checksum")
-
-
 def canonical(value: Any) -> str:
     """JSON that is the same text for the same value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def metadata(description: Description) -> str:
-    """The metadata's canonical JSON, with a blank check."""
+def metadata(description: Description, check: str = BLANK) -> str:
+    """The metadata's canonical JSON; the check is blank until the whole file is known."""
     digest = description.digest
     return canonical(
         {
@@ -153,7 +191,7 @@ def metadata(description: Description) -> str:
             "input": [description.example.dtype, *description.example.shape],
             "record": description.measured.to_stored(),
             "run": description.run,
-            "check": BLANK,
+            "check": check,
             **spec_to_json(description.spec),
         }
     )
@@ -181,20 +219,16 @@ def _row(entry: TensorEntry) -> list[Any]:
 
 
 def _from_json(value: Any, header: Header) -> Description:
-    if value["format"] != FORMAT or value["rules"] != RULES:
-        raise BadInput(f"it has the format {value['format']!r}; this version reads '{FORMAT}'")
+    if value["rules"] != RULES:
+        raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
     sha256, probes, tolerance = value["digest"]
     dtype, *shape = value["input"]
-    if dtype not in DTYPE_BYTES or not all(type(size) is int and 0 < size < 2**31 for size in shape):
-        raise BadInput(f"its input {value['input']} is none")
-    if not all(math.isfinite(number) for number in (*probes, tolerance)):
-        raise BadInput("its digest is not finite")
     return Description(
         spec=_spec(value, header),
-        digest=Digest(str(sha256), tuple(map(float, probes)), float(tolerance)),
+        digest=Digest(sha256, tuple(map(float, probes)), float(tolerance)),
         example=Example(dtype, tuple(shape)),
         measured=Measured.from_stored(value["record"]),
-        run=str(value["run"]),
+        run=value["run"],
     )
 
 
@@ -232,8 +266,6 @@ def _entry(number: int, row: list[Any], header: Header) -> TensorEntry:
         stored = header.tensors[str(number)]
         return TensorEntry(name, stored.shape, stored.dtype, KEPT)
     shape, fan_in, centre, dtype = (*rest, 0.0, "F32") if len(rest) == 2 else rest
-    if not all(type(size) is int for size in (*shape, fan_in)) or not math.isfinite(centre):
-        raise BadInput(f"tensor '{name}' has no shape or fan-in")
     return TensorEntry(name, tuple(shape), dtype, GENERATED, fan_in, float(centre))
 
 
@@ -252,7 +284,3 @@ def _check_sizes(spec: GeneratorSpec, header: Header) -> None:
     if found != expected:
         names = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
         raise BadInput(f"its stored tensors {', '.join(names)} do not match its generator")
-
-
-def _refused(path: Path, what: str) -> Refused:
-    return Refused(f"'{path}' is damaged or hostile: {what}", "get the file again from its source")

@@ -1,4 +1,8 @@
-"""The stored numbers of an artifact, and the file as a whole: writing it and reading it."""
+"""The stored numbers of an artifact, and the file as a whole: writing it and reading it.
+
+The library of safetensors writes the file. Tensors are read here, by the header that was validated: a second
+reader may understand a crafted header in another way than the one that checked it.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from qtrain_cli.angles import pack, unpack
-from qtrain_cli.errors import BadInput, Refused
-from qtrain_cli.files.artifact.description import (
-    BLANK,
-    CHECK_MARK,
-    KEY,
-    Description,
-    checksum,
-    describe,
-    metadata,
-)
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.artifact.container import KEY, Container, read_container, sealed
+from qtrain_cli.files.artifact.description import Description, describe_container, metadata
 from qtrain_cli.files.atomic import replacing
+from qtrain_cli.files.header import TensorRecord
+from qtrain_cli.layout import DTYPES
 from qtrain_cli.spec import KEPT, GeneratorSpec
 
 
@@ -49,9 +48,7 @@ class Artifact:
 def encode_artifact(artifact: Artifact) -> bytes:
     """The file's bytes. The same artifact gives the same bytes."""
     payload = _payload(artifact.description.spec, artifact.numbers)
-    data = save(payload, metadata={KEY: metadata(artifact.description)})
-    head, mark, rest = data.partition(CHECK_MARK)
-    return head + mark + checksum(data).encode() + rest[len(BLANK) :]
+    return sealed(save(payload, metadata={KEY: metadata(artifact.description)}))
 
 
 def write_artifact(path: Path, artifact: Artifact, force: bool = False) -> None:
@@ -63,13 +60,26 @@ def write_artifact(path: Path, artifact: Artifact, force: bool = False) -> None:
 
 def read_artifact(path: Path) -> Artifact:
     """The whole artifact. Raises as `describe`, and `Refused` for stored numbers that cannot be."""
-    description = describe(path)
+    return decode_artifact(read_container(path))
+
+
+def decode_artifact(container: Container) -> Artifact:
+    """`read_artifact` for a file that was read before."""
+    description = describe_container(container)
+    payload = memoryview(container.data)[container.header.payload_start :]
+    tensors = {name: _tensor(payload, record) for name, record in container.header.tensors.items()}
     try:
-        return Artifact(description, _numbers(description.spec, load_file(path)))
+        return Artifact(description, _numbers(description.spec, tensors))
     except BadInput as error:
-        raise Refused(
-            f"'{path}' is damaged or hostile: {error.message}", "get the file again from its source"
-        ) from None
+        raise container.refused(error.message) from None
+
+
+def _tensor(payload: memoryview, record: TensorRecord) -> Tensor:
+    """One tensor of a payload, copied out of it."""
+    dtype = DTYPES[record.dtype]
+    if record.first == record.last:
+        return torch.empty(record.shape, dtype=dtype)
+    return torch.frombuffer(bytearray(payload[record.first : record.last]), dtype=dtype).view(record.shape)
 
 
 def _payload(spec: GeneratorSpec, numbers: Numbers) -> dict[str, Tensor]:

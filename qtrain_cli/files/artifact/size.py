@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from qtrain_cli.files.artifact.description import BLANK, RUN_DIGITS, Description, Digest, Example
+from qtrain_cli.files.artifact.container import BLANK
+from qtrain_cli.files.artifact.description import PROBES, RUN_DIGITS, Description, Digest, Example
 from qtrain_cli.files.artifact.numbers import Artifact, Numbers, encode_artifact
 from qtrain_cli.layout import DTYPES
 from qtrain_cli.results import Measured, Scores
@@ -32,7 +33,7 @@ def bytes_bound(spec: GeneratorSpec, model: str, epochs: int = _LARGE, dimension
     """
     description = Description(
         spec=spec,
-        digest=Digest(BLANK, (_PROBE,) * 4, 1e-06),
+        digest=Digest(BLANK, (_PROBE,) * PROBES, 1e-06),
         example=Example("F32", (_LARGE,) * dimensions),
         measured=_longest(model, epochs),
         run="0" * RUN_DIGITS,

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.errors import BadInput, Refused, UsageError, printable
 from qtrain_cli.files.models import formats
 from qtrain_cli.files.models.architecture import build_architecture
 from qtrain_cli.files.models.checkpoints import load_checkpoint
@@ -58,7 +58,8 @@ def load_model(settings: ModelSettings) -> LoadedModel:
     form = formats.detect_format(settings.path)
     module, trust = _LOADERS[form](settings, form)
     _require_usable(module, settings.path.name)
-    return LoadedModel(module.eval(), settings.path.name, form, trust, _file_sha256(settings.path))
+    name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
+    return LoadedModel(module.eval(), name, form, trust, _file_sha256(settings.path))
 
 
 def _load_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:

@@ -1,0 +1,101 @@
+"""An artifact as bytes: read once, its header checked, its checksum compared. Standard library only.
+
+Everything that is said about a file, and every tensor that is taken from it, comes from the one `Container`
+that was checked, so that a file which changes on disk meanwhile cannot slip in.
+
+The checksum is the `check` in the metadata: SHA-256 of the whole file with its digits replaced by ``0``. It
+finds damage; it is no signature, and a forger can compute it, so that no other check may lean on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.files.header import Header, damaged, header_of
+
+KEY = "qtrain"
+CHECK_DIGITS = 32
+BLANK = "0" * CHECK_DIGITS
+#: Where the check stands: JSON (the metadata) inside a string of JSON (the header).
+CHECK_MARK = b'\\"check\\":\\"'
+#: Above what the layout, the angles and the header may take together.
+MAX_FILE_BYTES = 2**33
+#: Room for 100,000 tensors. Parsed, JSON takes up to thirty times its size.
+MAX_HEADER_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class Container:
+    """The bytes of a file, its header, and the text of its metadata."""
+
+    path: Path
+    data: bytes
+    header: Header
+    text: str
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file's bytes, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def refused(self, what: str) -> Refused:
+        """The refusal of this file."""
+        return damaged(self.path, what)
+
+
+def read_container(path: Path) -> Container:
+    """A file's bytes, once its header is well-formed and its checksum is right.
+
+    Raises:
+        BadInput: the file is missing, or a well-formed safetensors file that is no artifact.
+        Refused: it is damaged or hostile.
+    """
+    data = _read(path)
+    header = header_of(path, data, MAX_HEADER_BYTES)
+    if KEY not in header.metadata:
+        raise BadInput(f"'{path}' is no qtrain artifact", "`qtrain inspect` says what a file holds")
+    place = _check_place(data[: header.payload_start])
+    if place < 0 or data[place : place + CHECK_DIGITS] != _check(data, place):
+        raise damaged(path, "its bytes do not match its checksum")
+    return Container(path, data, header, header.metadata[KEY])
+
+
+def sealed(data: bytes) -> bytes:
+    """A file whose check is blank, with its check filled in."""
+    place = _check_place(data)
+    return data[:place] + _check(data, place) + data[place + CHECK_DIGITS :]
+
+
+def _check_place(data: bytes) -> int:
+    """Where the digits of the check begin; negative when there is none."""
+    found = data.find(CHECK_MARK)
+    return found + len(CHECK_MARK) if found >= 0 else -1
+
+
+def _check(data: bytes, place: int) -> bytes:
+    """What the check at `place` has to be."""
+    view = memoryview(data)  # a file may be large, and slices of bytes are copies
+    hashed = hashlib.sha256(view[:place])
+    hashed.update(BLANK.encode())
+    hashed.update(view[place + CHECK_DIGITS :])
+    return hashed.hexdigest()[:CHECK_DIGITS].encode()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        # Before it is opened: a pipe would wait for its writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadInput(f"'{path}' is not an ordinary file", "give the artifact itself")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise damaged(path, f"it has {size} bytes; allowed: {MAX_FILE_BYTES}")
+            return file.read(size)
+    except OSError as error:
+        raise BadInput(f"cannot read '{path}': {error.strerror}", "check the path") from None
