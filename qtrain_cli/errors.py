@@ -27,8 +27,8 @@ class QtrainError(Exception):
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
-        self.message = " ".join(str(message).split())
-        self.advice = " ".join(str(advice).split())
+        self.message = _one_line(str(message))
+        self.advice = _one_line(str(advice))
 
     def as_json(self) -> dict[str, dict[str, str]]:
         """The failure as the one JSON document that ``--json`` promises."""
@@ -72,6 +72,21 @@ class Interrupted(QtrainError):
 
     kind = "interrupted"
     exit_code = 130
+
+
+def _one_line(text: str) -> str:
+    """One line, with what a terminal would obey spelled out: names in messages come from strangers' files."""
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's, CUDA's or the CPU allocator's way to say that memory is used up, told without torch."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator" in str(error)
+    )
 
 
 def suggestion(value: str, allowed: Iterable[str]) -> str:
