@@ -22,15 +22,6 @@ DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits" / "digits.np
 TRAIN_ROWS, VALIDATION_ROWS = 200, 100
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread():
-    """Tensors this small are only slowed down by sharing them out."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small_network() -> nn.Sequential:
     """(N, 1, 8, 8) -> (N, 10), 1,010 weights: 10 qubits."""
     torch.manual_seed(0)
@@ -38,18 +29,18 @@ def small_network() -> nn.Sequential:
 
 
 @pytest.fixture(scope="session")
-def digits() -> tuple[Tensor, Tensor]:
+def rows() -> tuple[Tensor, Tensor]:
     """300 images (N, 1, 8, 8) uint8 and their labels."""
     arrays = np.load(DIGITS)
-    rows = TRAIN_ROWS + VALIDATION_ROWS
-    return torch.from_numpy(arrays["x_train"][:rows]), torch.from_numpy(arrays["y_train"][:rows])
+    count = TRAIN_ROWS + VALIDATION_ROWS
+    return torch.from_numpy(arrays["x_train"][:count]), torch.from_numpy(arrays["y_train"][:count])
 
 
 @pytest.fixture(scope="session")
-def teacher(digits) -> nn.Sequential:
+def teacher(rows) -> nn.Sequential:
     """The small network, trained on the 200 rows."""
     module = small_network()
-    images, labels = (part[:TRAIN_ROWS] for part in digits)
+    images, labels = (part[:TRAIN_ROWS] for part in rows)
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
     for _ in range(80):
         optimizer.zero_grad()
@@ -59,12 +50,12 @@ def teacher(digits) -> nn.Sequential:
 
 
 @pytest.fixture
-def make_problem(digits) -> Callable[..., Problem]:
-    """``make_problem(module, **changes)``: a digits problem, or one of `rows` (inputs and targets)."""
+def make_problem(rows) -> Callable[..., Problem]:
+    """``make_problem(module, **changes)``: a digits problem, or one of what is `given` (inputs and targets)."""
 
     def make(
         module: nn.Module,
-        rows: tuple[Tensor, Tensor] | None = None,
+        given: tuple[Tensor, Tensor] | None = None,
         ansatz: str = "real-amplitudes",
         layers: int = 8,
         mapping: str = "linear",
@@ -72,7 +63,7 @@ def make_problem(digits) -> Callable[..., Problem]:
         validation: tuple[Tensor, Tensor] | None = None,
         **patterns: tuple[str, ...],
     ) -> Problem:
-        inputs, targets = rows or digits
+        inputs, targets = given or rows
         cut = 2 * len(inputs) // 3
         layout = layout_of(module, **patterns)
         circuit = CircuitSpec(ansatz, "cnot-ring", qubits_for(layout.generated, 1), layers)

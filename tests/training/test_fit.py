@@ -54,8 +54,8 @@ def test_the_loss_falls_and_accuracy_is_far_above_chance(teacher, make_problem, 
     assert (len(seen), seen[-1].step, seen[-1].steps, seen[-1].epoch) == (200, 200, 200, 50)
 
 
-def test_the_teacher_alone_is_enough(teacher, make_problem, run_fit, digits):
-    images, labels = digits
+def test_the_teacher_alone_is_enough(teacher, make_problem, run_fit, rows):
+    images, labels = rows
     misleading = (images, torch.cat([labels[:200] * 0, labels[200:]]))
     problem = make_problem(teacher, misleading, layers=16, objective=Objective("classification", 1.0, 4.0))
     assert score(problem, run_fit(problem, epochs=30)[0]) > 4 * CHANCE
@@ -84,12 +84,12 @@ def test_a_regression_beats_the_constant_predictor(make_problem, run_fit, column
 @pytest.mark.parametrize("ansatz", ANSATZE)
 @pytest.mark.parametrize("mapping", MAPPINGS)
 def test_every_angle_and_every_number_of_the_mapping_is_trained(
-    teacher, make_problem, run_fit, digits, ansatz, mapping
+    teacher, make_problem, run_fit, rows, ansatz, mapping
 ):
-    rows = (digits[0], torch.randn(300, 10, generator=torch.Generator().manual_seed(0)))
+    given = (rows[0], torch.randn(300, 10, generator=torch.Generator().manual_seed(0)))
     # Not a classification: that does not feel a number added to all scores, as the last bias can be.
     objective = Objective("regression", 0.5, 4.0)
-    problem = make_problem(teacher, rows, ansatz=ansatz, mapping=mapping, layers=3, objective=objective)
+    problem = make_problem(teacher, given, ansatz=ansatz, mapping=mapping, layers=3, objective=objective)
     start = {}
 
     def first_step(progress):
@@ -192,8 +192,8 @@ def test_ignored_tensors_and_the_module_stay_as_they_were(teacher, make_problem,
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
 
 
-def test_the_best_state_by_validation_is_returned_not_the_last(teacher, make_problem, run_fit, digits):
-    images, labels = (part[200:] for part in digits)
+def test_the_best_state_by_validation_is_returned_not_the_last(teacher, make_problem, run_fit, rows):
+    images, labels = (part[200:] for part in rows)
     # The better the student, the worse it does on validation rows with the next digit's label.
     problem = make_problem(teacher, layers=16, validation=(images, (labels + 1) % 10))
     fitted, seen = run_fit(problem, epochs=30)
