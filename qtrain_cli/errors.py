@@ -20,6 +20,8 @@ class QtrainError(Exception):
     Args:
         message: what happened, with the value, and what was allowed. One line.
         advice: what to do next. One line, may be empty.
+
+    Both may quote a stranger's file: control characters, which could move a terminal's cursor, are escaped.
     """
 
     kind = "failure"
@@ -27,8 +29,8 @@ class QtrainError(Exception):
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
-        self.message = _one_line(str(message))
-        self.advice = _one_line(str(advice))
+        self.message = printable(" ".join(str(message).split()))
+        self.advice = printable(" ".join(str(advice).split()))
 
     def as_json(self) -> dict[str, dict[str, str]]:
         """The failure as the one JSON document that ``--json`` promises."""
@@ -74,19 +76,15 @@ class Interrupted(QtrainError):
     exit_code = 130
 
 
-def _one_line(text: str) -> str:
-    """One line, with what a terminal would obey spelled out: names in messages come from strangers' files."""
-    line = " ".join(text.split())
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+def printable(text: str) -> str:
+    """`text` with what no terminal should see (control characters, lone surrogates) escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's, CUDA's or the CPU allocator's way to say that memory is used up, told without torch."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "DefaultCPUAllocator" in str(error)
-    )
+    """Python says it by a class; torch in words, on a GPU and in the CPU's allocator."""
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "out of memory" in said or "DefaultCPUAllocator" in said
 
 
 def suggestion(value: str, allowed: Iterable[str]) -> str:
