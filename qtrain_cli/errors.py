@@ -83,6 +83,12 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python says it by a class; torch in words, on a GPU and in the CPU's allocator."""
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "out of memory" in said or "DefaultCPUAllocator" in said
+
+
 def suggestion(value: str, allowed: Iterable[str]) -> str:
     """``did you mean 'x'?`` for the closest allowed name, or the (first) allowed names."""
     names = [str(name) for name in allowed]

@@ -6,10 +6,14 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from qtrain_cli.results import Design, Measured, Record, Scores
+
+DIGITS = Path(__file__).resolve().parents[1] / "samples" / "digits"
 
 SCORES = {
     "classification": Scores("classification", 0.9791, 0.9755, 0.9746, 10_000, 0.9872, 0.9785),
@@ -33,6 +37,18 @@ VERSIONS = {"qtrain": "0.1.0", "torch": "2.13.0+cpu"}
 def _with(part, changes):
     """`part` with those of the changes that it has a field for; they are taken out of `changes`."""
     return replace(part, **{name: changes.pop(name) for name in list(changes) if name in vars(part)})
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Tensors as small as those of tests are only slowed down by sharing them out."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Path:
+    """The folder of the shipped sample: `digits.npz`, and the network in four forms."""
+    return DIGITS
 
 
 @pytest.fixture

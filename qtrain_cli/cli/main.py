@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,15 @@ import typer
 from qtrain_cli import config, render
 from qtrain_cli.cli.parameters import VERBS, option_parameters
 from qtrain_cli.cli.verbs import app
-from qtrain_cli.errors import INTERNAL_EXIT_CODE, GateFailed, Interrupted, QtrainError, RunFailed, UsageError
+from qtrain_cli.errors import (
+    INTERNAL_EXIT_CODE,
+    GateFailed,
+    Interrupted,
+    QtrainError,
+    RunFailed,
+    UsageError,
+    is_out_of_memory,
+)  # fmt: skip
 
 #: Typer carries its own copy of click, under a name that changes; the base of its errors is found by descent.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -28,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     started = time.monotonic()
     try:
-        code = _run(given or ["--help"])
+        with _terminable():
+            code = _run(given or ["--help"])
+            sys.stdout.flush()
     except BaseException as error:
         code = _fail(_as_ours(error), error, given)
     if {"-v", "--verbose"} & set(given):
@@ -47,9 +61,22 @@ def _run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: temporary files are removed, and the exit code is ours."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _wants_defaults(arguments: list[str]) -> bool:
-    """Help must answer even where `qtrain.toml` is broken."""
-    return not {"-h", "--help", "--version"} & set(arguments)
+    """Help and completion must answer even where `qtrain.toml` is broken."""
+    return not {"-h", "--help", "--version"} & set(arguments) and "_QTRAIN_COMPLETE" not in os.environ
 
 
 def _defaults() -> dict[str, dict[str, Any]]:
@@ -73,16 +100,12 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, _CommandLineError):
         return UsageError(error.format_message().rstrip("."), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return Interrupted("interrupted", "`qtrain compress ... --resume` goes on from the last saved state")
-    if _is_out_of_memory(error):
+        return Interrupted("interrupted", "run it again; `qtrain compress` goes on with --resume")
+    if is_out_of_memory(error):
         return RunFailed("out of memory", "use a smaller budget, batch or data set")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return RunFailed(f"the output could not be written: {error.strerror}", "free some space")
     return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch says it in words: on a GPU as a class of its own, on the CPU as any `RuntimeError`."""
-    said = str(error) if isinstance(error, RuntimeError) else ""
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) -> int:
@@ -90,8 +113,7 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
-        # The reader has gone; keep Python from writing to it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write("")
         return 1
     if os.environ.get("QTRAIN_DEBUG") == "1":
         traceback.print_exception(error, file=sys.stderr)
@@ -100,9 +122,19 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
         "this is a bug: please report it with the traceback that QTRAIN_DEBUG=1 shows and `qtrain env`",
     )
     print(f"qtrain: error: {shown.message}" + (f"; {shown.advice}" if shown.advice else ""), file=sys.stderr)
+    document = shown.as_json()
+    document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.
-    if "--json" in arguments and not isinstance(ours, GateFailed):
-        document = shown.as_json()
-        document["error"]["kind"] = shown.kind if ours else "internal"
-        sys.stdout.write(render.as_json(document))
+    wanted = "--json" in arguments and not isinstance(ours, GateFailed)
+    _write(render.as_json(document) if wanted else "")
     return shown.exit_code if ours else INTERNAL_EXIT_CODE
+
+
+def _write(text: str) -> None:
+    """Writes to stdout, after what is left in its buffer, as far as there is anyone to read it."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        # Or Python would try once more at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

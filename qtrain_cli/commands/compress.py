@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qtrain_cli import __version__
 from qtrain_cli.angles import choose_steps, encode, movement, start_angles
 from qtrain_cli.errors import UsageError
 from qtrain_cli.files.artifact.description import (
@@ -24,6 +25,7 @@ from qtrain_cli.files.artifact.description import (
     Description,
     Example,
     describe,
+    file_sha256,
     read_record,
     spec_to_json,
 )  # fmt: skip
@@ -36,12 +38,14 @@ from qtrain_cli.files.models import LoadedModel, load_model
 from qtrain_cli.layout import layout_of
 from qtrain_cli.planning import plan_generator
 from qtrain_cli.regenerate import digest_of, generated_weights, state_dict
-from qtrain_cli.results import Measured, Record, Scores, mean_interval
+from qtrain_cli.results import Measured, Record
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec
-from qtrain_cli.training.devices import resolve_device
-from qtrain_cli.training.fit import Fitted, Problem, Progress, Recovery, fit
-from qtrain_cli.training.objective import REGRESSION, Objective, check_outputs, predict
+from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.fit import Problem, Progress, Recovery, fit
+from qtrain_cli.training.measure import measure
+from qtrain_cli.training.objective import Objective, check_outputs, predict
+from qtrain_cli.training.state import Fitted
 from qtrain_cli.versions import recorded_versions
 
 
@@ -75,23 +79,19 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
     started = time.monotonic()
-    if not settings.resume:
-        check_output(settings.out, force=settings.force)
+    checkpoint = _check_files(settings)
     job = _prepare(settings, log)
     done = _finished(job)
     if done:
         log(f"'{settings.out}' is finished already; nothing to do")
         return done
-    checkpoint = checkpoint_path(settings.out)
-    if checkpoint.exists() and not (settings.resume or settings.force):
-        raise UsageError(
-            f"'{checkpoint}' holds the state of an interrupted run",
-            "go on from it with --resume, or begin anew with --force",
-        )
+    if settings.resume:
+        where = "going on from" if checkpoint.exists() else "beginning, for there is no"
+        log(f"{where} '{checkpoint}'")
     fitted = _train(job, checkpoint, show)
     log("measuring the regenerated weights")
     artifact = _described(job, _stored(job, fitted))
-    write_artifact(settings.out, artifact, force=settings.force or settings.resume)
+    write_artifact(settings.out, artifact, force=settings.force)
     checkpoint.unlink(missing_ok=True)
     return replace(read_record(settings.out), seconds=time.monotonic() - started)
 
@@ -99,6 +99,21 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
 def checkpoint_path(out: Path) -> Path:
     """Where a run keeps its state until its output is finished."""
     return out.with_name(out.name + ".ckpt")
+
+
+def _check_files(settings: CompressSettings) -> Path:
+    """The checkpoint's path, once neither it nor the output stands in the way."""
+    go_on = settings.resume or settings.force
+    inputs = (settings.model.path, Path(settings.data.source))
+    check_output(settings.out, force=go_on, inputs=inputs)
+    checkpoint = checkpoint_path(settings.out)
+    check_output(checkpoint, force=True, inputs=inputs)
+    if checkpoint.exists() and not go_on:
+        raise UsageError(
+            f"'{checkpoint}' holds the state of an interrupted run",
+            "go on from it with --resume, or begin anew with --force",
+        )
+    return checkpoint
 
 
 def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
@@ -124,7 +139,7 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
 
 
 def _teacher(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
-    return {name: tensor.detach().to(device) for name, tensor in loaded.module.state_dict().items()}
+    return on_device(loaded.module.state_dict(keep_vars=True), device)
 
 
 def _identity(
@@ -133,27 +148,36 @@ def _identity(
     """Everything that the result depends on."""
     return {
         "model": loaded.sha256,
-        "data": data.sha256,
-        "arch": settings.model.arch or "",
+        "weights": settings.model.weights or "",
+        "arch": _architecture(settings.model.arch or ""),
         "arch_args": settings.model.arch_args,
+        "data": data.sha256,
         "normalisation": [list(settings.data.mean), list(settings.data.std)],
         "validation": settings.data.validation,
         "generator": spec_to_json(spec),
         "fit": asdict(settings.fit),
-        "torch": str(torch.__version__),
+        "versions": {"qtrain": __version__, "torch": str(torch.__version__)},
     }
+
+
+def _architecture(arch: str) -> dict[str, str]:
+    """``file.py:Class`` by the file's content: its folder does not count, and an edit does."""
+    source, _, name = arch.rpartition(":")
+    return {"code": file_sha256(Path(source)) if source.endswith(".py") else source, "name": name}
 
 
 def _finished(job: _Job) -> Record | None:
     """The record of an output that this very run has written before."""
-    out = job.settings.out
-    if not (job.settings.resume and out.exists()):
+    settings, out = job.settings, job.settings.out
+    if not (settings.resume and out.exists()):
         return None
-    if describe(out).run != job.run:
-        raise UsageError(
-            f"'{out}' is the result of another run", "name another output, or replace it with --force"
-        )
-    return read_record(out)
+    if describe(out).run == job.run:
+        return read_record(out)
+    if settings.force:
+        return None
+    raise UsageError(
+        f"'{out}' is the result of another run", "name another output, or replace it with --force"
+    )
 
 
 def _train(job: _Job, checkpoint: Path, show: Callable[[Progress], None]) -> Fitted:
@@ -190,50 +214,27 @@ def _described(job: _Job, numbers: Numbers) -> Artifact:
         spec=job.spec,
         digest=digest_of(job.spec.layout, weights),
         example=Example("F32", tuple(sample.shape[1:])),
-        measured=_measure(job, state_dict(job.spec, weights, numbers)),
+        measured=_measured(job, state_dict(job.spec, weights, numbers)),
         run=job.run,
     )
     return Artifact(description, numbers)
 
 
-def _measure(job: _Job, state: dict[str, Tensor]) -> Measured:
-    """Every figure of the record, on whole splits; the only use of the test split."""
-    module, data, objective, fit_settings = job.loaded.module, job.data, job.objective, job.settings.fit
-    device = torch.device(fit_settings.device)
-    teacher = _teacher(job.loaded, device)
-    state = {name: tensor.to(device) for name, tensor in state.items()}
-    train, validation, test = (
-        predict(module, state, split.inputs, data.normalisation)
-        for split in (data.train, data.validation, data.test)
+def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:
+    settings, device = job.settings.fit, torch.device(job.settings.fit.device)
+    figures = measure(
+        job.loaded.module, on_device(state, device), _teacher(job.loaded, device), job.data, job.objective
     )
-    taught = predict(module, teacher, data.test.inputs, data.normalisation)
-    score = objective.score(test, data.test.targets)
     return Measured(
         model=job.loaded.name,
-        scores=Scores(
-            task=data.task,
-            train=objective.score(train, data.train.targets),
-            validation=objective.score(validation, data.validation.targets),
-            test=score,
-            count=len(data.test),
-            teacher=objective.score(taught, data.test.targets),
-            closeness=objective.closeness(test, taught),
-            error_interval=_error_interval(data, test, score),
-        ),
-        train_loss=float(objective.hard_loss(train, data.train.targets)),
-        test_loss=float(objective.hard_loss(test, data.test.targets)),
-        epochs=fit_settings.epochs,
-        seed=fit_settings.seed,
-        device=fit_settings.device,
+        scores=figures.scores,
+        train_loss=figures.train_loss,
+        test_loss=figures.test_loss,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        device=settings.device,
         versions=recorded_versions(),
-        data_sha256=data.sha256,
+        data_sha256=job.data.sha256,
         model_sha256=job.loaded.sha256,
         trust=job.loaded.trust,
     )
-
-
-def _error_interval(data: Dataset, outputs: Tensor, error: float) -> tuple[float, float] | None:
-    if data.task != REGRESSION:
-        return None
-    squared = (outputs - data.test.targets.view_as(outputs)).square().double().flatten(1).mean(1)
-    return mean_interval(error, float(squared.std(correction=0)), len(data.test))

@@ -26,11 +26,13 @@ def run(settings: ExportSettings) -> ExportRecord:
     """Exports one artifact.
 
     Raises:
-        UsageError: an unknown ending, an existing output, or no module for a format with a graph.
+        UsageError: an unknown ending, an output that exists or is an input, or no module for a format with
+            a graph.
         BadInput, Refused: the artifact or the model cannot be read.
         RunFailed: the written file does not hold the regenerated weights; nothing is left of it.
     """
-    check_output(settings.out, settings.force)
+    inputs = (settings.artifact, *([settings.model.path] if settings.model else []))
+    check_output(settings.out, settings.force, inputs)
     artifact = read_artifact(settings.artifact)
     return export(
         regenerate(artifact).state,

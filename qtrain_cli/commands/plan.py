@@ -25,8 +25,8 @@ from qtrain_cli.planning import plan_generator
 from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.spec import GeneratorSpec
-from qtrain_cli.training.devices import resolve_device
-from qtrain_cli.training.objective import predict
+from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.objective import call_model, predict
 
 PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
@@ -114,9 +114,7 @@ def _probe(
     )
     if not settings.input_shape:
         return _median_seconds(lambda: generator.weights(theta, numbers).sum(), device), "generator alone"
-    state = {
-        name: tensor.detach().to(device) for name, tensor in loaded.module.to(device).state_dict().items()
-    }
+    state = on_device(loaded.module.to(device).state_dict(keep_vars=True), device)
     inputs = torch.rand(settings.fit.batch_size, *settings.input_shape, device=device)
     predict(loaded.module, state, inputs[:2], lambda batch: batch)
     loaded.module.train()
@@ -124,7 +122,7 @@ def _probe(
 
     def step() -> Tensor:
         whole = complete(spec.layout, generator.tensors(theta, numbers), kept)
-        return torch.func.functional_call(loaded.module, whole, (inputs,)).square().mean()
+        return call_model(loaded.module, whole, inputs).square().mean()
 
     return _median_seconds(step, device), f"training step, batch {settings.fit.batch_size}"
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,14 +24,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def check_output(path: Path, force: bool = False) -> None:
+def check_output(path: Path, force: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Refuse an output that could not be written, before hours are spent on it.
 
     Raises:
-        UsageError: it exists and `force` is not set.
+        UsageError: it exists and `force` is not set, or it is one of the `inputs`, forced or not.
         BadInput: it is a folder or a device, or its folder does not exist.
     """
     target = Path(os.path.realpath(path))
+    if os.fspath(target) in map(os.path.realpath, inputs):
+        raise UsageError(f"the output '{path}' is also an input", "name another file")
     if target.is_dir():
         raise BadInput(f"the output '{path}' is a folder", "name a file in it")
     if not target.parent.is_dir():

@@ -4,9 +4,9 @@
                           <--------------------- one backward pass ----------------------
 
 Adam with a one-cycle schedule on the angles and the mapping's numbers; nothing else is trained. After every
-epoch the validation split chooses the best state. All that a step depends on (angles, moments,
-schedule, buffers, random states, position in the epoch) is in the checkpoint, and the order of an epoch's
-rows follows from the seed and its number, so a resumed run repeats the undisturbed one bit for bit.
+epoch the validation split chooses the best state. All that a step depends on (`state`) is in the checkpoint,
+and the order of an epoch's rows follows from the seed and its number, so a resumed run repeats the
+undisturbed one bit for bit.
 
 Left out here: rounding in the loop, several devices, data augmentation.
 """
@@ -14,38 +14,28 @@ Left out here: rounding in the loop, several devices, data augmentation.
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.angles import start_angles
-from qtrain_cli.errors import Interrupted, RunFailed
-from qtrain_cli.files.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    random_states,
-    restore_random_states,
-    save_checkpoint,
-)  # fmt: skip
+from qtrain_cli.errors import BadInput, Interrupted, RunFailed
+from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
 from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
 from qtrain_cli.generator import Generator
 from qtrain_cli.layout import complete, kept_tensors
-from qtrain_cli.mapping import start_numbers
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.spec import GeneratorSpec
-from qtrain_cli.training.objective import Objective, predict
+from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.objective import Objective, call_model, check_outputs, predict
+from qtrain_cli.training.state import Fitted, checkpoint_of, restore, start_state
+from qtrain_cli.training.stopping import stop_requests
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
@@ -84,34 +74,6 @@ class Recovery:
     resume: bool
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """The best state by validation: angles (b, L, n, r), mapping numbers (k,), buffers; all on the CPU."""
-
-    theta: Tensor
-    numbers: Tensor
-    buffers: dict[str, Tensor]
-
-
-@dataclass
-class _Run:
-    """Everything that changes while fitting, and so everything that a checkpoint holds."""
-
-    theta: Tensor
-    numbers: Tensor
-    buffers: dict[str, Tensor]
-    optimizer: torch.optim.Adam
-    schedule: torch.optim.lr_scheduler.OneCycleLR
-    step: int = 0
-    best_score: float | None = None
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-    def current(self) -> dict[str, Tensor]:
-        """The trained state by name, detached."""
-        named = {"theta": self.theta.detach(), "numbers": self.numbers.detach()}
-        return named | {f"buffer.{name}": tensor for name, tensor in self.buffers.items()}
-
-
 def fit(
     problem: Problem, settings: FitSettings, recovery: Recovery, show: Callable[[Progress], None]
 ) -> Fitted:
@@ -124,42 +86,45 @@ def fit(
         show: called after every step.
 
     Raises:
-        RunFailed: the loss stopped being finite; the last checkpoint is kept.
+        RunFailed: the loss or its gradient stopped being finite; the last checkpoint is kept.
         Interrupted: Ctrl-C or SIGTERM; the state was saved.
-        BadInput, Refused: the checkpoint belongs to another run, or is damaged.
+        BadInput: the checkpoint belongs to another run, or the model cannot be trained on this data.
+        Refused: the checkpoint is damaged.
     """
-    device = torch.device(settings.device)
-    loop = _Loop(problem, settings, recovery, show, device)
-    if recovery.resume and recovery.path.exists():
-        _restore(loop.run, load_checkpoint(recovery.path, recovery.identity))
+    going_on = recovery.resume and recovery.path.exists()
+    checkpoint = load_checkpoint(recovery.path, recovery.identity) if going_on else None
+    loop = _Loop(problem, settings, recovery, show)
+    if checkpoint:
+        restore(loop.run, checkpoint)
     else:
         loop.save()
-    with _signals() as stop:
+    with stop_requests() as asked:
         while loop.run.step < loop.steps:
             loop.advance()
-            if stop.is_set():
+            if asked.is_set():
                 loop.save()
                 raise Interrupted(f"stopped; the state is in '{recovery.path}'", "run it again with --resume")
-    return _fitted(loop.run)
+    return loop.run.fitted()
 
 
 class _Loop:
     """One training run: constants here, everything that changes in `run`."""
 
     def __init__(
-        self, problem: Problem, settings: FitSettings, recovery: Recovery,
-        show: Callable[[Progress], None], device: torch.device,
-    ) -> None:  # fmt: skip
+        self, problem: Problem, settings: FitSettings, recovery: Recovery, show: Callable[[Progress], None]
+    ) -> None:
         self.problem, self.settings, self.recovery, self.show = problem, settings, recovery, show
-        self.generator = Generator(problem.spec, device)
-        self.device = device
+        self.device = torch.device(settings.device)
+        self.generator = Generator(problem.spec, self.device)
         self.batch = min(settings.batch_size, len(problem.train))
         self.per_epoch = len(problem.train) // self.batch
         self.steps = self.per_epoch * settings.epochs
-        teacher = {name: tensor.to(device) for name, tensor in problem.teacher.items()}
+        teacher = on_device(problem.teacher, self.device)
         self.kept = kept_tensors(problem.spec.layout, teacher)
         self.teacher_outputs = predict(problem.module, teacher, problem.train.inputs, problem.prepare)
-        self.run = _start(problem, settings, self.steps, device)
+        check_outputs(problem.objective.task, self.teacher_outputs, problem.train.targets, None)
+        buffers = {name: teacher[name] for name, _ in problem.module.named_buffers() if name in teacher}
+        self.run = start_state(problem.spec, buffers, settings, self.steps)
         self.saved = time.monotonic()
         self.order = torch.empty(0, dtype=torch.long)
 
@@ -181,24 +146,36 @@ class _Loop:
             self.save()
 
     def train_step(self, rows: Tensor) -> tuple[float, float]:
-        """Loss and score of one batch, after one step of the optimiser. Raises `RunFailed`."""
+        """Loss and score of one batch, after one step of the optimiser. Raises `RunFailed`, `BadInput`."""
         run, problem = self.run, self.problem
         inputs = problem.prepare(problem.train.inputs[rows].to(self.device))
         targets = problem.train.targets[rows].to(self.device)
         problem.module.train()
-        outputs = torch.func.functional_call(problem.module, self.state(), (inputs,))
+        state = self.state()
+        outputs = call_model(problem.module, state, inputs)
         loss = problem.objective.loss(outputs, targets, self.teacher_outputs[rows].to(self.device))
-        value = loss.item()
-        if not math.isfinite(value):
-            raise self._diverged(value)
-        run.optimizer.zero_grad()
-        loss.backward()
+        self.differentiate(loss)
         run.optimizer.step()
         run.schedule.step()
-        return value, problem.objective.score(outputs.detach(), targets)
+        run.keep_buffers(state)
+        return loss.item(), problem.objective.score(outputs.detach(), targets)
+
+    def differentiate(self, loss: Tensor) -> None:
+        """The gradients of angles and mapping numbers; nothing is changed yet when one is not finite."""
+        run = self.run
+        if not loss.requires_grad:
+            raise BadInput(
+                "the model's outputs do not depend on the generated weights",
+                "widen --targets; a model that switches gradients off cannot be trained through",
+            )
+        run.optimizer.zero_grad()
+        loss.backward()
+        for what, value in (("loss", loss), ("gradient", run.theta.grad), ("gradient", run.numbers.grad)):
+            if value is not None and not bool(value.isfinite().all()):
+                raise self._diverged(what)
 
     def state(self) -> dict[str, Tensor]:
-        """The whole state dictionary with generated tensors in place; buffers are updated where they lie."""
+        """The whole state dictionary with generated tensors in place."""
         generated = self.generator.tensors(self.run.theta, self.run.numbers)
         return complete(self.problem.spec.layout, generated, self.kept | self.run.buffers)
 
@@ -209,104 +186,25 @@ class _Loop:
             state = self.state()
         outputs = predict(problem.module, state, problem.validation.inputs, problem.prepare)
         score = problem.objective.score(outputs, problem.validation.targets)
-        if math.isfinite(score) and (
-            run.best_score is None or problem.objective.better(score, run.best_score)
-        ):
-            run.best_score = score
-            run.best = {name: tensor.clone() for name, tensor in run.current().items()}
+        best = run.best_score
+        if math.isfinite(score) and (best is None or problem.objective.better(score, best)):
+            run.remember_best(score)
         return score
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
-        save_checkpoint(self.recovery.path, _checkpoint(self.run, self.recovery.identity))
+        save_checkpoint(self.recovery.path, checkpoint_of(self.run, self.recovery.identity))
         self.saved = time.monotonic()
 
-    def _diverged(self, value: float) -> RunFailed:
-        epoch = self.run.step // self.per_epoch + 1
+    def _diverged(self, what: str) -> RunFailed:
+        step, epoch = self.run.step + 1, self.run.step // self.per_epoch + 1
         return RunFailed(
-            f"the loss is {value} at step {self.run.step + 1} (epoch {epoch});"
+            f"the {what} is not finite at step {step} (epoch {epoch});"
             f" the last good state is kept in '{self.recovery.path}'",
             "lower --lr, check --mean and --std, and begin again with --force",
         )
 
 
-def _start(problem: Problem, settings: FitSettings, steps: int, device: torch.device) -> _Run:
-    """The seeded start: angles from the artifact's own stream, mapping numbers, the teacher's buffers."""
-    torch.manual_seed(settings.seed)
-    spec = problem.spec
-    theta = start_angles(spec.circuit, spec.angles.start_seed).float().to(device).requires_grad_()
-    numbers = start_numbers(spec, torch.Generator().manual_seed(settings.seed)).to(device).requires_grad_()
-    names = [name for name, _ in problem.module.named_buffers() if name in problem.teacher]
-    buffers = {name: problem.teacher[name].detach().clone().to(device) for name in names}
-    optimizer = torch.optim.Adam([theta, numbers], lr=settings.lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps + 1)
-    return _Run(theta, numbers, buffers, optimizer, schedule)
-
-
 def _epoch_order(seed: int, epoch: int, rows: int) -> Tensor:
     """The order of an epoch's rows: a function of seed and epoch alone."""
     return torch.randperm(rows, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-
-
-def _checkpoint(run: _Run, identity: dict[str, Any]) -> Checkpoint:
-    tensors = {f"run.{name}": tensor for name, tensor in run.current().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
-    tensors |= random_states()
-    for number, moments in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{number}.{name}": moments[name] for name in _MOMENTS}
-    group = run.optimizer.param_groups[0]
-    schedule = {name: value for name, value in run.schedule.state_dict().items() if not callable(value)}
-    state = {
-        "step": run.step,
-        "best_score": run.best_score,
-        "group": {"lr": group["lr"], "betas": list(group["betas"])},
-        "schedule": schedule,
-    }
-    return Checkpoint(tensors, state, identity)
-
-
-def _restore(run: _Run, checkpoint: Checkpoint) -> None:
-    """Puts a checkpoint's values into a freshly started run."""
-    kinds: dict[str, dict[str, Tensor]] = {"run": {}, "best": {}, "adam": {}, "random": {}}
-    for name, tensor in checkpoint.tensors.items():
-        kind, _, rest = name.partition(".")
-        kinds[kind][rest] = tensor
-    with torch.no_grad():
-        for name, tensor in run.current().items():
-            tensor.copy_(kinds["run"][name])
-    run.best = {name: tensor.to(run.theta.device) for name, tensor in kinds["best"].items()}
-    run.step, run.best_score = checkpoint.state["step"], checkpoint.state["best_score"]
-    packed = run.optimizer.state_dict()
-    for name, tensor in kinds["adam"].items():
-        number, _, moment = name.partition(".")
-        packed["state"].setdefault(int(number), {})[moment] = tensor
-    run.optimizer.load_state_dict(packed)
-    run.schedule.load_state_dict(checkpoint.state["schedule"])
-    group = checkpoint.state["group"]
-    run.optimizer.param_groups[0].update(lr=group["lr"], betas=tuple(group["betas"]))
-    restore_random_states(checkpoint.tensors)
-
-
-def _fitted(run: _Run) -> Fitted:
-    best = {name: tensor.cpu() for name, tensor in (run.best or run.current()).items()}
-    buffers = {name.removeprefix("buffer."): t for name, t in best.items() if name.startswith("buffer.")}
-    return Fitted(best["theta"].clone(), best["numbers"].clone(), buffers)
-
-
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that a run stops between two steps and saves."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def request(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, is_out_of_memory
 
-EVALUATION_BATCH = 1000
+#: A batch in evaluation has at most so many rows, and input numbers: 1,000 of 3x32x32, 27 of 3x224x224.
+EVALUATION_ROWS, EVALUATION_NUMBERS = 1000, 2**22
 CLASSIFICATION, REGRESSION = "classification", "regression"
 
 
@@ -70,6 +71,35 @@ class Objective:
         return score < than if self.task == REGRESSION else score > than
 
 
+def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """The outputs (N, ...) for inputs (N, ...) with `state` in place of the module's own tensors.
+
+    Names that are tied in the module must share one tensor in `state`. A buffer to which the module assigns a
+    new tensor is replaced in `state`, if that is a dictionary.
+
+    Raises:
+        BadInput: the model fails on these inputs, or does not return one tensor with a row for each.
+    """
+    mode = " in training mode" if module.training else ""
+    shape = list(inputs.shape[1:])
+    try:
+        outputs = torch.func.functional_call(module, state, (inputs,))  # type: ignore[arg-type]
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise BadInput(
+            f"the model does not take {len(inputs)} inputs of shape {shape}{mode} ({_first_line(error)})",
+            "check --arch, the data's shape and --batch-size",
+        ) from error
+    if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs.shape[:1]:
+        found = list(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise BadInput(
+            f"the model returns {found}{mode} for {len(inputs)} inputs of shape {shape}",
+            "the model must return one tensor with a row for each input",
+        )
+    return outputs
+
+
 def predict(
     module: nn.Module,
     state: Mapping[str, Tensor],
@@ -79,22 +109,15 @@ def predict(
     """Outputs of the model in evaluation mode with `state` in place of its own tensors: (N, ...) on the CPU.
 
     Raises:
-        BadInput: the model does not take these inputs.
+        BadInput: as `call_model`.
     """
     device = next(iter(state.values())).device
+    rows = max(1, min(EVALUATION_ROWS, EVALUATION_NUMBERS // max(1, inputs[0].numel())))
     module.eval()
     with torch.no_grad():
-        try:
-            batches = [
-                torch.func.functional_call(module, dict(state), (prepare(batch.to(device)),)).cpu()
-                for batch in inputs.split(EVALUATION_BATCH)
-            ]
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, AssertionError) as error:
-            raise BadInput(
-                f"the model does not take inputs of shape {list(inputs.shape[1:])}: {_first_line(error)}",
-                "check --arch and the data's shape",
-            ) from error
-    return torch.cat(batches)
+        return torch.cat(
+            [call_model(module, state, prepare(batch.to(device))).cpu() for batch in inputs.split(rows)]
+        )
 
 
 def check_outputs(task: str, outputs: Tensor, targets: Tensor, classes: int | None) -> None:
@@ -115,4 +138,5 @@ def check_outputs(task: str, outputs: Tensor, targets: Tensor, classes: int | No
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = str(error).strip().splitlines()
+    return ": ".join([type(error).__name__, *lines[:1]])

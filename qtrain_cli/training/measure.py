@@ -1,0 +1,65 @@
+"""The figures of a record, measured on whole splits: the only use of the test split.
+
+Student and teacher go through the same evaluation. For a regression the interval of the test error comes
+from the spread of the squared errors; that of an accuracy follows from its count (`results.scores`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from qtrain_cli.files.data import Dataset
+from qtrain_cli.results import Scores, mean_interval
+from qtrain_cli.training.objective import REGRESSION, Objective, predict
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Scores of all splits, and the task's own loss (without the teacher's part) on train and test."""
+
+    scores: Scores
+    train_loss: float
+    test_loss: float
+
+
+def measure(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    teacher: Mapping[str, Tensor],
+    data: Dataset,
+    objective: Objective,
+) -> Figures:
+    """Measures `state` and `teacher`, whole state dictionaries of `module` on one device.
+
+    Raises:
+        BadInput: the model fails on some of the data, or the test figure is not finite.
+    """
+    train, validation, test = (
+        predict(module, state, split.inputs, data.normalisation)
+        for split in (data.train, data.validation, data.test)
+    )
+    taught = predict(module, teacher, data.test.inputs, data.normalisation)
+    error = objective.score(test, data.test.targets)
+    return Figures(
+        scores=Scores(
+            task=data.task,
+            train=objective.score(train, data.train.targets),
+            validation=objective.score(validation, data.validation.targets),
+            test=error,
+            count=len(data.test),
+            teacher=objective.score(taught, data.test.targets),
+            closeness=objective.closeness(test, taught),
+            error_interval=_interval(test, data, error) if data.task == REGRESSION else None,
+        ),
+        train_loss=float(objective.hard_loss(train, data.train.targets)),
+        test_loss=float(objective.hard_loss(test, data.test.targets)),
+    )
+
+
+def _interval(outputs: Tensor, data: Dataset, error: float) -> tuple[float, float]:
+    """The 95 % interval of the mean squared error on the test rows: outputs (N, ...)."""
+    squared = (outputs - data.test.targets.view_as(outputs)).square().double().flatten(1).mean(1)  # (N,)
+    return mean_interval(error, float(squared.std(correction=0)), len(data.test))

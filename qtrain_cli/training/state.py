@@ -1,0 +1,136 @@
+"""Everything that changes while fitting, and so everything that a checkpoint holds.
+
+    run.*      angles, mapping numbers, buffers             best.*    the same, of the best state so far
+    adam.*     first and second moments, step counts         random.*  torch, Python, NumPy
+    JSON       step, best score, learning rate and betas of the moment, the schedule's own state
+
+A checkpoint put into a freshly started run of the same identity continues it bit for bit.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtrain_cli.angles import start_angles
+from qtrain_cli.files.checkpoint import Checkpoint, random_states, restore_random_states
+from qtrain_cli.mapping import start_numbers
+from qtrain_cli.settings import FitSettings
+from qtrain_cli.spec import GeneratorSpec
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_BUFFER = "buffer."
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a run found: angles (b, L, n, r), mapping numbers (k,), buffers by name; all on the CPU."""
+
+    theta: Tensor
+    numbers: Tensor
+    buffers: dict[str, Tensor]
+
+
+@dataclass
+class RunState:
+    """The state of one run: `theta` (b, L, n, r) and `numbers` (k,) are trained, `best` is by name."""
+
+    theta: Tensor
+    numbers: Tensor
+    buffers: dict[str, Tensor]
+    optimizer: torch.optim.Adam
+    schedule: torch.optim.lr_scheduler.OneCycleLR
+    step: int = 0
+    best_score: float | None = None
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def current(self) -> dict[str, Tensor]:
+        """The trained tensors and the buffers by name, detached, sharing memory with the run."""
+        named = {"theta": self.theta.detach(), "numbers": self.numbers.detach()}
+        return named | {_BUFFER + name: tensor for name, tensor in self.buffers.items()}
+
+    def remember_best(self, score: float) -> None:
+        """Copies the present tensors as the best ones so far."""
+        self.best_score = score
+        self.best = {name: tensor.clone() for name, tensor in self.current().items()}
+
+    def keep_buffers(self, state: dict[str, Tensor]) -> None:
+        """Takes the buffers out of a state dictionary that the model has run with.
+
+        Most layers change a buffer where it lies; a layer that assigns a new tensor leaves that one here.
+        """
+        self.buffers = {name: state[name].detach() for name in self.buffers}
+
+    def fitted(self) -> Fitted:
+        """The best state, or the present one when no validation score was finite."""
+        best = {name: tensor.cpu().clone() for name, tensor in (self.best or self.current()).items()}
+        buffers = {name: best[_BUFFER + name] for name in self.buffers}
+        return Fitted(best["theta"], best["numbers"], buffers)
+
+
+def start_state(
+    spec: GeneratorSpec, buffers: dict[str, Tensor], settings: FitSettings, steps: int
+) -> RunState:
+    """The seeded start: angles from the artifact's own stream, mapping numbers, copies of `buffers`.
+
+    Every generator that the model may draw from is seeded: torch's on all devices, Python's and NumPy's.
+    """
+    torch.manual_seed(settings.seed)
+    random.seed(settings.seed)
+    np.random.seed(settings.seed)
+    device = torch.device(settings.device)
+    theta = start_angles(spec.circuit, spec.angles.start_seed).float().to(device).requires_grad_()
+    numbers = start_numbers(spec, torch.Generator().manual_seed(settings.seed)).to(device).requires_grad_()
+    copies = {name: tensor.detach().clone() for name, tensor in buffers.items()}
+    optimizer = torch.optim.Adam([theta, numbers], lr=settings.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps + 1)
+    return RunState(theta, numbers, copies, optimizer, schedule)
+
+
+def checkpoint_of(run: RunState, identity: dict[str, Any]) -> Checkpoint:
+    """The whole state as a checkpoint of the run that `identity` describes."""
+    tensors = {f"run.{name}": tensor for name, tensor in run.current().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
+    tensors |= random_states()
+    for number, moments in run.optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{number}.{name}": moments[name] for name in _MOMENTS}
+    group = run.optimizer.param_groups[0]
+    schedule = {name: value for name, value in run.schedule.state_dict().items() if not callable(value)}
+    state = {
+        "step": run.step,
+        "best_score": run.best_score,
+        "group": {"lr": group["lr"], "betas": list(group["betas"])},
+        "schedule": schedule,
+    }
+    return Checkpoint(tensors, state, identity)
+
+
+def restore(run: RunState, checkpoint: Checkpoint) -> None:
+    """Puts a checkpoint's values into a freshly started run, and its random states into the generators."""
+    kinds: dict[str, dict[str, Tensor]] = {"run": {}, "best": {}, "adam": {}, "random": {}}
+    for name, tensor in checkpoint.tensors.items():
+        kind, _, rest = name.partition(".")
+        kinds[kind][rest] = tensor
+    with torch.no_grad():
+        for name, tensor in run.current().items():
+            tensor.copy_(kinds["run"][name])
+    run.best = {name: tensor.to(run.theta.device) for name, tensor in kinds["best"].items()}
+    run.step, run.best_score = checkpoint.state["step"], checkpoint.state["best_score"]
+    _restore_optimizer(run, kinds["adam"], checkpoint.state)
+    restore_random_states(checkpoint.tensors)
+
+
+def _restore_optimizer(run: RunState, moments: dict[str, Tensor], state: dict[str, Any]) -> None:
+    packed = run.optimizer.state_dict()
+    for name, tensor in moments.items():
+        number, _, moment = name.partition(".")
+        packed["state"].setdefault(int(number), {})[moment] = tensor
+    run.optimizer.load_state_dict(packed)
+    run.schedule.load_state_dict(state["schedule"])
+    group = state["group"]
+    run.optimizer.param_groups[0].update(lr=group["lr"], betas=tuple(group["betas"]))

@@ -1,0 +1,97 @@
+"""A run's state through a checkpoint: every tensor, every moment, the schedule, the random streams."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
+from qtrain_cli.layout import layout_of
+from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.settings import FitSettings
+from qtrain_cli.spec import AngleCoding, GeneratorSpec, MappingSpec
+from qtrain_cli.training.state import checkpoint_of, restore, start_state
+
+STEPS = 12
+
+
+@pytest.fixture
+def start():
+    layout = layout_of(torch.nn.Linear(4, 4))
+    circuit = CircuitSpec("real-amplitudes", "cnot-ring", 5, 2)
+    spec = GeneratorSpec(circuit, MappingSpec("mlp", 2), layout, AngleCoding(32, 7))
+    buffers = {"mean": torch.zeros(3), "count": torch.tensor(0)}
+    return lambda seed=0: start_state(spec, buffers, FitSettings(seed=seed, device="cpu"), STEPS)
+
+
+def advance(run, steps):
+    """Steps that draw from every stream, change the buffers and find best states."""
+    for _ in range(steps):
+        noise = torch.rand(()) + random.random() + np.random.rand()
+        loss = (run.theta * noise).sin().sum() + run.numbers.square().sum() * noise
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+        run.schedule.step()
+        run.step += 1
+        run.keep_buffers({"mean": run.buffers["mean"] + noise, "count": run.buffers["count"].add_(1)})
+        if run.step % 3 == 0:
+            run.remember_best(float(noise))
+
+
+def everything(run):
+    checkpoint = checkpoint_of(run, {})
+    tensors = {name: tensor.numpy().tobytes() for name, tensor in checkpoint.tensors.items()}
+    return tensors, checkpoint.state
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 7, STEPS])
+def test_a_restored_run_is_the_same_and_goes_on_the_same(start, tmp_path, cut):
+    whole = start()
+    advance(whole, cut)
+    save_checkpoint(tmp_path / "a.ckpt", checkpoint_of(whole, {}))
+    there = everything(whole)
+    advance(whole, STEPS - cut)
+    end = everything(whole)
+    again = start()
+    torch.rand(5), random.random(), np.random.rand()
+    restore(again, load_checkpoint(tmp_path / "a.ckpt", {}))
+    assert everything(again) == there
+    advance(again, STEPS - cut)
+    assert everything(again) == end
+    assert end != there or cut == STEPS
+
+
+def test_what_is_fitted_is_the_best_state_and_not_the_present_one(start):
+    run = start()
+    advance(run, 3)
+    best = run.theta.detach().clone()
+    advance(run, 2)
+    fitted = run.fitted()
+    assert torch.equal(fitted.theta, best) and not torch.equal(run.theta, best)
+    assert fitted.buffers["count"] == 3 and run.buffers["count"] == 5
+
+
+def test_without_a_best_state_it_is_the_present_one(start):
+    run = start()
+    advance(run, 2)
+    fitted = run.fitted()
+    assert torch.equal(fitted.theta, run.theta) and fitted.buffers["count"] == 2
+    fitted.theta.zero_()
+    assert run.theta.abs().sum() > 0
+
+
+def test_every_stream_starts_from_the_seed(start):
+    def drawn(seed):
+        start(seed)
+        return torch.rand(2).tolist(), random.random(), np.random.rand()
+
+    assert drawn(3) == drawn(3)
+    assert all(one != other for one, other in zip(drawn(3), drawn(4), strict=True))
+
+
+def test_the_buffers_given_are_copied(start):
+    run = start()
+    run.buffers["mean"].add_(1)
+    assert start().buffers["mean"].sum() == 0
