@@ -25,7 +25,6 @@ from qtrain_cli.files.artifact.description import (
     Description,
     Example,
     describe,
-    file_sha256,
     read_record,
     spec_to_json,
 )  # fmt: skip
@@ -34,6 +33,7 @@ from qtrain_cli.files.artifact.size import bytes_bound
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.data import Dataset, load_data
+from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.files.models import LoadedModel, load_model
 from qtrain_cli.layout import layout_of
 from qtrain_cli.planning import plan_generator

@@ -51,7 +51,7 @@ def teacher(rows) -> nn.Sequential:
 
 @pytest.fixture
 def make_problem(rows) -> Callable[..., Problem]:
-    """``make_problem(module, **changes)``: a digits problem, or one of what is `given` (inputs and targets)."""
+    """``make_problem(module, **changes)``: a digits problem, or one of what is `given` (x and y)."""
 
     def make(
         module: nn.Module,

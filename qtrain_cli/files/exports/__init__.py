@@ -14,6 +14,7 @@ external data, quantised exports, modules with several inputs or outputs.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import io
@@ -121,9 +122,9 @@ def _exporter(path: Path) -> Exporter:
     ending = path.suffix.lower()
     if ending not in EXPORTERS:
         allowed = ", ".join(EXPORTERS)
-        raise UsageError(
-            f"'{path.name}' has the ending '{path.suffix}'; allowed: {allowed}", "choose one of these endings"
-        )
+        near = difflib.get_close_matches(ending, EXPORTERS, n=1)
+        advice = f"did you mean '{near[0]}'?" if near else "choose one of these endings"
+        raise UsageError(f"'{path.name}' has the ending '{path.suffix}'; allowed: {allowed}", advice)
     for package in EXPORTERS[ending].packages:
         if importlib.util.find_spec(package) is None:
             raise BadInput(

@@ -11,15 +11,14 @@ Nothing in a file is run unless the user says ``--trust-pickle``; naming ``--arc
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, Refused, UsageError, printable
+from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.files.models import formats
 from qtrain_cli.files.models.architecture import build_architecture
 from qtrain_cli.files.models.checkpoints import load_checkpoint
@@ -59,7 +58,7 @@ def load_model(settings: ModelSettings) -> LoadedModel:
     module, trust = _LOADERS[form](settings, form)
     _require_usable(module, settings.path.name)
     name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
-    return LoadedModel(module.eval(), name, form, trust, _file_sha256(settings.path))
+    return LoadedModel(module.eval(), name, form, trust, file_sha256(settings.path))
 
 
 def _load_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
@@ -106,8 +105,3 @@ def _require_usable(module: nn.Module, name: str) -> None:
                 f"tensor '{tensor_name}' of '{name}' holds a value that is not finite (NaN or infinity)",
                 "use a checkpoint from before the training diverged",
             )
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
