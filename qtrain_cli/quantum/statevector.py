@@ -71,11 +71,22 @@ class _Probabilities(torch.autograd.Function):
         return _squared(psi)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
         theta, psi = ctx.saved_tensors
-        with _fitting_threads(ctx.circuit, theta.device):
-            return _adjoint_sweep(ctx.circuit, theta, psi, v), None
+        return _Gradient.apply(theta, psi, v, ctx.circuit), None
+
+
+class _Gradient(torch.autograd.Function):
+    """The adjoint sweep, as a function of its own so that a second derivative is refused and never zero."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, psi: Tensor, v: Tensor, circuit: CircuitSpec) -> Tensor:
+        with _fitting_threads(circuit, theta.device):
+            return _adjoint_sweep(circuit, theta, psi, v)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> None:
+        raise RuntimeError("the gradient of the probabilities cannot be differentiated again")
 
 
 @contextlib.contextmanager
