@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum import entanglers, rotations, statevector
-from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, Ansatz, CircuitSpec
 from qtrain_cli.quantum.pennylane_bridge import qnode
 from qtrain_cli.quantum.statevector import BLOCK_LAYERS, probabilities
 
@@ -106,9 +106,14 @@ def test_the_size_of_groups_changes_nothing(ansatz, size, monkeypatch):
         torch.testing.assert_close(found, expected, **EXACT)
 
 
-def test_every_rotation_and_entangler_of_the_tables_is_built():
-    assert {name for row in ANSATZE.values() for name in row.rotations} <= set(rotations.GENERATORS)
-    assert list(entanglers._BUILDERS) == list(ENTANGLERS)
+def test_the_order_of_three_rotations_is_kept(monkeypatch):
+    monkeypatch.setitem(ANSATZE, "three", Ansatz("three", ("RZ", "RY", "RZ"), "any rotation of a qubit"))
+    monkeypatch.setitem(oracles.ROTATIONS, "three", "ZYZ")
+    circuit = CircuitSpec("three", "cnot-ring", qubits=3, layers=3)
+    theta, v = random_angles(circuit), torch.randn(1, 8, dtype=torch.float64)
+    dense = with_gradient(lambda t: oracles.dense_probabilities("three", "cnot-ring", t[0])[None], theta, v)
+    for found, expected in zip(with_engine(circuit, theta, v), dense, strict=True):
+        torch.testing.assert_close(found, expected, **EXACT)
 
 
 # --- what must hold for any circuit ---------------------------------------------------------------
