@@ -1,0 +1,80 @@
+"""Entanglers as tables over all outcomes: a permutation (CNOT ring) or signs (CZ ring).
+
+Both are real and act alike on every state of a batch, so a layer's entangler is one pass over memory:
+
+    CNOT ring    out[k, y] = in[k, source[y]]                 inverse: out[k, x] = in[k, target[x]]
+    CZ ring      out[k, y] = signs[y] * in[k, y]              its own inverse
+
+States are rows, (k, 2**n). Tables are cached: a training run asks for the same one at every step.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.quantum.circuit import ring_pairs
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """Moves amplitude x to target[x]; `source` is the inverse. Both (2**n,) int64."""
+
+    source: Tensor
+    target: Tensor
+
+    def forward(self, states: Tensor, out: Tensor) -> None:
+        """Writes E states to `out`."""
+        torch.gather(states, 1, self.source.expand_as(states), out=out)
+
+    def inverse(self, states: Tensor, out: Tensor) -> None:
+        """Writes E**-1 states to `out`."""
+        torch.gather(states, 1, self.target.expand_as(states), out=out)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """Multiplies amplitude x by signs[x], (2**n,) of the states' dtype: a mixed product is slower."""
+
+    signs: Tensor
+
+    def forward(self, states: Tensor, out: Tensor) -> None:
+        """Writes E states to `out`."""
+        torch.mul(states, self.signs, out=out)
+
+    inverse = forward
+
+
+def _cnot_ring(index: Tensor, qubits: int, dtype: torch.dtype) -> Permutation:
+    target = index
+    for control, flipped in ring_pairs(qubits):
+        target = target ^ (_bit(target, control, qubits) << (qubits - 1 - flipped))
+    return Permutation(source=torch.argsort(target), target=target)
+
+
+def _cz_ring(index: Tensor, qubits: int, dtype: torch.dtype) -> Signs:
+    odd = torch.zeros_like(index)
+    for one, other in ring_pairs(qubits):
+        odd ^= _bit(index, one, qubits) & _bit(index, other, qubits)
+    return Signs((1 - 2 * odd).to(dtype))
+
+
+def _bit(index: Tensor, qubit: int, qubits: int) -> Tensor:
+    """The bit of `qubit` in each outcome; wire 0 is the most significant."""
+    return (index >> (qubits - 1 - qubit)) & 1
+
+
+_BUILDERS: dict[str, Callable[[Tensor, int, torch.dtype], Permutation | Signs]] = {
+    "cnot-ring": _cnot_ring,
+    "cz-ring": _cz_ring,
+}
+
+
+@functools.lru_cache(maxsize=8)
+def entangler(name: str, qubits: int, dtype: torch.dtype, device: torch.device) -> Permutation | Signs:
+    """The tables of one row of `circuit.ENTANGLERS` for states of `dtype` on `device`."""
+    return _BUILDERS[name](torch.arange(2**qubits, device=device), qubits, dtype)

@@ -1,0 +1,62 @@
+"""The same circuits as PennyLane QNodes: the tests' oracle, and the way to other simulators and real devices.
+
+The twin is derived from the tables of `circuit`: a rotation's name is the name of PennyLane's gate, and an
+entangler is one gate on each pair of the ring. This is the only module that imports PennyLane.
+
+Left out here: batches (a QNode runs one circuit), shots and noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from qtrain_cli.errors import BadInput, missing_package, suggestion
+from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec, ring_pairs
+
+PAIR_GATES: dict[str, str] = {"cnot-ring": "CNOT", "cz-ring": "CZ"}
+
+
+def qnode(
+    circuit: CircuitSpec, device: str = "default.qubit", diff_method: str = "best"
+) -> Callable[[Tensor], Tensor]:
+    """One of the circuits as a QNode with PyTorch's interface.
+
+    Args:
+        circuit: the circuits as plain data; how many there are does not matter here.
+        device: name of a PennyLane device.
+        diff_method: how PennyLane differentiates: "best", "backprop", "parameter-shift", ...
+
+    Returns:
+        A function of one circuit's angles in radians, ``(L, n, r)``, to its probabilities ``(2**n,)``.
+
+    Raises:
+        BadInput: PennyLane is not installed, or knows no such device.
+    """
+    qml = _pennylane()
+    if device not in qml.plugin_devices:
+        raise BadInput(f"PennyLane has no device '{device}'", suggestion(device, qml.plugin_devices))
+    rotations = [getattr(qml, name) for name in ANSATZE[circuit.ansatz].rotations]
+    pair_gate = getattr(qml, PAIR_GATES[circuit.entangler])
+    wires = range(circuit.qubits)
+
+    def run(theta: Tensor) -> Any:
+        for layer in theta:
+            for wire in wires:
+                for angle, rotation in zip(layer[wire], rotations, strict=True):
+                    rotation(angle, wires=wire)
+            for pair in ring_pairs(circuit.qubits):
+                pair_gate(wires=pair)
+        return qml.probs(wires=wires)
+
+    return qml.QNode(run, qml.device(device, wires=wires), interface="torch", diff_method=diff_method)
+
+
+def _pennylane() -> Any:
+    try:
+        import pennylane
+    except ImportError:
+        raise missing_package("running circuits with PennyLane", "pennylane", "quantum") from None
+    return pennylane

@@ -1,0 +1,82 @@
+"""Circuits as plain data: sizes, rings, and every refusal with its message."""
+
+import pytest
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.quantum.circuit import (
+    ANSATZE,
+    ENTANGLERS,
+    MAX_ANGLES,
+    MAX_OUTCOMES,
+    MAX_QUBITS,
+    CircuitSpec,
+    qubits_for,
+    ring_pairs,
+)
+
+
+@pytest.mark.parametrize(
+    ("weights", "circuits", "qubits"),
+    [
+        (1, 1, 1),
+        (2, 1, 1),
+        (3, 1, 2),
+        (6690, 1, 13),
+        (8192, 1, 13),
+        (8193, 1, 14),
+        (61_750, 16, 12),
+        (5, 5, 1),
+    ],
+)
+def test_qubits_are_the_fewest_whose_outcomes_hold_all_weights(weights, circuits, qubits):
+    assert qubits_for(weights, circuits) == qubits
+    assert circuits * 2**qubits >= weights
+    assert qubits == 1 or circuits * 2 ** (qubits - 1) < weights
+
+
+def test_a_ring_runs_from_each_qubit_to_the_next_and_back_to_the_first():
+    assert ring_pairs(1) == []
+    assert ring_pairs(2) == [(0, 1)]
+    assert ring_pairs(3) == [(0, 1), (1, 2), (2, 0)]
+    assert ring_pairs(5)[-1] == (4, 0)
+
+
+def test_angles_and_outcomes_are_counted_for_all_circuits():
+    circuit = CircuitSpec("efficient-su2", "cz-ring", qubits=4, layers=3, circuits=5)
+    assert circuit.angle_shape == (5, 3, 4, 2)
+    assert circuit.angles == 5 * 3 * 4 * 2
+    assert circuit.outcomes == 5 * 16
+
+
+def test_only_ry_is_real():
+    assert [row.name for row in ANSATZE.values() if row.real] == ["real-amplitudes"]
+
+
+def test_rows_stand_under_their_own_names():
+    assert all(name == row.name and row.summary for name, row in ANSATZE.items())
+    assert all(ENTANGLERS.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "advice"),
+    [
+        ({"ansatz": "real-amplitude"}, "unknown ansatz 'real-amplitude'", "did you mean 'real-amplitudes'?"),
+        ({"entangler": "star"}, "unknown entangler 'star'", "allowed: " + ", ".join(ENTANGLERS)),
+        ({"qubits": 0}, f"qubits is 0; allowed: 1 to {MAX_QUBITS}", "choose another budget or size"),
+        ({"qubits": 60}, f"qubits is 60; allowed: 1 to {MAX_QUBITS}", "choose another budget or size"),
+        ({"layers": 0}, f"layers is 0; allowed: 1 to {MAX_ANGLES}", "choose another budget or size"),
+        ({"circuits": -1}, f"circuits is -1; allowed: 1 to {MAX_ANGLES}", "choose another budget or size"),
+        ({"layers": MAX_ANGLES}, f"have {4 * MAX_ANGLES} angles; allowed: at most {MAX_ANGLES}", ""),
+        ({"qubits": 20, "circuits": 512}, f"have {2**29} outcomes; allowed: at most {MAX_OUTCOMES}", ""),
+    ],
+)
+def test_what_cannot_be_is_refused(changes, message, advice):
+    good = {"ansatz": "real-amplitudes", "entangler": "cnot-ring", "qubits": 4, "layers": 2, "circuits": 1}
+    with pytest.raises(BadInput) as caught:
+        CircuitSpec(**{**good, **changes})
+    assert message in caught.value.message
+    assert caught.value.advice == advice
+
+
+def test_the_largest_sizes_are_allowed():
+    assert CircuitSpec("real-amplitudes", "cnot-ring", MAX_QUBITS, 1, 4).outcomes == MAX_OUTCOMES
