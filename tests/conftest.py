@@ -5,7 +5,8 @@ import os
 # As `cli.main` does, and before anything imports torch: waiting threads sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,46 @@ def one_thread():
 def digits() -> Path:
     """The folder of the shipped sample: `digits.npz`, and the network in four forms."""
     return DIGITS
+
+
+@pytest.fixture(scope="session")
+def artifact(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped network compressed in a second, to be read only: `digits.qtrain`."""
+    from qtrain_cli.commands import compress
+    from qtrain_cli.settings import BudgetSettings, CompressSettings, DataSettings, FitSettings, ModelSettings
+
+    out = tmp_path_factory.mktemp("artifact") / "digits.qtrain"
+    settings = CompressSettings(
+        ModelSettings(digits / "digits_cnn_module.pt"),
+        DataSettings(str(digits / "digits.npz")),
+        BudgetSettings(layers=16),
+        FitSettings(epochs=10, device="cpu"),
+        out,
+    )
+    compress.run(settings, lambda progress: None, lambda line: None)
+    return out
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How one command line ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """``cli(*words)``: one command line, run in this process."""
+    from qtrain_cli.cli import main
+
+    def call(*words: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return Ran(code, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture

@@ -58,6 +58,8 @@ def _run(arguments: list[str]) -> int:
         standalone_mode=False,
         default_map=_defaults() if _wants_defaults(arguments) else None,
     )
+    if code == Interrupted.exit_code:
+        raise KeyboardInterrupt  # typer has caught it and said nothing
     return code if isinstance(code, int) else 0
 
 

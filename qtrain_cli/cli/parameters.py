@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from typer.models import ArgumentInfo, OptionInfo
+import typer
 
 from qtrain_cli.cli.verbs import app
 
@@ -21,7 +21,8 @@ _OWN_KINDS = {
     "data": "data", "arch": "arch", "arch-args": "json", "mean": "numbers", "std": "numbers",
     "trust-pickle": "consent",
 }  # fmt: skip
-_NOT_IN_A_FILE = ("json",)
+#: Of one run, not of a folder.
+_NOT_IN_A_FILE = ("json", "verbose")
 
 VERBS: dict[str, Any] = {
     row.name or row.callback.__name__: row.callback for row in app.registered_commands if row.callback
@@ -38,22 +39,20 @@ class Parameter:
 
 def option_parameters(verb: str) -> dict[str, Parameter]:
     """A command's parameters by the names that users write, without dashes."""
-    hints = typing.get_type_hints(VERBS[verb], include_extras=True)
-    rows = {}
-    for name, hint in hints.items():
-        if name == "return":
-            continue
-        annotated, info = typing.get_args(hint)
-        option = _written(name, info)
-        if option not in _NOT_IN_A_FILE:
-            rows[option] = Parameter(name, _OWN_KINDS.get(option) or _kind(annotated))
-    return rows
+    hints = typing.get_type_hints(VERBS[verb])
+    command: Any = typer.main.get_command(app)
+    written = {_written(parameter): parameter.name for parameter in command.commands[verb].params}
+    return {
+        option: Parameter(name, _OWN_KINDS.get(option) or _kind(hints[name]))
+        for option, name in written.items()
+        if option not in _NOT_IN_A_FILE
+    }
 
 
-def _written(name: str, info: ArgumentInfo | OptionInfo) -> str:
+def _written(parameter: Any) -> str:
     """``--arch-args`` -> ``arch-args``; an argument goes by its parameter's name."""
-    long = [text for text in info.param_decls or () if text.startswith("--")]
-    return long[0].removeprefix("--") if long else name
+    long = [text for text in parameter.opts if text.startswith("--")]
+    return long[0].removeprefix("--") if long else str(parameter.name)
 
 
 def _kind(annotated: Any) -> str:

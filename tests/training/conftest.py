@@ -51,7 +51,7 @@ def teacher(rows) -> nn.Sequential:
 
 @pytest.fixture
 def make_problem(rows) -> Callable[..., Problem]:
-    """``make_problem(module, **changes)``: a digits problem, or one of what is `given` (x and y)."""
+    """``make_problem(module, **changes)``: a digits problem, or what is `given`: inputs and targets."""
 
     def make(
         module: nn.Module,

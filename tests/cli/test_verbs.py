@@ -1,0 +1,184 @@
+"""Options become settings: every one its own field, the defaults those of the settings."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from qtrain_cli.cli import parameters
+from qtrain_cli.settings import (
+    BudgetSettings,
+    CompressSettings,
+    DataSettings,
+    ExportSettings,
+    FitSettings,
+    GateSettings,
+    ModelSettings,
+    PlanSettings,
+    ReportSettings,
+)  # fmt: skip
+
+
+class Seen(Exception):
+    pass
+
+
+@pytest.fixture
+def settings_of(cli, monkeypatch):
+    """``settings_of("compress", ...)``: what the command was called with, before it did anything."""
+
+    def call(verb, *words):
+        seen = []
+
+        def run(*arguments):
+            seen.extend(arguments)
+            raise Seen
+
+        monkeypatch.setattr(importlib.import_module(f"qtrain_cli.commands.{verb}"), "run", run)
+        ended = cli(verb, *words)
+        assert seen, ended.err
+        return seen[0]
+
+    return call
+
+
+MODEL = (
+    "--arch", "net.py:Net", "--arch-args", '{"width": 8}', "--weights", "ema", "--trust-pickle",
+)  # fmt: skip
+BUDGET = (
+    "--ansatz", "efficient-su2", "--entangler", "cz-ring", "--circuits", "3", "--mapping", "mlp",
+    "--angle-bits", "5", "--targets", "conv*", "--targets", "re:fc", "--ignore", "norm",
+)  # fmt: skip
+MODEL_SETTINGS = ModelSettings(Path("net.pt"), "net.py:Net", {"width": 8}, "ema", True)
+BUDGET_SETTINGS = BudgetSettings(
+    params=None, ratio=None, bytes=None, ansatz="efficient-su2", entangler="cz-ring", layers=7, circuits=3,
+    mapping="mlp", angle_bits=5, targets=("conv*", "re:fc"), ignore=("norm",),
+)  # fmt: skip
+
+
+def test_compress_with_everything(settings_of):
+    found = settings_of(
+        "compress", "net.pt", "--data", "hf:mnist", "--mean", "0.4,0.5", "--std", "1,2", "--validation",
+        "0.2", *MODEL, *BUDGET, "--layers", "7", "--distill", "0.5", "--temperature", "2", "--epochs", "3",
+        "--batch-size", "4", "--lr", "0.5", "--seed", "6", "--device", "cuda:1", "-o", "out.qtrain",
+        "--resume", "--force",
+    )  # fmt: skip
+    assert found == CompressSettings(
+        MODEL_SETTINGS,
+        DataSettings("hf:mnist", (0.4, 0.5), (1.0, 2.0), 0.2),
+        BUDGET_SETTINGS,
+        FitSettings(0.5, 2.0, 3, 4, 0.5, 6, "cuda:1"),
+        Path("out.qtrain"),
+        resume=True,
+        force=True,
+    )
+
+
+def test_compress_with_nothing(settings_of):
+    assert settings_of("compress", "some/net.v1.pt", "--data", "d.npz") == CompressSettings(
+        ModelSettings(Path("some/net.v1.pt")),
+        DataSettings("d.npz"),
+        BudgetSettings(),
+        FitSettings(),
+        Path("net.v1.qtrain"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (("--params", "640"), "params", 640),
+        (("--ratio", "8"), "ratio", 8.0),
+        (("--bytes", "2KB"), "bytes", 2000),
+    ],
+)
+@pytest.mark.parametrize("verb", ["compress", "plan"])
+def test_budgets(settings_of, verb, words, field, value):
+    data = ("--data", "d.npz") if verb == "compress" else ()
+    assert settings_of(verb, "net.pt", *data, *words).budget == BudgetSettings(**{field: value})
+
+
+def test_plan(settings_of):
+    found = settings_of(
+        "plan", "net.pt", *MODEL, *BUDGET, "--layers", "7", "--input-shape", "1,28,28", "--batch-size", "4",
+        "--seed", "6", "--device", "cpu",
+    )  # fmt: skip
+    fit = FitSettings(batch_size=4, seed=6, device="cpu")
+    assert found == PlanSettings(MODEL_SETTINGS, BUDGET_SETTINGS, fit, (1, 28, 28))
+    assert settings_of("plan", "net.pt") == PlanSettings(
+        ModelSettings(Path("net.pt")), BudgetSettings(), FitSettings()
+    )
+
+
+def test_export(settings_of):
+    words = ("export", "net.qtrain", "--classical", "-o", "net.pt")
+    assert settings_of(*words) == ExportSettings(Path("net.qtrain"), Path("net.pt"))
+    assert settings_of(*words, "--model", "net.pt", *MODEL, "--force") == ExportSettings(
+        Path("net.qtrain"), Path("net.pt"), MODEL_SETTINGS, "net.py:Net", {"width": 8}, force=True
+    )
+
+
+def test_export_must_be_told_what(cli):
+    ended = cli("export", "net.qtrain", "-o", "net.pt")
+    assert (ended.code, ended.out) == (2, "")
+    assert "add --classical" in ended.err
+
+
+def test_report(settings_of, monkeypatch):
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    assert settings_of("report", "net.qtrain") == ReportSettings(Path("net.qtrain"))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    found = settings_of(
+        "report", "net.qtrain", "--min-accuracy", "0.9", "--max-error", "0.2", "--max-drop", "0.03",
+        "--min-ratio", "8", "--max-bytes", "2KiB", "--baseline", "old.json", "--max-regression", "0.01",
+        "--markdown", "a.md", "--junit", "a.xml", "--force",
+    )  # fmt: skip
+    gates = GateSettings(0.9, 0.2, 0.03, 8.0, 2048, Path("old.json"), 0.01)
+    assert found == ReportSettings(
+        Path("net.qtrain"), gates, Path("a.md"), Path("a.xml"), Path("summary.md"), force=True
+    )
+
+
+@pytest.mark.parametrize("verb", ["inspect", "verify"])
+def test_the_commands_that_take_a_file_alone(settings_of, verb):
+    assert settings_of(verb, "net.qtrain") == Path("net.qtrain")
+
+
+def test_every_command_takes_the_three_common_options():
+    for verb in parameters.VERBS:
+        hints = parameters.VERBS[verb].__annotations__
+        assert {"as_json", "quiet", "verbose"} <= set(hints)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--params", "1", "--ratio", "2"), "--params and --ratio are given"),
+        (("--params", "1", "--layers", "2"), "--params and --layers both fix the size"),
+        (("--params", "0"), "--params is 0; allowed: above 0"),
+        (("--bytes", "much"), "'much' is not a size"),
+        (("--mean", "0.5"), "--mean and --std go together"),
+        (("--mean", "a", "--std", "1"), "--mean 'a' is not a list of numbers"),
+        (("--std", "0", "--mean", "0"), "--std must be positive"),
+        (("--arch-args", "[1]"), "--arch-args is not a JSON object"),
+        (("--arch-args", "{"), "--arch-args is not JSON"),
+        (("--epochs", "0"), "'--epochs': Input should be greater than or equal to 1"),
+        (("--epochs", "many"), "'--epochs': Input should be a valid integer"),
+        (("--lr", "nan"), "--lr is nan; allowed: above 0"),
+        (("--distill", "2"), "--distill is 2.0; allowed: 0 to 1"),
+        (("--seed", "-1"), "--seed is -1; allowed: 0 to"),
+        (("--angle-bits", "1"), "angle bits is 1"),
+        (("--validation", "1"), "--validation is 1.0; allowed: between 0 and 1"),
+        (("--mapping", "quadratic"), "--mapping 'quadratic' does not exist"),
+        (("--entangler", "none"), "'none'"),
+        (("--device", "tpu"), "--device 'tpu' is unknown"),
+    ],
+)
+def test_values_that_are_refused(cli, digits, tmp_path, words, message):
+    ended = cli(
+        "compress", digits / "digits_cnn_module.pt", "--data", digits / "digits.npz", "-o",
+        tmp_path / "net.qtrain", *words,
+    )  # fmt: skip
+    assert ended.code == 2
+    assert message in ended.err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,305 @@
+"""`qtrain compress` from model and data to the file: what it measures, what it keeps, what it refuses."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import qtrain_cli
+from qtrain_cli.commands import compress, verify
+from qtrain_cli.errors import BadInput, RunFailed, UsageError
+from qtrain_cli.files.artifact.description import read_record
+
+ARCHITECTURE = """
+import torch
+from torch import nn
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.out = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 1)
+        self.b.weight = self.a.weight
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.b(torch.tanh(self.a(x)))))
+
+"""
+
+
+@pytest.fixture
+def regression(tmp_path):
+    """Settings for rows of a smooth function and a network, in a file, that was trained on them."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 8, generator=generator)
+    y = torch.tanh(x[:, 0] - x[:, 1]) + 0.1 * torch.randn(400, generator=generator)
+    folder = tmp_path / "regression"
+    folder.mkdir()
+    np.savez(folder / "rows.npz", x_train=x[:300], y_train=y[:300], x_test=x[300:], y_test=y[300:])
+    (folder / "nets.py").write_text(ARCHITECTURE)
+    names: dict = {}
+    exec(ARCHITECTURE, names)
+    torch.manual_seed(0)
+    module = names["Tied"]()
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (module(x[:300])[:, 0] - y[:300]).square().mean().backward()
+        optimizer.step()
+    torch.save(module.state_dict(), folder / "tied.pt")
+    return {
+        "path": folder / "tied.pt", "arch": f"{folder / 'nets.py'}:Tied", "source": str(folder / "rows.npz"),
+        "epochs": 40, "batch_size": 64,
+    }  # fmt: skip
+
+
+def accuracy(module, x, y):
+    with torch.no_grad():
+        outputs = module.eval()(torch.from_numpy(x).float() / 255)
+    return float((outputs.argmax(1) == torch.from_numpy(y)).double().mean())
+
+
+# --- figures ---------------------------------------------------------------------------------------------
+
+
+def test_every_figure_is_that_of_the_weights_in_the_file(run, digits, tmp_path):
+    done = run(layers=24, epochs=12)
+    loaded = qtrain_cli.load(tmp_path / "net.qtrain")
+    teacher = torch.load(digits / "digits_cnn_module.pt", weights_only=False)
+    student = loaded.put_into(torch.load(digits / "digits_cnn_module.pt", weights_only=False))
+    data = np.load(digits / "digits.npz")
+    scores = done.record.scores
+    assert scores.test == pytest.approx(accuracy(student, data["x_test"], data["y_test"]), abs=1e-6)
+    assert scores.teacher == pytest.approx(accuracy(teacher, data["x_test"], data["y_test"]), abs=1e-6)
+    rows = {name: len(data["x_train"]) * share for name, share in (("train", 0.9), ("validation", 0.1))}
+    whole = (scores.train * round(rows["train"]) + scores.validation * round(rows["validation"])) / 1437
+    assert whole == pytest.approx(accuracy(student, data["x_train"], data["y_train"]), abs=1e-3)
+    assert scores.count == 360
+    assert scores.test > 0.5
+    assert verify.run(tmp_path / "net.qtrain").agreement == "exact"
+
+
+def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
+    done = run()
+    path = tmp_path / "net.qtrain"
+    assert replace(done.record, seconds=None) == read_record(path)
+    assert done.record.seconds > 0
+    assert done.record.artifact_bytes == path.stat().st_size
+    measured = done.record.measured
+    assert (measured.model, measured.trust, measured.device) == (
+        "digits_cnn_module.pt", "stock-layers", "cpu",
+    )  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain"]
+    assert done.logged == [
+        "digits_cnn_module.pt: 3,730 weights from 1 x 12 qubits x 4 layers, 50 trained numbers;"
+        " 25 numbers kept",
+        "data: 1,293 train, 144 validation, 360 test rows",
+        "measuring the regenerated weights",
+    ]
+
+
+def test_a_regression_with_tied_weights(run, regression, tmp_path):
+    done = run(**regression, layers=10, circuits=1)
+    document = done.record.to_json()
+    data = np.load(regression["source"])
+    constant = float(((data["y_test"] - data["y_train"].mean()) ** 2).mean())
+    assert document["test_error"] < 0.6 * constant
+    assert document["teacher_test_error"] < 0.2 * constant
+    assert document["test_error_low"] < document["test_error"] < document["test_error_high"]
+    assert document["test_loss"] == pytest.approx(document["test_error"])
+    assert "test_accuracy" not in document
+    state = qtrain_cli.load(tmp_path / "net.qtrain").state_dict()
+    assert state["a.weight"] is state["b.weight"]
+    assert document["weights"] == 64 + 8 + 8 + 9
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"path": "digits_cnn.pt", "arch": "digits_cnn.py:digits_cnn"},
+        {"path": "digits_cnn.safetensors", "arch": "digits_cnn.py:digits_cnn"},
+        {"path": "digits_cnn.pt2"},
+    ],
+)
+def test_other_forms_of_the_model(run, digits, form):
+    arch = form.get("arch")
+    done = run(path=digits / form["path"], arch=arch and str(digits.parent / arch), epochs=1)
+    assert done.record.scores.teacher == pytest.approx(0.9944444)
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [
+        {"ansatz": "efficient-su2", "entangler": "cz-ring", "mapping": "mlp"},
+        {"circuits": 4, "mapping": "linear-per-tensor", "angle_bits": 32},
+        {"layers": None, "bytes": 1700, "angle_bits": 5},
+        {"layers": None, "ratio": 20.0, "ignore": ("conv*.bias",)},
+    ],
+)
+def test_other_generators(run, generator, tmp_path):
+    done = run(epochs=1, **generator)
+    assert verify.run(tmp_path / "net.qtrain").agreement == "exact"
+    assert done.record.artifact_bytes <= generator.get("bytes", 10**6)
+    assert done.record.parameter_ratio >= generator.get("ratio", 0)
+
+
+def test_ignored_tensors_are_stored_as_they_are(run, digits, tmp_path):
+    run(epochs=1, ignore=("fc", "conv1.bias"))
+    state = qtrain_cli.load(tmp_path / "net.qtrain").state_dict()
+    own = torch.load(digits / "digits_cnn.pt")
+    kept = [name for name in own if name.startswith("fc") or name == "conv1.bias"]
+    assert len(kept) == 3 and all(torch.equal(state[name], own[name]) for name in kept)
+    assert not torch.equal(state["norm1.running_mean"], own["norm1.running_mean"])
+    assert not torch.equal(state["conv2.weight"], own["conv2.weight"])
+
+
+def test_the_test_rows_are_used_once_and_at_the_end(run, digits):
+    test_rows = {row.tobytes() for row in np.load(digits / "digits.npz")["x_test"].astype(np.float32) / 255}
+    calls = []
+
+    def note(module, inputs):
+        if type(module) is nn.Sequential:
+            found = {row.tobytes() for row in inputs[0].numpy()}
+            calls.append((module.training, len(found & test_rows), len(found)))
+
+    handle = nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        run(epochs=2)
+    finally:
+        handle.remove()
+    last = max(number for number, (training, _, _) in enumerate(calls) if training)
+    in_train = len(test_rows & {row.tobytes() for row in train_rows(digits)})
+    assert in_train == 0, "the sample's test rows also stand in train: this test shows nothing"
+    assert not any(shared for _, shared, _ in calls[: last + 1])
+    assert [shared for _, shared, _ in calls[last + 1 :] if shared] == [len(test_rows)] * 2
+
+
+def train_rows(digits):
+    return np.load(digits / "digits.npz")["x_train"].astype(np.float32) / 255
+
+
+# --- the same again --------------------------------------------------------------------------------------
+
+
+def test_the_same_settings_give_the_same_bytes_and_another_seed_others(run, tmp_path):
+    names = {"a": 0, "b": 0, "c": 1}
+    for name, seed in names.items():
+        run(out=tmp_path / name, seed=seed)
+    a, b, c = ((tmp_path / name).read_bytes() for name in names)
+    assert a == b != c
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loads_nothing(monkeypatch):
+    monkeypatch.setattr(compress, "load_model", lambda settings: pytest.fail("the model was loaded"))
+
+
+def test_an_existing_output_is_refused_before_anything_is_read(run, tmp_path, loads_nothing):
+    (tmp_path / "net.qtrain").write_text("mine")
+    with pytest.raises(UsageError, match=r"net.qtrain' exists") as caught:
+        run()
+    assert "--force" in caught.value.advice
+    assert (tmp_path / "net.qtrain").read_text() == "mine"
+
+
+def test_the_state_of_an_interrupted_run_is_refused_before_anything_is_read(run, tmp_path, loads_nothing):
+    (tmp_path / "net.qtrain.ckpt").write_text("precious")
+    with pytest.raises(UsageError, match=r"net.qtrain.ckpt' holds the state of an interrupted run") as caught:
+        run()
+    assert caught.value.advice == "go on from it with --resume, or begin anew with --force"
+    assert (tmp_path / "net.qtrain.ckpt").read_text() == "precious"
+
+
+def test_force_replaces_both(run, tmp_path):
+    run(out=tmp_path / "other")
+    for name in ("net.qtrain", "net.qtrain.ckpt"):
+        (tmp_path / name).write_text("old")
+    run(force=True)
+    assert (tmp_path / "net.qtrain").read_bytes() == (tmp_path / "other").read_bytes()
+    assert not (tmp_path / "net.qtrain.ckpt").exists()
+
+
+@pytest.mark.parametrize("option", ["path", "source"])
+@pytest.mark.parametrize("what", ["out", "checkpoint"])
+def test_an_input_is_never_written_over_even_by_force(run, tmp_path, loads_nothing, option, what):
+    mine = tmp_path / ("mine.qtrain" if what == "out" else "mine.qtrain.ckpt")
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match="is also an input"):
+        run(**{option: mine if option == "path" else str(mine)}, out=tmp_path / "mine.qtrain", force=True)
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("flags", [{}, {"force": True}, {"resume": True}])
+@pytest.mark.parametrize(("out", "message"), [("absent/net", "does not exist"), (".", "is a folder")])
+def test_an_output_that_cannot_be_is_refused_before_anything_is_read(
+    run, tmp_path, loads_nothing, flags, out, message
+):
+    with pytest.raises(BadInput, match=message):
+        run(out=tmp_path / out, **flags)
+
+
+def test_a_full_disk_at_the_end_keeps_the_state(run, tmp_path, monkeypatch):
+    def full(path, artifact, force):
+        raise RunFailed(f"'{path}' could not be written: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compress, "write_artifact", full)
+        with pytest.raises(RunFailed):
+            run()
+    assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain.ckpt"]
+    assert run(resume=True).record
+
+
+# --- what does not fit -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"source": "absent.npz"}, BadInput, "there is no such file"),
+        ({"path": Path("absent.pt")}, BadInput, "absent.pt"),
+        ({"device": "cuda:99"}, UsageError, "--device 'cuda:99' is not there"),
+        ({"ansatz": "none"}, UsageError, "--ansatz 'none' does not exist"),
+        ({"targets": ("nothing*",)}, UsageError, r"--targets 'nothing\*' matches no parameter"),
+        ({"layers": None, "params": 3}, BadInput, "does not buy one layer"),
+        ({"mean": (0.5, 0.5), "std": (0.5, 0.5)}, UsageError, "2 numbers and the inputs 1 channels"),
+        ({"mean": (0.5,), "std": (1e-45,)}, BadInput, "outputs are not finite on this data"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_training(run, tmp_path, changes, kind, message):
+    def train(progress):
+        pytest.fail("it trained")
+
+    with pytest.raises(kind, match=message):
+        run(show=train, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_with_more_classes_than_the_model(run, digits, tmp_path):
+    data = dict(np.load(digits / "digits.npz"))
+    data["y_train"][0] = 10
+    np.savez(tmp_path / "more.npz", **data)
+    with pytest.raises(BadInput, match=r"outputs have the shape \[10\]; the data has 11 classes"):
+        run(source=str(tmp_path / "more.npz"))
+
+
+def test_data_of_another_shape(run, digits, tmp_path):
+    data = dict(np.load(digits / "digits.npz"))
+    for name in ("x_train", "x_test"):
+        data[name] = data[name].repeat(3, axis=1)
+    np.savez(tmp_path / "rgb.npz", **data)
+    with pytest.raises(BadInput, match=r"does not take 2 inputs of shape \[3, 8, 8\] \(RuntimeError"):
+        run(source=str(tmp_path / "rgb.npz"))
+
+
+def test_files_get_the_usual_permissions(run, tmp_path):
+    run()
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "net.qtrain").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -1,0 +1,253 @@
+"""An interrupted `qtrain compress`: what it leaves, who may go on from it, and to which bytes.
+
+The shipped network has BatchNorm; `--arch` brings dropout as well, so that buffers and random streams count.
+Cut off in this process by an exception, and in others by real signals.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qtrain_cli.commands import compress
+from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.files.header import read_header
+from qtrain_cli.training import fit
+
+ROOT = Path(__file__).resolve().parents[2]
+NETWORK = """
+from collections import OrderedDict
+from torch import nn
+
+def dropping():
+    return nn.Sequential(OrderedDict(
+        conv1=nn.Conv2d(1, 12, 3, padding=1), norm1=nn.BatchNorm2d(12), relu1=nn.ReLU(),
+        pool1=nn.MaxPool2d(2), conv2=nn.Conv2d(12, 24, 3, padding=1), relu2=nn.ReLU(),
+        pool2=nn.MaxPool2d(2), flatten=nn.Flatten(), drop=nn.Dropout(0.2), fc=nn.Linear(96, 10),
+    ))
+"""
+
+
+class Cut(Exception):
+    pass
+
+
+def cut_at(step):
+    def show(progress):
+        if progress.step == step:
+            raise Cut
+
+    return show
+
+
+@pytest.fixture
+def network(digits, tmp_path):
+    """Settings for the network with dropout; 10 steps an epoch."""
+    folder = tmp_path / "network"
+    folder.mkdir()
+    (folder / "net.py").write_text(NETWORK)
+    return {"path": digits / "digits_cnn.pt", "arch": f"{folder / 'net.py'}:dropping"}
+
+
+@pytest.fixture
+def cut(run, network, monkeypatch):
+    """Cuts a run off behind step 5; what is left is its checkpoint."""
+    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    with pytest.raises(Cut):
+        run(show=cut_at(6), **network)
+
+
+# --- to the same bytes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [1, 7, 10, 11, 20])
+def test_a_run_cut_off_goes_on_to_the_same_bytes(run, network, tmp_path, monkeypatch, step):
+    run(out=tmp_path / "whole", **network)
+    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    with pytest.raises(Cut):
+        run(show=cut_at(step), **network)
+    assert not (tmp_path / "net.qtrain").exists()
+    done = run(resume=True, **network)
+    assert done.seen[0].step == step
+    assert done.logged[-2] == f"going on from '{tmp_path / 'net.qtrain.ckpt'}'"
+    assert (tmp_path / "net.qtrain").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not (tmp_path / "net.qtrain.ckpt").exists()
+
+
+def test_the_folder_of_the_architecture_does_not_count(run, cut, network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "network")
+    assert run(resume=True, **{**network, "arch": "net.py:dropping"}).seen[0].step == 6
+
+
+def test_without_a_state_to_go_on_from_it_begins_and_says_so(run, tmp_path):
+    done = run(resume=True)
+    assert done.seen[0].step == 1
+    assert f"beginning, for there is no '{tmp_path / 'net.qtrain.ckpt'}'" in done.logged
+
+
+# --- whose it is -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 1}, "fit.seed is 0 there and 1 here"),
+        ({"lr": 0.02}, "fit.lr is 0.01 there and 0.02 here"),
+        ({"epochs": 3}, "fit.epochs is 2 there and 3 here"),
+        ({"distill": 0.5}, "fit.distill is 0.9 there and 0.5 here"),
+        ({"batch_size": 64}, "fit.batch_size is 128 there and 64 here"),
+        ({"layers": 5}, "generator.circuit is"),
+        ({"mapping": "mlp"}, "generator.mapping is"),
+        ({"ignore": ("fc",)}, "generator.layout is"),
+        ({"validation": 0.2}, "validation is 0.1 there and 0.2 here"),
+        ({"mean": (0.5,), "std": (0.5,)}, "normalisation is"),
+    ],
+)
+def test_a_run_of_other_settings_is_refused_and_told_what_differs(
+    run, cut, network, tmp_path, changes, named
+):
+    before = (tmp_path / "net.qtrain.ckpt").read_bytes()
+    with pytest.raises(BadInput) as caught:
+        run(resume=True, **{**network, **changes})
+    assert "belongs to another run: " in caught.value.message and named in caught.value.message
+    assert caught.value.exit_code == 2
+    assert (tmp_path / "net.qtrain.ckpt").read_bytes() == before
+
+
+def test_a_run_of_another_model_data_or_code_is_refused(run, cut, network, digits, tmp_path):
+    with pytest.raises(BadInput, match=r"run: model is \w{12}\.\.\. there and \w{12}\.\.\. here"):
+        run(resume=True, **{**network, "path": digits / "digits_cnn.safetensors"})
+    data = dict(np.load(digits / "digits.npz"))
+    data["x_test"][0, 0, 0, 0] ^= 1
+    np.savez(tmp_path / "other.npz", **data)
+    with pytest.raises(BadInput, match=r"run: data is \w{12}\.\.\. there and \w{12}\.\.\. here$"):
+        run(resume=True, source=str(tmp_path / "other.npz"), **network)
+    (tmp_path / "network" / "net.py").write_text(NETWORK + "\n# edited\n")
+    with pytest.raises(BadInput, match=r"run: arch\.code is \w{12}\.\.\. there and \w{12}\.\.\. here$"):
+        run(resume=True, **network)
+
+
+def test_another_entry_of_the_same_checkpoint_file_is_another_model(run, tmp_path, digits, monkeypatch):
+    torch = pytest.importorskip("torch")
+    state = torch.load(digits / "digits_cnn.pt")
+    torch.save({"ema": state, "model": state}, tmp_path / "two.pt")
+    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    given = {"path": tmp_path / "two.pt", "arch": f"{digits.parent / 'digits_cnn.py'}:digits_cnn"}
+    with pytest.raises(Cut):
+        run(show=cut_at(6), weights="ema", **given)
+    with pytest.raises(BadInput, match='weights is "ema" there and "model" here'):
+        run(resume=True, weights="model", **given)
+
+
+def test_a_damaged_state_is_refused(run, cut, network, tmp_path):
+    path = tmp_path / "net.qtrain.ckpt"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(Refused, match="is damaged") as caught:
+        run(resume=True, **network)
+    assert caught.value.exit_code == 4
+
+
+# --- finished runs ---------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_has_nothing_to_do(run, tmp_path):
+    whole = run()
+    path = tmp_path / "net.qtrain"
+    before = (path.read_bytes(), path.stat().st_mtime_ns)
+    again = run(resume=True)
+    assert again.seen == []
+    assert again.logged[-1] == f"'{path}' is finished already; nothing to do"
+    assert {**again.record.to_json(), "seconds": 0} == {**whole.record.to_json(), "seconds": 0}
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_the_output_of_another_run_is_kept_unless_forced(run, tmp_path):
+    run()
+    before = (tmp_path / "net.qtrain").read_bytes()
+    with pytest.raises(UsageError, match="is the result of another run") as caught:
+        run(resume=True, seed=1)
+    assert "--force" in caught.value.advice
+    assert (tmp_path / "net.qtrain").read_bytes() == before
+    assert run(resume=True, force=True, seed=1).seen[0].step == 1
+    assert (tmp_path / "net.qtrain").read_bytes() != before
+
+
+# --- real signals, in other processes --------------------------------------------------------------------
+
+#: As the command runs, but for a checkpoint after every step and a pause behind it.
+DRIVER = """
+import sys, time
+from qtrain_cli.cli import main
+from qtrain_cli.training import fit
+
+save = fit.save_checkpoint
+
+def save_and_wait(path, checkpoint):
+    save(path, checkpoint)
+    time.sleep(0.02)
+
+fit.SECONDS_BETWEEN_CHECKPOINTS = -1
+fit.save_checkpoint = save_and_wait
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def signalled(settings, number, step):
+    """Runs `settings` in a process of its own and sends it a signal once a checkpoint has that step."""
+    words = [
+        "compress", settings.model.path, "--arch", settings.model.arch, "--data", settings.data.source,
+        "--layers", settings.budget.layers, "--epochs", settings.fit.epochs, "--device", "cpu",
+        "-o", settings.out,
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    checkpoint = compress.checkpoint_path(settings.out)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline and saved_step(checkpoint) < step:
+        time.sleep(0.005)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def saved_step(checkpoint):
+    if not checkpoint.exists():
+        return -1
+    return json.loads(read_header(checkpoint).metadata["qtrain.checkpoint"])["state"]["step"]
+
+
+@pytest.fixture
+def undisturbed(run, network, tmp_path):
+    run(out=tmp_path / "whole", epochs=10, **network)
+    return (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_then_resume_gives_the_same_bytes(
+    run, make_settings, network, undisturbed, tmp_path, number
+):
+    code, out, err = signalled(make_settings(epochs=10, **network), number, step=13)
+    step = saved_step(tmp_path / "net.qtrain.ckpt")
+    assert 13 <= step < 100
+    assert not (tmp_path / "net.qtrain").exists()
+    assert out == ""
+    if number == signal.SIGKILL:
+        assert code == -signal.SIGKILL
+    else:
+        assert code == 130
+        assert err.splitlines()[-1] == (
+            f"qtrain: error: stopped; the state is in '{tmp_path / 'net.qtrain.ckpt'}';"
+            " run it again with --resume"
+        )
+    done = run(resume=True, epochs=10, **network)
+    assert done.seen[0].step == step + 1
+    assert (tmp_path / "net.qtrain").read_bytes() == undisturbed
