@@ -16,8 +16,10 @@ import math
 from fractions import Fraction
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.spec import DTYPE_BYTES, FLOAT_DTYPES, RAW_BITS, TIED, GeneratorSpec, LayoutSpec
+from qtrain_cli.spec import DTYPE_BYTES, FLOAT_DTYPES, RAW_BITS, TIED, GeneratorSpec, LayoutSpec, TensorEntry
 
+#: The order in which safetensors writes dtypes; offsets, and so the digits of the header, follow from it.
+_WRITTEN = ("I64", "F32", "I32", "I16", "I8", "U8", "BOOL")
 #: The most amplitude updates of one pass, b * 2**n * L: some minutes in float64 on one core.
 MAX_WORK = 2**36
 
@@ -26,14 +28,16 @@ def model_bytes(layout: LayoutSpec) -> int:
     """Size in bytes of the float32 safetensors file that holds the same tensors (tied ones once)."""
     table: dict[str, dict[str, object]] = {}
     end = 0
-    for entry in layout.entries:
-        if entry.role == TIED:
-            continue
-        dtype = "F32" if entry.dtype in FLOAT_DTYPES else entry.dtype
+    own = [(_float32(entry), entry) for entry in layout.entries if entry.role != TIED]
+    for dtype, entry in sorted(own, key=lambda pair: (_WRITTEN.index(pair[0]), pair[1].name)):
         first, end = end, end + entry.count * DTYPE_BYTES[dtype]
         table[entry.name] = {"dtype": dtype, "shape": list(entry.shape), "data_offsets": [first, end]}
     header = len(json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode())
     return 8 + -(-header // 8) * 8 + end
+
+
+def _float32(entry: TensorEntry) -> str:
+    return "F32" if entry.dtype in FLOAT_DTYPES else entry.dtype
 
 
 def packed_bytes(count: int, bits: int) -> int:

@@ -1,7 +1,7 @@
 """The idea of this project in one file: circuit -> probabilities -> mapping -> named weights.
 
     p = |<i| U(theta) |0...0>|**2        i in 0..2**n-1, for each of b circuits      (quantum/statevector)
-    z = 2**n p - 1                       mean exactly 0, variance near 1
+    z = 2**n p - 1                       mean exactly 0, variance near 1 (complex) or 2 (real)
     w = centre + scale * mapping(z)      the first m of the b * 2**n outcomes        (mapping)
     w -> {name: tensor}                                                              (layout)
 

@@ -29,6 +29,7 @@ DTYPES: dict[str, torch.dtype] = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
+_HALF = (torch.float16, torch.bfloat16)
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _PRELU_START = 0.25
 _SCALED_OVER_AXES = (nn.LayerNorm, nn.RMSNorm)
@@ -132,9 +133,14 @@ def split(layout: LayoutSpec, weights: Tensor) -> dict[str, Tensor]:
     entries = layout.of_role(GENERATED)
     parts = weights.split([entry.count for entry in entries])
     return {
-        entry.name: part.view(entry.shape).to(DTYPES[entry.dtype])
+        entry.name: _rounded(part.view(entry.shape), DTYPES[entry.dtype])
         for entry, part in zip(entries, parts, strict=True)
     }
+
+
+def _rounded(weights: Tensor, dtype: torch.dtype) -> Tensor:
+    """Half precision by way of float32, as torch does it on most machines, so that all agree on the bits."""
+    return weights.float().to(dtype) if dtype in _HALF else weights.to(dtype)
 
 
 def join(layout: LayoutSpec, state: Mapping[str, Tensor]) -> Tensor:

@@ -6,7 +6,8 @@
 
 `numbers` is the flat vector of all trained numbers of the mapping, so that one optimiser, one
 checkpoint and one artifact serve every row. The gain starts at sqrt(3): with scale = 1 / sqrt(3 fan_in) and
-var(z) = 1 (Porter-Thomas) weights start at the standard deviation of an initialiser.
+var(z) = 1, as complex amplitudes have it, weights start at the standard deviation of an initialiser. Real
+amplitudes have var(z) = 2 (Porter and Thomas 1956, one degree of freedom), and start at sqrt(2) times that.
 
 Left out here: tensor trains.
 """

@@ -26,8 +26,8 @@ BLANK = "0" * CHECK_DIGITS
 CHECK_MARK = b'\\"check\\":\\"'
 #: Above what the layout, the angles and the header may take together.
 MAX_FILE_BYTES = 2**33
-#: Room for 100,000 tensors. Parsed, JSON takes up to thirty times its size.
-MAX_HEADER_BYTES = 2**24
+#: Room for 70,000 tensors. Parsed, JSON takes up to thirty times its size.
+MAX_HEADER_BYTES = 2**23
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from qtrain_cli.spec import (
     DTYPE_BYTES,
     GENERATED,
     KEPT,
-    MAX_DIMENSIONS,
     RAW_BITS,
     TIED,
     AngleCoding,
@@ -39,6 +38,7 @@ FORMAT = "qtrain/1"
 RULES = "wire0=msb float64 half-even"
 RUN_DIGITS = 16
 PROBES = 4
+MAX_EXAMPLE_DIMENSIONS = 8
 MAX_EXAMPLE_ELEMENTS = 2**28
 _HEXADECIMAL = re.compile("[0-9a-f]+")
 
@@ -75,14 +75,14 @@ class Example:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if (
-            self.dtype not in DTYPE_BYTES
-            or len(self.shape) > MAX_DIMENSIONS
-            or min(self.shape, default=1) < 1
-        ):
-            raise BadInput(f"its input {self.dtype!r} {reprlib.repr(list(self.shape))} is none")
-        if math.prod(self.shape) > MAX_EXAMPLE_ELEMENTS:
-            raise BadInput(f"its input has more than {MAX_EXAMPLE_ELEMENTS} elements")
+        if self.dtype not in DTYPE_BYTES:
+            raise BadInput(f"an input has the dtype {reprlib.repr(self.dtype)}")
+        fits = len(self.shape) <= MAX_EXAMPLE_DIMENSIONS and min(self.shape, default=1) >= 1
+        if not fits or math.prod(self.shape) > MAX_EXAMPLE_ELEMENTS:
+            raise BadInput(
+                f"an input has the shape {reprlib.repr(list(self.shape))}; allowed: up to"
+                f" {MAX_EXAMPLE_DIMENSIONS} dimensions and {MAX_EXAMPLE_ELEMENTS} elements"
+            )
 
 
 @dataclass(frozen=True)

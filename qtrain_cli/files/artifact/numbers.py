@@ -99,7 +99,7 @@ def _payload(spec: GeneratorSpec, numbers: Numbers) -> dict[str, Tensor]:
 def _numbers(spec: GeneratorSpec, tensors: dict[str, Tensor]) -> Numbers:
     for name in ("angles", "steps", "mapping"):
         if name in tensors and not bool(tensors[name].isfinite().all()):
-            raise BadInput(f"its {name} are not all finite")
+            raise BadInput(f"a number of its {name} is not finite")
     angles, steps = tensors["angles"], tensors.get("steps")
     if steps is not None:
         if not bool((steps > 0).all()):

@@ -1,7 +1,8 @@
 """How large an artifact will be, before anything is trained: an upper bound, by writing one in memory.
 
-Only the figures of the record and the probes vary in length from run to run; here they are as long as
-seven (nine) significant digits can get.
+Only the figures of the record, the probes and the shape of an input vary in length from run to run; here they
+are as long as they can get: seven (nine for probes) significant digits, and the exponents of float32, since
+losses and errors are computed in it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,14 @@ from __future__ import annotations
 import torch
 
 from qtrain_cli.files.artifact.container import BLANK
-from qtrain_cli.files.artifact.description import PROBES, RUN_DIGITS, Description, Digest, Example
+from qtrain_cli.files.artifact.description import (
+    MAX_EXAMPLE_DIMENSIONS,
+    PROBES,
+    RUN_DIGITS,
+    Description,
+    Digest,
+    Example,
+)  # fmt: skip
 from qtrain_cli.files.artifact.numbers import Artifact, Numbers, encode_artifact
 from qtrain_cli.layout import DTYPES
 from qtrain_cli.results import Measured, Scores
@@ -19,37 +27,36 @@ from qtrain_cli.versions import recorded_versions
 _SHARE = 1.234567e-05  # the longest that seven digits print
 _LOSS = 1.234567e-15
 _PROBE = -1.23456789e-05
-_LARGE = 10**6
+_LARGE = 10**9 - 1
+_INPUT = (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1)  # no shape of so few elements has more digits
 
 
-def bytes_bound(spec: GeneratorSpec, model: str, epochs: int = _LARGE, dimensions: int = 4) -> int:
+def bytes_bound(spec: GeneratorSpec, model: str) -> int:
     """An upper bound in bytes of the finished file.
 
     Args:
         spec: the generator.
         model: the model's file name, which the record holds.
-        epochs: how many epochs the record will name.
-        dimensions: of one input, whose shape the file holds.
     """
     description = Description(
         spec=spec,
         digest=Digest(BLANK, (_PROBE,) * PROBES, 1e-06),
-        example=Example("F32", (_LARGE,) * dimensions),
-        measured=_longest(model, epochs),
+        example=Example("BOOL", _INPUT),
+        measured=_longest(model),
         run="0" * RUN_DIGITS,
     )
     return len(encode_artifact(Artifact(description, _zeros(spec))))
 
 
-def _longest(model: str, epochs: int) -> Measured:
+def _longest(model: str) -> Measured:
     return Measured(
         model=model,
         scores=Scores("regression", _SHARE, _SHARE, _SHARE, _LARGE, _SHARE, _SHARE, (_SHARE / 10, _SHARE)),
         train_loss=_LOSS,
         test_loss=_LOSS,
-        epochs=epochs,
+        epochs=_LARGE,
         seed=2**31 - 1,
-        device="cuda:0",
+        device="cuda:99",
         versions=recorded_versions(),
         data_sha256="0" * 64,
         model_sha256="0" * 64,

@@ -1,0 +1,160 @@
+"""Artifacts for tests: layouts, specs and stored numbers, fixed ones and as Hypothesis strategies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from hypothesis import strategies as st
+
+from qtrain_cli.files.artifact.description import Description, Example
+from qtrain_cli.files.artifact.numbers import Artifact, Numbers
+from qtrain_cli.layout import DTYPES
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec, qubits_for
+from qtrain_cli.regenerate import digest_of, generated_weights
+from qtrain_cli.results import Measured, Scores
+from qtrain_cli.spec import (
+    DTYPE_BYTES,
+    FLOAT_DTYPES,
+    GENERATED,
+    KEPT,
+    MAPPINGS,
+    RAW_BITS,
+    TIED,
+    AngleCoding,
+    GeneratorSpec,
+    LayoutSpec,
+    MappingSpec,
+    TensorEntry,
+)  # fmt: skip
+
+#: Fixed, so that bytes do not depend on what is installed.
+MEASURED = Measured(
+    model="tiny.pt",
+    scores=Scores("classification", 0.9791, 0.9755, 0.9746, 10_000, 0.9872, 0.9785),
+    train_loss=0.0712,
+    test_loss=0.0912,
+    epochs=10,
+    seed=0,
+    device="cpu",
+    versions={"qtrain": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.7"},
+    data_sha256="d" * 64,
+    model_sha256="e" * 64,
+    trust="weights-only",
+)
+
+#: One tensor of every role, 19 generated weights.
+LAYOUT = LayoutSpec(
+    (
+        TensorEntry("conv.weight", (3, 1, 2, 2), "F32", GENERATED, 4),
+        TensorEntry("conv.bias", (3,), "F32", GENERATED, 4),
+        TensorEntry("norm.weight", (2,), "F16", GENERATED, 2, 1.0),
+        TensorEntry("norm.running_mean", (2,), "F32", KEPT),
+        TensorEntry("norm.count", (), "I64", KEPT),
+        TensorEntry("last.weight", (2, 1), "BF16", GENERATED, 1),
+        TensorEntry("again.weight", (2, 1), "BF16", TIED, source="last.weight"),
+    )
+)
+
+
+def spec_of(
+    layout: LayoutSpec = LAYOUT, circuits: int = 1, layers: int = 3, bits: int = 8, mapping: str = "linear",
+    ansatz: str = "real-amplitudes", entangler: str = "cnot-ring", hidden: int = 2, seed: int = 7,
+) -> GeneratorSpec:  # fmt: skip
+    """A spec whose circuit fits its layout."""
+    qubits = qubits_for(layout.generated, circuits)
+    return GeneratorSpec(
+        CircuitSpec(ansatz, entangler, qubits, layers, circuits),
+        MappingSpec(mapping, hidden if mapping == "mlp" else 0),
+        layout,
+        AngleCoding(bits, seed),
+    )
+
+
+def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
+    """Random stored numbers for a spec."""
+    random = torch.Generator().manual_seed(seed)
+    shape, highest = spec.circuit.angle_shape, 2 ** (spec.angles.bits - 1) - 1
+    coded = spec.angles.bits != RAW_BITS
+    codes = torch.randint(-highest, highest + 1, shape, generator=random)
+    raw = torch.empty(shape).uniform_(-math.pi, math.pi, generator=random)
+    steps = torch.empty(spec.circuit.circuits).uniform_(0.1 / highest, 0.3 / highest, generator=random)
+    kept = {
+        entry.name: torch.randint(0, 2, entry.shape, generator=random).to(DTYPES[entry.dtype])
+        for entry in spec.layout.of_role(KEPT)
+    }
+    mapping = torch.randn(spec.mapping_numbers, generator=random)
+    return Numbers(codes if coded else raw, steps if coded else None, mapping, kept)
+
+
+def artifact_of(
+    spec: GeneratorSpec, numbers: Numbers | None = None, measured: Measured = MEASURED,
+    example: Example | None = None, run: str = "0123456789abcdef",
+) -> Artifact:  # fmt: skip
+    """A whole artifact, with the digest of what it regenerates."""
+    numbers = numbers or numbers_of(spec)
+    digest = digest_of(spec.layout, generated_weights(spec, numbers))
+    description = Description(spec, digest, example or Example("F32", (1, 8, 8)), measured, run)
+    return Artifact(description, numbers)
+
+
+def same_numbers(one: Numbers, other: Numbers) -> bool:
+    """Whether two sets of stored numbers are equal to the last bit, kept tensors with their dtypes."""
+    pairs = [(one.angles, other.angles), (one.mapping, other.mapping)]
+    if one.steps is not None and other.steps is not None:
+        pairs.append((one.steps, other.steps))
+    pairs += [(one.kept[name], other.kept.get(name, torch.empty(0))) for name in one.kept]
+    return (
+        (one.steps is None) == (other.steps is None)
+        and one.kept.keys() == other.kept.keys()
+        and all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
+    )
+
+
+names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=6)
+shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+
+
+@st.composite
+def layouts(draw: st.DrawFn, dtypes: Sequence[str] = FLOAT_DTYPES) -> LayoutSpec:
+    """Layouts of up to six tensors of all roles, at least one of them generated with one of `dtypes`."""
+    found: list[TensorEntry] = []
+    own = draw(st.lists(names, min_size=1, max_size=6, unique=True))
+    place = draw(st.integers(0, len(own) - 1))
+    for number, name in enumerate(own):
+        role = GENERATED if number == place else draw(st.sampled_from((GENERATED, KEPT, TIED)))
+        sources = [entry for entry in found if entry.role != TIED]
+        if role == GENERATED:
+            centre = draw(st.sampled_from((0.0, 1.0, 0.25)))
+            dtype, fan_in = draw(st.sampled_from(dtypes)), draw(st.integers(1, 50))
+            found.append(TensorEntry(name, draw(shapes), dtype, GENERATED, fan_in, centre))
+        elif role == KEPT or not sources:
+            shape = draw(shapes | st.just((0, 2)))
+            found.append(TensorEntry(name, shape, draw(st.sampled_from(sorted(DTYPE_BYTES))), KEPT))
+        else:
+            source = draw(st.sampled_from(sources))
+            found.append(TensorEntry(name, source.shape, source.dtype, TIED, source=source.name))
+    return LayoutSpec(tuple(found))
+
+
+def fitting_counts(weights: int) -> list[int]:
+    """Every number of circuits up to eight that leaves none of them without a weight."""
+    return [b for b in range(1, min(8, weights) + 1) if (b - 1) * 2 ** qubits_for(weights, b) < weights]
+
+
+@st.composite
+def specs(draw: st.DrawFn, dtypes: Sequence[str] = FLOAT_DTYPES) -> GeneratorSpec:
+    """Small generators of every kind."""
+    layout = draw(layouts(dtypes))
+    return spec_of(
+        layout,
+        circuits=draw(st.sampled_from(fitting_counts(layout.generated))),
+        layers=draw(st.integers(1, 3)),
+        bits=draw(st.integers(2, 16) | st.just(RAW_BITS)),
+        mapping=draw(st.sampled_from(sorted(MAPPINGS))),
+        ansatz=draw(st.sampled_from(sorted(ANSATZE))),
+        entangler=draw(st.sampled_from(sorted(ENTANGLERS))),
+        hidden=draw(st.integers(1, 3)),
+        seed=draw(st.integers(0, 2**63 - 1)),
+    )

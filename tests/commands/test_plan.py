@@ -1,0 +1,133 @@
+"""`qtrain plan`: the figures are those that `compress` would have, and the probe says what it measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from qtrain_cli import accounting
+from qtrain_cli.cli import main
+from qtrain_cli.commands import plan
+from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.files.artifact.size import bytes_bound
+from qtrain_cli.layout import layout_of
+from qtrain_cli.planning import plan_generator
+from qtrain_cli.settings import BudgetSettings, FitSettings, ModelSettings, PlanSettings
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+
+
+@pytest.fixture(autouse=True)
+def short_probe(monkeypatch):
+    monkeypatch.setattr(plan, "PROBE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.save(network(), tmp_path / "net.pt")
+    return tmp_path / "net.pt"
+
+
+def planned(model: Path, input_shape=(), fit=None, **budget):
+    settings = PlanSettings(ModelSettings(model), BudgetSettings(**budget), fit or FitSettings(), input_shape)
+    return plan.run(settings)
+
+
+def test_the_figures_are_those_of_the_planner(model):
+    found, layout = planned(model, params=100, angle_bits=6), layout_of(network())
+    spec = plan_generator(layout, BudgetSettings(params=100, angle_bits=6), 0, lambda spec: 0)
+    assert (
+        (found.weights, found.kept_weights) == (36 + 4 + 8 + 1440 + 10, 9) == (layout.generated, layout.kept)
+    )
+    assert (found.qubits, found.layers, found.circuits) == (11, 8, 1)
+    assert found.trained_numbers == spec.trained_numbers == 90
+    assert (found.ansatz, found.entangler, found.mapping, found.angle_bits) == (
+        "real-amplitudes",
+        "cnot-ring",
+        "linear",
+        6,
+    )
+    assert found.artifact_bytes == bytes_bound(spec, "net.pt")
+    assert found.model_bytes == accounting.model_bytes(layout)
+    assert found.bytes_ratio == found.model_bytes / found.artifact_bytes
+    assert found.parameter_ratio == (1498 + 9) / (90 + 9)
+    assert (found.model, found.trust, found.device) == (
+        "net.pt",
+        "stock-layers",
+        "cpu" if not torch.cuda.is_available() else "cuda",
+    )
+
+
+@pytest.mark.parametrize("size", [1500, 1600, 2000])
+def test_a_budget_of_bytes_holds(model, size):
+    found = planned(model, bytes=size)
+    assert size - 2 * found.qubits <= found.artifact_bytes <= size
+
+
+def test_targets_and_ignore(model):
+    found = planned(model, params=100, targets=("4",), ignore=("*.bias",))
+    assert (found.weights, found.kept_weights) == (1440, 67)
+
+
+def test_the_probe_says_what_it_measured(model):
+    assert planned(model, params=100).probe == "generator alone"
+    found = planned(model, (1, 8, 8), FitSettings(batch_size=4), params=100)
+    assert found.probe == "training step, batch 4" and 0 < found.seconds_per_step < 10
+
+
+def test_memory_grows_with_the_outcomes(model):
+    real, complex_ = planned(model, layers=1), planned(model, layers=1, ansatz="efficient-su2")
+    assert complex_.memory_bytes - real.memory_bytes == plan.LIVE_STATES * 4 * 2**11
+
+
+def test_inputs_that_the_model_does_not_take(model):
+    with pytest.raises(BadInput, match=r"the model does not take inputs of shape \[3, 8, 8\]"):
+        planned(model, (3, 8, 8), params=100)
+
+
+@pytest.mark.parametrize(
+    ("budget", "kind", "message"),
+    [
+        ({"params": 5}, BadInput, "a budget of 5 numbers does not buy one layer"),
+        ({"bytes": 100}, BadInput, "--bytes 100 is too small for this model; one layer takes"),
+        ({"ansatz": "ry"}, UsageError, "--ansatz 'ry' does not exist"),
+        ({"targets": ("5",)}, UsageError, "--targets '5' matches no parameter"),
+        ({"ignore": ("*",)}, BadInput, "no weight is left to generate"),
+    ],
+)
+def test_budgets_that_cannot_be(model, budget, kind, message):
+    with pytest.raises(kind) as refused:
+        planned(model, **budget)
+    assert message in refused.value.message
+
+
+def test_the_command_line(model, capsys):
+    assert main(["plan", str(model), "--params", "100", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == list(plan.Plan.__dataclass_fields__) and found["trained_numbers"] == 90
+    assert main(["plan", str(model), "--params", "100"]) == 0
+    assert "generator alone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--params", "1" * 400], "--params is 1111"),
+        (["--bytes", "9" * 400], "is not a size"),
+        (["--bytes", "999999999999 GiB"], "--bytes is 10737418239"),
+        (["--ratio", "0.1"], "--ratio is 0.1; allowed: 1 or more"),
+        (["--ratio", "nan"], "--ratio is nan"),
+        (["--params", "0"], "--params is 0"),
+        (["--params", "10", "--ratio", "10"], "--params and --ratio are given; give one budget"),
+        (["--params", "10", "--layers", "1"], "--params and --layers both fix the size"),
+        (["--layers", "99999999"], "layers is 99999999"),
+    ],
+)
+def test_one_line_and_exit_code_2(model, arguments, words, capsys):
+    assert main(["plan", str(model), *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and words in said.err

@@ -1,0 +1,78 @@
+"""`qtrain verify`: what it says of honest files, of other machines', and of changed ones."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from artifacts import artifact_of, spec_of
+
+from qtrain_cli.cli import main
+from qtrain_cli.commands import verify
+from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.files.artifact.numbers import Artifact, write_artifact
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "tiny.qtrain"
+
+
+def written(path, artifact=None, **digest):
+    artifact = artifact or artifact_of(spec_of())
+    changed = replace(artifact.description.digest, **digest)
+    write_artifact(path, Artifact(replace(artifact.description, digest=changed), artifact.numbers))
+    return changed
+
+
+@pytest.mark.parametrize("bits", [5, 32])
+def test_an_exact_match(path, bits):
+    digest = written(path, artifact_of(spec_of(bits=bits)))
+    assert verify.run(path) == verify.Verification("tiny.qtrain", 19, 7, digest.sha256, "exact", 1e-6)
+
+
+def test_another_machine(path):
+    """Other bits and the same probes, as where the arithmetic rounds differently."""
+    sha256 = artifact_of(spec_of()).description.digest.sha256
+    written(path, sha256="0" * 32)
+    found = verify.run(path)
+    assert (found.agreement, found.sha256) == ("within tolerance", sha256)
+
+
+def test_the_tolerance_that_was_allowed_is_shown(path):
+    written(path, sha256="0" * 32, tolerance=1.0)
+    assert verify.run(path).tolerance == 1e-4
+
+
+def test_other_weights(path, capsys):
+    written(path, sha256="0" * 32, probes=(1.0, 2.0, 3.0, 4.0))
+    with pytest.raises(Refused, match="do not match the artifact's digest 0000"):
+        verify.run(path)
+    assert main(["verify", str(path)]) == 4
+    assert "the file was changed, or was written by another version" in capsys.readouterr().err
+
+
+def test_no_file(path, capsys):
+    with pytest.raises(BadInput, match="No such file or directory"):
+        verify.run(path)
+    assert main(["verify", str(path)]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"qtrain: error: cannot read '{path}': No such file or directory; check the path\n"
+    )
+
+
+def test_json(path, capsys):
+    digest = written(path)
+    assert main(["verify", str(path), "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and json.loads(said.out) == {
+        "artifact": "tiny.qtrain", "weights": 19, "tensors": 7, "sha256": digest.sha256,
+        "agreement": "exact", "tolerance": 1e-6,
+    }  # fmt: skip
+
+
+def test_for_people(path, capsys):
+    written(path)
+    assert main(["verify", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "exact" in said and "tiny.qtrain" in said

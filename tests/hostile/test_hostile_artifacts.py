@@ -1,0 +1,293 @@
+"""Hostile artifacts: refused with exit code 4 and one line, through every public door, in little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hostile import make_artifacts as maker
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+import qtrain_cli
+from qtrain_cli.cli import main
+from qtrain_cli.commands import inspect, verify
+from qtrain_cli.errors import BadInput, QtrainError, Refused
+from qtrain_cli.files.artifact.description import describe, read_record
+from qtrain_cli.files.artifact.numbers import read_artifact
+
+ROOT = Path(__file__).resolve().parents[2]
+HONEST = maker.HONEST.read_bytes()
+#: By which ways in each is refused; that of the command line has a test of its own.
+DOORS = {
+    "describe": (describe, read_record, qtrain_cli.load),
+    "read": (read_artifact, qtrain_cli.load),
+    "verify": (verify.run, qtrain_cli.load),
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(data: bytes) -> Path:
+        path = tmp_path / "file.qtrain"
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+def refusal(door, path):
+    """The message with which a file is refused."""
+    with pytest.raises(Refused) as refused:
+        door(path)
+    message = refused.value.message
+    assert len(message) < 700 and message.isprintable()
+    return message
+
+
+def test_the_honest_file_is_taken(written):
+    path = written(maker.together(maker.honest()))
+    assert verify.run(path).agreement == "exact"
+    assert maker.sealed(HONEST) == HONEST
+
+
+@pytest.mark.parametrize("name", maker.CASES)
+def test_each_is_refused_where_it_should_be(name, written):
+    case = maker.CASES[name]
+    path = written(case.make())
+    for door in DOORS[case.stage]:
+        assert case.words in refusal(door, path)
+    if case.stage != "describe":
+        describe(path)
+    if case.stage == "verify":
+        read_artifact(path)
+
+
+@pytest.mark.parametrize("name", maker.CASES)
+def test_the_command_line_says_one_line_and_leaves_with_4(name, written, capsys):
+    path = written(maker.CASES[name].make())
+    assert main(["verify", str(path)]) == 4
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith("qtrain: error: ") and maker.CASES[name].words in said.err
+
+
+def test_json_says_it_on_stdout(written, capsys):
+    path = written(maker.CASES["60 qubits"].make())
+    assert main(["verify", str(path), "--json"]) == 4
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["kind"] == "refused" and error["advice"] == "get the file again from its source"
+    assert error["message"] == f"'{path}' is damaged or hostile: qubits is 60; allowed: 1 to 26"
+
+
+@pytest.mark.parametrize(
+    "command", [["report"], ["inspect"], ["export", "--classical", "-o", "out.safetensors"]]
+)
+def test_other_commands_refuse_it_too(command, written, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    path = written(maker.CASES["60 qubits"].make())
+    assert main([command[0], str(path), *command[1:]]) == 4
+    assert "qubits is 60" in capsys.readouterr().err
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def outcome(path: Path) -> QtrainError | None:
+    """What `verify` raises, which must be one of ours."""
+    try:
+        verify.run(path)
+    except QtrainError as error:
+        return error
+    return None
+
+
+def test_every_cut_is_refused(written):
+    for size in range(0, len(HONEST), 7):
+        assert isinstance(outcome(written(HONEST[:size])), Refused), size
+    for more in (b"\0", b" ", HONEST):
+        assert isinstance(outcome(written(HONEST + more)), Refused)
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x20, 0x80])
+def test_every_flipped_bit_is_refused(flip, written):
+    for place in range(len(HONEST)):
+        data = bytearray(HONEST)
+        data[place] ^= flip
+        error = outcome(written(bytes(data)))
+        assert isinstance(error, (Refused, BadInput)), place
+        # An artifact whose mark or version is damaged is none; all else is refused as damage.
+        assert (
+            isinstance(error, Refused)
+            or "is no qtrain artifact" in error.message
+            or "format" in error.message
+        )
+
+
+def test_a_flip_of_a_code_under_a_right_checksum(written):
+    for place in range(len(HONEST) - 12, len(HONEST)):
+        data = bytearray(HONEST)
+        data[place] ^= 0x10
+        assert isinstance(outcome(written(maker.sealed(bytes(data)))), Refused), place
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 7, b"PK\3\4" + bytes(100), b"{}", bytes(8), b"\x80\x02." + bytes(50)]
+)
+def test_other_files_are_refused(data, written, capsys):
+    assert main(["verify", str(written(data))]) == 4
+    assert "damaged or hostile" in capsys.readouterr().err
+
+
+def test_a_safetensors_file_that_is_no_artifact(written, capsys):
+    path = written(save({"w": torch.zeros(3)}, {"format": "pt"}))
+    assert main(["verify", str(path)]) == 2
+    assert capsys.readouterr().err == (
+        f"qtrain: error: '{path}' is no qtrain artifact; `qtrain inspect` says what a file holds\n"
+    )
+
+
+@pytest.mark.parametrize("version", ["qtrain/2", "qtrain/10", "", "\x1b[2J", "q" * 10**5])
+def test_another_format_is_no_attack(version, written, capsys):
+    path = written(maker.put("format", version))
+    assert main(["verify", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "this version reads 'qtrain/1'; use the version of qtrain that wrote it" in said
+    assert said.count("\n") == 1 and len(said) < 400 and "\x1b" not in said
+
+
+@pytest.mark.parametrize("version", [1, None, ["qtrain/1"], {}])
+def test_a_format_that_is_no_name(version, written):
+    assert "not what an honest writer writes" in refusal(describe, written(maker.put("format", version)))
+
+
+def test_what_is_no_ordinary_file(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        assert main(["verify", str(path)]) == 2
+        assert "is not an ordinary file" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "nowhere")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_a_sparse_file_of_a_terabyte(tmp_path, capsys):
+    path = tmp_path / "sparse.qtrain"
+    with path.open("wb") as file:
+        file.write(HONEST)
+        file.truncate(2**40)
+    assert main(["verify", str(path)]) == 4
+    assert f"it has {2**40} bytes; allowed: {2**33}" in capsys.readouterr().err
+
+
+BOUNDED = """
+import resource, sys, time
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_AS, (800 * 2**20, 800 * 2**20))
+from qtrain_cli.errors import Refused
+from qtrain_cli.files.artifact.description import describe
+assert "torch" not in sys.modules
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    began = time.perf_counter()
+    try:
+        describe(path)
+    except Refused:
+        pass
+    else:
+        assert path.stem in sys.argv[2:], path
+    assert time.perf_counter() - began < 20, path
+"""
+
+
+def test_memory_and_time_are_bounded(tmp_path):
+    """All cases in a process that may not allocate a gigabyte, although some of them ask for hundreds."""
+    maker.main(tmp_path)
+    (tmp_path / "a_header_of_lists").write_bytes(maker.many_lists())
+    later = [name.replace(" ", "_") for name, case in maker.CASES.items() if case.stage != "describe"]
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDED, str(tmp_path), *later], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def leaves(value, path=()):
+    """Every place in a JSON value."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in inner:
+        yield from leaves(child, (*path, key))
+
+
+PLACES = [path for path in leaves(maker.honest().metadata) if path]
+strange = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from(
+        [2**31, 2**63, 2**64, -(2**63), 10**400, "F32", "conv.weight", "norm.count", [], [[]], {}, ""]
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(PLACES), strange)
+@settings(max_examples=400, deadline=None)
+def test_any_value_at_any_place(tmp_path_factory, place, value):
+    """A forger's metadata: one value replaced by anything. Refused, or of no consequence for the weights."""
+    path = tmp_path_factory.getbasetemp() / "forged.qtrain"
+    try:
+        path.write_bytes(maker.put(*place, value))
+    except UnicodeEncodeError:  # a lone surrogate, which no file can hold unescaped
+        return
+    error = outcome(path)
+    assert (
+        error is None or isinstance(error, Refused) or (isinstance(error, BadInput) and place == ("format",))
+    )
+    if error is None:
+        assert (
+            place[0] in ("record", "input", "run", "layout", "digest")
+            or value == maker.honest().metadata[place[0]]
+        )
+
+
+@given(strange)
+@settings(max_examples=100, deadline=None)
+def test_any_metadata(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "forged.qtrain"
+    parts = maker.honest()
+    try:
+        path.write_bytes(
+            maker.together(
+                parts, '{"a":{"check":"' + "0" * 32 + '"}}' if value is None else maker.canonical(value)
+            )
+        )
+    except UnicodeEncodeError:
+        return
+    assert isinstance(outcome(path), Refused)
+
+
+@given(st.sampled_from(["circuit", "mapping", "angles", "layout", "digest", "input", "record"]), st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_part_of_the_metadata(tmp_path_factory, key, data):
+    """A whole part replaced by a list of strange values, as long as the honest one."""
+    path = tmp_path_factory.getbasetemp() / "forged.qtrain"
+    size = len(maker.honest().metadata[key])
+    value = data.draw(st.lists(strange, min_size=size, max_size=size))
+    try:
+        path.write_bytes(maker.put(key, value))
+    except UnicodeEncodeError:
+        return
+    assert isinstance(outcome(path), Refused)
+
+
+def test_inspect_shows_nothing_that_moves_the_cursor(written, capsys):
+    path = written(maker.put("record", 0, "\x1b[2J.pt"))
+    assert main(["report", str(path)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert inspect.run(path)["format"] == "qtrain artifact"

@@ -1,0 +1,87 @@
+"""What counts as a number or a byte, against the real files; the budgets' arithmetic is exact."""
+
+import pytest
+import torch
+from artifacts import LAYOUT, artifact_of, layouts, spec_of, specs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from qtrain_cli import accounting
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.artifact.numbers import encode_artifact
+from qtrain_cli.files.header import header_of
+from qtrain_cli.layout import DTYPES
+from qtrain_cli.spec import FLOAT_DTYPES, GENERATED, TIED, LayoutSpec, TensorEntry
+
+
+def float32_file(layout):
+    """The same tensors, each once, floats as float32, as safetensors writes them without metadata."""
+    dtypes = DTYPES | dict.fromkeys(FLOAT_DTYPES, torch.float32)
+    own = [entry for entry in layout.entries if entry.role != TIED]
+    return save({entry.name: torch.zeros(entry.shape, dtype=dtypes[entry.dtype]) for entry in own})
+
+
+@given(layouts())
+@settings(max_examples=80, deadline=None)
+def test_model_bytes_are_those_of_a_float32_file(layout):
+    assert accounting.model_bytes(layout) == len(float32_file(layout))
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+def test_packed_bytes(bits):
+    for count in range(1, 30):
+        assert accounting.packed_bytes(count, bits) == -(-count * bits // 8)
+
+
+@given(specs())
+@settings(max_examples=40, deadline=None)
+def test_angle_bytes_are_those_of_the_file(tmp_path_factory, spec):
+    data = encode_artifact(artifact_of(spec))
+    tensors = header_of(tmp_path_factory.getbasetemp(), data).tensors
+    found = sum(tensors[name].last - tensors[name].first for name in ("angles", "steps") if name in tensors)
+    assert accounting.angle_bytes(spec) == found
+
+
+def test_ratios():
+    assert accounting.bytes_ratio(1000, 250) == 4
+    assert accounting.parameter_ratio(weights=990, kept=10, trained=90) == 10
+
+
+def layout_with(generated, kept):
+    entries = [TensorEntry("w", (generated,), "F32", GENERATED), TensorEntry("k", (kept,), "F32", "kept")]
+    return LayoutSpec(tuple(entries))
+
+
+@given(
+    generated=st.integers(1, 2**28),
+    kept=st.integers(0, 2**20),
+    ratio=st.floats(1, 1e9) | st.fractions(1, 1000).map(float),
+)
+def test_a_ratio_buys_the_most_numbers_that_reach_it(generated, kept, ratio):
+    numbers = accounting.numbers_for_ratio(layout_with(generated, kept), ratio)
+    if numbers + kept > 0:
+        assert accounting.parameter_ratio(generated, kept, numbers) >= ratio
+    assert numbers + 1 + kept > (generated + kept) / ratio * (1 - 1e-15)
+
+
+def test_kept_numbers_may_leave_nothing():
+    assert accounting.numbers_for_ratio(layout_with(10, 100), 10) == -89
+
+
+def test_work():
+    spec = spec_of(layers=5, circuits=2)
+    assert accounting.step_work(spec) == 2 * 16 * 5
+    accounting.check_work(spec)
+
+
+def test_too_much_work():
+    layout = LayoutSpec((TensorEntry("w", (2**24,), "F32", GENERATED),))
+    accounting.check_work(spec_of(layout, layers=2**12))
+    with pytest.raises(BadInput, match=f"takes {2**24 * (2**12 + 1)} steps; allowed: {2**36}"):
+        accounting.check_work(spec_of(layout, layers=2**12 + 1))
+
+
+def test_the_layout_of_these_tests():
+    numbers = 12 + 3 + 2 + 2 + 2  # and one of 8 bytes
+    assert accounting.model_bytes(LAYOUT) == len(float32_file(LAYOUT)) == 8 + 400 + 4 * numbers + 8

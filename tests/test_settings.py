@@ -1,0 +1,180 @@
+"""Settings refuse bad values by name, and every way to write a size, a list or a shape."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qtrain_cli.errors import UsageError
+from qtrain_cli.settings import (
+    MAX_BUDGET,
+    MAX_SEED,
+    BudgetSettings,
+    DataSettings,
+    FitSettings,
+    GateSettings,
+    ModelSettings,
+    parse_arguments,
+    parse_floats,
+    parse_shape,
+    parse_size,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (None, None), ("700", 700), (" 700 ", 700), ("700b", 700), ("2KB", 2000), ("2kb", 2000),
+        ("2 KiB", 2048), ("1.5MB", 1_500_000), ("1.5 MiB", 1_572_864), ("1GB", 10**9), ("1GiB", 2**30),
+        ("1.001KB", 1001), ("2.9", 2),
+    ],
+)  # fmt: skip
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@given(st.integers(1, 10**6), st.integers(0, 999))
+def test_sizes_are_exact(whole, thousandth):
+    assert parse_size(f"{whole}.{thousandth:03}KB") == 1000 * whole + thousandth
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0.5", "-1", "KB", "1TB", "1e3", "1,5", "nan", "inf", "9" * 400, "1 2"]
+)
+def test_texts_that_are_no_sizes(text):
+    with pytest.raises(UsageError) as refused:
+        parse_size(text)
+    assert refused.value.message.endswith("is not a size") and "KiB" in refused.value.advice
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [(None, ()), ("", ()), ("0.5", (0.5,)), ("0.4,0.5, 0.6", (0.4, 0.5, 0.6)), ("-1e-3", (-0.001,))],
+)
+def test_lists_of_numbers(text, values):
+    assert parse_floats(text, "--mean") == values
+
+
+@pytest.mark.parametrize("text", ["a", "0.5,", ",", "nan", "0.5,inf", "1e999"])
+def test_texts_that_are_no_lists(text):
+    with pytest.raises(UsageError, match=f"--mean '{text}' is not a list of numbers"):
+        parse_floats(text, "--mean")
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [(None, ()), ("", ()), ("1,28,28", (1, 28, 28)), ("3x32x32", (3, 32, 32)), (" 7 ", (7,))],
+)
+def test_shapes(text, shape):
+    assert parse_shape(text) == shape
+
+
+@pytest.mark.parametrize("text", ["0", "1,,2", "1,-2", "a", "1.5", ",", "2²", "9" * 5000])
+def test_texts_that_are_no_shapes(text):
+    with pytest.raises(UsageError, match="is not a shape"):
+        parse_shape(text)
+
+
+def test_arguments():
+    assert parse_arguments(None) == parse_arguments("") == {}
+    assert parse_arguments('{"width": 8, "deep": true}') == {"width": 8, "deep": True}
+
+
+@pytest.mark.parametrize("text", ["{", "width=8", "{'a': 1}", "[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
+def test_arguments_that_are_no_json(text):
+    with pytest.raises(UsageError, match="--arch-args is not JSON"):
+        parse_arguments(text)
+
+
+@pytest.mark.parametrize("text", ["[1]", "1", "null", '"a"'])
+def test_arguments_that_are_no_object(text):
+    with pytest.raises(UsageError, match="--arch-args is not a JSON object"):
+        parse_arguments(text)
+
+
+def refused(kind, **values):
+    with pytest.raises(UsageError) as refused:
+        kind(**values)
+    return refused.value.message
+
+
+def test_models():
+    assert refused(ModelSettings, path=Path("m"), arch="Net") == "--arch 'Net' names no class"
+    assert refused(ModelSettings, path=Path("m"), arch_args={"a": 1}) == "--arch-args needs --arch"
+    assert ModelSettings(Path("m"), "net.py:Net", {"a": 1}).arch_args == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mean": (0.5,)}, "--mean and --std go together"),
+        ({"std": (0.5,)}, "--mean and --std go together"),
+        ({"mean": (0.5,), "std": (1, 1)}, "--mean has 1 numbers and --std 2"),
+        ({"mean": (0.5,), "std": (0,)}, "--std must be positive"),
+        ({"validation": 0}, "--validation is 0; allowed: between 0 and 1"),
+        ({"validation": 1}, "--validation is 1; allowed: between 0 and 1"),
+        ({"validation": math.nan}, "--validation is nan; allowed: between 0 and 1"),
+    ],
+)
+def test_data(values, message):
+    assert refused(DataSettings, source="d", **values) == message
+
+
+@pytest.mark.parametrize("name", ["params", "ratio", "bytes", "layers", "circuits"])
+@pytest.mark.parametrize("value", [0, -1, MAX_BUDGET, 10**400, math.nan, math.inf])
+def test_budgets_are_above_0(name, value):
+    found = refused(BudgetSettings, **{name: value})
+    assert found.startswith(f"--{name} is ") and found.endswith("; allowed: above 0, below 2**63")
+
+
+def test_budgets():
+    assert refused(BudgetSettings, params=1, ratio=2) == "--params and --ratio are given"
+    assert refused(BudgetSettings, ratio=2, bytes=1) == "--ratio and --bytes are given"
+    assert refused(BudgetSettings, bytes=1, layers=1) == "--bytes and --layers both fix the size"
+    assert refused(BudgetSettings, ratio=0.5) == "--ratio is 0.5; allowed: 1 or more"
+    assert BudgetSettings(ratio=1).ratio == 1 and BudgetSettings(layers=2, circuits=3).circuits == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"distill": -0.1}, "--distill is -0.1; allowed: 0 to 1"),
+        ({"distill": 1.1}, "--distill is 1.1; allowed: 0 to 1"),
+        ({"distill": math.nan}, "--distill is nan; allowed: 0 to 1"),
+        ({"temperature": 0}, "--temperature is 0; allowed: above 0"),
+        ({"temperature": math.inf}, "--temperature is inf; allowed: above 0"),
+        ({"epochs": -1}, "--epochs is -1; allowed: 1 or more"),
+        ({"batch_size": 0}, "--batch-size is 0; allowed: 1 or more"),
+        ({"lr": 0}, "--lr is 0; allowed: above 0"),
+        ({"lr": math.nan}, "--lr is nan; allowed: above 0"),
+        ({"seed": -1}, f"--seed is -1; allowed: 0 to {MAX_SEED}"),
+        ({"seed": MAX_SEED + 1}, f"--seed is {MAX_SEED + 1}; allowed: 0 to {MAX_SEED}"),
+    ],
+)
+def test_fits(values, message):
+    assert refused(FitSettings, **values) == message
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "found"),
+    [(60_000, 0, 10), (60_000, 3, 3), (1280, 0, 200), (50, 0, 2000), (1, 0, 2000), (1280, 1, 1)],
+)
+def test_epochs_that_little_data_takes(rows, epochs, found):
+    assert FitSettings(epochs=epochs).for_rows(rows).epochs == found
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"min_accuracy": 97.3}, "--min-accuracy is 97.3; allowed: 0 to 1 (0.973 is 97.3 %)"),
+        ({"min_ratio": -1}, "--min-ratio is -1; allowed: 0 or more"),
+        ({"max_error": math.nan}, "--max-error is nan; allowed: 0 or more"),
+        ({"max_drop": math.inf}, "--max-drop is inf; allowed: 0 or more"),
+        ({"max_regression": 0.1}, "--baseline and --max-regression go together"),
+        ({"baseline": Path("b")}, "--baseline and --max-regression go together"),
+    ],
+)
+def test_gates(values, message):
+    assert refused(GateSettings, **values) == message
