@@ -85,7 +85,7 @@ def test_memory_grows_with_the_outcomes(model):
 
 
 def test_inputs_that_the_model_does_not_take(model):
-    with pytest.raises(BadInput, match=r"the model does not take inputs of shape \[3, 8, 8\]"):
+    with pytest.raises(BadInput, match=r"the model does not take 2 inputs of shape \[3, 8, 8\]"):
         planned(model, (3, 8, 8), params=100)
 
 
