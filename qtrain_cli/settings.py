@@ -162,11 +162,11 @@ class FitSettings:
     `epochs` 0: 10, or as many more as `MIN_STEPS` steps take on little data.
     """
 
-    distill: float = 0.9
+    distill: float = 0.5
     temperature: float = 4.0
     epochs: int = 0
     batch_size: int = 128
-    lr: float = 0.01
+    lr: float = 0.02
     seed: int = 0
     device: str = "auto"
 
