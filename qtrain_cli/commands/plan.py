@@ -16,6 +16,7 @@ from torch import Tensor
 
 from qtrain_cli import accounting
 from qtrain_cli.angles import start_angles
+from qtrain_cli.files.artifact.description import design_of
 from qtrain_cli.files.artifact.size import bytes_bound
 from qtrain_cli.files.models import LoadedModel, load_model
 from qtrain_cli.generator import Generator
@@ -30,7 +31,7 @@ from qtrain_cli.training.objective import call_model, predict
 
 PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
-#: State vectors alive at once in the backward sweep: psi, the pair (psi, lambda), and its next version.
+#: State vectors alive at once in the backward sweep: psi, the pair (psi, lambda), its spare, p and v.
 LIVE_STATES = 7
 
 
@@ -72,24 +73,15 @@ def run(settings: PlanSettings) -> Plan:
 
     spec = plan_generator(layout, settings.budget, settings.fit.seed, file_bytes)
     seconds, probe = _probe(spec, loaded, settings, device)
-    artifact_bytes, model_bytes = file_bytes(spec), accounting.model_bytes(layout)
+    design, artifact_bytes = design_of(spec), file_bytes(spec)
     return Plan(
+        **vars(design),
         model=loaded.name,
         trust=loaded.trust,
-        weights=layout.generated,
-        kept_weights=layout.kept,
-        qubits=spec.circuit.qubits,
-        layers=spec.circuit.layers,
-        circuits=spec.circuit.circuits,
-        ansatz=spec.circuit.ansatz,
         entangler=spec.circuit.entangler,
-        mapping=spec.mapping.kind,
-        angle_bits=spec.angles.bits,
-        trained_numbers=spec.trained_numbers,
         parameter_ratio=accounting.parameter_ratio(layout.generated, layout.kept, spec.trained_numbers),
         artifact_bytes=artifact_bytes,
-        model_bytes=model_bytes,
-        bytes_ratio=accounting.bytes_ratio(model_bytes, artifact_bytes),
+        bytes_ratio=accounting.bytes_ratio(design.model_bytes, artifact_bytes),
         memory_bytes=_memory(spec),
         seconds_per_step=seconds,
         probe=probe,
