@@ -167,7 +167,7 @@ def test_a_format_that_is_no_name(version, written):
 
 def test_what_is_no_ordinary_file(tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+    for path in (tmp_path, Path("/dev/zero"), tmp_path / "pipe"):
         assert main(["verify", str(path)]) == 2
         assert "is not an ordinary file" in capsys.readouterr().err
     assert main(["verify", str(tmp_path / "nowhere")]) == 2

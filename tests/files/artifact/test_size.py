@@ -67,6 +67,28 @@ def test_no_file_is_larger_than_its_bound(spec, measured, example):
     assert size <= bound <= size + 200
 
 
+def test_the_longest_figures_reach_the_bound():
+    """All at once, which no random draw finds: one character more of any of them would be too many."""
+    error = 9.876543e-32
+    measured = replace(
+        MEASURED,
+        scores=Scores("regression", error, error, error, 10**9 - 1, error, error, (error, error)),
+        train_loss=error,
+        test_loss=error,
+        epochs=10**9 - 1,
+        seed=2**31 - 1,
+        device="cuda:10",
+        versions=recorded_versions(),
+        trust="trusted-pickle",
+    )
+    artifact = artifact_of(
+        spec_of(), measured=measured, example=Example("BOOL", (1, 10**8, 1, 1, 1, 1, 1, 1))
+    )
+    digest = replace(artifact.description.digest, probes=(-9.87654321e-05,) * 4)
+    artifact = replace(artifact, description=replace(artifact.description, digest=digest))
+    assert len(encode_artifact(artifact)) == bytes_bound(spec_of(), measured.model)
+
+
 @pytest.mark.parametrize("bits", [4, 32])
 def test_an_ordinary_run_comes_near_its_bound(bits):
     spec = spec_of(bits=bits)
