@@ -50,7 +50,9 @@ def bytes_bound(spec: GeneratorSpec, model: str) -> int:
 def _longest(model: str) -> Measured:
     return Measured(
         model=model,
-        scores=Scores("regression", _FIGURE, _FIGURE, _FIGURE, _LARGE, _FIGURE, _FIGURE, (_FIGURE / 10, _FIGURE)),
+        scores=Scores(
+            "regression", _FIGURE, _FIGURE, _FIGURE, _LARGE, _FIGURE, _FIGURE, (_FIGURE / 10, _FIGURE)
+        ),
         train_loss=_FIGURE,
         test_loss=_FIGURE,
         epochs=_LARGE,
