@@ -99,8 +99,8 @@ MAP = {
         " training.state versions"
     ),
     "commands.plan": (
-        "accounting angles files.artifact.description files.artifact.size files.models generator layout mapping"
-        " planning quantum.circuit settings spec training.devices training.objective"
+        "accounting angles files.artifact.description files.artifact.size files.models generator layout"
+        " mapping planning quantum.circuit settings spec training.devices training.objective"
     ),
     "commands.inspect": (
         "errors files.artifact.container files.artifact.description files.checkpoint files.header"
