@@ -148,6 +148,11 @@ def test_help_answers_where_the_configuration_is_broken(cli, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     assert cli("env").code == 2
     assert [cli(*words).code for words in ([], ["--help"], ["compress", "-h"], ["--version"])] == [0] * 4
+    for name, value in (
+        ("_QTRAIN_COMPLETE", "complete_bash"), ("COMP_WORDS", "qtrain comp"), ("COMP_CWORD", "1"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert cli("comp").out == "compress\n"
 
 
 # --- other processes -------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ def make_settings(digits: Path, tmp_path: Path) -> Callable[..., CompressSetting
     def make(**changes) -> CompressSettings:
         given = {
             "path": digits / "digits_cnn_module.pt", "source": str(digits / "digits.npz"), "layers": 4,
-            "epochs": 2, "batch_size": 128, "device": "cpu", "out": tmp_path / "net.qtrain", **changes,
+            "epochs": 2, "batch_size": 128, "lr": 0.01, "distill": 0.9, "device": "cpu",
+            "out": tmp_path / "net.qtrain", **changes,
         }  # fmt: skip
 
         def part(kind):

@@ -202,8 +202,8 @@ def signalled(settings, number, step):
     """Runs `settings` in a process of its own and sends it a signal once a checkpoint has that step."""
     words = [
         "compress", settings.model.path, "--arch", settings.model.arch, "--data", settings.data.source,
-        "--layers", settings.budget.layers, "--epochs", settings.fit.epochs, "--device", "cpu",
-        "-o", settings.out,
+        "--layers", settings.budget.layers, "--epochs", settings.fit.epochs, "--lr", settings.fit.lr,
+        "--distill", settings.fit.distill, "--device", "cpu", "-o", settings.out,
     ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER, *map(str, words)],

@@ -95,7 +95,7 @@ def run_fit(tmp_path) -> Callable[..., tuple[Fitted, list[Progress]]]:
             if show:
                 show(progress)
 
-        given = {"epochs": 2, "batch_size": 50, "device": "cpu", **settings}
+        given = {"epochs": 2, "batch_size": 50, "lr": 0.01, "device": "cpu", **settings}
         recovery = Recovery(tmp_path / f"{name}.ckpt", {"test": "identity"}, resume)
         return fit(problem, FitSettings(**given), recovery, both), seen
 
