@@ -100,7 +100,7 @@ def test_without_a_state_to_go_on_from_it_begins_and_says_so(run, tmp_path):
         ({"seed": 1}, "fit.seed is 0 there and 1 here"),
         ({"lr": 0.02}, "fit.lr is 0.01 there and 0.02 here"),
         ({"epochs": 3}, "fit.epochs is 2 there and 3 here"),
-        ({"distill": 0.9}, "fit.distill is 0.5 there and 0.9 here"),
+        ({"distill": 0.5}, "fit.distill is 0.9 there and 0.5 here"),
         ({"batch_size": 64}, "fit.batch_size is 128 there and 64 here"),
         ({"layers": 5}, "generator.circuit is"),
         ({"mapping": "mlp"}, "generator.mapping is"),
