@@ -30,6 +30,8 @@ from typing import Any
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 
 FILE_NAME = "qtrain.toml"
+#: Larger whole numbers are refused: some fit no float, and others cannot even be printed.
+MAX_INTEGER = 10**30
 
 Options = Mapping[str, str]
 Defaults = dict[str, dict[str, Any]]
@@ -71,8 +73,12 @@ def load_defaults(start: Path, commands: Mapping[str, Options]) -> Defaults:
 
 
 def find_config(start: Path) -> Path | None:
-    """The nearest `qtrain.toml` in `start` or a folder above it, or None."""
-    for folder in (start, *start.resolve().parents):
+    """The nearest `qtrain.toml` in `start` or a folder above it, or None. Raises `BadInput`."""
+    try:
+        folders = (start, *start.resolve().parents)
+    except FileNotFoundError:
+        raise BadInput("the current folder does not exist any more", "change to another") from None
+    for folder in folders:
         # lexists: a dangling link or a folder of that name is reported when it is read, not passed over.
         if os.path.lexists(folder / FILE_NAME):
             return folder / FILE_NAME
@@ -117,13 +123,18 @@ def _dashed(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except (ValueError, RecursionError):  # Python prints no number of so many digits
+        return "too large to show"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _text(value: Any, folder: Path) -> str | None:
     """Numbers are taken too, for options such as ``--bytes`` that read their own text."""
-    if type(value) in (int, float) and math.isfinite(value):
+    if type(value) is float and math.isfinite(value):
+        return str(value)
+    if type(value) is int and abs(value) < MAX_INTEGER:
         return str(value)
     return value if isinstance(value, str) else None
 
@@ -167,11 +178,11 @@ def _json(value: Any, folder: Path) -> str | None:
 
 
 def _int(value: Any, folder: Path) -> int | None:
-    return value if type(value) is int else None
+    return value if type(value) is int and abs(value) < MAX_INTEGER else None
 
 
 def _float(value: Any, folder: Path) -> float | None:
-    return float(value) if type(value) in (int, float) else None
+    return float(value) if type(value) is float or _int(value, folder) is not None else None
 
 
 def _flag(value: Any, folder: Path) -> bool | None:

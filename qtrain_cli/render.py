@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Rows = list[tuple[str, str]]
 Sections = dict[str, Rows]
 
-_MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|~&#])")
+#: A colon and a dot after www make links, a dollar makes formulas.
+_MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|~&#$]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
 _PIPE_WIDTH = 160
 _CLOSENESS = {"classification": "Agreement with the teacher", "regression": "Difference to the teacher"}
 

@@ -21,6 +21,8 @@ _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 MAX_SEED = 2**31 - 1
 MAX_BUDGET = 2**63
+MAX_EPOCHS = 10**9 - 1
+MAX_TEMPERATURE = 1e6
 MIN_EPOCHS, MIN_STEPS = 10, 2000
 
 
@@ -173,10 +175,13 @@ class FitSettings:
     def __post_init__(self) -> None:
         _require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
         _require(
-            math.isfinite(self.temperature) and self.temperature > 0,
-            f"--temperature is {self.temperature}; allowed: above 0",
+            0 < self.temperature <= MAX_TEMPERATURE,
+            f"--temperature is {self.temperature}; allowed: above 0, at most {MAX_TEMPERATURE:g}",
         )
-        _require(self.epochs >= 0, f"--epochs is {self.epochs}; allowed: 1 or more")
+        _require(
+            0 <= self.epochs <= MAX_EPOCHS,
+            f"--epochs is {reprlib.repr(self.epochs)}; allowed: 1 to {MAX_EPOCHS}",
+        )
         _require(self.batch_size >= 1, f"--batch-size is {self.batch_size}; allowed: 1 or more")
         _require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
         _require(0 <= self.seed <= MAX_SEED, f"--seed is {self.seed}; allowed: 0 to {MAX_SEED}")

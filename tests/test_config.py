@@ -193,6 +193,13 @@ def test_a_file_that_cannot_be_read(tmp_path, make):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("key", ["lr", "epochs", "bytes", "mean", "force"])
+@pytest.mark.parametrize("number", ["1" * 400, "0x" + "f" * 5000], ids=["too large", "too large to print"])
+def test_a_number_without_end_is_a_wrong_value(tmp_path, key, number):
+    with pytest.raises(UsageError, match=f"'{key}' in \\[compress\\] is "):
+        value_of(tmp_path, f"{key} = {number}")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_refuses_a_date(tmp_path, kind):
     (tmp_path / "qtrain.toml").write_text("[a]\nb = 1979-05-27\n")

@@ -210,9 +210,14 @@ def test_a_hostile_name_in_markdown(make_record):
     row = next(line for line in text.splitlines() if line.startswith("| Model |"))
     cells = re.split(r"(?<!\\)\|", row)
     assert len(cells) == 4
-    bare = re.sub(r"\\[\\`*_\[\]<>|~&#]", "", cells[2])
+    bare = re.sub(r"\\[\\`*_\[\]<>|~&#$:.]", "", cells[2])
     assert not set("`*_[]<>|~&#\\") & set(bare)
     assert "\x1b" not in text
+
+
+def test_no_link_and_no_formula_in_markdown(make_record):
+    text = render.as_markdown(make_record(model="https://a.example Www.a.example $x$"), ())
+    assert "| https\\://a.example Www\\.a.example \\$x\\$ |" in text
 
 
 def parsed(record, gates=()):

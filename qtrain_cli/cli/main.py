@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -12,6 +13,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -21,6 +23,7 @@ from qtrain_cli.cli.parameters import VERBS, option_parameters
 from qtrain_cli.cli.verbs import app
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
+    BadInput,
     GateFailed,
     Interrupted,
     QtrainError,
@@ -28,7 +31,11 @@ from qtrain_cli.errors import (
     UsageError,
     is_out_of_memory,
 )  # fmt: skip
+from qtrain_cli.files.atomic import FULL
 
+#: What the system says of a path that no command could use.
+_UNREACHABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Typer carries its own copy of click, under a name that changes; the base of its errors is found by descent.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -39,15 +46,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     started = time.monotonic()
+    _open_streams()
+    heard: list[int] = []
     try:
-        with _terminable():
+        with _interruptible(heard):
             code = _run(given or ["--help"])
             sys.stdout.flush()
     except BaseException as error:
-        code = _fail(_as_ours(error), error, given)
+        code = _fail(_as_ours(KeyboardInterrupt() if _is_aftermath(error, heard) else error), error, given)
     if {"-v", "--verbose"} & set(given):
         print(f"{time.monotonic() - started:.1f} s, exit code {code}", file=sys.stderr)
     return code
+
+
+def _open_streams() -> None:
+    """A stream that the caller closed goes nowhere, and its number to no file that is written later."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The system gives the lowest number that is free, which is the closed one's.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def _run(arguments: list[str]) -> int:
@@ -64,16 +81,31 @@ def _run(arguments: list[str]) -> int:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: temporary files are removed, and the exit code is ours."""
+def _interruptible(heard: list[int]) -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: temporary files are removed, and the exit code is ours.
+
+    Each signal's number is put into `heard`. One that the caller ignores stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_aftermath(error: BaseException, heard: list[int]) -> bool:
+    """Whether an interruption broke this: a library that is being imported may swallow it, and fail later."""
+    return bool(heard) and _as_ours(error) is None
 
 
 def _wants_defaults(arguments: list[str]) -> bool:
@@ -105,8 +137,10 @@ def _as_ours(error: BaseException) -> QtrainError | None:
         return Interrupted("interrupted", "run it again; `qtrain compress` goes on with --resume")
     if is_out_of_memory(error):
         return RunFailed("out of memory", "use a smaller budget, batch or data set")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in FULL:
         return RunFailed(f"the output could not be written: {error.strerror}", "free some space")
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return BadInput(f"'{error.filename}' cannot be reached: {error.strerror}", "check the path")
     return None
 
 
@@ -123,7 +157,9 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
         f"internal error: {type(error).__name__}: {error}",
         "this is a bug: please report it with the traceback that QTRAIN_DEBUG=1 shows and `qtrain env`",
     )
-    print(f"qtrain: error: {shown.message}" + (f"; {shown.advice}" if shown.advice else ""), file=sys.stderr)
+    with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
+        advice = f"; {shown.advice}" if shown.advice else ""
+        print(f"qtrain: error: {shown.message}{advice}", file=sys.stderr)
     document = shown.as_json()
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.

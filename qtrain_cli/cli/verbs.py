@@ -117,7 +117,7 @@ def compress(
             tuple(targets or ()), tuple(ignore or ()),
         ),
         fit=FitSettings(distill, temperature, epochs or 0, batch_size, lr, seed, device),
-        out=out or Path(model.name).with_suffix(".qtrain"),
+        out=out or Path(f"{model.stem}.qtrain"),
         resume=resume,
         force=force,
     )  # fmt: skip

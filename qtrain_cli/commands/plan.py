@@ -6,6 +6,7 @@ otherwise of the generator alone (the record says which). Memory is the generato
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from qtrain_cli import accounting
 from qtrain_cli.angles import start_angles
+from qtrain_cli.errors import UsageError
 from qtrain_cli.files.artifact.description import design_of
 from qtrain_cli.files.artifact.size import bytes_bound
 from qtrain_cli.files.models import LoadedModel, load_model
@@ -31,6 +33,8 @@ from qtrain_cli.training.objective import call_model, predict
 
 PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
+#: Of the probe's inputs: beyond any memory, and well below what torch can count with.
+MAX_BATCH_NUMBERS = 2**40
 #: State vectors alive at once in the backward sweep: psi, the pair (psi, lambda), its spare, p and v.
 LIVE_STATES = 7
 
@@ -107,6 +111,12 @@ def _probe(
     if not settings.input_shape:
         return _median_seconds(lambda: generator.weights(theta, numbers).sum(), device), "generator alone"
     state = on_device(loaded.module.to(device).state_dict(keep_vars=True), device)
+    size = settings.fit.batch_size * math.prod(settings.input_shape)
+    if size > MAX_BATCH_NUMBERS:
+        raise UsageError(
+            f"a batch of the --input-shape has {size} numbers; allowed: {MAX_BATCH_NUMBERS}",
+            "use a smaller --batch-size or --input-shape",
+        )
     inputs = torch.rand(settings.fit.batch_size, *settings.input_shape, device=device)
     predict(loaded.module, state, inputs[:2], lambda batch: batch)
     loaded.module.train()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from qtrain_cli.errors import BadInput, QtrainError, RunFailed, UsageError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -80,7 +80,7 @@ def write_bytes_atomically(path: Path, data: bytes, force: bool = False) -> None
 def write_failure(path: Path, error: OSError) -> QtrainError:
     """The system's error while writing `path`, as one of ours."""
     reason = error.strerror or str(error)
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return RunFailed(f"'{path}' could not be written: {reason}", "free some space and run it again")
     if error.errno in _FORBIDDEN:
         return BadInput(f"'{path}' could not be written: {reason}", "choose a folder you may write to")

@@ -10,6 +10,7 @@ A checkpoint put into a freshly started run of the same identity continues it bi
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.angles import start_angles
-from qtrain_cli.files.checkpoint import Checkpoint, random_states, restore_random_states
+from qtrain_cli.errors import Refused
+from qtrain_cli.files.checkpoint import START_AGAIN, Checkpoint, random_states, restore_random_states
 from qtrain_cli.mapping import start_numbers
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.spec import GeneratorSpec
@@ -100,18 +102,70 @@ def checkpoint_of(run: RunState, identity: dict[str, Any]) -> Checkpoint:
     for number, moments in run.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{number}.{name}": moments[name] for name in _MOMENTS}
     group = run.optimizer.param_groups[0]
-    schedule = {name: value for name, value in run.schedule.state_dict().items() if not callable(value)}
     state = {
         "step": run.step,
         "best_score": run.best_score,
         "group": {"lr": group["lr"], "betas": list(group["betas"])},
-        "schedule": schedule,
+        "schedule": _plain_schedule(run),
     }
     return Checkpoint(tensors, state, identity)
 
 
 def restore(run: RunState, checkpoint: Checkpoint) -> None:
-    """Puts a checkpoint's values into a freshly started run, and its random states into the generators."""
+    """Puts a checkpoint's values into a freshly started run, and its random states into the generators.
+
+    Raises:
+        Refused: values that no run has saved. A checkpoint's SHA-256 finds damage, and no forger.
+        BadInput: it needs a CUDA device that is not there.
+    """
+    try:
+        _require_saved_by_a_run(run, checkpoint)
+        _restore(run, checkpoint)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise Refused(
+            f"the checkpoint holds what no run saves: {type(error).__name__}: {error}", START_AGAIN
+        ) from error
+
+
+def _require_saved_by_a_run(run: RunState, checkpoint: Checkpoint) -> None:
+    """Raises `ValueError` or a relative of it for a state that would fail, or never end, later."""
+    state, fresh = checkpoint.state, _plain_schedule(run)
+    step, schedule, group = state["step"], state["schedule"], state["group"]
+    if type(step) is not int or not 0 <= step < fresh["total_steps"]:
+        raise ValueError(f"the step {step!r}")
+    moving = {"last_epoch": step, "_step_count": step + 1, "_last_lr": [group["lr"]]}
+    if schedule != {**fresh, **moving}:
+        raise ValueError("a schedule of another run")
+    numbers = [group["lr"], *group["betas"], 0.0 if state["best_score"] is None else state["best_score"]]
+    if len(group["betas"]) != 2 or not all(type(number) is float for number in numbers):
+        raise ValueError("a learning rate, betas or a best score that are no numbers")
+    current = run.current()
+    expected = {
+        **{f"run.{name}": tensor for name, tensor in current.items()},
+        **{f"best.{name}": tensor for name, tensor in current.items() if state["best_score"] is not None},
+        **{f"adam.{number}.{name}": like for number, name, like in _moments(run) if step},
+    }
+    found = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("random.")}
+    if {name: _form(tensor) for name, tensor in found.items()} != {n: _form(t) for n, t in expected.items()}:
+        raise ValueError("tensors of other names, shapes or dtypes")
+
+
+def _moments(run: RunState) -> Iterator[tuple[int, str, Tensor]]:
+    """What the optimiser keeps once it has made a step: parameter's number, name, a tensor of its form."""
+    for number, parameter in enumerate((run.theta, run.numbers)):
+        for name in _MOMENTS:
+            yield number, name, torch.tensor(0.0) if name == "step" else parameter
+
+
+def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype
+
+
+def _plain_schedule(run: RunState) -> dict[str, Any]:
+    return {name: value for name, value in run.schedule.state_dict().items() if not callable(value)}
+
+
+def _restore(run: RunState, checkpoint: Checkpoint) -> None:
     kinds: dict[str, dict[str, Tensor]] = {"run": {}, "best": {}, "adam": {}, "random": {}}
     for name, tensor in checkpoint.tensors.items():
         kind, _, rest = name.partition(".")

@@ -226,6 +226,17 @@ def test_flipped_bytes_never_crash(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "change", [{"tensor_meta": None}, {"tensor_meta": {"dtype": 7, "sizes": [{"as_int": {}}]}}]
+)
+def test_a_graph_that_describes_its_tensors_wrongly(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "graph.pt2"
+    edit = MAKER.edited(lambda document: document["config"]["first.bias"].update(change))
+    MAKER.rewrite(path, {"data/weights/model_weights_config.json": edit})
+    with pytest.raises(BadInput, match="describes its tensors wrongly"):
+        describe_model(path)
+
+
+@pytest.mark.parametrize(
     "text", ["s0", "2*s0 + 1", "Symbol('s31', positive=True, integer=True)", "FloorDiv(s0 - 1, 2) + 1",
              "Max(1, s0)", "Pow(Symbol('s0'), Integer(2))", "Eq(Mod(s0, 2), 0)", "-1.5e-3*u0"]
 )  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
 from qtrain_cli.layout import layout_of
 from qtrain_cli.quantum.circuit import CircuitSpec
@@ -61,6 +62,44 @@ def test_a_restored_run_is_the_same_and_goes_on_the_same(start, tmp_path, cut):
     advance(again, STEPS - cut)
     assert everything(again) == end
     assert end != there or cut == STEPS
+
+
+def put(part, name, value):
+    """A change of one tensor or of one value of a checkpoint's state."""
+    return lambda checkpoint: getattr(checkpoint, part).__setitem__(name, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("tensors", "foo", torch.ones(1)),
+        put("tensors", "run.theta", torch.ones(1, 1, 1, 1)),
+        put("tensors", "best.theta", torch.ones(3)),
+        put("tensors", "adam.0.exp_avg", torch.ones(3)),
+        put("tensors", "adam.9.step", torch.ones(())),
+        put("tensors", "random.torch", torch.ones(3)),
+        put("tensors", "random.python", torch.ones(3, dtype=torch.int64)),
+        lambda checkpoint: checkpoint.tensors.pop("run.numbers"),
+        lambda checkpoint: checkpoint.state.pop("step"),
+        put("state", "step", "3"),
+        put("state", "step", -(10**9)),
+        put("state", "step", 10**9),
+        put("state", "best_score", "x"),
+        put("state", "group", {}),
+        put("state", "group", {"lr": "x", "betas": [1.0]}),
+        put("state", "schedule", []),
+        put("state", "schedule", {"optimizer": 1}),
+        lambda checkpoint: checkpoint.state["schedule"].update(total_steps=1),
+    ],
+)
+def test_what_no_run_saves_is_refused(start, change):
+    run = start()
+    advance(run, 3)
+    checkpoint = checkpoint_of(run, {})
+    change(checkpoint)
+    with pytest.raises(Refused, match="the checkpoint holds what no run saves") as caught:
+        restore(start(), checkpoint)
+    assert caught.value.exit_code == 4
 
 
 def test_what_is_fitted_is_the_best_state_and_not_the_present_one(start):

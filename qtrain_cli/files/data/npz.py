@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.errors import BadInput, QtrainError, Refused
 from qtrain_cli.files.data.arrays import Arrays, arrays_by_name
 
 _HEADER_READERS = {
@@ -36,7 +35,9 @@ def read(source: str) -> Arrays:
         with zipfile.ZipFile(source) as archive:
             names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
             return arrays_by_name(names, lambda name: _read_array(archive, name))
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (QtrainError, MemoryError):
+        raise
+    except Exception as error:  # the readers of archives and headers raise whatever they stumble over
         raise BadInput(f"damaged, or no .npz file: {error}", "write it again with numpy.savez") from error
 
 

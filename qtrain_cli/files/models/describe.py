@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from qtrain_cli.errors import QtrainError
+from qtrain_cli.errors import BadInput, QtrainError
 from qtrain_cli.files.models import formats
 from qtrain_cli.files.models.entries import find_entries, tensors_of
+from qtrain_cli.files.models.formats import first_line
 from qtrain_cli.files.models.graphs import find_problems
 from qtrain_cli.files.models.pickles import foreign_globals, is_module, read_inert, require_within_file
 from qtrain_cli.files.models.stock_layers import StockRecord, rebuild_module
@@ -44,9 +45,11 @@ def _graph(path: Path, form: str) -> dict[str, Any]:
     problems = find_problems(path)
     reader = formats.open_archive(path, path.name, path.stat().st_size)
     config = json.loads(reader.get_record("data/weights/model_weights_config.json"))["config"]
-    return _facts(
-        False, problems, {"": [_graph_row(name, meta["tensor_meta"]) for name, meta in config.items()]}
-    )
+    try:
+        rows = [_graph_row(name, meta["tensor_meta"]) for name, meta in config.items()]
+        return _facts(False, problems, {"": rows})
+    except (LookupError, TypeError, AttributeError) as error:
+        raise BadInput(f"'{path.name}' describes its tensors wrongly: {first_line(error)}") from None
 
 
 def _other(path: Path, form: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ be larger than the whole file are a zip bomb.
 
 from __future__ import annotations
 
+import os
 import pickletools
 import zipfile
 from pathlib import Path
@@ -60,7 +61,9 @@ def open_archive(source: Path | IO[bytes], name: str, size: int) -> Any:
         Refused: its records are together larger than the file.
     """
     try:
-        reader = torch._C.PyTorchFileReader(str(source) if isinstance(source, Path) else source)
+        # As bytes: not every file name is UTF-8. PyTorch's stubs know neither bytes nor text here.
+        opened: Any = os.fsencode(source) if isinstance(source, Path) else source
+        reader = torch._C.PyTorchFileReader(opened)
         declared = sum(reader.get_record_size(record) for record in reader.get_all_records())
     except (RuntimeError, ValueError) as error:
         raise BadInput(
@@ -84,6 +87,8 @@ def first_line(error: BaseException) -> str:
 def _first_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise BadInput(f"'{path}' is a folder, not a model file", "name the file in it")
+    if path.exists() and not path.is_file():  # a pipe would wait for its writer
+        raise BadInput(f"'{path}' is not an ordinary file", "give the model file itself")
     try:
         with path.open("rb") as file:
             start = file.read(16)

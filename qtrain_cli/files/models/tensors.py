@@ -50,6 +50,10 @@ def header_tensors(path: Path) -> dict[str, Tensor]:
             raise BadInput(
                 f"tensor '{name}' of '{path.name}' has the dtype {dtype}; allowed: {', '.join(_DTYPES)}"
             )
-    return {
-        n: torch.empty(shape, dtype=_DTYPES[dtype], device="meta") for n, (shape, dtype) in described.items()
-    }
+    try:
+        return {
+            name: torch.empty(shape, dtype=_DTYPES[dtype], device="meta")
+            for name, (shape, dtype) in described.items()
+        }
+    except RuntimeError as error:  # an empty tensor may have sizes that no library can count with
+        raise BadInput(f"'{path.name}' holds a tensor that cannot be: {first_line(error)}") from None

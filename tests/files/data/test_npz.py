@@ -84,6 +84,36 @@ def test_an_entry_that_is_no_array_is_damaged(load, tmp_path, pixels, content):
         load(tmp_path / "data.npz")
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["{'descr': (", "{1: 2, 'descr': '<f4'}", "{[]: 1}",
+     f"{{'descr': '<f4', 'fortran_order': False, 'shape': (0, {2**70})}}",
+     "{'descr': '<f4', 'fortran_order': False, 'shape': (True, 1)}"],
+)  # fmt: skip
+def test_a_header_that_numpy_stumbles_over_is_damaged(load, tmp_path, pixels, header):
+    np.savez(tmp_path / "data.npz", **pixels)
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+    rewritten(tmp_path / "data.npz", "x_train.npy", content)
+    with pytest.raises(BadInput, match=r"damaged, or no \.npz file"):
+        load(tmp_path / "data.npz")
+
+
+def test_damaged_lzma_is_damaged(load, tmp_path, pixels):
+    path = tmp_path / "data.npz"
+    np.savez(tmp_path / "plain.npz", **pixels)
+    with (
+        zipfile.ZipFile(tmp_path / "plain.npz") as plain,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as other,
+    ):
+        for entry in plain.namelist():
+            other.writestr(entry, plain.read(entry))
+    content = bytearray(path.read_bytes())
+    content[60] ^= 0x55
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"damaged, or no \.npz file"):
+        load(path)
+
+
 def test_flipped_bits_are_damage(load, tmp_path, pixels):
     path = tmp_path / "data.npz"
     np.savez(path, **pixels)
