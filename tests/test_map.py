@@ -84,7 +84,7 @@ MAP = {
     "training.devices": "errors",
     "training.stopping": "",
     "training.objective": "errors",
-    "training.state": "angles files.checkpoint mapping settings spec",
+    "training.state": "angles errors files.checkpoint mapping settings spec",
     "training.measure": "files.data results training.objective",
     "training.fit": (
         "errors files.checkpoint files.data generator layout settings spec"
@@ -99,7 +99,7 @@ MAP = {
         " training.state versions"
     ),
     "commands.plan": (
-        "accounting angles files.artifact.description files.artifact.size files.models generator layout"
+        "accounting angles errors files.artifact.description files.artifact.size files.models generator layout"
         " mapping planning quantum.circuit settings spec training.devices training.objective"
     ),
     "commands.inspect": (
@@ -118,7 +118,8 @@ MAP = {
     "progress": "",
     "cli": (
         "commands.compress commands.env commands.export commands.inspect commands.plan commands.report"
-        " commands.verify config errors gates progress qtrain_cli quantum.circuit render settings spec"
+        " commands.verify config errors files.atomic gates progress qtrain_cli quantum.circuit render settings"
+        " spec"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
