@@ -99,8 +99,8 @@ MAP = {
         " training.state versions"
     ),
     "commands.plan": (
-        "accounting angles errors files.artifact.description files.artifact.size files.models generator layout"
-        " mapping planning quantum.circuit settings spec training.devices training.objective"
+        "accounting angles errors files.artifact.description files.artifact.size files.models generator"
+        " layout mapping planning quantum.circuit settings spec training.devices training.objective"
     ),
     "commands.inspect": (
         "errors files.artifact.container files.artifact.description files.checkpoint files.header"
@@ -118,8 +118,8 @@ MAP = {
     "progress": "",
     "cli": (
         "commands.compress commands.env commands.export commands.inspect commands.plan commands.report"
-        " commands.verify config errors files.atomic gates progress qtrain_cli quantum.circuit render settings"
-        " spec"
+        " commands.verify config errors files.atomic gates progress qtrain_cli quantum.circuit render"
+        " settings spec"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
