@@ -74,6 +74,7 @@ class Objective:
 def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """The outputs (N, ...) for inputs (N, ...) with `state` in place of the module's own tensors.
 
+    Inputs take the precision of the model's tensors, and outputs come back as float32.
     Names that are tied in the module must share one tensor in `state`. A buffer to which the module assigns a
     new tensor is replaced in `state`, if that is a dictionary.
 
@@ -82,8 +83,9 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
     """
     mode = " in training mode" if module.training else ""
     shape = list(inputs.shape[1:])
+    precision = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), inputs.dtype)
     try:
-        outputs = torch.func.functional_call(module, state, (inputs,))  # type: ignore[arg-type]
+        outputs = torch.func.functional_call(module, state, (inputs.to(precision),))  # type: ignore[arg-type]
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -97,7 +99,7 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
             f"the model returns {found}{mode} for {len(inputs)} inputs of shape {shape}",
             "the model must return one tensor with a row for each input",
         )
-    return outputs
+    return outputs.float() if outputs.is_floating_point() else outputs
 
 
 def predict(

@@ -146,6 +146,16 @@ def test_other_generators(run, generator, tmp_path):
     assert done.record.parameter_ratio >= generator.get("ratio", 0)
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16, torch.float64])
+def test_models_of_other_precisions_keep_theirs(run, digits, tmp_path, precision):
+    module = torch.load(digits / "digits_cnn_module.pt", weights_only=False).to(precision)
+    torch.save(module, tmp_path / "other.pt")
+    done = run(path=tmp_path / "other.pt", epochs=1)
+    state = qtrain_cli.load(tmp_path / "net.qtrain").state_dict()
+    assert {tensor.dtype for tensor in state.values()} == {precision, torch.int64}
+    assert done.record.scores.teacher > 0.98
+
+
 def test_ignored_tensors_are_stored_as_they_are(run, digits, tmp_path):
     run(epochs=1, ignore=("fc", "conv1.bias"))
     state = qtrain_cli.load(tmp_path / "net.qtrain").state_dict()
