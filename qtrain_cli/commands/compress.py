@@ -104,7 +104,9 @@ def checkpoint_path(out: Path) -> Path:
 def _check_files(settings: CompressSettings) -> Path:
     """The checkpoint's path, once neither it nor the output stands in the way."""
     go_on = settings.resume or settings.force
-    inputs = (settings.model.path, Path(settings.data.source))
+    named = (settings.model.arch or "", settings.data.source)
+    code = [text.rpartition(":")[0] for text in named]  # of file.py:Name
+    inputs = [settings.model.path, *map(Path, filter(None, (settings.data.source, *code)))]
     check_output(settings.out, force=go_on, inputs=inputs)
     checkpoint = checkpoint_path(settings.out)
     check_output(checkpoint, force=True, inputs=inputs)

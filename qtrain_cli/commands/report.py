@@ -98,6 +98,9 @@ def _check_outputs(settings: ReportSettings) -> None:
             raise UsageError(f"{option} '{path}' is also {taken[_real(path)]}", "name another file")
         check_output(path, settings.force)
         taken[_real(path)] = option
+    if settings.step_summary and _real(settings.step_summary) in taken:
+        what = taken[_real(settings.step_summary)]
+        raise UsageError(f"the step summary '{settings.step_summary}' is also {what}", "name another file")
 
 
 def _real(path: Path) -> str:

@@ -245,6 +245,14 @@ def test_an_input_is_never_written_over_even_by_force(run, tmp_path, loads_nothi
     assert mine.read_text() == "mine"
 
 
+@pytest.mark.parametrize("option", ["arch", "source"])
+def test_the_code_of_an_input_is_never_written_over_either(run, tmp_path, loads_nothing, option):
+    (tmp_path / "code.py").write_text("mine")
+    with pytest.raises(UsageError, match="is also an input"):
+        run(**{option: f"{tmp_path}/code.py:name"}, out=tmp_path / "code.py", force=True)
+    assert (tmp_path / "code.py").read_text() == "mine"
+
+
 @pytest.mark.parametrize("flags", [{}, {"force": True}, {"resume": True}])
 @pytest.mark.parametrize(("out", "message"), [("absent/net", "does not exist"), (".", "is a folder")])
 def test_an_output_that_cannot_be_is_refused_before_anything_is_read(

@@ -94,6 +94,13 @@ def test_no_file_is_written_over_another_one_even_by_force(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_the_step_summary_is_not_added_to_the_artifact(run, make_record, tmp_path):
+    (tmp_path / "net.qtrain").write_text("mine")
+    with pytest.raises(UsageError, match=r"the step summary '.*' is also the artifact"):
+        run(step_summary=tmp_path / "net.qtrain")
+    assert (tmp_path / "net.qtrain").read_text() == "mine"
+
+
 def test_outputs_are_refused_before_the_artifact_is_read(run, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "read_record", lambda path: pytest.fail("it was read"))
     with pytest.raises(BadInput, match="does not exist"):
