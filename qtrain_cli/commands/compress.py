@@ -97,8 +97,11 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
 
 
 def checkpoint_path(out: Path) -> Path:
-    """Where a run keeps its state until its output is finished."""
-    return out.with_name(out.name + ".ckpt")
+    """Where a run keeps its state until its output is finished: ``net.qtrain`` -> ``net.qtrain.ckpt``.
+
+    Never another tool's ``net.ckpt``, whatever the output is called.
+    """
+    return out.with_name(out.name.removesuffix(".qtrain") + ".qtrain.ckpt")
 
 
 def _check_files(settings: CompressSettings) -> Path:
