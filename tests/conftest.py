@@ -2,8 +2,8 @@
 
 import os
 
-# As `cli.main` does, and before anything imports torch: waiting threads sleep.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# As `cli.main` does, and before anything imports torch: waiting threads sleep soon.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -33,9 +33,9 @@ from qtrain_cli.quantum.entanglers import entangler
 from qtrain_cli.quantum.rotations import angle_gradient, group_matrices, rotation_matrices, state_dtype
 
 BLOCK_LAYERS = 16
-#: Below so many amplitudes in all, waking a second thread for a step costs more than the step (0.2 ms in a
-#: virtual machine whose threads sleep while they wait: 13 qubits take 35 ms on two threads, 4 ms on one).
-THREADED_OUTCOMES = 2**18
+#: Below so many amplitudes in all, waking a second thread for a step costs about as much as it saves, and far
+#: more where threads sleep while they wait (13 qubits, 16 layers: 17 ms on two such threads, 4 ms on one).
+THREADED_OUTCOMES = 2**16
 
 
 def probabilities(circuit: CircuitSpec, theta: Tensor) -> Tensor:

@@ -1,8 +1,17 @@
 """Prints what the benchmarks found as one table at the end."""
 
+import os
+
 import pytest
+import torch
 
 ROWS = pytest.StashKey[list]()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """In place of the tests' single thread: all cores, for the engine and for PennyLane."""
+    torch.set_num_threads(os.cpu_count() or 1)
 
 
 @pytest.fixture
