@@ -74,8 +74,14 @@ def _known(budget: BudgetSettings) -> None:
     tables: dict[str, Iterable[str]] = {"ansatz": ANSATZE, "entangler": ENTANGLERS, "mapping": MAPPINGS}
     for option, table in tables.items():
         value = getattr(budget, option)
-        if value not in table:
+        if value is not None and value not in table:
             raise UsageError(f"--{option} '{value}' does not exist", suggestion(value, table))
+    allowed = ANSATZE[budget.ansatz].entanglers
+    if budget.entangler not in (None, *allowed):
+        raise UsageError(
+            f"--entangler '{budget.entangler}' does not go with --ansatz {budget.ansatz}",
+            suggestion(str(budget.entangler), allowed),
+        )
 
 
 def _candidate_counts(weights: int) -> list[int]:
@@ -95,8 +101,10 @@ def _with_circuits(
     """The deepest generator of so many circuits within the budget; None when not even one layer fits."""
 
     def of_depth(layers: int) -> GeneratorSpec:
+        entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
+        qubits = qubits_for(layout.generated, circuits)
         circuit = CircuitSpec(
-            budget.ansatz, budget.entangler, qubits_for(layout.generated, circuits), layers, circuits
+            budget.ansatz, entangler, qubits, layers, circuits, final_rotation=budget.final_rotation
         )
         mapping = MappingSpec(budget.mapping, MLP_HIDDEN if budget.mapping == "mlp" else 0)
         return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.angle_bits, seed))
@@ -140,7 +148,7 @@ def _too_small(
     count = budget.circuits or _candidate_counts(layout.generated)[0]
     smallest = BudgetSettings(
         layers=1, ansatz=budget.ansatz, entangler=budget.entangler, mapping=budget.mapping,
-        circuits=count, angle_bits=budget.angle_bits,
+        circuits=count, angle_bits=budget.angle_bits, final_rotation=budget.final_rotation,
     )  # fmt: skip
     spec = plan_generator(layout, smallest, seed, file_bytes)
     if budget.bytes is not None:

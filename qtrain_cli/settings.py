@@ -122,19 +122,23 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class BudgetSettings:
-    """How small, and with which generator. At most one of `params`, `ratio`, `bytes`; None: a ratio of 10."""
+    """How small, and with which generator. At most one of `params`, `ratio`, `bytes`; None: a ratio of 10.
+
+    No entangler: the ansatz's own.
+    """
 
     params: int | None = None
     ratio: float | None = None
     bytes: int | None = None
     ansatz: str = "real-amplitudes"
-    entangler: str = "cnot-ring"
+    entangler: str | None = None
     layers: int | None = None
     circuits: int | None = None
     mapping: str = "linear"
     angle_bits: int = 8
     targets: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    final_rotation: bool = False
 
     def __post_init__(self) -> None:
         given = [f"--{name}" for name in ("params", "ratio", "bytes") if getattr(self, name) is not None]

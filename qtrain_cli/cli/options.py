@@ -20,7 +20,12 @@ Bytes = Annotated[
     str | None, typer.Option("--bytes", help="Budget: finished file of at most SIZE, e.g. 2KB.")
 ]
 AnsatzName = Annotated[str, typer.Option("--ansatz", help=" | ".join(ANSATZE))]
-Entangler = Annotated[str, typer.Option("--entangler", help=" | ".join(ENTANGLERS))]
+Entangler = Annotated[
+    str | None, typer.Option("--entangler", help=" | ".join(ENTANGLERS) + ". [the ansatz's first]")
+]
+FinalRotation = Annotated[
+    bool, typer.Option("--final-rotation", help="No entangler after the last layer, as in Qiskit.")
+]
 Layers = Annotated[int | None, typer.Option("--layers", help="Layers of each circuit, in place of a budget.")]
 Circuits = Annotated[int | None, typer.Option("--circuits", help="How many circuits. [planned]")]
 MappingName = Annotated[str, typer.Option("--mapping", help=" | ".join(MAPPINGS))]

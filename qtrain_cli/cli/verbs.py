@@ -81,6 +81,7 @@ def compress(
     bytes_: o.Bytes = None,
     ansatz: o.AnsatzName = BudgetSettings.ansatz,
     entangler: o.Entangler = BudgetSettings.entangler,
+    final_rotation: o.FinalRotation = False,
     layers: o.Layers = None,
     circuits: o.Circuits = None,
     mapping: o.MappingName = BudgetSettings.mapping,
@@ -114,7 +115,7 @@ def compress(
         data=DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std"), validation),
         budget=BudgetSettings(
             params, ratio, parse_size(bytes_), ansatz, entangler, layers, circuits, mapping, angle_bits,
-            tuple(targets or ()), tuple(ignore or ()),
+            tuple(targets or ()), tuple(ignore or ()), final_rotation,
         ),
         fit=FitSettings(distill, temperature, epochs or 0, batch_size, lr, seed, device),
         out=out or Path(f"{model.stem}.qtrain"),
@@ -141,6 +142,7 @@ def plan(
     bytes_: o.Bytes = None,
     ansatz: o.AnsatzName = BudgetSettings.ansatz,
     entangler: o.Entangler = BudgetSettings.entangler,
+    final_rotation: o.FinalRotation = False,
     layers: o.Layers = None,
     circuits: o.Circuits = None,
     mapping: o.MappingName = BudgetSettings.mapping,
@@ -162,7 +164,7 @@ def plan(
         model=ModelSettings(model, arch, parse_arguments(arch_args), weights, trust_pickle),
         budget=BudgetSettings(
             params, ratio, parse_size(bytes_), ansatz, entangler, layers, circuits, mapping, angle_bits,
-            tuple(targets or ()), tuple(ignore or ()),
+            tuple(targets or ()), tuple(ignore or ()), final_rotation,
         ),
         fit=FitSettings(batch_size=batch_size, seed=seed, device=device),
         input_shape=parse_shape(input_shape),

@@ -1,11 +1,13 @@
-"""Entanglers as tables over all outcomes: a permutation (CNOT ring) or signs (CZ ring).
+"""Entanglers without angles as tables over all outcomes: a permutation (CNOT) or signs (CZ).
 
 Both are real and act alike on every state of a batch, so a layer's entangler is one pass over memory:
 
-    CNOT ring    out[k, y] = in[k, source[y]]                 inverse: out[k, x] = in[k, target[x]]
-    CZ ring      out[k, y] = signs[y] * in[k, y]              its own inverse
+    CNOT    out[k, y] = in[k, source[y]]                 inverse: out[k, x] = in[k, target[x]]
+    CZ      out[k, y] = signs[y] * in[k, y]              its own inverse
 
-States are rows, (k, 2**n). Tables are cached: a training run asks for the same one at every step.
+States are rows, (k, 2**n). Tables are cached: a training run asks for the same ones at every step.
+
+Left out here: entanglers with angles (`couplings`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qtrain_cli.quantum.circuit import ring_pairs
+from qtrain_cli.quantum.circuit import ENTANGLERS, CircuitSpec
+
+Pairs = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,16 @@ class Signs:
     inverse = forward
 
 
-def _cnot_ring(index: Tensor, qubits: int, dtype: torch.dtype) -> Permutation:
+def _cnots(index: Tensor, pairs: Pairs, qubits: int, dtype: torch.dtype) -> Permutation:
     target = index
-    for control, flipped in ring_pairs(qubits):
+    for control, flipped in pairs:
         target = target ^ (_bit(target, control, qubits) << (qubits - 1 - flipped))
     return Permutation(source=torch.argsort(target), target=target)
 
 
-def _cz_ring(index: Tensor, qubits: int, dtype: torch.dtype) -> Signs:
+def _czs(index: Tensor, pairs: Pairs, qubits: int, dtype: torch.dtype) -> Signs:
     odd = torch.zeros_like(index)
-    for one, other in ring_pairs(qubits):
+    for one, other in pairs:
         odd ^= _bit(index, one, qubits) & _bit(index, other, qubits)
     return Signs((1 - 2 * odd).to(dtype))
 
@@ -68,13 +72,26 @@ def _bit(index: Tensor, qubit: int, qubits: int) -> Tensor:
     return (index >> (qubits - 1 - qubit)) & 1
 
 
-_BUILDERS: dict[str, Callable[[Tensor, int, torch.dtype], Permutation | Signs]] = {
-    "cnot-ring": _cnot_ring,
-    "cz-ring": _cz_ring,
+_BUILDERS: dict[tuple[str, ...], Callable[[Tensor, Pairs, int, torch.dtype], Permutation | Signs]] = {
+    ("CNOT",): _cnots,
+    ("CZ",): _czs,
 }
 
 
-@functools.lru_cache(maxsize=8)
-def entangler(name: str, qubits: int, dtype: torch.dtype, device: torch.device) -> Permutation | Signs:
-    """The tables of one row of `circuit.ENTANGLERS` for states of `dtype` on `device`."""
-    return _BUILDERS[name](torch.arange(2**qubits, device=device), qubits, dtype)
+def entangler(
+    circuit: CircuitSpec, layer: int, dtype: torch.dtype, device: torch.device
+) -> Permutation | Signs | None:
+    """The tables of one layer's entangler for states of `dtype` on `device`; None in a final rotation layer."""
+    if circuit.final_rotation and layer == circuit.layers - 1:
+        return None
+    row = ENTANGLERS[circuit.entangler]
+    return _tables(row.name, circuit.qubits, layer % row.period(circuit.qubits), dtype, device)
+
+
+@functools.lru_cache(maxsize=32)
+def _tables(
+    name: str, qubits: int, layer: int, dtype: torch.dtype, device: torch.device
+) -> Permutation | Signs:
+    row = ENTANGLERS[name]
+    index = torch.arange(2**qubits, device=device)
+    return _BUILDERS[row.gates](index, row.pattern(qubits, layer), qubits, dtype)

@@ -1,7 +1,7 @@
 """The same circuits as PennyLane QNodes: the tests' oracle, and the way to other simulators and real devices.
 
-The twin is derived from the tables of `circuit`: a rotation's name is the name of PennyLane's gate, and an
-entangler is one gate on each pair of the ring. This is the only module that imports PennyLane.
+The twin is derived from `operations`, whose gates have PennyLane's names. This is the only module that imports
+PennyLane.
 
 Left out here: batches (a QNode runs one circuit), shots and noise.
 """
@@ -14,9 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput, missing_package, suggestion
-from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec, ring_pairs
-
-PAIR_GATES: dict[str, str] = {"cnot-ring": "CNOT", "cz-ring": "CZ"}
+from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.quantum.operations import operations
 
 
 def qnode(
@@ -38,17 +37,12 @@ def qnode(
     qml = _pennylane()
     if device not in qml.plugin_devices:
         raise BadInput(f"PennyLane has no device '{device}'", suggestion(device, qml.plugin_devices))
-    rotations = [getattr(qml, name) for name in ANSATZE[circuit.ansatz].rotations]
-    pair_gate = getattr(qml, PAIR_GATES[circuit.entangler])
+    gates = [(getattr(qml, one.gate.name), one.wires, one.angle) for one in operations(circuit)]
     wires = range(circuit.qubits)
 
     def run(theta: Tensor) -> Any:
-        for layer in theta:
-            for wire in wires:
-                for angle, rotation in zip(layer[wire], rotations, strict=True):
-                    rotation(angle, wires=wire)
-            for pair in ring_pairs(circuit.qubits):
-                pair_gate(wires=pair)
+        for gate, on, angle in gates:
+            gate(*(() if angle is None else (theta[angle],)), wires=on)
         return qml.probs(wires=wires)
 
     return qml.QNode(run, qml.device(device, wires=wires), interface="torch", diff_method=diff_method)

@@ -111,7 +111,6 @@ def _final_state(circuit: CircuitSpec, theta: Tensor) -> Tensor:
     psi = torch.zeros(b, 2**n, dtype=state_dtype(circuit, theta.dtype), device=theta.device)
     psi[:, 0] = 1
     spare = torch.empty_like(psi)
-    entangle = entangler(circuit.entangler, n, psi.dtype, psi.device)
     for first, last in _blocks(circuit.layers):
         groups = group_matrices(rotation_matrices(circuit, theta[:, first:last]))
         for layer in range(last - first):
@@ -119,8 +118,9 @@ def _final_state(circuit: CircuitSpec, theta: Tensor) -> Tensor:
                 d = group.shape[-1]
                 torch.bmm(psi.view(b, d, -1).mT, group[layer].mT, out=spare.view(b, -1, d))
                 psi, spare = spare, psi
-            entangle.forward(psi, out=spare)
-            psi, spare = spare, psi
+            if (entangle := entangler(circuit, first + layer, psi.dtype, psi.device)) is not None:
+                entangle.forward(psi, out=spare)
+                psi, spare = spare, psi
     return psi
 
 
@@ -130,7 +130,6 @@ def _adjoint_sweep(circuit: CircuitSpec, theta: Tensor, psi: Tensor, v: Tensor) 
     # The adjoint state is held as the bra <lambda|: conjugated once here instead of in every overlap.
     both = torch.stack((psi, 2 * v * psi.conj()), dim=1).view(2 * b, -1)
     spare = torch.empty_like(both)
-    entangle = entangler(circuit.entangler, n, psi.dtype, psi.device)
     gradient = torch.empty_like(theta)
     for first, last in reversed(list(_blocks(circuit.layers))):
         rotations = rotation_matrices(circuit, theta[:, first:last])
@@ -138,8 +137,9 @@ def _adjoint_sweep(circuit: CircuitSpec, theta: Tensor, psi: Tensor, v: Tensor) 
         inverses = [_inverse_pairs(group) for group in groups]
         overlaps = [torch.empty_like(group) for group in groups]
         for layer in reversed(range(last - first)):
-            entangle.inverse(both, out=spare)
-            both, spare = spare, both
+            if (entangle := entangler(circuit, first + layer, psi.dtype, psi.device)) is not None:
+                entangle.inverse(both, out=spare)
+                both, spare = spare, both
             for inverse, overlap in zip(reversed(inverses), reversed(overlaps), strict=True):
                 d = overlap.shape[-1]
                 pair = both.view(b, 2, -1, d)

@@ -200,8 +200,9 @@ def metadata(description: Description, check: str = BLANK) -> str:
 def spec_to_json(spec: GeneratorSpec) -> dict[str, Any]:
     """A generator's spec as the plain data that an artifact holds."""
     circuit = spec.circuit
+    sizes = [circuit.qubits, circuit.layers, circuit.circuits]
     return {
-        "circuit": [circuit.ansatz, circuit.entangler, circuit.qubits, circuit.layers, circuit.circuits],
+        "circuit": [circuit.ansatz, circuit.entangler, *sizes, *([1] if circuit.final_rotation else [])],
         "mapping": [spec.mapping.kind, spec.mapping.hidden],
         "angles": [spec.angles.bits, spec.angles.start_seed],
         "layout": [_row(entry) for entry in spec.layout.entries],
@@ -233,13 +234,15 @@ def _from_json(value: Any, header: Header) -> Description:
 
 
 def _spec(value: Any, header: Header) -> GeneratorSpec:
-    ansatz, entangler, *sizes = value["circuit"]
+    ansatz, entangler, qubits, layers, circuits, *final = value["circuit"]
     bits, seed = value["angles"]
     kind, hidden = value["mapping"]
-    if not all(type(size) is int for size in (*sizes, bits, seed, hidden)):
+    if not all(type(size) is int for size in (qubits, layers, circuits, *final, bits, seed, hidden)):
         raise BadInput("a size in its generator is not a whole number")
+    if final not in ([], [1]):
+        raise BadInput(f"its circuit ends in {reprlib.repr(final)}; allowed: nothing, or 1")
     return GeneratorSpec(
-        CircuitSpec(ansatz, entangler, *sizes),
+        CircuitSpec(ansatz, entangler, qubits, layers, circuits, final_rotation=bool(final)),
         MappingSpec(kind, hidden),
         _layout(value["layout"], header),
         AngleCoding(bits, seed),
