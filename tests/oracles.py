@@ -1,6 +1,6 @@
 """Independent answers that the engine is held to: circuits as dense matrices, built gate by gate.
 
-Nothing here comes from the engine or its tables: gates, rings and the order of wires are written out a second
+Nothing here comes from the engine or its tables: gates, pairs and the order of wires are written out a second
 time, from the textbook definitions, in float64. Slow on purpose, for up to 5 or 6 qubits.
 """
 
@@ -12,13 +12,16 @@ import math
 import torch
 from torch import Tensor
 
-ROTATIONS = {"real-amplitudes": "Y", "efficient-su2": "YZ"}
+ROTATIONS = {
+    "real-amplitudes": "Y", "efficient-su2": "YZ", "strongly-entangling": "ZYZ", "u3-cu3": "ZYZ",
+}  # fmt: skip
 PAULI = {
     "I": torch.tensor([[1, 0], [0, 1]], dtype=torch.complex128),
     "X": torch.tensor([[0, 1], [1, 0]], dtype=torch.complex128),
     "Y": torch.tensor([[0, -1j], [1j, 0]], dtype=torch.complex128),
     "Z": torch.tensor([[1, 0], [0, -1]], dtype=torch.complex128),
 }
+ZERO, ONE = (PAULI["I"] + PAULI["Z"]) / 2, (PAULI["I"] - PAULI["Z"]) / 2
 
 
 def on_wires(gates: dict[int, Tensor], n: int) -> Tensor:
@@ -31,33 +34,69 @@ def rotation(axis: str, angle: Tensor) -> Tensor:
     return torch.cos(angle / 2) * PAULI["I"] - 1j * torch.sin(angle / 2) * PAULI[axis]
 
 
-def controlled(axis: str, control: int, target: int, n: int) -> Tensor:
-    """Pauli `axis` on `target` where `control` is 1."""
-    zero, one = (PAULI["I"] + PAULI["Z"]) / 2, (PAULI["I"] - PAULI["Z"]) / 2
-    return on_wires({control: zero}, n) + on_wires({control: one, target: PAULI[axis]}, n)
+def u3(theta: Tensor, phi: Tensor, lam: Tensor) -> Tensor:
+    """The general gate of one qubit as OpenQASM 2 defines it, entry by entry."""
+    cosine, sine = torch.cos(theta / 2) + 0j, torch.sin(theta / 2) + 0j
+    top = torch.stack((cosine, -torch.exp(1j * lam) * sine))
+    low = torch.stack((torch.exp(1j * phi) * sine, torch.exp(1j * (phi + lam)) * cosine))
+    return torch.stack((top, low))
 
 
-def ring(entangler: str, n: int) -> Tensor:
-    """The entangler of one layer: a gate from each wire to the next and back to the first."""
-    axis = {"cnot-ring": "X", "cz-ring": "Z"}[entangler]
-    pairs = {1: [], 2: [(0, 1)]}.get(n, [(wire, (wire + 1) % n) for wire in range(n)])
+def controlled(gate: Tensor, control: int, target: int, n: int) -> Tensor:
+    """The gate (2, 2) on `target` where `control` is 1."""
+    return on_wires({control: ZERO}, n) + on_wires({control: ONE, target: gate}, n)
+
+
+def pairs(entangler: str, n: int, layer: int) -> list[tuple[int, int]]:
+    """Control and target of each gate, written out."""
+    pattern = entangler.partition("-")[2]
+    if n == 1:
+        return []
+    if pattern == "ring" and n == 2:
+        return [(0, 1), (1, 0)] if entangler == "cu3-ring" else [(0, 1)]
+    steps = [(q, q + 1) for q in range(n - 1)]
+    if pattern == "ring":
+        return [*steps, (n - 1, 0)]
+    if pattern == "circular":
+        return steps if n == 2 else [(n - 1, 0), *steps]
+    if pattern == "full":
+        return [(a, c) for a in range(n) for c in range(a + 1, n)]
+    if pattern == "ranges":
+        distance = layer % (n - 1) + 1
+        return [(q, (q + distance) % n) for q in range(n)]
+    return {"linear": steps, "reverse-linear": steps[::-1]}[pattern]
+
+
+def entangling(entangler: str, n: int, layer: int = 0, angles: Tensor | None = None) -> Tensor:
+    """The entangler of one layer: its gates on one pair after the other. `angles` (n, 3) for CU3."""
     unitary = torch.eye(2**n, dtype=torch.complex128)
-    for control, target in pairs:
-        unitary = controlled(axis, control, target, n) @ unitary
+    for k, (control, target) in enumerate(pairs(entangler, n, layer)):
+        if entangler.startswith("cu3"):
+            assert angles is not None
+            lam, theta, phi = angles[k]
+            gate = u3(theta, phi, lam)
+        else:
+            gate = PAULI["X" if entangler.startswith("cnot") else "Z"]
+        unitary = controlled(gate, control, target, n) @ unitary
     return unitary
 
 
-def dense_probabilities(ansatz: str, entangler: str, theta: Tensor) -> Tensor:
-    """Probabilities of one circuit, differentiable by autograd: theta (L, n, r) float64 -> (2**n,)."""
-    n = theta.shape[1]
-    psi = torch.zeros(2**n, dtype=torch.complex128)
-    psi[0] = 1
-    entangle = ring(entangler, n)
-    for layer in theta:
+def unitary(ansatz: str, entangler: str, theta: Tensor, final_rotation: bool = False) -> Tensor:
+    """The whole circuit's matrix: theta (L, n, r) float64 -> (2**n, 2**n)."""
+    n, own = theta.shape[1], len(ROTATIONS[ansatz])
+    whole = torch.eye(2**n, dtype=torch.complex128)
+    for number, layer in enumerate(theta):
         for wire, angles in enumerate(layer):
-            for axis, angle in zip(ROTATIONS[ansatz], angles, strict=True):
-                psi = on_wires({wire: rotation(axis, angle)}, n) @ psi
-        psi = entangle @ psi
+            for axis, angle in zip(ROTATIONS[ansatz], angles[:own], strict=True):
+                whole = on_wires({wire: rotation(axis, angle)}, n) @ whole
+        if not (final_rotation and number == len(theta) - 1):
+            whole = entangling(entangler, n, number, layer[:, own:]) @ whole
+    return whole
+
+
+def dense_probabilities(ansatz: str, entangler: str, theta: Tensor, final_rotation: bool = False) -> Tensor:
+    """Probabilities of one circuit, differentiable by autograd: theta (L, n, r) float64 -> (2**n,)."""
+    psi = unitary(ansatz, entangler, theta, final_rotation)[:, 0]
     return (psi.conj() * psi).real
 
 

@@ -45,9 +45,13 @@ MAP = {
     # circuits: nothing of weights, tasks or files
     "quantum": "",
     "quantum.entanglers": "quantum.circuit",
+    "quantum.operations": "quantum.circuit",
     "quantum.rotations": "quantum.circuit",
-    "quantum.statevector": "errors quantum.circuit quantum.entanglers quantum.rotations",
-    "quantum.pennylane_bridge": "errors quantum.circuit",
+    "quantum.couplings": "quantum.circuit quantum.rotations",
+    "quantum.statevector": (
+        "errors quantum.circuit quantum.couplings quantum.entanglers quantum.rotations"
+    ),
+    "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
     # from numbers to named weights: nothing of files or training
     "angles": "accounting errors quantum.circuit",
     "layout": "errors spec",

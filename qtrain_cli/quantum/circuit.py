@@ -42,7 +42,7 @@ def ring(qubits: int, layer: int) -> list[tuple[int, int]]:
 
 def closed_ring(qubits: int, layer: int) -> list[tuple[int, int]]:
     """As many pairs as qubits: the ring, and there and back for two qubits."""
-    return [(q, (q + 1) % qubits) for q in range(qubits)]
+    return [(q, (q + 1) % qubits) for q in range(qubits)] if qubits > 1 else []
 
 
 def linear(qubits: int, layer: int) -> list[tuple[int, int]]:

@@ -1,16 +1,20 @@
-"""The rotations of a block of layers as matrices, and the gradient of their angles (letters of adjoint.md).
+"""Gates of one qubit as matrices, and the gradient of their angles (letters of adjoint.md).
 
-A rotation is ``R(theta) = exp(theta G) = cos(theta/2) + 2 sin(theta/2) G``, ``G = -i P / 2`` the generator of
-its Pauli matrix P. A qubit's rotations multiply to ``U = R_r ... R_1``, and the U of neighbouring qubits
-combine to one Kronecker product, so that a layer costs a few matrix products however many qubits it has. A
-block is some consecutive layers of angles, (b, l, n, r); everything here works on a whole block at once.
+A gate is ``R(theta) = exp(theta G)``. For a rotation, ``G = -i P / 2`` with a Pauli matrix P, so that
+``R = cos(theta/2) + 2 sin(theta/2) G``; a phase shift is an RZ and the phase ``exp(i theta / 2)``. A qubit's
+gates multiply to ``U = R_r ... R_1``. The same holds for controlled gates on the half of the state where the
+control is 1 (`couplings`), so both are built here.
 
-Left out here: rotations of two qubits, and generators that do not square to -1/4.
+The U of neighbouring qubits combine to one Kronecker product, so that a layer costs a few matrix products
+however many qubits it has. A block is some consecutive layers; everything here works on a whole block at once.
+
+Left out here: gates of two qubits that are no controlled gate.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,10 +22,15 @@ from torch import Tensor
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
 
 GROUP_QUBITS = 4
+#: G of each gate, on its target where it has a control.
 GENERATORS: dict[str, list[list[complex]]] = {
     "RY": [[0, -0.5], [0.5, 0]],
     "RZ": [[-0.5j, 0], [0, 0.5j]],
+    "CRY": [[0, -0.5], [0.5, 0]],
+    "ControlledPhaseShift": [[0, 0], [0, 1j]],
 }
+#: G is such a rotation's generator and this multiple of the identity.
+_PHASES: dict[str, complex] = {"ControlledPhaseShift": 0.5j}
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
@@ -30,21 +39,28 @@ def state_dtype(circuit: CircuitSpec, precision: torch.dtype) -> torch.dtype:
     return precision if ANSATZE[circuit.ansatz].real else _COMPLEX[precision]
 
 
-def rotation_matrices(circuit: CircuitSpec, block: Tensor) -> list[Tensor]:
-    """R of each rotation kind of the ansatz, in the order they act: r times (b, l, n, 2, 2)."""
-    dtype = state_dtype(circuit, block.dtype)
-    halves = (block / 2)[..., None, None]  # (b, l, n, r, 1, 1)
-    cosine, sine = halves.cos().unbind(3), 2 * halves.sin()
-    identity = torch.eye(2, dtype=dtype, device=block.device)
-    return [
-        cosine[k] * identity + sine[:, :, :, k] * generator
-        for k, generator in enumerate(_generators(circuit, identity))
-    ]
+def gate_matrices(gates: Sequence[str], angles: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    """R of each gate, in the order they act: angles (..., r) in radians -> r times (..., 2, 2) of `dtype`."""
+    halves = (angles / 2)[..., None, None]  # (..., r, 1, 1)
+    cosine, sine = halves.cos(), 2 * halves.sin()
+    identity = torch.eye(2, dtype=dtype, device=angles.device)
+    found = []
+    for k, name in enumerate(gates):
+        phase = _PHASES.get(name, 0)
+        rotation = cosine[..., k, :, :] * identity
+        rotation = rotation + sine[..., k, :, :] * (_generator(name, identity) - phase * identity)
+        found.append(rotation * (2 * phase * halves[..., k, :, :]).exp() if phase else rotation)
+    return found
 
 
-def _generators(circuit: CircuitSpec, like: Tensor) -> list[Tensor]:
-    """G of each rotation kind, with the dtype and device of `like`: r times (2, 2)."""
-    return [like.new_tensor(GENERATORS[name]) for name in ANSATZE[circuit.ansatz].rotations]
+def _generator(name: str, like: Tensor) -> Tensor:
+    """G of a gate, with the dtype and device of `like`: (2, 2)."""
+    return like.new_tensor(GENERATORS[name])
+
+
+def product(matrices: list[Tensor]) -> Tensor:
+    """``U = R_r ... R_1`` of gates in the order they act: r times (..., 2, 2) -> (..., 2, 2)."""
+    return functools.reduce(lambda before, after: after @ before, matrices)
 
 
 def group_sizes(qubits: int) -> list[int]:
@@ -57,9 +73,9 @@ def group_matrices(rotations: list[Tensor]) -> list[Tensor]:
     """One matrix per group of g qubits, for each layer: (l, b, d, d) per group, d = 2**g.
 
     Args:
-        rotations: what `rotation_matrices` returns.
+        rotations: of each kind, (b, l, n, 2, 2).
     """
-    qubit = functools.reduce(lambda before, after: after @ before, rotations)  # (b, l, n, 2, 2)
+    qubit = product(rotations)  # (b, l, n, 2, 2)
     parts = qubit.transpose(0, 1).split(group_sizes(qubit.shape[2]), dim=2)
     return [functools.reduce(_kronecker, part.unbind(2)).contiguous() for part in parts]
 
@@ -70,26 +86,30 @@ def _kronecker(left: Tensor, right: Tensor) -> Tensor:
     return product.flatten(-4, -3).flatten(-2, -1)
 
 
-def angle_gradient(circuit: CircuitSpec, rotations: list[Tensor], overlaps: list[Tensor]) -> Tensor:
-    """``dC / dtheta = Re sum_ij A[i, j] m[i, j]`` for every angle of the block, (b, l, n, r).
+def qubit_overlaps(overlaps: list[Tensor]) -> Tensor:
+    """m of every qubit from M of every group: (l, b, d, d) each -> (b, l, n, 2, 2)."""
+    return torch.cat([_partial_traces(overlap) for overlap in overlaps], dim=2).transpose(0, 1)
+
+
+def angle_gradient(gates: Sequence[str], matrices: list[Tensor], m: Tensor) -> Tensor:
+    """``dC / dtheta = Re sum_ij A[i, j] m[i, j]`` for every angle of some qubits, (..., r).
 
     Args:
-        circuit: the circuits as plain data.
-        rotations: what `rotation_matrices` returns for the block.
-        overlaps: M of each group, (l, b, d, d).
+        gates: names, in the order they act.
+        matrices: what `gate_matrices` returns for them.
+        m: overlaps after all of the gates, (..., 2, 2).
     """
-    m = torch.cat([_partial_traces(overlap) for overlap in overlaps], dim=2)  # (l, b, n, 2, 2)
-    return torch.einsum("lbqij,blqrij->blqr", m, _derivatives(circuit, rotations)).real
+    return torch.einsum("...ij,...rij->...r", m, _derivatives(gates, matrices)).real
 
 
-def _derivatives(circuit: CircuitSpec, rotations: list[Tensor]) -> Tensor:
-    """``A = V G V**-1`` of each angle, V the rotations that act after its own: (b, l, n, r, 2, 2)."""
-    after = torch.eye(2, dtype=rotations[0].dtype, device=rotations[0].device).expand_as(rotations[0])
+def _derivatives(gates: Sequence[str], matrices: list[Tensor]) -> Tensor:
+    """``A = V G V**-1`` of each angle, V the gates that act after its own: (..., r, 2, 2)."""
+    after = torch.eye(2, dtype=matrices[0].dtype, device=matrices[0].device).expand_as(matrices[0])
     found: list[Tensor] = []
-    for rotation, generator in zip(reversed(rotations), reversed(_generators(circuit, after)), strict=True):
-        found.insert(0, after @ generator @ after.mH)
-        after = after @ rotation
-    return torch.stack(found, dim=3)
+    for name, matrix in zip(reversed(gates), reversed(matrices), strict=True):
+        found.insert(0, after @ _generator(name, after) @ after.mH)
+        after = after @ matrix
+    return torch.stack(found, dim=-3)
 
 
 def _partial_traces(overlap: Tensor) -> Tensor:

@@ -9,13 +9,17 @@ them the qubits are in order again:
 
     out[rest, i] = sum_j U[i, j] psi[j, rest]                         # (2**n / d, d) <- (d, 2**n / d)
 
-The entangler is one index permutation or one sign vector (`entanglers`). The backward sweep is the adjoint
-method for the diagonal observable diag(v); `adjoint.md` beside this file derives it in these letters. Memory
-is a handful of state vectors whatever the depth, taken once: each step writes into the spare of two buffers,
-because fresh memory for a large state costs more than the step itself. Small states run on one CPU thread.
-Circuits of real gates stay in real arithmetic. Device and precision (float32, float64) are those of `theta`.
+The entangler is one index permutation, one sign vector (`entanglers`), or controlled gates (`couplings`). The
+backward sweep is the adjoint method; `adjoint.md` beside this file derives it in these letters, for the diagonal
+observable diag(v) and for any cotangent of the final states. Memory is a handful of state vectors whatever the
+depth, taken once: each step writes into the spare of two buffers, because fresh memory for a large state costs
+more than the step itself. Small states run on one CPU thread. Circuits of real gates stay in real arithmetic.
+Device and precision (float32, float64) are those of `theta`.
 
-Left out here: shots, noise, expectation values, gradients of gradients.
+`evolve` runs the same circuits on given states, many for each circuit; `expectations` reads Pauli-Z off
+probabilities.
+
+Left out here: shots, noise, gradients of gradients.
 """
 
 from __future__ import annotations
@@ -28,9 +32,16 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
+from qtrain_cli.quantum.couplings import Couplings
 from qtrain_cli.quantum.entanglers import entangler
-from qtrain_cli.quantum.rotations import angle_gradient, group_matrices, rotation_matrices, state_dtype
+from qtrain_cli.quantum.rotations import (
+    angle_gradient,
+    gate_matrices,
+    group_matrices,
+    qubit_overlaps,
+    state_dtype,
+)
 
 BLOCK_LAYERS = 16
 #: Below so many amplitudes in all, waking a second thread for a step costs about as much as it saves, and far
@@ -39,7 +50,7 @@ THREADED_OUTCOMES = 2**16
 
 
 def probabilities(circuit: CircuitSpec, theta: Tensor) -> Tensor:
-    """Measurement probabilities of every circuit, differentiable once with respect to `theta`.
+    """Measurement probabilities of every circuit from |0...0>, differentiable once with respect to `theta`.
 
     Args:
         circuit: the circuits as plain data.
@@ -51,12 +62,52 @@ def probabilities(circuit: CircuitSpec, theta: Tensor) -> Tensor:
     Raises:
         BadInput: angles of another shape or dtype.
     """
+    _check_angles(circuit, theta)
+    return _Probabilities.apply(theta, circuit)
+
+
+def evolve(circuit: CircuitSpec, theta: Tensor, states: Tensor) -> Tensor:
+    """The circuits on given states, differentiable once with respect to `theta` and `states`.
+
+    Args:
+        circuit: the circuits as plain data.
+        theta: angles in radians, float32 or float64, shape ``(b, L, n, r)``.
+        states: amplitudes ``(b, s, 2**n)``, s of them for each circuit, of the angles' precision; real or
+            complex for a real ansatz, else complex.
+
+    Returns:
+        Amplitudes of the same shape and dtype.
+
+    Raises:
+        BadInput: angles or states of another shape or dtype.
+    """
+    _check_angles(circuit, theta)
+    allowed = {state_dtype(circuit, theta.dtype), theta.dtype.to_complex()}
+    fits = states.dim() == 3 and states.shape[0] == circuit.circuits and states.shape[2] == 2**circuit.qubits
+    if not fits or states.dtype not in allowed:
+        raise BadInput(
+            f"the states are {states.dtype} of shape {list(states.shape)};"
+            f" needed: {' or '.join(sorted(map(str, allowed)))} of shape"
+            f" [{circuit.circuits}, any, {2**circuit.qubits}]"
+        )
+    return _Evolution.apply(theta, states, circuit)
+
+
+def expectations(p: Tensor) -> Tensor:
+    """Pauli-Z expectation of each qubit from probabilities: (..., 2**n) -> (..., n), in -1..1. Differentiable."""
+    qubits = p.shape[-1].bit_length() - 1
+    outcomes = torch.arange(2**qubits, device=p.device)
+    shifts = torch.arange(qubits - 1, -1, -1, device=p.device)
+    signs = 1 - 2 * ((outcomes[:, None] >> shifts) & 1)  # (2**n, n)
+    return p @ signs.to(p.dtype)
+
+
+def _check_angles(circuit: CircuitSpec, theta: Tensor) -> None:
     if tuple(theta.shape) != circuit.angle_shape or theta.dtype not in (torch.float32, torch.float64):
         raise BadInput(
             f"the angles are {theta.dtype} of shape {list(theta.shape)};"
             f" needed: float32 or float64 of shape {list(circuit.angle_shape)}"
         )
-    return _Probabilities.apply(theta, circuit)
 
 
 class _Probabilities(torch.autograd.Function):
@@ -64,25 +115,47 @@ class _Probabilities(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec) -> Tensor:
-        with _fitting_threads(circuit, theta.device):
-            psi = _final_state(circuit, theta)
+        psi = torch.zeros(
+            circuit.circuits, 1, 2**circuit.qubits, dtype=state_dtype(circuit, theta.dtype), device=theta.device
+        )
+        psi[..., 0] = 1
+        with _fitting_threads(psi):
+            psi = _final_states(circuit, theta, psi)
         ctx.circuit = circuit
         ctx.save_for_backward(theta, psi)
-        return _squared(psi)
+        return _squared(psi)[:, 0]
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
         theta, psi = ctx.saved_tensors
-        return _Gradient.apply(theta, psi, v, ctx.circuit), None
+        return _Sweep.apply(theta, _beside(psi, 2 * v[:, None] * psi.conj()), ctx.circuit)[0], None
 
 
-class _Gradient(torch.autograd.Function):
+class _Evolution(torch.autograd.Function):
+    """psi = U psi_0; its cotangent is the adjoint state itself."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, states: Tensor, circuit: CircuitSpec) -> Tensor:
+        with _fitting_threads(states):
+            psi = _final_states(circuit, theta, states.clone())
+        ctx.circuit = circuit
+        ctx.save_for_backward(theta, psi)
+        return psi
+
+    @staticmethod
+    def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor, Tensor, None]:
+        theta, psi = ctx.saved_tensors
+        gradient, bra = _Sweep.apply(theta, _beside(psi, adjoint.conj()), ctx.circuit)
+        return gradient, bra.conj(), None
+
+
+class _Sweep(torch.autograd.Function):
     """The adjoint sweep, as a function of its own so that a second derivative is refused and never zero."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, psi: Tensor, v: Tensor, circuit: CircuitSpec) -> Tensor:
-        with _fitting_threads(circuit, theta.device):
-            return _adjoint_sweep(circuit, theta, psi, v)
+    def forward(ctx: Any, theta: Tensor, both: Tensor, circuit: CircuitSpec) -> tuple[Tensor, Tensor]:
+        with _fitting_threads(both):
+            return _adjoint_sweep(circuit, theta, both)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> None:
@@ -90,10 +163,10 @@ class _Gradient(torch.autograd.Function):
 
 
 @contextlib.contextmanager
-def _fitting_threads(circuit: CircuitSpec, device: torch.device) -> Iterator[None]:
-    """One CPU thread while a small circuit runs; the caller's number of threads afterwards."""
+def _fitting_threads(states: Tensor) -> Iterator[None]:
+    """One CPU thread while few amplitudes are turned; the caller's number of threads afterwards."""
     before = torch.get_num_threads()
-    if device.type == "cpu" and circuit.outcomes < THREADED_OUTCOMES:
+    if states.device.type == "cpu" and states.shape[0] * states.shape[1] * states.shape[-1] < THREADED_OUTCOMES:
         torch.set_num_threads(1)
     try:
         yield
@@ -105,54 +178,87 @@ def _squared(psi: Tensor) -> Tensor:
     return psi.square() if not psi.is_complex() else torch.view_as_real(psi).square().sum(-1)
 
 
-def _final_state(circuit: CircuitSpec, theta: Tensor) -> Tensor:
-    """|psi> after all layers, shape (b, 2**n), real for a real ansatz."""
-    b, n = circuit.circuits, circuit.qubits
-    psi = torch.zeros(b, 2**n, dtype=state_dtype(circuit, theta.dtype), device=theta.device)
-    psi[:, 0] = 1
+def _final_states(circuit: CircuitSpec, theta: Tensor, psi: Tensor) -> Tensor:
+    """The states after all layers, (b, s, 2**n), written over `psi`'s memory and one spare."""
+    b, s, _ = psi.shape
     spare = torch.empty_like(psi)
     for first, last in _blocks(circuit.layers):
-        groups = group_matrices(rotation_matrices(circuit, theta[:, first:last]))
+        turns = _Block(circuit, theta[:, first:last], psi.dtype)
+        groups = [group.repeat_interleave(s, 1) if s > 1 else group for group in turns.groups]
         for layer in range(last - first):
             for group in groups:
                 d = group.shape[-1]
-                torch.bmm(psi.view(b, d, -1).mT, group[layer].mT, out=spare.view(b, -1, d))
+                torch.bmm(psi.view(b * s, d, -1).mT, group[layer].mT, out=spare.view(b * s, -1, d))
                 psi, spare = spare, psi
-            if (entangle := entangler(circuit, first + layer, psi.dtype, psi.device)) is not None:
-                entangle.forward(psi, out=spare)
+            if turns.couplings:
+                turns.couplings.forward(psi, layer)
+            elif table := entangler(circuit, first + layer, psi.dtype, psi.device):
+                table.forward(psi.flatten(0, 1), out=spare.flatten(0, 1))
                 psi, spare = spare, psi
     return psi
 
 
-def _adjoint_sweep(circuit: CircuitSpec, theta: Tensor, psi: Tensor, v: Tensor) -> Tensor:
-    """Gradient of sum(v * p) with respect to `theta`, shape (b, L, n, r)."""
-    b, n = circuit.circuits, circuit.qubits
-    # The adjoint state is held as the bra <lambda|: conjugated once here instead of in every overlap.
-    both = torch.stack((psi, 2 * v * psi.conj()), dim=1).view(2 * b, -1)
+def _beside(psi: Tensor, bra: Tensor) -> Tensor:
+    """What a sweep starts from: twice (b, s, 2**n) -> (b, s, 2, 2**n)."""
+    return torch.stack((psi, bra), dim=2)
+
+
+def _adjoint_sweep(circuit: CircuitSpec, theta: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
+    """Walks the circuits backwards.
+
+    Args:
+        both: final states and adjoint states, (b, s, 2, 2**n); written over. The adjoint states are bras
+            <lambda|, conjugated once instead of in every overlap.
+
+    Returns:
+        The gradient with respect to `theta`, (b, L, n, r), and the bras at the start, (b, s, 2**n).
+    """
+    b, s, _, _ = both.shape
+    both = both.flatten(0, 2)  # (2 * b * s, 2**n)
     spare = torch.empty_like(both)
     gradient = torch.empty_like(theta)
     for first, last in reversed(list(_blocks(circuit.layers))):
-        rotations = rotation_matrices(circuit, theta[:, first:last])
-        groups = group_matrices(rotations)
-        inverses = [_inverse_pairs(group) for group in groups]
-        overlaps = [torch.empty_like(group) for group in groups]
+        turns = _Block(circuit, theta[:, first:last], both.dtype)
+        inverses = [_inverse_pairs(group, s) for group in turns.groups]
+        overlaps = [torch.empty_like(group) for group in turns.groups]
         for layer in reversed(range(last - first)):
-            if (entangle := entangler(circuit, first + layer, psi.dtype, psi.device)) is not None:
-                entangle.inverse(both, out=spare)
+            if turns.couplings:
+                pair = both.view(b, s, 2, -1)
+                turns.couplings.inverse(pair[:, :, 0], pair[:, :, 1], layer)
+            elif table := entangler(circuit, first + layer, both.dtype, both.device):
+                table.inverse(both, out=spare)
                 both, spare = spare, both
             for inverse, overlap in zip(reversed(inverses), reversed(overlaps), strict=True):
                 d = overlap.shape[-1]
-                pair = both.view(b, 2, -1, d)
-                torch.bmm(pair[:, 1].mT, pair[:, 0], out=overlap[layer])
-                torch.bmm(inverse[layer], both.view(2 * b, -1, d).mT, out=spare.view(2 * b, d, -1))
+                pair = both.view(b * s, 2, -1, d)
+                overlap[layer] = torch.bmm(pair[:, 1].mT, pair[:, 0]).view(b, s, d, d).sum(1)
+                torch.bmm(inverse[layer], both.view(2 * b * s, -1, d).mT, out=spare.view(2 * b * s, d, -1))
                 both, spare = spare, both
-        gradient[:, first:last] = angle_gradient(circuit, rotations, overlaps)
-    return gradient
+        gradient[:, first:last] = turns.gradient(overlaps)
+    return gradient, both.view(b, s, 2, -1)[:, :, 1]
 
 
-def _inverse_pairs(group: Tensor) -> Tensor:
-    """What undoes each matrix on the ket and on the bra of its circuit: (l, b, d, d) -> (l, 2 * b, d, d)."""
-    return torch.stack((group.mH, group.mT), dim=2).flatten(1, 2)
+class _Block:
+    """The gates of some consecutive layers as matrices: angles (b, l, n, r)."""
+
+    def __init__(self, circuit: CircuitSpec, angles: Tensor, dtype: torch.dtype) -> None:
+        self.kinds = ANSATZE[circuit.ansatz].rotations
+        own, shared = angles.split((len(self.kinds), angles.shape[-1] - len(self.kinds)), dim=-1)
+        self.rotations = gate_matrices(self.kinds, own, dtype)
+        self.groups = group_matrices(self.rotations)
+        parametrised = ENTANGLERS[circuit.entangler].parametrised
+        self.couplings = Couplings.of(circuit, shared, dtype) if parametrised else None
+
+    def gradient(self, overlaps: list[Tensor]) -> Tensor:
+        """Of all angles, (b, l, n, r), from M of each group (l, b, d, d) and what the couplings kept."""
+        own = angle_gradient(self.kinds, self.rotations, qubit_overlaps(overlaps))
+        return torch.cat((own, self.couplings.gradient()), -1) if self.couplings else own
+
+
+def _inverse_pairs(group: Tensor, s: int) -> Tensor:
+    """What undoes each matrix on the ket and on the bra of its states: (l, b, d, d) -> (l, 2 b s, d, d)."""
+    pairs = torch.stack((group.mH, group.mT), dim=2)  # (l, b, 2, d, d)
+    return pairs[:, :, None].expand(-1, -1, s, -1, -1, -1).flatten(1, 3)
 
 
 def _blocks(layers: int) -> Iterator[tuple[int, int]]:

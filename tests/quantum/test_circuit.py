@@ -1,5 +1,6 @@
 """Circuits as plain data: sizes, rings, and every refusal with its message."""
 
+import oracles
 import pytest
 
 from qtrain_cli.errors import BadInput
@@ -11,7 +12,6 @@ from qtrain_cli.quantum.circuit import (
     MAX_QUBITS,
     CircuitSpec,
     qubits_for,
-    ring_pairs,
 )
 
 
@@ -34,11 +34,31 @@ def test_qubits_are_the_fewest_whose_outcomes_hold_all_weights(weights, circuits
     assert qubits == 1 or circuits * 2 ** (qubits - 1) < weights
 
 
-def test_a_ring_runs_from_each_qubit_to_the_next_and_back_to_the_first():
-    assert ring_pairs(1) == []
-    assert ring_pairs(2) == [(0, 1)]
-    assert ring_pairs(3) == [(0, 1), (1, 2), (2, 0)]
-    assert ring_pairs(5)[-1] == (4, 0)
+@pytest.mark.parametrize("entangler", ENTANGLERS)
+@pytest.mark.parametrize("qubits", range(1, 8))
+def test_patterns_are_those_written_out(entangler, qubits):
+    pattern = ENTANGLERS[entangler].pattern
+    for layer in range(2 * qubits):
+        assert pattern(qubits, layer) == oracles.pairs(entangler, qubits, layer)
+
+
+@pytest.mark.parametrize("entangler", ENTANGLERS)
+def test_patterns_repeat_after_their_period(entangler):
+    row = ENTANGLERS[entangler]
+    for qubits in range(1, 8):
+        period = row.period(qubits)
+        assert all(row.pattern(qubits, k) == row.pattern(qubits, k + period) for k in range(2 * qubits))
+
+
+def test_gates_with_angles_stand_behind_the_rotations():
+    circuit = CircuitSpec("u3-cu3", "cu3-ring", qubits=4, layers=3)
+    assert circuit.kinds == ("RZ", "RY", "RZ", "ControlledPhaseShift", "CRY", "ControlledPhaseShift")
+    assert circuit.angle_shape == (1, 3, 4, 6)
+
+
+def test_a_final_rotation_layer_has_no_pairs():
+    circuit = CircuitSpec("real-amplitudes", "cnot-linear", qubits=3, layers=2, final_rotation=True)
+    assert [circuit.pairs(layer) for layer in range(2)] == [[(0, 1), (1, 2)], []]
 
 
 def test_angles_and_outcomes_are_counted_for_all_circuits():
@@ -53,8 +73,10 @@ def test_only_ry_is_real():
 
 
 def test_rows_stand_under_their_own_names():
-    assert all(name == row.name and row.summary for name, row in ANSATZE.items())
-    assert all(ENTANGLERS.values())
+    assert all(name == row.name and row.summary for name, row in (ANSATZE | ENTANGLERS).items())
+
+
+CU3 = {"ansatz": "u3-cu3", "entangler": "cu3-ring"}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +89,13 @@ def test_rows_stand_under_their_own_names():
         ({"layers": 0}, f"layers is 0; allowed: 1 to {MAX_ANGLES}", "choose another budget or size"),
         ({"circuits": -1}, f"circuits is -1; allowed: 1 to {MAX_ANGLES}", "choose another budget or size"),
         ({"layers": MAX_ANGLES}, f"have {4 * MAX_ANGLES} angles; allowed: at most {MAX_ANGLES}", ""),
+        (
+            {"ansatz": "u3-cu3"},
+            "the ansatz u3-cu3 has no entangler cnot-ring; allowed: cu3-ring",
+            "",
+        ),
+        ({**CU3, "qubits": 1}, f"qubits is 1; allowed: 2 to {MAX_QUBITS}", "choose another budget or size"),
+        ({**CU3, "final_rotation": True}, "would leave angles of the entangler cu3-ring unused", ""),
         ({"qubits": 20, "circuits": 512}, f"have {2**29} outcomes; allowed: at most {MAX_OUTCOMES}", ""),
     ],
 )
