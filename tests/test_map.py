@@ -46,7 +46,8 @@ MAP = {
     "quantum": "",
     "quantum.entanglers": "quantum.circuit",
     "quantum.rotations": "quantum.circuit",
-    "quantum.statevector": "errors quantum.circuit quantum.entanglers quantum.rotations",
+    "quantum.native": "quantum quantum.circuit",
+    "quantum.statevector": "errors quantum.circuit quantum.entanglers quantum.native quantum.rotations",
     "quantum.pennylane_bridge": "errors quantum.circuit",
     # from numbers to named weights: nothing of files or training
     "angles": "accounting errors quantum.circuit",

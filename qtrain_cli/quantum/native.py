@@ -3,9 +3,10 @@
     forward(circuit, theta)             -> p (b, 2**n), state (opaque)
     backward(circuit, theta, state, v)  -> gradient (b, L, n, r)
 
-The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where it was
-not built, or QTRAIN_NATIVE=0 is set, `supports` says no and plain PyTorch does the work. float64, in which weights
-are regenerated from an artifact and hashed, is left to PyTorch as well: those bits must not depend on a compiler.
+The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where it
+was not built, or QTRAIN_NATIVE=0 is set, `supports` says no and plain PyTorch does the work. float64, in which
+weights are regenerated from an artifact and hashed, is left to PyTorch as well: those bits must not depend on a
+compiler.
 
 `state` is planar, (b, planes, max(2**n, 16)), and stands before the last entangler: only `backward` reads it.
 """
@@ -57,9 +58,7 @@ def forward(circuit: CircuitSpec, theta: Tensor) -> tuple[Tensor, Tensor]:
     planes = 1 if ANSATZE[circuit.ansatz].real else 2
     state = theta.new_empty(b, planes, max(outcomes, _FEWEST))
     p = theta.new_empty(b, outcomes)
-    _kernels.forward(
-        _shape(circuit, theta.dtype), _array(theta), state.numpy(), p.numpy(), _threads(circuit)
-    )
+    _kernels.forward(_shape(circuit, theta.dtype), _array(theta), state.numpy(), p.numpy(), _threads(circuit))
     return p, state
 
 
@@ -67,9 +66,7 @@ def backward(circuit: CircuitSpec, theta: Tensor, state: Tensor, v: Tensor) -> T
     """Gradient of sum(v * p) with respect to `theta`, shape (b, L, n, r)."""
     gradient = torch.empty(circuit.angle_shape, dtype=theta.dtype)
     shape = _shape(circuit, theta.dtype)
-    _kernels.backward(
-        shape, _array(theta), state.numpy(), _array(v), gradient.numpy(), _threads(circuit)
-    )
+    _kernels.backward(shape, _array(theta), state.numpy(), _array(v), gradient.numpy(), _threads(circuit))
     return gradient
 
 

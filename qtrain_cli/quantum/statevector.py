@@ -14,6 +14,7 @@ method for the diagonal observable diag(v); `adjoint.md` beside this file derive
 is a handful of state vectors whatever the depth, taken once: each step writes into the spare of two buffers,
 because fresh memory for a large state costs more than the step itself. Small states run on one CPU thread.
 Circuits of real gates stay in real arithmetic. Device and precision (float32, float64) are those of `theta`.
+float32 on a CPU runs on the compiled kernel (`native`) where that was built.
 
 Left out here: shots, noise, expectation values, gradients of gradients.
 """
@@ -21,13 +22,14 @@ Left out here: shots, noise, expectation values, gradients of gradients.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.quantum import native
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.entanglers import entangler
 from qtrain_cli.quantum.rotations import angle_gradient, group_matrices, rotation_matrices, state_dtype
@@ -64,29 +66,46 @@ class _Probabilities(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec) -> Tensor:
-        with _fitting_threads(circuit, theta.device):
-            psi = _final_state(circuit, theta)
+        # The compiled kernel where it can, the code below where not; either sweeps back what it ran forward.
+        run, ctx.sweep = (
+            (native.forward, native.backward) if native.supports(circuit, theta) else (_run, _sweep)
+        )
+        p, psi = run(circuit, theta)
         ctx.circuit = circuit
         ctx.save_for_backward(theta, psi)
-        return _squared(psi)
+        return p
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
         theta, psi = ctx.saved_tensors
-        return _Gradient.apply(theta, psi, v, ctx.circuit), None
+        return _Gradient.apply(theta, psi, v, ctx.circuit, ctx.sweep), None
 
 
 class _Gradient(torch.autograd.Function):
     """The adjoint sweep, as a function of its own so that a second derivative is refused and never zero."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, psi: Tensor, v: Tensor, circuit: CircuitSpec) -> Tensor:
-        with _fitting_threads(circuit, theta.device):
-            return _adjoint_sweep(circuit, theta, psi, v)
+    def forward(
+        ctx: Any, theta: Tensor, psi: Tensor, v: Tensor, circuit: CircuitSpec, sweep: Callable[..., Tensor]
+    ) -> Tensor:
+        return sweep(circuit, theta, psi, v)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> None:
         raise RuntimeError("the gradient of the probabilities cannot be differentiated again")
+
+
+def _run(circuit: CircuitSpec, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities and the final state."""
+    with _fitting_threads(circuit, theta.device):
+        psi = _final_state(circuit, theta)
+        return _squared(psi), psi
+
+
+def _sweep(circuit: CircuitSpec, theta: Tensor, psi: Tensor, v: Tensor) -> Tensor:
+    """Gradient of sum(v * p) from the final state."""
+    with _fitting_threads(circuit, theta.device):
+        return _adjoint_sweep(circuit, theta, psi, v)
 
 
 @contextlib.contextmanager
