@@ -2,8 +2,8 @@
 
     python samples/6_train_cifar10.py DATA OUT.pt [EPOCHS]          (needs `pip install '.[data]'`)
 
-DATA is CIFAR-10 as a folder of Parquet files. Prints the accuracy on the whole test split, which is used once,
-at the end. Compress the result with
+DATA is CIFAR-10 as a folder of Parquet files. Prints the accuracy on the whole test split, which is used
+once, at the end. Compress the result with
 
     qtrain compress OUT.pt --arch samples/cifar10_cnn.py:Cifar10CNN --data DATA --mean 0.5 --std 0.5
 """

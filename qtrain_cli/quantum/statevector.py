@@ -14,7 +14,8 @@ The backward sweep is the adjoint method; `adjoint.md` beside this file derives 
 diagonal observable diag(v) and for any cotangent of the final states. Memory is a handful of state vectors
 whatever the depth, taken once: each step writes into the spare of two buffers, because fresh memory for a
 large state costs more than the step itself. Small states run on one CPU thread. Circuits of real gates stay
-in real arithmetic. Device and precision (float32, float64) are those of `theta`.
+in real arithmetic. Device and precision (float32, float64) are those of `theta`. Probabilities in float32 on
+a CPU come from the compiled kernel (`native`) where that was built.
 
 `evolve` runs the same circuits on given states, many for each circuit; `expectations` reads Pauli-Z off
 probabilities.
@@ -25,13 +26,14 @@ Left out here: shots, noise, gradients of gradients.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.quantum import native
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.couplings import Couplings
 from qtrain_cli.quantum.entanglers import entangler
@@ -115,19 +117,19 @@ class _Probabilities(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec) -> Tensor:
-        shape, dtype = (circuit.circuits, 1, 2**circuit.qubits), state_dtype(circuit, theta.dtype)
-        psi = torch.zeros(shape, dtype=dtype, device=theta.device)
-        psi[..., 0] = 1
-        with _fitting_threads(psi):
-            psi = _final_states(circuit, theta, psi)
+        # The compiled kernel where it can, the code below where not; either sweeps back what it ran forward.
+        run, ctx.sweep = (
+            (native.forward, native.backward) if native.supports(circuit, theta) else (_run, _gradient)
+        )
+        p, psi = run(circuit, theta)
         ctx.circuit = circuit
         ctx.save_for_backward(theta, psi)
-        return _squared(psi)[:, 0]
+        return p
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
         theta, psi = ctx.saved_tensors
-        return _Sweep.apply(theta, _beside(psi, 2 * v[:, None] * psi.conj()), ctx.circuit)[0], None
+        return _Once.apply(ctx.sweep, ctx.circuit, theta, psi, v), None
 
 
 class _Evolution(torch.autograd.Function):
@@ -144,21 +146,41 @@ class _Evolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor, Tensor, None]:
         theta, psi = ctx.saved_tensors
-        gradient, bra = _Sweep.apply(theta, _beside(psi, adjoint.conj()), ctx.circuit)
+        gradient, bra = _Once.apply(_sweep, ctx.circuit, theta, _beside(psi, adjoint.conj()))
         return gradient, bra.conj(), None
 
 
-class _Sweep(torch.autograd.Function):
-    """The adjoint sweep, as a function of its own so that a second derivative is refused and never zero."""
+class _Once(torch.autograd.Function):
+    """A backward sweep, as a function of its own so that a second derivative is refused and never zero."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, both: Tensor, circuit: CircuitSpec) -> tuple[Tensor, Tensor]:
-        with _fitting_threads(both):
-            return _adjoint_sweep(circuit, theta, both)
+    def forward(ctx: Any, sweep: Callable[..., Any], circuit: CircuitSpec, *tensors: Tensor) -> Any:
+        return sweep(circuit, *tensors)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> None:
         raise RuntimeError("the gradient of the probabilities cannot be differentiated again")
+
+
+def _run(circuit: CircuitSpec, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities (b, 2**n) and final states (b, 1, 2**n) from |0...0>."""
+    shape, dtype = (circuit.circuits, 1, 2**circuit.qubits), state_dtype(circuit, theta.dtype)
+    psi = torch.zeros(shape, dtype=dtype, device=theta.device)
+    psi[..., 0] = 1
+    with _fitting_threads(psi):
+        psi = _final_states(circuit, theta, psi)
+        return _squared(psi)[:, 0], psi
+
+
+def _gradient(circuit: CircuitSpec, theta: Tensor, psi: Tensor, v: Tensor) -> Tensor:
+    """Gradient of sum(v * p) with respect to `theta`: final states (b, 1, 2**n), v (b, 2**n)."""
+    return _sweep(circuit, theta, _beside(psi, 2 * v[:, None] * psi.conj()))[0]
+
+
+def _sweep(circuit: CircuitSpec, theta: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
+    """`_adjoint_sweep` on as many threads as it can use."""
+    with _fitting_threads(both):
+        return _adjoint_sweep(circuit, theta, both)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,12 @@ EXACT = {"rtol": 0, "atol": 1e-12}
 SINGLE = {"rtol": 0, "atol": 1e-5}
 
 
+@pytest.fixture(autouse=True)
+def _plain_pytorch(monkeypatch):
+    """What is tested here is the code of `statevector`; the compiled kernel has tests of its own."""
+    monkeypatch.setenv("QTRAIN_NATIVE", "0")
+
+
 def random_angles(circuit, dtype=torch.float64):
     """Uniform in (-pi, pi), with gradients asked for."""
     return ((torch.rand(circuit.angle_shape, dtype=dtype) * 2 - 1) * math.pi).requires_grad_()

@@ -1,0 +1,103 @@
+"""The compiled kernel: the same probabilities and gradients as `statevector`, for float32 on a CPU.
+
+    forward(circuit, theta)             -> p (b, 2**n), state (opaque)
+    backward(circuit, theta, state, v)  -> gradient (b, L, n, r)
+
+The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where it
+was not built, or QTRAIN_NATIVE=0 is set, `supports` says no and plain PyTorch does the work. float64, in which
+weights are regenerated from an artifact and hashed, is left to PyTorch as well: those bits must not depend on a
+compiler.
+
+`state` is planar, (b, planes, max(2**n, 16)), and stands before the last entangler: only `backward` reads it.
+"""
+
+from __future__ import annotations
+
+import array
+import functools
+import os
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
+
+try:
+    from qtrain_cli.quantum import _kernels  # type: ignore[attr-defined]
+except ImportError:  # not built: no compiler, or a processor or system it does not know
+    _kernels = None
+
+#: Below so many amplitudes of one circuit, a second thread costs more than it saves.
+THREADED_AMPLITUDES = 2**14
+_FEWEST = 16  # amplitudes of a state, as in circuit.h
+_ENTANGLERS = {("CNOT",): 1, ("CZ",): 2, ("ControlledPhaseShift", "CRY", "ControlledPhaseShift"): 3}
+_ROTATIONS = {("RY",): "Y", ("RY", "RZ"): "YZ", ("RZ", "RY", "RZ"): "ZYZ"}
+
+
+def available() -> bool:
+    """True when the extension was built and QTRAIN_NATIVE does not forbid it."""
+    return _kernels is not None and os.environ.get("QTRAIN_NATIVE", "1") != "0"
+
+
+def supports(circuit: CircuitSpec, theta: Tensor) -> bool:
+    """True when the kernel does this circuit at these angles."""
+    return theta.device.type == "cpu" and theta.dtype == torch.float32 and available() and knows(circuit)
+
+
+def knows(circuit: CircuitSpec) -> bool:
+    """True when the kernel has the gates of the circuit."""
+    return (
+        ANSATZE[circuit.ansatz].rotations in _ROTATIONS and ENTANGLERS[circuit.entangler].gates in _ENTANGLERS
+    )
+
+
+def forward(circuit: CircuitSpec, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities (b, 2**n), and the state that `backward` needs."""
+    b, outcomes = circuit.circuits, 2**circuit.qubits
+    planes = 1 if ANSATZE[circuit.ansatz].real else 2
+    state = theta.new_empty(b, planes, max(outcomes, _FEWEST))
+    p = theta.new_empty(b, outcomes)
+    _kernels.forward(_shape(circuit, theta.dtype), _array(theta), state.numpy(), p.numpy(), _threads(circuit))
+    return p, state
+
+
+def backward(circuit: CircuitSpec, theta: Tensor, state: Tensor, v: Tensor) -> Tensor:
+    """Gradient of sum(v * p) with respect to `theta`, shape (b, L, n, r)."""
+    gradient = torch.empty(circuit.angle_shape, dtype=theta.dtype)
+    shape = _shape(circuit, theta.dtype)
+    _kernels.backward(shape, _array(theta), state.numpy(), _array(v), gradient.numpy(), _threads(circuit))
+    return gradient
+
+
+def _array(tensor: Tensor) -> Any:
+    """The same numbers as a contiguous buffer."""
+    return tensor.detach().contiguous().numpy()
+
+
+def _threads(circuit: CircuitSpec) -> int:
+    """Whole circuits are shared among threads, and a large one is walked by all of them."""
+    threads = torch.get_num_threads()
+    if 2**circuit.qubits >= THREADED_AMPLITUDES:
+        return threads
+    return min(threads, circuit.circuits) if circuit.outcomes >= THREADED_AMPLITUDES else 1
+
+
+@functools.lru_cache(maxsize=32)
+def _shape(circuit: CircuitSpec, dtype: torch.dtype) -> tuple[Any, ...]:
+    """What the kernel wants to know of a circuit; the pairs of layers until they repeat as flat int32."""
+    entangler = ENTANGLERS[circuit.entangler]
+    period = min(entangler.period(circuit.qubits), circuit.layers)
+    layers = [entangler.pattern(circuit.qubits, layer) for layer in range(period)]
+    return (
+        dtype.itemsize,
+        circuit.qubits,
+        circuit.layers,
+        circuit.circuits,
+        _ROTATIONS[ANSATZE[circuit.ansatz].rotations],
+        _ENTANGLERS[entangler.gates],
+        circuit.final_rotation,
+        period,
+        len(layers[0]),
+        array.array("i", [qubit for pairs in layers for pair in pairs for qubit in pair]),
+    )

@@ -1,0 +1,122 @@
+// Entanglers without angles, applied where a pass fetches its amplitudes.
+//
+// CNOTs are linear over GF(2): target(x ^ x') = target(x) ^ target(x'), so n columns say all, and neighbouring
+// outcomes need one XOR. A vector's lanes come from 2**rank vectors, rank = how many of the K lowest columns are
+// independent above a vector (0 for a linear chain, 1 for the ring, whose last gate reaches from the lowest bit to
+// the highest): each pair of them costs one shuffle. CZs are signs, one bit an outcome, 64 outcomes to a word.
+
+struct Columns {
+    uint32_t column[MOST_BITS];
+    uint32_t of(size_t x) const {
+        uint32_t y = 0;
+        for (int j = 0; x >> j; ++j)
+            if (x >> j & 1) y ^= column[j];
+        return y;
+    }
+};
+
+// Where amplitude x goes (or, with `inverse`, where y comes from) under the CNOTs of one layer.
+INLINE void cnot_columns(const Circuit& circuit, int layer, bool inverse, Columns& out) {
+    const int32_t* pair = circuit.pairs_of(layer);
+    for (int j = 0; j < circuit.bits(); ++j) {
+        uint32_t x = uint32_t(1) << j;
+        for (int k = 0; k < circuit.pairs; ++k) {
+            const int32_t* one = pair + 2 * (inverse ? circuit.pairs - 1 - k : k);
+            const int control = circuit.qubits - 1 - one[0], target = circuit.qubits - 1 - one[1];
+            x ^= (x >> control & 1) << target;
+        }
+        out.column[j] = x;
+    }
+}
+
+template <class T> struct Gather {
+    using S = Simd<T>;
+    Columns columns;
+    uint32_t step[MOST_BITS]; // from vector v to v + 1, by the number of ones that end v: XOR of these columns
+    size_t offset[S::W + 2];  // of the vectors that one vector's lanes come from, as distances (XOR)
+    int sources;              // how many: 2**rank
+    typename S::I lane;       // lane within its pair of sources
+    typename S::I number;     // pair of sources of each lane
+
+    void finish(int bits) {
+        uint32_t sum = 0;
+        for (int j = S::K; j < MOST_BITS; ++j) step[j - S::K] = sum ^= j < bits ? columns.column[j] : 0;
+        sources = 0;
+        for (int i = 0; i < S::W; ++i) {
+            const uint32_t x = columns.of(size_t(i));
+            const size_t vector = x / S::W * S::W;
+            int found = 0;
+            while (found < sources && offset[found] != vector) ++found;
+            if (found == sources) offset[sources++] = vector;
+            lane[i] = x % S::W + (found & 1) * S::W;
+            number[i] = found >> 1;
+        }
+    }
+};
+
+// out[i] = in[columns.of(index + i)] for `length` outcomes, in each of `planes` planes.
+template <class T, int SOURCES>
+INLINE void gather_planes(const Gather<T>& g, const T* const* in, T* const* out, int planes, size_t index,
+                          size_t length) {
+    using S = Simd<T>;
+    using V = typename S::V;
+    uint32_t x = g.columns.of(index);
+    for (size_t i = 0; i < length; i += S::W) {
+        const size_t vector = x / S::W * S::W;
+        const auto from = g.lane ^ S::all_int(typename S::Int(x % S::W));
+        for (int p = 0; p < planes; ++p) {
+            const T* plane = in[p];
+            V a = S::load(plane + vector);
+            if constexpr (SOURCES == 1) a = S::pick(a, from);
+            if constexpr (SOURCES == 2) a = S::pick(a, S::load(plane + (vector ^ g.offset[1])), from);
+            if constexpr (SOURCES == 0) {
+                a = S::pick(a, S::load(plane + (vector ^ g.offset[1])), from);
+                for (int s = 2; s < g.sources; s += 2) {
+                    const V b = S::pick(S::load(plane + (vector ^ g.offset[s])),
+                                        S::load(plane + (vector ^ g.offset[s + 1])), from);
+                    a = g.number == S::all_int(typename S::Int(s >> 1)) ? b : a;
+                }
+            }
+            S::store(out[p] + i, a);
+        }
+        x ^= g.step[__builtin_ctzll((index + i) / S::W + 1)];
+    }
+}
+
+template <class T>
+void gather(const Gather<T>& g, const T* const* in, T* const* out, int planes, size_t index, size_t length) {
+    if (g.sources == 1) return gather_planes<T, 1>(g, in, out, planes, index, length);
+    if (g.sources == 2) return gather_planes<T, 2>(g, in, out, planes, index, length);
+    gather_planes<T, 0>(g, in, out, planes, index, length);
+}
+
+// The signs of a layer's CZs for words [first, last): bit i of word k is outcome 64 k + i.
+INLINE void cz_signs(const Circuit& circuit, int layer, uint64_t* words, size_t first, size_t last) {
+    static constexpr uint64_t INSIDE[6] = {0xAAAAAAAAAAAAAAAA, 0xCCCCCCCCCCCCCCCC, 0xF0F0F0F0F0F0F0F0,
+                                           0xFF00FF00FF00FF00, 0xFFFF0000FFFF0000, 0xFFFFFFFF00000000};
+    const int32_t* pair = circuit.pairs_of(layer);
+    for (size_t k = first; k < last; ++k) {
+        uint64_t bit[MOST_BITS], odd = 0;
+        for (int j = 0; j < circuit.bits(); ++j) bit[j] = j < 6 ? INSIDE[j] : (k >> (j - 6) & 1) ? ~uint64_t(0) : 0;
+        for (int one = 0; one < circuit.pairs; ++one)
+            odd ^= bit[circuit.qubits - 1 - pair[2 * one]] & bit[circuit.qubits - 1 - pair[2 * one + 1]];
+        words[k] = odd;
+    }
+}
+
+// Changes signs in place, `length` outcomes from `index` on.
+template <class T>
+void change_signs(const uint64_t* words, T* const* out, int planes, size_t index, size_t length) {
+    using S = Simd<T>;
+    using V = typename S::V;
+    using I = typename S::I;
+    using Int = typename S::Int;
+    const I places = S::all_int(1) << S::lane_numbers();
+    const I sign = (I)(-V{});  // minus zero: the sign bit alone
+    for (size_t i = 0; i < length; i += S::W) {
+        const size_t x = index + i;
+        const I odd = (S::all_int(Int(words[x >> 6] >> (x & 63) & ((1u << S::W) - 1))) & places) != 0;
+        for (int p = 0; p < planes; ++p)
+            S::store(out[p] + i, (V)((I)S::load(out[p] + i) ^ (odd & sign)));
+    }
+}

@@ -1,0 +1,20 @@
+// The tables of all compiled kernels: [0] float, [1] double.
+#pragma once
+
+#include "circuit.h"
+
+// GCC compiles one file for another processor than the next; other compilers get the plain kernel alone.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define QTRAIN_MORE_KERNELS 1
+#else
+#define QTRAIN_MORE_KERNELS 0
+#endif
+
+namespace qtrain {
+
+extern const Kernel kernels_base[2];
+#if QTRAIN_MORE_KERNELS
+extern const Kernel kernels_v3[2], kernels_v4[2];
+#endif
+
+}  // namespace qtrain

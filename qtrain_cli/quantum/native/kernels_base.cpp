@@ -1,0 +1,10 @@
+// The kernel with vectors of 16 bytes, for any processor.
+#include <cmath>
+#include <cstdint>
+
+#include "kernels.h"
+
+#define VECTOR_BYTES 16
+#include "kernels.inc"
+
+const qtrain::Kernel qtrain::kernels_base[2] = KERNELS;

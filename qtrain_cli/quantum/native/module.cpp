@@ -1,0 +1,233 @@
+// The Python module: checks sizes, gives up the interpreter's lock, shares the circuits among threads.
+//
+//     forward(shape, theta, state, p, threads)                   fills state and p
+//     backward(shape, theta, state, v, gradient, threads)        fills gradient
+//     shape = (itemsize, n, L, b, rotations, entangler, final_rotation, period, pairs)
+//
+// Arrays are contiguous buffers of float or double; their sizes are checked here, their dtypes in native.py.
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "kernels.h"
+#include "team.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace qtrain {
+namespace {
+
+struct Level {
+    const char* name;
+    const Kernel* kernels;
+};
+
+Level best_level() {
+#if QTRAIN_MORE_KERNELS
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        return {"x86-64-v4", kernels_v4};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+        return {"x86-64-v3", kernels_v3};
+#endif
+    return {"base", kernels_base};
+}
+
+Level level_named(const char* name) {
+    const Level best = best_level();
+    const Level all[] = {
+#if QTRAIN_MORE_KERNELS
+        {"x86-64-v4", kernels_v4}, {"x86-64-v3", kernels_v3},
+#endif
+        {"base", kernels_base}};
+    bool allowed = false;  // levels stand in falling order: all from the best on can run here
+    for (const Level& one : all) {
+        allowed = allowed || std::strcmp(one.name, best.name) == 0;
+        if (allowed && std::strcmp(one.name, name) == 0) return one;
+    }
+    return {nullptr, nullptr};
+}
+
+Level level = best_level();
+
+struct Free {
+    void operator()(void* block) const { std::free(block); }
+};
+using Block = std::unique_ptr<char, Free>;
+
+Block allocate(size_t bytes) {
+    constexpr size_t HUGE_PAGE = size_t(1) << 21;
+    const bool large = bytes >= HUGE_PAGE;
+    const size_t unit = large ? HUGE_PAGE : 4096, size = (bytes + unit - 1) / unit * unit;
+    void* block = std::aligned_alloc(unit, size);
+    if (block == nullptr) throw std::bad_alloc();
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (large) madvise(block, size, MADV_HUGEPAGE);
+#endif
+    return Block(static_cast<char*>(block));
+}
+
+// A buffer of Python, given back at the end of the call.
+struct Buffer {
+    Py_buffer view = {};
+    ~Buffer() {
+        if (view.obj != nullptr) PyBuffer_Release(&view);
+    }
+    bool is(const char* name, size_t items, size_t itemsize) const {
+        if (size_t(view.len) == items * itemsize) return true;
+        PyErr_Format(PyExc_ValueError, "%s has %zd bytes; needed: %zu", name, view.len, items * itemsize);
+        return false;
+    }
+    char* at(size_t bytes) const { return static_cast<char*>(view.buf) + bytes; }
+};
+
+struct Call {
+    Circuit circuit = {};
+    int itemsize = 0, threads = 1;
+    Buffer pairs, theta, state, other, gradient;
+
+    bool check_pairs() const {
+        const auto* pair = static_cast<const int32_t*>(pairs.view.buf);
+        for (size_t i = 0; i < size_t(circuit.period) * circuit.pairs; ++i) {
+            const int32_t a = pair[2 * i], b = pair[2 * i + 1];
+            if (a < 0 || b < 0 || a >= circuit.qubits || b >= circuit.qubits || a == b) {
+                PyErr_Format(PyExc_ValueError, "no pair of qubits: %d and %d", int(a), int(b));
+                return false;
+            }
+        }
+        return true;
+    }
+    bool read(PyObject* shape, int entangler, int final_rotation, const char* rotations) {
+        Circuit& c = circuit;
+        (void)shape;
+        const bool known = !std::strcmp(rotations, "Y") || !std::strcmp(rotations, "YZ") || !std::strcmp(rotations, "ZYZ");
+        if (!known || entangler < NONE || entangler > CONTROLLED || (itemsize != 4 && itemsize != 8) || c.qubits < 1 ||
+            c.qubits > MOST_BITS - 2 || c.layers < 1 || c.circuits < 1 || c.period < 1 || c.pairs < 0 || threads < 1) {
+            PyErr_SetString(PyExc_ValueError, "no such circuit");
+            return false;
+        }
+        c.entangler = Entangler(entangler);
+        c.final_rotation = final_rotation != 0;
+        c.before = rotations[0] == 'Z';
+        c.after = std::strlen(rotations) > 1;
+        c.kinds = int(std::strlen(rotations)) + (c.entangler == CONTROLLED ? 3 : 0);
+        c.pair = static_cast<const int32_t*>(pairs.view.buf);
+        const size_t b = size_t(c.circuits);
+        if (c.entangler == CONTROLLED && c.pairs > c.qubits) {
+            PyErr_SetString(PyExc_ValueError, "more pairs than qubits");
+            return false;
+        }
+        return pairs.is("pairs", size_t(c.period) * c.pairs * 2, sizeof(int32_t)) && check_pairs() &&
+               theta.is("theta", b * c.angles(), itemsize) &&
+               state.is("state", b * c.planes() * c.amplitudes(), itemsize) &&
+               other.is("probabilities", b << c.qubits, itemsize);
+    }
+    Task task(int k, bool backward, Team& team, char* work) {
+        const size_t one = size_t(itemsize), angles = circuit.angles() * one;
+        Task task = {};
+        task.circuit = &circuit;
+        task.theta = theta.at(k * angles);
+        task.state = state.at(k * circuit.planes() * circuit.amplitudes() * one);
+        (backward ? const_cast<void*&>(task.v) : task.p) = other.at((size_t(k) << circuit.qubits) * one);
+        if (backward) task.gradient = gradient.at(k * angles);
+        task.work = work;
+        task.team = &team;
+        return task;
+    }
+};
+
+// With enough circuits each thread takes whole ones; else all threads walk through one after the other.
+void run(Call& call, bool backward) {
+    const Kernel& kernel = level.kernels[call.itemsize == 8];
+    const auto walk = backward ? kernel.backward : kernel.forward;
+    const bool apart = call.circuit.circuits >= call.threads;
+    const size_t bytes = kernel.work_bytes(call.circuit, backward, apart ? 1 : call.threads);
+    std::vector<Block> work;
+    for (int t = 0; t < (apart ? call.threads : 1); ++t) work.push_back(allocate(bytes));
+    Team together;
+    std::atomic<int> next{0};
+    start_and_join(
+        call.threads, [&](int size) { together.size = size; },
+        [&](int rank) {
+            Team alone;
+            if (apart)
+                for (int k; (k = next.fetch_add(1)) < call.circuit.circuits;)
+                    walk(call.task(k, backward, alone, work[rank].get()), 0);
+            else
+                for (int k = 0; k < call.circuit.circuits; ++k) {
+                    walk(call.task(k, backward, together, work[0].get()), rank);
+                    wait(together);
+                }
+        });
+}
+
+PyObject* run_without_lock(Call& call, bool backward) {
+    bool memory = true;
+    Py_BEGIN_ALLOW_THREADS;
+    try {
+        run(call, backward);
+    } catch (const std::bad_alloc&) {
+        memory = false;
+    }
+    Py_END_ALLOW_THREADS;
+    if (!memory) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+PyObject* forward(PyObject*, PyObject* args) {
+    Call call;
+    Circuit& c = call.circuit;
+    int entangler, final_rotation;
+    const char* rotations;
+    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*w*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
+                          &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
+                          &call.state.view, &call.other.view, &call.threads) ||
+        !call.read(args, entangler, final_rotation, rotations))
+        return nullptr;
+    return run_without_lock(call, false);
+}
+
+PyObject* backward(PyObject*, PyObject* args) {
+    Call call;
+    Circuit& c = call.circuit;
+    int entangler, final_rotation;
+    const char* rotations;
+    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
+                          &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
+                          &call.state.view, &call.other.view, &call.gradient.view, &call.threads) ||
+        !call.read(args, entangler, final_rotation, rotations) ||
+        !call.gradient.is("gradient", size_t(c.circuits) * c.angles(), size_t(call.itemsize)))
+        return nullptr;
+    return run_without_lock(call, true);
+}
+
+PyObject* use(PyObject*, PyObject* args) {
+    const char* name;
+    if (!PyArg_ParseTuple(args, "s", &name)) return nullptr;
+    const Level found = std::strcmp(name, "best") == 0 ? best_level() : level_named(name);
+    if (found.name == nullptr) return PyErr_Format(PyExc_ValueError, "this processor does not run '%s'", name);
+    level = found;
+    return PyUnicode_FromString(level.name);
+}
+
+PyMethodDef METHODS[] = {
+    {"forward", forward, METH_VARARGS, "forward(shape, theta, state, p, threads)"},
+    {"backward", backward, METH_VARARGS, "backward(shape, theta, state, v, gradient, threads)"},
+    {"use", use, METH_VARARGS, "use(name): the instruction set from now on, or 'best'; returns its name"},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_kernels", "Compiled sweeps of circuits.", -1, METHODS,
+                      nullptr, nullptr, nullptr, nullptr};
+
+}  // namespace
+}  // namespace qtrain
+
+PyMODINIT_FUNC PyInit__kernels() { return PyModule_Create(&qtrain::MODULE); }

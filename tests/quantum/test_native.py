@@ -1,0 +1,334 @@
+"""The compiled kernel against circuits run gate by gate, for every row of the tables and every way through it.
+
+The twin below is plain autograd over `operations`, which PennyLane's twin is made from as well. Tolerances are
+those of test_statevector, float64 to 1e-12 and float32 to 1e-5, relative to the largest gradient where that is
+above 1 (a sum of 2**n terms of v). Sizes: up to 4 qubits the state is padded to a vector, from 14 on a layer is
+two passes, from 19 on the second is over more than 2**5 rows.
+"""
+
+import itertools
+import math
+import resource
+
+import pytest
+import torch
+
+from qtrain_cli.quantum import native, statevector
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
+from qtrain_cli.quantum.operations import operations
+
+pytestmark = pytest.mark.skipif(native._kernels is None, reason="the compiled kernel was not built")
+
+PAIRS = [(a.name, e) for a in ANSATZE.values() for e in a.entanglers]
+ROWS = pytest.mark.parametrize(("ansatz", "entangler"), PAIRS)
+SOME_ROWS = pytest.mark.parametrize(
+    ("ansatz", "entangler"),
+    [
+        ("real-amplitudes", "cnot-ring"),
+        ("efficient-su2", "cz-ring"),
+        ("strongly-entangling", "cnot-ranges"),
+        ("u3-cu3", "cu3-ring"),
+    ],
+)
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+
+
+def _levels():
+    """The instruction sets that run here."""
+    if native._kernels is None:
+        return []
+    found = []
+    for name in ("x86-64-v4", "x86-64-v3", "base"):
+        try:
+            found.append(native._kernels.use(name))
+        except ValueError:
+            continue
+    native._kernels.use("best")
+    return found
+
+
+@pytest.fixture(params=_levels())
+def level(request):
+    """Runs the test with each instruction set."""
+    native._kernels.use(request.param)
+    yield request.param
+    native._kernels.use("best")
+
+
+@pytest.fixture
+def threads():
+    """``threads(k)`` sets their number until the test is over."""
+    usual = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(usual)
+
+
+# --- the twin -------------------------------------------------------------------------------------------
+
+
+def _ry(x, a):
+    c, s = torch.cos(a / 2), torch.sin(a / 2)
+    return torch.stack((c * x[0] - s * x[1], s * x[0] + c * x[1]))
+
+
+#: What each gate does to a state whose first axes are its wires.
+GATES = {
+    "RY": _ry,
+    "RZ": lambda x, a: torch.stack((x[0] * torch.exp(-0.5j * a), x[1] * torch.exp(0.5j * a))),
+    "CNOT": lambda x, a: torch.stack((x[0], x[1].flip(0))),
+    "CZ": lambda x, a: torch.stack((x[0], torch.stack((x[1][0], -x[1][1])))),
+    "CRY": lambda x, a: torch.stack((x[0], _ry(x[1], a))),
+    "ControlledPhaseShift": lambda x, a: torch.stack(
+        (x[0], torch.stack((x[1][0], x[1][1] * torch.exp(1j * a))))
+    ),
+}
+
+
+def gate_by_gate(circuit, theta):
+    """Probabilities (b, 2**n) of angles (b, L, n, r) in float64."""
+    found = []
+    for angles in theta:
+        psi = torch.zeros([2] * circuit.qubits, dtype=torch.complex128)
+        psi.view(-1)[0] = 1
+        for one in operations(circuit):
+            front = tuple(range(len(one.wires)))
+            psi = GATES[one.gate.name](psi.movedim(one.wires, front), one.angle and angles[one.angle])
+            psi = psi.movedim(front, one.wires)
+        found.append(psi.reshape(-1).abs().square())
+    return torch.stack(found)
+
+
+def drawn(circuit):
+    """Angles uniform in (-pi, pi) and a cotangent, in float64."""
+    theta = (torch.rand(circuit.angle_shape, dtype=torch.float64) * 2 - 1) * math.pi
+    return theta, torch.randn(circuit.circuits, 2**circuit.qubits, dtype=torch.float64)
+
+
+def with_kernel(circuit, theta, v):
+    p, state = native.forward(circuit, theta)
+    return p, native.backward(circuit, theta, state, v)
+
+
+def assert_twins(circuit):
+    theta, v = drawn(circuit)
+    p = gate_by_gate(circuit, theta.requires_grad_())
+    expected = p.detach(), torch.autograd.grad(p, theta, v)[0]
+    for dtype, atol in TOLERANCE.items():
+        found = with_kernel(circuit, theta.detach().to(dtype), v.to(dtype))
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == dtype
+            scale = max(1.0, float(other.abs().max()))
+            torch.testing.assert_close(one.double(), other, rtol=0, atol=atol * scale)
+
+
+def circuits(ansatz, entangler, sizes, layers, batches=(1,)):
+    """The row at these sizes, without and with a final rotation layer, where they exist."""
+    free = ENTANGLERS[entangler].parametrised
+    for n, b, final in itertools.product(sizes, batches, (False,) if free else (False, True)):
+        if n > 1 or not free:
+            yield CircuitSpec(ansatz, entangler, n, layers, b, final)
+
+
+# --- the same numbers -----------------------------------------------------------------------------------
+
+
+@ROWS
+def test_small_circuits_are_those_run_gate_by_gate(ansatz, entangler, level):
+    for circuit in circuits(ansatz, entangler, range(1, 9), 3, batches=(1, 3)):
+        assert_twins(circuit)
+
+
+@ROWS
+def test_middling_circuits_are_those_run_gate_by_gate(ansatz, entangler):
+    for circuit in circuits(ansatz, entangler, range(9, 13), 3):
+        assert_twins(circuit)
+
+
+@ROWS
+def test_circuits_of_two_passes_are_those_run_gate_by_gate(ansatz, entangler):
+    assert_twins(CircuitSpec(ansatz, entangler, 15, 2))
+
+
+@SOME_ROWS
+@pytest.mark.parametrize("qubits", (14, 17, 18, 19))
+def test_large_circuits_are_those_run_gate_by_gate(ansatz, entangler, qubits, threads):
+    threads(2)
+    assert_twins(CircuitSpec(ansatz, entangler, qubits, 2))
+
+
+@ROWS
+def test_every_layer_of_the_pattern_is_reached(ansatz, entangler):
+    for layers in (1, 2, 6, 11):
+        assert_twins(CircuitSpec(ansatz, entangler, 5, layers))
+
+
+@SOME_ROWS
+@pytest.mark.parametrize("number", (1, 2, 3))
+def test_threads_share_circuits_and_amplitudes(ansatz, entangler, number, threads):
+    threads(number)
+    for qubits, b in ((15, 1), (14, 2), (10, 24)):
+        assert_twins(CircuitSpec(ansatz, entangler, qubits, 2, b))
+
+
+def test_angles_and_cotangents_need_not_be_contiguous():
+    circuit = CircuitSpec("efficient-su2", "cnot-ring", 5, 3, 2)
+    theta, v = drawn(circuit)
+    usual = with_kernel(circuit, theta, v)
+    turned = with_kernel(circuit, theta.mT.contiguous().mT, v.T.contiguous().T)
+    assert all(torch.equal(one, other) for one, other in zip(turned, usual, strict=True))
+
+
+# --- the same bits --------------------------------------------------------------------------------------
+
+
+@SOME_ROWS
+def test_the_number_of_threads_does_not_change_a_bit_of_the_probabilities(ansatz, entangler, threads):
+    circuit = CircuitSpec(ansatz, entangler, 16, 3)
+    theta = drawn(circuit)[0].float()
+    found = [(threads(k), native.forward(circuit, theta)[0])[1] for k in (1, 2, 3)]
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@SOME_ROWS
+@pytest.mark.parametrize(("qubits", "b"), [(8, 3), (16, 1)])
+def test_two_runs_give_the_same_bits(ansatz, entangler, qubits, b, threads):
+    threads(2)
+    circuit = CircuitSpec(ansatz, entangler, qubits, 3, b)
+    theta, v = (one.float() for one in drawn(circuit))
+    usual = with_kernel(circuit, theta, v)
+    for _ in range(3):
+        again = with_kernel(circuit, theta, v)
+        assert all(torch.equal(one, other) for one, other in zip(again, usual, strict=True))
+
+
+@ROWS
+def test_circuits_of_one_batch_do_not_mix(ansatz, entangler):
+    batch, alone = (CircuitSpec(ansatz, entangler, 9, 3, b) for b in (3, 1))
+    theta, v = drawn(batch)
+    p, gradient = with_kernel(batch, theta, v)
+    for k in range(3):
+        one = with_kernel(alone, theta[k : k + 1], v[k : k + 1])
+        assert torch.equal(one[0], p[k : k + 1]) and torch.equal(one[1], gradient[k : k + 1])
+
+
+# --- how it is used -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """The names of the kernel's functions that ran."""
+    names = []
+    for name in ("forward", "backward"):
+        step = getattr(native, name)
+        monkeypatch.setattr(native, name, lambda *a, step=step, name=name: (names.append(name), step(*a))[1])
+    return names
+
+
+def test_float32_uses_the_kernel_and_float64_does_not(used, monkeypatch):
+    monkeypatch.delenv("QTRAIN_NATIVE", raising=False)
+    circuit = CircuitSpec("efficient-su2", "cnot-ring", 6, 3)
+    theta = drawn(circuit)[0].requires_grad_()
+    exact = statevector.probabilities(circuit, theta)
+    exact[0, 3].backward()
+    assert used == []
+    single = theta.detach().float().requires_grad_()
+    p = statevector.probabilities(circuit, single)
+    p[0, 3].backward()
+    assert used == ["forward", "backward"]
+    torch.testing.assert_close(p.double(), exact, rtol=0, atol=1e-5)
+    torch.testing.assert_close(single.grad.double(), theta.grad, rtol=0, atol=1e-5)
+
+
+def test_the_kernel_can_be_forbidden_even_between_forward_and_backward(used, monkeypatch):
+    circuit = CircuitSpec("real-amplitudes", "cz-ring", 6, 3)
+    theta = drawn(circuit)[0].float().requires_grad_()
+    monkeypatch.setenv("QTRAIN_NATIVE", "0")
+    p = statevector.probabilities(circuit, theta)
+    monkeypatch.delenv("QTRAIN_NATIVE")
+    p[0, 3].backward()
+    assert used == []
+    p = statevector.probabilities(circuit, theta)
+    monkeypatch.setenv("QTRAIN_NATIVE", "0")
+    p[0, 3].backward()
+    assert used == ["forward", "backward"]
+
+
+def test_without_the_extension_plain_pytorch_does_the_work(used, monkeypatch):
+    monkeypatch.setattr(native, "_kernels", None)
+    circuit = CircuitSpec("real-amplitudes", "cz-ring", 6, 3)
+    p = statevector.probabilities(circuit, drawn(circuit)[0].float())
+    assert used == [] and abs(float(p.sum()) - 1) < 1e-5
+
+
+def test_every_row_of_the_tables_is_known():
+    assert all(native.knows(CircuitSpec(a, e, 4, 2)) for a, e in PAIRS)
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradient_again():
+    circuit = CircuitSpec("efficient-su2", "cnot-ring", 6, 3)
+    theta = drawn(circuit)[0].float().requires_grad_()
+    loss = statevector.probabilities(circuit, theta).square().sum()
+    first, second = (torch.autograd.grad(loss, theta, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_memory_does_not_grow_with_depth():
+    def most(layers):
+        circuit = CircuitSpec("efficient-su2", "cnot-ring", 18, layers)
+        theta, v = (one.float() for one in drawn(circuit))
+        with_kernel(circuit, theta, v)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    shallow, deep = most(2), most(40)
+    assert deep - shallow < 2**18 * 8, "more than one state"
+
+
+# --- refusals -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"theta": 1}, "theta has 60 bytes; needed: 64"),
+        ({"state": 1}, "state has 124 bytes; needed: 128"),
+        ({"p": 1}, "probabilities has 60 bytes; needed: 64"),
+        ({"threads": 0}, "no such circuit"),
+    ],
+)
+def test_wrong_sizes_are_refused(change, said):
+    circuit = CircuitSpec("efficient-su2", "cnot-ring", 4, 2)
+    sizes = {"theta": 16, "state": 32, "p": 16}
+    buffers = [torch.zeros(size - change.get(name, 0)).numpy() for name, size in sizes.items()]
+    with pytest.raises(ValueError, match=said):
+        native._kernels.forward(native._shape(circuit, torch.float32), *buffers, change.get("threads", 1))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (0, 2, "no such circuit"),
+        (1, 31, "no such circuit"),
+        (4, "X", "no such circuit"),
+        (5, 4, "no such circuit"),
+    ],
+)
+def test_unknown_circuits_are_refused(place, value, said):
+    shape = list(native._shape(CircuitSpec("efficient-su2", "cnot-ring", 4, 2), torch.float32))
+    shape[place] = value
+    with pytest.raises(ValueError, match=said):
+        native._kernels.forward(tuple(shape), *(torch.zeros(k).numpy() for k in (16, 32, 16)), 1)
+
+
+def test_pairs_beyond_the_qubits_are_refused():
+    shape = list(native._shape(CircuitSpec("efficient-su2", "cnot-ring", 4, 2), torch.float32))
+    shape[-1][0] = 4
+    native._shape.cache_clear()
+    with pytest.raises(ValueError, match="no pair of qubits: 4 and 1"):
+        native._kernels.forward(tuple(shape), *(torch.zeros(k).numpy() for k in (16, 32, 16)), 1)
+
+
+def test_a_gradient_of_another_size_is_refused():
+    circuit = CircuitSpec("efficient-su2", "cnot-ring", 4, 2)
+    buffers = [torch.zeros(size).numpy() for size in (16, 32, 16, 15)]
+    with pytest.raises(ValueError, match="gradient has 60 bytes; needed: 64"):
+        native._kernels.backward(native._shape(circuit, torch.float32), *buffers, 1)
