@@ -6,8 +6,8 @@ the control is 1, and half of the state is not touched:
     t[a]  <-  sum_b U[a, b] t[b]                  t[a]: amplitudes with control 1 and target a
     m[a, b] = sum conj(phi[a]) chi[b]             over that half, just before the pair is undone
 
-`m` gives the gradient of all of the pair's angles (`rotations.angle_gradient`). Pairs overlap and do not commute,
-so they go one by one, each in place.
+`m` gives the gradient of all of the pair's angles (`rotations.angle_gradient`). Pairs overlap and do not
+commute, so they go one by one, each in place.
 
 Left out here: gates without angles (`entanglers`).
 """
@@ -25,7 +25,7 @@ from qtrain_cli.quantum.rotations import angle_gradient, gate_matrices, product
 
 @dataclass(frozen=True)
 class Couplings:
-    """The controlled gates of a block of layers: pairs, matrices of each gate, their products, and room for m.
+    """The controlled gates of a block of layers: pairs, matrices of each gate, products, and room for m.
 
     All pairs of all layers: (b, l, n, 2, 2), the k-th pair at qubit index k.
     """
@@ -68,7 +68,7 @@ class Couplings:
         targets.copy_(torch.einsum("bmn,bsxaynz->bsxaymz", matrix, targets))
 
     def _targets(self, states: Tensor, pair: tuple[int, int]) -> Tensor:
-        """A view of the half where the control is 1: (b, s, 2**n) -> (b, s, x, 1, y, 2, z), target last but one."""
+        """A view of the half where the control is 1: (b, s, 2**n) -> (b, s, x, 1, y, 2, z), target: 2."""
         n, (control, target) = self.circuit.qubits, pair
         low, high = sorted(pair)
         split = states.unflatten(-1, (2**low, 2, 2 ** (high - low - 1), 2, 2 ** (n - high - 1)))

@@ -81,7 +81,7 @@ _BUILDERS: dict[tuple[str, ...], Callable[[Tensor, Pairs, int, torch.dtype], Per
 def entangler(
     circuit: CircuitSpec, layer: int, dtype: torch.dtype, device: torch.device
 ) -> Permutation | Signs | None:
-    """The tables of one layer's entangler for states of `dtype` on `device`; None in a final rotation layer."""
+    """One layer's entangler for states of `dtype` on `device`; None in a final rotation layer."""
     if circuit.final_rotation and layer == circuit.layers - 1:
         return None
     row = ENTANGLERS[circuit.entangler]

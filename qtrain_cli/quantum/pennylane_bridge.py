@@ -1,7 +1,7 @@
-"""The same circuits as PennyLane QNodes: the tests' oracle, and the way to other simulators and real devices.
+"""The same circuits as PennyLane QNodes: the tests' oracle, and the way to other simulators and devices.
 
-The twin is derived from `operations`, whose gates have PennyLane's names. This is the only module that imports
-PennyLane.
+The twin is derived from `operations`, whose gates have PennyLane's names. This is the only module that
+imports PennyLane.
 
 Left out here: batches (a QNode runs one circuit), shots and noise.
 """

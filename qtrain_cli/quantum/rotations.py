@@ -6,7 +6,7 @@ gates multiply to ``U = R_r ... R_1``. The same holds for controlled gates on th
 control is 1 (`couplings`), so both are built here.
 
 The U of neighbouring qubits combine to one Kronecker product, so that a layer costs a few matrix products
-however many qubits it has. A block is some consecutive layers; everything here works on a whole block at once.
+however many qubits it has. A block is some consecutive layers; all here works on a whole block at once.
 
 Left out here: gates of two qubits that are no controlled gate.
 """

@@ -9,12 +9,12 @@ them the qubits are in order again:
 
     out[rest, i] = sum_j U[i, j] psi[j, rest]                         # (2**n / d, d) <- (d, 2**n / d)
 
-The entangler is one index permutation, one sign vector (`entanglers`), or controlled gates (`couplings`). The
-backward sweep is the adjoint method; `adjoint.md` beside this file derives it in these letters, for the diagonal
-observable diag(v) and for any cotangent of the final states. Memory is a handful of state vectors whatever the
-depth, taken once: each step writes into the spare of two buffers, because fresh memory for a large state costs
-more than the step itself. Small states run on one CPU thread. Circuits of real gates stay in real arithmetic.
-Device and precision (float32, float64) are those of `theta`.
+The entangler is one index permutation, one sign vector (`entanglers`), or controlled gates (`couplings`).
+The backward sweep is the adjoint method; `adjoint.md` beside this file derives it in these letters, for the
+diagonal observable diag(v) and for any cotangent of the final states. Memory is a handful of state vectors
+whatever the depth, taken once: each step writes into the spare of two buffers, because fresh memory for a
+large state costs more than the step itself. Small states run on one CPU thread. Circuits of real gates stay
+in real arithmetic. Device and precision (float32, float64) are those of `theta`.
 
 `evolve` runs the same circuits on given states, many for each circuit; `expectations` reads Pauli-Z off
 probabilities.
@@ -94,7 +94,7 @@ def evolve(circuit: CircuitSpec, theta: Tensor, states: Tensor) -> Tensor:
 
 
 def expectations(p: Tensor) -> Tensor:
-    """Pauli-Z expectation of each qubit from probabilities: (..., 2**n) -> (..., n), in -1..1. Differentiable."""
+    """Pauli-Z of each qubit from probabilities: (..., 2**n) -> (..., n), in -1..1. Differentiable."""
     qubits = p.shape[-1].bit_length() - 1
     outcomes = torch.arange(2**qubits, device=p.device)
     shifts = torch.arange(qubits - 1, -1, -1, device=p.device)
@@ -115,9 +115,8 @@ class _Probabilities(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec) -> Tensor:
-        psi = torch.zeros(
-            circuit.circuits, 1, 2**circuit.qubits, dtype=state_dtype(circuit, theta.dtype), device=theta.device
-        )
+        dtype = state_dtype(circuit, theta.dtype)
+        psi = torch.zeros(circuit.circuits, 1, 2**circuit.qubits, dtype=dtype, device=theta.device)
         psi[..., 0] = 1
         with _fitting_threads(psi):
             psi = _final_states(circuit, theta, psi)
@@ -166,7 +165,8 @@ class _Sweep(torch.autograd.Function):
 def _fitting_threads(states: Tensor) -> Iterator[None]:
     """One CPU thread while few amplitudes are turned; the caller's number of threads afterwards."""
     before = torch.get_num_threads()
-    if states.device.type == "cpu" and states.shape[0] * states.shape[1] * states.shape[-1] < THREADED_OUTCOMES:
+    amplitudes = states.shape[0] * states.shape[1] * states.shape[-1]
+    if states.device.type == "cpu" and amplitudes < THREADED_OUTCOMES:
         torch.set_num_threads(1)
     try:
         yield
