@@ -60,12 +60,14 @@ LAYOUT = LayoutSpec(
 
 def spec_of(
     layout: LayoutSpec = LAYOUT, circuits: int = 1, layers: int = 3, bits: int = 8, mapping: str = "linear",
-    ansatz: str = "real-amplitudes", entangler: str = "cnot-ring", hidden: int = 2, seed: int = 7,
+    ansatz: str = "real-amplitudes", entangler: str | None = None, hidden: int = 2, seed: int = 7,
+    final_rotation: bool = False,
 ) -> GeneratorSpec:  # fmt: skip
-    """A spec whose circuit fits its layout."""
+    """A spec whose circuit fits its layout; no entangler: the ansatz's first."""
+    entangler = entangler or ANSATZE[ansatz].entanglers[0]
     qubits = qubits_for(layout.generated, circuits)
     return GeneratorSpec(
-        CircuitSpec(ansatz, entangler, qubits, layers, circuits),
+        CircuitSpec(ansatz, entangler, qubits, layers, circuits, final_rotation=final_rotation),
         MappingSpec(mapping, hidden if mapping == "mlp" else 0),
         layout,
         AngleCoding(bits, seed),
@@ -138,23 +140,41 @@ def layouts(draw: st.DrawFn, dtypes: Sequence[str] = FLOAT_DTYPES) -> LayoutSpec
     return LayoutSpec(tuple(found))
 
 
+#: Every ansatz with each of its entanglers, and whether it ends in a rotation layer, where it can.
+CIRCUITS = [
+    (ansatz.name, entangler, final)
+    for ansatz in ANSATZE.values()
+    for entangler in ansatz.entanglers
+    for final in ((False,) if ENTANGLERS[entangler].parametrised else (False, True))
+]
+
+
 def fitting_counts(weights: int) -> list[int]:
     """Every number of circuits up to eight that leaves none of them without a weight."""
     return [b for b in range(1, min(8, weights) + 1) if (b - 1) * 2 ** qubits_for(weights, b) < weights]
+
+
+def circuits_of(qubits: int) -> list[tuple[str, str, bool]]:
+    """The rows of `CIRCUITS` that so many qubits can run: gates with angles need a pair."""
+    return [row for row in CIRCUITS if qubits > 1 or not ENTANGLERS[row[1]].parametrised]
 
 
 @st.composite
 def specs(draw: st.DrawFn, dtypes: Sequence[str] = FLOAT_DTYPES) -> GeneratorSpec:
     """Small generators of every kind."""
     layout = draw(layouts(dtypes))
+    circuits = draw(st.sampled_from(fitting_counts(layout.generated)))
+    qubits = qubits_for(layout.generated, circuits)
+    ansatz, entangler, final_rotation = draw(st.sampled_from(circuits_of(qubits)))
     return spec_of(
         layout,
-        circuits=draw(st.sampled_from(fitting_counts(layout.generated))),
+        circuits=circuits,
         layers=draw(st.integers(1, 3)),
         bits=draw(st.integers(2, 16) | st.just(RAW_BITS)),
         mapping=draw(st.sampled_from(sorted(MAPPINGS))),
-        ansatz=draw(st.sampled_from(sorted(ANSATZE))),
-        entangler=draw(st.sampled_from(sorted(ENTANGLERS))),
+        ansatz=ansatz,
+        entangler=entangler,
+        final_rotation=final_rotation,
         hidden=draw(st.integers(1, 3)),
         seed=draw(st.integers(0, 2**63 - 1)),
     )

@@ -27,7 +27,14 @@ NUMPY_DTYPES = {
     "I8": "i1",
     "U8": "u1",
 }
-ROTATIONS = {"real-amplitudes": ("RY",), "efficient-su2": ("RY", "RZ")}
+ROTATIONS = {
+    "real-amplitudes": ("RY",),
+    "efficient-su2": ("RY", "RZ"),
+    "strongly-entangling": ("RZ", "RY", "RZ"),
+    "u3-cu3": ("RZ", "RY", "RZ"),
+}
+#: Angles of each qubit: of the rotations, then of the entangler's gates.
+ANGLES = {"real-amplitudes": 1, "efficient-su2": 2, "strongly-entangling": 3, "u3-cu3": 6}
 
 
 @dataclass
@@ -95,8 +102,8 @@ def start_angles(seed: int, count: int) -> np.ndarray:
 
 
 def _angles(metadata: dict[str, Any], tensors: dict[str, np.ndarray]) -> np.ndarray:
-    ansatz, _, n, layers, b = metadata["circuit"]
-    shape = (b, layers, n, len(ROTATIONS[ansatz]))
+    ansatz, _, n, layers, b = metadata["circuit"][:5]
+    shape = (b, layers, n, ANGLES[ansatz])
     bits, seed = metadata["angles"]
     if bits == 32:
         return tensors["angles"].astype(float).reshape(shape)
@@ -109,10 +116,11 @@ def _angles(metadata: dict[str, Any], tensors: dict[str, np.ndarray]) -> np.ndar
 
 
 def _weights(metadata: dict[str, Any], angles: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    ansatz, entangler, n, _, b = metadata["circuit"]
+    ansatz, entangler, n, _, b, *final = metadata["circuit"]
+    assert final in ([], [1])
     generated = [row for row in metadata["layout"] if len(row) > 2]
     counts = [math.prod(row[1]) for row in generated]
-    p = np.concatenate([probabilities(ansatz, entangler, n, angles[c]) for c in range(b)])
+    p = np.concatenate([probabilities(ansatz, entangler, n, angles[c], final == [1]) for c in range(b)])
     weights = []
     for tensor, (row, count) in enumerate(zip(generated, counts, strict=True)):
         _, _, fan_in, centre, _ = (*row, 0.0, "F32")[:5] if len(row) == 3 else row
@@ -139,40 +147,76 @@ def _mapped(
     return g * z + c + a @ np.tanh(V.T @ x + s * z + d)
 
 
-def probabilities(ansatz: str, entangler: str, n: int, angles: np.ndarray) -> np.ndarray:
+def probabilities(
+    ansatz: str, entangler: str, n: int, angles: np.ndarray, final_rotation: bool = False
+) -> np.ndarray:
+    """Of one circuit's outcomes: angles (L, n, r) -> (2^n,)."""
     state = np.zeros(2**n, complex)
     state[0] = 1
-    ring = _ring(entangler, n)
-    for layer in angles:  # (n, r)
+    for number, layer in enumerate(angles):  # (n, r)
         qubits = [np.linalg.multi_dot([np.eye(2), *_rotations(ansatz, q)[::-1]]) for q in layer]
         whole = qubits[0]
         for qubit in qubits[1:]:
             whole = np.kron(whole, qubit)
-        state = ring @ whole @ state
+        state = whole @ state
+        if not (final_rotation and number == len(angles) - 1):
+            state = _entangled(entangler, n, number, layer[:, len(ROTATIONS[ansatz]) :], state)
     return np.abs(state) ** 2
 
 
 def _rotations(ansatz: str, angles: np.ndarray) -> list[np.ndarray]:
-    built = []
-    for name, t in zip(ROTATIONS[ansatz], angles, strict=True):
-        c, s = math.cos(t / 2), math.sin(t / 2)
-        built.append(np.array([[c, -s], [s, c]]) if name == "RY" else np.diag([c - 1j * s, c + 1j * s]))
-    return built
+    names = ROTATIONS[ansatz]
+    return [_ry(t) if name == "RY" else _rz(t) for name, t in zip(names, angles[: len(names)], strict=True)]
 
 
-def _ring(entangler: str, n: int) -> np.ndarray:
-    pairs = [(q, (q + 1) % n) for q in range(n)] if n > 2 else [(0, 1)][: n - 1]
-    whole = np.eye(2**n)
-    for control, target in pairs:
-        gate = np.zeros((2**n, 2**n))
-        for i in range(2**n):
-            on = i >> (n - 1 - control) & 1
-            if entangler == "cnot-ring":
-                gate[i ^ (on << (n - 1 - target)), i] = 1
-            else:
-                gate[i, i] = -1 if on and i >> (n - 1 - target) & 1 else 1
-        whole = gate @ whole
-    return whole
+def _ry(t: float) -> np.ndarray:
+    c, s = math.cos(t / 2), math.sin(t / 2)
+    return np.array([[c, -s], [s, c]])
+
+
+def _rz(t: float) -> np.ndarray:
+    return np.diag([np.exp(-0.5j * t), np.exp(0.5j * t)])
+
+
+def _pairs(pattern: str, n: int, layer: int) -> list[tuple[int, int]]:
+    """The table of patterns."""
+    linear = [(q, q + 1) for q in range(n - 1)]
+    if n == 1:
+        return []
+    if pattern == "ranges":
+        return [(q, (q + 1 + layer % (n - 1)) % n) for q in range(n)]
+    return {
+        "ring": linear + ([(n - 1, 0)] if n > 2 else []),
+        "closed ring": [*linear, (n - 1, 0)],
+        "linear": linear,
+        "reverse-linear": linear[::-1],
+        "circular": ([(n - 1, 0)] if n > 2 else []) + linear,
+        "full": [(q, later) for q in range(n) for later in range(q + 1, n)],
+    }[pattern]
+
+
+def _entangled(entangler: str, n: int, layer: int, angles: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """The state after one layer's entangler: angles (n, 3) for cu3-ring, else (n, 0)."""
+    kind, _, pattern = entangler.partition("-")
+    for k, pair in enumerate(_pairs("closed ring" if kind == "cu3" else pattern, n, layer)):
+        if kind == "cu3":
+            first, turn, last = angles[k]
+            gate = np.diag([1, np.exp(1j * last)]) @ _ry(turn) @ np.diag([1, np.exp(1j * first)])
+        else:
+            gate = np.array([[0, 1], [1, 0]]) if kind == "cnot" else np.diag([1, -1])
+        state = _controlled(gate, *pair, n, state)
+    return state
+
+
+def _controlled(gate: np.ndarray, control: int, target: int, n: int, state: np.ndarray) -> np.ndarray:
+    """The gate (2, 2) on the target where the control is 1."""
+    after = state.astype(complex)
+    for i in range(2**n):
+        bit = i >> (n - 1 - target) & 1
+        if i >> (n - 1 - control) & 1:
+            other = i ^ (1 << (n - 1 - target))
+            after[i] = gate[bit, bit] * state[i] + gate[bit, 1 - bit] * state[other]
+    return after
 
 
 def _rounded(layout: list, weights: np.ndarray) -> Iterator[tuple[str, bytes]]:

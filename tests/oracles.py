@@ -113,3 +113,17 @@ def parameter_shift(run, theta: Tensor, v: Tensor) -> Tensor:
         shift = shift.view_as(theta)
         gradient.view(-1)[k] = (v * (run(theta + shift) - run(theta - shift))).sum() / 2
     return gradient
+
+
+def dead_angles(ansatz: str, entangler: str, layers: int, qubits: int) -> list[tuple[int, int, int]]:
+    """(layer, qubit, kind) of every angle that no probability feels, by reasoning.
+
+    An RZ on |0> is a phase of the whole state. After the last RY, RZ and CZ are diagonal and CNOT permutes,
+    so a last RZ is lost in the absolute value. A phase shift that ends a coupling is diagonal on both its
+    qubits, which are mere controls in the later couplings of its layer; only qubit 0 is turned once more.
+    """
+    axes = ROTATIONS[ansatz]
+    dead = [(0, q, 0) for q in range(qubits) if axes[0] == "Z"]
+    if entangler == "cu3-ring":
+        return dead + [(layers - 1, pair, 5) for pair in range(1, qubits)]
+    return dead + [(layers - 1, q, len(axes) - 1) for q in range(qubits) if axes[-1] == "Z"]

@@ -1,7 +1,7 @@
 """Plans never exceed their budget, one more layer would, and every budget that cannot be is refused."""
 
 import pytest
-from artifacts import LAYOUT, fitting_counts, layouts
+from artifacts import CIRCUITS, LAYOUT, fitting_counts, layouts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +9,7 @@ from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.artifact.size import bytes_bound
 from qtrain_cli.planning import MIN_QUBITS_OF_SEVERAL, WORK_LIMIT, plan_generator
-from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, MAX_ANGLES, MAX_QUBITS
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, MAX_ANGLES, MAX_QUBITS, qubits_for
 from qtrain_cli.settings import BudgetSettings
 from qtrain_cli.spec import GENERATED, MAPPINGS, RAW_BITS, LayoutSpec, TensorEntry
 
@@ -32,23 +32,25 @@ def deeper(layout, spec, size=packed_size):
     """The same generator with one more layer."""
     circuit, budget = spec.circuit, {"mapping": spec.mapping.kind, "angle_bits": spec.angles.bits}
     names = {"ansatz": circuit.ansatz, "entangler": circuit.entangler, "circuits": circuit.circuits}
+    names["final_rotation"] = circuit.final_rotation
     return plan(layout, size=size, layers=circuit.layers + 1, **names, **budget)
 
 
-options = st.fixed_dictionaries(
-    {
-        "ansatz": st.sampled_from(sorted(ANSATZE)),
-        "entangler": st.sampled_from(sorted(ENTANGLERS)),
-        "mapping": st.sampled_from(sorted(MAPPINGS)),
-        "angle_bits": st.integers(2, 16) | st.just(RAW_BITS),
-    }
-)
+@st.composite
+def layouts_and_options(draw, counts, kept):
+    """So many weights and kept numbers, and a circuit for them; gates with angles need two qubits."""
+    ansatz, entangler, final_rotation = draw(st.sampled_from(CIRCUITS))
+    count = draw(counts.filter(lambda count: count > 2 or not ENTANGLERS[entangler].parametrised))
+    options = {"ansatz": ansatz, "entangler": entangler, "final_rotation": final_rotation}
+    options["mapping"] = draw(st.sampled_from(sorted(MAPPINGS)))
+    options["angle_bits"] = draw(st.integers(2, 16) | st.just(RAW_BITS))
+    return weights(count, draw(kept)), options
 
 
-@given(count=st.integers(1, 10**6), kept=st.integers(0, 100), params=st.integers(1, 10**5), options=options)
+@given(layouts_and_options(st.integers(1, 10**6), st.integers(0, 100)), st.integers(1, 10**5))
 @settings(max_examples=150, deadline=None)
-def test_params(count, kept, params, options):
-    layout = weights(count, kept)
+def test_params(given, params):
+    layout, options = given
     try:
         spec = plan(layout, params=params, **options)
     except BadInput as error:
@@ -57,22 +59,23 @@ def test_params(count, kept, params, options):
     assert spec.trained_numbers <= params < deeper(layout, spec).trained_numbers
 
 
-@given(count=st.integers(100, 10**6), kept=st.integers(0, 100), ratio=st.floats(1, 1000), options=options)
+@given(layouts_and_options(st.integers(100, 10**6), st.integers(0, 100)), st.floats(1, 1000))
 @settings(max_examples=150, deadline=None)
-def test_ratio(count, kept, ratio, options):
-    layout = weights(count, kept)
+def test_ratio(given, ratio):
+    layout, options = given
     try:
         spec = plan(layout, ratio=ratio, **options)
     except BadInput:
         assume(False)
-    found = accounting.parameter_ratio(count, kept, spec.trained_numbers)
-    assert found >= ratio > accounting.parameter_ratio(count, kept, deeper(layout, spec).trained_numbers)
+    sizes = layout.generated, layout.kept
+    found = accounting.parameter_ratio(*sizes, spec.trained_numbers)
+    assert found >= ratio > accounting.parameter_ratio(*sizes, deeper(layout, spec).trained_numbers)
 
 
-@given(count=st.integers(1, 10**5), size=st.integers(500, 20_000), options=options)
+@given(layouts_and_options(st.integers(1, 10**5), st.just(0)), st.integers(500, 20_000))
 @settings(max_examples=150, deadline=None)
-def test_bytes(count, size, options):
-    layout = weights(count)
+def test_bytes(given, size):
+    layout, options = given
     try:
         spec = plan(layout, bytes=size, **options)
     except BadInput as error:
@@ -137,6 +140,25 @@ def test_circuits_are_taken_as_they_are(circuits):
 def test_circuits_that_leave_one_empty():
     with pytest.raises(BadInput, match="4 circuits of 1 qubits do not fit 5 weights"):
         plan(weights(5), circuits=4, layers=1)
+
+
+@pytest.mark.parametrize("ansatz", ANSATZE)
+def test_the_entangler_is_the_first_of_the_ansatz(ansatz):
+    assert plan(weights(50), layers=1, ansatz=ansatz).circuit.entangler == ANSATZE[ansatz].entanglers[0]
+
+
+@pytest.mark.parametrize("budget", [{"layers": 1}, {"params": 1000}, {"bytes": 10_000}, {"params": 1}])
+@pytest.mark.parametrize(("count", "circuits"), [(2, None), (5, 3)])
+def test_gates_with_angles_need_two_qubits(budget, count, circuits):
+    assert qubits_for(count, circuits or 1) == 1
+    with pytest.raises(BadInput, match="qubits is 1; allowed: 2 to 26"):
+        plan(weights(count), ansatz="u3-cu3", circuits=circuits, **budget)
+
+
+def test_a_final_rotation_layer():
+    assert plan(weights(50), layers=3, final_rotation=True).circuit.pairs(2) == []
+    with pytest.raises(BadInput, match="a final rotation layer would leave angles of the entangler cu3-ring"):
+        plan(weights(50), layers=3, final_rotation=True, ansatz="u3-cu3")
 
 
 def test_the_plan_holds_what_was_asked_for():

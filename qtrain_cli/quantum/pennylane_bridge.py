@@ -1,4 +1,4 @@
-"""The same circuits as PennyLane QNodes: the tests' oracle, and the way to other simulators and real devices.
+"""The same circuits as PennyLane QNodes: the tests' oracle, and the way to other simulators and devices.
 
 The twin is derived from `operations`, whose gates have PennyLane's names. This is the only module that
 imports PennyLane.

@@ -53,7 +53,7 @@ def seconds(step):
 @pytest.mark.parametrize("ansatz", ANSATZE)
 @pytest.mark.parametrize(("qubits", "layers", "circuits", "rounds", "beside_pennylane"), CASES)
 def test_forward_and_backward(benchmark, summary, ansatz, qubits, layers, circuits, rounds, beside_pennylane):
-    circuit = CircuitSpec(ansatz, "cnot-ring", qubits, layers, circuits)
+    circuit = CircuitSpec(ansatz, ANSATZE[ansatz].entanglers[0], qubits, layers, circuits)
     theta = torch.rand(circuit.angle_shape).mul(6).sub(3).requires_grad_()
     v = torch.randn(circuits, 2**qubits)
     engine = step_of(lambda angles: probabilities(circuit, angles), theta, v)

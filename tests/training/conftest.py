@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
 from qtrain_cli.layout import layout_of
-from qtrain_cli.quantum.circuit import CircuitSpec, qubits_for
+from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec, qubits_for
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.spec import AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.training.devices import on_device
@@ -66,7 +66,8 @@ def make_problem(rows) -> Callable[..., Problem]:
         inputs, targets = given or rows
         cut = 2 * len(inputs) // 3
         layout = layout_of(module, **patterns)
-        circuit = CircuitSpec(ansatz, "cnot-ring", qubits_for(layout.generated, 1), layers)
+        entangler = ANSATZE[ansatz].entanglers[0]
+        circuit = CircuitSpec(ansatz, entangler, qubits_for(layout.generated, 1), layers)
         spec = GeneratorSpec(
             circuit, MappingSpec(mapping, 4 if mapping == "mlp" else 0), layout, AngleCoding(32, 0)
         )

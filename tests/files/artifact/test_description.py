@@ -56,6 +56,8 @@ def test_the_other_parts():
     value = spec_to_json(spec_of(bits=5, circuits=3, mapping="mlp", entangler="cz-ring"))
     assert value["circuit"] == ["real-amplitudes", "cz-ring", 3, 3, 3]
     assert (value["mapping"], value["angles"]) == (["mlp", 2], [5, 7])
+    final = spec_to_json(spec_of(final_rotation=True))["circuit"]
+    assert final == ["real-amplitudes", "cnot-ring", 5, 3, 1, 1]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, [-math.inf]])
