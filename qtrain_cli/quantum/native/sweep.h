@@ -5,14 +5,15 @@
 // narrow columns of all 2**h rows, copied to a buffer next to each other because rows are a power of two apart,
 // and turns the h = n - c others. Diagonals are part of either. Both ways go low first, then high.
 
-constexpr int MOST_LOW = 13, MOST_HIGH = 5, INNER = 6, TILE = 10;
+// Sizes in bits, the best or nearly so of those tried from 13 to 20 qubits. A chunk of psi and phi fills a part of
+// the second cache, its parts of 2**(K + INNER) the first; a circuit of two passes has at least 8 chunks to share.
+constexpr int ONE_PASS = 14, MOST_LOW = 14, LEAST_HIGH = 3, INNER = 6, TILE = 13;
 
 struct Shape {
     int bits, low, high, tile;  // n, c, h, and the bits of a tile's columns
     explicit Shape(const Circuit& circuit, int lanes) {
         bits = circuit.bits();
-        low = bits <= MOST_LOW ? bits : bits - MOST_HIGH < MOST_LOW ? bits - MOST_HIGH : MOST_LOW;
-        if (low < 10 && bits > 10) low = 10;
+        low = bits <= ONE_PASS ? bits : bits - LEAST_HIGH < MOST_LOW ? bits - LEAST_HIGH : MOST_LOW;
         high = bits - low;
         tile = TILE - high > lanes + 1 ? TILE - high : lanes + 1;
         if (tile > low) tile = low;
