@@ -78,7 +78,7 @@ struct Block {
             std::swap(at, kept().at);
             std::swap(size, kept().size);
         }
-        if (at != nullptr && size >= bytes && size / 2 <= bytes + HUGE_PAGE) return;
+        if (at != nullptr && size >= bytes) return;
         std::free(at);
         size = (bytes + unit - 1) / unit * unit;
         at = static_cast<char*>(std::aligned_alloc(unit, size));
@@ -135,10 +135,11 @@ struct Call {
         }
         return true;
     }
-    bool read(PyObject* shape, int entangler, int final_rotation, const char* rotations) {
+    // Fills the circuit; false, and an exception of Python, where anything does not fit.
+    bool read(int entangler, int final_rotation, const char* rotations) {
         Circuit& c = circuit;
-        (void)shape;
-        const bool known = !std::strcmp(rotations, "Y") || !std::strcmp(rotations, "YZ") || !std::strcmp(rotations, "ZYZ");
+        bool known = false;
+        for (const char* row : {"Y", "YZ", "ZYZ"}) known = known || std::strcmp(rotations, row) == 0;
         if (!known || entangler < NONE || entangler > CONTROLLED || (itemsize != 4 && itemsize != 8) || c.qubits < 1 ||
             c.qubits > MOST_BITS - 2 || c.layers < 1 || c.circuits < 1 || c.period < 1 || c.pairs < 0 || threads < 1) {
             PyErr_SetString(PyExc_ValueError, "no such circuit");
@@ -220,7 +221,7 @@ PyObject* forward(PyObject*, PyObject* args) {
     if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*w*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
                           &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
                           &call.state.view, &call.other.view, &call.threads) ||
-        !call.read(args, entangler, final_rotation, rotations))
+        !call.read(entangler, final_rotation, rotations))
         return nullptr;
     return run_without_lock(call, false);
 }
@@ -230,10 +231,10 @@ PyObject* backward(PyObject*, PyObject* args) {
     Circuit& c = call.circuit;
     int entangler, final_rotation;
     const char* rotations;
-    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
-                          &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
+    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits,
+                          &rotations, &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
                           &call.state.view, &call.other.view, &call.gradient.view, &call.threads) ||
-        !call.read(args, entangler, final_rotation, rotations) ||
+        !call.read(entangler, final_rotation, rotations) ||
         !call.gradient.is("gradient", size_t(c.circuits) * c.angles(), size_t(call.itemsize)))
         return nullptr;
     return run_without_lock(call, true);
