@@ -28,8 +28,11 @@ try:
 except ImportError:  # not built: no compiler, or a processor or system it does not know
     _kernels = None
 
-#: Below so many amplitudes of one circuit, a second thread costs more than it saves.
-THREADED_AMPLITUDES = 2**14
+#: Below so many amplitudes of one circuit, passes are too short to share: where other work runs on the machine,
+#: threads wait for each other longer than they work.
+THREADED_AMPLITUDES = 2**16
+#: A batch is shared circuit by circuit, without waiting, from so many amplitudes on.
+THREADED_OUTCOMES = 2**14
 _FEWEST = 16  # amplitudes of a state, as in circuit.h
 _ENTANGLERS = {("CNOT",): 1, ("CZ",): 2, ("ControlledPhaseShift", "CRY", "ControlledPhaseShift"): 3}
 _ROTATIONS = {("RY",): "Y", ("RY", "RZ"): "YZ", ("RZ", "RY", "RZ"): "ZYZ"}
@@ -80,7 +83,7 @@ def _threads(circuit: CircuitSpec) -> int:
     threads = torch.get_num_threads()
     if 2**circuit.qubits >= THREADED_AMPLITUDES:
         return threads
-    return min(threads, circuit.circuits) if circuit.outcomes >= THREADED_AMPLITUDES else 1
+    return min(threads, circuit.circuits) if circuit.outcomes >= THREADED_OUTCOMES else 1
 
 
 @functools.lru_cache(maxsize=32)

@@ -11,8 +11,9 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -58,22 +59,51 @@ Level level_named(const char* name) {
 
 Level level = best_level();
 
-struct Free {
-    void operator()(void* block) const { std::free(block); }
-};
-using Block = std::unique_ptr<char, Free>;
+// Above so many qubits a circuit's memory counts: all threads share the work of one.
+constexpr int MOST_APART = 18;
 
-Block allocate(size_t bytes) {
-    constexpr size_t HUGE_PAGE = size_t(1) << 21;
-    const bool large = bytes >= HUGE_PAGE;
-    const size_t unit = large ? HUGE_PAGE : 4096, size = (bytes + unit - 1) / unit * unit;
-    void* block = std::aligned_alloc(unit, size);
-    if (block == nullptr) throw std::bad_alloc();
+// Memory to work in. The last block of a moderate size is kept for the next call: the system's zeroing of fresh
+// pages costs as much as two layers.
+struct Block {
+    static constexpr size_t MOST_KEPT = size_t(1) << 28, HUGE_PAGE = size_t(1) << 21;
+    char* at = nullptr;
+    size_t size = 0;
+
+    Block() = default;
+    Block(Block&& other) noexcept : at(other.at), size(other.size) { other.at = nullptr; }
+    explicit Block(size_t bytes) {
+        const size_t unit = bytes >= HUGE_PAGE ? HUGE_PAGE : 4096;
+        {
+            const std::lock_guard<std::mutex> guard(lock());
+            std::swap(at, kept().at);
+            std::swap(size, kept().size);
+        }
+        if (at != nullptr && size >= bytes) return;
+        std::free(at);
+        size = (bytes + unit - 1) / unit * unit;
+        at = static_cast<char*>(std::aligned_alloc(unit, size));
+        if (at == nullptr) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (large) madvise(block, size, MADV_HUGEPAGE);
+        if (unit == HUGE_PAGE) madvise(at, size, MADV_HUGEPAGE);
 #endif
-    return Block(static_cast<char*>(block));
-}
+    }
+    ~Block() {
+        if (at != nullptr && size <= MOST_KEPT) {
+            const std::lock_guard<std::mutex> guard(lock());
+            std::swap(at, kept().at);
+            std::swap(size, kept().size);
+        }
+        std::free(at);
+    }
+    static Block& kept() {
+        static Block& block = *new Block;  // never destroyed: threads may still run while the process ends
+        return block;
+    }
+    static std::mutex& lock() {
+        static std::mutex& mutex = *new std::mutex;
+        return mutex;
+    }
+};
 
 // A buffer of Python, given back at the end of the call.
 struct Buffer {
@@ -105,10 +135,11 @@ struct Call {
         }
         return true;
     }
-    bool read(PyObject* shape, int entangler, int final_rotation, const char* rotations) {
+    // Fills the circuit; false, and an exception of Python, where anything does not fit.
+    bool read(int entangler, int final_rotation, const char* rotations) {
         Circuit& c = circuit;
-        (void)shape;
-        const bool known = !std::strcmp(rotations, "Y") || !std::strcmp(rotations, "YZ") || !std::strcmp(rotations, "ZYZ");
+        bool known = false;
+        for (const char* row : {"Y", "YZ", "ZYZ"}) known = known || std::strcmp(rotations, row) == 0;
         if (!known || entangler < NONE || entangler > CONTROLLED || (itemsize != 4 && itemsize != 8) || c.qubits < 1 ||
             c.qubits > MOST_BITS - 2 || c.layers < 1 || c.circuits < 1 || c.period < 1 || c.pairs < 0 || threads < 1) {
             PyErr_SetString(PyExc_ValueError, "no such circuit");
@@ -144,14 +175,14 @@ struct Call {
     }
 };
 
-// With enough circuits each thread takes whole ones; else all threads walk through one after the other.
+// With enough small circuits each thread takes whole ones; else all threads walk through one after the other.
 void run(Call& call, bool backward) {
     const Kernel& kernel = level.kernels[call.itemsize == 8];
     const auto walk = backward ? kernel.backward : kernel.forward;
-    const bool apart = call.circuit.circuits >= call.threads;
+    const bool apart = call.circuit.circuits >= call.threads && call.circuit.qubits <= MOST_APART;
     const size_t bytes = kernel.work_bytes(call.circuit, backward, apart ? 1 : call.threads);
     std::vector<Block> work;
-    for (int t = 0; t < (apart ? call.threads : 1); ++t) work.push_back(allocate(bytes));
+    for (int t = 0; t < (apart ? call.threads : 1); ++t) work.emplace_back(bytes);
     Team together;
     std::atomic<int> next{0};
     start_and_join(
@@ -160,10 +191,10 @@ void run(Call& call, bool backward) {
             Team alone;
             if (apart)
                 for (int k; (k = next.fetch_add(1)) < call.circuit.circuits;)
-                    walk(call.task(k, backward, alone, work[rank].get()), 0);
+                    walk(call.task(k, backward, alone, work[rank].at), 0);
             else
                 for (int k = 0; k < call.circuit.circuits; ++k) {
-                    walk(call.task(k, backward, together, work[0].get()), rank);
+                    walk(call.task(k, backward, together, work[0].at), rank);
                     wait(together);
                 }
         });
@@ -190,7 +221,7 @@ PyObject* forward(PyObject*, PyObject* args) {
     if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*w*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
                           &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
                           &call.state.view, &call.other.view, &call.threads) ||
-        !call.read(args, entangler, final_rotation, rotations))
+        !call.read(entangler, final_rotation, rotations))
         return nullptr;
     return run_without_lock(call, false);
 }
@@ -200,10 +231,10 @@ PyObject* backward(PyObject*, PyObject* args) {
     Circuit& c = call.circuit;
     int entangler, final_rotation;
     const char* rotations;
-    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
-                          &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
+    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits,
+                          &rotations, &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
                           &call.state.view, &call.other.view, &call.gradient.view, &call.threads) ||
-        !call.read(args, entangler, final_rotation, rotations) ||
+        !call.read(entangler, final_rotation, rotations) ||
         !call.gradient.is("gradient", size_t(c.circuits) * c.angles(), size_t(call.itemsize)))
         return nullptr;
     return run_without_lock(call, true);

@@ -5,93 +5,6 @@
 // narrow columns of all 2**h rows, copied to a buffer next to each other because rows are a power of two apart,
 // and turns the h = n - c others. Diagonals are part of either. Both ways go low first, then high.
 
-constexpr int MOST_LOW = 13, MOST_HIGH = 5, INNER = 6, TILE = 10;
-
-struct Shape {
-    int bits, low, high, tile;  // n, c, h, and the bits of a tile's columns
-    explicit Shape(const Circuit& circuit, int lanes) {
-        bits = circuit.bits();
-        low = bits <= MOST_LOW ? bits : bits - MOST_HIGH < MOST_LOW ? bits - MOST_HIGH : MOST_LOW;
-        if (low < 10 && bits > 10) low = 10;
-        high = bits - low;
-        tile = TILE - high > lanes + 1 ? TILE - high : lanes + 1;
-        if (tile > low) tile = low;
-    }
-};
-
-// Hands out parts of one block of memory, each on a cache line of its own; counts only while it has no block.
-struct Arena {
-    char* base;
-    size_t used = 0;
-    template <class T> T* take(size_t count) {
-        T* here = reinterpret_cast<T*>(base + used);
-        used += (count * sizeof(T) + 255) / 256 * 256 + 64;  // lines of equal index in several arrays differ in set
-        used = (used + 63) / 64 * 64;
-        return here;
-    }
-};
-
-// What one thread has for itself.
-template <class T> struct Own {
-    T *psi[2], *phi[2];           // a tile
-    T *columns, *rows;            // w summed over rows, and over columns
-    typename Simd<T>::V* row_sum; // of a tile's rows
-    Phases<T> phases[2];          // of the first and the last diagonal of a layer
-};
-
-template <class T> struct Space {
-    T *psi[2][2], *phi[2][2];     // [buffer][plane]
-    uint64_t* signs;
-    double* gradient[2];          // [layer mod 2]: (threads, kinds, MOST_BITS)
-    Own<T> own;
-};
-
-template <class T> void take_phases(Arena& arena, const Shape& shape, Phases<T>& out) {
-    out.low_bits = shape.bits < LOW ? shape.bits : LOW;
-    const size_t low = size_t(1) << out.low_bits, high = size_t(1) << (shape.bits - out.low_bits);
-    out.low_re = arena.take<T>(low);
-    out.low_im = arena.take<T>(low);
-    out.high_re = arena.take<T>(high);
-    out.high_im = arena.take<T>(high);
-}
-
-template <class T> void take_own(Arena& arena, const Circuit& circuit, const Shape& shape, bool backward, Own<T>& own) {
-    const size_t tile = size_t(1) << (shape.tile + shape.high);
-    for (int p = 0; p < circuit.planes(); ++p) {
-        own.psi[p] = arena.take<T>(tile);
-        if (backward) own.phi[p] = arena.take<T>(tile);
-    }
-    if (circuit.planes() == 1) return;
-    own.columns = arena.take<T>(size_t(1) << shape.low);
-    own.rows = arena.take<T>(size_t(1) << shape.high);
-    own.row_sum = arena.take<typename Simd<T>::V>(size_t(1) << shape.high);
-    for (auto& phases : own.phases) take_phases(arena, shape, phases);
-}
-
-// The same layout for every thread; `own` is that of `rank`.
-template <class T>
-Space<T> take_space(Arena& arena, const Task& task, bool backward, int threads, int rank) {
-    const Circuit& circuit = *task.circuit;
-    const Shape shape(circuit, Simd<T>::K);
-    Space<T> space = {};
-    for (int p = 0; p < circuit.planes(); ++p) {
-        space.psi[0][p] = backward ? arena.take<T>(circuit.amplitudes())
-                                   : static_cast<T*>(task.state) + p * circuit.amplitudes();
-        if (backward) space.phi[0][p] = arena.take<T>(circuit.amplitudes());
-        const bool second = circuit.entangler == CNOT && circuit.layers > 1;
-        space.psi[1][p] = second ? arena.take<T>(circuit.amplitudes()) : space.psi[0][p];
-        if (backward) space.phi[1][p] = second ? arena.take<T>(circuit.amplitudes()) : space.phi[0][p];
-    }
-    if (circuit.entangler == CZ) space.signs = arena.take<uint64_t>(circuit.amplitudes() / 64 + 1);
-    for (auto& gradient : space.gradient) gradient = arena.take<double>(size_t(threads) * circuit.kinds * MOST_BITS);
-    for (int t = 0; t < threads; ++t) {
-        Own<T> own = {};
-        take_own(arena, circuit, shape, backward, own);
-        if (t == rank) space.own = own;
-    }
-    return space;
-}
-
 template <class T, int PLANES, bool BACK> struct Sweep {
     using S = Simd<T>;
     using V = typename S::V;
@@ -117,12 +30,14 @@ template <class T, int PLANES, bool BACK> struct Sweep {
 
     T* const* psi() { return space.psi[now]; }
     T* const* phi() { return space.phi[now]; }
-    const T* angles(int layer) const { return static_cast<const T*>(task.theta) + size_t(layer) * circuit.qubits * circuit.kinds; }
+    const T* angles(int layer) const {
+        return static_cast<const T*>(task.theta) + size_t(layer) * circuit.qubits * circuit.kinds;
+    }
     double angle(int layer, int bit, int kind) const {
         return bit < circuit.qubits ? double(angles(layer)[(circuit.qubits - 1 - bit) * circuit.kinds + kind]) : 0;
     }
 
-    // The turns and phases of a layer's rotations. A diagonal after the entangler of no layer has no gradient.
+    // The turns and phases of a layer's rotations, and an empty gradient.
     void prepare(int layer) {
         const int ry = circuit.before ? 1 : 0;
         for (int j = 0; j < shape.bits; ++j) {
@@ -263,7 +178,8 @@ template <class T, int PLANES, bool BACK> struct Sweep {
     }
     static void copy_rows(const T* from, size_t from_stride, T* to, size_t to_stride, size_t rows, size_t wide) {
         for (size_t r = 0; r < rows; ++r)
-            for (size_t i = 0; i < wide; i += S::W) S::store(to + r * to_stride + i, S::load(from + r * from_stride + i));
+            for (size_t i = 0; i < wide; i += S::W)
+                S::store(to + r * to_stride + i, S::load(from + r * from_stride + i));
     }
 
     // --- gradients of this thread -------------------------------------------------------------------------
@@ -300,9 +216,9 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         T* out = static_cast<T*>(task.gradient) + size_t(layer) * circuit.qubits * circuit.kinds;
         for (int q = 0; q < circuit.qubits; ++q)
             for (int kind = 0; kind < circuit.kinds; ++kind) {
+                const double* sum = space.gradient[layer & 1] + kind * MOST_BITS + circuit.qubits - 1 - q;
                 double found = 0;
-                for (int t = 0; t < threads; ++t)
-                    found += space.gradient[layer & 1][(size_t(t) * circuit.kinds + kind) * MOST_BITS + circuit.qubits - 1 - q];
+                for (int t = 0; t < threads; ++t) found += sum[size_t(t) * circuit.kinds * MOST_BITS];
                 out[q * circuit.kinds + kind] = T(found);
             }
     }
@@ -358,7 +274,8 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         T part[2][S::W], *out[2] = {part[0], part[1]};
         for (size_t i = mine.first; i < mine.last; i += S::W) {
             if (fetch == MAPPED) gather<T>(map, psi(), out, PLANES, i, S::W);
-            const T *re = fetch == MAPPED ? part[0] : psi()[0] + i, *im = fetch == MAPPED ? part[1] : psi()[PLANES - 1] + i;
+            const T* re = fetch == MAPPED ? part[0] : psi()[0] + i;
+            const T* im = fetch == MAPPED ? part[1] : psi()[PLANES - 1] + i;
             V a = S::load(re) * S::load(re);
             if (PLANES == 2) a += S::load(im) * S::load(im);
             for (size_t j = 0; j < S::W && i + j < outcomes; ++j) p[i + j] = a[j];
