@@ -3,12 +3,13 @@
     forward(circuit, theta)             -> p (b, 2**n), state (opaque)
     backward(circuit, theta, state, v)  -> gradient (b, L, n, r)
 
-The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where it
-was not built, or QTRAIN_NATIVE=0 is set, `supports` says no and plain PyTorch does the work. float64, in which
-weights are regenerated from an artifact and hashed, is left to PyTorch as well: those bits must not depend on a
-compiler.
+The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where
+it was not built, or QTRAIN_NATIVE=0 is set, `supports` says no and plain PyTorch does the work. float64, in
+which weights are regenerated from an artifact and hashed, is left to PyTorch as well: those bits must not
+depend on a compiler.
 
-`state` is planar, (b, planes, max(2**n, 16)), and stands before the last entangler: only `backward` reads it.
+`state` is planar, (b, planes, max(2**n, 16)), and stands before the last entangler: only `backward`
+reads it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ try:
 except ImportError:  # not built: no compiler, or a processor or system it does not know
     _kernels = None
 
-#: Below so many amplitudes of one circuit, passes are too short to share: where other work runs on the machine,
-#: threads wait for each other longer than they work.
+#: Below so many amplitudes of one circuit, passes are too short to share: where other work runs on the
+#: machine, threads wait for each other longer than they work.
 THREADED_AMPLITUDES = 2**16
 #: A batch is shared circuit by circuit, without waiting, from so many amplitudes on.
 THREADED_OUTCOMES = 2**14

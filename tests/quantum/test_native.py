@@ -1,9 +1,9 @@
-"""The compiled kernel against circuits run gate by gate, for every row of the tables and every way through it.
+"""The compiled kernel against circuits run gate by gate: every row of the tables, every way through it.
 
-The twin below is plain autograd over `operations`, which PennyLane's twin is made from as well. Tolerances are
-those of test_statevector, float64 to 1e-12 and float32 to 1e-5, relative to the largest gradient where that is
-above 1 (a sum of 2**n terms of v). Sizes: up to 4 qubits the state is padded to a vector, from 15 on a layer is
-two passes, from 16 on threads share it.
+The twin below is plain autograd over `operations`, which PennyLane's twin is made from as well. Tolerances
+are those of test_statevector, float64 to 1e-12 and float32 to 1e-5, relative to the largest gradient where
+that is above 1 (a sum of 2**n terms of v). Sizes: up to 4 qubits the state is padded to a vector, from 15
+on a layer is two passes, from 16 on threads share it.
 """
 
 import itertools

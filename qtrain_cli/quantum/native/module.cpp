@@ -232,8 +232,9 @@ PyObject* backward(PyObject*, PyObject* args) {
     int entangler, final_rotation;
     const char* rotations;
     if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits,
-                          &rotations, &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
-                          &call.state.view, &call.other.view, &call.gradient.view, &call.threads) ||
+                          &rotations, &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view,
+                          &call.theta.view, &call.state.view, &call.other.view, &call.gradient.view,
+                          &call.threads) ||
         !call.read(entangler, final_rotation, rotations) ||
         !call.gradient.is("gradient", size_t(c.circuits) * c.angles(), size_t(call.itemsize)))
         return nullptr;
