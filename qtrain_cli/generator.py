@@ -3,6 +3,7 @@
     p = |<i| U(theta) |0...0>|**2        i in 0..2**n-1, for each of b circuits      (quantum/statevector)
     z = 2**n p - 1                       mean exactly 0, variance near 1 (complex) or 2 (real)
     w = centre + scale * mapping(z)      the first m of the b * 2**n outcomes        (mapping)
+                                         (`quantum-train`: w = mapping(z))
     w -> {name: tensor}                                                              (layout)
 
 Quantum-Train (arXiv 2405.11304) with one circuit, its distributed form (arXiv 2409.06992) with several.
@@ -35,8 +36,9 @@ class Generator:
         self.spec = spec
         entries = spec.layout.of_role(GENERATED)
         counts = torch.tensor([entry.count for entry in entries])
-        scales = torch.tensor([entry.scale for entry in entries], dtype=torch.float64)
-        centres = torch.tensor([entry.centre for entry in entries], dtype=torch.float64)
+        scaled = spec.mapping.row.scaled
+        scales = torch.tensor([entry.scale if scaled else 1 for entry in entries], dtype=torch.float64)
+        centres = torch.tensor([entry.centre if scaled else 0 for entry in entries], dtype=torch.float64)
         self.scale = scales.repeat_interleave(counts).to(device, dtype)  # (m,)
         self.centre = centres.repeat_interleave(counts).to(device, dtype)  # (m,)
         self.positions = Positions.of(spec, torch.device(device), dtype)

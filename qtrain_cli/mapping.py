@@ -3,11 +3,19 @@
     linear              u = g z + c
     linear-per-tensor   u = g[t] z + c[t]                         t: the tensor the weight belongs to
     mlp                 u = g z + c + a . tanh(V bits + s z + d)    bits of the weight's number as -1, +1
+    quantum-train       u = y - mean(y),  y = W4 (W3 (W2 (W1 (bits, q) + d1) + d2) + d3) + d4
+                        q = (0.8 tanh(0.1 * 2**(n-1) p))**0.3,  2**n p = z + 1
 
 `numbers` is the flat vector of all trained numbers of the mapping, so that one optimiser, one
 checkpoint and one artifact serve every row. The gain starts at sqrt(3): with scale = 1 / sqrt(3 fan_in) and
 var(z) = 1, as complex amplitudes have it, weights start at the standard deviation of an initialiser. Real
 amplitudes have var(z) = 2 (Porter and Thomas 1956, one degree of freedom), and start at sqrt(2) times that.
+
+`quantum-train` is the mapping of the Quantum-Train paper (arXiv 2405.11304) as its published code has it: no
+activation, no scale, and a start that is torch's for a linear layer, uniform within 1 / sqrt(inputs). So its
+four layers act as one affine map of k + 1 inputs, and the mean over all weights, which is taken off, takes
+the biases with it, and the mean of q that the paper subtracts first. The biases are counted and stored as the
+paper counts them, and are not computed with: their gradient is exactly 0.
 
 Left out here: tensor trains.
 """
@@ -21,9 +29,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qtrain_cli.spec import GENERATED, GeneratorSpec
+from qtrain_cli.spec import GENERATED, GeneratorSpec, stack_shapes
 
 START_GAIN = math.sqrt(3.0)
+#: The paper's constants in q, and the least 2**n p that counts: at 0 the slope of q has no bound.
+_BETA, _GAMMA, _ALPHA = 0.8, 0.1, 0.3
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Positions:
         counts = [entry.count for entry in spec.layout.of_role(GENERATED)]
         tensor = torch.repeat_interleave(torch.tensor(counts))
         number = torch.arange(spec.layout.generated)
-        wanted = spec.position_bits if spec.mapping.kind == "mlp" else 0
+        wanted = spec.position_bits if spec.mapping.row.reads_bits else 0
         shifts = torch.arange(wanted - 1, -1, -1)
         bits = ((number[:, None] >> shifts) & 1) * 2 - 1
         return Positions(tensor.to(device), len(counts), bits.to(device, dtype))
@@ -48,18 +59,42 @@ class Positions:
 
 def start_numbers(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
     """The mapping's numbers before training, float32 (k,), on the CPU."""
-    numbers = torch.zeros(spec.mapping_numbers)
-    gains = len(spec.layout.of_role(GENERATED)) if spec.mapping.kind == "linear-per-tensor" else 1
-    numbers[:gains] = START_GAIN
-    if spec.mapping.kind == "mlp":
-        numbers[2:] = torch.randn(spec.mapping_numbers - 2, generator=generator) / spec.position_bits**0.5
-        numbers[-spec.mapping.hidden :] *= 0.1
-    return numbers
+    return _START[spec.mapping.kind](spec, generator)
 
 
 def apply_mapping(spec: GeneratorSpec, numbers: Tensor, z: Tensor, positions: Positions) -> Tensor:
     """u of every weight: numbers (k,), z (m,) -> (m,). Differentiable in both."""
     return _APPLY[spec.mapping.kind](numbers, z, positions, spec.mapping.hidden)
+
+
+def _start_linear(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    """Gains of sqrt(3), one or one for each tensor; biases of 0."""
+    numbers = torch.zeros(spec.mapping_numbers)
+    numbers[: spec.mapping_numbers // 2] = START_GAIN
+    return numbers
+
+
+def _start_mlp(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    numbers = torch.zeros(spec.mapping_numbers)
+    numbers[0] = START_GAIN
+    numbers[2:] = torch.randn(spec.mapping_numbers - 2, generator=generator) / spec.position_bits**0.5
+    numbers[-spec.mapping.hidden :] *= 0.1
+    return numbers
+
+
+def _start_quantum_train(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    """Weights and biases of each layer, uniform within 1 / sqrt(inputs)."""
+    shapes = stack_shapes(spec.position_bits)
+    edges = torch.cat([torch.full((after * (before + 1),), before**-0.5) for after, before in shapes])
+    return edges * (2 * torch.rand(spec.mapping_numbers, generator=generator) - 1)
+
+
+_START: dict[str, Callable[[GeneratorSpec, torch.Generator], Tensor]] = {
+    "linear": _start_linear,
+    "linear-per-tensor": _start_linear,
+    "mlp": _start_mlp,
+    "quantum-train": _start_quantum_train,
+}
 
 
 def _linear(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
@@ -78,8 +113,20 @@ def _mlp(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tenso
     return linear[0] * z + linear[1] + inner.tanh() @ out
 
 
+def _quantum_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
+    q = (_BETA * torch.tanh(_GAMMA * (z + 1).clamp_min(_LEAST) / 2)) ** _ALPHA
+    matrices, first = [], 0
+    for after, before in stack_shapes(positions.bits.shape[1]):
+        matrices.append(numbers[first : first + after * before].view(after, before))
+        first += after * (before + 1)  # past the biases
+    row = torch.linalg.multi_dot(matrices[::-1])[0]  # (k + 1,)
+    y = positions.bits @ row[:-1] + row[-1] * q
+    return y - y.mean()
+
+
 _APPLY: dict[str, Callable[[Tensor, Tensor, Positions, int], Tensor]] = {
     "linear": _linear,
     "linear-per-tensor": _linear_per_tensor,
     "mlp": _mlp,
+    "quantum-train": _quantum_train,
 }

@@ -7,11 +7,13 @@ reported without torch and before anything is allocated. The formula it describe
     w[i] = centre[i] + scale[i] * mapping(z[i], bits(i))          i in 0..m-1
     scale = 1 / sqrt(3 * fan_in)
 
-Weight `i` is outcome ``i % 2**n`` of circuit ``i // 2**n``; surplus outcomes are dropped.
+A row of the mappings may go without scale and centre: ``w[i] = mapping(z[i], bits(i))``. Weight `i` is
+outcome ``i % 2**n`` of circuit ``i // 2**n``; surplus outcomes are dropped.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import reprlib
 from collections.abc import Callable
@@ -35,9 +37,11 @@ MAX_DIMENSIONS = 64
 MAX_NAME = 512
 #: Bytes of all kept tensors together: an artifact is read into memory whole.
 MAX_KEPT_BYTES = 2**32
-#: Elements of the largest matrix of an mlp mapping, weights x (position bits + hidden units).
-MAX_MLP_ELEMENTS = 2**30
+#: Elements of the largest matrix of a mapping that reads bits, weights x (position bits + hidden units).
+MAX_BIT_ELEMENTS = 2**30
 MAX_HIDDEN = 4096
+#: Outputs of each linear layer of the mapping `quantum-train`.
+STACK_WIDTHS = (4, 20, 4, 1)
 RAW_BITS = 32
 MIN_CODED_BITS, MAX_CODED_BITS = 2, 16
 
@@ -166,18 +170,40 @@ class MappingSpec:
                 f"a mapping {self.kind} has {self.hidden} hidden units; allowed: {least} to {most}"
             )
 
+    @property
+    def row(self) -> MappingRow:
+        """The row of the table that `kind` names."""
+        return MAPPINGS[self.kind]
+
 
 @dataclass(frozen=True)
 class MappingRow:
-    """One row of the mapping table. `count(hidden, bits, tensors)` is how many numbers it trains."""
+    """One row of the mapping table. `count(hidden, bits, tensors)` is how many numbers it trains.
+
+    `reads_bits`: the bits of a weight's number are inputs too. `scaled`: scale and centre apply to what it
+    gives; else that is the weight itself.
+    """
 
     name: str
     count: Callable[[int, int, int], int]
     summary: str
+    reads_bits: bool = False
+    scaled: bool = True
 
 
 def _mlp_count(hidden: int, bits: int, tensors: int) -> int:
     return 2 + hidden * (bits + 3)
+
+
+def stack_shapes(bits: int) -> list[tuple[int, int]]:
+    """(outputs, inputs) of each linear layer of the mapping `quantum-train`; each has a bias per output."""
+    widths = (bits + 1, *STACK_WIDTHS)
+    return [(after, before) for before, after in itertools.pairwise(widths)]
+
+
+def _stack_count(hidden: int, bits: int, tensors: int) -> int:
+    """``4 k + 197`` for k bits: 249 of 13."""
+    return sum(after * (before + 1) for after, before in stack_shapes(bits))
 
 
 MAPPINGS: dict[str, MappingRow] = {
@@ -189,7 +215,14 @@ MAPPINGS: dict[str, MappingRow] = {
             lambda hidden, bits, tensors: 2 * tensors,
             "gain * z + bias, each tensor with its own gain and bias",
         ),
-        MappingRow("mlp", _mlp_count, "gain * z + bias + MLP(z, position bits) with tanh"),
+        MappingRow("mlp", _mlp_count, "gain * z + bias + MLP(z, position bits) with tanh", reads_bits=True),
+        MappingRow(
+            "quantum-train",
+            _stack_count,
+            "the Quantum-Train paper's: four linear layers on position bits and probability, no scale",
+            reads_bits=True,
+            scaled=False,
+        ),
     )
 }
 
@@ -219,7 +252,7 @@ class GeneratorSpec:
     """All that regenerates the weights, except the stored numbers themselves.
 
     Raises:
-        BadInput: more or fewer qubits than so many weights need, a circuit without a weight, or an mlp
+        BadInput: more or fewer qubits than so many weights need, a circuit without a weight, or a mapping
             that no memory holds.
     """
 
@@ -236,8 +269,11 @@ class GeneratorSpec:
             raise BadInput(
                 f"{b} circuits of {n} qubits do not fit {m} weights, which need {qubits_for(m, b)}"
             )
-        if self.mapping.kind == "mlp" and m * (self.position_bits + self.mapping.hidden) > MAX_MLP_ELEMENTS:
-            raise BadInput(f"an mlp mapping is too large for {m} weights", "use the linear mapping")
+        wide = self.position_bits + self.mapping.hidden
+        if self.mapping.row.reads_bits and m * wide > MAX_BIT_ELEMENTS:
+            raise BadInput(
+                f"the mapping {self.mapping.kind} is too large for {m} weights", "use the linear mapping"
+            )
 
     @property
     def position_bits(self) -> int:
@@ -248,7 +284,7 @@ class GeneratorSpec:
     def mapping_numbers(self) -> int:
         """How many numbers the mapping trains."""
         tensors = len(self.layout.of_role(GENERATED))
-        return MAPPINGS[self.mapping.kind].count(self.mapping.hidden, self.position_bits, tensors)
+        return self.mapping.row.count(self.mapping.hidden, self.position_bits, tensors)
 
     @property
     def trained_numbers(self) -> int:

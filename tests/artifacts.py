@@ -140,6 +140,18 @@ def layouts(draw: st.DrawFn, dtypes: Sequence[str] = FLOAT_DTYPES) -> LayoutSpec
     return LayoutSpec(tuple(found))
 
 
+def idle_numbers(spec: GeneratorSpec) -> list[int]:
+    """Places of the mapping's numbers that no weight feels: biases of `quantum-train` cancel in its mean."""
+    places: list[int] = []
+    if spec.mapping.kind == "quantum-train":
+        end, inputs = 0, spec.position_bits + 1
+        for outputs in (4, 20, 4, 1):
+            end += outputs * (inputs + 1)
+            places += range(end - outputs, end)
+            inputs = outputs
+    return places
+
+
 #: Every ansatz with each of its entanglers, and whether it ends in a rotation layer, where it can.
 CIRCUITS = [
     (ansatz.name, entangler, final)

@@ -121,6 +121,8 @@ def _weights(metadata: dict[str, Any], angles: np.ndarray, numbers: np.ndarray) 
     generated = [row for row in metadata["layout"] if len(row) > 2]
     counts = [math.prod(row[1]) for row in generated]
     p = np.concatenate([probabilities(ansatz, entangler, n, angles[c], final == [1]) for c in range(b)])
+    if metadata["mapping"][0] == "quantum-train":
+        return _stacked(numbers, np.maximum(2**n * p[: sum(counts)], 1e-6), n + math.ceil(math.log2(b)))
     weights = []
     for tensor, (row, count) in enumerate(zip(generated, counts, strict=True)):
         _, _, fan_in, centre, _ = (*row, 0.0, "F32")[:5] if len(row) == 3 else row
@@ -145,6 +147,20 @@ def _mapped(
     V = np.array(rest[: k * h]).reshape(k, h)
     s, d, a = np.array(rest[k * h :]).reshape(3, h)
     return g * z + c + a @ np.tanh(V.T @ x + s * z + d)
+
+
+def _stacked(numbers: np.ndarray, p: np.ndarray, k: int) -> np.ndarray:
+    """The mapping `quantum-train`: its four layers one after the other, biases and all."""
+    q = (0.8 * np.tanh(0.1 * p / 2)) ** 0.3
+    rows = [[1 if j >> (k - 1 - place) & 1 else -1 for place in range(k)] for j in range(len(p))]
+    y = np.column_stack((np.array(rows, float), q))
+    rest = numbers
+    for outputs in (4, 20, 4, 1):
+        size = outputs * y.shape[1]
+        matrix, biases, rest = rest[:size], rest[size : size + outputs], rest[size + outputs :]
+        y = y @ matrix.reshape(outputs, -1).T + biases
+    assert rest.size == 0
+    return y[:, 0] - y.mean()
 
 
 def probabilities(

@@ -22,7 +22,7 @@ from qtrain_cli.cli.parameters import VERBS
 from qtrain_cli.files.data import READERS
 from qtrain_cli.files.exports import EXPORTERS
 from qtrain_cli.gates import GATES
-from qtrain_cli.mapping import _APPLY
+from qtrain_cli.mapping import _APPLY, _START
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.spec import MAPPINGS
 
@@ -357,7 +357,7 @@ def test_names_say_what_is_inside_and_files_open_with_their_idea():
 
 
 def test_every_mapping_that_is_counted_is_applied():
-    assert list(_APPLY) == list(MAPPINGS)
+    assert list(_APPLY) == list(_START) == list(MAPPINGS)
 
 
 def test_every_command_is_a_file_and_the_other_way_round():

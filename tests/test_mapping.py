@@ -4,13 +4,24 @@ import math
 
 import pytest
 import torch
-from artifacts import LAYOUT, spec_of
+from artifacts import LAYOUT, idle_numbers, spec_of
+from torch import nn
 
+from qtrain_cli.errors import BadInput
 from qtrain_cli.mapping import START_GAIN, Positions, apply_mapping, start_numbers
-from qtrain_cli.spec import GENERATED, MAPPINGS
+from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.spec import (
+    GENERATED,
+    MAPPINGS,
+    MAX_BIT_ELEMENTS,
+    GeneratorSpec,
+    LayoutSpec,
+    MappingSpec,
+    TensorEntry,
+)  # fmt: skip
 
 M = LAYOUT.generated
-Z = torch.linspace(-1, 3, M, dtype=torch.float64)
+Z = torch.linspace(-0.9, 3, M, dtype=torch.float64)
 
 
 def positions(spec):
@@ -61,6 +72,61 @@ def test_the_mlp_is_no_line():
     torch.testing.assert_close(mapped(spec, numbers), Z.tanh())
 
 
+def paper_network(k):
+    """The paper's mapping as its code writes it: linear layers of torch, one after the other."""
+    sizes = ((k + 1, 4), (4, 20), (20, 4), (4, 1))
+    return nn.Sequential(*(nn.Linear(before, after) for before, after in sizes)).double()
+
+
+@pytest.mark.parametrize("circuits", [1, 3])
+def test_quantum_train_is_the_papers_network(circuits):
+    spec = spec_of(mapping="quantum-train", circuits=circuits)
+    n, k = spec.circuit.qubits, spec.position_bits
+    network, numbers = paper_network(k), random_numbers(spec)
+    torch.nn.utils.vector_to_parameters(numbers, network.parameters())
+    q = (0.8 * torch.tanh(0.1 * 2 ** (n - 1) * (Z + 1) / 2**n)) ** 0.3
+    bits = torch.tensor([[2 * int(bit) - 1 for bit in f"{j:0{k}b}"] for j in range(M)]).double()
+    y = network(torch.column_stack((bits, q - q.mean())))[:, 0]
+    torch.testing.assert_close(mapped(spec, numbers), y - y.mean(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("qubits", range(1, 27))
+def test_quantum_train_counts_what_the_papers_network_has(qubits):
+    layout = LayoutSpec((TensorEntry("w", (2**qubits,), "F32", GENERATED),))
+    kind = MappingSpec("quantum-train")
+    circuit = CircuitSpec("efficient-su2", "cnot-ring", qubits, 1)
+    if 2**qubits * qubits > MAX_BIT_ELEMENTS:
+        with pytest.raises(BadInput, match="the mapping quantum-train is too large"):
+            GeneratorSpec(circuit, kind, layout)
+        return
+    found = GeneratorSpec(circuit, kind, layout).mapping_numbers
+    assert found == sum(p.numel() for p in paper_network(qubits).parameters()) == 4 * qubits + 197
+    assert qubits != 13 or found == 249
+
+
+def test_quantum_train_starts_as_linear_layers_of_torch_do():
+    spec = spec_of(mapping="quantum-train")
+    starts = torch.stack([start_numbers(spec, torch.Generator().manual_seed(seed)) for seed in range(300)])
+    first = 0
+    for layer in paper_network(spec.position_bits):
+        size, edge = layer.weight.numel() + layer.bias.numel(), layer.in_features**-0.5
+        part = starts[:, first : first + size]
+        assert 0.98 * edge < part.abs().max() <= edge
+        assert part.std().item() == pytest.approx(edge / 3**0.5, rel=0.05)
+        first += size
+    assert first == starts.shape[1]
+
+
+def test_quantum_train_is_finite_where_a_probability_is_zero():
+    spec = spec_of(mapping="quantum-train")
+    z = torch.tensor([-1.0, -1 - 1e-7, *Z[2:].tolist()]).requires_grad_()
+    numbers = random_numbers(spec).float()
+    bits = Positions.of(spec, torch.device("cpu"), torch.float32)
+    u = apply_mapping(spec, numbers, z, bits)
+    u.square().sum().backward()
+    assert bool(u.isfinite().all()) and bool(z.grad.isfinite().all()) and not z.grad[:2].any()
+
+
 def test_position_bits_tell_all_weights_apart():
     bits = positions(spec_of(mapping="mlp", circuits=3)).bits
     assert bits.shape == (M, 2 + 3) and len({tuple(row.tolist()) for row in bits}) == M
@@ -74,8 +140,10 @@ def test_every_number_has_an_effect(kind):
     numbers = random_numbers(spec).requires_grad_()
     z = Z.clone().requires_grad_()
     u = apply_mapping(spec, numbers, z, positions(spec))
-    (u * torch.linspace(1, 2, M)).sum().backward()
-    assert bool((numbers.grad != 0).all()) and bool((z.grad != 0).all())
+    (u * torch.linspace(1, 2, M).square()).sum().backward()
+    idle = idle_numbers(spec)
+    assert (numbers.grad == 0).nonzero().flatten().tolist() == idle and bool((z.grad != 0).all())
+    assert bool(idle) == (kind == "quantum-train")
 
 
 @pytest.mark.parametrize("kind", MAPPINGS)
@@ -91,10 +159,10 @@ def test_the_start_follows_from_its_generator(kind):
     spec = spec_of(mapping=kind)
     one, two, other = (start_numbers(spec, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert one.dtype == torch.float32 and one.shape == (spec.mapping_numbers,) and torch.equal(one, two)
-    assert torch.equal(one, other) == (kind != "mlp")
+    assert torch.equal(one, other) == (kind in ("linear", "linear-per-tensor"))
 
 
-@pytest.mark.parametrize("kind", MAPPINGS)
+@pytest.mark.parametrize("kind", [kind for kind, row in MAPPINGS.items() if row.scaled])
 def test_the_start_is_a_line_of_gain_root_three(kind):
     spec = spec_of(mapping=kind)
     found = mapped(spec, start_numbers(spec, torch.Generator().manual_seed(0)).double())

@@ -124,6 +124,13 @@ def test_one_circuit_where_it_can_be():
     assert (circuit.circuits, circuit.qubits, circuit.layers) == (1, 13, 49)
 
 
+@pytest.mark.parametrize(("params", "layers"), [(327, 1), (1497, 16)])
+def test_the_rows_of_the_quantum_train_paper(params, layers):
+    spec = plan(weights(6690), params=params, ansatz="u3-cu3", mapping="quantum-train")
+    assert (spec.circuit.circuits, spec.circuit.qubits, spec.circuit.layers) == (1, 13, layers)
+    assert (spec.mapping_numbers, spec.trained_numbers) == (249, params)
+
+
 def test_no_budget_is_a_ratio_of_ten():
     assert plan(weights(6690)) == plan(weights(6690), ratio=10)
 
@@ -188,7 +195,7 @@ def test_unknown_names(option, value, near):
         plan(weights(10), **{option: value})
     assert refused.value.message == f"--{option} '{value}' does not exist"
     assert refused.value.advice == (
-        f"did you mean '{near}'?" if near else "allowed: linear, linear-per-tensor, mlp"
+        f"did you mean '{near}'?" if near else "allowed: linear, linear-per-tensor, mlp, quantum-train"
     )
 
 

@@ -109,6 +109,7 @@ def test_a_layout_counts_each_role():
         ("mlp", 0, "has 0 hidden units; allowed: 1 to 4096"),
         ("mlp", 4097, "has 4097 hidden units; allowed: 1 to 4096"),
         ("linear", 1, "has 1 hidden units; allowed: 0 to 0"),
+        ("quantum-train", 4, "has 4 hidden units; allowed: 0 to 0"),
     ],
 )
 def test_mappings_that_cannot_be(kind, hidden, message):
@@ -160,7 +161,7 @@ def test_nothing_to_generate():
 
 
 def test_an_mlp_that_no_memory_holds():
-    with pytest.raises(BadInput, match="an mlp mapping is too large for 1048576 weights"):
+    with pytest.raises(BadInput, match="the mapping mlp is too large for 1048576 weights"):
         generator(2**20, 1, 20, ("mlp", 1005))
     assert generator(2**20, 1, 20, ("mlp", 1004)).mapping_numbers == 2 + 1004 * 23
 

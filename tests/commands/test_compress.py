@@ -134,6 +134,8 @@ def test_other_forms_of_the_model(run, digits, form):
     "generator",
     [
         {"ansatz": "efficient-su2", "entangler": "cz-ring", "mapping": "mlp"},
+        {"ansatz": "strongly-entangling", "final_rotation": True},
+        {"ansatz": "u3-cu3", "mapping": "quantum-train", "layers": 2},
         {"circuits": 4, "mapping": "linear-per-tensor", "angle_bits": 32},
         {"layers": None, "bytes": 1700, "angle_bits": 5},
         {"layers": None, "ratio": 20.0, "ignore": ("conv*.bias",)},

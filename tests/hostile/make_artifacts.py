@@ -168,7 +168,8 @@ def text_changed(old: str, new: str) -> bytes:
 def generated_only(weights: int, qubits: int, layers: int, circuits: int, mapping: tuple[str, int]) -> bytes:
     """A file of one huge generated tensor; its own payload is small."""
     parts = honest()
-    numbers = 2 if mapping[0] == "linear" else 2 + mapping[1] * (qubits + (circuits - 1).bit_length() + 3)
+    bits = qubits + (circuits - 1).bit_length()
+    numbers = {"linear": 2, "mlp": 2 + mapping[1] * (bits + 3), "quantum-train": 4 * bits + 197}[mapping[0]]
     parts.metadata |= {
         "circuit": ["real-amplitudes", "cnot-ring", qubits, layers, circuits],
         "mapping": list(mapping),
@@ -236,9 +237,20 @@ _DESCRIBE: dict[str, _Row] = {
     "short circuit": ("malformed", put, "circuit", ["real-amplitudes", "cnot-ring", 3]),
     "a bomb of work": ("steps; allowed: 68719476736", generated_only, 2**26, 26, 2000, 1, ("linear", 0)),
     "a bomb of outcomes": ("have 536870912 outcomes", generated_only, 2**29, 26, 1, 8, ("linear", 0)),
-    "a bomb of hidden units": ("an mlp mapping is too large", generated_only, 2**20, 20, 1, 1, ("mlp", 4096)),
+    "a bomb of hidden units": (
+        "the mapping mlp is too large",
+        generated_only,
+        2**20,
+        20,
+        1,
+        1,
+        ("mlp", 4096),
+    ),
+    "a bomb of bits": ("quantum-train is too large", generated_only, 2**26, 26, 1, 1, ("quantum-train", 0)),
     # mapping, angles
     "unknown mapping": ("unknown mapping 'tensor-train'", put, "mapping", 0, "tensor-train"),
+    "numbers of another mapping": ("stored tensors mapping do", put, "mapping", 0, "quantum-train"),
+    "hidden units of the stack": ("has 4 hidden units", put, "mapping", ["quantum-train", 4]),
     "hidden units of a linear mapping": ("has 1 hidden units", put, "mapping", 1, 1),
     "17 bits": ("angle bits is 17", put, "angles", 0, 17),
     "1 bit": ("angle bits is 1;", put, "angles", 0, 1),
