@@ -1,0 +1,68 @@
+"""pyqtorch, complex64: its adjoint method with diag(v) as the observable, and autograd through the gates.
+
+The adjoint method takes anything that acts on a state as an observable; diag(v) is one product. The circuits of a
+batch are the last index of its state.
+"""
+
+import pyqtorch
+import torch
+from protocol import serve
+from pyqtorch.differentiation import AdjointExpectation
+
+#: Autograd keeps a state for every gate; beyond this many numbers only the adjoint method is tried.
+MOST_KEPT = 2**28
+
+
+def circuit(case):
+    """The circuit, with one named parameter an angle, and {name: (l, q, k)}."""
+    names, gates = {}, []
+    for name, on, at in case.gates:
+        if at is None:
+            gates.append(getattr(pyqtorch, name)(*on))
+        else:
+            names["-".join(map(str, at))] = at
+            gates.append(getattr(pyqtorch, name)(*on, "-".join(map(str, at))))
+    return pyqtorch.QuantumCircuit(case.qubits, gates).to(dtype=torch.complex64), names
+
+
+class Diagonal:
+    """diag(v) on a state of shape (2, ..., 2, b)."""
+
+    def __init__(self, v):
+        self.v = v
+
+    def __call__(self, state, values=None):
+        return self.v * state
+
+
+def build(case):
+    run, names = circuit(case)
+    theta = torch.from_numpy(case.theta).requires_grad_()
+    v = torch.from_numpy(case.v).mT.reshape([2] * case.qubits + [case.circuits])
+
+    def values():
+        return {name: theta[(slice(None), *at)] for name, at in names.items()}
+
+    def probabilities(state):
+        return state.reshape(-1, case.circuits).mT.abs().square()
+
+    def adjoint():
+        parts = values()
+        start = run.init_state(case.circuits)
+        total = AdjointExpectation.apply(run, start, Diagonal(v), None, parts.keys(), *parts.values())
+        return None, torch.autograd.grad(total.sum(), theta)[0].numpy()
+
+    def autograd():
+        state = pyqtorch.run(run, run.init_state(case.circuits), values())
+        p = probabilities(state)
+        (gradient,) = torch.autograd.grad((torch.from_numpy(case.v) * p).sum(), theta)
+        return p.detach().numpy(), gradient.numpy()
+
+    steps = {"adjoint of <diag(v)>": adjoint}
+    if len(case.gates) * case.v.size <= MOST_KEPT:
+        steps["autograd"] = autograd
+    return steps
+
+
+if __name__ == "__main__":
+    serve(build)
