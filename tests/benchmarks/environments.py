@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import torch
-
 from benchmarks.rivals import Rival
 
 #: A download that hangs must not hang the benchmark.
@@ -45,7 +44,9 @@ def _install(rival: Rival, home: Path, python: Path) -> str | None:
         _borrow(python)
     for packages in rival.packages:
         if error is None:
-            error = _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "-q", *packages])
+            error = _run(
+                [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-q", *packages]
+            )
     return error
 
 
@@ -72,9 +73,7 @@ def _run(command: list[str]) -> str | None:
 
 def versions(rival: Rival, python: str) -> dict[str, str]:
     """What is installed there, by distribution."""
-    code = (
-        "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
-    )
+    code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
     done = subprocess.run(
         [python, "-c", code, *rival.versions], capture_output=True, text=True, check=False, timeout=60
     )

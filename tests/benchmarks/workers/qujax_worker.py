@@ -16,7 +16,9 @@ def function(case, gates):
     """``(angles (l, n, r), state tensor) -> state tensor`` for some of the gates."""
     n, kinds = case.theta.shape[2:]
     where = [[] if at is None else [(at[0] * n + at[1]) * kinds + at[2]] for _, _, at in gates]
-    run = qujax.get_params_to_statetensor_func([NAMES[one[0]] for one in gates], [one[1] for one in gates], where, n)
+    run = qujax.get_params_to_statetensor_func(
+        [NAMES[one[0]] for one in gates], [one[1] for one in gates], where, n
+    )
     return lambda angles, state: run(angles.reshape(-1) / jnp.pi, state)
 
 
