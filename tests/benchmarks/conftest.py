@@ -1,4 +1,4 @@
-"""The options of the benchmark, what its tests share, and what is left at the end: a table and a JSON file."""
+"""The options of the benchmark, what its tests share, and what it leaves: a table and a JSON file."""
 
 import json
 import os

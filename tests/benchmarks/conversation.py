@@ -1,7 +1,8 @@
 """The benchmark's side of the conversation with a rival: a process that lives as long as the run.
 
-A rival in a process of its own keeps its own threads, compiled code and memory, and answers one line at a time
-(`workers/protocol.py`), so that its rounds stand between the engine's. A rival that takes too long is ended.
+A rival in a process of its own keeps its own threads, compiled code and memory, and answers one line at a
+time (`workers/protocol.py`), so that its rounds stand between the engine's. A rival that takes too long is
+ended.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Worker:
         return answer
 
     def _start(self) -> None:
-        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115: read when the process has ended
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             self.command, env=self.environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.complaints,

@@ -3,7 +3,8 @@
     .benchmarks/rivals/NAME/          the environment
     .benchmarks/rivals/NAME.json      {"packages": what was asked for, "error": null or pip's last lines}
 
-An environment is reused while `packages` and the interpreter stay the same; a failure is tried again at every run.
+An environment is reused while `packages` and the interpreter stay the same; a failure is tried again at
+every run.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def _run(command: list[str]) -> str | None:
 
 def versions(rival: Rival, python: str) -> dict[str, str]:
     """What is installed there, by distribution."""
-    code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    code = "import importlib.metadata as m, json, sys\nprint(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
     done = subprocess.run(
         [python, "-c", code, *rival.versions], capture_output=True, text=True, check=False, timeout=60
     )

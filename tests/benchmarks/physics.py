@@ -1,14 +1,15 @@
-"""The physical limit: the bytes that one forward and backward pass must move, at the bandwidth of this machine.
+"""The physical limit: the bytes that a forward and backward pass must move, at this machine's bandwidth.
 
     S = b * 2**n * (4 bytes a real amplitude, 8 a complex one)
     forward    reads and writes psi once a layer                     2 S L
     backward   reads and writes psi and lambda once a layer          4 S L
     bound      6 S L / bandwidth
 
-It holds for whatever goes through all layers one after the other and stores the state between them. An engine that
-keeps a block of the state in a cache for several layers moves less, and may pass it. The bandwidth is that of copying
-arrays over all threads, read plus written, the best of several, as STREAM counts it: once with arrays far larger
-than any cache, once with arrays of the state's own size, since a small state never leaves the cache.
+It holds for whatever goes through all layers one after the other and stores the state between them. An
+engine that keeps a block of the state in a cache for several layers moves less, and may pass it. The
+bandwidth is that of copying arrays over all threads, read plus written, the best of several, as STREAM
+counts it: once with arrays far larger than any cache, once with arrays of the state's own size, since a
+small state never leaves the cache.
 """
 
 from __future__ import annotations

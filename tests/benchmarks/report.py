@@ -2,13 +2,14 @@
 
     {"version": 1, "machine": {...}, "rivals": {name: {"versions", "error", "note"}},
      "speed": [{"ansatz", "qubits", "layers", "circuits", "engine_seconds", "gpu_seconds", "bytes_moved",
-                "bound_seconds", "bound_cached_seconds", "rivals": {name: {"seconds", "mode", "modes", "reason",
-                "difference"}}}],
+                "bound_seconds", "bound_cached_seconds",
+                "rivals": {name: {"seconds", "mode", "modes", "reason", "difference"}}}],
      "memory": [{"engine", "ansatz", "qubits", "layers", "peak_bytes"}]}
 
-Seconds are the best round. `reason` says why there are none; `difference` is the relative distance to the engine's
-answer; `modes` are the ways a rival was tried in, with the seconds of one call or the error. `bound_seconds` is
-bytes_moved at the bandwidth of large arrays, `bound_cached_seconds` at that of arrays of the state's size.
+Seconds are the best round. `reason` says why there are none; `difference` is the relative distance to the
+engine's answer; `modes` are the ways a rival was tried in, with the seconds of one call or the error.
+`bound_seconds` is bytes_moved at the bandwidth of large arrays, `bound_cached_seconds` at that of arrays of
+the state's size.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ def _legend(report: Report, gpu: bool) -> Iterator[str]:
 
 
 def _memory_lines(rows: list[Memory]) -> Iterator[str]:
-    """One line an engine, ansatz and width: the peak at every depth, and the deepest as a multiple of the first."""
+    """A line an engine, ansatz and width: the peak at every depth, and the last as a multiple of the first."""
     yield "peak memory of a pass above the process's own, against depth"
     groups: dict[tuple[str, str, int], list[Memory]] = {}
     for row in rows:

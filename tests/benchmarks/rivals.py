@@ -1,8 +1,9 @@
 """The rivals, one row each: how it is installed, what runs it, what it keeps in memory.
 
-A row's `packages` are pip's arguments, one call after another; no packages means the interpreter that runs the
-benchmark. `borrows` lets a side environment see the packages of that interpreter, so that a rival built on PyTorch
-runs on the very build of it that the engine runs on. `workers/` has the scripts, each with the mode it uses.
+A row's `packages` are pip's arguments, one call after another; no packages means the interpreter that runs
+the benchmark. `borrows` lets a side environment see the packages of that interpreter, so that a rival built
+on PyTorch runs on the very build of it that the engine runs on. `workers/` has the scripts, each with the
+mode it uses.
 """
 
 from __future__ import annotations
@@ -68,10 +69,12 @@ RIVALS: dict[str, Rival] = {
             ("torchquantum", "torch"),
             (
                 ("--no-deps", "torchquantum==0.1.8", "torchpack==0.3.1"),
-                # What importing it needs, without TensorFlow, torchvision and PySCF (gigabytes; see its worker).
-                ("qiskit<1", "qiskit-aer<0.15", "qiskit-ibm-runtime<0.21", "setuptools<81", "numpy<2", TORCH)
-                + ("torchdiffeq", "pathos", "opt-einsum", "matplotlib", "tqdm", "scipy", "pylatexenc")
-                + ("multimethod", "loguru", "toml", "pyyaml", "tensorpack", "h5py"),
+                # What importing it needs, without TensorFlow, torchvision and PySCF: gigabytes, see its worker.
+                (
+                    *("qiskit<1", "qiskit-aer<0.15", "qiskit-ibm-runtime<0.21", "setuptools<81", "numpy<2"),
+                    *(TORCH, "torchdiffeq", "pathos", "opt-einsum", "matplotlib", "tqdm", "scipy"),
+                    *("pylatexenc", "multimethod", "loguru", "toml", "pyyaml", "tensorpack", "h5py"),
+                ),
             ),
             borrows=True,
             kept=2.0,

@@ -1,8 +1,9 @@
 """One case after the other: the engine and every rival on the same circuit, angles and cotangent, in turns.
 
-A rival's time counts only after its gradient (and its probabilities, where it gives them) agreed with the engine's.
-A rival that would take longer than the budget, or more memory than there is, is not run, and the estimate stands in
-its place: time is taken to grow with gates x 2**n from the rival's last measured case of the same ansatz.
+A rival's time counts only after its gradient (and its probabilities, where it gives them) agreed with the
+engine's. A rival that would take longer than the budget, or more memory than there is, is not run, and the
+estimate stands in its place: time is taken to grow as in `work` from the rival's last measured case of the
+same ansatz.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from qtrain_cli.quantum.statevector import probabilities
 
 #: Float32 through a thousand gates is off by about 1e-5; a circuit with one wrong gate by about 1.
 TOLERANCE = 1e-3
+#: About as many amplitudes take as long as calling a gate does.
+CALL = 2**13
 #: Of the free memory, what a rival may be expected to take.
 MEMORY_SHARE = 0.6
 
@@ -42,7 +45,7 @@ class Budget:
     rounds: float
 
 
-SMALL, LARGE = Budget(3, 90, 6), Budget(600, 1800, 20)
+SMALL, LARGE = Budget(3, 90, 4), Budget(600, 1800, 20)
 
 
 @dataclass
@@ -95,7 +98,7 @@ def write_case(circuit: CircuitSpec, path: Path) -> None:
 
 
 def disagreement(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
-    """The larger relative distance of what a rival returned to the engine's; infinite if it cannot be compared."""
+    """The largest relative distance of a rival's answers to the engine's; infinite if not comparable."""
     worst = 0.0
     for name in theirs:
         if theirs[name].shape != ours[name].shape or not np.isfinite(theirs[name]).all():
@@ -106,13 +109,18 @@ def disagreement(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> 
 
 
 def work(circuit: CircuitSpec) -> float:
-    """Gates times amplitudes: what a rival's time is taken to grow with."""
-    return float(len(list(operations(circuit))) * circuit.outcomes)
+    """What a rival's time is taken to grow with: gates x amplitudes, and what calling each gate costs."""
+    return gates(circuit) * (circuit.outcomes + CALL)
+
+
+def gates(circuit: CircuitSpec) -> int:
+    """How many gates one of the circuits has."""
+    return len(list(operations(circuit)))
 
 
 def memory_needed(rival: Rival, circuit: CircuitSpec) -> float:
     """Bytes of the states that a rival keeps for its backward pass, complex64."""
-    return rival.kept * 8 * work(circuit)
+    return rival.kept * 8 * gates(circuit) * circuit.outcomes
 
 
 def memory_free() -> float:
@@ -211,7 +219,7 @@ class Match:
         self.spent = dict.fromkeys(self.outcomes, 0.0)
 
     def before_round(self) -> None:
-        """A round of every rival that has time left, then the engine once untimed: they emptied the caches."""
+        """A round of every rival with time left, then the engine once untimed: they emptied the caches."""
         for name, (one, outcome) in self.outcomes.items():
             if outcome.reason is None and self.spent[name] < self.budget.rounds:
                 start = time.perf_counter()

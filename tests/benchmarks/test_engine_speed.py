@@ -3,10 +3,10 @@
     python -m pytest tests/benchmarks                             # the tables, some minutes
     QTRAIN_BENCHMARK_LARGE=1 python -m pytest tests/benchmarks    # all sizes, rivals at any length: hours
 
-Not part of the plain test run, and nothing here asserts a time: machines are shared and noisy. What can be compared
-is the ratio within one run: before each round of the engine every rival runs the same circuit with the same float32
-angles in a process of its own. The best round of each counts, since whatever else a machine does only adds time.
-Compiling is over by then.
+Not part of the plain test run, and nothing here asserts a time: machines are shared and noisy. What can be
+compared is the ratio within one run: before each round of the engine every rival runs the same circuit with
+the same float32 angles in a process of its own. The best round of each counts, since whatever else a
+machine does only adds time. Compiling is over by then.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Peak memory against depth: the engine's must not grow, PennyLane's backpropagation keeps every gate's state."""
+"""Peak memory against depth: the engine's must not grow, PennyLane's backpropagation keeps every gate."""
 
 import pytest
 from benchmarks import peak

@@ -1,11 +1,13 @@
 """PennyLane's `default.qubit`: backpropagation through PyTorch, a batch by parameter broadcasting.
 
-Its initial state has double precision. A second mode prepares |0...0> in single precision instead; the faster counts.
+Its initial state has double precision. A second mode prepares |0...0> in single precision instead; the
+faster counts.
 """
 
 import pennylane as qml
 import torch
 from protocol import serve
+from torch_threads import with_threads
 
 
 def circuit(case, single):
@@ -38,10 +40,11 @@ def build(case):
 
         return step
 
-    return {
+    steps = {
         "backprop": step_of(circuit(case, single=False)),
         "backprop, complex64 start": step_of(circuit(case, single=True)),
     }
+    return with_threads(case, steps)
 
 
 if __name__ == "__main__":

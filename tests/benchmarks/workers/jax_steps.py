@@ -4,9 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-#: XLA compiles a circuit written out gate by gate for minutes beyond about this many gates.
-MOST_UNROLLED = 700
-
 
 def step_of(case, state):
     """``state(angles (L, n, r)) -> (2**n,) amplitudes`` as a compiled step of all circuits."""
@@ -27,7 +24,7 @@ def step_of(case, state):
 
 
 def scanned(case, layer):
-    """``layer(psi, angles (n, r)) -> psi`` as a state function: one compiled layer, `lax.scan` over the depth."""
+    """``layer(psi, angles (n, r)) -> psi`` as a state function: `lax.scan` over a compiled layer."""
 
     def state(angles):
         zero = jnp.zeros(2**case.qubits, jnp.complex64).at[0].set(1)
@@ -36,9 +33,9 @@ def scanned(case, layer):
     return state
 
 
-def steps(case, unrolled, layer):
-    """Both modes; the one written out gate by gate only where it compiles in reasonable time."""
+def steps(case, unrolled, layer, most):
+    """Both modes; the circuit of at most so many gates is also written out: compiling more takes minutes."""
     found = {"jit, lax.scan over layers": step_of(case, scanned(case, layer))}
-    if len(case.gates) <= MOST_UNROLLED:
+    if len(case.gates) <= most:
         found["jit"] = step_of(case, unrolled)
     return found

@@ -1,9 +1,9 @@
 """PennyLane's `lightning.qubit`, complex64. It refuses adjoint differentiation of probabilities.
 
-What it can do is the adjoint gradient of one expectation, here of the sparse diagonal observable diag(v), which is the
-same vector-Jacobian product. It gives no probabilities on the way; they are computed once, untimed, to be checked. The
-observable is built outside the timed step. Parameter-shift, its other way, is tried where it takes few evaluations.
-Circuits of a batch run one after the other.
+What it can do is the adjoint gradient of one expectation, here of the sparse diagonal observable diag(v),
+which is the same vector-Jacobian product. It gives no probabilities on the way; they are computed once,
+untimed, to be checked. The observable is built outside the timed step. Parameter-shift, its other way, is
+tried where it takes few evaluations. Circuits of a batch run one after the other.
 """
 
 import numpy as np

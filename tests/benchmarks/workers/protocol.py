@@ -1,13 +1,14 @@
 """The rival's side of the conversation: one JSON object a line on stdin, one answer a line on stdout.
 
-    {"do": "prepare", "case": FILE.npz, "answer": FILE.npz}   ->  {"mode": ..., "modes": {name: seconds or why not}}
-    {"do": "run"}                                             ->  {"seconds": ...}
+    {"do": "prepare", "case": FILE.npz, "answer": FILE.npz}   ->  {"mode", "modes": {name: seconds or error}}
+    {"do": "run"}                                             ->  {"seconds"}
     {"do": "release"}                                         ->  {}
-    anything that fails                                       ->  {"error": ...}
+    anything that fails                                       ->  {"error"}
 
-A worker's script gives `serve` one function, ``build(case) -> {mode: step}``; a step takes no arguments, does one
-forward pass and one vector-Jacobian product, and returns ``(p (b, 2**n) or None, gradient (b, L, n, r))``, finished
-and on the host. `prepare` calls every mode twice, so that compiling is over, and keeps the fastest.
+A worker's script gives `serve` one function, ``build(case) -> {mode: step}``; a step takes no arguments,
+does one forward pass and one vector-Jacobian product, and returns ``(p (b, 2**n) or None, gradient (b, L,
+n, r))``, finished and on the host. `prepare` calls every mode twice, so that compiling is over, and keeps
+the fastest.
 
 Runs in the rival's own environment: standard library and NumPy only. What libraries print goes to stderr.
 """
@@ -22,7 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: A step shorter than this is run once, untimed, before each timed one: the engine has emptied the caches.
+#: A step shorter than this is run once, untimed, before each timed one: the engine has emptied the caches. In
+#: `prepare` a longer one is not called twice, unless its first call compiles.
 SHORT = 1.0
 
 
@@ -42,7 +44,7 @@ class Case:
 
     @property
     def first_layer(self):
-        """The gates of layer 0. The benchmark's entangler is the same in each, and the answers are checked."""
+        """The gates of layer 0: the benchmark's entangler is the same in each, and answers are checked."""
         return self.gates[: len(self.gates) // self.layers]
 
 
@@ -64,13 +66,14 @@ def timed(step):
     return time.perf_counter() - start, answer
 
 
-def fastest(steps):
+def fastest(steps, compiled):
     """(mode, its answer, {mode: seconds or the error}); the error of all when none works."""
     modes, best = {}, None
     for name, step in steps.items():
         try:
-            step()
             modes[name], answer = timed(step)
+            if compiled or modes[name] < SHORT:
+                modes[name], answer = timed(step)
         except Exception as error:
             modes[name] = f"{type(error).__name__}: {error}"[:500]
             continue
@@ -84,8 +87,8 @@ def fastest(steps):
 class Session:
     """What a worker holds between two lines: the step that is ready to run."""
 
-    def __init__(self, build):
-        self.build = build
+    def __init__(self, build, compiled):
+        self.build, self.compiled = build, compiled
         self.step = None
 
     def answer(self, line):
@@ -98,7 +101,7 @@ class Session:
     def _prepare(self, line):
         self._release(line)
         steps = self.build(read_case(line["case"]))
-        mode, (p, gradient), modes = fastest(steps)
+        mode, (p, gradient), modes = fastest(steps, self.compiled)
         self.step = steps[mode]
         arrays = {"gradient": gradient} | ({} if p is None else {"p": p})
         np.savez(line["answer"], **arrays)
@@ -114,13 +117,13 @@ class Session:
         return {}
 
 
-def serve(build):
+def serve(build, compiled=False):
     """Answers line after line until stdin ends."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # if memory runs out, this process is the one to end
-    session = Session(build)
+    session = Session(build, compiled)
     for line in sys.stdin:
         replies.write(json.dumps(session.answer(json.loads(line))) + "\n")
         replies.flush()

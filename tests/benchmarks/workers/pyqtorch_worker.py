@@ -1,13 +1,14 @@
 """pyqtorch, complex64: its adjoint method with diag(v) as the observable, and autograd through the gates.
 
-The adjoint method takes anything that acts on a state as an observable; diag(v) is one product. The circuits of a
-batch are the last index of its state.
+The adjoint method takes anything that acts on a state as an observable; diag(v) is one product. The
+circuits of a batch are the last index of its state.
 """
 
 import pyqtorch
 import torch
 from protocol import serve
 from pyqtorch.differentiation import AdjointExpectation
+from torch_threads import with_threads
 
 #: Autograd keeps a state for every gate; beyond this many numbers only the adjoint method is tried.
 MOST_KEPT = 2**28
@@ -61,7 +62,7 @@ def build(case):
     steps = {"adjoint of <diag(v)>": adjoint}
     if len(case.gates) * case.v.size <= MOST_KEPT:
         steps["autograd"] = autograd
-    return steps
+    return with_threads(case, steps)
 
 
 if __name__ == "__main__":

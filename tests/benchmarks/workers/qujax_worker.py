@@ -1,7 +1,7 @@
 """qujax, complex64: `jax.jit(jax.value_and_grad(...))` of its state function, a batch by `jax.vmap`.
 
-Its angles are in units of pi. One mode writes the circuit out gate by gate, one repeats a compiled layer (as its own
-`repeat_circuit` does).
+Its angles are in units of pi. One mode writes the circuit out gate by gate, one repeats a compiled layer
+(as its own `repeat_circuit` does).
 """
 
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import qujax
 from jax_steps import steps
 from protocol import serve
 
+MOST_UNROLLED = 500
 NAMES = {"RY": "Ry", "RZ": "Rz", "CNOT": "CX"}
 
 
@@ -30,8 +31,11 @@ def build(case):
         zero = jnp.zeros(2**case.qubits, jnp.complex64).at[0].set(1)
         return whole(angles, zero.reshape(shape)).reshape(-1)
 
-    return steps(case, unrolled, lambda psi, angles: one(angles, psi.reshape(shape)).reshape(-1))
+    def layer(psi, angles):
+        return one(angles, psi.reshape(shape)).reshape(-1)
+
+    return steps(case, unrolled, layer, MOST_UNROLLED)
 
 
 if __name__ == "__main__":
-    serve(build)
+    serve(build, compiled=True)

@@ -1,12 +1,14 @@
 """tensorcircuit-ng on its JAX backend, complex64: compiled value and gradient, a batch by `jax.vmap`.
 
-One mode builds one circuit of all layers, one scans over layers with `Circuit(n, inputs=state)`, which is its documented
-way to keep compile time down.
+One mode builds one circuit of all layers, one scans over layers with `Circuit(n, inputs=state)`, which is
+its documented way to keep compile time down.
 """
 
 import tensorcircuit as tc
 from jax_steps import steps
 from protocol import serve
+
+MOST_UNROLLED = 100
 
 tc.set_backend("jax")
 tc.set_dtype("complex64")
@@ -26,8 +28,8 @@ def build(case):
     def layer(psi, angles):
         return apply(tc.Circuit(case.qubits, inputs=psi), case.first_layer, angles[None])
 
-    return steps(case, unrolled, layer)
+    return steps(case, unrolled, layer, MOST_UNROLLED)
 
 
 if __name__ == "__main__":
-    serve(build)
+    serve(build, compiled=True)

@@ -1,7 +1,8 @@
-"""torchquantum, complex64: autograd through its gates, the circuits of a batch as its `bsz`; `bmm` and `einsum` kernels.
+"""torchquantum, complex64: autograd through its gates by `bmm` or `einsum`, a batch as its `bsz`.
 
-Importing it imports torchvision and TensorFlow for data sets that no circuit needs. Both are replaced by empty
-modules here: together they are gigabytes, and torchvision's wheel on PyPI loads only beside a CUDA build of torch.
+Importing it imports torchvision and TensorFlow for data sets that no circuit needs. Both are replaced by
+empty modules here: together they are gigabytes, and torchvision's wheel on PyPI loads only beside a CUDA
+build of torch.
 """
 
 import importlib.abc
@@ -51,6 +52,7 @@ import torch  # noqa: E402
 import torchquantum  # noqa: E402
 import torchquantum.functional as tqf  # noqa: E402
 from protocol import serve  # noqa: E402
+from torch_threads import with_threads  # noqa: E402
 
 
 def build(case):
@@ -69,7 +71,7 @@ def build(case):
 
         return step
 
-    return {"autograd, bmm": step_of("bmm"), "autograd, einsum": step_of("einsum")}
+    return with_threads(case, {f"autograd, {method}": step_of(method) for method in ("bmm", "einsum")})
 
 
 if __name__ == "__main__":
