@@ -74,7 +74,10 @@ def _run(command: list[str]) -> str | None:
 
 def versions(rival: Rival, python: str) -> dict[str, str]:
     """What is installed there, by distribution."""
-    code = "import importlib.metadata as m, json, sys\nprint(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    code = (
+        "import importlib.metadata as meta, json, sys\n"
+        "print(json.dumps({name: meta.version(name) for name in sys.argv[1:]}))"
+    )
     done = subprocess.run(
         [python, "-c", code, *rival.versions], capture_output=True, text=True, check=False, timeout=60
     )

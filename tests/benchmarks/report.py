@@ -175,7 +175,7 @@ def _legend(report: Report, gpu: bool) -> Iterator[str]:
 
 
 def _memory_lines(rows: list[Memory]) -> Iterator[str]:
-    """A line an engine, ansatz and width: the peak at every depth, and the last as a multiple of the first."""
+    """A line an engine, ansatz and width: peaks, and the last as a multiple of the first."""
     yield "peak memory of a pass above the process's own, against depth"
     groups: dict[tuple[str, str, int], list[Memory]] = {}
     for row in rows:

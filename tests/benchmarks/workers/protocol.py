@@ -1,7 +1,7 @@
 """The rival's side of the conversation: one JSON object a line on stdin, one answer a line on stdout.
 
-    {"do": "prepare", "case": FILE.npz, "answer": FILE.npz}   ->  {"mode", "modes": {name: seconds or error}}
-    {"do": "run"}                                             ->  {"seconds"}
+    {"do": "prepare", "case": FILE.npz, "answer": FILE.npz}   ->  {"modes": {name: seconds or error}}
+    {"do": "run", "mode": NAME}                               ->  {"seconds"}
     {"do": "release"}                                         ->  {}
     anything that fails                                       ->  {"error"}
 
@@ -66,30 +66,36 @@ def timed(step):
     return time.perf_counter() - start, answer
 
 
-def fastest(steps, compiled):
-    """(mode, its answer, {mode: seconds or the error}); the error of all when none works."""
-    modes, best = {}, None
+def attempt(steps, compiled):
+    """{mode: seconds or the error}, {mode: answer}; a mode that fails has no answer."""
+    modes, answers = {}, {}
     for name, step in steps.items():
         try:
-            modes[name], answer = timed(step)
+            modes[name], answers[name] = timed(step)
             if compiled or modes[name] < SHORT:
-                modes[name], answer = timed(step)
+                modes[name], answers[name] = timed(step)
         except Exception as error:
+            answers.pop(name, None)
             modes[name] = f"{type(error).__name__}: {error}"[:500]
-            continue
-        if best is None or modes[name] < modes[best[0]]:
-            best = (name, answer)
-    if best is None:
-        raise RuntimeError("; ".join(f"{name}: {why}" for name, why in modes.items()))
-    return *best, modes
+    return modes, answers
+
+
+def arrays(answers):
+    """{"mode/p": ..., "mode/gradient": ...}, without what a mode does not give."""
+    parts = {
+        f"{mode}/{part}": value
+        for mode, answer in answers.items()
+        for part, value in zip(("p", "gradient"), answer, strict=True)
+    }
+    return {name: np.asarray(value) for name, value in parts.items() if value is not None}
 
 
 class Session:
-    """What a worker holds between two lines: the step that is ready to run."""
+    """What a worker holds between two lines: the steps that are ready to run."""
 
     def __init__(self, build, compiled):
         self.build, self.compiled = build, compiled
-        self.step = None
+        self.steps = {}
 
     def answer(self, line):
         """The answer to one line, as plain data."""
@@ -100,19 +106,18 @@ class Session:
 
     def _prepare(self, line):
         self._release(line)
-        steps = self.build(read_case(line["case"]))
-        mode, (p, gradient), modes = fastest(steps, self.compiled)
-        self.step = steps[mode]
-        arrays = {"gradient": gradient} | ({} if p is None else {"p": p})
-        np.savez(line["answer"], **arrays)
-        return {"mode": mode, "modes": modes, "dtype": str(np.asarray(gradient).dtype)}
+        self.steps = self.build(read_case(line["case"]))
+        modes, answers = attempt(self.steps, self.compiled)
+        np.savez(line["answer"], **arrays(answers))
+        return {"modes": modes}
 
     def _run(self, line):
-        seconds = timed(self.step)[0]
-        return {"seconds": timed(self.step)[0] if seconds < SHORT else seconds}
+        step = self.steps[line["mode"]]
+        seconds = timed(step)[0]
+        return {"seconds": timed(step)[0] if seconds < SHORT else seconds}
 
     def _release(self, line):
-        self.step = None
+        self.steps = {}
         gc.collect()
         return {}
 

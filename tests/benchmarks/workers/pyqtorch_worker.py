@@ -1,17 +1,28 @@
 """pyqtorch, complex64: its adjoint method with diag(v) as the observable, and autograd through the gates.
 
 The adjoint method takes anything that acts on a state as an observable; diag(v) is one product. The
-circuits of a batch are the last index of its state.
+circuits of a batch are the last index of its state. Version 1.7.8 undoes a CNOT whose control comes after its target on the wrong
+qubits in its adjoint method, so that gate is given as a matrix.
 """
 
 import pyqtorch
 import torch
 from protocol import serve
 from pyqtorch.differentiation import AdjointExpectation
+from pyqtorch.primitives import Primitive
 from torch_threads import with_threads
 
+#: CNOT with the second qubit as its control.
+UPWARDS = torch.tensor([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]], dtype=torch.complex64)
 #: Autograd keeps a state for every gate; beyond this many numbers only the adjoint method is tried.
 MOST_KEPT = 2**28
+
+
+def cnot(control, target):
+    """CNOT; one that points to an earlier qubit as a matrix on the sorted pair."""
+    if control < target:
+        return pyqtorch.CNOT(control, target)
+    return Primitive(UPWARDS, (target, control))
 
 
 def circuit(case):
@@ -19,7 +30,7 @@ def circuit(case):
     names, gates = {}, []
     for name, on, at in case.gates:
         if at is None:
-            gates.append(getattr(pyqtorch, name)(*on))
+            gates.append(cnot(*on))
         else:
             names["-".join(map(str, at))] = at
             gates.append(getattr(pyqtorch, name)(*on, "-".join(map(str, at))))
