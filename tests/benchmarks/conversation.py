@@ -19,8 +19,8 @@ from typing import IO, Any
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.operations import operations
 
-#: Settings of this process that are not the rivals' business.
-OURS = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "PYTHONPATH")
+#: Settings of this process that are not the rivals' business; how threads wait is the same for everybody.
+OURS = ("PYTHONPATH",)
 
 
 class Failed(Exception):

@@ -69,7 +69,7 @@ RIVALS: dict[str, Rival] = {
             ("torchquantum", "torch"),
             (
                 ("--no-deps", "torchquantum==0.1.8", "torchpack==0.3.1"),
-                # What importing it needs, without gigabytes of TensorFlow, torchvision, PySCF: see its worker.
+                # What importing it needs, without TensorFlow, torchvision, PySCF: see its worker.
                 (
                     *("qiskit<1", "qiskit-aer<0.15", "qiskit-ibm-runtime<0.21", "setuptools<81", "numpy<2"),
                     *(TORCH, "torchdiffeq", "pathos", "opt-einsum", "matplotlib", "tqdm", "scipy"),

@@ -132,7 +132,7 @@ def memory_free() -> float:
 
 
 def judged(modes: dict[str, Any], ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> Outcome:
-    """The fastest of a rival's modes that agrees with the engine; the others stand in `modes` with their reason."""
+    """The fastest mode that agrees with the engine; what is wrong with others stands in `modes`."""
     modes, right = dict(modes), {}
     for mode in [mode for mode, took in modes.items() if not isinstance(took, str)]:
         parts = {name: theirs[f"{mode}/{name}"] for name in ours if f"{mode}/{name}" in theirs}
