@@ -1,72 +1,44 @@
-"""How long a forward and backward pass of all probabilities takes, and how long PennyLane's takes beside it.
+"""How long a forward pass and a vector-Jacobian product of all probabilities take, beside every rival.
 
-    python -m pytest tests/benchmarks -q                          # the table, a minute or two
-    QTRAIN_BENCHMARK_LARGE=1 python -m pytest tests/benchmarks    # 20 qubits too, several minutes
+    python -m pytest tests/benchmarks                             # the tables, some minutes
+    QTRAIN_BENCHMARK_LARGE=1 python -m pytest tests/benchmarks    # all sizes, rivals at any length: hours
 
 Not part of the plain test run, and nothing here asserts a time: machines are shared and noisy. What can be
-compared is the ratio within one run: before each round of the engine PennyLane's `default.qubit` (backprop,
-PyTorch) runs the same circuit with the same float32 angles in the same process. The best round of each
-counts, since whatever else a machine does only adds time.
+compared is the ratio within one run: before each round of the engine every rival runs the same circuit with
+the same float32 angles in a process of its own. The best round of each counts, since whatever else a
+machine does only adds time. Compiling is over by then.
 """
 
 import os
-import time
 
 import pytest
-import torch
+from benchmarks.suite import Match, cases
 
-from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
-from qtrain_cli.quantum.pennylane_bridge import qnode
-from qtrain_cli.quantum.statevector import probabilities
+from qtrain_cli.quantum.circuit import CircuitSpec
 
+ANSATZE = ("real-amplitudes", "efficient-su2")
+#: The most rounds of one case, by qubits; rivals stop earlier when their time is spent.
+ROUNDS = {10: 15, 13: 10, 16: 5, 19: 3, 20: 3, 22: 1}
+BATCH = [CircuitSpec(ansatz, "cnot-ring", 13, 16, 32) for ansatz in ANSATZE]
+ALWAYS = [*cases((10, 13, 16), (16, 48), ANSATZE), *BATCH, *cases((19, 20), (16,), ANSATZE)]
+ONLY_LARGE = [*cases((19, 20), (48,), ANSATZE), *cases((22,), (16, 48), ANSATZE)]
 LARGE = pytest.mark.skipif(
-    "QTRAIN_BENCHMARK_LARGE" not in os.environ, reason="PennyLane takes minutes: QTRAIN_BENCHMARK_LARGE=1"
+    "QTRAIN_BENCHMARK_LARGE" not in os.environ, reason="QTRAIN_BENCHMARK_LARGE=1 runs it"
 )
-#: (qubits, layers, circuits, rounds, whether PennyLane runs too)
-CASES = [
-    (13, 16, 1, 15, True),
-    (13, 48, 1, 15, False),
-    (16, 16, 1, 5, True),
-    (13, 12, 32, 7, False),
-    (19, 16, 1, 3, False),
-    pytest.param(20, 16, 1, 1, True, marks=LARGE),
-]
 
 
-def step_of(run, theta, v):
-    """One forward and backward pass."""
-
-    def step():
-        theta.grad = None
-        run(theta).backward(v)
-
-    return step
+def named(circuit, *marks):
+    """A case whose name says what it is."""
+    name = f"{circuit.ansatz}-n{circuit.qubits}-L{circuit.layers}-b{circuit.circuits}"
+    return pytest.param(circuit, id=name, marks=marks)
 
 
-def seconds(step):
-    """What one call takes."""
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
-@pytest.mark.parametrize("ansatz", ANSATZE)
-@pytest.mark.parametrize(("qubits", "layers", "circuits", "rounds", "beside_pennylane"), CASES)
-def test_forward_and_backward(benchmark, summary, ansatz, qubits, layers, circuits, rounds, beside_pennylane):
-    circuit = CircuitSpec(ansatz, ANSATZE[ansatz].entanglers[0], qubits, layers, circuits)
-    theta = torch.rand(circuit.angle_shape).mul(6).sub(3).requires_grad_()
-    v = torch.randn(circuits, 2**qubits)
-    engine = step_of(lambda angles: probabilities(circuit, angles), theta, v)
-    twin = qnode(circuit, diff_method="backprop")
-    pennylane = step_of(lambda angles: twin(angles[0])[None], theta, v)
-    rival: list[float] = []
-
-    def before_each_round():
-        if beside_pennylane:
-            rival.append(seconds(pennylane))
-        engine()  # the rival has emptied the caches
-
-    benchmark.pedantic(engine, setup=before_each_round, rounds=rounds, warmup_rounds=1)
-    took, other = benchmark.stats.stats.min, min(rival, default=None)
-    benchmark.extra_info["ratio to PennyLane"] = other and other / took
-    summary.append((circuit, took, other))
+@pytest.mark.parametrize("circuit", [*map(named, ALWAYS), *(named(one, LARGE) for one in ONLY_LARGE)])
+def test_forward_and_backward(benchmark, report, contenders, budget, tmp_path, circuit):
+    match = Match(circuit, contenders, tmp_path, budget)
+    benchmark.pedantic(match.step, setup=match.before_round, rounds=ROUNDS[circuit.qubits], warmup_rounds=1)
+    row = match.finish(benchmark.stats.stats.min)
+    report.speed.append(row)
+    benchmark.extra_info["rivals"] = {name: one.seconds or one.reason for name, one in row.rivals.items()}
+    compared = [one.reason for one in row.rivals.values() if one.modes]
+    assert not compared or None in compared, f"no rival agrees with the engine: {compared}"
