@@ -2,20 +2,21 @@
 
 A circuit has N places for an error: each wire of each gate (`noise`). A trajectory is the circuit with one
 draw of all errors; the noisy distribution is the mean over trajectories. The trajectory without any error has
-the known weight ``P0 = (1 - P)**N``, so only trajectories with an error are drawn, the first one's place from the
-truncated geometric distribution, the others independently after it:
+the known weight ``P0 = (1 - P)**N``, so only trajectories with an error are drawn, the first one's place from
+the truncated geometric distribution, the others independently after it:
 
-    p_noisy  ~  P0 p  +  (1 - P0) (1 / T) sum_t p_t          unbiased, with the variance (1 - P0)**2 var(p_t) / T
+    p_noisy  ~  P0 p  +  (1 - P0) (1 / T) sum_t p_t       unbiased; its variance is (1 - P0)**2 var(p_t) / T
 
-Where the entangler is CNOT or CZ a trajectory needs no simulation of its own. A Pauli string F that stands before
-a gate can be pushed behind it: a rotation turns the other way round if F has a Pauli on its qubit that anticommutes
-with its axis, ``R(theta) F = F R(-theta)``, and CNOT and CZ take Pauli strings to Pauli strings (Gottesman,
-arXiv quant-ph/9807006, the frames of Stim, arXiv 2103.02202). At the end F flips bits of the outcome:
+Where the entangler is CNOT or CZ a trajectory needs no simulation of its own. A Pauli string F that stands
+before a gate can be pushed behind it: a rotation turns the other way round if F has a Pauli on its qubit that
+anticommutes with its axis, ``R(theta) F = F R(-theta)``, and CNOT and CZ take Pauli strings to Pauli strings
+(Gottesman, arXiv quant-ph/9807006, the frames of Stim, arXiv 2103.02202). At the end F flips bits of the
+outcome:
 
     p_t[i]  =  p(signs_t * theta)[i xor flips_t]
 
-so that T trajectories are one batch of the engine. Controlled rotations have no such rule; their trajectories go
-gate by gate through a plain simulator, which holds for every circuit and is the check of the other way.
+so that T trajectories are one batch of the engine. Controlled rotations have no such rule; their trajectories
+go gate by gate through a plain simulator, which holds for every circuit and is the check of the other way.
 
 Readout errors act on the distribution itself, exactly: ``p <- kron_q [[1 - P, P], [P, 1 - P]] p``.
 
@@ -93,7 +94,7 @@ def places(circuit: CircuitSpec) -> int:
 
 
 def draw_errors(circuit: CircuitSpec, rate: float, count: int, random: np.random.Generator) -> Errors:
-    """Errors at every place of `count` trajectories, at least one in each: (T, N) of 0 none, 1 X, 2 Y, 3 Z."""
+    """Errors at all places of `count` trajectories, one or more in each: (T, N) of 0 none, 1 X, 2 Y, 3 Z."""
     n = places(circuit)
     with np.errstate(divide="ignore"):  # a rate of 1 strikes at the first place
         none = n * np.log1p(-rate)

@@ -86,9 +86,7 @@ def test_the_variance_is_that_of_independent_repetitions():
     assert float(told / seen) == pytest.approx(1, abs=0.15)  # 300 draws of 16 outcomes: 2 % to 3 %
 
 
-@pytest.mark.parametrize(
-    ("ansatz", "entangler"), [(a, e) for a, e in ROWS if not ENTANGLERS[e].parametrised]
-)
+@pytest.mark.parametrize(("ansatz", "entangler"), [(a, e) for a, e in ROWS if not ENTANGLERS[e].parametrised])
 @pytest.mark.parametrize("final_rotation", [False, True])
 def test_frames_and_gate_by_gate_agree(ansatz, entangler, final_rotation):
     circuit = CircuitSpec(ansatz, entangler, qubits=4, layers=3, final_rotation=final_rotation)
