@@ -49,8 +49,8 @@ def _draw(axes: Axes, record: SampleRecord) -> None:
     task, factor = TASKS[record.task], _factor(record)
     infinity = _infinity(record)
     low, high = record.exact_interval
-    axes.axhspan(factor * low, factor * high, color="0.92", zorder=0, label="its 95 % interval (test rows)")
-    axes.axhline(factor * record.exact, color="0.35", lw=1, label="exact probabilities")
+    axes.axhline(factor * record.exact, color="0.35", lw=1, label="exact probabilities, no noise")
+    axes.axhspan(factor * low, factor * high, color="0.92", zorder=0, label="their 95 % interval (test rows)")
     if record.teacher is not None:
         axes.axhline(factor * record.teacher, color="0.35", lw=1, ls="--", label="teacher")
     for number, noise in enumerate(dict.fromkeys(cell.noise for cell in record.cells)):
@@ -63,8 +63,8 @@ def _draw(axes: Axes, record: SampleRecord) -> None:
     if not task.higher_is_better:
         axes.set_yscale("log")
     axes.set_title(
-        f"{record.artifact}: {record.circuits:,} x {record.qubits} qubits, {record.layers:,} layers,"
-        f" {record.count:,} test rows",
+        f"{record.artifact}: circuits {record.circuits:,}, qubits {record.qubits}, layers {record.layers:,};"
+        f" {record.count:,} test rows, repetitions {record.repeat:,}",
         fontsize=9,
     )
     axes.grid(True, color="0.9", lw=0.6)
@@ -76,18 +76,24 @@ def _line(
     axes: Axes, cells: list[SampleCell], noise: str, number: int, factor: float, infinity: float
 ) -> None:
     cells = sorted(cells, key=lambda cell: cell.shots or infinity)
+    shift = 1.05**number  # or error bars of the same shots hide each other
+    places = [shift * (cell.shots or infinity) for cell in cells]
+    finite = [(at, factor * cell.mean) for at, cell in zip(places, cells, strict=True) if cell.shots]
+    colour = _COLOURS[number % len(_COLOURS)]
+    axes.plot([at for at, _ in finite], [mean for _, mean in finite], color=colour, lw=1.4)
     bars = [cell.repetition_interval or (cell.mean, cell.mean) for cell in cells]
     axes.errorbar(
-        [cell.shots or infinity for cell in cells],
+        places,
         [factor * cell.mean for cell in cells],
         yerr=[
             [factor * (cell.mean - low) for cell, (low, _) in zip(cells, bars, strict=True)],
             [factor * (high - cell.mean) for cell, (_, high) in zip(cells, bars, strict=True)],
         ],
-        color=_COLOURS[number % len(_COLOURS)],
+        color=colour,
         marker=_MARKS[number % len(_MARKS)],
         ms=4,
-        lw=1.4,
+        ls="none",
+        elinewidth=1.2,
         capsize=2.5,
         label="no noise" if noise == "none" else noise.replace(":", " ").replace("+", ", "),
     )

@@ -94,7 +94,7 @@ def _shots(text: str) -> int:
     value = float(text) if _COUNT.fullmatch(text) else math.nan
     _require(
         1 <= value <= MAX_SHOTS and value == int(value),
-        f"--shots '{text}' is no number of shots; allowed: whole numbers from 1 to {MAX_SHOTS:g}, {EXACT_SHOTS}",
+        f"--shots '{text}' is no number of shots; allowed: whole, 1 to {MAX_SHOTS:g}, {EXACT_SHOTS}",
         f"write e.g. 1000, or a list as in 1e3,1e5,{EXACT_SHOTS}",
     )
     return int(value)
@@ -292,7 +292,6 @@ class SampleSettings:
     device: str | None = None
     repeat: int = 5
     trajectories: int = 1000
-    shrink: bool = False
     seed: int = 0
     plot: Path | None = None
     force: bool = False

@@ -318,9 +318,6 @@ def sample(
     trajectories: Annotated[
         int, typer.Option("--trajectories", help="Noisy runs that are simulated for a repetition.")
     ] = SampleSettings.trajectories,
-    shrink: Annotated[
-        bool, typer.Option("--shrink", help="Shrink z by the Wiener factor of its counts.")
-    ] = False,
     model: Annotated[Path | None, typer.Option("--model", help="The model that was compressed.")] = None,
     arch: o.Arch = None,
     arch_args: o.ArchArgs = None,
@@ -346,7 +343,6 @@ def sample(
         device=device,
         repeat=repeat,
         trajectories=trajectories,
-        shrink=shrink,
         seed=seed,
         plot=plot,
         force=force,

@@ -33,7 +33,7 @@ from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.regenerate import regenerate, state_dict, stored_angles
 from qtrain_cli.results import Record, SampleCell, SampleRecord
-from qtrain_cli.sampling import frequencies, shot_variance, shrunk, standardised
+from qtrain_cli.sampling import frequencies, shot_variance, standardised
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
 from qtrain_cli.training.measure import measure_test
 from qtrain_cli.training.objective import Objective, check_outputs, predict
@@ -193,7 +193,7 @@ def _measured(
         p, simulated = outcomes.p, outcomes.variance * 4**spec.circuit.qubits
         f = frequencies(p, shots, random) if shots else p
     used = spec.layout.generated
-    z = (shrunk(f, shots) if bench.settings.shrink and shots else standardised(f)).flatten()[:used]
+    z = standardised(f).flatten()[:used]
     with torch.no_grad():
         weights = bench.generator.weights_of(z, numbers.mapping.double())
     state = state_dict(spec, weights, numbers)
@@ -229,7 +229,6 @@ def _record(
         layers=spec.circuit.layers,
         mapping=spec.mapping.kind,
         sampler=settings.device or OWN_SAMPLER,
-        shrink=settings.shrink,
         trajectories=settings.trajectories,
         repeat=settings.repeat,
         seed=settings.seed,

@@ -79,7 +79,7 @@ class SampleRecord:
 
     `exact` is measured here on the weights that the artifact regenerates; `recorded` and `teacher` are the
     artifact's. `same_data` tells whether the record's data were these. `unbiased`: the weights' expectation
-    is that of exact probabilities, which a mapping that is not linear, shrinking and noise each undo (`noise`
+    is that of exact probabilities, which a mapping that is not linear undoes, and so does noise (`noise`
     of a cell).
     """
 
@@ -93,7 +93,6 @@ class SampleRecord:
     layers: int
     mapping: str
     sampler: str
-    shrink: bool
     trajectories: int
     repeat: int
     seed: int
@@ -115,7 +114,7 @@ class SampleRecord:
     @property
     def unbiased(self) -> bool:
         """Of the weights from shots, without noise."""
-        return self.mapping.startswith("linear") and not self.shrink
+        return self.mapping.startswith("linear")
 
     def drop(self, cell: SampleCell) -> float:
         """How much worse than with exact probabilities; negative when better."""
@@ -129,7 +128,7 @@ class SampleRecord:
             "schema": SAMPLE_SCHEMA,
             **{name: getattr(self, name) for name in (
                 "artifact", "artifact_sha256", "model", "task", "weights", "circuits", "qubits", "layers",
-                "mapping", "sampler", "shrink", "unbiased", "trajectories", "repeat", "seed",
+                "mapping", "sampler", "unbiased", "trajectories", "repeat", "seed",
                 "data_sha256", "same_data",
             )},
             "test_count": self.count,
