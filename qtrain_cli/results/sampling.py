@@ -55,7 +55,9 @@ class SampleCell:
     @property
     def deviation(self) -> float | None:
         """The standard deviation of one repetition; None of a single one."""
-        return statistics.stdev(self.figures) if len(self.figures) > 1 else None
+        if len(self.figures) < 2 or not all(map(math.isfinite, self.figures)):
+            return None
+        return statistics.stdev(self.figures)
 
     @property
     def repetition_interval(self) -> Interval | None:

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from qiskit import qasm3
+from qiskit.quantum_info import Statevector
 
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
@@ -19,8 +21,6 @@ def angles_of(circuit):
 
 def distribution(text, register):
     """What Qiskit computes for one register of bits, by the numbers that it reads there: (2**n,)."""
-    qasm3, info = pytest.importorskip("qiskit.qasm3"), pytest.importorskip("qiskit.quantum_info")
-    pytest.importorskip("qiskit_qasm3_import")
     circuit = qasm3.loads(text)
     bits = next(one for one in circuit.cregs if one.name == register)
     measured = {}
@@ -29,7 +29,7 @@ def distribution(text, register):
             measured[one.clbits[0]] = circuit.find_bit(one.qubits[0]).index
     circuit.remove_final_measurements()
     # Qiskit's first listed qubit is the least significant, as its bit 0 of a register is.
-    p = info.Statevector(circuit).probabilities([measured[bit] for bit in bits])
+    p = Statevector(circuit).probabilities([measured[bit] for bit in bits])
     return torch.as_tensor(p)
 
 

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pennylane as qml
 import pytest
 import torch
 
@@ -29,7 +30,6 @@ def angles_of(circuit, seed=0):
 
 def density_matrix(circuit, theta, rate, where=None):
     """The noisy circuit on PennyLane's default.mixed, errors at all places or some: (L, n, r) -> (2**n,)."""
-    qml = pytest.importorskip("pennylane")
 
     @qml.qnode(qml.device("default.mixed", wires=circuit.qubits))
     def run():
