@@ -1,4 +1,4 @@
-"""Pictures: every format is one, the same record gives the same bytes, and what is drawn is what was measured."""
+"""Pictures: every format is one, the same record gives the same bytes, and labels say what is shown."""
 
 import builtins
 import re

@@ -149,9 +149,9 @@ LIGHT = {"torch", "numpy", "safetensors", "typer"}
 #: These, and all that they import on loading, need the standard library only (cli: and typer).
 WITHOUT_TORCH = (
     "__main__", "cli", "qtrain_cli", "render", "progress", "config", "settings", "errors", "gates", "results",
-    "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.noise", "figures", "files.header", "files.atomic",
-    "files.hashing", "files.artifact.container", "files.artifact.description", "commands.report",
-    "commands.env",
+    "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.noise", "figures",
+    "files.header", "files.atomic", "files.hashing", "files.artifact.container", "files.artifact.description",
+    "commands.report", "commands.env",
 )  # fmt: skip
 
 #: What the README calls the rows of `READERS`.

@@ -81,7 +81,7 @@ def run(settings: SampleSettings, paint: Painter, log: Callable[[str], None]) ->
     artifact = read_artifact(settings.artifact)
     state = regenerate(artifact).state
     bench = _bench(settings, artifact, state)
-    log(f"{len(bench.data.test):,} test rows, {bench.theta.shape[0]:,} circuits")
+    log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
     cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
     record = _record(bench, read_record(settings.artifact), state, cells)
     if settings.plot:
@@ -146,7 +146,7 @@ def _cells(bench: _Bench, noise: Noise, log: Callable[[str], None]) -> list[Samp
     cells = [_cell(noise.name, one, rows) for one, rows in found.items()]
     for cell in cells:
         shown = f"{cell.shots:,}" if cell.shots else EXACT_SHOTS
-        log(f"noise {cell.noise}, {shown} shots: test {bench.objective.word} {cell.mean:.4g}")
+        log(f"noise {cell.noise}, shots {shown}: test {bench.objective.word} {cell.mean:.4g}")
     return cells
 
 

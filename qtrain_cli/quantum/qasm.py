@@ -28,7 +28,8 @@ from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.operations import GATES, Operation, operations
 
 _STATEMENT = re.compile(
-    r"(?P<gate>[a-z]+)(?:\((?P<angle>[-+.e0-9]+)\))? (?P<wires>q\d+\[\d+\](?:, q\d+\[\d+\])*);"
+    r"(?P<gate>[a-z]+)(?:\((?P<angle>-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\))?"
+    r" (?P<wires>q\d+\[\d+\](?:, q\d+\[\d+\])*);"
     r"|(?P<bit>c\d+\[\d+\]) = measure (?P<read>q\d+\[\d+\]);"
 )
 _HEAD = ("OPENQASM 3.0;", 'include "stdgates.inc";')

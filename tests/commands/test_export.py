@@ -155,7 +155,7 @@ def test_one_of_several_circuits(run, tmp_path):
 def test_circuits_have_one_ending(artifact, tmp_path):
     with pytest.raises(UsageError, match=r"ending '.pt'; allowed with --quantum: .qasm"):
         export.run(ExportSettings(artifact, tmp_path / "net.pt", quantum=True))
-    with pytest.raises(UsageError, match="allowed: .safetensors"):
+    with pytest.raises(UsageError, match=r"allowed: \.safetensors"):
         export.run(ExportSettings(artifact, tmp_path / "net.qasm"))
     assert not list(tmp_path.iterdir())
 
