@@ -52,6 +52,7 @@ MAP = {
     "quantum.rotations": "quantum.circuit",
     "quantum.couplings": "quantum.circuit quantum.rotations",
     "quantum.statevector": ("errors quantum.circuit quantum.couplings quantum.entanglers quantum.rotations"),
+    "quantum.shots": "",
     "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
     "quantum.trajectories": ("quantum.circuit quantum.operations quantum.rotations quantum.statevector"),
     "quantum.qasm": "errors quantum.circuit quantum.operations",
