@@ -30,6 +30,7 @@ from qtrain_cli.files.data import Dataset, load_data
 from qtrain_cli.files.models import build_architecture, load_model
 from qtrain_cli.generator import Generator
 from qtrain_cli.quantum.noise import Noise
+from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.regenerate import regenerate, state_dict, stored_angles
 from qtrain_cli.results import Record, SampleCell, SampleRecord
@@ -79,6 +80,8 @@ def run(settings: SampleSettings, paint: Painter, log: Callable[[str], None]) ->
     """
     _check_plot(settings)
     artifact = read_artifact(settings.artifact)
+    if settings.device:
+        open_device(settings.device, artifact.description.spec.circuit.qubits)
     state = regenerate(artifact).state
     bench = _bench(settings, artifact, state)
     log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
@@ -182,8 +185,6 @@ def _measured(
     frequencies."""
     spec, numbers = bench.artifact.description.spec, bench.artifact.numbers
     if outcomes is None:
-        from qtrain_cli.quantum.pennylane_bridge import device_probabilities
-
         seed = int(random.integers(2**31))
         p = f = device_probabilities(
             spec.circuit, bench.theta, bench.settings.device or "", shots, seed

@@ -9,7 +9,6 @@ import pytest
 from qtrain_cli.commands import sample
 from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.files.artifact.description import read_record
-from qtrain_cli.quantum import pennylane_bridge
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.sampling import frequencies
@@ -131,13 +130,29 @@ def test_a_device_supplies_the_frequencies(measure, monkeypatch):
         p = probabilities(circuit, theta)
         return frequencies(p, shots, np.random.default_rng(seed)) if shots else p
 
-    monkeypatch.setattr(pennylane_bridge, "device_probabilities", stand_in, raising=False)
+    monkeypatch.setattr(sample, "device_probabilities", stand_in)
     record = measure(device="default.qubit", shots=(10**5, None))
     assert record.sampler == "default.qubit"
     assert [(name, shots) for name, shots, _ in seen] == [("default.qubit", s) for s in (10**5, None)] * 2
     assert len({seed for *_, seed in seen}) == 4
     assert record.cells[0].z_error == pytest.approx(2**12 / 10**5, rel=0.1)
     assert record.cells[1].mean == record.exact
+
+
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
+def test_pennylanes_devices_measure_the_same_circuits(measure, device):
+    record = measure(device=device, shots=(10**5, None), repeat=1)
+    shot, exact = record.cells
+    assert exact.mean == record.exact and exact.z_error < 1e-6
+    assert shot.z_error == pytest.approx(2**12 / 10**5, rel=0.1)
+    assert shot.figures == measure(device=device, shots=(10**5,), repeat=1).cells[0].figures
+
+
+def test_an_unknown_device_is_refused_before_anything_is_loaded(measure):
+    with pytest.raises(BadInput) as caught:
+        measure(device="default.qubits", data=DataSettings("absent.npz"))
+    assert caught.value.message == "PennyLane has no device 'default.qubits'"
+    assert caught.value.advice == "did you mean 'default.qubit'?"
 
 
 # --- refusals --------------------------------------------------------------------------------------------
