@@ -76,6 +76,12 @@ def as_sampling(record: SampleRecord) -> RenderableType:
         ("Test rows, repetitions", f"{record.count:,}, {record.repeat:,}"),
         ("Circuits, run by", f"{circuits}, {record.sampler}"),
     ]
+    added = max(cell.simulation_variance for cell in record.cells)
+    if added > 0:
+        # What a quantum computer would not add must be small beside what is shown.
+        rows += [
+            ("Trajectories", f"{record.trajectories:,}, which add at most {added:.2g} to the error of z")
+        ]
     headline = _text(f"{record.artifact}, test {task.word} from measured circuits", "bold")
     lines = [_sampled(record, cell, task) for cell in record.cells]
     return Group(headline, _sheet({"Compare with": rows}), _columns("Measured", lines))

@@ -318,6 +318,16 @@ def test_other_data_errors_and_hostile_names_in_what_shots_leave(shown):
     assert "Test error" in text and "not measured" in text and "points" not in text
 
 
+def test_what_the_simulation_itself_adds_is_said(shown):
+    (first, second), said = (
+        sampled().cells,
+        "  Trajectories              1,000, which add at most 0.0014 to the",
+    )
+    assert said not in shown(render.as_sampling(sampled()))
+    noisy = sampled(cells=(first, replace(second, simulation_variance=0.00141)))
+    assert said in shown(render.as_sampling(noisy))
+
+
 def test_key_values(shown):
     values = {
         "qtrain": "0.1.0",

@@ -41,7 +41,7 @@ class Noise:
     @property
     def name(self) -> str:
         """How a user writes it; ``none`` without any."""
-        parts = [f"{name}:{getattr(self, name):g}" for name in NOISES if getattr(self, name) > 0]
+        parts = [f"{name}:{float(getattr(self, name))!r}" for name in NOISES if getattr(self, name) > 0]
         return "+".join(parts) or NO_NOISE
 
 

@@ -179,6 +179,10 @@ def _turn(psi: Tensor, one: Operation, matrix: Tensor) -> None:
     if control:
         part = psi.narrow(1 + control[0], 1, 1)
     zero, one_ = part.select(1 + target, 0), part.select(1 + target, 1)
+    if not matrix[0, 1] and not matrix[1, 0]:  # most gates of u3-cu3, at a third of the time
+        zero *= matrix[0, 0]
+        one_ *= matrix[1, 1]
+        return
     new = matrix[0, 0] * zero + matrix[0, 1] * one_, matrix[1, 0] * zero + matrix[1, 1] * one_
     zero.copy_(new[0])
     one_.copy_(new[1])

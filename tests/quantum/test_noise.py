@@ -22,7 +22,7 @@ def test_levels(text, levels):
 
 
 def test_a_level_is_named_as_it_is_written():
-    text = "none,depolarizing:0.001,readout:0.02,depolarizing:1e-05+readout:0.5"
+    text = "none,depolarizing:0.00012345678,readout:0.02,depolarizing:1e-05+readout:0.5"
     assert ",".join(level.name for level in parse_noises(text)) == text
     assert [getattr(Noise(**{name: 0.5}), name) for name in NOISES] == [0.5, 0.5]
 
