@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import UsageError
+from qtrain_cli.quantum.noise import Noise
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_COUNT = re.compile(r"\d{1,18}(\.\d{1,18})?(e\+?\d{1,2})?", re.IGNORECASE)
+#: What stands for infinitely many shots, and the most there can be otherwise: all of them are exact as
+#: floats.
+EXACT_SHOTS, MAX_SHOTS = "exact", 10**15
+MAX_REPEAT, MAX_TRAJECTORIES = 10_000, 10**9
+PLOT_ENDINGS = (".png", ".svg", ".pdf")
 MAX_SEED = 2**31 - 1
 MAX_BUDGET = 2**63
 MAX_EPOCHS = 10**9 - 1
@@ -71,6 +78,26 @@ def parse_arguments(text: str | None) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError("--arch-args is not a JSON object", """write e.g. '{"width": 8}'""")
     return value
+
+
+def parse_shots(text: str) -> tuple[int | None, ...]:
+    """``"1e3,20000,exact"`` -> (1000, 20000, None), None for exact probabilities. Raises `UsageError`."""
+    found: list[int | None] = []
+    for part in (part.strip() for part in text.split(",")):
+        shots = None if part == EXACT_SHOTS else _shots(part)
+        _require(shots not in found, f"--shots has {part} twice", "give each number once")
+        found.append(shots)
+    return tuple(found)
+
+
+def _shots(text: str) -> int:
+    value = float(text) if _COUNT.fullmatch(text) else math.nan
+    _require(
+        1 <= value <= MAX_SHOTS and value == int(value),
+        f"--shots '{text}' is no number of shots; allowed: whole, 1 to {MAX_SHOTS:g}, {EXACT_SHOTS}",
+        f"write e.g. 1000, or a list as in 1e3,1e5,{EXACT_SHOTS}",
+    )
+    return int(value)
 
 
 def _require(good: bool, message: str, advice: str = "") -> None:
@@ -221,7 +248,10 @@ class PlanSettings:
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """`qtrain export --classical`: `model` supplies the graph that `.pt2` and `.onnx` need."""
+    """`qtrain export`: `model` supplies the graph that `.pt2` and `.onnx` need.
+
+    `quantum`: the circuits in place of the weights; `circuit` one of them by its number, None all.
+    """
 
     artifact: Path
     out: Path
@@ -229,6 +259,62 @@ class ExportSettings:
     arch: str | None = None
     arch_args: dict[str, Any] = field(default_factory=dict)
     force: bool = False
+    quantum: bool = False
+    circuit: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            self.quantum or self.circuit is None,
+            "--circuit goes with --quantum",
+            "weights come from all circuits",
+        )
+        _require(
+            not self.quantum or (self.model is None and self.arch is None),
+            "--quantum has no use for --model and --arch",
+            "circuits need the artifact alone",
+        )
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """`qtrain sample`: shots of each circuit, levels of noise, and what the weights are evaluated on.
+
+    `device` None: the own simulator. `model` or `arch` supplies the module.
+    """
+
+    artifact: Path
+    shots: tuple[int | None, ...]
+    data: DataSettings
+    noises: tuple[Noise, ...] = (Noise(),)
+    model: ModelSettings | None = None
+    arch: str | None = None
+    arch_args: dict[str, Any] = field(default_factory=dict)
+    device: str | None = None
+    repeat: int = 5
+    trajectories: int = 1000
+    seed: int = 0
+    plot: Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.model or self.arch),
+            "sample needs to know the model to evaluate",
+            "give its file with --model, or its class with --arch",
+        )
+        for name, most in (("repeat", MAX_REPEAT), ("trajectories", MAX_TRAJECTORIES)):
+            value = getattr(self, name)
+            _require(1 <= value <= most, f"--{name} is {reprlib.repr(value)}; allowed: 1 to {most}")
+        _require(0 <= self.seed <= MAX_SEED, f"--seed is {self.seed}; allowed: 0 to {MAX_SEED}")
+        _require(
+            self.device is None or self.noises == (Noise(),),
+            "--device and --noise are given",
+            "a device brings its own noise: give one of the two",
+        )
+        _require(
+            self.plot is None or self.plot.suffix.lower() in PLOT_ENDINGS,
+            f"--plot '{self.plot}' has no ending for pictures; allowed: {', '.join(PLOT_ENDINGS)}",
+        )
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,28 @@
 
 Everything else in the JSON is derived here and nowhere else: the two ratios, the interval of the test
 figure and the generalization gap. Files: `scores` (the task's figures and their intervals), `measured` (with
-its short stored form), `record` (with the JSON), `schema` (the JSON's fields, and strict reading).
+its short stored form), `record` (with the JSON), `schema` (the JSON's fields, and strict reading), `sampling`
+(what is left of a model whose circuits were measured, ``qtrain.sample/1``).
 
 Left out: how to show a record (`render`) and what to demand of it (`gates`). Standard library only.
 """
 
 from qtrain_cli.results.measured import Measured
 from qtrain_cli.results.record import Design, GateResult, Record
+from qtrain_cli.results.sampling import SAMPLE_SCHEMA, SampleCell, SampleRecord
 from qtrain_cli.results.schema import SCHEMA, record_fields
 from qtrain_cli.results.scores import TASKS, Scores, Task, mean_interval, rounded, wilson_interval
 
 __all__ = [
+    "SAMPLE_SCHEMA",
     "SCHEMA",
     "TASKS",
     "Design",
     "GateResult",
     "Measured",
     "Record",
+    "SampleCell",
+    "SampleRecord",
     "Scores",
     "Task",
     "mean_interval",
