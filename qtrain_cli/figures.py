@@ -69,7 +69,7 @@ def _draw(axes: Axes, record: SampleRecord) -> None:
     )
     axes.grid(True, color="0.9", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, ncols=2 if len({cell.noise for cell in record.cells}) > 3 else 1)
 
 
 def _line(

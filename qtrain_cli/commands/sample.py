@@ -175,6 +175,7 @@ def _outcomes(bench: _Bench, noise: Noise, repetition: int) -> NoisyOutcomes:
     theta = bench.theta.float() if noise.depolarizing else bench.theta
     random = _random(settings.seed, noise, repetition, 0)
     found = noisy_probabilities(circuit, theta, noise.depolarizing, settings.trajectories, random)
+    # Misreading mixes outcomes, which can only make the mean of the variances smaller.
     return NoisyOutcomes(misread(found.p, noise.readout), found.variance, found.error_free)
 
 
