@@ -90,7 +90,7 @@ def test_a_rival_that_is_wrong_in_every_mode_is_not_timed(fake, tmp_path, truth)
 
 def test_an_error_a_hang_and_an_end_are_reasons():
     refusing = worker_of('input(); print(\'{"error": "no"}\', flush=True); input()')
-    with pytest.raises(Failed, match="^no$"):
+    with pytest.raises(Failed, match=r"^no$"):
         refusing.ask({}, 10)
     refusing.close()
     with pytest.raises(Failed, match=r"^over the budget of 0 s$"):

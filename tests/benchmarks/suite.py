@@ -45,7 +45,7 @@ class Budget:
     rounds: float
 
 
-SMALL, LARGE = Budget(3, 90, 4), Budget(600, 1800, 20)
+SMALL, LARGE = Budget(5, 90, 4), Budget(600, 1800, 20)
 
 
 @dataclass
