@@ -48,9 +48,8 @@ MAP = {
     "quantum.operations": "quantum.circuit",
     "quantum.rotations": "quantum.circuit",
     "quantum.couplings": "quantum.circuit quantum.rotations",
-    "quantum.statevector": (
-        "errors quantum.circuit quantum.couplings quantum.entanglers quantum.rotations"
-    ),
+    "quantum.statevector": ("errors quantum.circuit quantum.couplings quantum.entanglers quantum.rotations"),
+    "quantum.shots": "",
     "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
     # from numbers to named weights: nothing of files or training
     "angles": "accounting errors quantum.circuit",
