@@ -50,6 +50,10 @@ MAP = {
     "quantum.couplings": "quantum.circuit quantum.rotations",
     "quantum.statevector": ("errors quantum.circuit quantum.couplings quantum.entanglers quantum.rotations"),
     "quantum.shots": "",
+    "quantum.estimators": "quantum.circuit quantum.operations",
+    "quantum.gradients": (
+        "errors quantum.circuit quantum.estimators quantum.rotations quantum.shots quantum.statevector"
+    ),
     "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
     # from numbers to named weights: nothing of files or training
     "angles": "accounting errors quantum.circuit",
