@@ -2,7 +2,7 @@
 
 `gradients` runs them. All estimate the same vector-Jacobian product, of each circuit by itself,
 
-    g = dC / dtheta,    C(theta) = sum_i v_i p_i(theta)                  v: what arrives from the loss, held fixed
+    g = dC / dtheta,    C(theta) = sum_i v_i p_i(theta)            v: what arrives from the loss, held fixed
 
 A probability is a trigonometric polynomial of each angle, with the frequencies of the angle's gate
 (`operations.GATES`). With R of them, equally spaced by Omega, 2 R shifted circuits give its derivative
