@@ -31,6 +31,7 @@ MAX_BUDGET = 2**63
 MAX_EPOCHS = 10**9 - 1
 MAX_TEMPERATURE = 1e6
 MIN_EPOCHS, MIN_STEPS = 10, 2000
+MAX_SHOTS, MAX_SAMPLES = 10**9, 10**6
 
 
 def parse_size(text: str | None) -> int | None:
@@ -189,6 +190,29 @@ class BudgetSettings:
 
 
 @dataclass(frozen=True)
+class GradientSettings:
+    """How the circuits' gradient is found (`quantum.estimators` has the methods), and by what they are run.
+
+    No shots: exact probabilities. No PennyLane device: the engine.
+    """
+
+    method: str = "adjoint"
+    shots: int | None = None
+    pennylane_device: str | None = None
+    spsa_samples: int = 1
+
+    def __post_init__(self) -> None:
+        for option, value, most in (
+            ("shots", self.shots, MAX_SHOTS),
+            ("spsa-samples", self.spsa_samples, MAX_SAMPLES),
+        ):
+            _require(
+                value is None or 1 <= value <= most,
+                f"--{option} is {reprlib.repr(value)}; allowed: 1 to {most}",
+            )
+
+
+@dataclass(frozen=True)
 class FitSettings:
     """How the generator is trained. `distill` is the weight of the teacher's soft targets.
 
@@ -202,6 +226,7 @@ class FitSettings:
     lr: float = 0.02
     seed: int = 0
     device: str = "auto"
+    gradient: GradientSettings = field(default_factory=GradientSettings)
 
     def __post_init__(self) -> None:
         _require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
@@ -221,6 +246,10 @@ class FitSettings:
         """The same settings with the number of epochs that these training rows take by default."""
         steps = max(1, rows // min(self.batch_size, rows))
         return replace(self, epochs=self.epochs or max(MIN_EPOCHS, -(-MIN_STEPS // steps)))
+
+    def steps(self, rows: int) -> int:
+        """How many steps all epochs have together on so many training rows, in whole batches."""
+        return rows // min(self.batch_size, rows) * self.epochs
 
 
 @dataclass(frozen=True)

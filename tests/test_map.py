@@ -24,6 +24,7 @@ from qtrain_cli.files.exports import EXPORTERS
 from qtrain_cli.gates import GATES
 from qtrain_cli.mapping import _APPLY, _START
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
+from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.quantum.noise import NOISES
 from qtrain_cli.settings import PLOT_ENDINGS
 from qtrain_cli.spec import MAPPINGS
@@ -55,6 +56,10 @@ MAP = {
     "quantum.statevector": (
         "errors quantum.circuit quantum.couplings quantum.entanglers quantum.native quantum.rotations"
     ),
+    "quantum.estimators": "quantum.circuit quantum.operations",
+    "quantum.gradients": (
+        "errors quantum.circuit quantum.estimators quantum.rotations quantum.shots quantum.statevector"
+    ),
     "quantum.shots": "",
     "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
     "quantum.trajectories": ("quantum.circuit quantum.operations quantum.rotations quantum.statevector"),
@@ -63,7 +68,7 @@ MAP = {
     "angles": "accounting errors quantum.circuit",
     "layout": "errors spec",
     "mapping": "spec",
-    "generator": "layout mapping quantum.statevector spec",
+    "generator": "layout mapping quantum.circuit quantum.statevector spec",
     "sampling": "",
     # everything that touches disk
     "files": "",
@@ -96,19 +101,23 @@ MAP = {
     "training.devices": "errors",
     "training.stopping": "",
     "training.objective": "errors",
-    "training.state": "angles errors files.checkpoint mapping settings spec",
+    "training.state": "angles errors files.checkpoint mapping quantum.estimators settings spec",
+    "training.measuring": (
+        "errors generator quantum.circuit quantum.estimators quantum.gradients quantum.pennylane_bridge"
+        " quantum.statevector settings"
+    ),
     "training.measure": "files.data results training.objective",
     "training.fit": (
-        "errors files.checkpoint files.data generator layout settings spec"
-        " training.devices training.objective training.state training.stopping"
+        "errors files.checkpoint files.data generator layout quantum.statevector settings spec"
+        " training.devices training.measuring training.objective training.state training.stopping"
     ),
     # one file a verb: neither cli nor render nor each other
     "commands": "",
     "commands.compress": (
         "angles errors files.artifact.description files.artifact.numbers files.artifact.size files.atomic"
         " files.checkpoint files.data files.hashing files.models layout planning qtrain_cli regenerate"
-        " results settings spec training.devices training.fit training.measure training.objective"
-        " training.state versions"
+        " results settings spec training.devices training.fit training.measure training.measuring"
+        " training.objective training.state versions"
     ),
     "commands.plan": (
         "accounting angles errors files.artifact.description files.artifact.size files.models generator"
@@ -137,7 +146,7 @@ MAP = {
     "cli": (
         "commands.compress commands.env commands.export commands.inspect commands.plan commands.report"
         " commands.sample commands.verify config errors figures files.atomic gates progress qtrain_cli"
-        " quantum.circuit quantum.noise render settings spec"
+        " quantum.circuit quantum.estimators quantum.noise render settings spec"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
@@ -153,9 +162,9 @@ LIGHT = {"torch", "numpy", "safetensors", "typer"}
 #: These, and all that they import on loading, need the standard library only (cli: and typer).
 WITHOUT_TORCH = (
     "__main__", "cli", "qtrain_cli", "render", "progress", "config", "settings", "errors", "gates", "results",
-    "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.noise", "figures",
-    "files.header", "files.atomic", "files.hashing", "files.artifact.container", "files.artifact.description",
-    "commands.report", "commands.env",
+    "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.operations",
+    "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic", "files.hashing",
+    "files.artifact.container", "files.artifact.description", "commands.report", "commands.env",
 )  # fmt: skip
 
 #: What the README calls the rows of `READERS`.
@@ -383,7 +392,7 @@ def test_every_command_is_a_file_and_the_other_way_round():
 @pytest.mark.parametrize(
     ("verb", "rows"),
     [
-        ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
+        ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS, *ESTIMATORS]),
         ("plan", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
         ("export", list(EXPORTERS)),
         ("report", [f"--{gate}" for gate in GATES]),
@@ -396,7 +405,7 @@ def test_every_row_of_a_table_is_in_the_help(cli, verb, rows):
 
 
 def test_every_row_of_a_table_is_in_the_readme():
-    rows = [*EXPORTERS, *DATA_FORMS, *(f"qtrain {verb}" for verb in VERBS)]
+    rows = [*EXPORTERS, *DATA_FORMS, *ESTIMATORS, *(f"qtrain {verb}" for verb in VERBS)]
     assert [row for row in rows if row not in README] == []
     for form, reader in zip(DATA_FORMS, READERS, strict=True):
         assert form.lower() in reader.form.lower()

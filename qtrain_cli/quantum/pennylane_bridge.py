@@ -85,6 +85,18 @@ def device_probabilities(
     return found.to(theta)
 
 
+def on_device(
+    name: str, shots: int | None = None
+) -> Callable[[CircuitSpec, Tensor, torch.Generator], Tensor]:
+    """A device as a backend of `gradients`: the seed of each batch is drawn from the generator given."""
+
+    def run(circuit: CircuitSpec, theta: Tensor, generator: torch.Generator) -> Tensor:
+        seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+        return device_probabilities(circuit, theta, name, shots, seed)
+
+    return run
+
+
 def open_device(name: str, qubits: int, seed: int | None = None) -> Any:
     """A PennyLane device with so many wires, and a seed where it takes one.
 
