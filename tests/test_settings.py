@@ -15,6 +15,7 @@ from qtrain_cli.settings import (
     DataSettings,
     FitSettings,
     GateSettings,
+    GradientSettings,
     ModelSettings,
     parse_arguments,
     parse_floats,
@@ -172,6 +173,26 @@ def test_budgets():
 )
 def test_fits(values, message):
     assert refused(FitSettings, **values) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"shots": 0}, "--shots is 0; allowed: 1 to 1000000000"),
+        ({"shots": -5}, "--shots is -5; allowed: 1 to 1000000000"),
+        ({"shots": 10**9 + 1}, "--shots is 1000000001; allowed: 1 to 1000000000"),
+        ({"spsa_samples": 0}, "--spsa-samples is 0; allowed: 1 to 1000000"),
+        ({"spsa_samples": 10**6 + 1}, "--spsa-samples is 1000001; allowed: 1 to 1000000"),
+    ],
+)
+def test_gradients(values, message):
+    assert refused(GradientSettings, **values) == message
+    assert GradientSettings(shots=10**9, spsa_samples=10**6).shots == 10**9
+
+
+def test_steps_are_those_of_whole_batches():
+    assert FitSettings(epochs=3, batch_size=10).steps(109) == 30
+    assert FitSettings(epochs=3, batch_size=200).steps(109) == 3
 
 
 @pytest.mark.parametrize(

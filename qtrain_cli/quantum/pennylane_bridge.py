@@ -5,7 +5,7 @@ imports PennyLane. A device goes by PennyLane's name for it ("default.qubit", "l
 what else it needs (credentials, a backend's name) stands in PennyLane's own configuration file.
 
 `qnode` is one circuit, differentiable; `device_probabilities` runs a batch, one circuit after the other, with
-shots if asked. Tapes carry their shots themselves, which every version since 0.40 understands.
+shots if asked. Equal circuits are measured anew: no result is cached.
 
 Left out here: gradients of a device (`gradients`) and noise.
 """
@@ -75,7 +75,7 @@ def device_probabilities(
     opened = open_device(device, circuit.qubits, seed)
     tapes = [_tape(qml, circuit, one, shots) for one in theta.detach().cpu().double()]
     try:
-        rows = [torch.as_tensor(row) for row in qml.execute(tapes, opened, diff_method=None)]
+        rows = [torch.as_tensor(row) for row in qml.execute(tapes, opened, diff_method=None, cache=False)]
         found = torch.stack(rows).double()
     except Exception as error:
         raise _as_bad_input(f"the device '{device}' cannot run this circuit", error) from error

@@ -6,6 +6,9 @@ The frequencies f are what a device returns. They are unbiased, and so are ``z =
 function of z. A function that bends (an mlp mapping, the model, its loss) is not: its mean is off by
 ``1/2 trace(H Cov[f])``, which shrinks as 1 / S. Nothing here corrects that; more shots do.
 
+No shot is drawn by itself: all S start at the root of the tree of bits, and at each node a binomial number of
+them takes the 0, which gives the counts of a multinomial. The cost is that of 2**n numbers, whatever S.
+
 Left out here: noise of a device.
 """
 
@@ -13,9 +16,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-#: Outcomes drawn at once, over all circuits: 16 MB of uniform numbers and their places.
-DRAWN_AT_ONCE = 2**20
 
 
 def sampled(p: Tensor, shots: int, generator: torch.Generator) -> Tensor:
@@ -29,17 +29,11 @@ def sampled(p: Tensor, shots: int, generator: torch.Generator) -> Tensor:
     Returns:
         (b, 2**n), with the dtype and device of `p`; each row sums to 1.
     """
-    edges = p.detach().cpu().double().cumsum(-1)  # (b, 2**n)
-    rows = torch.stack([_counts(row, shots, generator) for row in edges])
-    return (rows.double() / shots).to(p)
-
-
-def _counts(edges: Tensor, shots: int, generator: torch.Generator) -> Tensor:
-    """How often each outcome is drawn: (2**n,) cumulative -> (2**n,) whole numbers."""
-    counts = torch.zeros(len(edges), dtype=torch.int64)
-    for first in range(0, shots, DRAWN_AT_ONCE):
-        drawn = torch.rand(min(DRAWN_AT_ONCE, shots - first), dtype=torch.float64, generator=generator)
-        # The first edge above a draw: an outcome of probability 0 has none of its own.
-        places = torch.searchsorted(edges, drawn * edges[-1], right=True).clamp(max=len(edges) - 1)
-        counts += torch.bincount(places, minlength=len(edges))
-    return counts
+    exact = p.detach().cpu().double()
+    counts = torch.full((len(exact), 1), float(shots), dtype=torch.float64)
+    while counts.shape[1] < exact.shape[1]:
+        halves = exact.view(*counts.shape, 2, -1).sum(-1)  # (b, 2**k, 2)
+        share = (halves[..., 0] / halves.sum(-1)).nan_to_num(0)  # 0 / 0 where no shot arrives
+        zeros = torch.binomial(counts, share, generator)  # (b, 2**k)
+        counts = torch.stack((zeros, counts - zeros), -1).flatten(1)  # (b, 2**(k + 1))
+    return (counts / shots).to(p)

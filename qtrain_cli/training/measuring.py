@@ -2,8 +2,8 @@
 
 Measured, a step runs every circuit once for the weights and some more for their gradient
 (`quantum.gradients`). All that is random in step k follows from the seed and k alone, so a resumed run draws
-what the undisturbed one would have drawn. Validation uses exact probabilities: it chooses angles for an artifact that is
-regenerated exactly, and the luck of a draw must not choose.
+what the undisturbed one would have drawn. Validation uses exact probabilities: it chooses angles for an
+artifact that is regenerated exactly, and the luck of a draw must not choose.
 
 z from frequencies, ``2**n f - 1``, is unbiased with a spread of about ``sqrt(2**n / shots)``. So are the
 weights of a linear mapping; the mlp's, and the loss, are off by something that shrinks as 1 / shots.

@@ -14,6 +14,7 @@ from qtrain_cli.settings import (
     ExportSettings,
     FitSettings,
     GateSettings,
+    GradientSettings,
     ModelSettings,
     PlanSettings,
     ReportSettings,
@@ -63,13 +64,14 @@ def test_compress_with_everything(settings_of):
         "compress", "net.pt", "--data", "hf:mnist", "--mean", "0.4,0.5", "--std", "1,2", "--validation",
         "0.2", *MODEL, *BUDGET, "--layers", "7", "--distill", "0.5", "--temperature", "2", "--epochs", "3",
         "--batch-size", "4", "--lr", "0.5", "--seed", "6", "--device", "cuda:1", "-o", "out.qtrain",
+        "--gradient", "spsa", "--shots", "100", "--pennylane-device", "default.mixed", "--spsa-samples", "8",
         "--resume", "--force",
     )  # fmt: skip
     assert found == CompressSettings(
         MODEL_SETTINGS,
         DataSettings("hf:mnist", (0.4, 0.5), (1.0, 2.0), 0.2),
         BUDGET_SETTINGS,
-        FitSettings(0.5, 2.0, 3, 4, 0.5, 6, "cuda:1"),
+        FitSettings(0.5, 2.0, 3, 4, 0.5, 6, "cuda:1", GradientSettings("spsa", 100, "default.mixed", 8)),
         Path("out.qtrain"),
         resume=True,
         force=True,

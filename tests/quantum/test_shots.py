@@ -2,7 +2,6 @@
 
 import torch
 
-from qtrain_cli.quantum import shots
 from qtrain_cli.quantum.shots import sampled
 
 P = torch.tensor([[0.5, 0.25, 0.0, 0.25], [0.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
@@ -33,15 +32,22 @@ def test_mean_and_spread_are_those_of_a_multinomial():
     torch.testing.assert_close(draws.T.cov(), covariance, rtol=0, atol=5 * (2 / 2000) ** 0.5 * 0.005)
 
 
+def test_outcomes_of_many_qubits_have_the_spread_of_chi_squared():
+    p = torch.rand(3, 64, dtype=torch.float64, generator=seeded(1))
+    p /= p.sum(-1, keepdim=True)
+    for number in (3, 100, 10_000):
+        draws = torch.stack([sampled(p, number, seeded(k)) for k in range(200)])  # (200, 3, 64)
+        chi = (number * (draws - p).square() / p).sum(-1)  # mean 63 in each of 600, whatever the shots
+        assert abs(float(chi.mean()) - 63) < 5 * float(chi.std()) / 600**0.5
+
+
 def test_the_seed_decides_and_the_precision_stays():
     one, same, other = (sampled(P.float(), 100, seeded(k)) for k in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert one.dtype == torch.float32
 
 
-def test_many_shots_are_drawn_in_parts(monkeypatch):
-    whole = sampled(P, 1000, seeded())
-    monkeypatch.setattr(shots, "DRAWN_AT_ONCE", 10)
-    torch.testing.assert_close(sampled(P[1:], 1000, seeded()), P[1:])
-    parts = sampled(P[:1], 1000, seeded())
-    assert parts.sum() == 1 and torch.equal(parts, whole[:1])
+def test_a_thousand_million_shots_take_no_longer_and_are_near():
+    found = sampled(P, 10**9, seeded())
+    torch.testing.assert_close(found, P, rtol=0, atol=5 * (0.25 / 1e9) ** 0.5)
+    assert (found[0] * 10**9).sum() == 10**9
