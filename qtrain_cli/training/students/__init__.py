@@ -2,6 +2,7 @@
 
     reduction     inputs averaged down to what a circuit or a linear front holds
     fronts        a small classical network down to n features
+    layout        encoding, ansatz and read-out; gradients, shots and noise: plain data
     circuit       one circuit a sample, angles shared by the batch: features -> <Z> or class probabilities
     estimates     the same circuit differentiated by any estimator, with shots
     noise         the same circuit under depolarising noise, as density matrices

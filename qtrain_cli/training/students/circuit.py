@@ -9,50 +9,24 @@ qubits is 128 x 64 numbers, so that a step costs about as much as a dense layer 
 than the matrix, the engine runs the ansatz on the states themselves.
 
 `observables` are diagonal: Pauli-Z of each qubit, or the projectors of classes (outcome i belongs to class i mod k).
-Left out here: estimated gradients and shots (`estimates`), noise (`noise`).
+How it is differentiated and sampled is the matter of `estimates`, noise that of `noise`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.quantum.encodings import amplitudes, angles, apply, program
-from qtrain_cli.quantum.feature_maps import AMPLITUDE, EncodingSpec
+from qtrain_cli.quantum.encodings import amplitudes, apply, program
+from qtrain_cli.quantum.feature_maps import AMPLITUDE
 from qtrain_cli.quantum.statevector import evolve
-
-
-@dataclass(frozen=True)
-class Layout:
-    """An encoding, an ansatz of B circuits (one a block), and what is read: `classes`, or Pauli-Z for None."""
-
-    encoding: EncodingSpec
-    circuit: CircuitSpec
-    classes: int | None = None
-
-    @property
-    def blocks(self) -> int:
-        """How often data enter."""
-        return self.circuit.circuits
-
-    def observables(self) -> Tensor:
-        """The diagonals that are read, (k, 2**n)."""
-        outcomes = torch.arange(2**self.circuit.qubits)
-        if self.classes is not None:
-            return (outcomes % self.classes == torch.arange(self.classes)[:, None]).float()
-        shifts = torch.arange(self.circuit.qubits - 1, -1, -1)[:, None]
-        return (1 - 2 * ((outcomes >> shifts) & 1)).float()
-
-    def half_angles(self, features: Tensor) -> Tensor:
-        """Of every data rotation of every block: (N, B n) -> (N, B T). Amplitudes pass as they are."""
-        if self.encoding.name == AMPLITUDE:
-            return features
-        parts = features.split(self.circuit.qubits, 1)
-        return torch.cat([angles(self.encoding, part) for part in parts], 1)
+from qtrain_cli.training.students.estimates import Count, differentiated, sampled
+from qtrain_cli.training.students.layout import Execution, Layout
+from qtrain_cli.training.students.noise import noisy_probabilities
 
 
 def unitaries(circuit: CircuitSpec, theta: Tensor) -> Tensor:
@@ -90,24 +64,46 @@ def probabilities_of(psi: Tensor) -> Tensor:
     return torch.view_as_real(psi).square().sum(-1)
 
 
+def exact_probabilities(layout: Layout, theta: Tensor, phi: Tensor, noise: float) -> Tensor:
+    """Probabilities of all outcomes (N, 2**n), without shots; differentiable."""
+    if noise:
+        return noisy_probabilities(layout, theta, phi, noise)
+    return probabilities_of(states(layout, theta, phi))
+
+
 class CircuitLayer(nn.Module):
-    """The circuit as a module; `theta` is its only parameter, (B, L, n, r), in radians."""
+    """The circuit as a module; `theta` is its only parameter, (B, L, n, r), in radians.
+
+    `execution` may be changed between two calls. Circuit runs, one circuit on one sample, are counted.
+    """
 
     observables: Tensor
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
+        self.execution = Execution()
         self.theta = nn.Parameter(torch.zeros(layout.circuit.angle_shape))
         self.register_buffer("observables", layout.observables(), persistent=False)
+        self._count = Count()
 
     def reset(self, generator: torch.Generator) -> None:
-        """Angles uniform in -pi .. pi times a share that leaves a short circuit near the identity."""
+        """Angles uniform in -pi/4 .. pi/4: a short circuit near the identity has gradients to begin with."""
         start = torch.rand(self.theta.shape, generator=generator) * 2 - 1
         with torch.no_grad():
             self.theta.copy_(start * math.pi / 4)
 
+    def take_count(self) -> int:
+        """Circuit runs since the last call, which begins a new count."""
+        taken, self._count.runs = self._count.runs, 0
+        return taken
+
     def forward(self, features: Tensor) -> Tensor:
         """(N, B n) -> (N, k): expectations in -1..1, or class probabilities."""
-        psi = states(self.layout, self.theta, self.layout.half_angles(features))
-        return probabilities_of(psi) @ self.observables.T
+        how, phi = self.execution, self.layout.half_angles(features)
+
+        def run(theta: Tensor, angles: Tensor) -> Tensor:
+            p = exact_probabilities(self.layout, theta, angles, how.noise)
+            return sampled(p @ self.observables.T, how.shots, self.layout.classes is not None)
+
+        return differentiated(run, self.theta, phi, how, self._count)

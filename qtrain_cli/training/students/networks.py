@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
 from qtrain_cli.student_spec import HybridSpec, QnnSpec, Student
-from qtrain_cli.training.students.circuit import CircuitLayer, Layout
+from qtrain_cli.training.students.circuit import CircuitLayer
 from qtrain_cli.training.students.fronts import ConvFront, LinearFront
+from qtrain_cli.training.students.layout import Layout
 from qtrain_cli.training.students.reduction import averaged, filled
 
 #: Below it the logarithm of a class probability is cut off.
