@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtrain_cli.results import GateResult, Record
+from qtrain_cli.results import GateResult, Record, StudentRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[str, str]]
 Sections = dict[str, Rows]
+AnyRecord = Record | StudentRecord
 
 #: A colon and a dot after www make links, a dollar makes formulas.
 _MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|~&#$]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
@@ -54,7 +55,7 @@ def as_json(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def as_terminal(record: Record, gates: Sequence[GateResult]) -> RenderableType:
+def as_terminal(record: AnyRecord, gates: Sequence[GateResult]) -> RenderableType:
     """The record for people, the main figures first, and the verdict of each gate last."""
     from rich.console import Group
 
@@ -71,7 +72,7 @@ def as_key_values(title: str, values: Mapping[str, Any]) -> RenderableType:
     return Group(_sheet({title: _flat(plain)}), *(_columns(name, rows) for name, rows in tables.items()))
 
 
-def as_markdown(record: Record, gates: Sequence[GateResult]) -> str:
+def as_markdown(record: AnyRecord, gates: Sequence[GateResult]) -> str:
     """The record as GitHub's Markdown, for a step summary or a model card."""
     lines = [f"## qtrain: {_markdown(_summary(record))}", ""]
     if gates:
@@ -87,7 +88,7 @@ def as_markdown(record: Record, gates: Sequence[GateResult]) -> str:
     return "\n".join(lines)
 
 
-def as_junit(record: Record, gates: Sequence[GateResult]) -> str:
+def as_junit(record: AnyRecord, gates: Sequence[GateResult]) -> str:
     """The gates as a JUnit test suite, so that any pipeline shows them."""
     from xml.etree import ElementTree as Xml
 
@@ -109,7 +110,15 @@ def as_junit(record: Record, gates: Sequence[GateResult]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(root, encoding="unicode") + "\n"
 
 
-def _sections(record: Record) -> Sections:
+def _sections(record: AnyRecord) -> Sections:
+    if isinstance(record, StudentRecord):
+        return {
+            "Result": _student_result(record),
+            "Student": _student(record),
+            "Lesson": _lesson(record),
+            "Training": _training(record),
+            "Provenance": _provenance(record),
+        }
     return {
         "Result": _result(record),
         "Circuit": _circuit(record),
@@ -136,6 +145,61 @@ def _result(record: Record) -> Rows:
     ]
 
 
+def _student_result(record: StudentRecord) -> Rows:
+    scores, word = record.scores, record.scores.row.word
+    low, high = scores.interval
+    rows = [
+        (f"Test {word}", f"{scores.show(scores.test)} on {scores.count:,} rows"),
+        ("95 % interval", f"{scores.show(low)} to {scores.show(high)}"),
+    ]
+    if record.has_teacher:
+        drop = "not measured" if scores.drop is None else scores.show_change(scores.drop)
+        rows += [
+            (f"Teacher's test {word}", scores.show(scores.teacher)),
+            ("Drop below the teacher", drop),
+            (_CLOSENESS[scores.task], scores.show(scores.closeness)),
+        ]
+    return [*rows, ("Student's file", f"{record.artifact_bytes:,} bytes")]
+
+
+def _student(record: StudentRecord) -> Rows:
+    design = record.design
+    rows = [
+        ("Student", design.student),
+        ("Trained numbers", f"{design.parameters:,}"),
+        ("Angles of the circuit", f"{design.circuit_parameters:,}"),
+        ("Qubits", f"{design.qubits}" if design.circuit_parameters else "none"),
+    ]
+    if design.circuit_parameters:
+        rows += [("Inference needs", "the circuit, simulated or on a device, for every input")]
+    if record.parameter_ratio is not None and design.teacher_parameters is not None:
+        times = f"{record.parameter_ratio:,.1f}"
+        larger = f"{record.parameter_ratio:.2g} (it is larger than its teacher)"
+        rows += [
+            ("Teacher's numbers", f"{design.teacher_parameters:,}"),
+            ("Times fewer numbers", times if record.parameter_ratio >= 1 else larger),
+        ]
+    return rows
+
+
+def _lesson(record: StudentRecord) -> Rows:
+    lesson = record.lesson
+    rows = [("Method", lesson.method)]
+    if lesson.method != "labels":
+        rows += [("Teacher's weight, temperature", f"{lesson.distill:g}, {lesson.temperature:g}")]
+    if lesson.align is not None:
+        rows += [("Aligned with", f"{lesson.align} ({lesson.align_loss}, weight {lesson.align_weight:g})")]
+    if lesson.generation:
+        rows += [("Generation", str(lesson.generation))]
+    if record.design.circuit_parameters:
+        shots = f"{lesson.shots:,} shots" if lesson.shots else "exact"
+        rows += [
+            ("Gradient", f"{lesson.gradient}, {shots}, noise {lesson.noise:g}"),
+            ("Circuit runs in training", f"{lesson.evaluations:,}"),
+        ]
+    return [*rows, ("Epochs to 95 % of the last", str(record.epochs_to_95 or "-"))]
+
+
 def _circuit(record: Record) -> Rows:
     design = record.design
     return [
@@ -149,7 +213,7 @@ def _circuit(record: Record) -> Rows:
     ]
 
 
-def _training(record: Record) -> Rows:
+def _training(record: AnyRecord) -> Rows:
     scores, measured, word = record.scores, record.measured, record.scores.row.word
     rows = [
         (f"Train {word}", scores.show(scores.train)),
@@ -162,21 +226,28 @@ def _training(record: Record) -> Rows:
     return rows if record.seconds is None else [*rows, ("Time", f"{record.seconds:,.1f} s")]
 
 
-def _provenance(record: Record) -> Rows:
+def _provenance(record: AnyRecord) -> Rows:
     measured = record.measured
+    word = "Teacher" if isinstance(record, StudentRecord) else "Model"
+    known = [
+        (word, measured.model),
+        (f"{word} read as", measured.trust),
+        (f"{word} SHA-256", measured.model_sha256),
+    ]
+    there = not isinstance(record, StudentRecord) or record.has_teacher
     return [
-        ("Model", measured.model),
-        ("Model read as", measured.trust),
-        ("Model SHA-256", measured.model_sha256),
+        *(known if there else [(word, "none: labels alone")]),
         ("Data SHA-256", measured.data_sha256),
         ("Artifact SHA-256", record.artifact_sha256),
         ("Versions", ", ".join(f"{name} {version}" for name, version in measured.versions.items())),
     ]
 
 
-def _summary(record: Record) -> str:
+def _summary(record: AnyRecord) -> str:
     scores = record.scores
     figure = f"{scores.show(scores.test)} test {scores.row.word}"
+    if isinstance(record, StudentRecord):
+        return f"{record.design.kind} student, {figure} from {record.design.parameters:,} trained numbers"
     return f"{record.measured.model}, {figure} from {record.artifact_bytes:,} bytes"
 
 

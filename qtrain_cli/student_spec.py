@@ -213,6 +213,16 @@ def student_text(spec: StudentSpec) -> str:
     return f"{spec.kind}:" + ",".join(f"{key}={value}" for key, value in rows if value != "")
 
 
+def inference_needs(student: Student) -> str:
+    """What running a student takes, in a sentence: said by `inspect`, `report` and `export`."""
+    if isinstance(student.spec, ClassicalSpec):
+        return "ordinary layers only"
+    return (
+        f"a circuit of {student.qubits} qubits for every input, simulated or on a device:"
+        " the tensors alone are no model"
+    )
+
+
 @dataclass(frozen=True)
 class Front:
     """What stands before the n features: an average over `grid` cells (linear), or convolutions.

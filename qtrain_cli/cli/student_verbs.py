@@ -1,0 +1,164 @@
+"""The commands about students: options -> settings -> one command -> one document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qtrain_cli import render
+from qtrain_cli.cli import options as o
+from qtrain_cli.cli.verbs import app, logger, print_document
+from qtrain_cli.settings import (
+    ALIGN_LOSSES,
+    GRADIENTS,
+    SELF_METHODS,
+    AlignSettings,
+    CircuitSettings,
+    DataSettings,
+    FitSettings,
+    ModelSettings,
+    SelfSettings,
+    TeachSettings,
+    parse_arguments,
+    parse_floats,
+)  # fmt: skip
+
+_STUDENT_HELP = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits=4,layers=3"
+Data = Annotated[str, typer.Option("--data", help="Folder, file, hf:NAME or file.py:function.")]
+Mean = Annotated[str | None, typer.Option("--mean", help="Normalisation, one number or one a channel.")]
+Std = Annotated[str | None, typer.Option("--std", help="Normalisation, as --mean.")]
+Validation = Annotated[float, typer.Option("--validation", help="Share of train set apart.")]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="Passes over the rows. [10; more below 2,000 steps]")
+]
+Lr = Annotated[float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")]
+Gradient = Annotated[str, typer.Option("--gradient", help=" | ".join(GRADIENTS))]
+Shots = Annotated[int, typer.Option("--shots", help="Shots of every circuit run in training; 0: exact.")]
+Noise = Annotated[float, typer.Option("--noise", help="Depolarising noise on every qubit, 0 to 0.75.")]
+TestShots = Annotated[
+    int | None, typer.Option("--test-shots", help="Shots in the measurement at the end. [--shots]")
+]
+TestNoise = Annotated[
+    float | None, typer.Option("--test-noise", help="Noise in the measurement at the end. [--noise]")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run's state.")]
+Distill = Annotated[float, typer.Option("--distill", help="Weight of the teacher's outputs, 0 to 1.")]
+Temperature = Annotated[float, typer.Option("--temperature", help="Of the teacher's outputs.")]
+Align = Annotated[str | None, typer.Option("--align", help="Layer of the teacher to align features with.")]
+AlignLoss = Annotated[str, typer.Option("--align-loss", help=" | ".join(ALIGN_LOSSES))]
+AlignWeight = Annotated[float, typer.Option("--align-weight", help="Weight of the alignment loss.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The student's file.")]
+
+
+def data_settings(data: str, mean: str | None, std: str | None, validation: float) -> DataSettings:
+    """The options about data as settings."""
+    return DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std"), validation)
+
+
+@app.command()
+def train(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help=_STUDENT_HELP)],
+    data: Data,
+    out: Out = Path("student.qtrain"),
+    mean: Mean = None,
+    std: Std = None,
+    validation: Validation = DataSettings.validation,
+    epochs: Epochs = None,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    lr: Lr = FitSettings.lr,
+    seed: o.Seed = FitSettings.seed,
+    device: o.Device = FitSettings.device,
+    gradient: Gradient = CircuitSettings.gradient,
+    shots: Shots = 0,
+    noise: Noise = 0.0,
+    test_shots: TestShots = None,
+    test_noise: TestNoise = None,
+    resume: Resume = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Train a student on labels alone."""
+    settings = TeachSettings(
+        student=student,
+        data=data_settings(data, mean, std, validation),
+        fit=FitSettings(0.0, FitSettings.temperature, epochs or 0, batch_size, lr, seed, device),
+        out=out,
+        circuit=CircuitSettings(gradient, shots, noise, test_shots, test_noise),
+        resume=resume,
+        force=force,
+    )
+    from qtrain_cli.commands import train as command
+    from qtrain_cli.progress import shown_progress
+
+    with shown_progress(quiet) as show:
+        record = command.run(settings, show, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
+
+
+@app.command()
+def distill(
+    student: Annotated[str, typer.Option("--student", help=_STUDENT_HELP)],
+    data: Data,
+    teacher: Annotated[
+        Path | None, typer.Argument(metavar="[TEACHER]", help="A model's file, or a student's .qtrain.")
+    ] = None,
+    out: Out = Path("student.qtrain"),
+    mean: Mean = None,
+    std: Std = None,
+    validation: Validation = DataSettings.validation,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    weight: Distill = FitSettings.distill,
+    temperature: Temperature = FitSettings.temperature,
+    align: Align = None,
+    align_loss: AlignLoss = AlignSettings.loss,
+    align_weight: AlignWeight = AlignSettings.weight,
+    itself: Annotated[str | None, typer.Option("--self", help=" | ".join(SELF_METHODS))] = None,
+    generations: Annotated[
+        int, typer.Option("--generations", help="Of --self born-again, after the first.")
+    ] = SelfSettings.generations,
+    decay: Annotated[
+        float, typer.Option("--decay", help="Of --self running-average, a step.")
+    ] = SelfSettings.decay,
+    epochs: Epochs = None,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    lr: Lr = FitSettings.lr,
+    seed: o.Seed = FitSettings.seed,
+    device: o.Device = FitSettings.device,
+    gradient: Gradient = CircuitSettings.gradient,
+    shots: Shots = 0,
+    noise: Noise = 0.0,
+    test_shots: TestShots = None,
+    test_noise: TestNoise = None,
+    resume: Resume = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Distil a teacher into a student, or a student into itself."""
+    source = ModelSettings(teacher, arch, parse_arguments(arch_args), weights, trust_pickle) if teacher else None
+    settings = TeachSettings(
+        student=student,
+        data=data_settings(data, mean, std, validation),
+        fit=FitSettings(weight, temperature, epochs or 0, batch_size, lr, seed, device),
+        out=out,
+        teacher=source,
+        align=AlignSettings(align, align_loss, align_weight) if align is not None else None,
+        circuit=CircuitSettings(gradient, shots, noise, test_shots, test_noise),
+        itself=SelfSettings(itself, generations, decay) if itself else None,
+        resume=resume,
+        force=force,
+    )
+    from qtrain_cli.commands import distill as command
+    from qtrain_cli.progress import shown_progress
+
+    with shown_progress(quiet) as show:
+        record = command.run(settings, show, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
