@@ -72,6 +72,33 @@ def as_key_values(title: str, values: Mapping[str, Any]) -> RenderableType:
     return Group(_sheet({title: _flat(plain)}), *(_columns(name, rows) for name, rows in tables.items()))
 
 
+def as_student_table(document: Mapping[str, Any]) -> RenderableType:
+    """The document of `compare-students` for people: a row a student and method, then the verdicts."""
+    from rich.console import Group
+
+    rows = []
+    for row in document["rows"]:
+        error = "test_error" in row
+        figure, spread = row["test_error" if error else "test_accuracy"], row["spread"]
+        show = (lambda value: f"{value:.4g}") if error else (lambda value: f"{100 * value:.2f}")
+        epochs, around = row["epochs_to_95"], row["epochs_spread"]
+        rows.append(
+            {
+                "student": row["kind"] if row["kind"] != "qnn" else row["student"].split(",encoding")[0],
+                "method": row["method"],
+                "numbers": row["parameters"],
+                "test error" if error else "test accuracy, %": show(figure)
+                + ("" if spread is None else f" ± {show(spread)}"),
+                "95 % interval": f"{show(row['low'])} to {show(row['high'])}",
+                "epochs to 95 %": "-"
+                if epochs is None
+                else f"{epochs:.1f}" + ("" if around is None else f" ± {around:.1f}"),
+                "seeds": row["seeds"],
+            }
+        )
+    return Group(_columns("students", rows), *(_text(f"- {line}") for line in document["verdicts"]))
+
+
 def as_markdown(record: AnyRecord, gates: Sequence[GateResult]) -> str:
     """The record as GitHub's Markdown, for a step summary or a model card."""
     lines = [f"## qtrain: {_markdown(_summary(record))}", ""]

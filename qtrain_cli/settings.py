@@ -27,6 +27,16 @@ MIN_EPOCHS, MIN_STEPS = 10, 2000
 GRADIENTS = ("adjoint", "parameter-shift", "spsa", "finite-difference")
 ALIGN_LOSSES = ("mse", "cosine", "cka")
 SELF_METHODS = ("born-again", "running-average")
+#: Method -> whether the teacher's outputs, its features, and which teaching of itself it takes.
+METHODS: dict[str, tuple[bool, bool, str | None]] = {
+    "labels": (False, False, None),
+    "distill": (True, False, None),
+    "align": (False, True, None),
+    "distill+align": (True, True, None),
+    "born-again": (False, False, "born-again"),
+    "running-average": (False, False, "running-average"),
+}
+MAX_SEEDS = 100
 MAX_SHOTS = 10**6
 
 
@@ -367,3 +377,35 @@ class TeachSettings:
             "--self running-average is its own teacher, and another one is given",
             "leave out the teacher, or --self",
         )
+
+
+@dataclass(frozen=True)
+class CompareStudentsSettings:
+    """`qtrain compare-students`: every student by every method with seeds 0 .. `seeds` - 1, files in a folder.
+
+    `base` carries data, fit, teacher, alignment and self-teaching; its student and output are not used.
+    """
+
+    base: TeachSettings
+    students: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: int
+    folder: Path
+    control: bool = True
+
+    def __post_init__(self) -> None:
+        _require(bool(self.students), "there is no student to compare", "give --student, as often as you like")
+        _require(1 <= self.seeds <= MAX_SEEDS, f"--seeds is {self.seeds}; allowed: 1 to {MAX_SEEDS}")
+        for method in self.methods:
+            _require(method in METHODS, f"--methods has '{method}'", suggestion(method, METHODS))
+            soft, aligned, _ = METHODS[method]
+            _require(
+                not (soft or aligned) or self.base.teacher is not None,
+                f"the method {method} needs a teacher",
+                "give its file: qtrain compare-students TEACHER",
+            )
+            _require(
+                not aligned or self.base.align is not None,
+                f"the method {method} needs a layer",
+                "give --align LAYER",
+            )

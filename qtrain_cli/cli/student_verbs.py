@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,11 @@ from qtrain_cli.cli.verbs import app, logger, print_document
 from qtrain_cli.settings import (
     ALIGN_LOSSES,
     GRADIENTS,
+    METHODS,
     SELF_METHODS,
     AlignSettings,
     CircuitSettings,
+    CompareStudentsSettings,
     DataSettings,
     FitSettings,
     ModelSettings,
@@ -162,3 +165,70 @@ def distill(
     with shown_progress(quiet) as show:
         record = command.run(settings, show, logger(quiet))
     print_document(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
+
+
+@app.command("compare-students")
+def compare_students(
+    student: Annotated[list[str], typer.Option("--student", help=_STUDENT_HELP + " Repeatable.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the students' files.")],
+    teacher: Annotated[
+        Path | None, typer.Argument(metavar="[TEACHER]", help="A model's file, or a student's .qtrain.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", help="A list of: " + ", ".join(METHODS))
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, from 0.")] = 5,
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="Each hybrid beside its classical control.")
+    ] = True,
+    mean: Mean = None,
+    std: Std = None,
+    validation: Validation = DataSettings.validation,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    weight: Distill = FitSettings.distill,
+    temperature: Temperature = FitSettings.temperature,
+    align: Align = None,
+    align_loss: AlignLoss = AlignSettings.loss,
+    align_weight: AlignWeight = AlignSettings.weight,
+    generations: Annotated[int, typer.Option("--generations", help="Of born-again, after the first.")] = 1,
+    decay: Annotated[float, typer.Option("--decay", help="Of running-average, a step.")] = SelfSettings.decay,
+    epochs: Epochs = None,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    lr: Lr = FitSettings.lr,
+    device: o.Device = FitSettings.device,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Train and distil students and their classical controls over seeds, and judge the differences."""
+    source = ModelSettings(teacher, arch, parse_arguments(arch_args), weights, trust_pickle) if teacher else None
+    base = TeachSettings(
+        student="",
+        data=data_settings(data, mean, std, validation),
+        fit=FitSettings(weight, temperature, epochs or 0, batch_size, lr, 0, device),
+        out=out,
+        teacher=source,
+        align=AlignSettings(align, align_loss, align_weight) if align is not None else None,
+    )
+    chosen = methods.split(",") if methods else _methods(teacher is not None, align is not None)
+    settings = CompareStudentsSettings(
+        replace(base, itself=SelfSettings("born-again", generations, decay)) if teacher is None else base,
+        tuple(student), tuple(chosen), seeds, out, control,
+    )  # fmt: skip
+    from qtrain_cli.commands import compare_students as command
+    from qtrain_cli.progress import shown_progress
+
+    with shown_progress(quiet) as show:
+        table = command.run(settings, show, logger(quiet))
+    print_document(as_json, table.to_json(), lambda: render.as_student_table(table.to_json()))
+
+
+def _methods(taught: bool, aligned: bool) -> list[str]:
+    """What can be compared with what was given."""
+    if not taught:
+        return ["labels", "born-again", "running-average"]
+    return ["labels", "distill", *(["align", "distill+align"] if aligned else [])]

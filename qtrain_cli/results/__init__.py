@@ -15,6 +15,7 @@ Left out: how to show a record (`render`) and what to demand of it (`gates`). St
 
 from qtrain_cli.results.measured import Measured
 from qtrain_cli.results.record import Design, GateResult, Record
+from qtrain_cli.results.rows import LABELS, MethodRow, verdicts
 from qtrain_cli.results.schema import SCHEMA, record_fields
 from qtrain_cli.results.students import (
     NO_TEACHER,
@@ -29,6 +30,7 @@ from qtrain_cli.results.students import (
 from qtrain_cli.results.scores import TASKS, Scores, Task, mean_interval, rounded, wilson_interval
 
 __all__ = [
+    "LABELS",
     "NOTHING_SHA256",
     "NO_TEACHER",
     "SCHEMA",
@@ -38,6 +40,7 @@ __all__ = [
     "GateResult",
     "Lesson",
     "Measured",
+    "MethodRow",
     "Record",
     "Scores",
     "StudentDesign",
@@ -48,5 +51,6 @@ __all__ = [
     "mean_interval",
     "record_fields",
     "rounded",
+    "verdicts",
     "wilson_interval",
 ]
