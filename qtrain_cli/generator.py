@@ -48,7 +48,11 @@ class Generator:
 
     def weights(self, theta: Tensor, numbers: Tensor) -> Tensor:
         """All generated weights as one vector (m,); differentiable in angles and mapping numbers."""
-        mapped = apply_mapping(self.spec, numbers, self.standardised(theta), self.positions)
+        return self.weights_of(self.standardised(theta), numbers)
+
+    def weights_of(self, z: Tensor, numbers: Tensor) -> Tensor:
+        """The same from z of the m outcomes in use, wherever they were measured: (m,) -> (m,)."""
+        mapped = apply_mapping(self.spec, numbers, z, self.positions)
         return torch.addcmul(self.centre, self.scale, mapped)
 
     def tensors(self, theta: Tensor, numbers: Tensor) -> dict[str, Tensor]:

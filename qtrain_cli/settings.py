@@ -15,29 +15,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from qtrain_cli.errors import UsageError, suggestion
+from qtrain_cli.errors import UsageError
+from qtrain_cli.quantum.noise import Noise
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_COUNT = re.compile(r"\d{1,18}(\.\d{1,18})?(e\+?\d{1,2})?", re.IGNORECASE)
+#: What stands for infinitely many shots, and the most there can be otherwise: all of them are exact as
+#: floats.
+EXACT_SHOTS, MAX_SHOTS = "exact", 10**15
+MAX_REPEAT, MAX_TRAJECTORIES = 10_000, 10**9
+PLOT_ENDINGS = (".png", ".svg", ".pdf")
 MAX_SEED = 2**31 - 1
 MAX_BUDGET = 2**63
 MAX_EPOCHS = 10**9 - 1
 MAX_TEMPERATURE = 1e6
 MIN_EPOCHS, MIN_STEPS = 10, 2000
-GRADIENTS = ("adjoint", "parameter-shift", "spsa", "finite-difference")
-ALIGN_LOSSES = ("mse", "cosine", "cka")
-SELF_METHODS = ("born-again", "running-average")
-#: Method -> whether the teacher's outputs, its features, and which teaching of itself it takes.
-METHODS: dict[str, tuple[bool, bool, str | None]] = {
-    "labels": (False, False, None),
-    "distill": (True, False, None),
-    "align": (False, True, None),
-    "distill+align": (True, True, None),
-    "born-again": (False, False, "born-again"),
-    "running-average": (False, False, "running-average"),
-}
-MAX_SEEDS = 100
-MAX_SHOTS = 10**6
 
 
 def parse_size(text: str | None) -> int | None:
@@ -85,6 +78,26 @@ def parse_arguments(text: str | None) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError("--arch-args is not a JSON object", """write e.g. '{"width": 8}'""")
     return value
+
+
+def parse_shots(text: str) -> tuple[int | None, ...]:
+    """``"1e3,20000,exact"`` -> (1000, 20000, None), None for exact probabilities. Raises `UsageError`."""
+    found: list[int | None] = []
+    for part in (part.strip() for part in text.split(",")):
+        shots = None if part == EXACT_SHOTS else _shots(part)
+        _require(shots not in found, f"--shots has {part} twice", "give each number once")
+        found.append(shots)
+    return tuple(found)
+
+
+def _shots(text: str) -> int:
+    value = float(text) if _COUNT.fullmatch(text) else math.nan
+    _require(
+        1 <= value <= MAX_SHOTS and value == int(value),
+        f"--shots '{text}' is no number of shots; allowed: whole, 1 to {MAX_SHOTS:g}, {EXACT_SHOTS}",
+        f"write e.g. 1000, or a list as in 1e3,1e5,{EXACT_SHOTS}",
+    )
+    return int(value)
 
 
 def _require(good: bool, message: str, advice: str = "") -> None:
@@ -235,7 +248,10 @@ class PlanSettings:
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """`qtrain export --classical`: `model` supplies the graph that `.pt2` and `.onnx` need."""
+    """`qtrain export`: `model` supplies the graph that `.pt2` and `.onnx` need.
+
+    `quantum`: the circuits in place of the weights; `circuit` one of them by its number, None all.
+    """
 
     artifact: Path
     out: Path
@@ -243,6 +259,62 @@ class ExportSettings:
     arch: str | None = None
     arch_args: dict[str, Any] = field(default_factory=dict)
     force: bool = False
+    quantum: bool = False
+    circuit: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            self.quantum or self.circuit is None,
+            "--circuit goes with --quantum",
+            "weights come from all circuits",
+        )
+        _require(
+            not self.quantum or (self.model is None and self.arch is None),
+            "--quantum has no use for --model and --arch",
+            "circuits need the artifact alone",
+        )
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """`qtrain sample`: shots of each circuit, levels of noise, and what the weights are evaluated on.
+
+    `device` None: the own simulator. `model` or `arch` supplies the module.
+    """
+
+    artifact: Path
+    shots: tuple[int | None, ...]
+    data: DataSettings
+    noises: tuple[Noise, ...] = (Noise(),)
+    model: ModelSettings | None = None
+    arch: str | None = None
+    arch_args: dict[str, Any] = field(default_factory=dict)
+    device: str | None = None
+    repeat: int = 5
+    trajectories: int = 1000
+    seed: int = 0
+    plot: Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.model or self.arch),
+            "sample needs to know the model to evaluate",
+            "give its file with --model, or its class with --arch",
+        )
+        for name, most in (("repeat", MAX_REPEAT), ("trajectories", MAX_TRAJECTORIES)):
+            value = getattr(self, name)
+            _require(1 <= value <= most, f"--{name} is {reprlib.repr(value)}; allowed: 1 to {most}")
+        _require(0 <= self.seed <= MAX_SEED, f"--seed is {self.seed}; allowed: 0 to {MAX_SEED}")
+        _require(
+            self.device is None or self.noises == (Noise(),),
+            "--device and --noise are given",
+            "a device brings its own noise: give one of the two",
+        )
+        _require(
+            self.plot is None or self.plot.suffix.lower() in PLOT_ENDINGS,
+            f"--plot '{self.plot}' has no ending for pictures; allowed: {', '.join(PLOT_ENDINGS)}",
+        )
 
 
 @dataclass(frozen=True)
@@ -285,127 +357,3 @@ class ReportSettings:
     junit: Path | None = None
     step_summary: Path | None = None
     force: bool = False
-
-
-@dataclass(frozen=True)
-class AlignSettings:
-    """`--align`: which layer of the teacher the student's features are aligned with, how, and how much."""
-
-    layer: str
-    loss: str = "mse"
-    weight: float = 0.3
-
-    def __post_init__(self) -> None:
-        _require(bool(self.layer), "--align names no layer", "`qtrain inspect MODEL` lists its tensors")
-        _require(
-            self.loss in ALIGN_LOSSES,
-            f"--align-loss is '{self.loss}'",
-            suggestion(self.loss, ALIGN_LOSSES),
-        )
-        _require(
-            math.isfinite(self.weight) and self.weight > 0, f"--align-weight is {self.weight}; allowed: above 0"
-        )
-
-
-@dataclass(frozen=True)
-class CircuitSettings:
-    """How a student's circuit runs: in training, and in the measurement at the end. 0 shots: exact."""
-
-    gradient: str = "adjoint"
-    shots: int = 0
-    noise: float = 0.0
-    test_shots: int | None = None
-    test_noise: float | None = None
-
-    def __post_init__(self) -> None:
-        _require(
-            self.gradient in GRADIENTS, f"--gradient is '{self.gradient}'", suggestion(self.gradient, GRADIENTS)
-        )
-        for name, shots in (("--shots", self.shots), ("--test-shots", self.test_shots or 0)):
-            _require(0 <= shots <= MAX_SHOTS, f"{name} is {shots}; allowed: 0 (exact) to {MAX_SHOTS}")
-        for name, noise in (("--noise", self.noise), ("--test-noise", self.test_noise or 0.0)):
-            _require(0 <= noise <= 0.75, f"{name} is {noise}; allowed: 0 to 0.75 (wholly depolarised)")
-        _require(
-            not (self.shots and self.gradient == "adjoint"),
-            "--shots needs a gradient that shots can give; adjoint is a simulation's",
-            "use --gradient parameter-shift, spsa or finite-difference, or --test-shots",
-        )
-
-
-@dataclass(frozen=True)
-class SelfSettings:
-    """`--self`: generations after the first one (born-again), or the decay of the running average."""
-
-    method: str
-    generations: int = 1
-    decay: float = 0.99
-
-    def __post_init__(self) -> None:
-        _require(
-            self.method in SELF_METHODS, f"--self is '{self.method}'", suggestion(self.method, SELF_METHODS)
-        )
-        _require(
-            1 <= self.generations <= 100, f"--generations is {self.generations}; allowed: 1 to 100"
-        )
-        _require(0 < self.decay < 1, f"--decay is {self.decay}; allowed: between 0 and 1")
-
-
-@dataclass(frozen=True)
-class TeachSettings:
-    """`qtrain train` (no teacher) and `qtrain distill`: the student's text, data, fit, teacher and the rest."""
-
-    student: str
-    data: DataSettings
-    fit: FitSettings
-    out: Path
-    teacher: ModelSettings | None = None
-    align: AlignSettings | None = None
-    circuit: CircuitSettings = field(default_factory=CircuitSettings)
-    itself: SelfSettings | None = None
-    resume: bool = False
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        _require(
-            self.align is None or self.teacher is not None,
-            "--align needs a teacher whose layer it names",
-            "give the teacher's file: qtrain distill TEACHER",
-        )
-        averaging = self.itself is not None and self.itself.method == "running-average"
-        _require(
-            not (averaging and self.teacher is not None),
-            "--self running-average is its own teacher, and another one is given",
-            "leave out the teacher, or --self",
-        )
-
-
-@dataclass(frozen=True)
-class CompareStudentsSettings:
-    """`qtrain compare-students`: every student by every method with seeds 0 .. `seeds` - 1, files in a folder.
-
-    `base` carries data, fit, teacher, alignment and self-teaching; its student and output are not used.
-    """
-
-    base: TeachSettings
-    students: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: int
-    folder: Path
-    control: bool = True
-
-    def __post_init__(self) -> None:
-        _require(bool(self.students), "there is no student to compare", "give --student, as often as you like")
-        _require(1 <= self.seeds <= MAX_SEEDS, f"--seeds is {self.seeds}; allowed: 1 to {MAX_SEEDS}")
-        for method in self.methods:
-            _require(method in METHODS, f"--methods has '{method}'", suggestion(method, METHODS))
-            soft, aligned, _ = METHODS[method]
-            _require(
-                not (soft or aligned) or self.base.teacher is not None,
-                f"the method {method} needs a teacher",
-                "give its file: qtrain compare-students TEACHER",
-            )
-            _require(
-                not aligned or self.base.align is not None,
-                f"the method {method} needs a layer",
-                "give --align LAYER",
-            )

@@ -23,11 +23,11 @@ Standard library only.
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
-from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
+from qtrain_cli.quantum.circuit import ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.feature_maps import AMPLITUDE, ENCODINGS, ENTANGLEMENTS, EncodingSpec
 
 MAX_QUBITS = 12
@@ -209,7 +209,9 @@ def student_text(spec: StudentSpec) -> str:
     """The text of a spec with every key said, in the order of its fields; parsing it gives the spec again."""
     if isinstance(spec, ClassicalSpec):
         return f"classical:like={student_text(spec.like)}"
-    rows = [(row.metadata.get("key", row.name.replace("_", "-")), getattr(spec, row.name)) for row in fields(spec)]
+    rows = [
+        (row.metadata.get("key", row.name.replace("_", "-")), getattr(spec, row.name)) for row in fields(spec)
+    ]
     return f"{spec.kind}:" + ",".join(f"{key}={value}" for key, value in rows if value != "")
 
 

@@ -35,7 +35,7 @@ from qtrain_cli.files.students.description import (
 )  # fmt: skip
 from qtrain_cli.files.students.tensors import StudentFile, write_student
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
-from qtrain_cli.settings import TeachSettings
+from qtrain_cli.student_settings import TeachSettings
 from qtrain_cli.student_spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.teachers import Teacher, load_teacher
 from qtrain_cli.training.alignment import projection, teacher_features
@@ -237,9 +237,7 @@ def _generations(job: _Job, show: Callable[[Progress], None], log: Callable[[str
     return learned
 
 
-def _generation(
-    job: _Job, number: int, taught: Tensor | None, show: Callable[[Progress], None]
-) -> Learned:
+def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[Progress], None]) -> Learned:
     """One training. The first generation's weight of the teacher is 0 where there is none."""
     settings = job.settings
     itself, fit = settings.itself, settings.fit
@@ -275,10 +273,14 @@ def _alignment(job: _Job, module: StudentModule) -> Alignment | None:
     settings, teacher, data = job.settings.align, job.teacher, job.data
     if settings is None or teacher is None:
         return None
-    taught = teacher_features(teacher.module, teacher.state, settings.layer, data.train.inputs, teacher.prepare)
+    taught = teacher_features(
+        teacher.module, teacher.state, settings.layer, data.train.inputs, teacher.prepare
+    )
     with torch.no_grad():
         device = torch.device(job.settings.fit.device)
         width = module.features(data.normalisation(data.train.inputs[:2].to(device))).shape[1]
+    if module.circuit is not None:
+        module.circuit.take_count()
     layer = projection(width, taught.shape[1], job.settings.fit.seed)
     return Alignment(taught, layer, settings.loss, settings.weight)
 

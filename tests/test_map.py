@@ -24,6 +24,8 @@ from qtrain_cli.files.exports import EXPORTERS
 from qtrain_cli.gates import GATES
 from qtrain_cli.mapping import _APPLY
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
+from qtrain_cli.quantum.noise import NOISES
+from qtrain_cli.settings import PLOT_ENDINGS
 from qtrain_cli.spec import MAPPINGS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "qtrain_cli"
@@ -34,8 +36,9 @@ MAP = {
     # plain data, standard library only
     "errors": "",
     "config": "errors",
-    "settings": "errors",
+    "settings": "errors quantum.noise",
     "quantum.circuit": "errors",
+    "quantum.noise": "errors",
     "spec": "errors quantum.circuit",
     "accounting": "errors spec",
     "planning": "accounting errors quantum.circuit settings spec",
@@ -48,15 +51,17 @@ MAP = {
     "quantum.operations": "quantum.circuit",
     "quantum.rotations": "quantum.circuit",
     "quantum.couplings": "quantum.circuit quantum.rotations",
-    "quantum.statevector": (
-        "errors quantum.circuit quantum.couplings quantum.entanglers quantum.rotations"
-    ),
+    "quantum.statevector": ("errors quantum.circuit quantum.couplings quantum.entanglers quantum.rotations"),
+    "quantum.shots": "",
     "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
+    "quantum.trajectories": ("quantum.circuit quantum.operations quantum.rotations quantum.statevector"),
+    "quantum.qasm": "errors quantum.circuit quantum.operations",
     # from numbers to named weights: nothing of files or training
     "angles": "accounting errors quantum.circuit",
     "layout": "errors spec",
     "mapping": "spec",
     "generator": "layout mapping quantum.statevector spec",
+    "sampling": "",
     # everything that touches disk
     "files": "",
     "files.hashing": "",
@@ -111,19 +116,25 @@ MAP = {
         " files.models"
     ),
     "commands.export": (
-        "files.artifact.description files.artifact.numbers files.atomic files.exports files.models layout"
-        " regenerate settings"
+        "errors files.artifact.description files.artifact.numbers files.atomic files.exports files.models"
+        " layout qtrain_cli quantum.qasm regenerate settings spec"
     ),
     "commands.report": "errors files.artifact.description files.atomic gates results settings",
     "commands.verify": "files.artifact.numbers regenerate",
+    "commands.sample": (
+        "errors files.artifact.description files.artifact.numbers files.atomic files.data files.models"
+        " generator quantum.noise quantum.pennylane_bridge quantum.trajectories regenerate results sampling"
+        " settings training.measure training.objective"
+    ),
     "commands.env": "versions",
     # what people and Python meet
     "render": "results",
+    "figures": "errors results",
     "progress": "",
     "cli": (
         "commands.compress commands.env commands.export commands.inspect commands.plan commands.report"
-        " commands.verify config errors files.atomic gates progress qtrain_cli quantum.circuit render"
-        " settings spec"
+        " commands.sample commands.verify config errors figures files.atomic gates progress qtrain_cli"
+        " quantum.circuit quantum.noise render settings spec"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
@@ -139,9 +150,9 @@ LIGHT = {"torch", "numpy", "safetensors", "typer"}
 #: These, and all that they import on loading, need the standard library only (cli: and typer).
 WITHOUT_TORCH = (
     "__main__", "cli", "qtrain_cli", "render", "progress", "config", "settings", "errors", "gates", "results",
-    "spec", "accounting", "planning", "versions", "quantum.circuit", "files.header", "files.atomic",
-    "files.hashing", "files.artifact.container", "files.artifact.description", "commands.report",
-    "commands.env",
+    "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.noise", "figures",
+    "files.header", "files.atomic", "files.hashing", "files.artifact.container", "files.artifact.description",
+    "commands.report", "commands.env",
 )  # fmt: skip
 
 #: What the README calls the rows of `READERS`.
@@ -373,6 +384,7 @@ def test_every_command_is_a_file_and_the_other_way_round():
         ("plan", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
         ("export", list(EXPORTERS)),
         ("report", [f"--{gate}" for gate in GATES]),
+        ("sample", [*NOISES, *PLOT_ENDINGS]),
     ],
 )
 def test_every_row_of_a_table_is_in_the_help(cli, verb, rows):

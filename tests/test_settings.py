@@ -19,6 +19,7 @@ from qtrain_cli.settings import (
     parse_arguments,
     parse_floats,
     parse_shape,
+    parse_shots,
     parse_size,
 )
 
@@ -75,6 +76,22 @@ def test_shapes(text, shape):
 def test_texts_that_are_no_shapes(text):
     with pytest.raises(UsageError, match="is not a shape"):
         parse_shape(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shots"),
+    [("1000", (1000,)), ("1e3, 2E+4,exact", (1000, 20_000, None)), ("1.5e3", (1500,)), ("1e15", (10**15,))],
+)
+def test_numbers_of_shots(text, shots):
+    assert parse_shots(text) == shots
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "1.5", "1e-3", "2e15", "1e99", "nan", "inf", "many", "1_0", "1,"]
+)
+def test_texts_that_are_no_numbers_of_shots(text):
+    with pytest.raises(UsageError, match="is no number of shots; allowed: whole, 1 to"):
+        parse_shots(text)
 
 
 def test_arguments():

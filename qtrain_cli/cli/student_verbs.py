@@ -11,7 +11,8 @@ import typer
 from qtrain_cli import render
 from qtrain_cli.cli import options as o
 from qtrain_cli.cli.verbs import app, logger, print_document
-from qtrain_cli.settings import (
+from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings, parse_arguments, parse_floats
+from qtrain_cli.student_settings import (
     ALIGN_LOSSES,
     GRADIENTS,
     METHODS,
@@ -19,14 +20,9 @@ from qtrain_cli.settings import (
     AlignSettings,
     CircuitSettings,
     CompareStudentsSettings,
-    DataSettings,
-    FitSettings,
-    ModelSettings,
     SelfSettings,
     TeachSettings,
-    parse_arguments,
-    parse_floats,
-)  # fmt: skip
+)
 
 _STUDENT_HELP = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits=4,layers=3"
 Data = Annotated[str, typer.Option("--data", help="Folder, file, hf:NAME or file.py:function.")]
@@ -146,7 +142,9 @@ def distill(
     verbose: o.Verbose = False,
 ) -> None:
     """Distil a teacher into a student, or a student into itself."""
-    source = ModelSettings(teacher, arch, parse_arguments(arch_args), weights, trust_pickle) if teacher else None
+    source = (
+        ModelSettings(teacher, arch, parse_arguments(arch_args), weights, trust_pickle) if teacher else None
+    )
     settings = TeachSettings(
         student=student,
         data=data_settings(data, mean, std, validation),
@@ -175,9 +173,7 @@ def compare_students(
     teacher: Annotated[
         Path | None, typer.Argument(metavar="[TEACHER]", help="A model's file, or a student's .qtrain.")
     ] = None,
-    methods: Annotated[
-        str | None, typer.Option("--methods", help="A list of: " + ", ".join(METHODS))
-    ] = None,
+    methods: Annotated[str | None, typer.Option("--methods", help="A list of: " + ", ".join(METHODS))] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, from 0.")] = 5,
     control: Annotated[
         bool, typer.Option("--control/--no-control", help="Each hybrid beside its classical control.")
@@ -205,7 +201,9 @@ def compare_students(
     verbose: o.Verbose = False,
 ) -> None:
     """Train and distil students and their classical controls over seeds, and judge the differences."""
-    source = ModelSettings(teacher, arch, parse_arguments(arch_args), weights, trust_pickle) if teacher else None
+    source = (
+        ModelSettings(teacher, arch, parse_arguments(arch_args), weights, trust_pickle) if teacher else None
+    )
     base = TeachSettings(
         student="",
         data=data_settings(data, mean, std, validation),

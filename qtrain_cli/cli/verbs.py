@@ -17,6 +17,7 @@ from qtrain_cli import __version__, render
 from qtrain_cli.cli import options as o
 from qtrain_cli.errors import UsageError
 from qtrain_cli.gates import gate_failure
+from qtrain_cli.quantum.noise import NOISES, parse_noises
 from qtrain_cli.settings import (
     BudgetSettings,
     CompressSettings,
@@ -27,9 +28,11 @@ from qtrain_cli.settings import (
     ModelSettings,
     PlanSettings,
     ReportSettings,
+    SampleSettings,
     parse_arguments,
     parse_floats,
     parse_shape,
+    parse_shots,
     parse_size,
 )  # fmt: skip
 
@@ -192,8 +195,15 @@ def inspect(
 @app.command()
 def export(
     artifact: o.ArtifactPath,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Ending: .safetensors, .pt, .pt2 or .onnx.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Ending: .safetensors, .pt, .pt2 or .onnx; .qasm with --quantum."),
+    ],
     classical: Annotated[bool, typer.Option("--classical", help="Regenerated weights.")] = False,
+    quantum: Annotated[bool, typer.Option("--quantum", help="The trained circuits, as OpenQASM 3.")] = False,
+    circuit: Annotated[
+        int | None, typer.Option("--circuit", help="With --quantum: this circuit alone, from 0. [all]")
+    ] = None,
     model: Annotated[Path | None, typer.Option("--model", help="Whose graph .pt2 and .onnx carry.")] = None,
     arch: o.Arch = None,
     arch_args: o.ArchArgs = None,
@@ -204,12 +214,15 @@ def export(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Write the regenerated weights in a format that others read."""
-    if not classical:
-        raise UsageError("export needs to know what to write", "add --classical for ordinary weights")
+    """Write the regenerated weights, or the trained circuits, in a format that others read."""
+    if classical == quantum:
+        given = (
+            "both --classical and --quantum are given" if quantum else "export needs to know what to write"
+        )
+        raise UsageError(given, "add --classical for ordinary weights or --quantum for the circuits")
     arguments = parse_arguments(arch_args)
     source = ModelSettings(model, arch, arguments, weights, trust_pickle) if model else None
-    settings = ExportSettings(artifact, out, source, arch, arguments, force)
+    settings = ExportSettings(artifact, out, source, arch, arguments, force, quantum, circuit)
     from qtrain_cli.commands import export as command
 
     done = command.run(settings)
@@ -279,6 +292,66 @@ def verify(
 
     found = vars(command.run(artifact))
     print_document(as_json, found, lambda: render.as_key_values("verify", found))
+
+
+@app.command()
+def sample(
+    artifact: o.ArtifactPath,
+    shots: Annotated[
+        str, typer.Option("--shots", help="Of each circuit: one number or a list, e.g. 1e3,1e5,exact.")
+    ],
+    data: Annotated[str, typer.Option("--data", help="As compress takes it; its test rows count.")],
+    mean: Annotated[
+        str | None, typer.Option("--mean", help="Normalisation, one number or one a channel.")
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", help="Normalisation, as --mean.")] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option("--noise", help="One level or a list: none | " + " | ".join(f"{n}:P" for n in NOISES)),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="A PennyLane device in place of the own simulator.")
+    ] = None,
+    repeat: Annotated[
+        int, typer.Option("--repeat", help="Independent repetitions of each cell.")
+    ] = SampleSettings.repeat,
+    trajectories: Annotated[
+        int, typer.Option("--trajectories", help="Noisy runs that are simulated for a repetition.")
+    ] = SampleSettings.trajectories,
+    model: Annotated[Path | None, typer.Option("--model", help="The model that was compressed.")] = None,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    seed: o.Seed = SampleSettings.seed,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw it: .png, .svg or .pdf.")] = None,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Measure the accuracy that finite shots and noise leave."""
+    arguments = parse_arguments(arch_args)
+    settings = SampleSettings(
+        artifact=artifact,
+        shots=parse_shots(shots),
+        data=DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std")),
+        noises=parse_noises(noise),
+        model=ModelSettings(model, arch, arguments, weights, trust_pickle) if model else None,
+        arch=arch,
+        arch_args=arguments,
+        device=device,
+        repeat=repeat,
+        trajectories=trajectories,
+        seed=seed,
+        plot=plot,
+        force=force,
+    )
+    from qtrain_cli.commands import sample as command
+    from qtrain_cli.figures import sampling_figure
+
+    record = command.run(settings, sampling_figure, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_sampling(record))
 
 
 @app.command()

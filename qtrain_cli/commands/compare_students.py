@@ -13,7 +13,13 @@ from typing import Any
 from qtrain_cli import teaching
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results import LABELS, MethodRow, StudentRecord, verdicts
-from qtrain_cli.settings import METHODS, CircuitSettings, CompareStudentsSettings, SelfSettings, TeachSettings
+from qtrain_cli.student_settings import (
+    METHODS,
+    CircuitSettings,
+    CompareStudentsSettings,
+    SelfSettings,
+    TeachSettings,
+)
 from qtrain_cli.student_spec import HybridSpec, parse_student, student_text
 from qtrain_cli.training.fit import Progress
 

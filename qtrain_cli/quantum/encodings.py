@@ -70,7 +70,8 @@ def program(spec: EncodingSpec, dtype: torch.dtype) -> Program:
     # One 2 x 2 matrix a qubit between two diagonals: out of one basis, Hadamard or not, into the next.
     leaving = [[one] * spec.qubits, *([_BASES[letter] for letter in stage.bases] for stage in rows)]
     entering = [
-        [_BASES[letter].mH @ (hadamard if stage.hadamards else one) for letter in stage.bases] for stage in rows
+        [_BASES[letter].mH @ (hadamard if stage.hadamards else one) for letter in stage.bases]
+        for stage in rows
     ]
     entering.append([one] * spec.qubits)
     turns = [
@@ -95,9 +96,7 @@ def angles(spec: EncodingSpec, features: Tensor) -> Tensor:
         BadInput: features of another shape.
     """
     if features.dim() != 2 or features.shape[1] != spec.qubits:
-        raise BadInput(
-            f"the features have the shape {list(features.shape)}; needed: [any, {spec.qubits}]"
-        )
+        raise BadInput(f"the features have the shape {list(features.shape)}; needed: [any, {spec.qubits}]")
     scales, index, single = _feature_table(spec)
     # (N, T, k): missing features of shorter terms are pi - pi = 0 away from a factor of 1.
     padded = torch.cat((math.pi - features, torch.ones_like(features[:, :1])), 1)
@@ -147,9 +146,7 @@ def amplitudes(spec: EncodingSpec, features: Tensor) -> Tensor:
         BadInput: features of another shape, or a row that is all zeros, which has no direction.
     """
     if features.dim() != 2 or features.shape[1] != spec.features:
-        raise BadInput(
-            f"the features have the shape {list(features.shape)}; needed: [any, {spec.features}]"
-        )
+        raise BadInput(f"the features have the shape {list(features.shape)}; needed: [any, {spec.features}]")
     norms = features.norm(dim=1, keepdim=True)
     if not bool((norms > 0).all()):
         row = int((norms[:, 0] > 0).int().argmin())

@@ -116,7 +116,11 @@ class _Probabilities(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec) -> Tensor:
         psi = torch.zeros(
-            circuit.circuits, 1, 2**circuit.qubits, dtype=state_dtype(circuit, theta.dtype), device=theta.device
+            circuit.circuits,
+            1,
+            2**circuit.qubits,
+            dtype=state_dtype(circuit, theta.dtype),
+            device=theta.device,
         )
         psi[..., 0] = 1
         with _fitting_threads(psi):
@@ -166,7 +170,10 @@ class _Sweep(torch.autograd.Function):
 def _fitting_threads(states: Tensor) -> Iterator[None]:
     """One CPU thread while few amplitudes are turned; the caller's number of threads afterwards."""
     before = torch.get_num_threads()
-    if states.device.type == "cpu" and states.shape[0] * states.shape[1] * states.shape[-1] < THREADED_OUTCOMES:
+    if (
+        states.device.type == "cpu"
+        and states.shape[0] * states.shape[1] * states.shape[-1] < THREADED_OUTCOMES
+    ):
         torch.set_num_threads(1)
     try:
         yield

@@ -106,7 +106,9 @@ def verdicts(rows: Sequence[MethodRow]) -> list[str]:
         control = f"classical:like={row.student}"
         for other in rows:
             if other.student == control and other.method == row.method:
-                found.append(f"the circuit against its classical control, {row.method}: {_judged(row, other)}")
+                found.append(
+                    f"the circuit against its classical control, {row.method}: {_judged(row, other)}"
+                )
     return found
 
 

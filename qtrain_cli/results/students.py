@@ -131,7 +131,9 @@ class Lesson:
             return None
         last = figures[-1]
         for number, figure in enumerate(figures, 1):
-            if figure is not None and (figure >= share * last if higher_is_better else figure <= last / share):
+            if figure is not None and (
+                figure >= share * last if higher_is_better else figure <= last / share
+            ):
                 return number
         return None
 

@@ -79,7 +79,8 @@ def teacher_features(
 def _rows(layer: str, out: object) -> Tensor:
     if not isinstance(out, Tensor):
         raise BadInput(
-            f"the teacher's layer '{layer}' returns a {type(out).__name__}, not a tensor", "align another layer"
+            f"the teacher's layer '{layer}' returns a {type(out).__name__}, not a tensor",
+            "align another layer",
         )
     return out.detach().flatten(1).float().cpu()
 

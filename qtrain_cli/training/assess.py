@@ -45,5 +45,8 @@ def assess(
         closeness=None if taught is None else objective.closeness(test, taught),
         error_interval=interval,
     )
-    losses = (float(objective.hard_loss(train, data.train.targets)), float(objective.hard_loss(test, data.test.targets)))
+    losses = (
+        float(objective.hard_loss(train, data.train.targets)),
+        float(objective.hard_loss(test, data.test.targets)),
+    )
     return Figures(scores, *losses)

@@ -126,7 +126,12 @@ def _require_saved_by_a_run(run: StudentState, checkpoint: Checkpoint) -> None:
     moving = {"last_epoch": step, "_step_count": step + 1, "_last_lr": [group["lr"]]}
     if state["schedule"] != {**fresh, **moving}:
         raise ValueError("a schedule of another run")
-    numbers = [group["lr"], *group["betas"], state["loss"], 0.0 if state["best_score"] is None else state["best_score"]]
+    numbers = [
+        group["lr"],
+        *group["betas"],
+        state["loss"],
+        0.0 if state["best_score"] is None else state["best_score"],
+    ]
     rows = [value for row in state["history"] for value in row]
     if len(group["betas"]) != 2 or not all(type(number) is float for number in (*numbers, *rows)):
         raise ValueError("a learning rate, betas, a score or a history that are no numbers")
@@ -144,7 +149,8 @@ def _require_tensors(run: StudentState, checkpoint: Checkpoint) -> None:
     if checkpoint.state["step"]:
         for number, parameter in enumerate(run.parameters.values()):
             expected |= {
-                f"adam.{number}.{name}": torch.tensor(0.0) if name == "step" else parameter for name in _MOMENTS
+                f"adam.{number}.{name}": torch.tensor(0.0) if name == "step" else parameter
+                for name in _MOMENTS
             }
     found = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("random.")}
     if {name: _form(tensor) for name, tensor in found.items()} != {n: _form(t) for n, t in expected.items()}:

@@ -7,7 +7,6 @@ import torch
 from qtrain_cli.quantum import entanglers
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
 
-
 FIXED = [row.name for row in ENTANGLERS.values() if not row.parametrised]
 
 

@@ -59,7 +59,9 @@ class StudentDescription:
         if len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
             raise BadInput("its normalisation is none")
         if len(self.probes) != min(MAX_PROBES, self.student.outputs):
-            raise BadInput(f"it has {len(self.probes)} probes; needed: {min(MAX_PROBES, self.student.outputs)}")
+            raise BadInput(
+                f"it has {len(self.probes)} probes; needed: {min(MAX_PROBES, self.student.outputs)}"
+            )
         if not all(map(math.isfinite, (*self.mean, *self.std, *self.probes))):
             raise BadInput("one of its numbers is not finite")
         if len(self.run) != RUN_DIGITS or not _HEXADECIMAL.fullmatch(self.run):
@@ -159,7 +161,10 @@ def _from_json(value: Any) -> StudentDescription:
     if value["rules"] != RULES:
         raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
     sizes = [*value["inputs"], value["outputs"], *(value["teacher"] or ())]
-    if not all(type(size) is int and 0 < size < 2**62 for size in sizes) or len(value["inputs"]) > MAX_DIMENSIONS:
+    if (
+        not all(type(size) is int and 0 < size < 2**62 for size in sizes)
+        or len(value["inputs"]) > MAX_DIMENSIONS
+    ):
         raise BadInput("a size in it is not a whole number above 0")
     if math.prod(value["inputs"]) > MAX_NUMBERS or value["outputs"] > MAX_NUMBERS:
         raise BadInput("its input or its outputs are too many numbers")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +75,10 @@ def float32_bytes(state: Mapping[str, Tensor]) -> int:
     """Size of a state dictionary as one float32 safetensors file, tied tensors once."""
     own = {id(tensor): (name, tensor) for name, tensor in reversed(state.items())}
     tensors = {
-        name: (tensor.detach().float() if tensor.is_floating_point() else tensor.detach()).cpu().clone().contiguous()
+        name: (tensor.detach().float() if tensor.is_floating_point() else tensor.detach())
+        .cpu()
+        .clone()
+        .contiguous()
         for name, tensor in own.values()
     }
     return len(safetensors.torch.save(tensors))

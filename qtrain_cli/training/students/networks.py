@@ -25,6 +25,9 @@ from qtrain_cli.training.students.reduction import averaged, filled
 
 #: Below it the logarithm of a class probability is cut off.
 LEAST_PROBABILITY = 1e-6
+#: A linear head starts so many times larger than PyTorch's: its inputs lie in -1..1, most of them near 0, and scores
+#: that small keep a softmax flat for the first epochs. Hybrids and their controls alike.
+HEAD_GAIN = 4.0
 
 
 class StudentModule(nn.Module, abc.ABC):
@@ -104,6 +107,9 @@ def build(student: Student, seed: int) -> StudentModule:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = _assembled(student)
+    if isinstance(module.head, nn.Linear):
+        with torch.no_grad():
+            module.head.weight.mul_(HEAD_GAIN)
     if module.circuit is not None:
         module.circuit.reset(generator)
     return module
@@ -114,7 +120,9 @@ def _assembled(student: Student) -> StudentModule:
     if isinstance(spec, QnnSpec):
         classes = student.outputs if spec.readout == "probabilities" else None
         circuit = CircuitLayer(Layout(spec.encoding, spec.circuit, classes))
-        return QnnStudent(student, circuit, LogClasses() if classes else nn.Linear(spec.qubits, student.outputs))
+        return QnnStudent(
+            student, circuit, LogClasses() if classes else nn.Linear(spec.qubits, student.outputs)
+        )
     front = _front(student)
     if isinstance(spec, HybridSpec):
         circuit = CircuitLayer(Layout(spec.encoding, spec.circuit))
