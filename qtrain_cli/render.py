@@ -19,6 +19,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtrain_cli.results import TASKS, GateResult, Record, SampleCell, SampleRecord, StudentRecord, Task
+from qtrain_cli.student_sections import (
+    gradient_rows,
+    method_rows,
+    student_design,
+    student_lesson,
+    student_result,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -119,27 +126,18 @@ def as_student_table(document: Mapping[str, Any]) -> RenderableType:
     """The document of `compare-students` for people: a row a student and method, then the verdicts."""
     from rich.console import Group
 
-    rows = []
-    for row in document["rows"]:
-        error = "test_error" in row
-        figure, spread = row["test_error" if error else "test_accuracy"], row["spread"]
-        show = (lambda value: f"{value:.4g}") if error else (lambda value: f"{100 * value:.2f}")
-        epochs, around = row["epochs_to_95"], row["epochs_spread"]
-        rows.append(
-            {
-                "student": row["kind"] if row["kind"] != "qnn" else row["student"].split(",encoding")[0],
-                "method": row["method"],
-                "numbers": row["parameters"],
-                "test error" if error else "test accuracy, %": show(figure)
-                + ("" if spread is None else f" ± {show(spread)}"),
-                "95 % interval": f"{show(row['low'])} to {show(row['high'])}",
-                "epochs to 95 %": "-"
-                if epochs is None
-                else f"{epochs:.1f}" + ("" if around is None else f" ± {around:.1f}"),
-                "seeds": row["seeds"],
-            }
-        )
-    return Group(_columns("students", rows), *(_text(f"- {line}") for line in document["verdicts"]))
+    lines = [_text(f"- {line}") for line in document["verdicts"]]
+    return Group(_columns("students", method_rows(document["rows"])), *lines)
+
+
+def as_gradient_table(document: Mapping[str, Any]) -> RenderableType:
+    """The document of `compare-gradients` for people: a row an estimator, then the random circuits."""
+    from rich.console import Group
+
+    parts = [_columns(document["student"], gradient_rows(document["rows"]))]
+    if document["plateaus"]:
+        parts.append(_columns("gradients of random circuits", document["plateaus"]))
+    return Group(*parts)
 
 
 def as_markdown(record: AnyRecord, gates: Sequence[GateResult]) -> str:
@@ -183,9 +181,9 @@ def as_junit(record: AnyRecord, gates: Sequence[GateResult]) -> str:
 def _sections(record: AnyRecord) -> Sections:
     if isinstance(record, StudentRecord):
         return {
-            "Result": _student_result(record),
-            "Student": _student(record),
-            "Lesson": _lesson(record),
+            "Result": student_result(record, _CLOSENESS[record.scores.task]),
+            "Student": student_design(record),
+            "Lesson": student_lesson(record),
             "Training": _training(record),
             "Provenance": _provenance(record),
         }
@@ -213,61 +211,6 @@ def _result(record: Record) -> Rows:
         ("Same tensors in float32", f"{record.design.model_bytes:,} bytes"),
         ("Times smaller", _times(record.bytes_ratio)),
     ]
-
-
-def _student_result(record: StudentRecord) -> Rows:
-    scores, word = record.scores, record.scores.row.word
-    low, high = scores.interval
-    rows = [
-        (f"Test {word}", f"{scores.show(scores.test)} on {scores.count:,} rows"),
-        ("95 % interval", f"{scores.show(low)} to {scores.show(high)}"),
-    ]
-    if record.has_teacher:
-        drop = "not measured" if scores.drop is None else scores.show_change(scores.drop)
-        rows += [
-            (f"Teacher's test {word}", scores.show(scores.teacher)),
-            ("Drop below the teacher", drop),
-            (_CLOSENESS[scores.task], scores.show(scores.closeness)),
-        ]
-    return [*rows, ("Student's file", f"{record.artifact_bytes:,} bytes")]
-
-
-def _student(record: StudentRecord) -> Rows:
-    design = record.design
-    rows = [
-        ("Student", design.student),
-        ("Trained numbers", f"{design.parameters:,}"),
-        ("Angles of the circuit", f"{design.circuit_parameters:,}"),
-        ("Qubits", f"{design.qubits}" if design.circuit_parameters else "none"),
-    ]
-    if design.circuit_parameters:
-        rows += [("Inference needs", "the circuit, simulated or on a device, for every input")]
-    if record.parameter_ratio is not None and design.teacher_parameters is not None:
-        times = f"{record.parameter_ratio:,.1f}"
-        larger = f"{record.parameter_ratio:.2g} (it is larger than its teacher)"
-        rows += [
-            ("Teacher's numbers", f"{design.teacher_parameters:,}"),
-            ("Times fewer numbers", times if record.parameter_ratio >= 1 else larger),
-        ]
-    return rows
-
-
-def _lesson(record: StudentRecord) -> Rows:
-    lesson = record.lesson
-    rows = [("Method", lesson.method)]
-    if lesson.method != "labels":
-        rows += [("Teacher's weight, temperature", f"{lesson.distill:g}, {lesson.temperature:g}")]
-    if lesson.align is not None:
-        rows += [("Aligned with", f"{lesson.align} ({lesson.align_loss}, weight {lesson.align_weight:g})")]
-    if lesson.generation:
-        rows += [("Generation", str(lesson.generation))]
-    if record.design.circuit_parameters:
-        shots = f"{lesson.shots:,} shots" if lesson.shots else "exact"
-        rows += [
-            ("Gradient", f"{lesson.gradient}, {shots}, noise {lesson.noise:g}"),
-            ("Circuit runs in training", f"{lesson.evaluations:,}"),
-        ]
-    return [*rows, ("Epochs to 95 % of the last", str(record.epochs_to_95 or "-"))]
 
 
 def _circuit(record: Record) -> Rows:

@@ -24,7 +24,7 @@ from qtrain_cli.files.exports import (
 )
 from qtrain_cli.files.students.tensors import StudentFile
 from qtrain_cli.quantum.student_qasm import student_program
-from qtrain_cli.student_spec import QnnSpec, inference_needs, student_text
+from qtrain_cli.student_spec import ClassicalSpec, QnnSpec, inference_needs, student_text
 from qtrain_cli.teachers import module_of
 
 #: Endings whose file carries a graph.
@@ -61,7 +61,7 @@ def export_circuit(file: StudentFile, out: Path, force: bool) -> CircuitExport:
     require_circuit_ending(out)
     student = file.description.student
     spec = student.spec
-    if spec.kind == "classical":
+    if isinstance(spec, ClassicalSpec):
         raise BadInput("a classical student has no circuit", "export its tensors with --classical")
     theta = file.state["circuit.theta"].tolist()
     text = student_program(spec.encoding, spec.circuit, theta, _comments(file))

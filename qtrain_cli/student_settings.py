@@ -159,3 +159,57 @@ class CompareStudentsSettings:
                 f"the method {method} needs a layer",
                 "give --align LAYER",
             )
+
+
+@dataclass(frozen=True)
+class CompareGradientsSettings:
+    """`qtrain compare-gradients`: every (estimator, shots) with seeds 0 .. `seeds` - 1, and sizes of random circuits.
+
+    `base` carries student, data, fit, teacher and noise; its output, gradient and shots are not used.
+    """
+
+    base: TeachSettings
+    estimators: tuple[tuple[str, int], ...]
+    seeds: int
+    folder: Path
+    qubits: tuple[int, ...] = (2, 4, 6, 8, 10)
+    layers: tuple[int, ...] = (1, 4, 16, 64)
+    plot: Path | None = None
+
+    def __post_init__(self) -> None:
+        _require(bool(self.estimators), "there is no estimator to compare", "give --gradients adjoint,spsa")
+        _require(1 <= self.seeds <= MAX_SEEDS, f"--seeds is {self.seeds}; allowed: 1 to {MAX_SEEDS}")
+        for gradient, shots in self.estimators:
+            CircuitSettings(gradient, shots)
+        for name, sizes, most in (("--qubits", self.qubits, 14), ("--layers", self.layers, 200)):
+            _require(
+                all(1 <= size <= most for size in sizes),
+                f"{name} is {list(sizes)}; allowed: 1 to {most} each",
+            )
+        endings = (".png", ".svg", ".pdf")
+        _require(
+            self.plot is None or self.plot.suffix.lower() in endings,
+            f"--plot '{self.plot}' has another ending than {', '.join(endings)}",
+        )
+
+
+def parse_whole(text: str, option: str) -> tuple[int, ...]:
+    """``"2,4,8"`` -> (2, 4, 8). Raises `UsageError`."""
+    parts = [part.strip() for part in text.split(",")]
+    _require(
+        all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts),
+        f"{option} '{text}' is not a list of whole numbers",
+        "write e.g. 2,4,8",
+    )
+    return tuple(map(int, parts))
+
+
+def estimators_of(gradients: str, shots: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
+    """Every estimator with every number of shots; adjoint, which takes none, exactly. Raises `UsageError`."""
+    names = [name.strip() for name in gradients.split(",")]
+    for name in names:
+        _require(name in GRADIENTS, f"--gradients has '{name}'", suggestion(name, GRADIENTS))
+    pairs = [(name, count) for count in shots for name in names if name != "adjoint" or count == 0]
+    if "adjoint" in names and 0 not in shots:
+        pairs.insert(0, ("adjoint", 0))
+    return tuple(pairs)

@@ -29,6 +29,7 @@ from typing import Any
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.quantum.circuit import ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.feature_maps import AMPLITUDE, ENCODINGS, ENTANGLEMENTS, EncodingSpec
+from qtrain_cli.student_fronts import Front, fronts, grid
 
 MAX_QUBITS = 12
 MAX_PARAMS = 10**7
@@ -41,8 +42,6 @@ FEATURE_MAPS = tuple(name for name in ENCODINGS if name != AMPLITUDE)
 STUDENT_ANSATZE = ("su2-rz-ry", "real-amplitudes")
 #: How far the control's count may be from the hybrid's, as a share of it.
 CONTROL_SHARE = 0.05
-#: A convolutional front stops halving at this side, and opens with 5 x 5 filters from this side on.
-SMALL_SIDE, LARGE_SIDE = 7, 16
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -226,25 +225,6 @@ def inference_needs(student: Student) -> str:
 
 
 @dataclass(frozen=True)
-class Front:
-    """What stands before the n features: an average over `grid` cells (linear), or convolutions.
-
-    `channels` and `kernels` are those of each convolution, `sides` what is left of the image behind each one and
-    its halving (where `halved` says so); a linear front has none.
-    """
-
-    grid: tuple[int, ...] = ()
-    channels: tuple[int, ...] = ()
-    kernels: tuple[int, ...] = ()
-    sides: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """``conv`` or ``linear``."""
-        return "conv" if self.channels else "linear"
-
-
-@dataclass(frozen=True)
 class Student:
     """A spec with the shape of one input (without the batch axis) and the number of outputs: all sizes.
 
@@ -316,10 +296,10 @@ class Student:
         hybrid = self.hybrid
         left = hybrid.params - hybrid.circuit.angles - (hybrid.qubits + 1) * self.outputs
         conv = hybrid.front == "conv" or (hybrid.front == "auto" and self.is_image)
-        fitting = [front for front in _fronts(self.inputs, conv) if self._front_count(front) <= left]
+        fitting = [front for front in fronts(self.inputs, conv) if self._front_count(front) <= left]
         if fitting:
             return max(fitting, key=self._front_count)
-        smallest = min(map(self._front_count, _fronts(self.inputs, conv)), default=0)
+        smallest = min(map(self._front_count, fronts(self.inputs, conv)), default=0)
         raise BadInput(
             f"a student of {hybrid.params} numbers has no room for a front: circuit and head leave {left},"
             f" the smallest {'convolutional' if conv else 'linear'} front takes {smallest}",
@@ -340,7 +320,7 @@ class Student:
         room = self.slots // (self.inputs[0] if self.is_image else 1)
         if not self.is_image:
             return (min(room, self.numbers),)
-        return _grid(self.inputs[1:], max(1, room))
+        return grid(self.inputs[1:], max(1, room))
 
     @property
     def slots(self) -> int:
@@ -400,43 +380,3 @@ class Student:
 
 def _linear(name: str, before: int, after: int) -> Shapes:
     return {f"{name}.weight": (after, before), f"{name}.bias": (after,)}
-
-
-def _fronts(inputs: tuple[int, ...], conv: bool) -> list[Front]:
-    """Every front of a kind for these inputs; none where an image is too small for convolutions."""
-    if conv:
-        return _conv_fronts(inputs[1:]) if len(inputs) == 3 else []
-    if len(inputs) != 3:
-        return [Front(grid=(math.prod(inputs),))]
-    sides = range(1, max(inputs[1:]) + 1)
-    return [Front(grid=(min(side, inputs[1]), min(side, inputs[2]))) for side in sides]
-
-
-def _conv_fronts(sides: tuple[int, ...]) -> list[Front]:
-    """Fronts of growing width: convolution k has (k + 1) times the first one's channels, the last one or fewer."""
-    kernels: list[int] = []
-    left: list[tuple[int, int]] = []
-    side = (sides[0], sides[1])
-    while not left or max(side) > SMALL_SIDE:
-        kernel = 5 if min(side) >= LARGE_SIDE else 3
-        side = ((side[0] - kernel + 1) // 2, (side[1] - kernel + 1) // 2)
-        if min(side) < 1:
-            return []
-        kernels.append(kernel)
-        left.append(side)
-    return [
-        Front((), (*(width * (k + 1) for k in range(len(kernels) - 1)), last), tuple(kernels), tuple(left))
-        for width in range(1, 65)
-        for last in range(width, width * len(kernels) + 1)
-    ]
-
-
-def _grid(sides: tuple[int, ...], most: int) -> tuple[int, int]:
-    """The most cells (rows, columns) within the image and `most`, not twice as long as wide where it can be."""
-    best, height, width = (1, 1), sides[0], sides[1]
-    for rows in range(1, min(height, most) + 1):
-        for columns in range(1, min(width, most // rows) + 1):
-            square = max(rows, columns) <= 2 * min(rows, columns)
-            if square and rows * columns >= best[0] * best[1]:
-                best = (rows, columns)
-    return best

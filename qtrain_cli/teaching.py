@@ -292,7 +292,7 @@ def _moved(job: _Job, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _described(job: _Job, learned: Learned) -> StudentFile:
     """The finished file: measured as its circuit is to be run, and its probes as simulated exactly."""
-    settings, student = job.settings, job.student
+    student = job.student
     normalisation = job.data.normalisation
     description = StudentDescription(
         student=student,

@@ -19,9 +19,12 @@ from qtrain_cli.student_settings import (
     SELF_METHODS,
     AlignSettings,
     CircuitSettings,
+    CompareGradientsSettings,
     CompareStudentsSettings,
     SelfSettings,
     TeachSettings,
+    estimators_of,
+    parse_whole,
 )
 
 _STUDENT_HELP = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits=4,layers=3"
@@ -142,9 +145,8 @@ def distill(
     verbose: o.Verbose = False,
 ) -> None:
     """Distil a teacher into a student, or a student into itself."""
-    source = (
-        ModelSettings(teacher, arch, parse_arguments(arch_args), weights, trust_pickle) if teacher else None
-    )
+    arguments = parse_arguments(arch_args)
+    source = ModelSettings(teacher, arch, arguments, weights, trust_pickle) if teacher else None
     settings = TeachSettings(
         student=student,
         data=data_settings(data, mean, std, validation),
@@ -201,9 +203,8 @@ def compare_students(
     verbose: o.Verbose = False,
 ) -> None:
     """Train and distil students and their classical controls over seeds, and judge the differences."""
-    source = (
-        ModelSettings(teacher, arch, parse_arguments(arch_args), weights, trust_pickle) if teacher else None
-    )
+    arguments = parse_arguments(arch_args)
+    source = ModelSettings(teacher, arch, arguments, weights, trust_pickle) if teacher else None
     base = TeachSettings(
         student="",
         data=data_settings(data, mean, std, validation),
@@ -230,3 +231,50 @@ def _methods(taught: bool, aligned: bool) -> list[str]:
     if not taught:
         return ["labels", "born-again", "running-average"]
     return ["labels", "distill", *(["align", "distill+align"] if aligned else [])]
+
+
+@app.command("compare-gradients")
+def compare_gradients(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help=_STUDENT_HELP)],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the students' files.")],
+    gradients: Annotated[
+        str, typer.Option("--gradients", help="A list of: " + ", ".join(GRADIENTS))
+    ] = ",".join(GRADIENTS),
+    shots: Annotated[
+        str, typer.Option("--shots", help="A list; 0 is exact. Adjoint runs exactly.")
+    ] = "0,100",
+    seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, from 0.")] = 5,
+    qubits: Annotated[str, typer.Option("--qubits", help="Of random circuits: a list.")] = "2,4,6,8,10",
+    layers: Annotated[str, typer.Option("--layers", help="Of random circuits: a list.")] = "1,4,16,64",
+    plot: Annotated[Path | None, typer.Option("--plot", help="A picture: .png, .svg or .pdf.")] = None,
+    mean: Mean = None,
+    std: Std = None,
+    validation: Validation = DataSettings.validation,
+    noise: Noise = 0.0,
+    epochs: Epochs = None,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    lr: Lr = FitSettings.lr,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Run the same training under every gradient estimator: loss, circuit runs, seconds, barren plateaus."""
+    base = TeachSettings(
+        student=student,
+        data=data_settings(data, mean, std, validation),
+        fit=FitSettings(0.0, FitSettings.temperature, epochs or 0, batch_size, lr, 0, "cpu"),
+        out=out,
+        circuit=CircuitSettings(noise=noise),
+    )
+    settings = CompareGradientsSettings(
+        base, estimators_of(gradients, parse_whole(shots, "--shots")), seeds, out,
+        parse_whole(qubits, "--qubits"), parse_whole(layers, "--layers"), plot,
+    )  # fmt: skip
+    from qtrain_cli.commands import compare_gradients as command
+    from qtrain_cli.progress import shown_progress
+    from qtrain_cli.student_figures import gradients_figure
+
+    with shown_progress(quiet) as show:
+        table = command.run(settings, gradients_figure, show, logger(quiet))
+    print_document(as_json, table.to_json(), lambda: render.as_gradient_table(table.to_json()))

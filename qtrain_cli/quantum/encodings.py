@@ -172,6 +172,6 @@ def _signs(stage: Stage, qubits: int) -> Tensor:
     outcomes = torch.arange(2**qubits)
     rows = []
     for term in stage.terms:
-        bits = sum((outcomes >> (qubits - 1 - wire)) & 1 for wire in term.wires)
-        rows.append(1 - 2 * (bits % 2))
+        bits = torch.stack([(outcomes >> (qubits - 1 - wire)) & 1 for wire in term.wires])
+        rows.append(1 - 2 * (bits.sum(0) % 2))
     return torch.stack(rows)

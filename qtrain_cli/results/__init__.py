@@ -14,6 +14,7 @@ A student (`students`) has a record of its own, ``qtrain.student/1``, with anoth
 Left out: how to show a record (`render`) and what to demand of it (`gates`). Standard library only.
 """
 
+from qtrain_cli.results.gradients import GradientRow, GradientTable
 from qtrain_cli.results.measured import Measured
 from qtrain_cli.results.record import Design, GateResult, Record
 from qtrain_cli.results.rows import LABELS, MethodRow, verdicts
@@ -41,6 +42,8 @@ __all__ = [
     "TASKS",
     "Design",
     "GateResult",
+    "GradientRow",
+    "GradientTable",
     "Lesson",
     "Measured",
     "MethodRow",

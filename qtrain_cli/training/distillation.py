@@ -120,7 +120,9 @@ class _Loop:
         parts: dict[str, nn.Module] = {STUDENT: self.module}
         if subject.alignment:
             parts["projection."] = subject.alignment.projection.to(self.device)
-        named = {prefix + name: p for prefix, part in parts.items() for name, p in part.named_parameters()}
+        named: dict[str, Tensor] = {}
+        for prefix, part in parts.items():
+            named |= {prefix + name: parameter for name, parameter in part.named_parameters()}
         self.run: StudentState = start_student(named, settings, self.steps, subject.ema > 0)
         self.saved = time.monotonic()
         self.order = torch.empty(0, dtype=torch.long)

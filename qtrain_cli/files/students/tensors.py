@@ -73,12 +73,9 @@ def decode_student(container: Container) -> StudentFile:
 
 def float32_bytes(state: Mapping[str, Tensor]) -> int:
     """Size of a state dictionary as one float32 safetensors file, tied tensors once."""
-    own = {id(tensor): (name, tensor) for name, tensor in reversed(state.items())}
-    tensors = {
-        name: (tensor.detach().float() if tensor.is_floating_point() else tensor.detach())
-        .cpu()
-        .clone()
-        .contiguous()
-        for name, tensor in own.values()
-    }
+    own = {id(tensor): name for name, tensor in state.items()}
+    tensors = {}
+    for name in own.values():
+        tensor = state[name].detach().cpu()
+        tensors[name] = (tensor.float() if tensor.is_floating_point() else tensor).clone().contiguous()
     return len(safetensors.torch.save(tensors))
