@@ -28,6 +28,9 @@ from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.quantum.noise import NOISES
 from qtrain_cli.settings import PLOT_ENDINGS
 from qtrain_cli.spec import MAPPINGS
+from qtrain_cli.student_settings import ALIGN_LOSSES, GRADIENTS, METHODS, SELF_METHODS
+from qtrain_cli.student_spec import KINDS
+from qtrain_cli.training import alignment
 
 PACKAGE = Path(__file__).resolve().parents[1] / "qtrain_cli"
 README = (PACKAGE.parent / "README.md").read_text()
@@ -41,6 +44,9 @@ MAP = {
     "quantum.circuit": "errors",
     "quantum.noise": "errors",
     "spec": "errors quantum.circuit",
+    "student_fronts": "",
+    "student_settings": "errors settings",
+    "student_spec": "errors quantum.circuit quantum.feature_maps student_fronts",
     "accounting": "errors spec",
     "planning": "accounting errors quantum.circuit settings spec",
     "results": "accounting errors",
@@ -64,6 +70,9 @@ MAP = {
     "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
     "quantum.trajectories": ("quantum.circuit quantum.operations quantum.rotations quantum.statevector"),
     "quantum.qasm": "errors quantum.circuit quantum.operations",
+    "quantum.encodings": "errors quantum.feature_maps",
+    "quantum.feature_maps": "errors quantum.operations",
+    "quantum.student_qasm": "quantum.circuit quantum.feature_maps quantum.operations",
     # from numbers to named weights: nothing of files or training
     "angles": "accounting errors quantum.circuit",
     "layout": "errors spec",
@@ -92,6 +101,12 @@ MAP = {
         "files.artifact.container files.artifact.description files.artifact.numbers layout results spec"
         " versions"
     ),
+    "files.records": (
+        "files.artifact.container files.artifact.description files.students.description results"
+    ),
+    "files.students": "",
+    "files.students.description": "errors files.artifact.container files.header results student_spec",
+    "files.students.tensors": "errors files.artifact.container files.atomic files.students.description",
     "regenerate": (
         "angles errors files.artifact.container files.artifact.description files.artifact.numbers generator"
         " layout spec"
@@ -111,6 +126,31 @@ MAP = {
         "errors files.checkpoint files.data generator layout quantum.statevector settings spec"
         " training.devices training.measuring training.objective training.state training.stopping"
     ),
+    "student_exports": (
+        "errors files.exports files.students.tensors qtrain_cli quantum.student_qasm student_spec teachers"
+    ),
+    "teachers": (
+        "errors files.artifact.container files.data files.header files.models files.students.description"
+        " files.students.tensors settings training.devices training.objective training.students"
+    ),
+    "teaching": (
+        "errors files.artifact.container files.atomic files.checkpoint files.data"
+        " files.students.description files.students.tensors qtrain_cli results student_settings"
+        " student_spec teachers training.alignment training.assess training.devices training.distillation"
+        " training.fit training.objective training.students versions"
+    ),
+    "training.alignment": "errors training.objective",
+    "training.assess": "files.data results training.measure training.objective training.students",
+    "training.distillation": (
+        "errors files.checkpoint files.data settings training.alignment training.fit training.objective"
+        " training.stopping training.student_state training.students"
+    ),
+    "training.plateaus": "quantum.circuit quantum.statevector",
+    "training.student_state": "errors files.checkpoint settings",
+    "training.students": (
+        "quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector student_fronts"
+        " student_spec"
+    ),
     # one file a verb: neither cli nor render nor each other
     "commands": "",
     "commands.compress": (
@@ -125,28 +165,41 @@ MAP = {
     ),
     "commands.inspect": (
         "errors files.artifact.container files.artifact.description files.checkpoint files.header"
-        " files.models"
+        " files.models files.students.description student_spec"
     ),
     "commands.export": (
-        "errors files.artifact.description files.artifact.numbers files.atomic files.exports files.models"
-        " layout qtrain_cli quantum.qasm regenerate settings spec"
+        "errors files.artifact.container files.artifact.description files.artifact.numbers files.atomic"
+        " files.exports files.models files.students.description files.students.tensors layout qtrain_cli"
+        " quantum.qasm regenerate settings spec student_exports"
     ),
-    "commands.report": "errors files.artifact.description files.atomic gates results settings",
-    "commands.verify": "files.artifact.numbers regenerate",
+    "commands.report": "errors files.atomic files.records gates results settings",
+    "commands.verify": (
+        "errors files.artifact.container files.artifact.numbers files.students.description"
+        " files.students.tensors regenerate teaching"
+    ),
     "commands.sample": (
         "errors files.artifact.description files.artifact.numbers files.atomic files.data files.models"
         " generator quantum.noise quantum.pennylane_bridge quantum.trajectories regenerate results sampling"
         " settings training.measure training.objective"
     ),
     "commands.env": "versions",
+    "commands.compare_gradients": (
+        "errors files.atomic results student_settings student_spec teaching training.fit training.plateaus"
+    ),
+    "commands.compare_students": "errors results student_settings student_spec teaching training.fit",
+    "commands.distill": "errors results student_settings teaching training.fit",
+    "commands.train": "errors results student_settings teaching training.fit",
     # what people and Python meet
-    "render": "results",
+    "render": "results student_sections",
     "figures": "errors results",
+    "student_figures": "errors results",
+    "student_sections": "results",
     "progress": "",
     "cli": (
-        "commands.compress commands.env commands.export commands.inspect commands.plan commands.report"
-        " commands.sample commands.verify config errors figures files.atomic gates progress qtrain_cli"
-        " quantum.circuit quantum.estimators quantum.noise render settings spec"
+        "commands.compare_gradients commands.compare_students commands.compress commands.distill"
+        " commands.env commands.export commands.inspect commands.plan commands.report commands.sample"
+        " commands.train commands.verify config errors figures files.atomic gates progress qtrain_cli"
+        " quantum.circuit quantum.estimators quantum.noise render settings spec student_figures student_settings"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
@@ -154,7 +207,7 @@ MAP = {
 }
 
 #: Folders of which `MAP` has one row.
-ONE_ROW = ("cli", "results", "files.data", "files.models", "files.exports")
+ONE_ROW = ("training.students", "cli", "results", "files.data", "files.models", "files.exports")
 
 #: Third-party packages that may be imported on loading; all others inside functions only.
 LIGHT = {"torch", "numpy", "safetensors", "typer"}
@@ -165,6 +218,8 @@ WITHOUT_TORCH = (
     "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.operations",
     "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic", "files.hashing",
     "files.artifact.container", "files.artifact.description", "commands.report", "commands.env",
+    "student_spec", "student_fronts", "student_settings", "student_sections", "files.records", "files.students",
+    "files.students.description", "quantum.feature_maps", "quantum.student_qasm",
 )  # fmt: skip
 
 #: What the README calls the rows of `READERS`.
@@ -382,17 +437,25 @@ def test_every_mapping_that_is_counted_is_applied():
     assert list(_APPLY) == list(_START) == list(MAPPINGS)
 
 
+def test_every_alignment_that_can_be_asked_for_is_there():
+    assert tuple(alignment.ALIGN_LOSSES) == ALIGN_LOSSES
+
+
 def test_every_command_is_a_file_and_the_other_way_round():
-    files = {path.stem for path in (PACKAGE / "commands").glob("*.py")} - {"__init__"}
+    files = {path.stem.replace("_", "-") for path in (PACKAGE / "commands").glob("*.py")} - {"--init--"}
     assert files == set(VERBS)
     for verb in VERBS:
-        assert callable(importlib.import_module(f"qtrain_cli.commands.{verb}").run)
+        assert callable(importlib.import_module(f"qtrain_cli.commands.{verb.replace('-', '_')}").run)
 
 
 @pytest.mark.parametrize(
     ("verb", "rows"),
     [
         ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS, *ESTIMATORS]),
+        ("train", [*KINDS, *GRADIENTS]),
+        ("distill", [*KINDS, *GRADIENTS, *ALIGN_LOSSES, *SELF_METHODS]),
+        ("compare-students", [*KINDS, *METHODS, *ALIGN_LOSSES]),
+        ("compare-gradients", list(GRADIENTS)),
         ("plan", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
         ("export", list(EXPORTERS)),
         ("report", [f"--{gate}" for gate in GATES]),

@@ -137,8 +137,8 @@ def compress(
     from qtrain_cli.progress import shown_progress
 
     with shown_progress(quiet) as show:
-        record = command.run(settings, show, _logger(quiet))
-    _print(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
+        record = command.run(settings, show, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
 
 
 @app.command()
@@ -183,7 +183,7 @@ def plan(
     from qtrain_cli.commands import plan as command
 
     found = vars(command.run(settings))
-    _print(as_json, found, lambda: render.as_key_values("plan", found))
+    print_document(as_json, found, lambda: render.as_key_values("plan", found))
 
 
 @app.command()
@@ -197,7 +197,7 @@ def inspect(
     from qtrain_cli.commands import inspect as command
 
     found = command.run(file)
-    _print(as_json, found, lambda: render.as_key_values("inspect", found))
+    print_document(as_json, found, lambda: render.as_key_values("inspect", found))
 
 
 @app.command()
@@ -235,7 +235,7 @@ def export(
 
     done = command.run(settings)
     found = {**vars(done), "path": str(done.path)}
-    _print(as_json, found, lambda: render.as_key_values("export", found))
+    print_document(as_json, found, lambda: render.as_key_values("export", found))
 
 
 @app.command()
@@ -283,7 +283,7 @@ def report(
     outcome = command.run(settings, render.as_markdown, render.as_junit)
     failure = gate_failure(outcome.gates)
     document = {**outcome.record.to_json(), **(failure.as_json() if failure else {})}
-    _print(as_json, document, lambda: render.as_terminal(outcome.record, outcome.gates))
+    print_document(as_json, document, lambda: render.as_terminal(outcome.record, outcome.gates))
     if failure:
         raise failure
 
@@ -299,7 +299,7 @@ def verify(
     from qtrain_cli.commands import verify as command
 
     found = vars(command.run(artifact))
-    _print(as_json, found, lambda: render.as_key_values("verify", found))
+    print_document(as_json, found, lambda: render.as_key_values("verify", found))
 
 
 @app.command()
@@ -358,8 +358,8 @@ def sample(
     from qtrain_cli.commands import sample as command
     from qtrain_cli.figures import sampling_figure
 
-    record = command.run(settings, sampling_figure, _logger(quiet))
-    _print(as_json, record.to_json(), lambda: render.as_sampling(record))
+    record = command.run(settings, sampling_figure, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_sampling(record))
 
 
 @app.command()
@@ -368,14 +368,16 @@ def env(as_json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = Fa
     from qtrain_cli.commands import env as command
 
     found = command.run()
-    _print(as_json, found, lambda: render.as_key_values("env", found))
+    print_document(as_json, found, lambda: render.as_key_values("env", found))
 
 
-def _logger(quiet: bool) -> Callable[[str], None]:
+def logger(quiet: bool) -> Callable[[str], None]:
+    """Where a command's lines go: stderr, or nowhere."""
     return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
 
 
-def _print(as_json: bool, document: dict[str, Any], renderable: Callable[[], Any]) -> None:
+def print_document(as_json: bool, document: dict[str, Any], renderable: Callable[[], Any]) -> None:
+    """The one document of a command, as JSON or for people."""
     if as_json:
         sys.stdout.write(render.as_json(document))
     else:

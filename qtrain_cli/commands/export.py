@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli import __version__
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.artifact.description import Example
-from qtrain_cli.files.artifact.numbers import Artifact, read_artifact
+from qtrain_cli.files.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.exports import (
     CircuitExport,
@@ -26,11 +27,14 @@ from qtrain_cli.files.exports import (
     write_program,
 )
 from qtrain_cli.files.models import build_architecture, load_model
+from qtrain_cli.files.students.description import is_student
+from qtrain_cli.files.students.tensors import StudentFile, decode_student
 from qtrain_cli.layout import DTYPES
 from qtrain_cli.quantum.qasm import program, require_same
 from qtrain_cli.regenerate import regenerate, stored_angles
 from qtrain_cli.settings import ExportSettings
 from qtrain_cli.spec import GeneratorSpec
+from qtrain_cli.student_exports import export_circuit, export_tensors
 
 #: Two rows, so that a traced graph is not specialised to a batch of one.
 EXAMPLE_ROWS = 2
@@ -51,7 +55,10 @@ def run(settings: ExportSettings) -> ExportRecord | CircuitExport:
     check_output(settings.out, settings.force, inputs)
     if settings.quantum:
         require_circuit_ending(settings.out)
-    artifact = read_artifact(settings.artifact)
+    container = read_container(settings.artifact)
+    if is_student(container):
+        return _export_student(settings, decode_student(container))
+    artifact = decode_artifact(container)
     if settings.quantum:
         return _export_circuits(settings, artifact)
     return export(
@@ -61,6 +68,14 @@ def run(settings: ExportSettings) -> ExportRecord | CircuitExport:
         example=_example(artifact.description.example),
         force=settings.force,
     )
+
+
+def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord | CircuitExport:
+    for option, value in (("model", settings.model), ("arch", settings.arch), ("circuit", settings.circuit)):
+        if value is not None:
+            raise UsageError(f"--{option} has no use for a student, whose file says what it is")
+    write = export_circuit if settings.quantum else export_tensors
+    return write(file, settings.out, settings.force)
 
 
 def _export_circuits(settings: ExportSettings, artifact: Artifact) -> CircuitExport:
