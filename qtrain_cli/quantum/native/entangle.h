@@ -84,8 +84,13 @@ INLINE void gather_planes(const Gather<T>& g, const T* const* in, T* const* out,
                           size_t length) {
     using S = Simd<T>;
     uint32_t x = g.columns.of(index);
+    const uint32_t ahead = g.columns.of(index ^ (index + length));  // the next part's places
     for (size_t i = 0; i < length; i += S::W) {
-        for (int p = 0; p < planes; ++p) S::store(out[p] + i, g.template pick<SOURCES>(in[p], x));
+        for (int p = 0; p < planes; ++p) {
+            __builtin_prefetch(in[p] + ((x ^ ahead) & ~uint32_t(S::W - 1)));
+            __builtin_prefetch(out[p] + length + i, 1);
+            S::store(out[p] + i, g.template pick<SOURCES>(in[p], x));
+        }
         x ^= g.step_of(index + i, 0);
     }
 }

@@ -1,7 +1,8 @@
 // How a circuit is cut into chunks and tiles, and the memory to work in: two states, tiles, tables.
 
 // Sizes in bits, the best or nearly so of those tried from 13 to 20 qubits. A chunk of psi and phi, and a tile, fill
-// a part of the second cache, a chunk's parts of 2**(K + INNER) the first; rows of a tile are wide, for memory's sake; a circuit of two passes has at least 8 chunks to share.
+// a part of the second cache, a chunk's parts of 2**(K + INNER) the first; a tile's rows are wide, or fetching them
+// takes most of the time. A circuit of two passes has at least 8 chunks to share.
 constexpr int ONE_PASS = 14, MOST_LOW = 15, LEAST_HIGH = 3, INNER = 6, TILE = 14;
 
 struct Shape {

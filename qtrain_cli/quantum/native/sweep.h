@@ -277,7 +277,7 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         fetch_vectors(psi(), PLANES, [&](size_t i, const V* found) {
             V a = found[0] * found[0];
             if (PLANES == 2) a += found[PLANES - 1] * found[PLANES - 1];
-            if (outcomes >= S::W) S::store(p + i, a);
+            if (i + S::W <= outcomes) S::store(p + i, a);
             else for (size_t j = 0; i + j < outcomes; ++j) p[i + j] = a[j];
         });
     }
