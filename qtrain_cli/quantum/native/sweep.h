@@ -2,8 +2,8 @@
 //
 // A layer is two passes over memory. The low pass takes chunks of 2**c neighbouring amplitudes that stay in cache:
 // it fetches them through the entangler before it, and turns the c lowest qubits. The high pass takes tiles,
-// narrow columns of all 2**h rows, copied to a buffer next to each other because rows are a power of two apart,
-// and turns the h = n - c others. Diagonals are part of either. Both ways go low first, then high.
+// columns of all 2**h rows, and turns the h = n - c others; between its turns a tile stands in a buffer, because rows
+// are a power of two apart. Diagonals are part of either. Both ways go low first, then high.
 
 template <class T, int PLANES, bool BACK> struct Sweep {
     using S = Simd<T>;
