@@ -23,7 +23,7 @@ Standard library only.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
@@ -54,10 +54,15 @@ def _whole(default: int, low: int, high: int) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
+def _key(row: Field[Any]) -> str:
+    """What users write for a field."""
+    return str(row.metadata.get("key", row.name.replace("_", "-")))
+
+
 def _check_fields(spec: Any) -> None:
     """Holds every field against its row: one of the allowed names, or a whole number in its range."""
     for row in fields(spec):
-        key, value = row.name.replace("_", "-"), getattr(spec, row.name)
+        key, value = _key(row), getattr(spec, row.name)
         allowed = row.metadata.get("allowed")
         if allowed and value not in allowed:
             raise UsageError(f"the student's {key} is '{value}'", suggestion(str(value), allowed))
@@ -167,7 +172,7 @@ def parse_student(text: str) -> StudentSpec:
         raise UsageError(f"unknown student '{kind}'", suggestion(kind, KINDS))
     if kind == "classical":
         return _parse_classical(rest)
-    rows = {row.metadata.get("key", row.name.replace("_", "-")): row for row in fields(KINDS[kind])}
+    rows = {_key(row): row for row in fields(KINDS[kind])}
     given: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.strip().partition("=")
@@ -208,9 +213,7 @@ def student_text(spec: StudentSpec) -> str:
     """The text of a spec with every key said, in the order of its fields; parsing it gives the spec again."""
     if isinstance(spec, ClassicalSpec):
         return f"classical:like={student_text(spec.like)}"
-    rows = [
-        (row.metadata.get("key", row.name.replace("_", "-")), getattr(spec, row.name)) for row in fields(spec)
-    ]
+    rows = [(_key(row), getattr(spec, row.name)) for row in fields(spec)]
     return f"{spec.kind}:" + ",".join(f"{key}={value}" for key, value in rows if value != "")
 
 

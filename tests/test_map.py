@@ -59,7 +59,7 @@ MAP = {
     "quantum.couplings": "quantum.circuit quantum.rotations",
     "quantum.statevector": ("errors quantum.circuit quantum.couplings quantum.entanglers quantum.rotations"),
     "quantum.shots": "",
-    "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
+    "quantum.pennylane_bridge": "errors quantum.circuit quantum.feature_maps quantum.operations",
     "quantum.trajectories": ("quantum.circuit quantum.operations quantum.rotations quantum.statevector"),
     "quantum.qasm": "errors quantum.circuit quantum.operations",
     "quantum.encodings": "errors quantum.feature_maps",
@@ -137,8 +137,8 @@ MAP = {
     "training.plateaus": "quantum.circuit quantum.statevector",
     "training.student_state": "errors files.checkpoint settings",
     "training.students": (
-        "quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector student_fronts"
-        " student_spec"
+        "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector"
+        " student_fronts student_spec"
     ),
     # one file a verb: neither cli nor render nor each other
     "commands": "",

@@ -20,6 +20,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.encodings import amplitudes, apply, program
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
@@ -101,6 +102,10 @@ class CircuitLayer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, B n) -> (N, k): expectations in -1..1, or class probabilities."""
         how, phi = self.execution, self.layout.half_angles(features)
+        if self.layout.encoding.name == AMPLITUDE and phi.requires_grad and how.gradient != "adjoint":
+            raise BadInput(
+                f"amplitudes are no angles that {how.gradient} could shift", "use the gradient adjoint"
+            )
 
         def run(theta: Tensor, angles: Tensor) -> Tensor:
             p = exact_probabilities(self.layout, theta, angles, how.noise)
