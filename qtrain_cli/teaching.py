@@ -137,6 +137,8 @@ def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> _Job:
         sample = teacher.outputs(data.train.inputs[:2])
         check_outputs(data.task, sample, data.train.targets[:2], data.classes)
         outputs = sample[0].numel()
+    if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
+        raise BadInput("a regression has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
     _check_student(student, settings, data)
     log(_said(student, teacher))
@@ -157,8 +159,6 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
         )
     if spec.kind == "classical" and (noisy or circuit.shots or circuit.gradient != "adjoint"):
         raise UsageError("a classical student has no circuit for --gradient, --shots or --noise")
-    if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
-        raise BadInput("a regression has no classes to read probabilities of", "use readout=z")
     if isinstance(spec, QnnSpec) and spec.encoding_name == "amplitude":
         _check_amplitudes(student, data)
 

@@ -115,8 +115,7 @@ MAP = {
         " training.devices training.objective training.state training.stopping"
     ),
     "student_exports": (
-        "errors files.exports files.students.tensors qtrain_cli quantum.student_qasm student_spec"
-        " teachers"
+        "errors files.exports files.students.tensors qtrain_cli quantum.student_qasm student_spec teachers"
     ),
     "teachers": (
         "errors files.artifact.container files.data files.header files.models files.students.description"
@@ -173,8 +172,7 @@ MAP = {
     ),
     "commands.env": "versions",
     "commands.compare_gradients": (
-        "errors files.atomic results student_settings student_spec teaching training.fit"
-        " training.plateaus"
+        "errors files.atomic results student_settings student_spec teaching training.fit training.plateaus"
     ),
     "commands.compare_students": "errors results student_settings student_spec teaching training.fit",
     "commands.distill": "errors results student_settings teaching training.fit",

@@ -99,7 +99,12 @@ def test_a_control_is_within_five_percent(qubits):
         ("qnn:qubits=2,readout=probabilities", (1, 8, 8), 10, "2 qubits have 4 basis states for 10 classes"),
         ("qnn:qubits=1,layers=2", (3, 8, 8), 10, "an image of 3 channels needs as many slots"),
         ("qnn:qubits=2", (0, 8, 8), 10, "a student of inputs [0, 8, 8] and 10 outputs cannot be"),
-        ("classical:like=hybrid:qubits=1,params=14,front=linear,reps=1", (1, 4, 4), 2, "no dense layer brings"),
+        (
+            "classical:like=hybrid:qubits=1,params=14,front=linear,reps=1",
+            (1, 4, 4),
+            2,
+            "no dense layer brings",
+        ),
     ],
 )
 def test_what_does_not_fit_the_data_is_refused(text, inputs, outputs, said):

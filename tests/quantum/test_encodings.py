@@ -41,7 +41,9 @@ def dense(spec: EncodingSpec, x: torch.Tensor) -> torch.Tensor:
             for block in blocks:
                 f = x[block[0]] if len(block) == 1 else math.prod(math.pi - x[wire] for wire in block)
                 f = f / 2 if spec.name == "angle" else f
-                letters = dict(zip(block, (oracles.PAULI[letter] for letter in reversed(string)), strict=True))
+                letters = dict(
+                    zip(block, (oracles.PAULI[letter] for letter in reversed(string)), strict=True)
+                )
                 psi = torch.matrix_exp(-1j * f * oracles.on_wires(letters, n)) @ psi
     return psi
 
@@ -74,7 +76,7 @@ def test_states_are_those_of_qiskit(spec):
 def test_they_can_be_differentiated_in_the_features(spec):
     x = torch.randn(2, spec.qubits, dtype=torch.float64, requires_grad=True)
     probe = torch.randn(2**spec.qubits, dtype=torch.complex128)
-    assert torch.autograd.gradcheck(lambda x: ((encode(spec, x) @ probe).abs() ** 2), (x,))
+    assert torch.autograd.gradcheck(lambda x: (encode(spec, x) @ probe).abs() ** 2, (x,))
 
 
 def test_amplitudes_are_the_normalised_rows():

@@ -37,13 +37,13 @@ def test_tables_are_the_product_of_the_gates(entangler, qubits, layer, dtype):
 
 def test_tables_are_made_once():
     device = torch.device("cpu")
-    first, second = (entanglers.entangler(circuit_of("cnot-ring", 5, 2), layer, torch.float32, device) for layer in (0, 1))
+    first, second = (
+        entanglers.entangler(circuit_of("cnot-ring", 5, 2), layer, torch.float32, device) for layer in (0, 1)
+    )
     assert first is second
 
 
 def test_a_final_rotation_layer_has_none():
     circuit = CircuitSpec("real-amplitudes", "cz-ring", qubits=3, layers=2, final_rotation=True)
-    tables = [
-        entanglers.entangler(circuit, layer, torch.float32, torch.device("cpu")) for layer in range(2)
-    ]
+    tables = [entanglers.entangler(circuit, layer, torch.float32, torch.device("cpu")) for layer in range(2)]
     assert tables[0] is not None and tables[1] is None

@@ -48,9 +48,7 @@ def test_rotations_are_those_of_the_textbook(ansatz):
 @pytest.mark.parametrize("ansatz", ANSATZE)
 def test_matrices_have_the_dtype_of_the_state(ansatz, precision):
     circuit = CircuitSpec(ansatz, ANSATZE[ansatz].entanglers[0], qubits=3, layers=1)
-    built = rotations.group_matrices(
-        rotations_of(circuit, torch.ones(circuit.angle_shape).to(precision))
-    )
+    built = rotations.group_matrices(rotations_of(circuit, torch.ones(circuit.angle_shape).to(precision)))
     assert [group.dtype for group in built] == [rotations.state_dtype(circuit, precision)]
     assert built[0].is_complex() == (ansatz != "real-amplitudes")
 

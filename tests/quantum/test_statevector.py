@@ -140,9 +140,7 @@ def test_given_states_are_turned_by_the_dense_matrix(ansatz, entangler, qubits):
     dense = torch.stack([oracles.unitary(ansatz, entangler, t) for t in theta])
     expected = states @ dense.mT
     torch.testing.assert_close(found, expected, **EXACT)
-    slopes = [
-        torch.autograd.grad((weights * psi).sum().abs(), (theta, states)) for psi in (found, expected)
-    ]
+    slopes = [torch.autograd.grad((weights * psi).sum().abs(), (theta, states)) for psi in (found, expected)]
     for one, other in zip(*slopes, strict=True):
         torch.testing.assert_close(one, other, **EXACT)
 
@@ -347,7 +345,9 @@ def test_memory_does_not_grow_with_depth(ansatz, entangler):
     depths = (2 * BLOCK_LAYERS, 8 * BLOCK_LAYERS)  # from the second block on, two are alive at a time
     shallow, deep = (watched(CircuitSpec(ansatz, entangler, qubits=14, layers=k)).most for k in depths)
     state = 2**14 * (4 if ANSATZE[ansatz].real else 8)
-    tables = 2 * 8 * 2**14 * (ENTANGLERS[entangler].period(14) - 1)  # where the pattern changes with the layer
+    tables = (
+        2 * 8 * 2**14 * (ENTANGLERS[entangler].period(14) - 1)
+    )  # where the pattern changes with the layer
     assert 5 * state < shallow < 15 * state + tables
     assert deep < 1.05 * shallow, "more than the angles and their gradient grew"
 

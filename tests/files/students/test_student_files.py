@@ -123,7 +123,9 @@ def test_a_tensor_that_is_not_finite_is_refused(tmp_path):
     file, path = file_of(), tmp_path / "s.qtrain"
     file.state["circuit.theta"][0, 0, 0, 0] = float("nan")
     write_student(path, file)
-    with pytest.raises(Refused, match=re.escape("its tensor 'circuit.theta' holds a number that is not finite")):
+    with pytest.raises(
+        Refused, match=re.escape("its tensor 'circuit.theta' holds a number that is not finite")
+    ):
         read_student(path)
 
 

@@ -94,7 +94,9 @@ def test_spsa_is_right_on_average():
     module, x = student_of(STUDENTS[0]).double(), features_of(student_of(STUDENTS[0]))
     (exact,) = torch.autograd.grad(module.circuit(x).square().sum(), module.circuit.theta)
     module.circuit.execution = Execution("spsa")
-    draws = [torch.autograd.grad(module.circuit(x).square().sum(), module.circuit.theta)[0] for _ in range(800)]
+    draws = [
+        torch.autograd.grad(module.circuit(x).square().sum(), module.circuit.theta)[0] for _ in range(800)
+    ]
     assert float((torch.stack(draws).mean(0) - exact).norm() / exact.norm()) < 0.3
 
 
@@ -135,13 +137,17 @@ def test_noise_is_that_of_pennylanes_mixed_device(text):
     layout, x = module.circuit.layout, features_of(student_of(text))
     twin = student_qnode(layout.encoding, layout.circuit, "default.mixed", noise=0.07)
     module.circuit.execution = Execution(noise=0.07)
-    theirs = torch.stack([torch.stack(list(twin(row[None], module.circuit.theta.detach()))).view(-1) for row in x])
+    theirs = torch.stack(
+        [torch.stack(list(twin(row[None], module.circuit.theta.detach()))).view(-1) for row in x]
+    )
     # The mixed device reads its observables in single precision.
     torch.testing.assert_close(module.circuit(x).detach(), theirs.double(), rtol=0, atol=1e-7)
 
 
 def test_a_row_without_direction_is_refused():
-    with pytest.raises(BadInput, match="input number 1 of a batch cannot be amplitude-encoded: it is all zeros"):
+    with pytest.raises(
+        BadInput, match="input number 1 of a batch cannot be amplitude-encoded: it is all zeros"
+    ):
         student_of(STUDENTS[6])(torch.stack((torch.ones(IMAGE), torch.zeros(IMAGE))))
 
 
