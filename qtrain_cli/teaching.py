@@ -3,8 +3,8 @@
     student text + data -> sizes -> teacher's outputs and features -> teach, generation after generation
                         -> measure -> write
 
-The test split is used once, at the end, for the student that is written. A file that this very run has written
-before is given back as it is.
+The test split is used once, at the end, for the student that is written. A file that this very run has
+written before is given back as it is.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def run(
 
 
 def checkpoint_path(out: Path, generation: int = 0) -> Path:
-    """Where a generation's state is kept until the output is finished: ``net.qtrain`` -> ``net.qtrain.ckpt``."""
+    """Where a generation's state is kept meanwhile: ``net.qtrain`` -> ``net.qtrain.ckpt``."""
     number = f".{generation}" if generation else ""
     return out.with_name(f"{out.name.removesuffix('.qtrain')}.qtrain{number}.ckpt")
 

@@ -206,7 +206,8 @@ WITHOUT_TORCH = (
     "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.noise", "figures",
     "files.header", "files.atomic", "files.hashing", "files.artifact.container", "files.artifact.description",
     "commands.report", "commands.env",
-    "student_spec", "student_fronts", "student_settings", "student_sections", "files.records", "files.students",
+    "student_spec", "student_fronts", "student_settings", "student_sections", "files.records",
+    "files.students",
     "files.students.description", "quantum.feature_maps", "quantum.operations", "quantum.student_qasm",
 )  # fmt: skip
 

@@ -5,16 +5,17 @@ One layer is one rotation of every kind in the ansatz row on every qubit, then t
     |psi>  <-  E_l  *  prod_q [ R_last(theta[l, q, -1]) ... R_first(theta[l, q, 0]) ]  |psi>
 
 repeated `layers` times from |0...0>. An entangler puts its gates on one pair of qubits after the other; which
-pairs may depend on the layer. Gates of an entangler may have angles of their own (a controlled rotation): those
-of the k-th pair stand at qubit index k, after the rotations of that qubit. With `final_rotation` the last layer
-has no entangler, so that Qiskit's `reps` is `layers - 1`.
+pairs may depend on the layer. Gates of an entangler may have angles of their own (a controlled rotation):
+those of the k-th pair stand at qubit index k, after the rotations of that qubit. With `final_rotation` the
+last layer has no entangler, so that Qiskit's `reps` is `layers - 1`.
 
 `circuits` independent copies (`b`) run as one batch, each with its own angles. The angles of a batch have the
 shape ``(b, L, n, r)``: circuit, layer, qubit, kind. Wire 0 is the most significant bit of an outcome, as in
 PennyLane. `operations` lists a circuit gate by gate.
 
 Sources: RealAmplitudes, EfficientSU2 and the patterns linear, circular and full of Qiskit's circuit library;
-StronglyEntanglingLayers of PennyLane (arXiv 1804.00633); the U3 + CU3 blocks of Quantum-Train (arXiv 2405.11304).
+StronglyEntanglingLayers of PennyLane (arXiv 1804.00633); the U3 + CU3 blocks of Quantum-Train (arXiv
+2405.11304).
 """
 
 from __future__ import annotations

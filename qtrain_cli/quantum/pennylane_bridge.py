@@ -152,12 +152,13 @@ def student_qnode(
     Args:
         encoding: how features enter each block.
         circuit: B circuits, one a block.
-        noise: p of a depolarising channel on every qubit, after every encoding and every layer; needs a device
+        noise: p of a depolarising channel on every qubit, after every encoding and every layer; needs a
+            device
             for mixed states.
 
     Returns:
-        A function of features (N, B n), or (N, 2**n) for amplitudes, and angles (B, L, n, r) to the expectation of
-        Pauli-Z on every qubit, (n, N).
+        A function of features (N, B n), or (N, 2**n) for amplitudes, and angles (B, L, n, r) to the
+        expectation of Pauli-Z on every qubit, (n, N).
 
     Raises:
         BadInput: PennyLane is not installed.

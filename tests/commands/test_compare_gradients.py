@@ -16,8 +16,8 @@ from qtrain_cli.training.plateaus import gradient_variance
 def call(cli, digits, tmp_path):
     """``call(*words)``: a comparison of a second."""
     words = (
-        "compare-gradients", "qnn:qubits=2,layers=1", "--data", digits / "digits.npz", "--epochs", 1, "--seeds", 1,
-        "-o", tmp_path / "cells", "--qubits", "2,4", "--layers", "1,8", "-q",
+        "compare-gradients", "qnn:qubits=2,layers=1", "--data", digits / "digits.npz", "--epochs", 1,
+        "--seeds", 1, "-o", tmp_path / "cells", "--qubits", "2,4", "--layers", "1,8", "-q",
     )  # fmt: skip
     return lambda *more: cli(*words, *more)
 

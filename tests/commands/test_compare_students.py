@@ -52,15 +52,15 @@ def test_every_student_and_control_by_every_method(digits, tmp_path):
 
 def test_self_distillation_counts_epochs_beside_plain_training(cli, digits, tmp_path):
     ran = cli(
-        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", digits / "digits.npz", "--epochs", 2,
-        "--seeds", 2, "-o", tmp_path / "cells", "--json", "-q",
+        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", digits / "digits.npz",
+        "--epochs", 2, "--seeds", 2, "-o", tmp_path / "cells", "--json", "-q",
     )  # fmt: skip
     document = json.loads(ran.out)
     assert [row["method"] for row in document["rows"]] == ["labels", "born-again", "running-average"]
     assert document["rows"][0]["epochs_to_95"] is not None
     shown = cli(
-        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", digits / "digits.npz", "--epochs", 2,
-        "--seeds", 2, "-o", tmp_path / "cells", "-q",
+        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", digits / "digits.npz",
+        "--epochs", 2, "--seeds", 2, "-o", tmp_path / "cells", "-q",
     )  # fmt: skip
     assert shown.code == 0 and "running-average" in shown.out and "±" in shown.out
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_compared_is_refused(digits, tmp_path, changes, said):
 def test_a_method_without_its_teacher_is_refused(digits, tmp_path):
     with pytest.raises(UsageError, match="the method distill needs a teacher"):
         CompareStudentsSettings(
-            TeachSettings("", DataSettings("x.npz"), FitSettings(), tmp_path, itself=SelfSettings("born-again")),
+            TeachSettings("", DataSettings("x"), FitSettings(), tmp_path, itself=SelfSettings("born-again")),
             (HYBRID,), ("distill",), 1, tmp_path,
         )  # fmt: skip
 

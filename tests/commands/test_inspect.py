@@ -29,6 +29,7 @@ def test_an_artifact(artifact):
     assert found["bytes"] == artifact.stat().st_size
     assert found["circuit"] == {
         "ansatz": "real-amplitudes", "entangler": "cnot-ring", "qubits": 4, "layers": 3, "circuits": 2,
+        "final_rotation": False,
     }  # fmt: skip
     assert found["mapping"] == {"kind": "linear", "hidden": 0}
     assert found["angles"] == {"bits": 8, "start_seed": 7}
