@@ -42,7 +42,8 @@ def export_tensors(file: StudentFile, out: Path, force: bool) -> ExportRecord:
     has_circuit = student.circuit_parameters > 0
     if has_circuit and out.suffix.lower() in _GRAPHS:
         raise UsageError(
-            f"a {student.spec.kind} student has no classical graph: inference needs {inference_needs(student)}",
+            f"a {student.spec.kind} student has no classical graph:"
+            f" inference needs {inference_needs(student)}",
             "export .safetensors or .pt, or the circuit with --quantum",
         )
     module: nn.Module | None = None if has_circuit else module_of(file)

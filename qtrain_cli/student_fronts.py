@@ -1,7 +1,7 @@
 """The sizes of a student's classical front, and grids of equal cells: plain data, standard library only.
 
-A convolutional front halves an image until its side is at most `SMALL_SIDE`; a linear one averages it over a grid.
-`student_spec` picks the largest that a budget pays for.
+A convolutional front halves an image until its side is at most `SMALL_SIDE`; a linear one averages it over a
+grid. `student_spec` picks the largest that a budget pays for.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ SMALL_SIDE, LARGE_SIDE = 7, 16
 class Front:
     """What stands before the n features: an average over `grid` cells (linear), or convolutions.
 
-    `channels` and `kernels` are those of each convolution, `sides` what is left of the image behind each one and
-    its halving (where `halved` says so); a linear front has none.
+    `channels` and `kernels` are those of each convolution, `sides` what is left of the image behind each one
+    and its halving (where `halved` says so); a linear front has none.
     """
 
     grid: tuple[int, ...] = ()
@@ -43,7 +43,7 @@ def fronts(inputs: tuple[int, ...], conv: bool) -> list[Front]:
 
 
 def _conv_fronts(sides: tuple[int, ...]) -> list[Front]:
-    """Fronts of growing width: convolution k has (k + 1) times the first one's channels, the last one or fewer."""
+    """Fronts of growing width: convolution k has k + 1 times the first one's channels, the last one fewer."""
     kernels: list[int] = []
     left: list[tuple[int, int]] = []
     side = (sides[0], sides[1])
@@ -62,7 +62,7 @@ def _conv_fronts(sides: tuple[int, ...]) -> list[Front]:
 
 
 def grid(sides: tuple[int, ...], most: int) -> tuple[int, int]:
-    """The most cells (rows, columns) within the image and `most`, not twice as long as wide where it can be."""
+    """The most cells (rows, columns) within image and `most`, at most twice as long as wide."""
     best, height, width = (1, 1), sides[0], sides[1]
     for rows in range(1, min(height, most) + 1):
         for columns in range(1, min(width, most // rows) + 1):

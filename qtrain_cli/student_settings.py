@@ -100,7 +100,7 @@ class SelfSettings:
 
 @dataclass(frozen=True)
 class TeachSettings:
-    """`qtrain train` (no teacher) and `qtrain distill`: the student's text, data, fit, teacher and the rest."""
+    """`qtrain train` (no teacher) and `qtrain distill`: student, data, fit, teacher and the rest."""
 
     student: str
     data: DataSettings
@@ -129,7 +129,8 @@ class TeachSettings:
 
 @dataclass(frozen=True)
 class CompareStudentsSettings:
-    """`qtrain compare-students`: every student by every method with seeds 0 .. `seeds` - 1, files in a folder.
+    """`qtrain compare-students`: every student by every method with seeds 0 .. `seeds` - 1, files in a
+    folder.
 
     `base` carries data, fit, teacher, alignment and self-teaching; its student and output are not used.
     """
@@ -163,7 +164,8 @@ class CompareStudentsSettings:
 
 @dataclass(frozen=True)
 class CompareGradientsSettings:
-    """`qtrain compare-gradients`: every (estimator, shots) with seeds 0 .. `seeds` - 1, and sizes of random circuits.
+    """`qtrain compare-gradients`: every (estimator, shots) with seeds 0 .. `seeds` - 1, and sizes of random
+    circuits.
 
     `base` carries student, data, fit, teacher and noise; its output, gradient and shots are not used.
     """

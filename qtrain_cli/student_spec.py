@@ -1,21 +1,22 @@
 """A student as plain data: the text that names it, what it becomes for given data, and every tensor's shape.
 
-    hybrid:qubits=6,reps=2,feature-map=zz       front -> n features -> feature map, ansatz -> <Z> -> linear head
-    classical:like=hybrid:qubits=6,reps=2       the same front and head with a dense layer for the circuit
-    qnn:qubits=4,layers=3,encoding=angle        reduced input -> circuit -> <Z> and a linear head, or classes
+    hybrid:qubits=6,reps=2,feature-map=zz     front -> n features -> feature map, ansatz -> <Z> -> linear head
+    classical:like=hybrid:qubits=6,reps=2     the same front and head with a dense layer for the circuit
+    qnn:qubits=4,layers=3,encoding=angle      reduced input -> circuit -> <Z> and a linear head, or classes
 
 A spec is parsed from such text and written back in full, every key said. `Student` joins it with the shape of
 an input and the number of outputs; from there all sizes follow without torch, so that a reader can check a
 file's tensors before it allocates any.
 
 **The front** is the largest of its kind that leaves all trained numbers within `params`. A convolutional one
-halves the image until its side is at most 7, then takes one spatial filter a channel and mixes channels down to
-n features; a linear one averages an image over a grid of equal cells first, as fine as the budget pays for.
+halves the image until its side is at most 7, then takes one spatial filter a channel and mixes channels down
+to n features; a linear one averages an image over a grid of equal cells first, as fine as the budget pays
+for.
 
-**A qnn's input** is reduced without trained numbers: an image is averaged over a grid of equal cells, a vector
-over equal runs. `amplitude` takes at most 2**n cells, filled up with zeros and normalised; the other encodings
-have n * layers slots (data re-uploading, arXiv 1907.02085: layer l takes its own n), filled in turn, again from
-the first cell where there are more slots than cells.
+**A qnn's input** is reduced without trained numbers: an image is averaged over a grid of equal cells, a
+vector over equal runs. `amplitude` takes at most 2**n cells, filled up with zeros and normalised; the other
+encodings have n * layers slots (data re-uploading, arXiv 1907.02085: layer l takes its own n), filled in
+turn, again from the first cell where there are more slots than cells.
 
 Standard library only.
 """
@@ -23,7 +24,7 @@ Standard library only.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
@@ -37,8 +38,8 @@ MAX_TEXT = 400
 FRONTS = ("auto", "conv", "linear")
 READOUTS = ("z", "probabilities")
 FEATURE_MAPS = tuple(name for name in ENCODINGS if name != AMPLITUDE)
-#: EfficientSU2 with its gates as RZ, RY: in the order RY, RZ the last RZ of each qubit turns no outcome, and would be
-#: a trained number that trains nothing.
+#: EfficientSU2 with its gates as RZ, RY: in the order RY, RZ the last RZ of each qubit turns no outcome, and
+#: would be a trained number that trains nothing.
 STUDENT_ANSATZE = ("su2-rz-ry", "real-amplitudes")
 #: How far the control's count may be from the hybrid's, as a share of it.
 CONTROL_SHARE = 0.05
@@ -54,10 +55,15 @@ def _whole(default: int, low: int, high: int) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
+def _key(row: Field[Any]) -> str:
+    """What users write for a field."""
+    return str(row.metadata.get("key", row.name.replace("_", "-")))
+
+
 def _check_fields(spec: Any) -> None:
     """Holds every field against its row: one of the allowed names, or a whole number in its range."""
     for row in fields(spec):
-        key, value = row.name.replace("_", "-"), getattr(spec, row.name)
+        key, value = _key(row), getattr(spec, row.name)
         allowed = row.metadata.get("allowed")
         if allowed and value not in allowed:
             raise UsageError(f"the student's {key} is '{value}'", suggestion(str(value), allowed))
@@ -68,7 +74,8 @@ def _check_fields(spec: Any) -> None:
 
 @dataclass(frozen=True)
 class HybridSpec:
-    """A small classical front, a feature map and an EfficientSU2 ansatz (RZ, RY) with a final rotation, a linear head.
+    """A small classical front, a feature map and an EfficientSU2 ansatz (RZ, RY) with a final rotation, a
+    linear head.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -143,7 +150,7 @@ class QnnSpec:
 
     @property
     def circuit(self) -> CircuitSpec:
-        """One block of all layers behind amplitudes; else as many blocks of one layer as there are uploads."""
+        """One block of all layers behind amplitudes; else a block of one layer for each upload."""
         if self.encoding_name == AMPLITUDE:
             return CircuitSpec(self.ansatz, self.entangler, self.qubits, self.layers, 1)
         return CircuitSpec(self.ansatz, self.entangler, self.qubits, 1, self.layers)
@@ -157,8 +164,8 @@ def parse_student(text: str) -> StudentSpec:
     """``"hybrid:qubits=6,reps=2"`` -> a spec; a key that is not said has its default.
 
     Raises:
-        UsageError: an unknown kind or key (with the nearest), a key that stands twice, a value of another kind.
-        BadInput: an encoding or circuit that cannot be.
+        UsageError: an unknown kind or key (with the nearest), a key that stands twice, a value of another
+        kind. BadInput: an encoding or circuit that cannot be.
     """
     if len(text) > MAX_TEXT:
         raise UsageError(f"the student's text has {len(text)} characters; allowed: {MAX_TEXT}")
@@ -167,7 +174,7 @@ def parse_student(text: str) -> StudentSpec:
         raise UsageError(f"unknown student '{kind}'", suggestion(kind, KINDS))
     if kind == "classical":
         return _parse_classical(rest)
-    rows = {row.metadata.get("key", row.name.replace("_", "-")): row for row in fields(KINDS[kind])}
+    rows = {_key(row): row for row in fields(KINDS[kind])}
     given: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.strip().partition("=")
@@ -208,9 +215,7 @@ def student_text(spec: StudentSpec) -> str:
     """The text of a spec with every key said, in the order of its fields; parsing it gives the spec again."""
     if isinstance(spec, ClassicalSpec):
         return f"classical:like={student_text(spec.like)}"
-    rows = [
-        (row.metadata.get("key", row.name.replace("_", "-")), getattr(spec, row.name)) for row in fields(spec)
-    ]
+    rows = [(_key(row), getattr(spec, row.name)) for row in fields(spec)]
     return f"{spec.kind}:" + ",".join(f"{key}={value}" for key, value in rows if value != "")
 
 
@@ -335,15 +340,16 @@ class Student:
                 f"the student has {self.qubits} qubits and an input {self.numbers} features",
                 f"use qubits={self.numbers} or fewer",
             )
-        if isinstance(self.spec, QnnSpec) and self.spec.readout == "probabilities":
-            if not 2 <= self.outputs <= 2**self.qubits:
-                raise BadInput(
-                    f"{self.qubits} qubits have {2**self.qubits} basis states for {self.outputs} classes",
-                    "use more qubits or readout=z",
-                )
+        classes = isinstance(self.spec, QnnSpec) and self.spec.readout == "probabilities"
+        if classes and not 2 <= self.outputs <= 2**self.qubits:
+            raise BadInput(
+                f"{self.qubits} qubits have {2**self.qubits} basis states for {self.outputs} classes",
+                "use more qubits or readout=z",
+            )
         if isinstance(self.spec, QnnSpec) and self.is_image and self.slots < self.inputs[0]:
             raise BadInput(
-                f"an image of {self.inputs[0]} channels needs as many slots, and the circuit has {self.slots}",
+                f"an image of {self.inputs[0]} channels needs as many slots,"
+                f" and the circuit has {self.slots}",
                 "use more qubits or layers",
             )
 
@@ -351,8 +357,8 @@ class Student:
         mine, total = self.parameters, Student(self.hybrid, self.inputs, self.outputs).parameters
         if abs(mine - total) > CONTROL_SHARE * total:
             raise BadInput(
-                f"no dense layer brings the control within {CONTROL_SHARE:.0%} of the hybrid's {total} numbers;"
-                f" the nearest has {mine}",
+                f"no dense layer brings the control within {CONTROL_SHARE:.0%} of the hybrid's {total}"
+                f" numbers; the nearest has {mine}",
                 "change params, reps or qubits",
             )
 

@@ -3,8 +3,8 @@
     student text + data -> sizes -> teacher's outputs and features -> teach, generation after generation
                         -> measure -> write
 
-The test split is used once, at the end, for the student that is written. A file that this very run has written
-before is given back as it is.
+The test split is used once, at the end, for the student that is written. A file that this very run has
+written before is given back as it is.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def run(
 
 
 def checkpoint_path(out: Path, generation: int = 0) -> Path:
-    """Where a generation's state is kept until the output is finished: ``net.qtrain`` -> ``net.qtrain.ckpt``."""
+    """Where a generation's state is kept meanwhile: ``net.qtrain`` -> ``net.qtrain.ckpt``."""
     number = f".{generation}" if generation else ""
     return out.with_name(f"{out.name.removesuffix('.qtrain')}.qtrain{number}.ckpt")
 
@@ -137,6 +137,8 @@ def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> _Job:
         sample = teacher.outputs(data.train.inputs[:2])
         check_outputs(data.task, sample, data.train.targets[:2], data.classes)
         outputs = sample[0].numel()
+    if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
+        raise BadInput("a regression has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
     _check_student(student, settings, data)
     log(_said(student, teacher))
@@ -157,8 +159,6 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
         )
     if spec.kind == "classical" and (noisy or circuit.shots or circuit.gradient != "adjoint"):
         raise UsageError("a classical student has no circuit for --gradient, --shots or --noise")
-    if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
-        raise BadInput("a regression has no classes to read probabilities of", "use readout=z")
     if isinstance(spec, QnnSpec) and spec.encoding_name == "amplitude":
         _check_amplitudes(student, data)
 

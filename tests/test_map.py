@@ -67,7 +67,7 @@ MAP = {
         "errors quantum.circuit quantum.estimators quantum.rotations quantum.shots quantum.statevector"
     ),
     "quantum.shots": "",
-    "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
+    "quantum.pennylane_bridge": "errors quantum.circuit quantum.feature_maps quantum.operations",
     "quantum.trajectories": ("quantum.circuit quantum.operations quantum.rotations quantum.statevector"),
     "quantum.qasm": "errors quantum.circuit quantum.operations",
     "quantum.encodings": "errors quantum.feature_maps",
@@ -148,8 +148,8 @@ MAP = {
     "training.plateaus": "quantum.circuit quantum.statevector",
     "training.student_state": "errors files.checkpoint settings",
     "training.students": (
-        "quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector student_fronts"
-        " student_spec"
+        "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector"
+        " student_fronts student_spec"
     ),
     # one file a verb: neither cli nor render nor each other
     "commands": "",
@@ -199,7 +199,8 @@ MAP = {
         "commands.compare_gradients commands.compare_students commands.compress commands.distill"
         " commands.env commands.export commands.inspect commands.plan commands.report commands.sample"
         " commands.train commands.verify config errors figures files.atomic gates progress qtrain_cli"
-        " quantum.circuit quantum.estimators quantum.noise render settings spec student_figures student_settings"
+        " quantum.circuit quantum.estimators quantum.noise render settings spec student_figures"
+        " student_settings"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
@@ -218,8 +219,8 @@ WITHOUT_TORCH = (
     "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.operations",
     "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic", "files.hashing",
     "files.artifact.container", "files.artifact.description", "commands.report", "commands.env",
-    "student_spec", "student_fronts", "student_settings", "student_sections", "files.records", "files.students",
-    "files.students.description", "quantum.feature_maps", "quantum.student_qasm",
+    "student_spec", "student_fronts", "student_settings", "student_sections", "files.records",
+    "files.students", "files.students.description", "quantum.feature_maps", "quantum.student_qasm",
 )  # fmt: skip
 
 #: What the README calls the rows of `READERS`.

@@ -1,7 +1,7 @@
 """`qtrain compare-gradients`: the same training under every estimator, and the gradients of random circuits.
 
-Each cell is one run of `train` or `distill` whose file lands in the folder; a finished one is read again, with the
-seconds that it took beside it.
+Each cell is one run of `train` or `distill` whose file lands in the folder; a finished one is read again,
+with the seconds that it took beside it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`qtrain compare-students`: students and their classical controls by every method, over seeds, in one table.
 
-Each cell is one run of `train` or `distill` whose file lands in the folder; a cell that is finished is read, one
-that was interrupted goes on. Killed means: run it again.
+Each cell is one run of `train` or `distill` whose file lands in the folder; a cell that is finished is read,
+one that was interrupted goes on. Killed means: run it again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`qtrain verify`: regenerates an artifact's weights and compares them with the stored digest.
 
-A student's file stores its weights; there the circuit is simulated on the file's probe input, and the outputs are
-compared with those that the file says.
+A student's file stores its weights; there the circuit is simulated on the file's probe input, and the outputs
+are compared with those that the file says.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Data into states, one circuit a sample: (N, features) -> (N, 2**n), differentiable in the features.
 
-    angles    phi[s, t] = scale_t f_t(x_s)                                      (N, T)     all terms of all stages
-    a stage   psi <- B diag(exp(-i phi @ signs)) B^H psi                        (N, 2**n)
+    angles    phi[s, t] = scale_t f_t(x_s)                                (N, T)     all terms of all stages
+    a stage   psi <- B diag(exp(-i phi @ signs)) B^H psi                  (N, 2**n)
 
 A stage's rotations are diagonal in a product basis B, so it is one product of coefficients and signs, one
 multiplication, and constant product matrices that meet their neighbours and merge: one stands between two
-diagonals. A product matrix is kept as its halves, A x B with psi viewed as (N, 2**(n/2), 2**(n/2)), and as the
-whole (2**n, 2**n) where it merges with the ansatz behind it.
+diagonals. A product matrix is kept as its halves, A x B with psi viewed as (N, 2**(n/2), 2**(n/2)), and as
+the whole (2**n, 2**n) where it merges with the ansatz behind it.
 
 Wire 0 is the most significant bit. Everything constant is cached by encoding and precision.
 """
@@ -112,7 +112,8 @@ def apply(constants: Program, phi: Tensor, psi: Tensor | None, last: Tensor | No
         constants: what `program` returns.
         phi: (N, T), what `angles` returns.
         psi: states (N, 2**n), complex; None is |0...0>.
-        last: a matrix for rows of states, (2**n, 2**n), to run after it (merged with the encoding's last turn).
+        last: a matrix for rows of states, (2**n, 2**n), to run after it (merged with the encoding's last
+            turn).
 
     Returns:
         (N, 2**n)

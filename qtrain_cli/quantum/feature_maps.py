@@ -5,10 +5,10 @@ Every encoding but `amplitude` is a product of Pauli rotations of the features x
     exp(-i s f(x) P)        f(x) = x_j for one qubit,  prod_j (pi - x_j) for several        (arXiv 1804.11326)
 
 `P` is a string of Pauli letters on some wires; s = 1/2 makes RY(x) of `angle`, s = 1 the maps `z`, `zz` and
-`pauli` (Qiskit's alpha is 2 s). A map's repetition is a Hadamard on every qubit, then each string of `paulis` on
-each block of qubits: all ascending ones (`full`) or neighbours (`linear`). As in Qiskit, a string's first letter
-stands on the block's last qubit. Rotations that are diagonal in one product basis share a `Stage`, so that a
-simulator multiplies once by a diagonal.
+`pauli` (Qiskit's alpha is 2 s). A map's repetition is a Hadamard on every qubit, then each string of `paulis`
+on each block of qubits: all ascending ones (`full`) or neighbours (`linear`). As in Qiskit, a string's first
+letter stands on the block's last qubit. Rotations that are diagonal in one product basis share a `Stage`, so
+that a simulator multiplies once by a diagonal.
 
 Amplitude encoding has no fixed gates: a binary tree of controlled RY prepares real amplitudes, whose angles
 follow from the data (`preparation_gates`, arXiv quant-ph/0407010 without its Gray codes).
@@ -65,7 +65,8 @@ class EncodingSpec:
     `paulis` are the strings of the row `pauli`; () takes the row's own.
 
     Raises:
-        BadInput: an unknown name, entanglement or letter, a string longer than the register, or a size outside
+        BadInput: an unknown name, entanglement or letter, a string longer than the register, or a size
+        outside
             its bounds.
     """
 
@@ -130,7 +131,7 @@ class Stage:
 
 
 def stages(spec: EncodingSpec) -> tuple[Stage, ...]:
-    """The stages of an encoding in the order they act; none for `amplitude`. Raises `BadInput` if too many."""
+    """An encoding's stages in the order they act; none for `amplitude`. Raises `BadInput` if too many."""
     found: list[Stage] = []
     for _ in range(spec.reps):
         hadamards = spec.row.hadamards
@@ -180,7 +181,7 @@ def _blocks(qubits: int, size: int, entanglement: str) -> list[tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class DataGate:
-    """One gate of an encoding; `term` is set where its angle is ``2 scale f(x)``, `angle` where it is fixed."""
+    """One gate; `term` is set where its angle is ``2 scale f(x)``, `angle` where it is fixed."""
 
     gate: Gate
     wires: tuple[int, ...]
@@ -223,8 +224,8 @@ def preparation_gates(qubits: int) -> Iterator[tuple[int, int, int]]:
     """The tree that prepares real amplitudes: (number of the angle, wire, value of the wires before it).
 
     Angle number ``2**wire - 1 + value`` turns `wire` by RY where the wires before it read `value`. It is
-    ``2 atan2(norm of the right half, norm of the left half)`` of the amplitudes under `value`; on the last wire
-    the halves are single amplitudes and keep their signs.
+    ``2 atan2(norm of the right half, norm of the left half)`` of the amplitudes under `value`; on the last
+    wire the halves are single amplitudes and keep their signs.
     """
     for wire in range(qubits):
         for value in range(2**wire):

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from qtrain_cli.errors import BadInput, QtrainError, is_out_of_memory, missing_package, suggestion
 from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.quantum.feature_maps import AMPLITUDE, EncodingSpec, data_gates
 from qtrain_cli.quantum.operations import operations
 
 #: How far from 1 the probabilities of a device may sum.
@@ -149,3 +150,74 @@ def _pennylane() -> Any:
     except ImportError:
         raise missing_package("running circuits with PennyLane", "pennylane", "quantum") from None
     return pennylane
+
+
+def student_qnode(
+    encoding: EncodingSpec,
+    circuit: CircuitSpec,
+    device: str = "default.qubit",
+    diff_method: str = "backprop",
+    noise: float = 0.0,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A student's circuit as a QNode that takes a batch by broadcasting: the twin of `training.students`.
+
+    Args:
+        encoding: how features enter each block.
+        circuit: B circuits, one a block.
+        noise: p of a depolarising channel on every qubit, after every encoding and every layer; needs a
+            device
+            for mixed states.
+
+    Returns:
+        A function of features (N, B n), or (N, 2**n) for amplitudes, and angles (B, L, n, r) to the
+        expectation of Pauli-Z on every qubit, (n, N).
+
+    Raises:
+        BadInput: PennyLane is not installed.
+    """
+    qml = _pennylane()
+    n = circuit.qubits
+
+    def run(inputs: Tensor, theta: Tensor) -> Any:
+        for block in range(circuit.circuits):
+            if encoding.name == AMPLITUDE:
+                qml.AmplitudeEmbedding(inputs, wires=range(n), normalize=True)
+            else:
+                _queue_data(qml, encoding, inputs[:, block * n : (block + 1) * n])
+            _channel(qml, n, noise)
+            _queue_layers(qml, circuit, theta[block], noise)
+        return [qml.expval(qml.PauliZ(wire)) for wire in range(n)]
+
+    return qml.QNode(run, qml.device(device, wires=n), interface="torch", diff_method=diff_method)
+
+
+def _queue_data(qml: Any, encoding: EncodingSpec, x: Tensor) -> None:
+    """The gates of an encoding for features (N, n)."""
+    for one in data_gates(encoding):
+        gate = getattr(qml, one.gate.name)
+        if one.term is not None:
+            wires = list(one.term.wires)
+            value = x[:, wires[0]] if len(wires) == 1 else (math.pi - x[:, wires]).prod(1)
+            gate(2 * one.term.scale * value, wires=one.wires)
+        elif one.angle is not None:
+            gate(one.angle, wires=one.wires)
+        else:
+            gate(wires=one.wires)
+
+
+def _queue_layers(qml: Any, circuit: CircuitSpec, theta: Tensor, noise: float) -> None:
+    """The ansatz for angles (L, n, r), with a channel behind every layer."""
+    layer = 0
+    for one in operations(circuit):
+        if one.angle is not None and one.angle[0] != layer:
+            _channel(qml, circuit.qubits, noise)
+            layer = one.angle[0]
+        gate = getattr(qml, one.gate.name)
+        gate(*(() if one.angle is None else (theta[one.angle],)), wires=one.wires)
+    _channel(qml, circuit.qubits, noise)
+
+
+def _channel(qml: Any, qubits: int, noise: float) -> None:
+    if noise:
+        for wire in range(qubits):
+            qml.DepolarizingChannel(noise, wires=wire)

@@ -2,7 +2,7 @@
 
     OPENQASM 3.0;
     include "stdgates.inc";
-    input float[64] x0;                            features (or cells times pi) of one sample, block after block
+    input float[64] x0;                            features, or cells times pi, of one sample
     qubit[2] q;
     bit[2] c;
     h q[0];
@@ -12,7 +12,8 @@
     c[1] = measure q[0];                           wire w is bit n - 1 - w
 
 Amplitude encoding prepares its state by a tree of controlled RY, whose angles are the inputs a0, a1, ...
-(`feature_maps.preparation_gates` says how they follow from the amplitudes; `preparation_angles` computes them).
+(`feature_maps.preparation_gates` says how they follow from the amplitudes; `preparation_angles` computes
+them).
 """
 
 from __future__ import annotations

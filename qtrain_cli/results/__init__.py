@@ -9,7 +9,8 @@ figure and the generalization gap. Files: `scores` (the task's figures and their
 its short stored form), `record` (with the JSON), `schema` (the JSON's fields, and strict reading), `sampling`
 (what is left of a model whose circuits were measured, ``qtrain.sample/1``).
 
-A student (`students`) has a record of its own, ``qtrain.student/1``, with another design and how it was taught.
+A student (`students`) has a record of its own, ``qtrain.student/1``, with another design and how it was
+taught.
 
 Left out: how to show a record (`render`) and what to demand of it (`gates`). Standard library only.
 """

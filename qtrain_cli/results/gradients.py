@@ -1,7 +1,8 @@
-"""The estimators' comparison, ``qtrain.gradients/1``: the same training under each, and random circuits' gradients.
+"""The estimators' comparison, ``qtrain.gradients/1``: the same training under each, and random circuits'
+gradients.
 
-One row an estimator (with its shots): final figures over seeds, the loss by epoch averaged over them, circuit runs
-and seconds of one training. Standard library only.
+One row an estimator (with its shots): final figures over seeds, the loss by epoch averaged over them, circuit
+runs and seconds of one training. Standard library only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ GRADIENTS_SCHEMA = "qtrain.gradients/1"
 
 @dataclass(frozen=True)
 class GradientRow:
-    """One estimator: the records of its seeds, and the seconds that each training took (None: not measured now)."""
+    """One estimator: the records of its seeds, and the seconds that each training took, if known."""
 
     gradient: str
     shots: int

@@ -2,11 +2,11 @@
 
     gain = mean_a - mean_b          beyond chance when |gain| > 2 sqrt(s_a**2 / k_a + s_b**2 / k_b)
 
-with the spread s (standard deviation of a sample) of k seeds, all on the same test rows. One seed has no spread;
-then the 95 % (Wilson) intervals of the two measurements decide, which take the rows as independent.
+with the spread s (standard deviation of a sample) of k seeds, all on the same test rows. One seed has no
+spread; then the 95 % (Wilson) intervals of the two measurements decide, which take the rows as independent.
 
-Epochs are counted to 95 % of the last validation figure that the same student reached from labels with the same
-seed, so that every method of a student is held to one mark. Standard library only.
+Epochs are counted to 95 % of the last validation figure that the same student reached from labels with the
+same seed, so that every method of a student is held to one mark. Standard library only.
 """
 
 from __future__ import annotations

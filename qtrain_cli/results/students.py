@@ -1,8 +1,8 @@
 """The record of a student, ``qtrain.student/1``: what it is, how it was taught, what came out.
 
 It stands beside a compressed model's record: the same figures, intervals, digests and gates, with a student's
-design and its lesson in place of the generator. A student that learned from labels alone has no teacher: every
-field about one is null. Standard library only.
+design and its lesson in place of the generator. A student that learned from labels alone has no teacher:
+every field about one is null. Standard library only.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ CONVERGED = 0.95
 MAX_HISTORY = 100_000
 
 _DESIGN: tuple[tuple[str, str], ...] = (
-    ("student", TEXT), ("kind", TEXT), ("parameters", WHOLE), ("circuit_parameters", WHOLE), ("qubits", WHOLE),
+    ("student", TEXT), ("kind", TEXT), ("parameters", WHOLE), ("circuit_parameters", WHOLE),
+    ("qubits", WHOLE),
     ("teacher_parameters", MAYBE_WHOLE), ("model_bytes", MAYBE_WHOLE),
 )  # fmt: skip
 _LESSON: tuple[tuple[str, str], ...] = (
@@ -65,7 +66,7 @@ _FIELDS: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True)
 class StudentDesign:
-    """What was built. `student` is its whole text; a teacher's count and float32 bytes are None without one."""
+    """What was built. `student` is its whole text; the teacher's two figures are None without one."""
 
     student: str
     kind: str
@@ -85,10 +86,11 @@ class StudentDesign:
 
 @dataclass(frozen=True)
 class Lesson:
-    """How it was taught: `method`, the teacher's weight and temperature, alignment, gradients, and the course.
+    """How it was taught: `method`, the teacher's weight and temperature, alignment, gradients, and the
+    course.
 
-    `evaluations` counts circuit runs in training (one circuit on one sample); `history` has, for each epoch, the
-    mean training loss and the validation figure.
+    `evaluations` counts circuit runs in training (one circuit on one sample); `history` has, for each epoch,
+    the mean training loss and the validation figure.
 
     Raises:
         BadInput: a value of the wrong kind, or a history that is none.
@@ -175,7 +177,7 @@ class StudentRecord:
 
     @property
     def bytes_ratio(self) -> float | None:
-        """How many times smaller the file is than the teacher's tensors in float32; None without a teacher."""
+        """Bytes of the teacher's tensors in float32 over those of the file; None without a teacher."""
         model = self.design.model_bytes
         return None if model is None else accounting.bytes_ratio(model, self.artifact_bytes)
 

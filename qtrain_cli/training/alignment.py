@@ -1,6 +1,8 @@
-"""Feature-space alignment: what a teacher's layer says, against a student's features through a trained projection.
+"""Feature-space alignment: what a teacher's layer says, against a student's features through a trained
+projection.
 
-    f (N, k) student, t (N, d) teacher (standardised over the training rows), g = f W^T + c with W (d, k) trained
+    f (N, k) student, t (N, d) teacher (standardised over the training rows), g = f W^T + c with W (d, k)
+    trained
 
     mse      mean (g - t)**2                          cosine   mean 1 - <g, t> / (|g| |t|)
     cka      1 - |G^T T|**2 / (|G^T G| |T^T T|)       G, T centred over the batch (Kornblith et al. 2019)

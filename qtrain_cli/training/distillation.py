@@ -1,10 +1,12 @@
 """Teaches a student: labels, a teacher's soft targets, its features, or the student's own running average.
 
-    loss = objective(outputs, labels, teacher's outputs)  +  weight * align(projection(features), teacher's features)
+    loss = objective(outputs, labels, teacher's outputs)  +  weight * align(projection(features), teacher's
+    features)
 
-The objective is the one of `compress`: (1 - a) cross-entropy + a T**2 KL (Hinton et al. 2015); a = 0 is labels
-alone. The teacher's outputs come from its own rows, computed once; or, within one training (`ema`), from the
-running average of the student's parameters, w <- d w + (1 - d) theta after every step (Tarvainen & Valpola 2017).
+The objective is the one of `compress`: (1 - a) cross-entropy + a T**2 KL (Hinton et al. 2015); a = 0 is
+labels alone. The teacher's outputs come from its own rows, computed once; or, within one training (`ema`),
+from the running average of the student's parameters, w <- d w + (1 - d) theta after every step (Tarvainen &
+Valpola 2017).
 
 Adam with a one-cycle schedule; after every epoch the validation split chooses the best state. All that a step
 depends on is in the checkpoint, and the order of an epoch's rows follows from seed and epoch.
@@ -42,7 +44,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 @dataclass(frozen=True)
 class Alignment:
-    """A teacher's standardised features of the training rows (N, d), the trained projection, loss and weight."""
+    """A teacher's standardised features of the training rows (N, d), the projection, loss and weight."""
 
     taught: Tensor
     projection: nn.Linear
@@ -164,7 +166,7 @@ class _Loop:
         return loss.item(), subject.objective.score(outputs.detach(), targets)
 
     def taught(self, rows: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
-        """The teacher's outputs for a batch; where nobody teaches, the student's own, which have no weight."""
+        """The teacher's outputs for a batch; where nobody teaches, the student's own, without weight."""
         subject = self.subject
         if subject.ema:
             with torch.no_grad():

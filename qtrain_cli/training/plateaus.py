@@ -2,8 +2,8 @@
 
     variance over random angles of  d <Z_0> / d theta[0, 0]         one fixed angle: the first RY of qubit 0
 
-The variance falls as 2**-n once a circuit is deep enough to scramble, so that an estimator with S shots, whose own
-variance is about 1 / S, sees nothing of it. All samples run as one batch of the engine.
+The variance falls as 2**-n once a circuit is deep enough to scramble, so that an estimator with S shots,
+whose own variance is about 1 / S, sees nothing of it. All samples run as one batch of the engine.
 """
 
 from __future__ import annotations

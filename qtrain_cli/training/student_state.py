@@ -64,7 +64,7 @@ class StudentState:
 def start_student(
     parameters: dict[str, Tensor], settings: FitSettings, steps: int, average: bool
 ) -> StudentState:
-    """A seeded start: Adam with a one-cycle schedule on `parameters`, and a running average where one is wanted."""
+    """A seeded start: Adam with a one-cycle schedule, and a running average where one is wanted."""
     torch.manual_seed(settings.seed)
     random.seed(settings.seed)
     np.random.seed(settings.seed)

@@ -1,7 +1,7 @@
 """The metadata of a student's file: everything but its tensors. Standard library only.
 
-A report needs nothing else, so it needs no torch. The tensors must be exactly those that the student's own text
-asks for, and what was read has to be what this version would write, character for character.
+A report needs nothing else, so it needs no torch. The tensors must be exactly those that the student's own
+text asks for, and what was read has to be what this version would write, character for character.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class StudentDescription:
     """All of a student's file except its tensors.
 
     `mean` and `std` normalise inputs (`files.data`); `probes` are the first outputs for a fixed input, which
-    `verify` computes again; `teacher` is the count and the float32 bytes of its teacher, None for labels alone.
+    `verify` computes again; `teacher` is the count and the float32 bytes of its teacher, None for labels
+    alone.
 
     Raises:
         BadInput: a size outside its bounds, or a part that cannot be.

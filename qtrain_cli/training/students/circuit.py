@@ -2,14 +2,14 @@
 
     psi_0 = |0...0>      psi_b = U_b E(x_b) psi_b-1      p = |psi_B|**2      e = p @ observables^T
 
-B blocks of an encoding E, which differs by sample, and an ansatz U, which does not: each U is one (2**n, 2**n)
-matrix a step, made by the engine from the identity (its adjoint sweep gives the angles' gradient), merged with the
-constant matrix that ends the encoding, and applied to the whole batch as one matrix product. A batch of 128 of 6
-qubits is 128 x 64 numbers, so that a step costs about as much as a dense layer of that size. Where the batch has fewer rows
-than the matrix, the engine runs the ansatz on the states themselves.
+B blocks of an encoding E, which differs by sample, and an ansatz U, which does not: each U is one (2**n,
+2**n) matrix a step, made by the engine from the identity (its adjoint sweep gives the angles' gradient),
+merged with the constant matrix that ends the encoding, and applied to the whole batch as one matrix product.
+A batch of 128 of 6 qubits is 128 x 64 numbers, so that a step costs about as much as a dense layer of that
+size. Where the batch has fewer rows than the matrix, the engine runs the ansatz on the states themselves.
 
-`observables` are diagonal: Pauli-Z of each qubit, or the projectors of classes (outcome i belongs to class i mod k).
-How it is differentiated and sampled is the matter of `estimates`, noise that of `noise`.
+`observables` are diagonal: Pauli-Z of each qubit, or the projectors of classes (outcome i belongs to class i
+mod k). How it is differentiated and sampled is the matter of `estimates`, noise that of `noise`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.encodings import amplitudes, apply, program
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
@@ -101,6 +102,10 @@ class CircuitLayer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, B n) -> (N, k): expectations in -1..1, or class probabilities."""
         how, phi = self.execution, self.layout.half_angles(features)
+        if self.layout.encoding.name == AMPLITUDE and phi.requires_grad and how.gradient != "adjoint":
+            raise BadInput(
+                f"amplitudes are no angles that {how.gradient} could shift", "use the gradient adjoint"
+            )
 
         def run(theta: Tensor, angles: Tensor) -> Tensor:
             p = exact_probabilities(self.layout, theta, angles, how.noise)

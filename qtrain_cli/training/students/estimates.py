@@ -10,11 +10,12 @@ angles. For a cotangent v the estimators return sum(v de / d theta) and v de / d
 
 P angles of the ansatz, T data rotations (0 where no gradient enters the features, as in a qnn). A rotation
 exp(-i a P / 2) shifts by pi/2 with factor 1/2; phi is half an angle, so it shifts by pi/4 with factor 1
-(arXiv 1811.11184). In SPSA (Spall 1992) theta moves in one direction for the batch, and phi in one for each sample.
+(arXiv 1811.11184). In SPSA (Spall 1992) theta moves in one direction for the batch, and phi in one for each
+sample.
 
-Shots: each Pauli-Z expectation is estimated from S shots of its own (its exact distribution; what one shot says of
-two qubits at once is not used), class probabilities from S shots of all classes together. Drawn from PyTorch's
-global generator, so that a checkpoint holds its state.
+Shots: each Pauli-Z expectation is estimated from S shots of its own (its exact distribution; what one shot
+says of two qubits at once is not used), class probabilities from S shots of all classes together. Drawn from
+PyTorch's global generator, so that a checkpoint holds its state.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from torch import Tensor
 
 from qtrain_cli.training.students.layout import Execution
 
-#: Steps of the finite difference and of SPSA, in radians: small for exact runs, large against the noise of shots.
+#: Steps of the finite difference and of SPSA, in radians: small for exact runs, large against the noise of
+#: shots.
 EXACT_STEP, SAMPLED_STEP = 0.01, 0.3
 
 Run = Callable[[Tensor, Tensor], Tensor]

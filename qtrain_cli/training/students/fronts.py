@@ -3,8 +3,8 @@
     linear    average over a grid -> mix (linear)                                                -> (N, n)
     conv      [convolution -> max-pool 2 -> ReLU] ... -> one spatial filter a channel -> mix     -> (N, n)
 
-The features are ``pi / 2 * tanh`` of the mix, so that a rotation by them stays within half a turn, and the data
-map ``(pi - x)(pi - y)`` of several qubits within a few turns.
+The features are ``pi / 2 * tanh`` of the mix, so that a rotation by them stays within half a turn, and the
+data map ``(pi - x)(pi - y)`` of several qubits within a few turns.
 """
 
 from __future__ import annotations

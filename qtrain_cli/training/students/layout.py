@@ -1,7 +1,7 @@
 """What a student's circuit is made of, and how it is run: plain data, and the tables of both.
 
-`Layout` says which encoding meets which ansatz and what is read. `Execution` says how gradients are found, with
-how many shots and under how much depolarising noise; the row of `GRADIENTS` says what that takes.
+`Layout` says which encoding meets which ansatz and what is read. `Execution` says how gradients are found,
+with how many shots and under how much depolarising noise; the row of `GRADIENTS` says what that takes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qtrain_cli.quantum.feature_maps import AMPLITUDE, EncodingSpec
 
 @dataclass(frozen=True)
 class Layout:
-    """An encoding, an ansatz of B circuits (one a block), and what is read: `classes`, or Pauli-Z for None."""
+    """An encoding, an ansatz of B circuits (one a block), and what is read: `classes` or Pauli-Z."""
 
     encoding: EncodingSpec
     circuit: CircuitSpec

@@ -4,8 +4,9 @@
     classical    front -> dense layer, tanh              -> linear head
     qnn          fixed reduction -> circuit              -> linear head, or log of class probabilities
 
-What alignment compares with the teacher is the vector that enters the head, so that its gradient reaches every
-angle. Parameters are float32 and seeded by one generator; names and shapes are those of `Student.shapes`.
+What alignment compares with the teacher is the vector that enters the head, so that its gradient reaches
+every angle. Parameters are float32 and seeded by one generator; names and shapes are those of
+`Student.shapes`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from qtrain_cli.training.students.reduction import averaged, filled
 
 #: Below it the logarithm of a class probability is cut off.
 LEAST_PROBABILITY = 1e-6
-#: A linear head starts so many times larger than PyTorch's: its inputs lie in -1..1, most of them near 0, and scores
-#: that small keep a softmax flat for the first epochs. Hybrids and their controls alike.
+#: A linear head starts so many times larger than PyTorch's: its inputs lie in -1..1, most of them near 0, and
+#: scores that small keep a softmax flat for the first epochs. Hybrids and their controls alike.
 HEAD_GAIN = 4.0
 
 

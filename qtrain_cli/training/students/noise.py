@@ -3,8 +3,8 @@
     rho  <-  (1 - 4 p / 3) rho + (4 p / 3) tr_q(rho) x 1/2         on every qubit q
 
 after every encoding and after every layer of the ansatz (p / 3 each of X, Y and Z: PennyLane's
-DepolarizingChannel). Everything is plain PyTorch, so that autograd differentiates through the noise. The cost is
-4**n numbers a sample; `MAX_NOISY_QUBITS` bounds it.
+DepolarizingChannel). Everything is plain PyTorch, so that autograd differentiates through the noise. The cost
+is 4**n numbers a sample; `MAX_NOISY_QUBITS` bounds it.
 """
 
 from __future__ import annotations

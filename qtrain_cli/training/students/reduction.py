@@ -1,8 +1,8 @@
 """Inputs averaged down without trained numbers: (N, ...) -> (N, slots).
 
-An image (N, C, H, W) is averaged over a grid of equal cells (PyTorch's adaptive average pooling), a vector (N, d)
-over equal runs. The cells fill the slots in turn: again from the first where slots are left over, or with zeros
-for amplitudes, where a repeated number would change the others' share.
+An image (N, C, H, W) is averaged over a grid of equal cells (PyTorch's adaptive average pooling), a vector
+(N, d) over equal runs. The cells fill the slots in turn: again from the first where slots are left over, or
+with zeros for amplitudes, where a repeated number would change the others' share.
 """
 
 from __future__ import annotations
