@@ -111,6 +111,18 @@ def test_a_fit_counts_what_was_foretold_and_validation_measures_nothing(make_pro
     assert run_fit(problem)[0].cost == Cost()
 
 
+def test_each_step_draws_anew(make_problem, run_fit, monkeypatch):
+    steps, real = [], StepCircuits.at
+
+    def watched(self, step):
+        steps.append(step)
+        return real(self, step)
+
+    monkeypatch.setattr(StepCircuits, "at", watched)
+    _, seen = run_fit(tiny(make_problem), gradient=GradientSettings("spsa", 5))
+    assert steps == list(range(len(seen)))
+
+
 class Stopped(Exception):
     pass
 
