@@ -37,6 +37,12 @@ def parse_size(text: str | None) -> int | None:
     return int(size)
 
 
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """``"600,1KB,2KB"`` -> (600, 1000, 2000) bytes, in order of size. Raises `UsageError`."""
+    sizes = [size for part in text.split(",") if (size := parse_size(part)) is not None]
+    return tuple(sorted(sizes))
+
+
 def parse_floats(text: str | None, option: str) -> tuple[float, ...]:
     """``"0.5"`` or ``"0.4,0.5,0.6"`` -> numbers, one per channel; nothing -> (). Raises `UsageError`."""
     if not text:
@@ -217,6 +223,45 @@ class PlanSettings:
     budget: BudgetSettings
     fit: FitSettings
     input_shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """`qtrain compare`: model and data as for compress, byte budgets, methods by name, seeds, outputs.
+
+    `state` is the folder that finished cells are kept in. The fit's own seed and rate are not used.
+    """
+
+    model: ModelSettings
+    data: DataSettings
+    budgets: tuple[int, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    fit: FitSettings
+    state: Path
+    quick: bool = False
+    markdown: Path | None = None
+    plot: Path | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("budgets", "methods", "seeds"):
+            values = getattr(self, name)
+            _require(bool(values), f"--{_OPTION.get(name, name)} names nothing", "give at least one")
+            _require(
+                len(set(values)) == len(values),
+                f"--{_OPTION.get(name, name)} names {_twice(values)} twice",
+                "give each once",
+            )
+        _require(max(self.budgets) < MAX_BUDGET, f"--bytes is {max(self.budgets)}; allowed: below 2**63")
+
+
+#: Fields of `CompareSettings` whose option has another name.
+_OPTION = {"budgets": "bytes"}
+
+
+def _twice(values: tuple[Any, ...]) -> Any:
+    return next((value for value in values if values.count(value) > 1), None)
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ class _Loop:
         run = self.run
         epoch, position = divmod(run.step, self.per_epoch)
         if position == 0 or not len(self.order):
-            self.order = _epoch_order(self.settings.seed, epoch, len(self.problem.train))
+            self.order = epoch_order(self.settings.seed, epoch, len(self.problem.train))
         rows = self.order[position * self.batch : (position + 1) * self.batch]
         loss, score = self.train_step(rows)
         run.step += 1
@@ -205,6 +205,6 @@ class _Loop:
         )
 
 
-def _epoch_order(seed: int, epoch: int, rows: int) -> Tensor:
+def epoch_order(seed: int, epoch: int, rows: int) -> Tensor:
     """The order of an epoch's rows: a function of seed and epoch alone."""
     return torch.randperm(rows, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
