@@ -1,4 +1,4 @@
-"""Whole numbers in few bytes: an adaptive arithmetic coder (Witten, Neal and Cleary 1987), carries as in LZMA.
+"""Whole numbers in few bytes: an adaptive arithmetic coder (Witten, Neal, Cleary 1987), carries as in LZMA.
 
 Each row of numbers is a sequence over low..high. Encoder and decoder count what came before,
 
@@ -91,7 +91,7 @@ def encode_rows(rows: Sequence[Row]) -> bytes:
 
 
 def decode_rows(message: bytes, forms: Sequence[Form]) -> list[NDArray[np.int64]]:
-    """The inverse of `encode_rows`. Bytes that no encoder wrote give some numbers, all within their ranges."""
+    """The inverse of `encode_rows`. Bytes that no encoder wrote give some numbers within their ranges."""
     models = _models(forms)
     coder = _Decoder(message)
     found = []
@@ -109,7 +109,7 @@ def decode_rows(message: bytes, forms: Sequence[Form]) -> list[NDArray[np.int64]
 def bits_needed(histogram: NDArray[np.int64]) -> float:
     """The bits of all numbers of one model with this histogram over its alphabet: (size,) -> bits.
 
-    With a_s = 1/2 for each symbol this is the Dirichlet (Krichevsky-Trofimov) code's length, whatever the order.
+    The length of the Dirichlet code with 1/2 a symbol (Krichevsky and Trofimov), whatever the order.
     """
     size, total = len(histogram), int(histogram.sum())
     whole = math.lgamma(total + size / 2) - math.lgamma(size / 2)

@@ -2,9 +2,9 @@
 
 What a row does is in `training.rivals` under the same name (ours: `qtrain compress`). Standard library only.
 
-`rates` and `widths` are what is tuned, by the validation rows of the first seed: each rate at the first width, then
-each other width at the best rate. Rates are the peak of the one-cycle schedule; a width is the bits of a stored
-number that a size is planned with (ours: `--angle-bits`).
+`rates` and `widths` are what is tuned, by the validation rows of the first seed: each rate at the first
+width, then each other width at the best rate. Rates are the peak of the one-cycle schedule; a width is the
+bits of a stored number that a size is planned with (ours: `--angle-bits`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method, for people: what it is, what of it is trained, what is tuned, whether it is a control of ours.
+    """One method, for people: what it is, what is trained, what is tuned, whether it is a control of ours.
 
     A control gets as many numbers as ours has at a budget, where ours reaches it.
     """
@@ -92,7 +92,7 @@ METHODS: dict[str, MethodRow] = {
             "fixed-random",
             "our mlp mapping over a fixed random vector in place of the circuit, with ours' count",
             "the mapping's numbers: an MLP of as many hidden units as ours has numbers for",
-            (0.05, 0.02, 0.1), (6, 4, 8), control=True,
+            (0.1, 0.05, 0.2), (6, 4, 8), control=True,
         ),
     )
 }  # fmt: skip

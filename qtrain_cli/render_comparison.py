@@ -1,7 +1,7 @@
 """A comparison for people: terminal, Markdown, and the picture of quality against bytes.
 
-The first table is the one to read: methods down, budgets across, mean and spread over the seeds; a method that
-does not reach a budget shows its smallest file there. The second says how each figure came about.
+The first table is the one to read: methods down, budgets across, mean and spread over the seeds; a method
+that does not reach a budget shows its smallest file there. The second says how each figure came about.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-#: The worst points are cut off where they would squeeze the best into a line: so far below the best, in accuracy.
+#: Accuracies so far below the best are cut off: they would squeeze the others into a line.
 _DEEPEST = 0.2
 _DETAILS = ("method", "budget", "file", "numbers", "rate", "bits", "95 % interval")
 
@@ -75,7 +75,7 @@ def draw(comparison: Comparison, path: Path) -> bytes:
         axes.annotate(
             "teacher", (0.005, 100 * comparison.teacher), xycoords=("axes fraction", "data"), va="bottom"
         )
-        axes.set_ylim(bottom=_bottom(comparison))
+        axes.set_ylim(*_reach(comparison))
     _label(axes, comparison)
     figure.legend(loc="outside right center", frameon=False)
     buffer = io.BytesIO()
@@ -87,7 +87,7 @@ def draw(comparison: Comparison, path: Path) -> bytes:
 
 
 def _line(axes: Any, comparison: Comparison, row: MethodRow, place: int) -> None:
-    """One method: thick for ours, dashed for a control; sideways a little, so that error bars can be told apart."""
+    """One method: thick for ours, dashed for a control; moved aside a little, to tell error bars apart."""
     points = [point for budget in comparison.budgets if (point := comparison.point(row.name, budget))]
     if not points:
         return
@@ -118,9 +118,13 @@ def _label(axes: Any, comparison: Comparison) -> None:
     axes.grid(alpha=0.3)
 
 
-def _bottom(comparison: Comparison) -> float:
-    means = [point.mean for budget in comparison.budgets for point in comparison.points(budget)]
-    return 100 * max(min(means, default=0.0) - 0.01, max(means, default=1.0) - _DEEPEST)
+def _reach(comparison: Comparison) -> tuple[float, float]:
+    """The lowest and highest accuracy that the picture shows, in %."""
+    points = [point for budget in comparison.budgets for point in comparison.points(budget)]
+    best = max([comparison.teacher, *(point.mean for point in points)])
+    worst = min((point.low for point in points), default=0.0)
+    lowest = max(worst, best - _DEEPEST)
+    return 100 * (lowest - 0.05 * (best - lowest)), 100 * (best + 0.1 * (best - lowest) + 1e-3)
 
 
 def _title(comparison: Comparison) -> str:
@@ -130,8 +134,8 @@ def _title(comparison: Comparison) -> str:
 
 def _what(comparison: Comparison) -> str:
     return (
-        f"{comparison.epochs} epochs, {comparison.count:,} test rows, every figure measured on the tensors that"
-        f" the finished file gives back; the teacher takes {comparison.model_bytes:,} bytes in float32"
+        f"{comparison.epochs} epochs, {comparison.count:,} test rows, every figure measured on the tensors"
+        f" that the finished file gives back; the teacher takes {comparison.model_bytes:,} bytes in float32"
     )
 
 

@@ -23,8 +23,10 @@ from qtrain_cli.files.data import READERS
 from qtrain_cli.files.exports import EXPORTERS
 from qtrain_cli.gates import GATES
 from qtrain_cli.mapping import _APPLY, _START
+from qtrain_cli.methods import METHODS, OURS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.spec import MAPPINGS
+from qtrain_cli.training.rivals import RECIPES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "qtrain_cli"
 README = (PACKAGE.parent / "README.md").read_text()
@@ -33,13 +35,14 @@ README = (PACKAGE.parent / "README.md").read_text()
 MAP = {
     # plain data, standard library only
     "errors": "",
+    "methods": "",
     "config": "errors",
     "settings": "errors",
     "quantum.circuit": "errors",
     "spec": "errors quantum.circuit",
     "accounting": "errors spec",
     "planning": "accounting errors quantum.circuit settings spec",
-    "results": "accounting errors",
+    "results": "accounting errors methods",
     "gates": "errors results settings",
     "versions": "qtrain_cli",
     # circuits: nothing of weights, tasks or files
@@ -58,6 +61,7 @@ MAP = {
     "layout": "errors spec",
     "mapping": "spec",
     "generator": "layout mapping quantum.statevector spec",
+    "codec": "errors",
     # everything that touches disk
     "files": "",
     "files.hashing": "",
@@ -67,6 +71,8 @@ MAP = {
     "files.data": "errors settings",
     "files.models": "errors files.hashing settings",
     "files.exports": "errors files.atomic",
+    "files.packed": "codec errors layout spec",
+    "files.cells": "errors files.atomic results",
     "files.artifact": "",
     "files.artifact.container": "errors files.header",
     "files.artifact.description": (
@@ -84,7 +90,7 @@ MAP = {
         "angles errors files.artifact.container files.artifact.description files.artifact.numbers generator"
         " layout spec"
     ),
-    # everything that improves numbers: of files, the data's types and the checkpoint
+    # everything that improves numbers: of files, the data's types, the checkpoint and a rival's bytes
     "training": "",
     "training.devices": "errors",
     "training.stopping": "",
@@ -95,6 +101,10 @@ MAP = {
         "errors files.checkpoint files.data generator layout settings spec"
         " training.devices training.objective training.state training.stopping"
     ),
+    "training.rivals": (
+        "errors files.data files.packed layout mapping methods quantum.circuit spec training.devices"
+        " training.fit training.objective"
+    ),
     # one file a verb: neither cli nor render nor each other
     "commands": "",
     "commands.compress": (
@@ -102,6 +112,11 @@ MAP = {
         " files.checkpoint files.data files.hashing files.models layout planning qtrain_cli regenerate"
         " results settings spec training.devices training.fit training.measure training.objective"
         " training.state versions"
+    ),
+    "commands.compare": (
+        "accounting errors files.artifact.numbers files.artifact.size files.atomic files.cells files.data"
+        " files.hashing files.models layout methods planning qtrain_cli regenerate results settings spec"
+        " training.devices training.fit training.measure training.objective training.rivals"
     ),
     "commands.plan": (
         "accounting angles errors files.artifact.description files.artifact.size files.models generator"
@@ -120,11 +135,12 @@ MAP = {
     "commands.env": "versions",
     # what people and Python meet
     "render": "results",
+    "render_comparison": "errors methods results",
     "progress": "",
     "cli": (
-        "commands.compress commands.env commands.export commands.inspect commands.plan commands.report"
-        " commands.verify config errors files.atomic gates progress qtrain_cli quantum.circuit render"
-        " settings spec"
+        "commands.compare commands.compress commands.env commands.export commands.inspect commands.plan"
+        " commands.report commands.verify config errors files.atomic gates methods progress qtrain_cli"
+        " quantum.circuit render render_comparison results settings spec"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
@@ -132,14 +148,15 @@ MAP = {
 }
 
 #: Folders of which `MAP` has one row.
-ONE_ROW = ("cli", "results", "files.data", "files.models", "files.exports")
+ONE_ROW = ("cli", "results", "files.data", "files.models", "files.exports", "training.rivals")
 
 #: Third-party packages that may be imported on loading; all others inside functions only.
 LIGHT = {"torch", "numpy", "safetensors", "typer"}
 
 #: These, and all that they import on loading, need the standard library only (cli: and typer).
 WITHOUT_TORCH = (
-    "__main__", "cli", "qtrain_cli", "render", "progress", "config", "settings", "errors", "gates", "results",
+    "__main__", "cli", "qtrain_cli", "methods", "render", "render_comparison", "progress", "config",
+    "settings", "errors", "gates", "results",
     "spec", "accounting", "planning", "versions", "quantum.circuit", "files.header", "files.atomic",
     "files.hashing", "files.artifact.container", "files.artifact.description", "commands.report",
     "commands.env",
@@ -360,6 +377,11 @@ def test_every_mapping_that_is_counted_is_applied():
     assert list(_APPLY) == list(_START) == list(MAPPINGS)
 
 
+def test_every_method_has_a_recipe_but_ours():
+    assert [OURS, *RECIPES] == list(METHODS)
+    assert all(recipe.name == name for name, recipe in RECIPES.items())
+
+
 def test_every_command_is_a_file_and_the_other_way_round():
     files = {path.stem for path in (PACKAGE / "commands").glob("*.py")} - {"__init__"}
     assert files == set(VERBS)
@@ -372,6 +394,7 @@ def test_every_command_is_a_file_and_the_other_way_round():
     [
         ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
         ("plan", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
+        ("compare", list(METHODS)),
         ("export", list(EXPORTERS)),
         ("report", [f"--{gate}" for gate in GATES]),
     ],

@@ -4,9 +4,9 @@
                                        -> load it back -> all test rows -> a cell
     cells -> means, intervals, differences -> verdict
 
-Everyone gets the same rows, teacher, batch size, epochs and tuning: a few learning rates and widths, in a quarter
-of the epochs, the best of them by validation. Test rows are used once a cell, on what its file gives back. Ours
-is `qtrain compress` itself, handed in, because commands do not import each other.
+Everyone gets the same rows, teacher, batch size, epochs and tuning: a few learning rates and widths, in a
+quarter of the epochs, the best of them by validation. Test rows are used once a cell, on what its file gives
+back. Ours is `qtrain compress` itself, handed in, because commands do not import each other.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     STATE/FINGERPRINT/ours-2000-s0-lr0.02-b8-e200.bin        its file, with the SHA-256 that the cell names
 
 The fingerprint is that of model, data and settings, so that a stranger's cells are never mistaken for ours. A
-cell appears whole or not at all; killed means "run it again". One that is damaged, or whose file is missing or
-was changed, counts as not done, and is said.
+cell appears whole or not at all; killed means "run it again". One that is damaged, or whose file is missing
+or was changed, counts as not done, and is said.
 """
 
 from __future__ import annotations

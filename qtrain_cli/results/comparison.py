@@ -4,8 +4,8 @@
     point                   mean of a method's cells at a budget, over k seeds
     interval of a point     +- hypot(t(k - 1) s / sqrt(k), z sqrt(v / N))
 
-s: standard deviation over seeds; v: variance over the N test rows of a row's mean score; z, t: 97.5 % points of
-the normal and of Student's distribution. Two points are compared on the same test rows, pair by pair,
+s: standard deviation over seeds; v: variance over the N test rows of a row's mean score; z, t: 97.5 % points
+of the normal and of Student's distribution. Two points are compared on the same test rows, pair by pair,
 
     difference              +- hypot(t(ka + kb - 2) sqrt(sa**2 / ka + sb**2 / kb), z sqrt(var(d) / N))
 
@@ -112,7 +112,7 @@ def unpack_rows(text: str) -> list[float]:
 
 @dataclass(frozen=True)
 class Point:
-    """A method at a budget over its seeds: mean, spread (None for one seed), interval; bytes of the largest file."""
+    """A method at a budget: mean over its seeds, spread (one seed: None), interval, largest file's bytes."""
 
     method: str
     budget: int
@@ -129,7 +129,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much `one` is better than `other` at a budget, how far chance moves that, and whether it is more."""
+    """By how much `one` is better than `other` at a budget, and how far chance alone moves that."""
 
     one: str
     other: str

@@ -1,8 +1,8 @@
 """A comparison in plain words, each sentence with the numbers behind it.
 
-For each budget: who is first, by how much, whether that is more than noise, where ours stands. Then whether the
-circuit earned its place: whether ours beats both controls (the same mapping over a fixed random vector, and
-a classical curve) by more than noise. Nothing is said that the figures do not say.
+For each budget: who is first, by how much, whether that is more than noise, where ours stands. Then whether
+the circuit earned its place: whether ours beats both controls (our mapping over a fixed random vector, and a
+classical curve) by more than noise. Nothing is said that the figures do not say.
 """
 
 from __future__ import annotations
@@ -95,18 +95,20 @@ def _circuit(comparison: Comparison) -> list[str]:
         return [
             "Whether the circuit earned its place is not known: it has no budget in common with its controls."
         ]
-    where = f"at {', '.join(earned)} bytes" if earned else "at no budget"
-    against = " and ".join(controls)
-    return [*said, f"The circuit itself earned its place {where} of {', '.join(tried)}, against {against}."]
+    against, where = " and ".join(controls), ", ".join(tried)
+    at = f"at {', '.join(earned)} bytes" if earned else "at no budget"
+    text = f"The circuit itself earned its place against {against} {at} (of {where})."
+    return [*said, text]
 
 
 def _against(comparison: Comparison, difference: Difference) -> str:
     ours, other = (comparison.point(name, difference.budget) for name in (OURS, difference.other))
     assert ours and other  # the caller has asked
     word = "better" if difference.better_by > 0 else "worse"
+    by, noise = _by(comparison, difference), _noise(comparison, difference)
     return (
-        f"{difference.budget:,} bytes, circuit against {difference.other}: {_by(comparison, difference)} {word}"
-        f" ({_noise(comparison, difference)}), {ours.numbers:,} numbers against {other.numbers:,}."
+        f"{difference.budget:,} bytes, circuit against {difference.other}: {by} {word} ({noise}),"
+        f" {ours.numbers:,} numbers against {other.numbers:,}."
     )
 
 

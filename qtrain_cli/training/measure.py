@@ -60,7 +60,7 @@ def measure(
 
 
 def row_scores(outputs: Tensor, targets: Tensor, task: str) -> Tensor:
-    """Each row's own score, float64 (N,): 1 or 0 for right or wrong, or its squared error. Their mean is the split's."""
+    """Each row's own score, float64 (N,): 1 for right, 0 for wrong, or its squared error."""
     if task == REGRESSION:
         return (outputs - targets.view_as(outputs)).square().double().flatten(1).mean(1)
     return (outputs.argmax(1) == targets).double()

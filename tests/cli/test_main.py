@@ -106,7 +106,7 @@ def test_the_version(cli):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("comprss",), "Did you mean 'compress'?"),
+        (("comprss",), "Did you mean 'compress'"),
         (("verify",), "Missing argument 'ARTIFACT'"),
         (("verify", "a", "b"), "unexpected extra argument"),
         (("report", "a", "--min-acuracy", "1"), "--min-accuracy"),

@@ -1,6 +1,6 @@
 """The matched classical curve: what the circuit is, without the circuit.
 
-    w = centre + scale * g * sqrt(2) * cos(A theta + beta)       A (m, K), beta (m,) seeded; g = sqrt(3) (1 + d)
+    w = centre + scale * g * sqrt(2) * cos(A theta + beta)     A (m, K), beta (m,) seeded; g = sqrt(3) (1 + d)
 
 A smooth map of K angles to m bounded numbers of mean 0 and variance 1, as a scrambling circuit's z is, but
 with random frequencies in place of gates. Stored are theta (from 0) and d; the count is ours.

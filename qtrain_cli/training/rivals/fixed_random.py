@@ -17,7 +17,7 @@ from torch import Tensor
 from qtrain_cli.layout import split
 from qtrain_cli.mapping import START_GAIN, Positions, apply_mapping
 from qtrain_cli.quantum.circuit import CircuitSpec, qubits_for
-from qtrain_cli.spec import MAX_HIDDEN, MAX_BIT_ELEMENTS, GeneratorSpec, LayoutSpec, MappingSpec
+from qtrain_cli.spec import MAX_BIT_ELEMENTS, MAX_HIDDEN, GeneratorSpec, LayoutSpec, MappingSpec
 from qtrain_cli.training.rivals.method import Decode, Numbers, Plan, Recipe, Scene, Shapes, scales_of
 from qtrain_cli.training.rivals.seeded import uniform
 
@@ -71,6 +71,7 @@ def _fixed(seed: int, m: int) -> Tensor:
 def _begin(spec: GeneratorSpec, seed: int) -> Tensor:
     """The seeded start, at the sizes of `mapping.start_numbers`; a gain of 1.22 for var(z) = 2."""
     numbers = uniform(seed, 1, spec.mapping_numbers) / spec.position_bits**0.5
+    numbers[-spec.mapping.hidden :] *= 0.1
     numbers[:2] = torch.tensor([START_GAIN / math.sqrt(2), 0.0])
     return numbers
 

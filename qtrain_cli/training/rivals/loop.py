@@ -4,8 +4,8 @@
 
 Adam with the one-cycle schedule of `fit`, the same rows, order of rows, teacher and number of epochs. In the
 last part of training (`Recipe.rounding`) the numbers are on the grid that fits the budget, found anew at each
-epoch, with straight-through gradients. After every such epoch the very file that would be written is decoded and
-scored on the validation rows; the best one is the result.
+epoch, with straight-through gradients. After every such epoch the very file that would be written is scored
+on the validation rows; the best one is the result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _GROUP_BYTES = 4
 
 @dataclass(frozen=True)
 class Lesson:
-    """What everyone learns from: rows, normalisation, objective, the teacher's outputs on the rows, epochs."""
+    """What everyone learns from; `taught` are the teacher's outputs on the training rows."""
 
     train: TrainSplit
     validation: ValidationSplit
@@ -67,7 +67,7 @@ class Trained:
 
 
 def sized(recipe: Recipe, scene: Scene, size: int, width: float) -> Sized:
-    """The method at `size`; `bytes` is what its file will take at `width` bits a number. Raises `Unsuited`."""
+    """The method at `size`; `bytes` is what its file takes at `width` bits a number. Raises `Unsuited`."""
     plan = recipe.plan(scene, size)
     module = recipe.module(scene, plan)
     layout = scene.layout if module is scene.module else layout_of(module)

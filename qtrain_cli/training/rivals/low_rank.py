@@ -1,6 +1,6 @@
 """Low rank: each matrix (out, rest) as U V, started at the teacher's truncated SVD, fine-tuned, quantised.
 
-    rank r[t] = max(1, share * o i / (o + i))      one share for all tensors; o i / (o + i) is where nothing is saved
+    rank r[t] = max(1, share * o i / (o + i))           one share for all tensors; at 1 all are whole
 
 What a factorisation would not shrink (vectors, thin matrices at a high share) is stored whole.
 """
@@ -26,7 +26,7 @@ _STEPS = 256
 
 
 def largest(scene: Scene) -> int:
-    """Shares come in 256 steps; at the last one nothing is saved."""
+    """Shares come in 256 steps; at the last one every tensor is whole."""
     return _STEPS
 
 
@@ -83,6 +83,8 @@ def _sides(entry: TensorEntry) -> tuple[int, int]:
 def _rank(entry: TensorEntry, plan: Plan) -> int:
     """The rank of one tensor's factors; 0: whole."""
     rows, columns = _sides(entry)
+    if plan["share"] >= _STEPS:
+        return 0
     rank = max(1, plan["share"] * rows * columns // (_STEPS * (rows + columns)))
     return rank if rank * (rows + columns) < rows * columns else 0
 

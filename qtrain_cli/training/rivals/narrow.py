@@ -2,9 +2,9 @@
 
     channels -> max(1, round(channels * size / 256))       but not the model's inputs and outputs
 
-Works on models whose convolutions, linear and BatchNorm layers are all that have weights, and whose forward takes
-the widths from its layers: a copy gets narrower layers and has to give outputs of the right shape. Any other model
-is unsuited, which is said. The widths stand in the file, as the shapes of its tensors.
+Works on models whose convolutions, linear and BatchNorm layers are all that have weights, and whose forward
+takes the widths from its layers: a copy gets narrower layers and has to give outputs of the right shape. Any
+other model is unsuited, which is said. The widths stand in the file, as the shapes of its tensors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Magnitude pruning: the K largest weights survive, are fine-tuned, and stored with their positions.
 
-The mask is global, as `torch.nn.utils.prune.global_unstructured` with `L1Unstructured` makes it, but not at one
-stroke: it narrows over the first half of training along a cubic curve (Zhu and Gupta 2017, arXiv 1710.01878),
+The mask is global, as `torch.nn.utils.prune.global_unstructured` with `L1Unstructured` makes it, but not at
+one stroke: it narrows over the first half of training along a cubic curve (Zhu and Gupta, arXiv 1710.01878),
 
     survivors(t) = K + (m - K) (1 - t / 0.5)**3
 

@@ -1,6 +1,6 @@
 """A random subspace (Li et al. 2018, arXiv 1804.08838; stored as PRANC does, arXiv 2206.08464).
 
-    w = centre + scale * sqrt(3) * (u + P d / sqrt(K))           u (m,) and P (m, K) seeded, entries of variance 1
+    w = centre + scale * sqrt(3) * (u + P d / sqrt(K))      u (m,) and P (m, K) seeded, entries of variance 1
 
 The K coefficients d start at 0, where the model has seeded random weights of an initialiser's size.
 """
