@@ -44,6 +44,12 @@ def test_the_size_follows_from_the_histogram(spread, count):
     assert decode_rows(encode_rows([one]), [form_of(one)])[0].tolist() == codes.tolist()
 
 
+def test_counts_that_were_halved_forget():
+    """A long row that changes half-way: plain counts would take half a bit more for each of its numbers."""
+    codes = np.repeat([0, 1], 60_000)
+    assert len(encode_rows([row(codes)])) < bits_needed(np.bincount(codes)) / 8 / 2
+
+
 def test_rows_that_share_their_counts_cost_less_when_they_are_alike():
     codes = np.random.default_rng(1).normal(0, 3, (20, 30)).round().astype(np.int64)
     low, high = int(codes.min()), int(codes.max())

@@ -65,6 +65,14 @@ def test_the_size_is_known_beforehand_and_no_larger(lists):
     assert frame_bytes(packed.method, packed.plan, packed.layout, None) + numbers >= bound - 1
 
 
+def test_the_size_of_kept_tensors_is_bounded_whatever_their_values_are():
+    module = torch.nn.BatchNorm1d(500)
+    module.running_mean, module.running_var = torch.randn(500), torch.rand(500)
+    packed = packed_of([[1]], module)
+    bound = frame_bytes(packed.method, packed.plan, packed.layout, None)
+    assert 2000 < frame_bytes(packed.method, packed.plan, packed.layout, packed.kept) <= bound < 2300
+
+
 def test_kept_floats_are_stored_in_half_precision():
     packed = packed_of([[1]])
     exact = packed.kept["norm.running_mean"] + 1 / 3

@@ -68,6 +68,16 @@ def test_differences_are_taken_row_by_row():
     assert one.real and not two.real and one.noise < two.noise / 3
 
 
+def test_the_spread_over_seeds_is_part_of_the_noise():
+    ours = [cell("ours", seed, [1.0] * good + [0.0] * (100 - good)) for seed, good in enumerate((95, 85))]
+    narrow = [cell("narrow", seed, [1.0] * 80 + [0.0] * 20) for seed in range(2)]
+    found = comparison(ours + narrow).difference("ours", "narrow", 1000)
+    spread = math.sqrt(2) * 0.05
+    rows = statistics.pstdev([0.0] * 80 + [1.0] * 5 + [0.5] * 10 + [0.0] * 5)
+    assert found.better_by == pytest.approx(0.1)
+    assert found.noise == pytest.approx(math.hypot(4.303 * spread / math.sqrt(2), 1.959964 * rows / 10))
+
+
 def test_a_lower_error_is_better():
     found = comparison([cell("ours", 0, [0.1, 0.2]), cell("narrow", 0, [0.3, 0.4])], "regression")
     assert found.difference("ours", "narrow", 1000).better_by == pytest.approx(0.2)

@@ -144,6 +144,28 @@ def test_running_statistics_are_those_of_the_training_that_was_scored(scene, les
     assert int(state["1.num_batches_tracked"]) == 60 + 6 * lesson.epochs
 
 
+class Counting(torch.nn.Module):
+    """Puts a new tensor in the place of its buffer at each step, as some layers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.flat, self.last = torch.nn.Flatten(), torch.nn.Linear(64, 10)
+        self.register_buffer("shift", torch.zeros(10))
+
+    def forward(self, x):
+        if self.training:
+            self.shift = self.shift + 1000.3
+        return self.last(self.flat(x)) + self.shift
+
+
+def test_a_buffer_that_is_replaced_is_kept_and_scored_as_it_is_stored(scene_of, lesson):
+    scene = scene_of(Counting().eval())
+    run = lap("hashing", scene, lesson)
+    found = run.run()
+    assert run.buffers["shift"].tolist() == pytest.approx([12 * 1000.3] * 10)
+    assert restored(found.data)[2]["shift"].tolist() == [12000.0] * 10  # a float16 has eleven bits
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(scene, lesson):
     with pytest.raises(RunFailed, match="the loss of 'narrow' is not finite"):
         lap("narrow", scene, lesson, lr=1e30).run()
