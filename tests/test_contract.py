@@ -41,6 +41,21 @@ def here(tmp_path, digits, artifact, monkeypatch):
 #: One line of each command that ends well.
 GOOD = {
     "compress": ("compress", "digits_cnn_module.pt", "--data", "digits.npz", "-o", "new.qtrain", *QUICK),
+    "compare": (
+        "compare",
+        "digits_cnn_module.pt",
+        "--data",
+        "digits.npz",
+        "--bytes",
+        "1500",
+        "--methods",
+        "quantisation",
+        "--quick",
+        "--epochs",
+        "4",
+        "--device",
+        "cpu",
+    ),
     "plan": ("plan", "digits_cnn_module.pt", "--input-shape", "1,8,8", "--device", "cpu"),
     "inspect": ("inspect", "net.qtrain"),
     "export": ("export", "net.qtrain", "--classical", "-o", "new.safetensors"),
@@ -60,6 +75,9 @@ BAD = [
     (("compress", "digits_cnn_module.pt", "--data", "digits.npz", "--nonsense"), 2, "usage"),
     (("compress", "digits_cnn_module.pt", "--data", "digits.npz", "-o", "net.qtrain"), 2, "usage"),
     (("compress", "foreign.pt", "--data", "digits.npz"), 4, "refused"),
+    ((*GOOD["compare"][:7], "nothing"), 2, "usage"),
+    ((*GOOD["compare"][:5], "nothing"), 2, "usage"),
+    (("compare", "absent.pt", *GOOD["compare"][2:]), 2, "bad-input"),
     (("plan", "absent.pt"), 2, "bad-input"),
     (("plan", "digits_cnn_module.pt", "--params", "3"), 2, "bad-input"),
     (("plan", "foreign.pt"), 4, "refused"),
@@ -105,7 +123,9 @@ def test_success_is_data_on_stdout_without_escape_codes(cli, here, verb):
     assert ended.code == 0
     assert ended.out.strip() and ANSI not in ended.out + ended.err
     assert "Traceback" not in ended.err and "Warning" not in ended.err
-    assert bool(ended.err) == (verb in ("compress", "sample")), "only a run of minutes says how far it is"
+    assert bool(ended.err) == (verb in ("compress", "compare", "sample")), (
+        "only a run of minutes says how far it is"
+    )
 
 
 @pytest.mark.parametrize("verb", GOOD)
@@ -327,6 +347,7 @@ def test_the_step_summary_is_written_when_it_is_set(cli, here, monkeypatch):
         (CIRCUITS, "new.qasm"),
         ((*GOOD["sample"], "--plot", "new.png"), "new.png"),
         ((*GOOD["report"], "--markdown", "new.md"), "new.md"),
+        ((*GOOD["compare"], "--markdown", "new.md"), "new.md"),
     ],
 )
 def test_an_existing_output_is_kept_unless_forced(cli, here, words, out):

@@ -23,14 +23,17 @@ from qtrain_cli.files.data import READERS
 from qtrain_cli.files.exports import EXPORTERS
 from qtrain_cli.gates import GATES
 from qtrain_cli.mapping import _APPLY, _START
+from qtrain_cli.methods import METHODS, OURS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.quantum.noise import NOISES
 from qtrain_cli.settings import PLOT_ENDINGS
 from qtrain_cli.spec import MAPPINGS
-from qtrain_cli.student_settings import ALIGN_LOSSES, GRADIENTS, METHODS, SELF_METHODS
+from qtrain_cli.student_settings import ALIGN_LOSSES, GRADIENTS, SELF_METHODS
+from qtrain_cli.student_settings import METHODS as TEACHING_METHODS
 from qtrain_cli.student_spec import KINDS
 from qtrain_cli.training import alignment
+from qtrain_cli.training.rivals import RECIPES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "qtrain_cli"
 README = (PACKAGE.parent / "README.md").read_text()
@@ -39,6 +42,7 @@ README = (PACKAGE.parent / "README.md").read_text()
 MAP = {
     # plain data, standard library only
     "errors": "",
+    "methods": "",
     "config": "errors",
     "settings": "errors quantum.noise",
     "quantum.circuit": "errors",
@@ -49,7 +53,7 @@ MAP = {
     "student_spec": "errors quantum.circuit quantum.feature_maps student_fronts",
     "accounting": "errors spec",
     "planning": "accounting errors quantum.circuit settings spec",
-    "results": "accounting errors",
+    "results": "accounting errors methods",
     "gates": "errors results settings",
     "versions": "qtrain_cli",
     # circuits: nothing of weights, tasks or files
@@ -79,6 +83,7 @@ MAP = {
     "mapping": "spec",
     "generator": "layout mapping quantum.circuit quantum.statevector spec",
     "sampling": "",
+    "codec": "errors",
     # everything that touches disk
     "files": "",
     "files.hashing": "",
@@ -88,6 +93,8 @@ MAP = {
     "files.data": "errors settings",
     "files.models": "errors files.hashing settings",
     "files.exports": "errors files.atomic",
+    "files.packed": "codec errors layout spec",
+    "files.cells": "errors files.atomic results",
     "files.artifact": "",
     "files.artifact.container": "errors files.header",
     "files.artifact.description": (
@@ -111,7 +118,7 @@ MAP = {
         "angles errors files.artifact.container files.artifact.description files.artifact.numbers generator"
         " layout spec"
     ),
-    # everything that improves numbers: of files, the data's types and the checkpoint
+    # everything that improves numbers: of files, the data's types, the checkpoint and a rival's bytes
     "training": "",
     "training.devices": "errors",
     "training.stopping": "",
@@ -151,6 +158,10 @@ MAP = {
         "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector"
         " student_fronts student_spec"
     ),
+    "training.rivals": (
+        "errors files.data files.packed layout mapping methods quantum.circuit spec training.devices"
+        " training.fit training.objective"
+    ),
     # one file a verb: neither cli nor render nor each other
     "commands": "",
     "commands.compress": (
@@ -158,6 +169,11 @@ MAP = {
         " files.checkpoint files.data files.hashing files.models layout planning qtrain_cli regenerate"
         " results settings spec training.devices training.fit training.measure training.measuring"
         " training.objective training.state versions"
+    ),
+    "commands.compare": (
+        "accounting errors files.artifact.numbers files.artifact.size files.atomic files.cells files.data"
+        " files.hashing files.models layout methods planning qtrain_cli regenerate results settings spec"
+        " training.devices training.fit training.measure training.objective training.rivals"
     ),
     "commands.plan": (
         "accounting angles errors files.artifact.description files.artifact.size files.models generator"
@@ -191,16 +207,17 @@ MAP = {
     "commands.train": "errors results student_settings teaching training.fit",
     # what people and Python meet
     "render": "results student_sections",
+    "render_comparison": "errors methods results",
     "figures": "errors results",
     "student_figures": "errors results",
     "student_sections": "results",
     "progress": "",
     "cli": (
-        "commands.compare_gradients commands.compare_students commands.compress commands.distill"
-        " commands.env commands.export commands.inspect commands.plan commands.report commands.sample"
-        " commands.train commands.verify config errors figures files.atomic gates progress qtrain_cli"
-        " quantum.circuit quantum.estimators quantum.noise render settings spec student_figures"
-        " student_settings"
+        "commands.compare commands.compare_gradients commands.compare_students commands.compress"
+        " commands.distill commands.env commands.export commands.inspect commands.plan commands.report"
+        " commands.sample commands.train commands.verify config errors figures files.atomic gates methods"
+        " progress qtrain_cli quantum.circuit quantum.estimators quantum.noise render render_comparison"
+        " results settings spec student_figures student_settings"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
@@ -208,18 +225,21 @@ MAP = {
 }
 
 #: Folders of which `MAP` has one row.
-ONE_ROW = ("training.students", "cli", "results", "files.data", "files.models", "files.exports")
+ONE_ROW = (
+    "training.students", "cli", "results", "settings", "files.data", "files.models", "files.exports",
+    "training.rivals",
+)  # fmt: skip
 
 #: Third-party packages that may be imported on loading; all others inside functions only.
 LIGHT = {"torch", "numpy", "safetensors", "typer"}
 
 #: These, and all that they import on loading, need the standard library only (cli: and typer).
 WITHOUT_TORCH = (
-    "__main__", "cli", "qtrain_cli", "render", "progress", "config", "settings", "errors", "gates", "results",
-    "spec", "accounting", "planning", "versions", "quantum.circuit", "quantum.operations",
-    "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic", "files.hashing",
-    "files.artifact.container", "files.artifact.description", "commands.report", "commands.env",
-    "student_spec", "student_fronts", "student_settings", "student_sections", "files.records",
+    "__main__", "cli", "qtrain_cli", "methods", "render", "render_comparison", "progress", "config",
+    "settings", "errors", "gates", "results", "spec", "accounting", "planning", "versions", "quantum.circuit",
+    "quantum.operations", "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic",
+    "files.hashing", "files.artifact.container", "files.artifact.description", "commands.report",
+    "commands.env", "student_spec", "student_fronts", "student_settings", "student_sections", "files.records",
     "files.students", "files.students.description", "quantum.feature_maps", "quantum.student_qasm",
 )  # fmt: skip
 
@@ -442,6 +462,11 @@ def test_every_alignment_that_can_be_asked_for_is_there():
     assert tuple(alignment.ALIGN_LOSSES) == ALIGN_LOSSES
 
 
+def test_every_method_has_a_recipe_but_ours():
+    assert [OURS, *RECIPES] == list(METHODS)
+    assert all(recipe.name == name for name, recipe in RECIPES.items())
+
+
 def test_every_command_is_a_file_and_the_other_way_round():
     files = {path.stem.replace("_", "-") for path in (PACKAGE / "commands").glob("*.py")} - {"--init--"}
     assert files == set(VERBS)
@@ -455,9 +480,10 @@ def test_every_command_is_a_file_and_the_other_way_round():
         ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS, *ESTIMATORS]),
         ("train", [*KINDS, *GRADIENTS]),
         ("distill", [*KINDS, *GRADIENTS, *ALIGN_LOSSES, *SELF_METHODS]),
-        ("compare-students", [*KINDS, *METHODS, *ALIGN_LOSSES]),
+        ("compare-students", [*KINDS, *TEACHING_METHODS, *ALIGN_LOSSES]),
         ("compare-gradients", list(GRADIENTS)),
         ("plan", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
+        ("compare", list(METHODS)),
         ("export", list(EXPORTERS)),
         ("report", [f"--{gate}" for gate in GATES]),
         ("sample", [*NOISES, *PLOT_ENDINGS]),
@@ -492,7 +518,7 @@ def planted(modules):
 @pytest.mark.parametrize(
     ("path", "text", "said"),
     [
-        ("settings.py", "\nimport qtrain_cli.results\n", "settings imports results"),
+        ("settings/records.py", "\nimport qtrain_cli.results\n", "settings imports results"),
         ("layout.py", "\ndef f():\n    from qtrain_cli.files.data import npz\n", "layout imports files.data"),
         ("training/fit.py", "\nfrom qtrain_cli.files import models\n", "training.fit imports files.models"),
         ("commands/verify.py", "\nfrom qtrain_cli import render\n", "commands.verify imports render"),

@@ -12,6 +12,7 @@ from qtrain_cli.settings import (
     MAX_BUDGET,
     MAX_SEED,
     BudgetSettings,
+    CompareSettings,
     DataSettings,
     FitSettings,
     GateSettings,
@@ -22,6 +23,7 @@ from qtrain_cli.settings import (
     parse_shape,
     parse_shots,
     parse_size,
+    parse_sizes,
 )
 
 
@@ -216,3 +218,30 @@ def test_epochs_that_little_data_takes(rows, epochs, found):
 )
 def test_gates(values, message):
     assert refused(GateSettings, **values) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"), [("600", (600,)), ("2KB,600, 1KiB", (600, 1024, 2000)), ("1.5kb", (1500,))]
+)
+def test_lists_of_sizes_come_in_order(text, sizes):
+    assert parse_sizes(text) == sizes
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"budgets": ()}, "--bytes names nothing"),
+        ({"methods": ()}, "--methods names nothing"),
+        ({"seeds": ()}, "--seeds names nothing"),
+        ({"budgets": (5, 6, 5)}, "--bytes names 5 twice"),
+        ({"methods": ("ours", "ours")}, "--methods names ours twice"),
+        ({"budgets": (2**63,)}, f"--bytes is {2**63}; allowed: below 2**63"),
+    ],
+)
+def test_comparisons(values, message):
+    fields = {"budgets": (1000,), "methods": ("ours",), "seeds": (0,), **values}
+    model, data = ModelSettings(Path("a.pt")), DataSettings("a.npz")
+    assert (
+        refused(CompareSettings, model=model, data=data, fit=FitSettings(), state=Path("s"), **fields)
+        == message
+    )

@@ -20,7 +20,7 @@ import typer
 
 from qtrain_cli import config, render
 from qtrain_cli.cli.parameters import VERBS, option_parameters
-from qtrain_cli.cli.student_verbs import app
+from qtrain_cli.cli.registry import app
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
     BadInput,
@@ -144,7 +144,9 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, _CommandLineError):
         return UsageError(error.format_message().rstrip("."), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return Interrupted("interrupted", "run it again; `qtrain compress` goes on with --resume")
+        return Interrupted(
+            "interrupted", "run it again; `qtrain compare` goes on, `qtrain compress` does with --resume"
+        )
     if is_out_of_memory(error):
         return RunFailed("out of memory", "use a smaller budget, batch or data set")
     if isinstance(error, OSError) and error.errno in FULL:

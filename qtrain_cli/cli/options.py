@@ -15,6 +15,15 @@ Arch = Annotated[str | None, typer.Option("--arch", help="package.module:Class o
 ArchArgs = Annotated[str | None, typer.Option("--arch-args", help="JSON object for the class.")]
 Weights = Annotated[str | None, typer.Option("--weights", help="Entry of a checkpoint dictionary.")]
 TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Run the code in a pickled file.")]
+Data = Annotated[str, typer.Option("--data", help="Folder, file, hf:NAME or file.py:function.")]
+Mean = Annotated[str | None, typer.Option("--mean", help="Normalisation, one number or one a channel.")]
+Std = Annotated[str | None, typer.Option("--std", help="Normalisation, as --mean.")]
+Validation = Annotated[float, typer.Option("--validation", help="Share of train set apart.")]
+Distill = Annotated[float, typer.Option("--distill", help="Weight of the teacher's outputs, 0 to 1.")]
+Temperature = Annotated[float, typer.Option("--temperature", help="Of the teacher's outputs.")]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="Passes over the rows. [10; more below 2,000 steps]")
+]
 Params = Annotated[int | None, typer.Option("--params", help="Budget: at most N trained numbers.")]
 Ratio = Annotated[float | None, typer.Option("--ratio", help="Budget: R times fewer numbers. [10]")]
 Bytes = Annotated[

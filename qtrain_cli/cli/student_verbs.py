@@ -28,13 +28,6 @@ from qtrain_cli.student_settings import (
 )
 
 _STUDENT_HELP = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits=4,layers=3"
-Data = Annotated[str, typer.Option("--data", help="Folder, file, hf:NAME or file.py:function.")]
-Mean = Annotated[str | None, typer.Option("--mean", help="Normalisation, one number or one a channel.")]
-Std = Annotated[str | None, typer.Option("--std", help="Normalisation, as --mean.")]
-Validation = Annotated[float, typer.Option("--validation", help="Share of train set apart.")]
-Epochs = Annotated[
-    int | None, typer.Option("--epochs", min=1, help="Passes over the rows. [10; more below 2,000 steps]")
-]
 Lr = Annotated[float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")]
 Gradient = Annotated[str, typer.Option("--gradient", help=" | ".join(GRADIENTS))]
 Shots = Annotated[int, typer.Option("--shots", help="Shots of every circuit run in training; 0: exact.")]
@@ -46,8 +39,6 @@ TestNoise = Annotated[
     float | None, typer.Option("--test-noise", help="Noise in the measurement at the end. [--noise]")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run's state.")]
-Distill = Annotated[float, typer.Option("--distill", help="Weight of the teacher's outputs, 0 to 1.")]
-Temperature = Annotated[float, typer.Option("--temperature", help="Of the teacher's outputs.")]
 Align = Annotated[str | None, typer.Option("--align", help="Layer of the teacher to align features with.")]
 AlignLoss = Annotated[str, typer.Option("--align-loss", help=" | ".join(ALIGN_LOSSES))]
 AlignWeight = Annotated[float, typer.Option("--align-weight", help="Weight of the alignment loss.")]
@@ -62,12 +53,12 @@ def data_settings(data: str, mean: str | None, std: str | None, validation: floa
 @app.command()
 def train(
     student: Annotated[str, typer.Argument(metavar="STUDENT", help=_STUDENT_HELP)],
-    data: Data,
+    data: o.Data,
     out: Out = Path("student.qtrain"),
-    mean: Mean = None,
-    std: Std = None,
-    validation: Validation = DataSettings.validation,
-    epochs: Epochs = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
+    epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = FitSettings.lr,
     seed: o.Seed = FitSettings.seed,
@@ -104,20 +95,20 @@ def train(
 @app.command()
 def distill(
     student: Annotated[str, typer.Option("--student", help=_STUDENT_HELP)],
-    data: Data,
+    data: o.Data,
     teacher: Annotated[
         Path | None, typer.Argument(metavar="[TEACHER]", help="A model's file, or a student's .qtrain.")
     ] = None,
     out: Out = Path("student.qtrain"),
-    mean: Mean = None,
-    std: Std = None,
-    validation: Validation = DataSettings.validation,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
     arch: o.Arch = None,
     arch_args: o.ArchArgs = None,
     weights: o.Weights = None,
     trust_pickle: o.TrustPickle = False,
-    weight: Distill = FitSettings.distill,
-    temperature: Temperature = FitSettings.temperature,
+    weight: o.Distill = FitSettings.distill,
+    temperature: o.Temperature = FitSettings.temperature,
     align: Align = None,
     align_loss: AlignLoss = AlignSettings.loss,
     align_weight: AlignWeight = AlignSettings.weight,
@@ -128,7 +119,7 @@ def distill(
     decay: Annotated[
         float, typer.Option("--decay", help="Of --self running-average, a step.")
     ] = SelfSettings.decay,
-    epochs: Epochs = None,
+    epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = FitSettings.lr,
     seed: o.Seed = FitSettings.seed,
@@ -170,7 +161,7 @@ def distill(
 @app.command("compare-students")
 def compare_students(
     student: Annotated[list[str], typer.Option("--student", help=_STUDENT_HELP + " Repeatable.")],
-    data: Data,
+    data: o.Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the students' files.")],
     teacher: Annotated[
         Path | None, typer.Argument(metavar="[TEACHER]", help="A model's file, or a student's .qtrain.")
@@ -180,21 +171,21 @@ def compare_students(
     control: Annotated[
         bool, typer.Option("--control/--no-control", help="Each hybrid beside its classical control.")
     ] = True,
-    mean: Mean = None,
-    std: Std = None,
-    validation: Validation = DataSettings.validation,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
     arch: o.Arch = None,
     arch_args: o.ArchArgs = None,
     weights: o.Weights = None,
     trust_pickle: o.TrustPickle = False,
-    weight: Distill = FitSettings.distill,
-    temperature: Temperature = FitSettings.temperature,
+    weight: o.Distill = FitSettings.distill,
+    temperature: o.Temperature = FitSettings.temperature,
     align: Align = None,
     align_loss: AlignLoss = AlignSettings.loss,
     align_weight: AlignWeight = AlignSettings.weight,
     generations: Annotated[int, typer.Option("--generations", help="Of born-again, after the first.")] = 1,
     decay: Annotated[float, typer.Option("--decay", help="Of running-average, a step.")] = SelfSettings.decay,
-    epochs: Epochs = None,
+    epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = FitSettings.lr,
     device: o.Device = FitSettings.device,
@@ -236,7 +227,7 @@ def _methods(taught: bool, aligned: bool) -> list[str]:
 @app.command("compare-gradients")
 def compare_gradients(
     student: Annotated[str, typer.Argument(metavar="STUDENT", help=_STUDENT_HELP)],
-    data: Data,
+    data: o.Data,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the students' files.")],
     gradients: Annotated[
         str, typer.Option("--gradients", help="A list of: " + ", ".join(GRADIENTS))
@@ -248,11 +239,11 @@ def compare_gradients(
     qubits: Annotated[str, typer.Option("--qubits", help="Of random circuits: a list.")] = "2,4,6,8,10",
     layers: Annotated[str, typer.Option("--layers", help="Of random circuits: a list.")] = "1,4,16,64",
     plot: Annotated[Path | None, typer.Option("--plot", help="A picture: .png, .svg or .pdf.")] = None,
-    mean: Mean = None,
-    std: Std = None,
-    validation: Validation = DataSettings.validation,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
     noise: Noise = 0.0,
-    epochs: Epochs = None,
+    epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = FitSettings.lr,
     as_json: o.Json = False,

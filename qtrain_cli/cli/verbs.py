@@ -65,17 +65,13 @@ def _root(
 @app.command()
 def compress(
     model: o.ModelPath,
-    data: Annotated[str, typer.Option("--data", help="Folder, file, hf:NAME or file.py:function.")],
+    data: o.Data,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The artifact. [MODEL's name + .qtrain]")
     ] = None,
-    mean: Annotated[
-        str | None, typer.Option("--mean", help="Normalisation, one number or one a channel.")
-    ] = None,
-    std: Annotated[str | None, typer.Option("--std", help="Normalisation, as --mean.")] = None,
-    validation: Annotated[
-        float, typer.Option("--validation", help="Share of train set apart.")
-    ] = DataSettings.validation,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
     arch: o.Arch = None,
     arch_args: o.ArchArgs = None,
     weights: o.Weights = None,
@@ -92,15 +88,9 @@ def compress(
     angle_bits: o.AngleBits = BudgetSettings.angle_bits,
     targets: o.Targets = None,
     ignore: o.Ignore = None,
-    distill: Annotated[
-        float, typer.Option("--distill", help="Weight of the teacher's outputs, 0 to 1.")
-    ] = FitSettings.distill,
-    temperature: Annotated[
-        float, typer.Option("--temperature", help="Of the teacher's outputs.")
-    ] = FitSettings.temperature,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the rows. [10; more below 2,000 steps]")
-    ] = None,
+    distill: o.Distill = FitSettings.distill,
+    temperature: o.Temperature = FitSettings.temperature,
+    epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Annotated[
         float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")

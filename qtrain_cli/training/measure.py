@@ -71,7 +71,14 @@ def measure_test(
     return figure, wilson_interval(figure, len(data.test))
 
 
+def row_scores(outputs: Tensor, targets: Tensor, task: str) -> Tensor:
+    """Each row's own score, float64 (N,): 1 for right, 0 for wrong, or its squared error."""
+    if task == REGRESSION:
+        return (outputs - targets.view_as(outputs)).square().double().flatten(1).mean(1)
+    return (outputs.argmax(1) == targets).double()
+
+
 def _interval(outputs: Tensor, data: Dataset, error: float) -> tuple[float, float]:
     """The 95 % interval of the mean squared error on the test rows: outputs (N, ...)."""
-    squared = (outputs - data.test.targets.view_as(outputs)).square().double().flatten(1).mean(1)  # (N,)
+    squared = row_scores(outputs, data.test.targets, REGRESSION)
     return mean_interval(error, float(squared.std(correction=0)), len(data.test))

@@ -1,0 +1,98 @@
+"""The methods that `qtrain compare` sets against each other: one row each, for help, tables and tuning.
+
+What a row does is in `training.rivals` under the same name (ours: `qtrain compress`). Standard library only.
+
+`rates` and `widths` are what is tuned, by the validation rows of the first seed: each rate at the first
+width, then each other width at the best rate. Rates are the peak of the one-cycle schedule; a width is the
+bits of a stored number that a size is planned with (ours: `--angle-bits`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One method, for people: what it is, what is trained, what is tuned, whether it is a control of ours.
+
+    A control gets as many numbers as ours has at a budget, where ours reaches it.
+    """
+
+    name: str
+    summary: str
+    trained: str
+    rates: tuple[float, ...]
+    widths: tuple[int, ...]
+    control: bool = False
+
+    @property
+    def tuned(self) -> str:
+        """What was tuned, as text."""
+        rates = "learning rate " + ", ".join(f"{rate:g}" for rate in sorted(self.rates))
+        bits = ", ".join(str(width) for width in sorted(self.widths) if width)
+        return f"{rates}; bits {bits}" if len(self.widths) > 1 else rates
+
+
+METHODS: dict[str, MethodRow] = {
+    row.name: row
+    for row in (
+        MethodRow(OURS, "qtrain compress --bytes", "angles and mapping", (0.02, 0.01, 0.04), (8, 6, 5)),
+        MethodRow(
+            "pruning",
+            "gradual magnitude pruning, fine-tuned, entropy-coded survivors",
+            "the weights that survive",
+            (0.01, 0.003, 0.03), (3, 2, 5),
+        ),
+        MethodRow(
+            "quantisation",
+            "8, 4, 3 or 2 bits for every weight, trained with the rounding in the loop",
+            "all weights",
+            (0.003, 0.001, 0.01), (0,),
+        ),
+        MethodRow(
+            "low-rank",
+            "SVD factors at a rank that fits, fine-tuned, quantised",
+            "the factors",
+            (0.01, 0.003, 0.03), (4, 3, 6),
+        ),
+        MethodRow(
+            "hashing",
+            "seeded hash to shared values (HashedNets), quantised",
+            "the shared values",
+            (0.05, 0.02, 0.1), (4, 3, 6),
+        ),
+        MethodRow(
+            "subspace",
+            "seeded random subspace (Li 2018, PRANC), quantised coefficients",
+            "the coefficients",
+            (0.05, 0.02, 0.1), (4, 3, 6),
+        ),
+        MethodRow(
+            "narrow",
+            "the same architecture scaled down in width, distilled, quantised",
+            "all weights of the narrow network",
+            (0.02, 0.01, 0.05), (4, 3, 6),
+        ),
+        MethodRow(
+            "small-dense",
+            "a dense network of one hidden layer, distilled, quantised",
+            "all weights of the dense network",
+            (0.02, 0.01, 0.05), (4, 3, 6),
+        ),
+        MethodRow(
+            "classical-curve",
+            "cos(A theta + beta), A seeded, in place of the circuit, with ours' count",
+            "the angles and one gain",
+            (0.01, 0.005, 0.02), (6, 4, 8), control=True,
+        ),
+        MethodRow(
+            "fixed-random",
+            "our mlp mapping over a fixed random vector in place of the circuit, with ours' count",
+            "the mapping's numbers: an MLP of as many hidden units as ours has numbers for",
+            (0.1, 0.05, 0.2), (6, 4, 8), control=True,
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,259 @@
+"""Methods at equal bytes: cells of (method, budget, seed), their means, and how far chance moves them.
+
+    figure of a cell        mean over test rows of its scores: right or wrong (1, 0), or the squared error
+    point                   mean of a method's cells at a budget, over k seeds
+    interval of a point     +- hypot(t(k - 1) s / sqrt(k), z sqrt(v / N))
+
+s: standard deviation over seeds; v: variance over the N test rows of a row's mean score; z, t: 97.5 % points
+of the normal and of Student's distribution. Two points are compared on the same test rows, pair by pair,
+
+    difference              +- hypot(t(ka + kb - 2) sqrt(sa**2 / ka + sb**2 / kb), z sqrt(var(d) / N))
+
+d: a row's mean score under one less that under the other. With one seed a method has no spread, and the
+test rows' part stands alone. Standard library only. Sentences: `verdict`.
+"""
+
+from __future__ import annotations
+
+import array
+import base64
+import math
+import statistics
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.methods import MethodRow
+from qtrain_cli.results.schema import check_digest, check_whole
+from qtrain_cli.results.scores import TASKS, Z95, Task, rounded
+
+COMPARISON = "qtrain.compare/1"
+#: How a cell ended.
+DONE, UNREACHED, UNSUITED, FAILED = "done", "unreached", "unsuited", "failed"
+ENDS = (DONE, UNREACHED, UNSUITED, FAILED)
+#: The 97.5 % points of Student's distribution at 1, 2, ... degrees of freedom; beyond, the normal's.
+_STUDENT = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method at one budget with one seed.
+
+    `end` is one of `ENDS`; `note` says more when it is not "done". `file_bytes` is the size of the finished
+    file, or of the smallest one that the method can write when a budget is not reached. `rows` holds the test
+    rows' scores (`pack_rows`). Raises `BadInput` for what cannot be.
+    """
+
+    method: str
+    budget: int
+    seed: int
+    end: str
+    note: str = ""
+    file_bytes: int = 0
+    file_sha256: str = ""
+    numbers: int = 0
+    lr: float = 0.0
+    bits: int = 0
+    validation: float | None = None
+    test: float | None = None
+    rows: str = ""
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "seed", "file_bytes", "numbers", "bits"):
+            check_whole(name, getattr(self, name), least=0)
+        if self.end not in ENDS:
+            raise BadInput(f"a cell ends '{self.end}'; allowed: {', '.join(ENDS)}")
+        if self.end == DONE:
+            check_digest("file_sha256", self.file_sha256)
+        for name in ("validation", "test", "lr", "seconds"):
+            object.__setattr__(self, name, rounded(getattr(self, name)))
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Any) -> Cell:
+        """The inverse, from parsed JSON of any origin. Raises `BadInput`."""
+        names = {field.name: field.type for field in fields(cls)}
+        if not isinstance(document, dict) or document.keys() != names.keys():
+            raise BadInput("this is no cell of a comparison")
+        for name, value in document.items():
+            texts = isinstance(value, str) == (names[name] == "str")
+            if (
+                not texts
+                or isinstance(value, bool | list | dict)
+                or (value is None and names[name] in ("int", "str"))
+            ):
+                raise BadInput(f"the field '{name}' of a cell has the wrong type")
+        return cls(**document)
+
+
+def pack_rows(scores: Iterable[float]) -> str:
+    """Test rows' scores as text: float32, deflated, base 64."""
+    return base64.b64encode(zlib.compress(array.array("f", scores).tobytes(), 9)).decode("ascii")
+
+
+def unpack_rows(text: str) -> list[float]:
+    """The inverse of `pack_rows`. Raises `BadInput` for anything else."""
+    try:
+        values = array.array("f")
+        values.frombytes(zlib.decompress(base64.b64decode(text, validate=True)))
+    except (ValueError, zlib.error) as error:
+        raise BadInput(f"the rows of a cell are damaged ({error})") from None
+    return values.tolist()
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method at a budget: mean over its seeds, spread (one seed: None), interval, largest file's bytes."""
+
+    method: str
+    budget: int
+    seeds: int
+    mean: float
+    spread: float | None
+    low: float
+    high: float
+    file_bytes: int
+    numbers: int
+    lr: float
+    bits: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much `one` is better than `other` at a budget, and how far chance alone moves that."""
+
+    one: str
+    other: str
+    budget: int
+    better_by: float
+    noise: float
+
+    @property
+    def real(self) -> bool:
+        """Whether it is larger than the noise."""
+        return abs(self.better_by) > self.noise
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that was measured. `cells` hold every method at every budget with every seed."""
+
+    model: str
+    task: str
+    teacher: float
+    count: int
+    model_bytes: int
+    epochs: int
+    seeds: tuple[int, ...]
+    budgets: tuple[int, ...]
+    methods: tuple[MethodRow, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def row(self) -> Task:
+        """The task's row of the table of tasks."""
+        return TASKS[self.task]
+
+    def show(self, figure: float) -> str:
+        """A figure for people: ``97.31 %``, or ``0.0123`` for an error."""
+        return f"{100 * figure:.2f} %" if self.row.higher_is_better else f"{figure:.4g}"
+
+    def show_change(self, change: float) -> str:
+        """A difference for people, without its sign: ``0.31 points``, or ``0.0012``."""
+        return f"{100 * abs(change):.2f} points" if self.row.higher_is_better else f"{abs(change):.4g}"
+
+    def cells_of(self, method: str, budget: int) -> list[Cell]:
+        """The cells of one method at one budget."""
+        return [cell for cell in self.cells if (cell.method, cell.budget) == (method, budget)]
+
+    def point(self, method: str, budget: int) -> Point | None:
+        """A method's figure at a budget; None when one of its seeds has none."""
+        cells = self.cells_of(method, budget)
+        if not cells or any(cell.end != DONE or cell.test is None for cell in cells):
+            return None
+        figures = [float(cell.test or 0) for cell in cells]
+        mean, spread = statistics.fmean(figures), _spread(figures)
+        seeds = _student(len(cells) - 1) * (spread or 0) / math.sqrt(len(cells))
+        half = math.hypot(seeds, _rows_half(_row_means(cells)))
+        most = 1.0 if self.row.higher_is_better else math.inf
+        best = cells[0]
+        return Point(
+            method, budget, len(cells), mean, spread, max(0.0, mean - half), min(most, mean + half),
+            max(cell.file_bytes for cell in cells), best.numbers, best.lr, best.bits,
+        )  # fmt: skip
+
+    def points(self, budget: int) -> list[Point]:
+        """The points at a budget, the best first."""
+        found = [point for one in self.methods if (point := self.point(one.name, budget))]
+        return sorted(found, key=lambda point: point.mean, reverse=self.row.higher_is_better)
+
+    def difference(self, one: str, other: str, budget: int) -> Difference:
+        """`one` against `other`, both of which have a point at this budget."""
+        mine, theirs = self.cells_of(one, budget), self.cells_of(other, budget)
+        sign = 1 if self.row.higher_is_better else -1
+        rows = [sign * (a - b) for a, b in zip(_row_means(mine), _row_means(theirs), strict=True)]
+        spreads = [
+            (_spread([cell.test or 0.0 for cell in cells]) or 0.0, len(cells)) for cells in (mine, theirs)
+        ]
+        freedom = len(mine) + len(theirs) - 2
+        seeds = _student(freedom) * math.sqrt(sum(s**2 / k for s, k in spreads))
+        return Difference(one, other, budget, statistics.fmean(rows), math.hypot(seeds, _rows_half(rows)))
+
+    def to_json(self, verdict: Sequence[str]) -> dict[str, Any]:
+        """The one JSON document of ``qtrain compare --json``; cells come without their rows."""
+        return {
+            "schema": COMPARISON,
+            "model": self.model,
+            "task": self.task,
+            f"teacher_test_{self.row.word}": self.teacher,
+            "test_count": self.count,
+            "model_bytes": self.model_bytes,
+            "epochs": self.epochs,
+            "seeds": list(self.seeds),
+            "budgets": list(self.budgets),
+            "methods": [_method(row) for row in self.methods],
+            "points": [_rounded(asdict(point)) for budget in self.budgets for point in self.points(budget)],
+            "cells": [{k: v for k, v in cell.to_json().items() if k != "rows"} for cell in self.cells],
+            "verdict": list(verdict),
+        }
+
+
+def _method(row: MethodRow) -> dict[str, Any]:
+    shown = ("name", "summary", "trained", "tuned", "control")
+    return {name: getattr(row, name) for name in shown}
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: rounded(value) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _spread(figures: Sequence[float]) -> float | None:
+    return statistics.stdev(figures) if len(figures) > 1 else None
+
+
+def _student(freedom: int) -> float:
+    """0 without freedom: where there is one seed there is no spread to weigh."""
+    if freedom < 1:
+        return 0.0
+    return _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else Z95
+
+
+def _row_means(cells: Sequence[Cell]) -> list[float]:
+    """Each test row's mean score over the seeds."""
+    return [
+        statistics.fmean(scores) for scores in zip(*(unpack_rows(cell.rows) for cell in cells), strict=True)
+    ]
+
+
+def _rows_half(rows: Sequence[float]) -> float:
+    """Half the 95 % interval of the mean of these rows."""
+    return Z95 * statistics.pstdev(rows) / math.sqrt(len(rows))

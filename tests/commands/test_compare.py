@@ -1,0 +1,215 @@
+"""Whole comparisons on the shipped digits in seconds: cells, resume, damage, tuning, controls, outputs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qtrain_cli.commands import compare, compress
+from qtrain_cli.commands.compare import Outputs
+from qtrain_cli.errors import BadInput, RunFailed, UsageError
+from qtrain_cli.results import comparison as results
+from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED
+from qtrain_cli.settings import CompareSettings, DataSettings, FitSettings, ModelSettings
+
+QUICK = ("quantisation", "small-dense")
+
+
+class Compare:
+    """One call of `compare`, with what it logged and how often something was trained."""
+
+    def __init__(self, make: Callable[..., CompareSettings], monkeypatch) -> None:
+        self.make, self.logged, self.laps = make, [], []
+        real = compare.Lap.run
+
+        def counted(lap):
+            self.laps.append(lap.chosen.recipe.name)
+            return real(lap)
+
+        monkeypatch.setattr(compare.Lap, "run", counted)
+
+    def __call__(self, **changes) -> results.Comparison:
+        self.laps.clear()
+        outputs = Outputs(lambda found: f"{len(found.cells)} cells", lambda found, path: b"picture")
+        return compare.run(self.make(**changes), self.compress, outputs, self.logged.append)
+
+    def compress(self, settings, show, log):
+        self.laps.append("ours")
+        return compress.run(settings, show, log)
+
+
+@pytest.fixture
+def run(digits: Path, tmp_path: Path, monkeypatch) -> Compare:
+    def make(**changes) -> CompareSettings:
+        given = {
+            "budgets": (1000,), "methods": QUICK, "seeds": (0,), "state": tmp_path / "state", "quick": True,
+            "source": str(digits / "digits.npz"), "path": digits / "digits_cnn_module.pt", "epochs": 8,
+            **changes,
+        }  # fmt: skip
+        return CompareSettings(
+            model=ModelSettings(given.pop("path")),
+            data=DataSettings(given.pop("source")),
+            fit=FitSettings(epochs=given.pop("epochs"), device="cpu"),
+            **given,
+        )
+
+    return Compare(make, monkeypatch)
+
+
+def test_cells_are_files_that_were_loaded_back_and_tested(run, tmp_path):
+    found = run(budgets=(700, 1200), seeds=(0, 1))
+    assert [(cell.budget, cell.method, cell.seed, cell.end) for cell in found.cells] == [
+        (700, "quantisation", 0, UNREACHED), (700, "quantisation", 1, UNREACHED),
+        (700, "small-dense", 0, DONE), (700, "small-dense", 1, DONE),
+        (1200, "quantisation", 0, DONE), (1200, "quantisation", 1, DONE),
+        (1200, "small-dense", 0, DONE), (1200, "small-dense", 1, DONE),
+    ]  # fmt: skip
+    for cell in found.cells:
+        if cell.end == DONE:
+            assert cell.file_bytes <= cell.budget and len(results.unpack_rows(cell.rows)) == 360
+            assert cell.test == pytest.approx(np.mean(results.unpack_rows(cell.rows)), abs=1e-6)
+        else:
+            assert cell.file_bytes > cell.budget and cell.test is None
+    files = sorted(path.stat().st_size for path in (tmp_path / "state").rglob("*.bin"))
+    assert files == sorted(cell.file_bytes for cell in found.cells if cell.end == DONE)
+    assert found.teacher == pytest.approx(0.9944, abs=1e-4) and (found.count, found.epochs) == (360, 2)
+
+
+def test_ours_is_compress_itself(run):
+    (cell,) = run(methods=("ours",), budgets=(1900,)).cells
+    assert run.laps == ["ours"] and cell.end == DONE
+    assert 1000 < cell.file_bytes <= 1900 and cell.numbers > 100 and 0.1 < cell.test < 1
+
+
+def test_finished_cells_are_not_made_again(run):
+    first = run()
+    assert sorted(run.laps) == sorted(QUICK)
+    assert run() == first and run.laps == []
+    more = run(budgets=(1000, 1200))
+    assert sorted(run.laps) == sorted(QUICK)
+    assert [cell for cell in more.cells if cell.budget == 1000] == list(first.cells)
+
+
+def test_a_killed_run_goes_on_where_it_was(run, monkeypatch):
+    real = compare.RECIPES["small-dense"].start
+
+    def die(scene, plan):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(
+        compare.RECIPES, "small-dense", compare.replace(compare.RECIPES["small-dense"], start=die)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    monkeypatch.setitem(
+        compare.RECIPES, "small-dense", compare.replace(compare.RECIPES["small-dense"], start=real)
+    )
+    run()
+    assert run.laps == ["small-dense"]
+
+
+@pytest.mark.parametrize("ending", ["*.json", "*.bin"])
+def test_damaged_cells_are_made_again(run, tmp_path, ending):
+    first = run()
+    damaged = next((tmp_path / "state").rglob(f"small-dense{ending}"))
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    again = run()
+    assert run.laps == ["small-dense"]
+    assert "is damaged and is made again" in " ".join(run.logged)
+    assert [cell.test for cell in again.cells] == [cell.test for cell in first.cells]
+
+
+def test_other_settings_and_data_have_other_cells(run, digits, tmp_path):
+    run()
+    other = dict(np.load(digits / "digits.npz"))
+    other["y_test"] = other["y_test"][::-1]
+    np.savez(tmp_path / "other.npz", **other)
+    run(source=str(tmp_path / "other.npz"))
+    assert sorted(run.laps) == sorted(QUICK)
+    assert len(list((tmp_path / "state").iterdir())) == 2
+
+
+def test_rates_and_widths_are_tuned_by_validation_in_a_part_of_the_epochs(run, tmp_path):
+    found = run(methods=("small-dense",), quick=False, epochs=8, seeds=(0, 1))
+    assert len(run.laps) == 5 + 2
+    cells = [json.loads(path.read_text()) for path in (tmp_path / "state").rglob("*-t.json")]
+    assert len(cells) == 5 and all(cell["test"] is None and cell["rows"] == "" for cell in cells)
+    assert sorted((cell["lr"], cell["bits"]) for cell in cells if cell["bits"] == 4) == [
+        (0.01, 4),
+        (0.02, 4),
+        (0.05, 4),
+    ]
+    best = max(cells, key=lambda cell: cell["validation"])
+    assert {(cell.lr, cell.bits) for cell in found.cells} == {(best["lr"], best["bits"])}
+
+
+def test_controls_have_as_many_numbers_as_ours(run):
+    found = run(methods=("ours", "classical-curve", "fixed-random"), budgets=(1900,))
+    ours, curve, fixed = (cell.numbers for cell in found.cells)
+    assert curve == ours and ours - 20 < fixed <= ours
+    (alone,) = run(methods=("classical-curve",), budgets=(1900,)).cells
+    assert alone.numbers == ours
+
+
+def test_a_control_has_the_whole_budget_where_ours_does_not_reach(run):
+    ours, curve = run(methods=("ours", "classical-curve"), budgets=(900,)).cells
+    assert ours.end == UNREACHED and ours.file_bytes > 900
+    assert curve.end == DONE and curve.file_bytes > 850
+
+
+def test_a_method_that_does_not_suit_the_model_says_why(run, monkeypatch):
+    monkeypatch.setattr("qtrain_cli.training.rivals.subspace.MAX_MATRIX", 10)
+    (cell,) = run(methods=("subspace",)).cells
+    assert (cell.end, cell.note) == (UNSUITED, "a random matrix of 3730 rows does not fit in memory")
+
+
+def test_a_run_that_diverges_is_a_failed_cell_and_other_failures_end_the_call(run, monkeypatch):
+    def diverge(lap):
+        raise RunFailed("the loss of 'quantisation' is not finite")
+
+    monkeypatch.setattr(compare.Lap, "run", diverge)
+    found = run(methods=("quantisation",))
+    assert (found.cells[0].end, found.points(1000)) == (FAILED, [])
+
+    def fill(lap):
+        raise RunFailed("'x' could not be written: no space left")
+
+    monkeypatch.setattr(compare.Lap, "run", fill)
+    with pytest.raises(RunFailed, match="no space left"):
+        run(methods=("quantisation",), budgets=(1100,))
+
+
+def test_a_regression_is_compared_by_its_errors(run, tmp_path):
+    rows = np.random.default_rng(0).random((200, 64)).astype(np.float32)
+    images, values = rows.reshape(200, 1, 8, 8), rows[:, :10]
+    np.savez(tmp_path / "numbers.npz", x_train=images, y_train=values, x_test=images[:50], y_test=values[:50])
+    found = run(source=str(tmp_path / "numbers.npz"))
+    assert found.task == "regression" and all(cell.test > 0 for cell in found.cells)
+    best, second = found.points(1000)
+    assert best.mean < second.mean
+
+
+def test_outputs_are_written_and_existing_ones_kept(run, tmp_path):
+    markdown, plot = tmp_path / "a.md", tmp_path / "a.png"
+    run(markdown=markdown, plot=plot)
+    assert markdown.read_text() == "2 cells" and plot.read_bytes() == b"picture"
+    with pytest.raises(UsageError, match=r"the output '.*a\.md' exists"):
+        run(markdown=markdown)
+    run(markdown=markdown, plot=plot, force=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"methods": ("pruned",)}, UsageError, "the method 'pruned' does not exist"),
+        ({"plot": Path("a.txt")}, UsageError, "--plot 'a.txt' is no picture"),
+        ({"path": Path("absent.pt")}, BadInput, "absent.pt"),
+        ({"source": "absent.npz"}, BadInput, "absent.npz"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_trained(run, changes, error, said):
+    with pytest.raises(error, match=said):
+        run(**changes)
+    assert run.laps == []
