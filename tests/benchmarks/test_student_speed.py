@@ -1,12 +1,13 @@
-"""How long an epoch of the hybrid student on MNIST's 60,000 images takes, and as PennyLane's TorchLayer beside it.
+"""An epoch of the hybrid student on MNIST's 60,000 images, and as PennyLane's TorchLayer beside it.
 
     python -m pytest tests/benchmarks/test_student_speed.py -q -s
 
-Not part of the plain test run, and no time is asserted: machines are shared and noisy. Both students are the same network: the same front and head, 6 qubits, the same feature
-map and EfficientSU2. One step is forward, backward and an Adam step on a batch of 128; rounds alternate within one
-process, the median of each counts, and an epoch is 469 steps. The rival is `qml.qnn.TorchLayer` on `default.qubit`
-with backprop, which takes the batch by broadcasting. Images are random: a step's time does not depend on them. The
-second row has the circuits alone, without the front that both share.
+Not part of the plain test run, and no time is asserted: machines are shared and noisy. Both students are the
+same network: the same front and head, 6 qubits, the same feature map and EfficientSU2. One step is forward,
+backward and an Adam step on a batch of 128; rounds alternate within one process, the median of each counts,
+and an epoch is 469 steps. The rival is `qml.qnn.TorchLayer` on `default.qubit` with backprop, which takes the
+batch by broadcasting. Images are random: a step's time does not depend on them. Circuit and head are timed
+alone too, without the front that both share.
 """
 
 import statistics
