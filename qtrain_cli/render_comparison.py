@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Accuracies so far below the best are cut off: they would squeeze the others into a line.
 _DEEPEST = 0.2
-_DETAILS = ("method", "budget", "file", "numbers", "rate", "bits", "95 % interval")
+_DETAILS = ("method", "budget", "file", "header", "numbers", "rate", "bits", "95 % interval")
 
 
 def as_terminal(comparison: Comparison) -> RenderableType:
@@ -168,8 +168,9 @@ def _details(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 
 def _detail(comparison: Comparison, point: Point) -> tuple[str, ...]:
     return (
-        point.method, f"{point.budget:,}", f"{point.file_bytes:,}", f"{point.numbers:,}", f"{point.lr:g}",
-        str(point.bits or "-"), f"{comparison.show(point.low)} to {comparison.show(point.high)}",
+        point.method, f"{point.budget:,}", f"{point.file_bytes:,}", f"{point.header_bytes:,}",
+        f"{point.numbers:,}", f"{point.lr:g}", str(point.bits or "-"),
+        f"{comparison.show(point.low)} to {comparison.show(point.high)}",
     )  # fmt: skip
 
 
