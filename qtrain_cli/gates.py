@@ -20,15 +20,16 @@ import math
 from collections.abc import Callable
 
 from qtrain_cli.errors import BadInput, GateFailed, UsageError
-from qtrain_cli.results import TASKS, GateResult, Record, Scores, wilson_interval
+from qtrain_cli.results import TASKS, GateResult, Record, Scores, StudentRecord, wilson_interval
 from qtrain_cli.settings import GateSettings
 
 Interval = tuple[float, float]
-Check = Callable[[Record, float, Record | None], GateResult]
+AnyRecord = Record | StudentRecord
+Check = Callable[[AnyRecord, float, AnyRecord | None], GateResult]
 
 
 def check_gates(
-    record: Record, gates: GateSettings, baseline: Record | None = None
+    record: AnyRecord, gates: GateSettings, baseline: AnyRecord | None = None
 ) -> tuple[GateResult, ...]:
     """Every gate that is set, in the order of the table, passed or not.
 
@@ -52,19 +53,19 @@ def gate_failure(results: tuple[GateResult, ...]) -> GateFailed | None:
     )
 
 
-def _min_accuracy(record: Record, limit: float, _: Record | None) -> GateResult:
+def _min_accuracy(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
     scores = _scores_of("classification", record, "--min-accuracy", "--max-error")
     message = f"test accuracy is {scores.test:.7g}; allowed: at least {limit:g}"
     return GateResult("min-accuracy", scores.test >= limit, limit, scores.test, message)
 
 
-def _max_error(record: Record, limit: float, _: Record | None) -> GateResult:
+def _max_error(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
     scores = _scores_of("regression", record, "--max-error", "--min-accuracy")
     message = f"test error is {scores.test:.7g}; allowed: at most {limit:g}"
     return GateResult("max-error", scores.test <= limit, limit, scores.test, message)
 
 
-def _max_drop(record: Record, limit: float, _: Record | None) -> GateResult:
+def _max_drop(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
     scores = record.scores
     if scores.teacher is None or scores.drop is None:
         raise UsageError("--max-drop needs the teacher's test figure, and this record has none")
@@ -74,19 +75,21 @@ def _max_drop(record: Record, limit: float, _: Record | None) -> GateResult:
     return GateResult("max-drop", scores.drop <= limit, limit, scores.drop, message)
 
 
-def _min_ratio(record: Record, limit: float, _: Record | None) -> GateResult:
+def _min_ratio(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
     ratio = record.bytes_ratio
+    if ratio is None:
+        raise UsageError("--min-ratio compares with the teacher's size, and this student had no teacher")
     message = f"the file is {ratio:.4g} times smaller than the model; allowed: at least {limit:g} times"
     return GateResult("min-ratio", ratio >= limit, limit, ratio, message)
 
 
-def _max_bytes(record: Record, limit: float, _: Record | None) -> GateResult:
+def _max_bytes(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
     size = record.artifact_bytes
     message = f"the file has {size:,} bytes; allowed: at most {limit:,}"
     return GateResult("max-bytes", size <= limit, limit, size, message)
 
 
-def _max_regression(record: Record, limit: float, baseline: Record | None) -> GateResult:
+def _max_regression(record: AnyRecord, limit: float, baseline: AnyRecord | None) -> GateResult:
     if baseline is None:
         raise UsageError("--max-regression needs --baseline", "give the older record: --baseline OLD.json")
     if (
@@ -116,7 +119,7 @@ GATES: dict[str, Check] = {
 }
 
 
-def _scores_of(task: str, record: Record, option: str, instead: str) -> Scores:
+def _scores_of(task: str, record: AnyRecord, option: str, instead: str) -> Scores:
     if record.scores.row != TASKS[task]:
         raise UsageError(f"{option} does not fit a {record.scores.task} artifact", f"use {instead}")
     return record.scores

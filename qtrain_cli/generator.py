@@ -12,13 +12,19 @@ Only `theta` and the mapping's few numbers are trained and stored. Inference nee
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from qtrain_cli.layout import split
 from qtrain_cli.mapping import Positions, apply_mapping
+from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.spec import GENERATED, GeneratorSpec
+
+#: (circuit, theta (b, L, n, r)) -> probabilities (b, 2**n): the engine, or what measures in its place.
+Run = Callable[[CircuitSpec, Tensor], Tensor]
 
 
 class Generator:
@@ -43,16 +49,20 @@ class Generator:
         self.centre = centres.repeat_interleave(counts).to(device, dtype)  # (m,)
         self.positions = Positions.of(spec, torch.device(device), dtype)
 
-    def standardised(self, theta: Tensor) -> Tensor:
+    def standardised(self, theta: Tensor, run: Run = probabilities) -> Tensor:
         """z of the m outcomes in use: theta (b, L, n, r) in radians -> (m,)."""
-        p = probabilities(self.spec.circuit, theta)  # (b, 2**n)
+        p = run(self.spec.circuit, theta)  # (b, 2**n)
         return p.flatten()[: self.spec.layout.generated] * 2**self.spec.circuit.qubits - 1
 
-    def weights(self, theta: Tensor, numbers: Tensor) -> Tensor:
+    def weights(self, theta: Tensor, numbers: Tensor, run: Run = probabilities) -> Tensor:
         """All generated weights as one vector (m,); differentiable in angles and mapping numbers."""
-        mapped = apply_mapping(self.spec, numbers, self.standardised(theta), self.positions)
+        return self.weights_of(self.standardised(theta, run), numbers)
+
+    def weights_of(self, z: Tensor, numbers: Tensor) -> Tensor:
+        """The same from z of the m outcomes in use, wherever they were measured: (m,) -> (m,)."""
+        mapped = apply_mapping(self.spec, numbers, z, self.positions)
         return torch.addcmul(self.centre, self.scale, mapped)
 
-    def tensors(self, theta: Tensor, numbers: Tensor) -> dict[str, Tensor]:
+    def tensors(self, theta: Tensor, numbers: Tensor, run: Run = probabilities) -> dict[str, Tensor]:
         """The generated tensors by name, in their own shapes and dtypes."""
-        return split(self.spec.layout, self.weights(theta, numbers))
+        return split(self.spec.layout, self.weights(theta, numbers, run))

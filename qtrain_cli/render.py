@@ -18,7 +18,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtrain_cli.results import GateResult, Record
+from qtrain_cli.results import TASKS, GateResult, Record, SampleCell, SampleRecord, StudentRecord, Task
+from qtrain_cli.student_sections import (
+    gradient_rows,
+    method_rows,
+    student_design,
+    student_lesson,
+    student_result,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[str, str]]
 Sections = dict[str, Rows]
+AnyRecord = Record | StudentRecord
 
 #: A colon and a dot after www make links, a dollar makes formulas.
 _MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|~&#$]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
@@ -54,12 +62,55 @@ def as_json(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def as_terminal(record: Record, gates: Sequence[GateResult]) -> RenderableType:
+def as_terminal(record: AnyRecord, gates: Sequence[GateResult]) -> RenderableType:
     """The record for people, the main figures first, and the verdict of each gate last."""
     from rich.console import Group
 
     headline = _text(_summary(record), "bold")
     return Group(headline, _sheet(_sections(record)), *([_verdicts(gates)] if gates else []))
+
+
+def as_sampling(record: SampleRecord) -> RenderableType:
+    """What finite shots and noise leave: the figures to compare with, then one line a cell."""
+    from rich.console import Group
+
+    task = TASKS[record.task]
+    low, high = record.exact_interval
+    circuits = f"{record.circuits:,} of {record.qubits} qubits and {record.layers:,} layers"
+    rows = [
+        ("Exact probabilities", f"{task.show(record.exact)}, 95 % interval {task.show_interval(low, high)}"),
+        ("In the artifact's record", task.show(record.recorded) + _other_data(record)),
+        ("Teacher, in the record", task.show(record.teacher)),
+        ("Test rows, repetitions", f"{record.count:,}, {record.repeat:,}"),
+        ("Circuits, run by", f"{circuits}, {record.sampler}"),
+    ]
+    added = max(cell.simulation_variance for cell in record.cells)
+    if added > 0:
+        # What a quantum computer would not add must be small beside what is shown.
+        rows += [
+            ("Trajectories", f"{record.trajectories:,}, which add at most {added:.2g} to the error of z")
+        ]
+    headline = _text(f"{record.artifact}, test {task.word} from measured circuits", "bold")
+    lines = [_sampled(record, cell, task) for cell in record.cells]
+    return Group(headline, _sheet({"Compare with": rows}), _columns("Measured", lines))
+
+
+def _other_data(record: SampleRecord) -> str:
+    return "" if record.same_data else " (on other data than these)"
+
+
+def _sampled(record: SampleRecord, cell: SampleCell, task: Task) -> dict[str, str]:
+    low, high = cell.interval(record.most)
+    spread = cell.repetition_interval
+    return {
+        "Noise": cell.noise,
+        "Shots": f"{cell.shots:,}" if cell.shots else "exact",
+        f"Test {task.word}": task.show(cell.mean),
+        "95 % interval": task.show_interval(low, high),
+        "of it repetitions": task.show_interval(*spread) if spread else "-",
+        "Drop": task.show_change(record.drop(cell)),
+        "Error of z": f"{cell.z_error:.3g}",
+    }
 
 
 def as_key_values(title: str, values: Mapping[str, Any]) -> RenderableType:
@@ -71,7 +122,25 @@ def as_key_values(title: str, values: Mapping[str, Any]) -> RenderableType:
     return Group(_sheet({title: _flat(plain)}), *(_columns(name, rows) for name, rows in tables.items()))
 
 
-def as_markdown(record: Record, gates: Sequence[GateResult]) -> str:
+def as_student_table(document: Mapping[str, Any]) -> RenderableType:
+    """The document of `compare-students` for people: a row a student and method, then the verdicts."""
+    from rich.console import Group
+
+    lines = [_text(f"- {line}") for line in document["verdicts"]]
+    return Group(_columns("students", method_rows(document["rows"])), *lines)
+
+
+def as_gradient_table(document: Mapping[str, Any]) -> RenderableType:
+    """The document of `compare-gradients` for people: a row an estimator, then the random circuits."""
+    from rich.console import Group
+
+    parts = [_columns(document["student"], gradient_rows(document["rows"]))]
+    if document["plateaus"]:
+        parts.append(_columns("gradients of random circuits", document["plateaus"]))
+    return Group(*parts)
+
+
+def as_markdown(record: AnyRecord, gates: Sequence[GateResult]) -> str:
     """The record as GitHub's Markdown, for a step summary or a model card."""
     lines = [f"## qtrain: {_markdown(_summary(record))}", ""]
     if gates:
@@ -87,7 +156,7 @@ def as_markdown(record: Record, gates: Sequence[GateResult]) -> str:
     return "\n".join(lines)
 
 
-def as_junit(record: Record, gates: Sequence[GateResult]) -> str:
+def as_junit(record: AnyRecord, gates: Sequence[GateResult]) -> str:
     """The gates as a JUnit test suite, so that any pipeline shows them."""
     from xml.etree import ElementTree as Xml
 
@@ -109,7 +178,15 @@ def as_junit(record: Record, gates: Sequence[GateResult]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(root, encoding="unicode") + "\n"
 
 
-def _sections(record: Record) -> Sections:
+def _sections(record: AnyRecord) -> Sections:
+    if isinstance(record, StudentRecord):
+        return {
+            "Result": student_result(record, _CLOSENESS[record.scores.task]),
+            "Student": student_design(record),
+            "Lesson": student_lesson(record),
+            "Training": _training(record),
+            "Provenance": _provenance(record),
+        }
     return {
         "Result": _result(record),
         "Circuit": _circuit(record),
@@ -149,7 +226,7 @@ def _circuit(record: Record) -> Rows:
     ]
 
 
-def _training(record: Record) -> Rows:
+def _training(record: AnyRecord) -> Rows:
     scores, measured, word = record.scores, record.measured, record.scores.row.word
     rows = [
         (f"Train {word}", scores.show(scores.train)),
@@ -162,21 +239,28 @@ def _training(record: Record) -> Rows:
     return rows if record.seconds is None else [*rows, ("Time", f"{record.seconds:,.1f} s")]
 
 
-def _provenance(record: Record) -> Rows:
+def _provenance(record: AnyRecord) -> Rows:
     measured = record.measured
+    word = "Teacher" if isinstance(record, StudentRecord) else "Model"
+    known = [
+        (word, measured.model),
+        (f"{word} read as", measured.trust),
+        (f"{word} SHA-256", measured.model_sha256),
+    ]
+    there = not isinstance(record, StudentRecord) or record.has_teacher
     return [
-        ("Model", measured.model),
-        ("Model read as", measured.trust),
-        ("Model SHA-256", measured.model_sha256),
+        *(known if there else [(word, "none: labels alone")]),
         ("Data SHA-256", measured.data_sha256),
         ("Artifact SHA-256", record.artifact_sha256),
         ("Versions", ", ".join(f"{name} {version}" for name, version in measured.versions.items())),
     ]
 
 
-def _summary(record: Record) -> str:
+def _summary(record: AnyRecord) -> str:
     scores = record.scores
     figure = f"{scores.show(scores.test)} test {scores.row.word}"
+    if isinstance(record, StudentRecord):
+        return f"{record.design.kind} student, {figure} from {record.design.parameters:,} trained numbers"
     return f"{record.measured.model}, {figure} from {record.artifact_bytes:,} bytes"
 
 

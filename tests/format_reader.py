@@ -30,11 +30,14 @@ NUMPY_DTYPES = {
 ROTATIONS = {
     "real-amplitudes": ("RY",),
     "efficient-su2": ("RY", "RZ"),
+    "su2-rz-ry": ("RZ", "RY"),
     "strongly-entangling": ("RZ", "RY", "RZ"),
     "u3-cu3": ("RZ", "RY", "RZ"),
 }
 #: Angles of each qubit: of the rotations, then of the entangler's gates.
-ANGLES = {"real-amplitudes": 1, "efficient-su2": 2, "strongly-entangling": 3, "u3-cu3": 6}
+ANGLES = {
+    "real-amplitudes": 1, "efficient-su2": 2, "su2-rz-ry": 2, "strongly-entangling": 3, "u3-cu3": 6
+}  # fmt: skip
 
 
 @dataclass

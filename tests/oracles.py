@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 ROTATIONS = {
-    "real-amplitudes": "Y", "efficient-su2": "YZ", "strongly-entangling": "ZYZ", "u3-cu3": "ZYZ",
+    "real-amplitudes": "Y", "efficient-su2": "YZ", "su2-rz-ry": "ZY", "strongly-entangling": "ZYZ",
+    "u3-cu3": "ZYZ",
 }  # fmt: skip
 PAULI = {
     "I": torch.tensor([[1, 0], [0, 1]], dtype=torch.complex128),

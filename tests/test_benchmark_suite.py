@@ -1,4 +1,4 @@
-"""The benchmark's own logic, without a rival: workers that answer, lie, hang and end; installs; bound; table."""
+"""The benchmark's own logic, without rivals: workers that answer, lie, hang, end; installs; bound; table."""
 
 import json
 import math
@@ -7,10 +7,10 @@ import textwrap
 
 import numpy as np
 import pytest
-
-from benchmarks import environments, physics, report, suite
+from benchmarks import environments, peak, physics, report, suite
 from benchmarks.conversation import Failed, Worker, thread_settings
 from benchmarks.rivals import RIVALS, Rival
+
 from qtrain_cli.quantum.circuit import CircuitSpec
 
 CIRCUIT = CircuitSpec("real-amplitudes", "cnot-ring", 3, 2, 2)
@@ -90,20 +90,21 @@ def test_a_rival_that_is_wrong_in_every_mode_is_not_timed(fake, tmp_path, truth)
 
 def test_an_error_a_hang_and_an_end_are_reasons():
     refusing = worker_of('input(); print(\'{"error": "no"}\', flush=True); input()')
-    with pytest.raises(Failed, match="^no$"):
+    with pytest.raises(Failed, match=r"^no$"):
         refusing.ask({}, 10)
     refusing.close()
     with pytest.raises(Failed, match=r"^over the budget of 0 s$"):
         worker_of("import time; time.sleep(60)").ask({}, 0.2)
-    with pytest.raises(Failed, match="exit code 1: ModuleNotFoundError: No module named 'no_such_rival'"):
+    with pytest.raises(Failed, match=r"exit code 1: ModuleNotFoundError: No module named 'no_such_rival'"):
         worker_of("import no_such_rival").ask({}, 10)
-    with pytest.raises(Failed, match="signal 9, probably for want of memory"):
+    with pytest.raises(Failed, match=r"signal 9, probably for want of memory"):
         worker_of("import os; os.kill(os.getpid(), 9)").ask({}, 10)
 
 
 def test_a_failed_install_is_named_in_the_table_and_tried_again(tmp_path, monkeypatch):
     said = iter([None, "ERROR: No matching distribution found for nothing", None, None])
     monkeypatch.setattr(environments, "_run", lambda command: next(said))
+    monkeypatch.setattr(physics, "bandwidth", lambda size, device="cpu": 1e10)
     rival = Rival("nothing", "qujax_worker.py", ("nothing",), (("nothing",),))
     one, versions = suite.contender(rival, tmp_path, 1)
     assert versions == {}
@@ -164,6 +165,15 @@ def test_the_table_shows_times_ratios_and_notes(monkeypatch):
     assert document["version"] == 1
     assert document["speed"][0]["rivals"]["b"]["reason"] == "wrong: differs"
     assert document["memory"][1]["layers"] == 128
+
+
+def test_the_peak_is_of_the_pass_and_starts_anew():
+    held = np.ones(2**23)
+    del held
+    peak.forget()
+    before = peak.highest()
+    held = np.ones(2**22)
+    assert 0.9 * held.nbytes < peak.highest() - before < 1.5 * held.nbytes
 
 
 def test_every_rival_has_its_worker():

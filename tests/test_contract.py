@@ -18,6 +18,7 @@ from qtrain_cli.cli.parameters import VERBS
 from qtrain_cli.results import TASKS, record_fields
 
 ANSI = "\x1b"
+SHOTS = ("--shots", "1e4,exact", "--repeat", "2")
 QUICK = ("--layers", "4", "--epochs", "1", "--device", "cpu")
 
 
@@ -60,8 +61,11 @@ GOOD = {
     "export": ("export", "net.qtrain", "--classical", "-o", "new.safetensors"),
     "report": ("report", "net.qtrain"),
     "verify": ("verify", "net.qtrain"),
+    "sample": ("sample", "net.qtrain", "--model", "digits_cnn_module.pt", "--data", "digits.npz", *SHOTS),
     "env": ("env",),
 }
+
+CIRCUITS = ("export", "net.qtrain", "--quantum", "-o", "new.qasm")
 
 #: Lines that end otherwise, each with its exit code and kind.
 BAD = [
@@ -87,6 +91,16 @@ BAD = [
     (("report", "damaged.qtrain"), 4, "refused"),
     (("verify", "absent.qtrain"), 2, "bad-input"),
     (("verify", "damaged.qtrain"), 4, "refused"),
+    (("export", "net.qtrain", "--quantum", "-o", "new.pt"), 2, "usage"),
+    (("export", "net.qtrain", "--quantum", "--circuit", "1", "-o", "new.qasm"), 2, "bad-input"),
+    (("export", "damaged.qtrain", "--quantum", "-o", "new.qasm"), 4, "refused"),
+    (("sample", "net.qtrain", "--data", "digits.npz", *SHOTS), 2, "usage"),
+    (("sample", "net.qtrain", "--arch", "a:B", "--data", "digits.npz", "--shots", "few"), 2, "usage"),
+    (("sample", "absent.qtrain", "--arch", "a:B", "--data", "digits.npz", *SHOTS), 2, "bad-input"),
+    (("sample", "net.qtrain", "--arch", "torch.nn:Identity", "--data", "digits.npz", *SHOTS), 2, "bad-input"),
+    (("sample", "net.qtrain", "--model", "digits_cnn_module.pt", "--data", "no.npz", *SHOTS), 2, "bad-input"),
+    (("sample", "net.qtrain", "--model", "foreign.pt", "--data", "digits.npz", *SHOTS), 4, "refused"),
+    (("sample", "damaged.qtrain", "--arch", "a:B", "--data", "digits.npz", *SHOTS), 4, "refused"),
     (("env", "--nonsense"), 2, "usage"),
     (("nonsense",), 2, "usage"),
 ]
@@ -109,7 +123,9 @@ def test_success_is_data_on_stdout_without_escape_codes(cli, here, verb):
     assert ended.code == 0
     assert ended.out.strip() and ANSI not in ended.out + ended.err
     assert "Traceback" not in ended.err and "Warning" not in ended.err
-    assert bool(ended.err) == (verb in ("compress", "compare")), "only a run of minutes says how far it is"
+    assert bool(ended.err) == (verb in ("compress", "compare", "sample")), (
+        "only a run of minutes says how far it is"
+    )
 
 
 @pytest.mark.parametrize("verb", GOOD)
@@ -157,7 +173,13 @@ def test_a_bug_is_70_and_an_interrupt_130(cli, here, monkeypatch, verb):
 
 @pytest.mark.parametrize(
     "words",
-    [GOOD["compress"], GOOD["export"], (*GOOD["report"], "--junit", "new.xml")],
+    [
+        GOOD["compress"],
+        GOOD["export"],
+        CIRCUITS,
+        (*GOOD["report"], "--junit", "new.xml"),
+        (*GOOD["sample"], "--plot", "new.png"),
+    ],
 )
 def test_a_disk_without_room_is_1_and_leaves_no_output(cli, here, words):
     """A limit on the size of files stands in for it: writing beyond fails as on a full disk."""
@@ -200,6 +222,25 @@ DOCUMENTS = {
     },
 }  # fmt: skip
 
+CIRCUIT_DOCUMENT = {
+    "path": str, "bytes": int, "sha256": str, "format": str, "circuits": int, "qubits": int, "gates": int,
+    "checked": str,
+}  # fmt: skip
+
+SAMPLE = {
+    "schema": str, "artifact": str, "artifact_sha256": str, "model": str, "task": str, "weights": int,
+    "circuits": int, "qubits": int, "layers": int, "mapping": str, "sampler": str, "unbiased": bool,
+    "trajectories": int, "repeat": int, "seed": int, "data_sha256": str, "same_data": bool, "test_count": int,
+    "teacher_test_accuracy": float, "recorded_test_accuracy": float, "exact_test_accuracy": float,
+    "exact_test_accuracy_low": float, "exact_test_accuracy_high": float, "z_variance": float, "rows": list,
+}  # fmt: skip
+SAMPLE_ROW = {
+    "noise": str, "shots": int, "repetitions": int, "test_accuracy": float, "test_accuracy_low": float,
+    "test_accuracy_high": float, "repetitions_low": float, "repetitions_high": float,
+    "test_rows_low": float, "test_rows_high": float, "deviation": float, "drop": float, "z_error": float,
+    "shot_variance": float, "simulation_variance": float,
+}  # fmt: skip
+
 RECORD = [
     "schema", "model", "weights", "kept_weights", "qubits", "layers", "circuits", "ansatz", "mapping",
     "angle_bits", "trained_numbers", "artifact_bytes", "model_bytes", "bytes_ratio", "parameter_ratio",
@@ -227,6 +268,25 @@ def test_compress_and_report_print_one_record_but_for_the_time(cli, here):
     assert made["artifact_bytes"] == (here / "new.qtrain").stat().st_size
     assert {type(made[name]) for name in RECORD if "accuracy" in name or "loss" in name} == {float}
     assert list(made["versions"]) == ["qtrain", "torch", "numpy", "python"]
+
+
+def test_circuits_have_a_document_of_their_own(cli, here):
+    document = json.loads(cli(*CIRCUITS, "--json").out)
+    assert {name: type(value) for name, value in document.items()} == CIRCUIT_DOCUMENT
+    assert list(document) == list(CIRCUIT_DOCUMENT)
+    assert document["bytes"] == (here / "new.qasm").stat().st_size
+
+
+def test_sample_prints_one_document_with_a_row_for_each_noise_and_number_of_shots(cli, here):
+    document = json.loads(cli(*GOOD["sample"], "--noise", "none,depolarizing:1e-3", "--json").out)
+    assert {name: type(value) for name, value in document.items()} == SAMPLE
+    assert list(document) == list(SAMPLE) and document["schema"] == "qtrain.sample/1"
+    rows = document["rows"]
+    assert [(row["noise"], row["shots"]) for row in rows] == [
+        (noise, shots) for noise in ("none", "depolarizing:0.001") for shots in (10**4, None)
+    ]
+    assert {name: type(value) for name, value in rows[0].items()} == SAMPLE_ROW
+    assert all(list(row) == list(SAMPLE_ROW) for row in rows)
 
 
 def test_env_is_flat_and_begins_with_what_changes_figures(cli, here):
@@ -284,6 +344,8 @@ def test_the_step_summary_is_written_when_it_is_set(cli, here, monkeypatch):
     [
         (GOOD["compress"], "new.qtrain"),
         (GOOD["export"], "new.safetensors"),
+        (CIRCUITS, "new.qasm"),
+        ((*GOOD["sample"], "--plot", "new.png"), "new.png"),
         ((*GOOD["report"], "--markdown", "new.md"), "new.md"),
         ((*GOOD["compare"], "--markdown", "new.md"), "new.md"),
     ],

@@ -49,9 +49,12 @@ def test_the_tour_runs_word_for_word(outputs: list[str]) -> None:
     assert "torch.Size([1, 10]) 11" in "".join(outputs)
 
 
-def test_the_shown_output_has_the_lines_of_the_real_one(outputs: list[str]) -> None:
-    shown = next(text for kind, text in BLOCKS if kind == "text")
-    real = next(text for (_, block), text in zip(TOUR, outputs, strict=True) if "qtrain compress" in block)
+@pytest.mark.parametrize(("number", "command"), enumerate(("qtrain compress", "qtrain sample")))
+def test_the_shown_output_has_the_lines_of_the_real_one(
+    outputs: list[str], number: int, command: str
+) -> None:
+    shown = [text for kind, text in BLOCKS if kind == "text"][number]
+    real = next(text for (_, block), text in zip(TOUR, outputs, strict=True) if command in block)
     assert _labels(shown) == _labels(real)
 
 
@@ -67,7 +70,7 @@ def test_ci_runs_the_two_set_up_commands_word_for_word() -> None:
 
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
-    table = set(re.findall(r"^\| `qtrain (\w+)", README, re.MULTILINE))
+    table = set(re.findall(r"^\| `qtrain ([\w-]+)", README, re.MULTILINE))
     assert table == set(VERBS)
 
 

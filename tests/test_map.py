@@ -25,7 +25,14 @@ from qtrain_cli.gates import GATES
 from qtrain_cli.mapping import _APPLY, _START
 from qtrain_cli.methods import METHODS, OURS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
+from qtrain_cli.quantum.estimators import ESTIMATORS
+from qtrain_cli.quantum.noise import NOISES
+from qtrain_cli.settings import PLOT_ENDINGS
 from qtrain_cli.spec import MAPPINGS
+from qtrain_cli.student_settings import ALIGN_LOSSES, GRADIENTS, SELF_METHODS
+from qtrain_cli.student_settings import METHODS as TEACHING_METHODS
+from qtrain_cli.student_spec import KINDS
+from qtrain_cli.training import alignment
 from qtrain_cli.training.rivals import RECIPES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "qtrain_cli"
@@ -37,9 +44,13 @@ MAP = {
     "errors": "",
     "methods": "",
     "config": "errors",
-    "settings": "errors",
+    "settings": "errors quantum.noise",
     "quantum.circuit": "errors",
+    "quantum.noise": "errors",
     "spec": "errors quantum.circuit",
+    "student_fronts": "",
+    "student_settings": "errors settings",
+    "student_spec": "errors quantum.circuit quantum.feature_maps student_fronts",
     "accounting": "errors spec",
     "planning": "accounting errors quantum.circuit settings spec",
     "results": "accounting errors methods",
@@ -55,12 +66,23 @@ MAP = {
     "quantum.statevector": (
         "errors quantum.circuit quantum.couplings quantum.entanglers quantum.native quantum.rotations"
     ),
-    "quantum.pennylane_bridge": "errors quantum.circuit quantum.operations",
+    "quantum.estimators": "quantum.circuit quantum.operations",
+    "quantum.gradients": (
+        "errors quantum.circuit quantum.estimators quantum.rotations quantum.shots quantum.statevector"
+    ),
+    "quantum.shots": "",
+    "quantum.pennylane_bridge": "errors quantum.circuit quantum.feature_maps quantum.operations",
+    "quantum.trajectories": ("quantum.circuit quantum.operations quantum.rotations quantum.statevector"),
+    "quantum.qasm": "errors quantum.circuit quantum.operations",
+    "quantum.encodings": "errors quantum.feature_maps",
+    "quantum.feature_maps": "errors quantum.operations",
+    "quantum.student_qasm": "quantum.circuit quantum.feature_maps quantum.operations",
     # from numbers to named weights: nothing of files or training
     "angles": "accounting errors quantum.circuit",
     "layout": "errors spec",
     "mapping": "spec",
-    "generator": "layout mapping quantum.statevector spec",
+    "generator": "layout mapping quantum.circuit quantum.statevector spec",
+    "sampling": "",
     "codec": "errors",
     # everything that touches disk
     "files": "",
@@ -86,6 +108,12 @@ MAP = {
         "files.artifact.container files.artifact.description files.artifact.numbers layout results spec"
         " versions"
     ),
+    "files.records": (
+        "files.artifact.container files.artifact.description files.students.description results"
+    ),
+    "files.students": "",
+    "files.students.description": "errors files.artifact.container files.header results student_spec",
+    "files.students.tensors": "errors files.artifact.container files.atomic files.students.description",
     "regenerate": (
         "angles errors files.artifact.container files.artifact.description files.artifact.numbers generator"
         " layout spec"
@@ -95,11 +123,40 @@ MAP = {
     "training.devices": "errors",
     "training.stopping": "",
     "training.objective": "errors",
-    "training.state": "angles errors files.checkpoint mapping settings spec",
+    "training.state": "angles errors files.checkpoint mapping quantum.estimators settings spec",
+    "training.measuring": (
+        "errors generator quantum.circuit quantum.estimators quantum.gradients quantum.pennylane_bridge"
+        " quantum.statevector settings"
+    ),
     "training.measure": "files.data results training.objective",
     "training.fit": (
-        "errors files.checkpoint files.data generator layout settings spec"
-        " training.devices training.objective training.state training.stopping"
+        "errors files.checkpoint files.data generator layout quantum.statevector settings spec"
+        " training.devices training.measuring training.objective training.state training.stopping"
+    ),
+    "student_exports": (
+        "errors files.exports files.students.tensors qtrain_cli quantum.student_qasm student_spec teachers"
+    ),
+    "teachers": (
+        "errors files.artifact.container files.data files.header files.models files.students.description"
+        " files.students.tensors settings training.devices training.objective training.students"
+    ),
+    "teaching": (
+        "errors files.artifact.container files.atomic files.checkpoint files.data"
+        " files.students.description files.students.tensors qtrain_cli results student_settings"
+        " student_spec teachers training.alignment training.assess training.devices training.distillation"
+        " training.fit training.objective training.students versions"
+    ),
+    "training.alignment": "errors training.objective",
+    "training.assess": "files.data results training.measure training.objective training.students",
+    "training.distillation": (
+        "errors files.checkpoint files.data settings training.alignment training.fit training.objective"
+        " training.stopping training.student_state training.students"
+    ),
+    "training.plateaus": "quantum.circuit quantum.statevector",
+    "training.student_state": "errors files.checkpoint settings",
+    "training.students": (
+        "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector"
+        " student_fronts student_spec"
     ),
     "training.rivals": (
         "errors files.data files.packed layout mapping methods quantum.circuit spec training.devices"
@@ -110,8 +167,8 @@ MAP = {
     "commands.compress": (
         "angles errors files.artifact.description files.artifact.numbers files.artifact.size files.atomic"
         " files.checkpoint files.data files.hashing files.models layout planning qtrain_cli regenerate"
-        " results settings spec training.devices training.fit training.measure training.objective"
-        " training.state versions"
+        " results settings spec training.devices training.fit training.measure training.measuring"
+        " training.objective training.state versions"
     ),
     "commands.compare": (
         "accounting errors files.artifact.container files.artifact.numbers files.artifact.size files.atomic"
@@ -125,23 +182,43 @@ MAP = {
     ),
     "commands.inspect": (
         "errors files.artifact.container files.artifact.description files.checkpoint files.header"
-        " files.models"
+        " files.models files.students.description student_spec"
     ),
     "commands.export": (
-        "files.artifact.description files.artifact.numbers files.atomic files.exports files.models layout"
-        " regenerate settings"
+        "errors files.artifact.container files.artifact.description files.artifact.numbers files.atomic"
+        " files.exports files.models files.students.description files.students.tensors layout qtrain_cli"
+        " quantum.qasm regenerate settings spec student_exports"
     ),
-    "commands.report": "errors files.artifact.description files.atomic gates results settings",
-    "commands.verify": "files.artifact.numbers regenerate",
+    "commands.report": "errors files.atomic files.records gates results settings",
+    "commands.verify": (
+        "errors files.artifact.container files.artifact.numbers files.students.description"
+        " files.students.tensors regenerate teaching"
+    ),
+    "commands.sample": (
+        "errors files.artifact.description files.artifact.numbers files.atomic files.data files.models"
+        " generator quantum.noise quantum.pennylane_bridge quantum.trajectories regenerate results sampling"
+        " settings training.measure training.objective"
+    ),
     "commands.env": "versions",
+    "commands.compare_gradients": (
+        "errors files.atomic results student_settings student_spec teaching training.fit training.plateaus"
+    ),
+    "commands.compare_students": "errors results student_settings student_spec teaching training.fit",
+    "commands.distill": "errors results student_settings teaching training.fit",
+    "commands.train": "errors results student_settings teaching training.fit",
     # what people and Python meet
-    "render": "results",
+    "render": "results student_sections",
     "render_comparison": "errors methods results",
+    "figures": "errors results",
+    "student_figures": "errors results",
+    "student_sections": "results",
     "progress": "",
     "cli": (
-        "commands.compare commands.compress commands.env commands.export commands.inspect commands.plan"
-        " commands.report commands.verify config errors files.atomic gates methods progress qtrain_cli"
-        " quantum.circuit render render_comparison results settings spec"
+        "commands.compare commands.compare_gradients commands.compare_students commands.compress"
+        " commands.distill commands.env commands.export commands.inspect commands.plan commands.report"
+        " commands.sample commands.train commands.verify config errors figures files.atomic gates methods"
+        " progress qtrain_cli quantum.circuit quantum.estimators quantum.noise render render_comparison"
+        " results settings spec student_figures student_settings"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
@@ -149,7 +226,10 @@ MAP = {
 }
 
 #: Folders of which `MAP` has one row.
-ONE_ROW = ("cli", "results", "files.data", "files.models", "files.exports", "training.rivals")
+ONE_ROW = (
+    "training.students", "cli", "results", "settings", "files.data", "files.models", "files.exports",
+    "training.rivals",
+)  # fmt: skip
 
 #: Third-party packages that may be imported on loading; all others inside functions only.
 LIGHT = {"torch", "numpy", "safetensors", "typer"}
@@ -157,10 +237,11 @@ LIGHT = {"torch", "numpy", "safetensors", "typer"}
 #: These, and all that they import on loading, need the standard library only (cli: and typer).
 WITHOUT_TORCH = (
     "__main__", "cli", "qtrain_cli", "methods", "render", "render_comparison", "progress", "config",
-    "settings", "errors", "gates", "results",
-    "spec", "accounting", "planning", "versions", "quantum.circuit", "files.header", "files.atomic",
+    "settings", "errors", "gates", "results", "spec", "accounting", "planning", "versions", "quantum.circuit",
+    "quantum.operations", "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic",
     "files.hashing", "files.artifact.container", "files.artifact.description", "commands.report",
-    "commands.env",
+    "commands.env", "student_spec", "student_fronts", "student_settings", "student_sections", "files.records",
+    "files.students", "files.students.description", "quantum.feature_maps", "quantum.student_qasm",
 )  # fmt: skip
 
 #: What the README calls the rows of `READERS`.
@@ -378,26 +459,35 @@ def test_every_mapping_that_is_counted_is_applied():
     assert list(_APPLY) == list(_START) == list(MAPPINGS)
 
 
+def test_every_alignment_that_can_be_asked_for_is_there():
+    assert tuple(alignment.ALIGN_LOSSES) == ALIGN_LOSSES
+
+
 def test_every_method_has_a_recipe_but_ours():
     assert [OURS, *RECIPES] == list(METHODS)
     assert all(recipe.name == name for name, recipe in RECIPES.items())
 
 
 def test_every_command_is_a_file_and_the_other_way_round():
-    files = {path.stem for path in (PACKAGE / "commands").glob("*.py")} - {"__init__"}
+    files = {path.stem.replace("_", "-") for path in (PACKAGE / "commands").glob("*.py")} - {"--init--"}
     assert files == set(VERBS)
     for verb in VERBS:
-        assert callable(importlib.import_module(f"qtrain_cli.commands.{verb}").run)
+        assert callable(importlib.import_module(f"qtrain_cli.commands.{verb.replace('-', '_')}").run)
 
 
 @pytest.mark.parametrize(
     ("verb", "rows"),
     [
-        ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
+        ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS, *ESTIMATORS]),
+        ("train", [*KINDS, *GRADIENTS]),
+        ("distill", [*KINDS, *GRADIENTS, *ALIGN_LOSSES, *SELF_METHODS]),
+        ("compare-students", [*KINDS, *TEACHING_METHODS, *ALIGN_LOSSES]),
+        ("compare-gradients", list(GRADIENTS)),
         ("plan", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
         ("compare", list(METHODS)),
         ("export", list(EXPORTERS)),
         ("report", [f"--{gate}" for gate in GATES]),
+        ("sample", [*NOISES, *PLOT_ENDINGS]),
     ],
 )
 def test_every_row_of_a_table_is_in_the_help(cli, verb, rows):
@@ -406,7 +496,7 @@ def test_every_row_of_a_table_is_in_the_help(cli, verb, rows):
 
 
 def test_every_row_of_a_table_is_in_the_readme():
-    rows = [*EXPORTERS, *DATA_FORMS, *(f"qtrain {verb}" for verb in VERBS)]
+    rows = [*EXPORTERS, *DATA_FORMS, *ESTIMATORS, *(f"qtrain {verb}" for verb in VERBS)]
     assert [row for row in rows if row not in README] == []
     for form, reader in zip(DATA_FORMS, READERS, strict=True):
         assert form.lower() in reader.form.lower()
@@ -429,7 +519,7 @@ def planted(modules):
 @pytest.mark.parametrize(
     ("path", "text", "said"),
     [
-        ("settings.py", "\nimport qtrain_cli.results\n", "settings imports results"),
+        ("settings/records.py", "\nimport qtrain_cli.results\n", "settings imports results"),
         ("layout.py", "\ndef f():\n    from qtrain_cli.files.data import npz\n", "layout imports files.data"),
         ("training/fit.py", "\nfrom qtrain_cli.files import models\n", "training.fit imports files.models"),
         ("commands/verify.py", "\nfrom qtrain_cli import render\n", "commands.verify imports render"),

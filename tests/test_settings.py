@@ -16,10 +16,12 @@ from qtrain_cli.settings import (
     DataSettings,
     FitSettings,
     GateSettings,
+    GradientSettings,
     ModelSettings,
     parse_arguments,
     parse_floats,
     parse_shape,
+    parse_shots,
     parse_size,
     parse_sizes,
 )
@@ -77,6 +79,22 @@ def test_shapes(text, shape):
 def test_texts_that_are_no_shapes(text):
     with pytest.raises(UsageError, match="is not a shape"):
         parse_shape(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shots"),
+    [("1000", (1000,)), ("1e3, 2E+4,exact", (1000, 20_000, None)), ("1.5e3", (1500,)), ("1e15", (10**15,))],
+)
+def test_numbers_of_shots(text, shots):
+    assert parse_shots(text) == shots
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "1.5", "1e-3", "2e15", "1e99", "nan", "inf", "many", "1_0", "1,"]
+)
+def test_texts_that_are_no_numbers_of_shots(text):
+    with pytest.raises(UsageError, match="is no number of shots; allowed: whole, 1 to"):
+        parse_shots(text)
 
 
 def test_arguments():
@@ -157,6 +175,26 @@ def test_budgets():
 )
 def test_fits(values, message):
     assert refused(FitSettings, **values) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"shots": 0}, "--shots is 0; allowed: 1 to 1000000000"),
+        ({"shots": -5}, "--shots is -5; allowed: 1 to 1000000000"),
+        ({"shots": 10**9 + 1}, "--shots is 1000000001; allowed: 1 to 1000000000"),
+        ({"spsa_samples": 0}, "--spsa-samples is 0; allowed: 1 to 1000000"),
+        ({"spsa_samples": 10**6 + 1}, "--spsa-samples is 1000001; allowed: 1 to 1000000"),
+    ],
+)
+def test_gradients(values, message):
+    assert refused(GradientSettings, **values) == message
+    assert GradientSettings(shots=10**9, spsa_samples=10**6).shots == 10**9
+
+
+def test_steps_are_those_of_whole_batches():
+    assert FitSettings(epochs=3, batch_size=10).steps(109) == 30
+    assert FitSettings(epochs=3, batch_size=200).steps(109) == 3
 
 
 @pytest.mark.parametrize(

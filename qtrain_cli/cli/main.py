@@ -20,7 +20,7 @@ import typer
 
 from qtrain_cli import config, render
 from qtrain_cli.cli.parameters import VERBS, option_parameters
-from qtrain_cli.cli.verbs import app
+from qtrain_cli.cli.registry import app
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
     BadInput,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
+from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.spec import MAPPINGS
 
 Arch = Annotated[str | None, typer.Option("--arch", help="package.module:Class or file.py:Class.")]
@@ -48,6 +49,19 @@ Ignore = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows of a training step.")]
+Gradient = Annotated[
+    str,
+    typer.Option(
+        "--gradient", help=" | ".join(ESTIMATORS) + ". What a measured one spent is said on stderr."
+    ),
+]
+Shots = Annotated[int | None, typer.Option("--shots", help="Of each circuit. [exact probabilities]")]
+PennylaneDevice = Annotated[
+    str | None, typer.Option("--pennylane-device", help="Runs the circuits, e.g. default.qubit. [the engine]")
+]
+SpsaSamples = Annotated[
+    int, typer.Option("--spsa-samples", help="Random directions of a step of --gradient spsa.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only on stderr.")]

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from qtrain_cli.cli.verbs import app
+from qtrain_cli.cli.registry import app
 
 _KINDS: dict[Any, str] = {Path: "path", str: "text", int: "int", float: "float", bool: "flag"}
 #: Options whose values are more than their Python type says.

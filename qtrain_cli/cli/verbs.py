@@ -13,28 +13,28 @@ from typing import Annotated, Any
 
 import typer
 
-from qtrain_cli import __version__, render, render_comparison
+from qtrain_cli import __version__, render
 from qtrain_cli.cli import options as o
 from qtrain_cli.errors import UsageError
 from qtrain_cli.gates import gate_failure
-from qtrain_cli.methods import METHODS
-from qtrain_cli.results.verdict import verdict
+from qtrain_cli.quantum.noise import NOISES, parse_noises
 from qtrain_cli.settings import (
     BudgetSettings,
-    CompareSettings,
     CompressSettings,
     DataSettings,
     ExportSettings,
     FitSettings,
     GateSettings,
+    GradientSettings,
     ModelSettings,
     PlanSettings,
     ReportSettings,
+    SampleSettings,
     parse_arguments,
     parse_floats,
     parse_shape,
+    parse_shots,
     parse_size,
-    parse_sizes,
 )  # fmt: skip
 
 app = typer.Typer(
@@ -97,6 +97,10 @@ def compress(
     ] = FitSettings.lr,
     seed: o.Seed = FitSettings.seed,
     device: o.Device = FitSettings.device,
+    gradient: o.Gradient = GradientSettings.method,
+    shots: o.Shots = None,
+    pennylane_device: o.PennylaneDevice = None,
+    spsa_samples: o.SpsaSamples = GradientSettings.spsa_samples,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run's state.")] = False,
     force: o.Force = False,
     as_json: o.Json = False,
@@ -111,7 +115,10 @@ def compress(
             params, ratio, parse_size(bytes_), ansatz, entangler, layers, circuits, mapping, angle_bits,
             tuple(targets or ()), tuple(ignore or ()), final_rotation,
         ),
-        fit=FitSettings(distill, temperature, epochs or 0, batch_size, lr, seed, device),
+        fit=FitSettings(
+            distill, temperature, epochs or 0, batch_size, lr, seed, device,
+            GradientSettings(gradient, shots, pennylane_device, spsa_samples),
+        ),
         out=out or Path(f"{model.stem}.qtrain"),
         resume=resume,
         force=force,
@@ -120,74 +127,8 @@ def compress(
     from qtrain_cli.progress import shown_progress
 
     with shown_progress(quiet) as show:
-        record = command.run(settings, show, _logger(quiet))
-    _print(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
-
-
-@app.command()
-def compare(
-    model: o.ModelPath,
-    data: o.Data,
-    bytes_: Annotated[str, typer.Option("--bytes", help="Budgets of the finished file, e.g. 600,1KB,2KB.")],
-    methods: Annotated[
-        str, typer.Option("--methods", help=" | ".join(METHODS) + "; several with commas. [all]")
-    ] = ",".join(METHODS),
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...")] = 3,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="One seed, a quarter of the epochs, nothing tuned: a first look.")
-    ] = False,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    validation: o.Validation = DataSettings.validation,
-    arch: o.Arch = None,
-    arch_args: o.ArchArgs = None,
-    weights: o.Weights = None,
-    trust_pickle: o.TrustPickle = False,
-    distill: o.Distill = FitSettings.distill,
-    temperature: o.Temperature = FitSettings.temperature,
-    epochs: o.Epochs = None,
-    batch_size: o.BatchSize = FitSettings.batch_size,
-    device: o.Device = FitSettings.device,
-    state: Annotated[
-        Path | None, typer.Option("--state", help="Folder for finished cells. [MODEL's name + .compare]")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="Also write Markdown to this file.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw it: .png, .svg or .pdf.")] = None,
-    force: o.Force = False,
-    as_json: o.Json = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-) -> None:
-    """Set qtrain against what you would use instead, at equal bytes, and say who wins.
-
-    Each method is tuned alike, writes a real file, and is tested on what that file gives back.
-
-    It takes long: budgets x methods x (seeds + about one for tuning) trainings, each as long as one of
-    `qtrain compress` or shorter. The shipped digits at four budgets take about 40 minutes on two cores, with
-    --quick about 3. Killed or interrupted: run it again, finished cells are kept.
-    """
-    settings = CompareSettings(
-        model=ModelSettings(model, arch, parse_arguments(arch_args), weights, trust_pickle),
-        data=DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std"), validation),
-        budgets=parse_sizes(bytes_),
-        methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
-        seeds=(0,) if quick else tuple(range(seeds)),
-        fit=FitSettings(distill, temperature, epochs or 0, batch_size, device=device),
-        state=state or Path(f"{model.stem}.compare"),
-        quick=quick,
-        markdown=markdown,
-        plot=plot,
-        force=force,
-    )
-    from qtrain_cli.commands import compare as command
-    from qtrain_cli.commands import compress as ours
-
-    outputs = command.Outputs(render_comparison.as_markdown, render_comparison.draw)
-    found = command.run(settings, ours.run, outputs, _logger(quiet))
-    document = found.to_json(verdict(found))
-    _print(as_json, document, lambda: render_comparison.as_terminal(found))
+        record = command.run(settings, show, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
 
 
 @app.command()
@@ -232,7 +173,7 @@ def plan(
     from qtrain_cli.commands import plan as command
 
     found = vars(command.run(settings))
-    _print(as_json, found, lambda: render.as_key_values("plan", found))
+    print_document(as_json, found, lambda: render.as_key_values("plan", found))
 
 
 @app.command()
@@ -246,14 +187,21 @@ def inspect(
     from qtrain_cli.commands import inspect as command
 
     found = command.run(file)
-    _print(as_json, found, lambda: render.as_key_values("inspect", found))
+    print_document(as_json, found, lambda: render.as_key_values("inspect", found))
 
 
 @app.command()
 def export(
     artifact: o.ArtifactPath,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Ending: .safetensors, .pt, .pt2 or .onnx.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Ending: .safetensors, .pt, .pt2 or .onnx; .qasm with --quantum."),
+    ],
     classical: Annotated[bool, typer.Option("--classical", help="Regenerated weights.")] = False,
+    quantum: Annotated[bool, typer.Option("--quantum", help="The trained circuits, as OpenQASM 3.")] = False,
+    circuit: Annotated[
+        int | None, typer.Option("--circuit", help="With --quantum: this circuit alone, from 0. [all]")
+    ] = None,
     model: Annotated[Path | None, typer.Option("--model", help="Whose graph .pt2 and .onnx carry.")] = None,
     arch: o.Arch = None,
     arch_args: o.ArchArgs = None,
@@ -264,17 +212,20 @@ def export(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Write the regenerated weights in a format that others read."""
-    if not classical:
-        raise UsageError("export needs to know what to write", "add --classical for ordinary weights")
+    """Write the regenerated weights, or the trained circuits, in a format that others read."""
+    if classical == quantum:
+        given = (
+            "both --classical and --quantum are given" if quantum else "export needs to know what to write"
+        )
+        raise UsageError(given, "add --classical for ordinary weights or --quantum for the circuits")
     arguments = parse_arguments(arch_args)
     source = ModelSettings(model, arch, arguments, weights, trust_pickle) if model else None
-    settings = ExportSettings(artifact, out, source, arch, arguments, force)
+    settings = ExportSettings(artifact, out, source, arch, arguments, force, quantum, circuit)
     from qtrain_cli.commands import export as command
 
     done = command.run(settings)
     found = {**vars(done), "path": str(done.path)}
-    _print(as_json, found, lambda: render.as_key_values("export", found))
+    print_document(as_json, found, lambda: render.as_key_values("export", found))
 
 
 @app.command()
@@ -322,7 +273,7 @@ def report(
     outcome = command.run(settings, render.as_markdown, render.as_junit)
     failure = gate_failure(outcome.gates)
     document = {**outcome.record.to_json(), **(failure.as_json() if failure else {})}
-    _print(as_json, document, lambda: render.as_terminal(outcome.record, outcome.gates))
+    print_document(as_json, document, lambda: render.as_terminal(outcome.record, outcome.gates))
     if failure:
         raise failure
 
@@ -338,7 +289,67 @@ def verify(
     from qtrain_cli.commands import verify as command
 
     found = vars(command.run(artifact))
-    _print(as_json, found, lambda: render.as_key_values("verify", found))
+    print_document(as_json, found, lambda: render.as_key_values("verify", found))
+
+
+@app.command()
+def sample(
+    artifact: o.ArtifactPath,
+    shots: Annotated[
+        str, typer.Option("--shots", help="Of each circuit: one number or a list, e.g. 1e3,1e5,exact.")
+    ],
+    data: Annotated[str, typer.Option("--data", help="As compress takes it; its test rows count.")],
+    mean: Annotated[
+        str | None, typer.Option("--mean", help="Normalisation, one number or one a channel.")
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", help="Normalisation, as --mean.")] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option("--noise", help="One level or a list: none | " + " | ".join(f"{n}:P" for n in NOISES)),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="A PennyLane device in place of the own simulator.")
+    ] = None,
+    repeat: Annotated[
+        int, typer.Option("--repeat", help="Independent repetitions of each cell.")
+    ] = SampleSettings.repeat,
+    trajectories: Annotated[
+        int, typer.Option("--trajectories", help="Noisy runs that are simulated for a repetition.")
+    ] = SampleSettings.trajectories,
+    model: Annotated[Path | None, typer.Option("--model", help="The model that was compressed.")] = None,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    seed: o.Seed = SampleSettings.seed,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Also draw it: .png, .svg or .pdf.")] = None,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Measure the accuracy that finite shots and noise leave."""
+    arguments = parse_arguments(arch_args)
+    settings = SampleSettings(
+        artifact=artifact,
+        shots=parse_shots(shots),
+        data=DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std")),
+        noises=parse_noises(noise),
+        model=ModelSettings(model, arch, arguments, weights, trust_pickle) if model else None,
+        arch=arch,
+        arch_args=arguments,
+        device=device,
+        repeat=repeat,
+        trajectories=trajectories,
+        seed=seed,
+        plot=plot,
+        force=force,
+    )
+    from qtrain_cli.commands import sample as command
+    from qtrain_cli.figures import sampling_figure
+
+    record = command.run(settings, sampling_figure, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_sampling(record))
 
 
 @app.command()
@@ -347,14 +358,16 @@ def env(as_json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = Fa
     from qtrain_cli.commands import env as command
 
     found = command.run()
-    _print(as_json, found, lambda: render.as_key_values("env", found))
+    print_document(as_json, found, lambda: render.as_key_values("env", found))
 
 
-def _logger(quiet: bool) -> Callable[[str], None]:
+def logger(quiet: bool) -> Callable[[str], None]:
+    """Where a command's lines go: stderr, or nowhere."""
     return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
 
 
-def _print(as_json: bool, document: dict[str, Any], renderable: Callable[[], Any]) -> None:
+def print_document(as_json: bool, document: dict[str, Any], renderable: Callable[[], Any]) -> None:
+    """The one document of a command, as JSON or for people."""
     if as_json:
         sys.stdout.write(render.as_json(document))
     else:

@@ -44,6 +44,7 @@ from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.fit import Problem, Progress, Recovery, fit
 from qtrain_cli.training.measure import measure
+from qtrain_cli.training.measuring import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.objective import Objective, check_outputs, predict
 from qtrain_cli.training.state import Fitted
 from qtrain_cli.versions import recorded_versions
@@ -89,6 +90,8 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
         where = "going on from" if checkpoint.exists() else "beginning, for there is no"
         log(f"{where} '{checkpoint}'")
     fitted = _train(job, checkpoint, show)
+    if fitted.cost.evaluations:
+        log(f"spent on gradients: {in_words(fitted.cost)}")
     log("measuring the regenerated weights")
     artifact = _described(job, _stored(job, fitted))
     write_artifact(settings.out, artifact, force=settings.force)
@@ -129,6 +132,7 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
         layout, settings.budget, settings.fit.seed, lambda plan: bytes_bound(plan, loaded.name)
     )
     circuit = spec.circuit
+    check_gradient(settings.fit.gradient, circuit)
     log(
         f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
         f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
@@ -136,11 +140,20 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
     data = load_data(settings.data, settings.fit.seed)
     log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    _log_cost(settings, spec, len(data.train), log)
     loaded.module.to(device)
     objective = Objective(data.task, settings.fit.distill, settings.fit.temperature)
     sample = predict(loaded.module, _teacher(loaded, device), data.train.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.train.targets[:2], data.classes)
     return _Job(settings, loaded, data, spec, objective, _identity(settings, loaded, data, spec))
+
+
+def _log_cost(settings: CompressSettings, spec: GeneratorSpec, rows: int, log: Callable[[str], None]) -> None:
+    """What the fit will measure, before it begins. Raises `UsageError` where that is absurd."""
+    cost, gradient = check_cost(settings.fit, spec.circuit, rows), settings.fit.gradient
+    if measures(gradient):
+        where = f" on {gradient.pennylane_device}" if gradient.pennylane_device else ""
+        log(f"gradient: {gradient.method}{where}, {in_words(cost)}")
 
 
 def _teacher(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:

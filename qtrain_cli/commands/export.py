@@ -1,7 +1,11 @@
-"""`qtrain export --classical`: regenerated weights in a format that others read, checked before it is named.
+"""`qtrain export`: weights or circuits in a format that others read, checked before it is named.
 
 `.safetensors` and `.pt` need the artifact alone. `.pt2` and `.onnx` carry the graph as well: the module comes
 from the model file, or from its architecture alone, and takes the regenerated weights.
+
+With `--quantum` the trained circuits themselves are written, as one program with a register for each circuit,
+or one of them alone with `--circuit`: a simulator that holds all registers at once would need 2**(b n)
+amplitudes.
 """
 
 from __future__ import annotations
@@ -9,31 +13,54 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli import __version__
+from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.artifact.description import Example
-from qtrain_cli.files.artifact.numbers import read_artifact
+from qtrain_cli.files.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.files.atomic import check_output
-from qtrain_cli.files.exports import ExportRecord, export
+from qtrain_cli.files.exports import (
+    CircuitExport,
+    ExportRecord,
+    export,
+    require_circuit_ending,
+    write_program,
+)
 from qtrain_cli.files.models import build_architecture, load_model
+from qtrain_cli.files.students.description import is_student
+from qtrain_cli.files.students.tensors import StudentFile, decode_student
 from qtrain_cli.layout import DTYPES
-from qtrain_cli.regenerate import regenerate
+from qtrain_cli.quantum.qasm import program, require_same
+from qtrain_cli.regenerate import regenerate, stored_angles
 from qtrain_cli.settings import ExportSettings
+from qtrain_cli.spec import GeneratorSpec
+from qtrain_cli.student_exports import export_circuit, export_tensors
 
 #: Two rows, so that a traced graph is not specialised to a batch of one.
 EXAMPLE_ROWS = 2
 
 
-def run(settings: ExportSettings) -> ExportRecord:
+def run(settings: ExportSettings) -> ExportRecord | CircuitExport:
     """Exports one artifact.
 
     Raises:
         UsageError: an unknown ending, an output that exists or is an input, or no module for a format with
             a graph.
+        BadInput: there is no circuit of that number.
         BadInput, Refused: the artifact or the model cannot be read.
-        RunFailed: the written file does not hold the regenerated weights; nothing is left of it.
+        RunFailed: the written file does not hold the regenerated weights or the circuits; nothing is left of
+        it.
     """
     inputs = (settings.artifact, *([settings.model.path] if settings.model else []))
     check_output(settings.out, settings.force, inputs)
-    artifact = read_artifact(settings.artifact)
+    if settings.quantum:
+        require_circuit_ending(settings.out)
+    container = read_container(settings.artifact)
+    if is_student(container):
+        return _export_student(settings, decode_student(container))
+    artifact = decode_artifact(container)
+    if settings.quantum:
+        return _export_circuits(settings, artifact)
     return export(
         regenerate(artifact).state,
         settings.out,
@@ -41,6 +68,49 @@ def run(settings: ExportSettings) -> ExportRecord:
         example=_example(artifact.description.example),
         force=settings.force,
     )
+
+
+def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord | CircuitExport:
+    for option, value in (("model", settings.model), ("arch", settings.arch), ("circuit", settings.circuit)):
+        if value is not None:
+            raise UsageError(f"--{option} has no use for a student, whose file says what it is")
+    write = export_circuit if settings.quantum else export_tensors
+    return write(file, settings.out, settings.force)
+
+
+def _export_circuits(settings: ExportSettings, artifact: Artifact) -> CircuitExport:
+    spec, stored = artifact.description.spec, regenerate(artifact).digest
+    circuit, theta = spec.circuit, stored_angles(spec, artifact.numbers)
+    chosen = range(circuit.circuits)
+    if settings.circuit is not None:
+        if settings.circuit not in chosen:
+            raise BadInput(
+                f"there is no circuit {settings.circuit}; allowed: 0 to {circuit.circuits - 1}",
+                "leave --circuit out for all of them",
+            )
+        chosen = range(settings.circuit, settings.circuit + 1)
+    text = program(circuit, theta, chosen, _comments(spec, stored.sha256))
+    return write_program(
+        settings.out,
+        text,
+        lambda found: require_same(found, circuit, theta, chosen),
+        len(chosen),
+        circuit.qubits,
+        settings.force,
+    )
+
+
+def _comments(spec: GeneratorSpec, digest: str) -> list[str]:
+    """What a reader has to know. Numbers and our own words only: names come from strangers' files."""
+    circuit, outcomes = spec.circuit, 2**spec.circuit.qubits
+    return [
+        f"trained by qtrain {__version__}; regenerates the weights with the digest {digest}",
+        f"{circuit.circuits} circuits, q0 to q{circuit.circuits - 1}; {circuit.ansatz}, {circuit.entangler},"
+        f" {circuit.layers} layers of {circuit.qubits} qubits",
+        "q<k>[0] is the most significant bit of an outcome: c<k> read as an unsigned number is its number i",
+        f"z = {outcomes} p_i - 1 of circuit k makes weight {outcomes} k + i of {spec.layout.generated},"
+        " by the artifact's mapping",
+    ]
 
 
 def _module(settings: ExportSettings) -> nn.Module | None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.artifact.container import KEY
-from qtrain_cli.files.artifact.description import Description, describe
+from qtrain_cli.files.artifact.container import KEY, read_container
+from qtrain_cli.files.artifact.description import Description, describe_container
 from qtrain_cli.files.checkpoint import METADATA_KEY
 from qtrain_cli.files.header import read_header
 from qtrain_cli.files.models import describe_model, formats
+from qtrain_cli.files.students.description import StudentDescription, describe_student, is_student
+from qtrain_cli.student_spec import inference_needs, student_text
 
 
 def run(path: Path) -> dict[str, Any]:
@@ -21,7 +23,10 @@ def run(path: Path) -> dict[str, Any]:
         return describe_model(path)
     metadata = read_header(path).metadata
     if KEY in metadata:
-        return _artifact(path, describe(path))
+        container = read_container(path)
+        if is_student(container):
+            return _student(path, describe_student(container))
+        return _artifact(path, describe_container(container))
     if METADATA_KEY in metadata:
         return _checkpoint(path)
     return describe_model(path)
@@ -46,13 +51,33 @@ def _artifact(path: Path, description: Description) -> dict[str, Any]:
     }
 
 
+def _student(path: Path, description: StudentDescription) -> dict[str, Any]:
+    student = description.student
+    return {
+        "file": path.name,
+        "format": "qtrain student",
+        "bytes": path.stat().st_size,
+        "student": student_text(student.spec),
+        "input": {"shape": list(student.inputs), "mean": description.mean, "std": description.std},
+        "outputs": student.outputs,
+        "parameters": student.parameters,
+        "circuit_parameters": student.circuit_parameters,
+        "qubits": student.qubits,
+        "inference": inference_needs(student),
+        "run": description.run,
+        "tensors": [
+            {"name": name, "shape": list(shape), "dtype": "F32"} for name, shape in student.shapes.items()
+        ],
+    }
+
+
 def _checkpoint(path: Path) -> dict[str, Any]:
     header = read_header(path)
     return {
         "file": path.name,
         "format": "qtrain checkpoint",
         "bytes": path.stat().st_size,
-        "advice": "run the same `qtrain compress` again with --resume",
+        "advice": "run the same command again with --resume",
         "tensors": [
             {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype}
             for name, tensor in sorted(header.tensors.items())

@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
-from qtrain_cli.files.artifact.description import read_record
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically, write_failure
+from qtrain_cli.files.records import read_any_record
 from qtrain_cli.gates import check_gates
-from qtrain_cli.results import GateResult, Record
+from qtrain_cli.results import GateResult, Record, StudentRecord, any_record
 from qtrain_cli.settings import ReportSettings
 
 #: One form of a record and its gates, as text. `cli` passes those of `render`, which no command imports.
-Renderer = Callable[[Record, tuple[GateResult, ...]], str]
+Renderer = Callable[[Record | StudentRecord, tuple[GateResult, ...]], str]
 
 
 @dataclass(frozen=True)
 class ReportOutcome:
     """What `run` found: the record, and one result for each gate that was asked for."""
 
-    record: Record
+    record: Record | StudentRecord
     gates: tuple[GateResult, ...]
 
 
@@ -44,7 +44,7 @@ def run(settings: ReportSettings, as_markdown: Renderer, as_junit: Renderer) -> 
         RunFailed: the disk is full.
     """
     _check_outputs(settings)
-    record = read_record(settings.artifact)
+    record = read_any_record(settings.artifact)
     path = settings.gates.baseline
     gates = check_gates(record, settings.gates, read_baseline(path) if path else None)
     markdown = as_markdown(record, gates)
@@ -57,7 +57,7 @@ def run(settings: ReportSettings, as_markdown: Renderer, as_junit: Renderer) -> 
     return ReportOutcome(record, gates)
 
 
-def read_baseline(path: Path) -> Record:
+def read_baseline(path: Path) -> Record | StudentRecord:
     """An older record, from a file with the output of ``qtrain report --json``.
 
     The output of a run whose gate failed carries an ``error`` beside the record; the record still counts.
@@ -74,7 +74,7 @@ def read_baseline(path: Path) -> Record:
             f"the baseline '{path}' is not JSON", "give the output of: qtrain report --json"
         ) from error
     try:
-        return Record.from_json(_without_error(document))
+        return any_record(_without_error(document))
     except QtrainError as error:
         raise BadInput(f"the baseline '{path}': {error.message}", error.advice) from error
 

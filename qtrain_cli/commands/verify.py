@@ -1,12 +1,25 @@
-"""`qtrain verify`: regenerates an artifact's weights and compares them with the stored digest."""
+"""`qtrain verify`: regenerates an artifact's weights and compares them with the stored digest.
+
+A student's file stores its weights; there the circuit is simulated on the file's probe input, and the outputs
+are compared with those that the file says.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtrain_cli.files.artifact.numbers import read_artifact
+from qtrain_cli.errors import Refused
+from qtrain_cli.files.artifact.container import read_container
+from qtrain_cli.files.artifact.numbers import decode_artifact
+from qtrain_cli.files.students.description import is_student
+from qtrain_cli.files.students.tensors import StudentFile, decode_student
 from qtrain_cli.regenerate import regenerate
+from qtrain_cli.teaching import probes
+
+#: How far a student's outputs may be from the stored ones, of 1 plus the largest: another machine's float32.
+PROBE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,10 @@ def run(path: Path) -> Verification:
     Raises:
         BadInput: no such file, or no artifact. Refused: damaged, hostile, or of other weights.
     """
-    artifact = read_artifact(path)
+    container = read_container(path)
+    if is_student(container):
+        return _student(path, decode_student(container))
+    artifact = decode_artifact(container)
     found = regenerate(artifact)
     return Verification(
         artifact=path.name,
@@ -36,4 +52,27 @@ def run(path: Path) -> Verification:
         sha256=found.digest.sha256,
         agreement="exact" if found.exact else "within tolerance",
         tolerance=found.tolerance,
+    )
+
+
+def _student(path: Path, file: StudentFile) -> Verification:
+    """Runs the student on its probe input. Raises `Refused` for other outputs than the file says."""
+    expected = file.description.probes
+    found = probes(file.description.student, file.state)
+    bound = PROBE_TOLERANCE * (1 + max(map(abs, expected)))
+    worst = max(abs(a - b) for a, b in zip(found, expected, strict=True))
+    if worst > bound:
+        raise Refused(
+            f"'{path}': the student's outputs differ by {worst:.3g} from those that the file says;"
+            f" allowed: {bound:.3g}",
+            "get the file again from its source",
+        )
+    content = hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in file.state.values()))
+    return Verification(
+        artifact=path.name,
+        weights=file.description.student.parameters,
+        tensors=len(file.state),
+        sha256=content.hexdigest()[:32],
+        agreement="exact" if found == expected else "within tolerance",
+        tolerance=PROBE_TOLERANCE,
     )

@@ -145,6 +145,9 @@ ANSATZE: dict[str, Ansatz] = {
         Ansatz("real-amplitudes", ("RY",), _FIXED, "RY rotations, real arithmetic"),
         Ansatz("efficient-su2", ("RY", "RZ"), _FIXED, "RY and RZ rotations, complex arithmetic"),
         Ansatz(
+            "su2-rz-ry", ("RZ", "RY"), _FIXED, "the same, RZ first: no angle stands idle before a read-out"
+        ),
+        Ansatz(
             "strongly-entangling",
             ("RZ", "RY", "RZ"),
             ("cnot-ranges", "cz-ranges"),

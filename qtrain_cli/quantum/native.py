@@ -36,7 +36,7 @@ THREADED_AMPLITUDES = 2**16
 THREADED_OUTCOMES = 2**14
 _FEWEST = 16  # amplitudes of a state, as in circuit.h
 _ENTANGLERS = {("CNOT",): 1, ("CZ",): 2, ("ControlledPhaseShift", "CRY", "ControlledPhaseShift"): 3}
-_ROTATIONS = {("RY",): "Y", ("RY", "RZ"): "YZ", ("RZ", "RY", "RZ"): "ZYZ"}
+_ROTATIONS = {("RY",): "Y", ("RY", "RZ"): "YZ", ("RZ", "RY"): "ZY", ("RZ", "RY", "RZ"): "ZYZ"}
 
 
 def available() -> bool:

@@ -6,27 +6,60 @@
 
 Everything else in the JSON is derived here and nowhere else: the two ratios, the interval of the test
 figure and the generalization gap. Files: `scores` (the task's figures and their intervals), `measured` (with
-its short stored form), `record` (with the JSON), `schema` (the JSON's fields, and strict reading).
+its short stored form), `record` (with the JSON), `schema` (the JSON's fields, and strict reading), `sampling`
+(what is left of a model whose circuits were measured, ``qtrain.sample/1``).
+
+A student (`students`) has a record of its own, ``qtrain.student/1``, with another design and how it was
+taught.
 
 Left out: how to show a record (`render`) and what to demand of it (`gates`). Standard library only.
 """
 
+from qtrain_cli.results.gradients import GradientRow, GradientTable
 from qtrain_cli.results.measured import Measured
 from qtrain_cli.results.record import Design, GateResult, Record
+from qtrain_cli.results.rows import LABELS, MethodRow, verdicts
+from qtrain_cli.results.sampling import SAMPLE_SCHEMA, SampleCell, SampleRecord
 from qtrain_cli.results.schema import SCHEMA, record_fields
 from qtrain_cli.results.scores import TASKS, Scores, Task, mean_interval, rounded, wilson_interval
+from qtrain_cli.results.students import (
+    NO_TEACHER,
+    NOTHING_SHA256,
+    STUDENT_SCHEMA,
+    Lesson,
+    StudentDesign,
+    StudentRecord,
+    any_record,
+    mean_and_spread,
+)
 
 __all__ = [
+    "LABELS",
+    "NOTHING_SHA256",
+    "NO_TEACHER",
+    "SAMPLE_SCHEMA",
     "SCHEMA",
+    "STUDENT_SCHEMA",
     "TASKS",
     "Design",
     "GateResult",
+    "GradientRow",
+    "GradientTable",
+    "Lesson",
     "Measured",
+    "MethodRow",
     "Record",
+    "SampleCell",
+    "SampleRecord",
     "Scores",
+    "StudentDesign",
+    "StudentRecord",
     "Task",
+    "any_record",
+    "mean_and_spread",
     "mean_interval",
     "record_fields",
     "rounded",
+    "verdicts",
     "wilson_interval",
 ]

@@ -20,6 +20,7 @@ MAX_WHOLE = 2**63
 
 TEXT, WHOLE, NUMBER, MAYBE = "text", "whole number", "number", "number or null"
 TABLE, LIST = "table of texts", "list"
+MAYBE_TEXT, MAYBE_WHOLE = "text or null", "whole number or null"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -39,6 +40,8 @@ _IS_KIND: dict[str, Callable[[Any], bool]] = {
     MAYBE: lambda value: value is None or _is_number(value),
     TABLE: lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
     LIST: lambda value: isinstance(value, list),
+    MAYBE_TEXT: lambda value: value is None or isinstance(value, str),
+    MAYBE_WHOLE: lambda value: value is None or _is_whole(value),
 }
 
 #: The braces are filled with the task's words: ``test_accuracy`` or ``test_error``.
@@ -61,13 +64,13 @@ def record_fields(task: Task) -> dict[str, str]:
     return {name.format(word=task.word, closeness=task.closeness): kind for name, kind in _FIELDS}
 
 
-def checked_document(document: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
+def checked_document(document: Any, kinds: Mapping[str, str], schema: str = SCHEMA) -> dict[str, Any]:
     """`document` itself, once it has exactly these fields, each of its kind. Raises `BadInput`."""
     if not isinstance(document, dict):
         raise BadInput("the record is not a JSON object", "give the output of: qtrain report --json")
-    if document.get("schema") != SCHEMA:
+    if document.get("schema") != schema:
         found = reprlib.repr(document.get("schema"))
-        raise BadInput(f"the record has the schema {found}; this version reads '{SCHEMA}'", "make it anew")
+        raise BadInput(f"the record has the schema {found}; this version reads '{schema}'", "make it anew")
     for name in kinds:
         if name not in document:
             raise BadInput(f"the record lacks the field '{name}'", "make it anew with: qtrain report --json")

@@ -6,6 +6,7 @@ the teacher. Everything that differs between the two is a row of `TASKS`.
 
     accuracy a on N rows    Wilson's score interval (Wilson 1927), which holds near 0 and 1 too
     error e on N rows       e +- z * s / sqrt(N), s the standard deviation of the squared errors
+    R repetitions           mean +- t * s / sqrt(R), Student's t with R - 1 degrees of freedom
 
 Figures are kept to seven significant digits, so that what `compress` prints, what the artifact stores and
 what `report` prints are the same numbers.
@@ -14,7 +15,8 @@ what `report` prints are the same numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,19 @@ from qtrain_cli.errors import BadInput, suggestion
 
 #: The 97.5 % point of the normal distribution: two-sided 95 % intervals.
 Z95 = 1.959963984540054
+#: The same point of Student's distribution with 1, 2, ... degrees of freedom.
+_T95 = (
+    12.7062047,
+    4.3026527,
+    3.1824463,
+    2.7764451,
+    2.5705818,
+    2.4469119,
+    2.3646243,
+    2.3060041,
+    2.2621572,
+    2.2281389,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,20 @@ class Task:
     word: str
     closeness: str
     higher_is_better: bool
+
+    def show(self, figure: float | None) -> str:
+        """A figure for people: ``97.31 %``, or ``0.0123`` for an error."""
+        if figure is None:
+            return "not measured"
+        return f"{100 * figure:.2f} %" if self.higher_is_better else f"{figure:.4g}"
+
+    def show_interval(self, low: float, high: float) -> str:
+        """Two figures for people: ``97.01 to 97.60 %``."""
+        return f"{self.show(low).removesuffix(' %')} to {self.show(high)}"
+
+    def show_change(self, change: float) -> str:
+        """A difference of two figures for people: ``0.31 points``, or ``0.0012`` for errors."""
+        return f"{100 * change:.2f} points" if self.higher_is_better else f"{change:.4g}"
 
 
 TASKS: dict[str, Task] = {
@@ -61,6 +90,42 @@ def mean_interval(mean: float, deviation: float, count: int) -> tuple[float, flo
     """The 95 % interval of the mean of `count` squared errors with this standard deviation."""
     half = Z95 * deviation / math.sqrt(count)
     return max(0.0, mean - half), mean + half
+
+
+def student_t95(freedom: int) -> float:
+    """The 97.5 % point of Student's distribution: tabulated, from 11 degrees of freedom on to five digits by
+    the series in 1 / freedom (Abramowitz and Stegun 26.7.5)."""
+    if freedom <= len(_T95):
+        return _T95[freedom - 1]
+    z = Z95
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def student_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of repetitions; None of one alone, whose spread nobody knows, and of
+    infinity."""
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        return None
+    mean = statistics.fmean(values)
+    half = student_t95(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def joint_interval(
+    mean: float, *intervals: tuple[float, float] | None, most: float = math.inf
+) -> tuple[float, float]:
+    """The interval that independent sources of chance give together: half-widths add in squares on each
+    side."""
+    known = [interval for interval in intervals if interval]
+    low = math.hypot(*(mean - interval[0] for interval in known))
+    high = math.hypot(*(interval[1] - mean for interval in known))
+    return max(0.0, mean - low), min(most, mean + high)
 
 
 @dataclass(frozen=True)
@@ -129,14 +194,12 @@ class Scores:
         return float(f"{difference:.7g}")
 
     def show(self, figure: float | None) -> str:
-        """A figure of this task for people: ``97.31 %``, or ``0.0123`` for an error."""
-        if figure is None:
-            return "not measured"
-        return f"{100 * figure:.2f} %" if self.row.higher_is_better else f"{figure:.4g}"
+        """A figure of this task for people."""
+        return self.row.show(figure)
 
     def show_change(self, change: float) -> str:
-        """A difference of two figures for people: ``0.31 points``, or ``0.0012`` for errors."""
-        return f"{100 * change:.2f} points" if self.row.higher_is_better else f"{change:.4g}"
+        """A difference of two figures for people."""
+        return self.row.show_change(change)
 
     def to_json(self) -> dict[str, Any]:
         """The figures by their names in the record's JSON."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from torch import Tensor, nn
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed
 from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
 from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
-from qtrain_cli.generator import Generator
+from qtrain_cli.generator import Generator, Run
 from qtrain_cli.layout import complete, kept_tensors
+from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.spec import GeneratorSpec
 from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.measuring import StepCircuits, fit_cost
 from qtrain_cli.training.objective import Objective, call_model, check_outputs, predict
 from qtrain_cli.training.state import Fitted, checkpoint_of, restore, start_state
 from qtrain_cli.training.stopping import stop_requests
@@ -96,6 +98,7 @@ def fit(
     loop = _Loop(problem, settings, recovery, show)
     if checkpoint:
         restore(loop.run, checkpoint)
+        loop.count_steps_before()
     else:
         loop.save()
     with stop_requests() as asked:
@@ -104,7 +107,7 @@ def fit(
             if asked.is_set():
                 loop.save()
                 raise Interrupted(f"stopped; the state is in '{recovery.path}'", "run it again with --resume")
-    return loop.run.fitted()
+    return replace(loop.run.fitted(), cost=loop.circuits.cost)
 
 
 class _Loop:
@@ -116,9 +119,10 @@ class _Loop:
         self.problem, self.settings, self.recovery, self.show = problem, settings, recovery, show
         self.device = torch.device(settings.device)
         self.generator = Generator(problem.spec, self.device)
+        self.circuits = StepCircuits(settings.gradient, settings.seed)
         self.batch = min(settings.batch_size, len(problem.train))
         self.per_epoch = len(problem.train) // self.batch
-        self.steps = self.per_epoch * settings.epochs
+        self.steps = settings.steps(len(problem.train))
         teacher = on_device(problem.teacher, self.device)
         self.kept = kept_tensors(problem.spec.layout, teacher)
         self.teacher_outputs = predict(problem.module, teacher, problem.train.inputs, problem.prepare)
@@ -151,7 +155,7 @@ class _Loop:
         inputs = problem.prepare(problem.train.inputs[rows].to(self.device))
         targets = problem.train.targets[rows].to(self.device)
         problem.module.train()
-        state = self.state()
+        state = self.state(self.circuits.at(run.step))
         outputs = call_model(problem.module, state, inputs)
         loss = problem.objective.loss(outputs, targets, self.teacher_outputs[rows].to(self.device))
         self.differentiate(loss)
@@ -174,9 +178,9 @@ class _Loop:
             if value is not None and not bool(value.isfinite().all()):
                 raise self._diverged(what)
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self, circuits: Run = probabilities) -> dict[str, Tensor]:
         """The whole state dictionary with generated tensors in place."""
-        generated = self.generator.tensors(self.run.theta, self.run.numbers)
+        generated = self.generator.tensors(self.run.theta, self.run.numbers, circuits)
         return complete(self.problem.spec.layout, generated, self.kept | self.run.buffers)
 
     def validate(self) -> float:
@@ -190,6 +194,11 @@ class _Loop:
         if math.isfinite(score) and (best is None or problem.objective.better(score, best)):
             run.remember_best(score)
         return score
+
+    def count_steps_before(self) -> None:
+        """Puts down what the steps of a restored run have measured."""
+        before = fit_cost(self.settings.gradient, self.problem.spec.circuit, self.run.step)
+        self.circuits.cost.evaluations, self.circuits.cost.shots = before.evaluations, before.shots
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from qtrain_cli.files.data import Dataset
-from qtrain_cli.results import Scores, mean_interval
+from qtrain_cli.results import Scores, mean_interval, wilson_interval
 from qtrain_cli.training.objective import REGRESSION, Objective, predict
 
 
@@ -57,6 +57,18 @@ def measure(
         train_loss=float(objective.hard_loss(train, data.train.targets)),
         test_loss=float(objective.hard_loss(test, data.test.targets)),
     )
+
+
+def measure_test(
+    module: nn.Module, state: Mapping[str, Tensor], data: Dataset, objective: Objective
+) -> tuple[float, tuple[float, float]]:
+    """The test figure of `state` and its 95 % interval. Raises as `measure`, but for a figure that is not
+    finite."""
+    outputs = predict(module, state, data.test.inputs, data.normalisation)
+    figure = objective.score(outputs, data.test.targets)
+    if data.task == REGRESSION:
+        return figure, _interval(outputs, data, figure)
+    return figure, wilson_interval(figure, len(data.test))
 
 
 def row_scores(outputs: Tensor, targets: Tensor, task: str) -> Tensor:

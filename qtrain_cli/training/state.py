@@ -22,6 +22,7 @@ from qtrain_cli.angles import start_angles
 from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import START_AGAIN, Checkpoint, random_states, restore_random_states
 from qtrain_cli.mapping import start_numbers
+from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.spec import GeneratorSpec
 
@@ -31,11 +32,15 @@ _BUFFER = "buffer."
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a run found: angles (b, L, n, r), mapping numbers (k,), buffers by name; all on the CPU."""
+    """What a run found: angles (b, L, n, r), mapping numbers (k,), buffers by name; all on the CPU.
+
+    `cost` is what its steps have measured, nothing where the engine gave the gradient.
+    """
 
     theta: Tensor
     numbers: Tensor
     buffers: dict[str, Tensor]
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass

@@ -41,7 +41,7 @@ class Rival:
 RIVALS: dict[str, Rival] = {
     row.name: row
     for row in (
-        Rival("default.qubit", "default_qubit.py", ("pennylane",), kept=2.0),
+        Rival("default.qubit", "default_qubit.py", ("pennylane",), kept=1.5),
         Rival(
             "lightning.qubit",
             "lightning_qubit.py",
@@ -60,9 +60,9 @@ RIVALS: dict[str, Rival] = {
             "tensorcircuit_worker.py",
             ("tensorcircuit-ng", "jax"),
             (("tensorcircuit-ng", "jax"),),
-            kept=2.0,
+            kept=1.0,
         ),
-        Rival("qujax", "qujax_worker.py", ("qujax", "jax"), (("qujax", "jax"),), kept=2.0),
+        Rival("qujax", "qujax_worker.py", ("qujax", "jax"), (("qujax", "jax"),), kept=1.0),
         Rival(
             "torchquantum",
             "torchquantum_worker.py",

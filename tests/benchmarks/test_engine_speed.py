@@ -36,8 +36,8 @@ def named(circuit, *marks):
 @pytest.mark.parametrize("circuit", [*map(named, ALWAYS), *(named(one, LARGE) for one in ONLY_LARGE)])
 def test_forward_and_backward(benchmark, report, contenders, budget, tmp_path, circuit):
     match = Match(circuit, contenders, tmp_path, budget)
-    benchmark.pedantic(match.step, setup=match.before_round, rounds=ROUNDS[circuit.qubits], warmup_rounds=1)
-    row = match.finish(benchmark.stats.stats.min)
+    benchmark.pedantic(match.round, setup=match.before_round, rounds=ROUNDS[circuit.qubits], warmup_rounds=1)
+    row = match.finish()
     report.speed.append(row)
     benchmark.extra_info["rivals"] = {name: one.seconds or one.reason for name, one in row.rivals.items()}
     compared = [one.reason for one in row.rivals.values() if one.modes]

@@ -149,7 +149,7 @@ def test_help_answers_where_the_configuration_is_broken(cli, tmp_path, monkeypat
     assert cli("env").code == 2
     assert [cli(*words).code for words in ([], ["--help"], ["compress", "-h"], ["--version"])] == [0] * 4
     for name, value in (
-        ("_QTRAIN_COMPLETE", "complete_bash"), ("COMP_WORDS", "qtrain comp"), ("COMP_CWORD", "1"),
+        ("_QTRAIN_COMPLETE", "complete_bash"), ("COMP_WORDS", "qtrain compr"), ("COMP_CWORD", "1"),
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
     assert cli("comp").out == "compress\ncompare\n"
@@ -189,7 +189,7 @@ for words in (["--help"], [], ["--version"], ["compress", "--help"], ["report", 
               ["report", sys.argv[1], "--json", "--min-accuracy", "0.1"], ["verify", "absent", "--nonsense"]):
     main(words)
     print(words, {"torch", "numpy", "safetensors"} & set(sys.modules), file=sys.stderr)
-os.environ |= {"_QTRAIN_COMPLETE": "complete_bash", "COMP_WORDS": "qtrain comp", "COMP_CWORD": "1"}
+os.environ |= {"_QTRAIN_COMPLETE": "complete_bash", "COMP_WORDS": "qtrain compr", "COMP_CWORD": "1"}
 main([])
 print("completion", {"torch", "numpy", "safetensors"} & set(sys.modules), file=sys.stderr)
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from qtrain_cli.cli import parameters
+from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.settings import (
     BudgetSettings,
     CompressSettings,
@@ -13,9 +14,11 @@ from qtrain_cli.settings import (
     ExportSettings,
     FitSettings,
     GateSettings,
+    GradientSettings,
     ModelSettings,
     PlanSettings,
     ReportSettings,
+    SampleSettings,
 )  # fmt: skip
 
 
@@ -61,13 +64,14 @@ def test_compress_with_everything(settings_of):
         "compress", "net.pt", "--data", "hf:mnist", "--mean", "0.4,0.5", "--std", "1,2", "--validation",
         "0.2", *MODEL, *BUDGET, "--layers", "7", "--distill", "0.5", "--temperature", "2", "--epochs", "3",
         "--batch-size", "4", "--lr", "0.5", "--seed", "6", "--device", "cuda:1", "-o", "out.qtrain",
+        "--gradient", "spsa", "--shots", "100", "--pennylane-device", "default.mixed", "--spsa-samples", "8",
         "--resume", "--force",
     )  # fmt: skip
     assert found == CompressSettings(
         MODEL_SETTINGS,
         DataSettings("hf:mnist", (0.4, 0.5), (1.0, 2.0), 0.2),
         BUDGET_SETTINGS,
-        FitSettings(0.5, 2.0, 3, 4, 0.5, 6, "cuda:1"),
+        FitSettings(0.5, 2.0, 3, 4, 0.5, 6, "cuda:1", GradientSettings("spsa", 100, "default.mixed", 8)),
         Path("out.qtrain"),
         resume=True,
         force=True,
@@ -122,6 +126,81 @@ def test_export_must_be_told_what(cli):
     ended = cli("export", "net.qtrain", "-o", "net.pt")
     assert (ended.code, ended.out) == (2, "")
     assert "add --classical" in ended.err
+    ended = cli("export", "net.qtrain", "--classical", "--quantum", "-o", "net.pt")
+    assert (ended.code, ended.out) == (2, "")
+    assert "both --classical and --quantum are given" in ended.err
+
+
+def test_export_of_circuits(settings_of):
+    words = ("export", "net.qtrain", "--quantum", "-o", "net.qasm")
+    assert settings_of(*words) == ExportSettings(Path("net.qtrain"), Path("net.qasm"), quantum=True)
+    assert settings_of(*words, "--circuit", "3").circuit == 3
+
+
+def test_sample(settings_of):
+    words = ("sample", "net.qtrain", "--data", "d.npz", "--shots", "1000")
+    assert settings_of(*words, "--arch", "net.py:Net") == SampleSettings(
+        Path("net.qtrain"), (1000,), DataSettings("d.npz"), arch="net.py:Net"
+    )
+    found = settings_of(
+        "sample", "net.qtrain", "--data", "d.npz", "--shots", "1e3,exact", "--noise", "none,readout:0.1",
+        "--mean", "0.5", "--std", "2", "--model", "net.pt", *MODEL, "--repeat", "7", "--trajectories", "9",
+        "--seed", "6", "--plot", "p.png", "--force",
+    )  # fmt: skip
+    assert found == SampleSettings(
+        Path("net.qtrain"), (1000, None), DataSettings("d.npz", (0.5,), (2.0,)),
+        (Noise(), Noise(readout=0.1)), MODEL_SETTINGS, "net.py:Net", {"width": 8}, None, 7, 9, 6,
+        Path("p.png"), True,
+    )  # fmt: skip
+    assert settings_of(*words, "--model", "net.pt", "--device", "default.qubit").device == "default.qubit"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "sample needs to know the model to evaluate; give its file with --model"),
+        (("--model", "m.pt", "--shots", "many"), "--shots 'many' is no number of shots; allowed: whole"),
+        (("--model", "m.pt", "--shots", "0"), "--shots '0' is no number of shots"),
+        (("--model", "m.pt", "--shots", "1e16"), "--shots '1e16' is no number of shots"),
+        (("--model", "m.pt", "--shots", "1.5"), "--shots '1.5' is no number of shots"),
+        (("--model", "m.pt", "--shots", "1e3,"), "--shots '' is no number of shots"),
+        (("--model", "m.pt", "--shots", "1e3,1000"), "--shots has 1000 twice; give each number once"),
+        (("--model", "m.pt", "--noise", "depolarising:1"), "unknown noise 'depolarising'; did you mean"),
+        (
+            ("--model", "m.pt", "--noise", "readout:2"),
+            "the probability of readout noise is 2; allowed: 0 to 1",
+        ),
+        (("--model", "m.pt", "--noise", "readout:0.1", "--device", "x"), "--device and --noise are given"),
+        (("--model", "m.pt", "--repeat", "0"), "--repeat is 0; allowed: 1 to"),
+        (("--model", "m.pt", "--trajectories", "-1"), "--trajectories is -1; allowed: 1 to"),
+        (("--model", "m.pt", "--seed", "-1"), "--seed is -1; allowed: 0 to"),
+        (("--model", "m.pt", "--plot", "p.gif"), "--plot 'p.gif' has no ending for pictures; allowed: .png"),
+        (("--model", "m.pt", "--mean", "0.5"), "--mean and --std go together"),
+    ],
+)
+def test_sample_values_that_are_refused(cli, words, message):
+    ended = cli("sample", "net.qtrain", "--data", "d.npz", "--shots", "1000", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err.splitlines()[-1]
+
+
+def test_sample_needs_shots(cli):
+    ended = cli("sample", "net.qtrain", "--data", "d.npz", "--model", "m.pt")
+    assert ended.code == 2 and "Missing option '--shots'" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--classical", "--circuit", "0"), "--circuit goes with --quantum"),
+        (("--quantum", "--model", "m.pt"), "--quantum has no use for --model and --arch"),
+        (("--quantum", "--arch", "m.py:Net"), "--quantum has no use for --model and --arch"),
+    ],
+)
+def test_export_options_that_exclude_each_other(cli, words, message):
+    ended = cli("export", "net.qtrain", "-o", "net.qasm", *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err
 
 
 def test_report(settings_of, monkeypatch):

@@ -1,5 +1,6 @@
-"""`qtrain export --classical`: each format read by its own library gives the recorded accuracy."""
+"""`qtrain export`: each format read by its own library gives the recorded accuracy, circuits the weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,13 @@ import pytest
 import torch
 
 from qtrain_cli.commands import export
-from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
 from qtrain_cli.files.artifact.description import read_record
+from qtrain_cli.files.artifact.numbers import read_artifact
 from qtrain_cli.files.exports import EXPORTERS
+from qtrain_cli.generator import Generator
+from qtrain_cli.quantum.statevector import probabilities
+from qtrain_cli.regenerate import generated_weights, stored_angles
 from qtrain_cli.settings import ExportSettings, ModelSettings
 
 
@@ -105,3 +110,68 @@ def test_a_damaged_artifact_leaves_nothing(artifact, tmp_path):
     with pytest.raises(Refused):
         export.run(ExportSettings(damaged, tmp_path / "net.pt"))
     assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain"]
+
+
+# --- circuits --------------------------------------------------------------------------------------------
+
+
+def circuits_of(path: Path) -> torch.Tensor:
+    """What Qiskit computes for the only circuit of a file, by the numbers that its bits make."""
+    from qiskit import qasm3
+    from qiskit.quantum_info import Statevector
+
+    circuit = qasm3.load(str(path))
+    circuit.remove_final_measurements()
+    # The files measure wire w as bit n - 1 - w, and Qiskit counts wires from the least significant.
+    return torch.as_tensor(Statevector(circuit).probabilities(range(circuit.num_qubits - 1, -1, -1)))
+
+
+def test_another_tool_regenerates_the_weights_from_the_circuits(artifact, tmp_path):
+    done = export.run(ExportSettings(artifact, tmp_path / "net.qasm", quantum=True))
+    assert (done.circuits, done.qubits, done.gates) == (1, 12, 16 * 24)
+    assert done.bytes == (tmp_path / "net.qasm").stat().st_size
+    stored = read_artifact(artifact)
+    spec = stored.description.spec
+    z = 2**12 * circuits_of(tmp_path / "net.qasm")[: spec.layout.generated] - 1
+    weights = Generator(spec, dtype=torch.float64).weights_of(z, stored.numbers.mapping.double())
+    torch.testing.assert_close(weights, generated_weights(spec, stored.numbers), rtol=0, atol=1e-10)
+
+
+def test_one_of_several_circuits(run, tmp_path):
+    run(circuits=4, layers=2, out=tmp_path / "four.qtrain")
+    whole = export.run(ExportSettings(tmp_path / "four.qtrain", tmp_path / "all.qasm", quantum=True))
+    one = ExportSettings(tmp_path / "four.qtrain", tmp_path / "one.qasm", quantum=True, circuit=2)
+    assert (whole.circuits, export.run(one).circuits) == (4, 1)
+    stored = read_artifact(tmp_path / "four.qtrain")
+    p = probabilities(stored.description.spec.circuit, stored_angles(stored.description.spec, stored.numbers))
+    torch.testing.assert_close(circuits_of(tmp_path / "one.qasm"), p[2], rtol=0, atol=1e-10)
+    with pytest.raises(BadInput, match="there is no circuit 4; allowed: 0 to 3"):
+        export.run(replace(one, circuit=4, out=tmp_path / "no.qasm"))
+    with pytest.raises(BadInput, match="there is no circuit -1"):
+        export.run(replace(one, circuit=-1, out=tmp_path / "no.qasm"))
+    assert not (tmp_path / "no.qasm").exists()
+
+
+def test_circuits_have_one_ending(artifact, tmp_path):
+    with pytest.raises(UsageError, match=r"ending '.pt'; allowed with --quantum: .qasm"):
+        export.run(ExportSettings(artifact, tmp_path / "net.pt", quantum=True))
+    with pytest.raises(UsageError, match=r"allowed: \.safetensors"):
+        export.run(ExportSettings(artifact, tmp_path / "net.qasm"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_that_differs_leaves_nothing(artifact, tmp_path, monkeypatch):
+    right = export.program
+    monkeypatch.setattr(export, "program", lambda *given: right(*given).replace("ry(", "ry(-", 1))
+    with pytest.raises(RunFailed, match=r"does not hold the artifact's gates|has the line"):
+        export.run(ExportSettings(artifact, tmp_path / "net.qasm", quantum=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_strangers_do_not_get_into_a_program(run, tmp_path, digits):
+    model = tmp_path / "net\nx q0[0];.pt"
+    model.write_bytes((digits / "digits_cnn_module.pt").read_bytes())
+    run(path=model, layers=1, out=tmp_path / "net.qtrain")
+    export.run(ExportSettings(tmp_path / "net.qtrain", tmp_path / "net.qasm", quantum=True))
+    text = (tmp_path / "net.qasm").read_text()
+    assert "x q0[0];" not in [line.strip() for line in text.splitlines()] and "net" not in text

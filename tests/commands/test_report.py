@@ -15,7 +15,7 @@ def run(monkeypatch, make_record, tmp_path):
     """``run(**settings)`` on an artifact in the temporary folder, with renderers that name themselves."""
     artifact = tmp_path / "net.qtrain"
     artifact.write_bytes(b"artifact")
-    monkeypatch.setattr(report, "read_record", lambda path: {artifact: make_record()}[path])
+    monkeypatch.setattr(report, "read_any_record", lambda path: {artifact: make_record()}[path])
 
     def as_markdown(record, gates):
         return f"markdown of {record.measured.model}: {[gate.passed for gate in gates]}\n"
@@ -102,7 +102,7 @@ def test_the_step_summary_is_not_added_to_the_artifact(run, make_record, tmp_pat
 
 
 def test_outputs_are_refused_before_the_artifact_is_read(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "read_record", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr(report, "read_any_record", lambda path: pytest.fail("it was read"))
     with pytest.raises(BadInput, match="does not exist"):
         run(markdown=tmp_path / "absent" / "a.md")
 
@@ -111,7 +111,7 @@ def test_a_damaged_artifact_leaves_no_file(run, tmp_path, monkeypatch):
     def refuse(path):
         raise Refused("damaged")
 
-    monkeypatch.setattr(report, "read_record", refuse)
+    monkeypatch.setattr(report, "read_any_record", refuse)
     with pytest.raises(Refused):
         run(markdown=tmp_path / "a.md", step_summary=tmp_path / "s.md")
     assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain"]

@@ -3,7 +3,8 @@
 The twin below is plain autograd over `operations`, which PennyLane's twin is made from as well. Tolerances
 are those of test_statevector, float64 to 1e-12 and float32 to 1e-5, relative to the largest gradient where
 that is above 1 (a sum of 2**n terms of v). Sizes: up to 4 qubits the state is padded to a vector, from 15
-on a layer is two passes, from 16 on threads share it.
+on a layer is two passes, from 16 on threads share it, from 19 on a tile takes more than one turn. The
+largest are compared with the float64 of `statevector`, which the kernel has no part in.
 """
 
 import itertools
@@ -109,9 +110,9 @@ def with_kernel(circuit, theta, v):
     return p, native.backward(circuit, theta, state, v)
 
 
-def assert_twins(circuit):
+def assert_twins(circuit, twin=gate_by_gate):
     theta, v = drawn(circuit)
-    p = gate_by_gate(circuit, theta.requires_grad_())
+    p = twin(circuit, theta.requires_grad_())
     expected = p.detach(), torch.autograd.grad(p, theta, v)[0]
     for dtype, atol in TOLERANCE.items():
         found = with_kernel(circuit, theta.detach().to(dtype), v.to(dtype))
@@ -134,7 +135,7 @@ def circuits(ansatz, entangler, sizes, layers, batches=(1,)):
 
 @ROWS
 def test_small_circuits_are_those_run_gate_by_gate(ansatz, entangler, level):
-    for circuit in circuits(ansatz, entangler, range(1, 9), 3, batches=(1, 3)):
+    for circuit in circuits(ansatz, entangler, range(1, 9), 3, batches=(2,)):
         assert_twins(circuit)
 
 
@@ -150,10 +151,27 @@ def test_circuits_of_two_passes_are_those_run_gate_by_gate(ansatz, entangler):
 
 
 @SOME_ROWS
-@pytest.mark.parametrize("qubits", (14, 16, 17, 18))
+@pytest.mark.parametrize("qubits", (14, 16))
 def test_large_circuits_are_those_run_gate_by_gate(ansatz, entangler, qubits, threads):
     threads(2)
     assert_twins(CircuitSpec(ansatz, entangler, qubits, 2))
+
+
+@pytest.mark.parametrize(
+    ("ansatz", "entangler", "qubits"),
+    [
+        ("real-amplitudes", "cnot-ring", 17),
+        ("real-amplitudes", "cnot-ring", 18),
+        ("real-amplitudes", "cnot-ring", 19),
+        ("real-amplitudes", "cnot-ring", 20),
+        ("efficient-su2", "cz-ring", 19),
+        ("strongly-entangling", "cnot-ranges", 18),
+        ("u3-cu3", "cu3-ring", 17),
+    ],
+)
+def test_the_largest_circuits_are_those_of_pytorch(ansatz, entangler, qubits, threads):
+    threads(2)
+    assert_twins(CircuitSpec(ansatz, entangler, qubits, 2), statevector.probabilities)
 
 
 @ROWS
@@ -163,10 +181,10 @@ def test_every_layer_of_the_pattern_is_reached(ansatz, entangler):
 
 
 @SOME_ROWS
-@pytest.mark.parametrize("number", (1, 2, 3))
+@pytest.mark.parametrize("number", (2, 3))
 def test_threads_share_circuits_and_amplitudes(ansatz, entangler, number, threads):
     threads(number)
-    for qubits, b in ((16, 1), (16, 2), (10, 24)):
+    for qubits, b in ((16, 2), (10, 16)):
         assert_twins(CircuitSpec(ansatz, entangler, qubits, 2, b))
 
 

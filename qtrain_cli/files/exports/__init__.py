@@ -8,6 +8,8 @@ so a file stands under its final name only after plain PyTorch or onnxruntime ha
 for bit, and what a graph computes within `comparison.tolerance`. `writers` holds the four formats, `tracing`
 makes the graph that `.pt2` and `.onnx` carry, `comparison` decides what counts as the same.
 
+`circuits` writes programs of circuits (`.qasm`) in the same way.
+
 The same weights give the same bytes, but for `.onnx`, whose exporter promises no such thing. Left out:
 external data, quantised exports, modules with several inputs or outputs.
 """
@@ -30,8 +32,19 @@ from torch import Tensor, nn
 from qtrain_cli.errors import BadInput, QtrainError, RunFailed, UsageError
 from qtrain_cli.files.atomic import replacing
 from qtrain_cli.files.exports import writers
+from qtrain_cli.files.exports.circuits import CircuitExport, require_circuit_ending, write_program
 from qtrain_cli.files.exports.tracing import PLAIN_ADVICE, reason
 from qtrain_cli.files.exports.writers import Checked, Source
+
+__all__ = [
+    "EXPORTERS",
+    "CircuitExport",
+    "ExportRecord",
+    "Exporter",
+    "export",
+    "require_circuit_ending",
+    "write_program",
+]
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,16 @@ template <class T> void phase_table(T* re, T* im, const double* theta, int bits,
     }
 }
 
-// Turns `length` amplitudes from outcome `index` on; backward it also sums w into `columns` and into the result.
+// Two planes each of psi and phi.
+template <class T> struct Planes {
+    T *psi[2], *phi[2];
+};
+
+// Turns `length` amplitudes from outcome `index` on, on the way from one place to another or to the same; backward
+// it also sums w into `columns` and into the result.
 template <class T, bool BACK>
-typename Simd<T>::V turn_phases(T* const* psi, T* const* phi, size_t index, size_t length, const Phases<T>& phases,
-                                T* columns) {
+typename Simd<T>::V turn_phases(const Planes<T>& from, const Planes<T>& to, size_t index, size_t length,
+                                const Phases<T>& phases, T* columns) {
     using S = Simd<T>;
     using V = typename S::V;
     const size_t low = size_t(1) << phases.low_bits, run = length < low ? length : low;
@@ -44,16 +50,15 @@ typename Simd<T>::V turn_phases(T* const* psi, T* const* phi, size_t index, size
         for (size_t i = 0; i < run; i += S::W) {
             const V tr = S::load(lr + i), ti = S::load(li + i);
             const V er = tr * hr - ti * hi, ei = tr * hi + ti * hr;
-            T *re = psi[0] + start + i, *im = psi[1] + start + i;
-            const V a = S::load(re), b = S::load(im);
-            S::store(re, a * er - b * ei);
-            S::store(im, a * ei + b * er);
+            const size_t k = start + i;
+            const V a = S::load(from.psi[0] + k), b = S::load(from.psi[1] + k);
+            S::store(to.psi[0] + k, a * er - b * ei);
+            S::store(to.psi[1] + k, a * ei + b * er);
             if constexpr (BACK) {
-                T *fr = phi[0] + start + i, *fi = phi[1] + start + i, *column = columns + start + i;
-                const V f = S::load(fr), g = S::load(fi), w = f * b - g * a;
-                S::store(fr, f * er - g * ei);
-                S::store(fi, f * ei + g * er);
-                S::store(column, S::load(column) + w);
+                const V f = S::load(from.phi[0] + k), g = S::load(from.phi[1] + k), w = f * b - g * a;
+                S::store(to.phi[0] + k, f * er - g * ei);
+                S::store(to.phi[1] + k, f * ei + g * er);
+                S::store(columns + k, S::load(columns + k) + w);
                 row += w;
             }
         }

@@ -31,16 +31,19 @@ INLINE void cnot_columns(const Circuit& circuit, int layer, bool inverse, Column
 
 template <class T> struct Gather {
     using S = Simd<T>;
+    using V = typename S::V;
     Columns columns;
     uint32_t step[MOST_BITS]; // from vector v to v + 1, by the number of ones that end v: XOR of these columns
+    uint32_t part[16];        // from a vector whose number ends in zeros to the next 15
     size_t offset[S::W + 2];  // of the vectors that one vector's lanes come from, as distances (XOR)
     int sources;              // how many: 2**rank
-    typename S::I lane;       // lane within its pair of sources
+    typename S::I lane[S::W]; // lane within its pair of sources, by the place of lane 0
     typename S::I number;     // pair of sources of each lane
 
     void finish(int bits) {
         uint32_t sum = 0;
         for (int j = S::K; j < MOST_BITS; ++j) step[j - S::K] = sum ^= j < bits ? columns.column[j] : 0;
+        for (int i = 0; i < 16; ++i) part[i] = columns.of(size_t(i) * S::W & ((size_t(1) << bits) - 1));
         sources = 0;
         for (int i = 0; i < S::W; ++i) {
             const uint32_t x = columns.of(size_t(i));
@@ -48,9 +51,30 @@ template <class T> struct Gather {
             int found = 0;
             while (found < sources && offset[found] != vector) ++found;
             if (found == sources) offset[sources++] = vector;
-            lane[i] = x % S::W + (found & 1) * S::W;
+            lane[0][i] = x % S::W + (found & 1) * S::W;
             number[i] = found >> 1;
         }
+        for (int i = 1; i < S::W; ++i) lane[i] = lane[0] ^ S::all_int(typename S::Int(i));
+    }
+    // What to XOR to get from the vector of outcome `index` to the one 2**r vectors on.
+    uint32_t step_of(size_t index, int r) const {
+        const uint32_t done = r == 0 ? 0 : step[r - 1];
+        return step[r + __builtin_ctzll((index / S::W >> r) + 1)] ^ done;
+    }
+    // The vector whose lane 0 comes from outcome x, of a plane.
+    template <int SOURCES> INLINE V pick(const T* plane, uint32_t x) const {
+        const size_t vector = x & ~uint32_t(S::W - 1);
+        const auto from = lane[x % S::W];
+        V a = S::load(plane + vector);
+        if constexpr (SOURCES == 1) return S::pick(a, from);
+        a = S::pick(a, S::load(plane + (vector ^ offset[1])), from);
+        if constexpr (SOURCES == 0)
+            for (int s = 2; s < sources; s += 2) {
+                const V b =
+                    S::pick(S::load(plane + (vector ^ offset[s])), S::load(plane + (vector ^ offset[s + 1])), from);
+                a = number == S::all_int(typename S::Int(s >> 1)) ? b : a;
+            }
+        return a;
     }
 };
 
@@ -59,27 +83,15 @@ template <class T, int SOURCES>
 INLINE void gather_planes(const Gather<T>& g, const T* const* in, T* const* out, int planes, size_t index,
                           size_t length) {
     using S = Simd<T>;
-    using V = typename S::V;
     uint32_t x = g.columns.of(index);
+    const uint32_t ahead = g.columns.of(index ^ (index + length));  // the next part's places
     for (size_t i = 0; i < length; i += S::W) {
-        const size_t vector = x / S::W * S::W;
-        const auto from = g.lane ^ S::all_int(typename S::Int(x % S::W));
         for (int p = 0; p < planes; ++p) {
-            const T* plane = in[p];
-            V a = S::load(plane + vector);
-            if constexpr (SOURCES == 1) a = S::pick(a, from);
-            if constexpr (SOURCES == 2) a = S::pick(a, S::load(plane + (vector ^ g.offset[1])), from);
-            if constexpr (SOURCES == 0) {
-                a = S::pick(a, S::load(plane + (vector ^ g.offset[1])), from);
-                for (int s = 2; s < g.sources; s += 2) {
-                    const V b = S::pick(S::load(plane + (vector ^ g.offset[s])),
-                                        S::load(plane + (vector ^ g.offset[s + 1])), from);
-                    a = g.number == S::all_int(typename S::Int(s >> 1)) ? b : a;
-                }
-            }
-            S::store(out[p] + i, a);
+            __builtin_prefetch(in[p] + ((x ^ ahead) & ~uint32_t(S::W - 1)));
+            __builtin_prefetch(out[p] + length + i, 1);
+            S::store(out[p] + i, g.template pick<SOURCES>(in[p], x));
         }
-        x ^= g.step[__builtin_ctzll((index + i) / S::W + 1)];
+        x ^= g.step_of(index + i, 0);
     }
 }
 

@@ -139,7 +139,7 @@ struct Call {
     bool read(int entangler, int final_rotation, const char* rotations) {
         Circuit& c = circuit;
         bool known = false;
-        for (const char* row : {"Y", "YZ", "ZYZ"}) known = known || std::strcmp(rotations, row) == 0;
+        for (const char* row : {"Y", "YZ", "ZY", "ZYZ"}) known = known || std::strcmp(rotations, row) == 0;
         if (!known || entangler < NONE || entangler > CONTROLLED || (itemsize != 4 && itemsize != 8) || c.qubits < 1 ||
             c.qubits > MOST_BITS - 2 || c.layers < 1 || c.circuits < 1 || c.period < 1 || c.pairs < 0 || threads < 1) {
             PyErr_SetString(PyExc_ValueError, "no such circuit");
@@ -148,7 +148,7 @@ struct Call {
         c.entangler = Entangler(entangler);
         c.final_rotation = final_rotation != 0;
         c.before = rotations[0] == 'Z';
-        c.after = std::strlen(rotations) > 1;
+        c.after = std::strchr(rotations, 'Y')[1] == 'Z';
         c.kinds = int(std::strlen(rotations)) + (c.entangler == CONTROLLED ? 3 : 0);
         c.pair = static_cast<const int32_t*>(pairs.view.buf);
         const size_t b = size_t(c.circuits);

@@ -1,8 +1,9 @@
 // How a circuit is cut into chunks and tiles, and the memory to work in: two states, tiles, tables.
 
-// Sizes in bits, the best or nearly so of those tried from 13 to 20 qubits. A chunk of psi and phi fills a part of
-// the second cache, its parts of 2**(K + INNER) the first; a circuit of two passes has at least 8 chunks to share.
-constexpr int ONE_PASS = 14, MOST_LOW = 14, LEAST_HIGH = 3, INNER = 6, TILE = 13;
+// Sizes in bits, the best or nearly so of those tried from 13 to 20 qubits. A chunk of psi and phi, and a tile, fill
+// a part of the second cache, a chunk's parts of 2**(K + INNER) the first; a tile's rows are wide, or fetching them
+// takes most of the time. A circuit of two passes has at least 8 chunks to share.
+constexpr int ONE_PASS = 14, MOST_LOW = 15, LEAST_HIGH = 3, INNER = 6, TILE = 14;
 
 struct Shape {
     int bits, low, high, tile;  // n, c, h, and the bits of a tile's columns
@@ -29,7 +30,7 @@ struct Arena {
 
 // What one thread has for itself.
 template <class T> struct Own {
-    T *psi[2], *phi[2];           // a tile
+    Planes<T> tile;
     T *columns, *rows;            // w summed over rows, and over columns
     typename Simd<T>::V* row_sum; // of a tile's rows
     Phases<T> phases[2];          // of the first and the last diagonal of a layer
@@ -54,8 +55,8 @@ template <class T> void take_phases(Arena& arena, const Shape& shape, Phases<T>&
 template <class T> void take_own(Arena& arena, const Circuit& circuit, const Shape& shape, bool backward, Own<T>& own) {
     const size_t tile = size_t(1) << (shape.tile + shape.high);
     for (int p = 0; p < circuit.planes(); ++p) {
-        own.psi[p] = arena.take<T>(tile);
-        if (backward) own.phi[p] = arena.take<T>(tile);
+        own.tile.psi[p] = arena.take<T>(tile);
+        if (backward) own.tile.phi[p] = arena.take<T>(tile);
     }
     if (circuit.planes() == 1) return;
     own.columns = arena.take<T>(size_t(1) << shape.low);

@@ -2,8 +2,8 @@
 //
 // A layer is two passes over memory. The low pass takes chunks of 2**c neighbouring amplitudes that stay in cache:
 // it fetches them through the entangler before it, and turns the c lowest qubits. The high pass takes tiles,
-// narrow columns of all 2**h rows, copied to a buffer next to each other because rows are a power of two apart,
-// and turns the h = n - c others. Diagonals are part of either. Both ways go low first, then high.
+// columns of all 2**h rows, and turns the h = n - c others; between its turns a tile stands in a buffer, because rows
+// are a power of two apart. Diagonals are part of either. Both ways go low first, then high.
 
 template <class T, int PLANES, bool BACK> struct Sweep {
     using S = Simd<T>;
@@ -15,11 +15,11 @@ template <class T, int PLANES, bool BACK> struct Sweep {
     Arena arena;
     Space<T> space;
     int now = 0;                            // buffer that holds the state
-    Turn<T> turn[MOST_BITS] = {};
-    LaneTurn<T> lane[S::K] = {};
+    Turns<T> turns = {};
     V sums[MOST_BITS] = {};
     double* gradient = nullptr;             // this thread's of this layer: (kinds, MOST_BITS)
     Gather<T> map = {};
+    size_t partner = 0;                     // chunks so far apart come from the same places
     int mapped = -1;                        // the layer whose columns or signs are at hand
     enum Fetch { AS_IT_IS, MAPPED, SIGNED } fetch = AS_IT_IS;
     bool first_diagonal = false, last_diagonal = false;
@@ -40,11 +40,9 @@ template <class T, int PLANES, bool BACK> struct Sweep {
     // The turns and phases of a layer's rotations, and an empty gradient.
     void prepare(int layer) {
         const int ry = circuit.before ? 1 : 0;
-        for (int j = 0; j < shape.bits; ++j) {
-            const double half = angle(layer, j, ry) / 2;
-            turn[j] = {T(std::cos(half)), T(BACK ? -std::sin(half) : std::sin(half))};
-        }
-        lane_turns(turn, lane);
+        double half[MOST_BITS];
+        for (int j = 0; j < shape.bits; ++j) half[j] = angle(layer, j, ry) / 2;
+        turns.set(half, shape.bits, BACK);
         first_diagonal = BACK ? circuit.after : circuit.before;
         last_diagonal = BACK ? circuit.before : circuit.after;
         if (circuit.before) fill(space.own.phases[BACK], layer, 0);
@@ -70,6 +68,11 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         if (fetch == MAPPED) {
             cnot_columns(circuit, layer, !BACK, map.columns);
             map.finish(shape.bits);
+            Columns back;
+            cnot_columns(circuit, layer, BACK, back);
+            partner = map.sources == 2 ? back.of(map.offset[1]) : 0;
+            if (partner % (size_t(1) << shape.low) != 0) partner = 0;
+            partner >>= shape.low;
             return;
         }
         const Share mine = share(circuit.amplitudes() / 64 + 1, rank, threads);
@@ -77,69 +80,82 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         wait(*task.team);
     }
 
-    // This pass's part [at, at + length) of the state, from buffer `now` to buffer `to`.
-    void fetch_part(size_t at, size_t length, int to) {
-        T *a[2], *f[2];
-        for (int p = 0; p < PLANES; ++p) {
-            a[p] = space.psi[to][p] + at;
-            if constexpr (BACK) f[p] = space.phi[to][p] + at;
+    Planes<T> planes(int buffer, size_t at) {
+        Planes<T> out = {};
+        for (int p = 0; p < 2; ++p) {
+            out.psi[p] = space.psi[buffer][p % PLANES] + at;
+            if constexpr (BACK) out.phi[p] = space.phi[buffer][p % PLANES] + at;
         }
-        if (fetch == MAPPED) {
-            gather<T>(map, psi(), a, PLANES, at, length);
-            if constexpr (BACK) gather<T>(map, phi(), f, PLANES, at, length);
-        } else if (fetch == SIGNED) {
-            change_signs<T>(space.signs, a, PLANES, at, length);
-            if constexpr (BACK) change_signs<T>(space.signs, f, PLANES, at, length);
-        }
+        return out;
     }
-
-    V phases_of(bool last, T* const* psi_planes, T* const* phi_planes, size_t index, size_t length, T* columns) {
-        if constexpr (PLANES == 2) {
-            T *a[2] = {psi_planes[0], psi_planes[1]}, *f[2] = {phi_planes[0], phi_planes[1]};
-            return turn_phases<T, BACK>(a, f, index, length, space.own.phases[last], columns);
-        }
+    Rows<T> rows_of(const Planes<T>& of, int plane, size_t stride) { return {of.psi[plane], of.phi[plane], stride}; }
+    V phases_of(bool last, const Planes<T>& from, const Planes<T>& to, size_t index, size_t length, size_t column) {
+        if constexpr (PLANES == 2)
+            return turn_phases<T, BACK>(from, to, index, length, space.own.phases[last], space.own.columns + column);
         return V{};
     }
 
+    // One part of a chunk: fetched, its first diagonal, and the turns within it. Returns w summed over the part.
+    V low_part(size_t at, size_t length, int to, size_t column) {
+        V row = {};
+        const Planes<T> out = planes(to, at);
+        const bool at_once = fetch == MAPPED && !first_diagonal && length == size_t(S::W) << INNER;
+        if (fetch == MAPPED && !at_once) {
+            gather<T>(map, psi(), out.psi, PLANES, at, length);
+            if constexpr (BACK) gather<T>(map, phi(), out.phi, PLANES, at, length);
+        } else if (fetch == SIGNED) {
+            change_signs<T>(space.signs, out.psi, PLANES, at, length);
+            if constexpr (BACK) change_signs<T>(space.signs, out.phi, PLANES, at, length);
+        }
+        if (first_diagonal) row = phases_of(false, out, out, at, length, column);
+        int bits = 0;
+        while (size_t(S::W) << bits < length) ++bits;
+        const int r = bits < RADIX<BACK> ? bits : RADIX<BACK>;
+        for (int p = 0; p < PLANES; ++p) {
+            const T* const in[2] = {psi()[p], BACK ? phi()[p] : nullptr};
+            T* const both[2] = {out.psi[p], out.phi[p]};
+            turn_first_of<T, BACK>(at_once ? map.sources : -1, r, map, in, both, at, length, turns, sums);
+            const Rows<T> all = rows_of(out, p, S::W);
+            turn_rows<T, BACK>(all, all, all, length / S::W, S::W, r, bits, turns.bit + S::K, sums + S::K);
+        }
+        return row;
+    }
     void low_pass(size_t chunks) {
         const int to = fetch == MAPPED ? 1 - now : now;
         const size_t chunk = size_t(1) << shape.low;
         const int inner = shape.low < S::K + INNER ? shape.low : S::K + INNER;
-        const Share mine = share(chunks, rank, threads);
+        // Chunks that come from the same places are worked on side by side.
+        const size_t apart = fetch == MAPPED && chunks > 1 ? partner : 0;
+        const Share mine = share(apart ? chunks / 2 : chunks, rank, threads);
+        size_t top = 1;
+        while (top <= apart / 2) top *= 2;
         clear_marginals();
-        for (size_t k = mine.first; k < mine.last; ++k) {
-            V row = {};
-            for (size_t at = k * chunk; at < (k + 1) * chunk; at += size_t(1) << inner) {
-                fetch_part(at, size_t(1) << inner, to);
-                if (first_diagonal) row += diagonal_part(false, at, size_t(1) << inner, to, at - k * chunk);
-                turn_part(at, size_t(1) << inner, to, 0, inner);
+        for (size_t m = mine.first; m < mine.last; ++m) {
+            const size_t first = apart ? (m & (top - 1)) | (m & ~(top - 1)) << 1 : m;
+            const size_t pair[2] = {first, first ^ apart};
+            V row[2] = {};
+            for (size_t column = 0; column < chunk; column += size_t(1) << inner)
+                for (int i = 0; i < (apart ? 2 : 1); ++i)
+                    row[i] += low_part(pair[i] * chunk + column, size_t(1) << inner, to, column);
+            for (int i = 0; i < (apart ? 2 : 1); ++i) {
+                for (int p = 0; p < PLANES; ++p) {
+                    const Rows<T> all = rows_of(planes(to, pair[i] * chunk), p, S::W);
+                    turn_rows<T, BACK>(all, all, all, chunk / S::W, S::W, inner - S::K, shape.low - S::K,
+                                       turns.bit + S::K, sums + S::K);
+                }
+                if (BACK && PLANES == 2 && first_diagonal) space.own.rows[pair[i]] = S::total(row[i]);
             }
-            if (shape.low > inner) turn_part(k * chunk, chunk, to, inner, shape.low);
-            if (BACK && PLANES == 2 && first_diagonal) space.own.rows[k] = S::total(row);
             add_turns(0, shape.low);
         }
         if (first_diagonal) add_diagonal(false);
         if (last_diagonal && shape.high == 0 && mine.first < mine.last) {
             clear_marginals();
-            const V row = diagonal_part(true, 0, chunk, to, 0);
-            if (BACK) space.own.rows[0] = S::total(row);
+            const V row = phases_of(true, planes(to, 0), planes(to, 0), 0, chunk, 0);
+            if (BACK && PLANES == 2) space.own.rows[0] = S::total(row);
             add_diagonal(true);
         }
         wait(*task.team);
         now = to;
-    }
-    V diagonal_part(bool last, size_t at, size_t length, int buffer, size_t column) {
-        T *a[2], *f[2];
-        for (int p = 0; p < PLANES; ++p) {
-            a[p] = space.psi[buffer][p] + at;
-            f[p] = BACK ? space.phi[buffer][p] + at : nullptr;
-        }
-        return phases_of(last, a, f, at, length, space.own.columns + column);
-    }
-    void turn_part(size_t at, size_t length, int buffer, int first, int last) {
-        for (int p = 0; p < PLANES; ++p)
-            turn_bits<T, BACK>(space.psi[buffer][p] + at, BACK ? space.phi[buffer][p] + at : nullptr, length, first,
-                               last, turn, lane, sums);
     }
 
     void high_pass() {
@@ -154,32 +170,25 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         add_turns(shape.low, shape.bits);
         wait(*task.team);
     }
+    // Rows come from memory with the first turns and go back with the last, or with the diagonal after them.
     void high_tile(size_t column, size_t wide) {
-        const size_t rows = size_t(1) << shape.high, size = rows * wide;
-        Own<T>& own = space.own;
+        const size_t rows = size_t(1) << shape.high, stride = size_t(1) << shape.low;
+        const Planes<T> state = planes(now, column), &tile = space.own.tile;
         for (int p = 0; p < PLANES; ++p) {
-            copy_rows(psi()[p] + column, size_t(1) << shape.low, own.psi[p], wide, rows, wide);
-            if constexpr (BACK) copy_rows(phi()[p] + column, size_t(1) << shape.low, own.phi[p], wide, rows, wide);
-            // The buffer's bits are the tile's columns and then the high ones: its turns stand at another place.
-            turn_bits<T, BACK>(own.psi[p], own.phi[p], size, shape.tile, shape.tile + shape.high,
-                               turn + shape.low - shape.tile, lane, sums + shape.low - shape.tile);
+            const Rows<T> outside = rows_of(state, p, stride), inside = rows_of(tile, p, wide);
+            turn_rows<T, BACK>(outside, inside, last_diagonal ? inside : outside, rows, wide, 0, shape.high,
+                               turns.bit + shape.low, sums + shape.low);
         }
         if (last_diagonal)
             for (size_t r = 0; r < rows; ++r) {
-                T *a[2] = {own.psi[0] + r * wide, own.psi[PLANES - 1] + r * wide};
-                T *f[2] = {own.phi[0] + r * wide, own.phi[PLANES - 1] + r * wide};
-                const V row = phases_of(true, a, f, (r << shape.low) + column, wide, own.columns + column);
-                if constexpr (BACK && PLANES == 2) own.row_sum[r] += row;
+                Planes<T> from = tile, to = state;
+                for (int p = 0; p < 2; ++p) {
+                    from.psi[p] += r * wide, to.psi[p] += r * stride;
+                    if constexpr (BACK) from.phi[p] += r * wide, to.phi[p] += r * stride;
+                }
+                const V row = phases_of(true, from, to, r * stride + column, wide, column);
+                if constexpr (BACK && PLANES == 2) space.own.row_sum[r] += row;
             }
-        for (int p = 0; p < PLANES; ++p) {
-            copy_rows(own.psi[p], wide, psi()[p] + column, size_t(1) << shape.low, rows, wide);
-            if constexpr (BACK) copy_rows(own.phi[p], wide, phi()[p] + column, size_t(1) << shape.low, rows, wide);
-        }
-    }
-    static void copy_rows(const T* from, size_t from_stride, T* to, size_t to_stride, size_t rows, size_t wide) {
-        for (size_t r = 0; r < rows; ++r)
-            for (size_t i = 0; i < wide; i += S::W)
-                S::store(to + r * to_stride + i, S::load(from + r * from_stride + i));
     }
 
     // --- gradients of this thread -------------------------------------------------------------------------
@@ -195,12 +204,7 @@ template <class T, int PLANES, bool BACK> struct Sweep {
     }
     void add_turns(int first, int last) {
         if constexpr (BACK) {
-            double found[MOST_BITS] = {};
-            add_turn_gradients<T>(sums, last, found);
-            for (int j = first; j < last; ++j) {
-                gradient[(circuit.before ? 1 : 0) * MOST_BITS + j] += found[j];
-                sums[j] = V{};
-            }
+            add_turn_gradients<T>(sums, first, last, turns.weight, gradient + (circuit.before ? MOST_BITS : 0));
         }
     }
     void add_diagonal(bool last) {
@@ -268,17 +272,29 @@ template <class T, int PLANES, bool BACK> struct Sweep {
     }
     // p[y] = |psi[source[y]]|**2: the last entangler is applied to nothing but the probabilities.
     void square() {
-        const Share mine = my_vectors();
         T* p = static_cast<T*>(task.p);
         const size_t outcomes = size_t(1) << circuit.qubits;
-        T part[2][S::W], *out[2] = {part[0], part[1]};
+        fetch_vectors(psi(), PLANES, [&](size_t i, const V* found) {
+            V a = found[0] * found[0];
+            if (PLANES == 2) a += found[PLANES - 1] * found[PLANES - 1];
+            if (i + S::W <= outcomes) S::store(p + i, a);
+            else for (size_t j = 0; i + j < outcomes; ++j) p[i + j] = a[j];
+        });
+    }
+    // Calls `use` with each of this thread's vectors, fetched from `planes` planes through the entangler at hand.
+    template <class Use> INLINE void fetch_vectors(const T* const* in, int planes, Use use) {
+        const Share mine = my_vectors();
+        uint32_t x = map.columns.of(fetch == MAPPED ? mine.first : 0);
         for (size_t i = mine.first; i < mine.last; i += S::W) {
-            if (fetch == MAPPED) gather<T>(map, psi(), out, PLANES, i, S::W);
-            const T* re = fetch == MAPPED ? part[0] : psi()[0] + i;
-            const T* im = fetch == MAPPED ? part[1] : psi()[PLANES - 1] + i;
-            V a = S::load(re) * S::load(re);
-            if (PLANES == 2) a += S::load(im) * S::load(im);
-            for (size_t j = 0; j < S::W && i + j < outcomes; ++j) p[i + j] = a[j];
+            V found[2];
+            for (int p = 0; p < planes; ++p) {
+                if (fetch != MAPPED) found[p] = S::load(in[p] + i);
+                else if (map.sources == 1) found[p] = map.template pick<1>(in[p], x);
+                else if (map.sources == 2) found[p] = map.template pick<2>(in[p], x);
+                else found[p] = map.template pick<0>(in[p], x);
+            }
+            use(i, found);
+            x ^= map.step_of(i, 0);
         }
     }
 
@@ -299,23 +315,20 @@ template <class T, int PLANES, bool BACK> struct Sweep {
     }
     // psi as forward left it, and phi = 2 v psi with v fetched back through the last entangler.
     void start() {
-        const Share mine = my_vectors();
-        const T* v = static_cast<const T*>(task.v);
+        const T *v = static_cast<const T*>(task.v), *state = static_cast<const T*>(task.state);
         const size_t outcomes = size_t(1) << circuit.qubits;
-        T padded[1 << FEWEST_BITS] = {}, part[S::W], *out = part;
+        T padded[1 << FEWEST_BITS] = {};
         if (outcomes < size_t(1) << FEWEST_BITS) {
             for (size_t i = 0; i < outcomes; ++i) padded[i] = v[i];
             v = padded;
         }
-        for (size_t i = mine.first; i < mine.last; i += S::W) {
-            if (fetch == MAPPED) gather<T>(map, &v, &out, 1, i, S::W);
-            const V twice = V{} + T(2) * S::load(fetch == MAPPED ? part : v + i);
+        fetch_vectors(&v, 1, [&](size_t i, const V* found) {
             for (int p = 0; p < PLANES; ++p) {
-                const V a = S::load(static_cast<const T*>(task.state) + p * circuit.amplitudes() + i);
+                const V a = S::load(state + p * circuit.amplitudes() + i);
                 S::store(psi()[p] + i, a);
-                S::store(phi()[p] + i, twice * a);
+                S::store(phi()[p] + i, S::all(2) * found[0] * a);
             }
-        }
+        });
     }
 };
 

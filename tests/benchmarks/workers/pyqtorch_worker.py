@@ -1,8 +1,8 @@
 """pyqtorch, complex64: its adjoint method with diag(v) as the observable, and autograd through the gates.
 
 The adjoint method takes anything that acts on a state as an observable; diag(v) is one product. The circuits
-of a batch are the last index of its state. Version 1.7.8 undoes a CNOT whose control comes after its target on
-the wrong qubits in its adjoint method, so that gate is given as a matrix.
+of a batch are the last index of its state. Version 1.7.8 undoes a CNOT whose control comes after its target
+on the wrong qubits in its adjoint method, so that gate is given as a matrix.
 """
 
 import pyqtorch

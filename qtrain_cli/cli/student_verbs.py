@@ -1,0 +1,271 @@
+"""The commands about students: options -> settings -> one command -> one document."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qtrain_cli import render
+from qtrain_cli.cli import options as o
+from qtrain_cli.cli.verbs import app, logger, print_document
+from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings, parse_arguments, parse_floats
+from qtrain_cli.student_settings import (
+    ALIGN_LOSSES,
+    GRADIENTS,
+    METHODS,
+    SELF_METHODS,
+    AlignSettings,
+    CircuitSettings,
+    CompareGradientsSettings,
+    CompareStudentsSettings,
+    SelfSettings,
+    TeachSettings,
+    estimators_of,
+    parse_whole,
+)
+
+_STUDENT_HELP = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits=4,layers=3"
+Lr = Annotated[float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")]
+Gradient = Annotated[str, typer.Option("--gradient", help=" | ".join(GRADIENTS))]
+Shots = Annotated[int, typer.Option("--shots", help="Shots of every circuit run in training; 0: exact.")]
+Noise = Annotated[float, typer.Option("--noise", help="Depolarising noise on every qubit, 0 to 0.75.")]
+TestShots = Annotated[
+    int | None, typer.Option("--test-shots", help="Shots in the measurement at the end. [--shots]")
+]
+TestNoise = Annotated[
+    float | None, typer.Option("--test-noise", help="Noise in the measurement at the end. [--noise]")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run's state.")]
+Align = Annotated[str | None, typer.Option("--align", help="Layer of the teacher to align features with.")]
+AlignLoss = Annotated[str, typer.Option("--align-loss", help=" | ".join(ALIGN_LOSSES))]
+AlignWeight = Annotated[float, typer.Option("--align-weight", help="Weight of the alignment loss.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The student's file.")]
+
+
+def data_settings(data: str, mean: str | None, std: str | None, validation: float) -> DataSettings:
+    """The options about data as settings."""
+    return DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std"), validation)
+
+
+@app.command()
+def train(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help=_STUDENT_HELP)],
+    data: o.Data,
+    out: Out = Path("student.qtrain"),
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    lr: Lr = FitSettings.lr,
+    seed: o.Seed = FitSettings.seed,
+    device: o.Device = FitSettings.device,
+    gradient: Gradient = CircuitSettings.gradient,
+    shots: Shots = 0,
+    noise: Noise = 0.0,
+    test_shots: TestShots = None,
+    test_noise: TestNoise = None,
+    resume: Resume = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Train a student on labels alone."""
+    settings = TeachSettings(
+        student=student,
+        data=data_settings(data, mean, std, validation),
+        fit=FitSettings(0.0, FitSettings.temperature, epochs or 0, batch_size, lr, seed, device),
+        out=out,
+        circuit=CircuitSettings(gradient, shots, noise, test_shots, test_noise),
+        resume=resume,
+        force=force,
+    )
+    from qtrain_cli.commands import train as command
+    from qtrain_cli.progress import shown_progress
+
+    with shown_progress(quiet) as show:
+        record = command.run(settings, show, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
+
+
+@app.command()
+def distill(
+    student: Annotated[str, typer.Option("--student", help=_STUDENT_HELP)],
+    data: o.Data,
+    teacher: Annotated[
+        Path | None, typer.Argument(metavar="[TEACHER]", help="A model's file, or a student's .qtrain.")
+    ] = None,
+    out: Out = Path("student.qtrain"),
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    weight: o.Distill = FitSettings.distill,
+    temperature: o.Temperature = FitSettings.temperature,
+    align: Align = None,
+    align_loss: AlignLoss = AlignSettings.loss,
+    align_weight: AlignWeight = AlignSettings.weight,
+    itself: Annotated[str | None, typer.Option("--self", help=" | ".join(SELF_METHODS))] = None,
+    generations: Annotated[
+        int, typer.Option("--generations", help="Of --self born-again, after the first.")
+    ] = SelfSettings.generations,
+    decay: Annotated[
+        float, typer.Option("--decay", help="Of --self running-average, a step.")
+    ] = SelfSettings.decay,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    lr: Lr = FitSettings.lr,
+    seed: o.Seed = FitSettings.seed,
+    device: o.Device = FitSettings.device,
+    gradient: Gradient = CircuitSettings.gradient,
+    shots: Shots = 0,
+    noise: Noise = 0.0,
+    test_shots: TestShots = None,
+    test_noise: TestNoise = None,
+    resume: Resume = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Distil a teacher into a student, or a student into itself."""
+    arguments = parse_arguments(arch_args)
+    source = ModelSettings(teacher, arch, arguments, weights, trust_pickle) if teacher else None
+    settings = TeachSettings(
+        student=student,
+        data=data_settings(data, mean, std, validation),
+        fit=FitSettings(weight, temperature, epochs or 0, batch_size, lr, seed, device),
+        out=out,
+        teacher=source,
+        align=AlignSettings(align, align_loss, align_weight) if align is not None else None,
+        circuit=CircuitSettings(gradient, shots, noise, test_shots, test_noise),
+        itself=SelfSettings(itself, generations, decay) if itself else None,
+        resume=resume,
+        force=force,
+    )
+    from qtrain_cli.commands import distill as command
+    from qtrain_cli.progress import shown_progress
+
+    with shown_progress(quiet) as show:
+        record = command.run(settings, show, logger(quiet))
+    print_document(as_json, record.to_json(), lambda: render.as_terminal(record, ()))
+
+
+@app.command("compare-students")
+def compare_students(
+    student: Annotated[list[str], typer.Option("--student", help=_STUDENT_HELP + " Repeatable.")],
+    data: o.Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the students' files.")],
+    teacher: Annotated[
+        Path | None, typer.Argument(metavar="[TEACHER]", help="A model's file, or a student's .qtrain.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option("--methods", help="A list of: " + ", ".join(METHODS))] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, from 0.")] = 5,
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="Each hybrid beside its classical control.")
+    ] = True,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
+    arch: o.Arch = None,
+    arch_args: o.ArchArgs = None,
+    weights: o.Weights = None,
+    trust_pickle: o.TrustPickle = False,
+    weight: o.Distill = FitSettings.distill,
+    temperature: o.Temperature = FitSettings.temperature,
+    align: Align = None,
+    align_loss: AlignLoss = AlignSettings.loss,
+    align_weight: AlignWeight = AlignSettings.weight,
+    generations: Annotated[int, typer.Option("--generations", help="Of born-again, after the first.")] = 1,
+    decay: Annotated[float, typer.Option("--decay", help="Of running-average, a step.")] = SelfSettings.decay,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    lr: Lr = FitSettings.lr,
+    device: o.Device = FitSettings.device,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Train and distil students and their classical controls over seeds, and judge the differences."""
+    arguments = parse_arguments(arch_args)
+    source = ModelSettings(teacher, arch, arguments, weights, trust_pickle) if teacher else None
+    base = TeachSettings(
+        student="",
+        data=data_settings(data, mean, std, validation),
+        fit=FitSettings(weight, temperature, epochs or 0, batch_size, lr, 0, device),
+        out=out,
+        teacher=source,
+        align=AlignSettings(align, align_loss, align_weight) if align is not None else None,
+    )
+    chosen = methods.split(",") if methods else _methods(teacher is not None, align is not None)
+    settings = CompareStudentsSettings(
+        replace(base, itself=SelfSettings("born-again", generations, decay)) if teacher is None else base,
+        tuple(student), tuple(chosen), seeds, out, control,
+    )  # fmt: skip
+    from qtrain_cli.commands import compare_students as command
+    from qtrain_cli.progress import shown_progress
+
+    with shown_progress(quiet) as show:
+        table = command.run(settings, show, logger(quiet))
+    print_document(as_json, table.to_json(), lambda: render.as_student_table(table.to_json()))
+
+
+def _methods(taught: bool, aligned: bool) -> list[str]:
+    """What can be compared with what was given."""
+    if not taught:
+        return ["labels", "born-again", "running-average"]
+    return ["labels", "distill", *(["align", "distill+align"] if aligned else [])]
+
+
+@app.command("compare-gradients")
+def compare_gradients(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help=_STUDENT_HELP)],
+    data: o.Data,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the students' files.")],
+    gradients: Annotated[
+        str, typer.Option("--gradients", help="A list of: " + ", ".join(GRADIENTS))
+    ] = ",".join(GRADIENTS),
+    shots: Annotated[
+        str, typer.Option("--shots", help="A list; 0 is exact. Adjoint runs exactly.")
+    ] = "0,100",
+    seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, from 0.")] = 5,
+    qubits: Annotated[str, typer.Option("--qubits", help="Of random circuits: a list.")] = "2,4,6,8,10",
+    layers: Annotated[str, typer.Option("--layers", help="Of random circuits: a list.")] = "1,4,16,64",
+    plot: Annotated[Path | None, typer.Option("--plot", help="A picture: .png, .svg or .pdf.")] = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    validation: o.Validation = DataSettings.validation,
+    noise: Noise = 0.0,
+    epochs: o.Epochs = None,
+    batch_size: o.BatchSize = FitSettings.batch_size,
+    lr: Lr = FitSettings.lr,
+    as_json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Run the same training under every gradient estimator: loss, circuit runs, seconds, barren plateaus."""
+    base = TeachSettings(
+        student=student,
+        data=data_settings(data, mean, std, validation),
+        fit=FitSettings(0.0, FitSettings.temperature, epochs or 0, batch_size, lr, 0, "cpu"),
+        out=out,
+        circuit=CircuitSettings(noise=noise),
+    )
+    settings = CompareGradientsSettings(
+        base, estimators_of(gradients, parse_whole(shots, "--shots")), seeds, out,
+        parse_whole(qubits, "--qubits"), parse_whole(layers, "--layers"), plot,
+    )  # fmt: skip
+    from qtrain_cli.commands import compare_gradients as command
+    from qtrain_cli.progress import shown_progress
+    from qtrain_cli.student_figures import gradients_figure
+
+    with shown_progress(quiet) as show:
+        table = command.run(settings, gradients_figure, show, logger(quiet))
+    print_document(as_json, table.to_json(), lambda: render.as_gradient_table(table.to_json()))

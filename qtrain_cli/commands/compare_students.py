@@ -1,0 +1,100 @@
+"""`qtrain compare-students`: students and their classical controls by every method, over seeds, in one table.
+
+Each cell is one run of `train` or `distill` whose file lands in the folder; a cell that is finished is read,
+one that was interrupted goes on. Killed means: run it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qtrain_cli import teaching
+from qtrain_cli.errors import BadInput
+from qtrain_cli.results import LABELS, MethodRow, StudentRecord, verdicts
+from qtrain_cli.student_settings import (
+    METHODS,
+    CircuitSettings,
+    CompareStudentsSettings,
+    SelfSettings,
+    TeachSettings,
+)
+from qtrain_cli.student_spec import HybridSpec, parse_student, student_text
+from qtrain_cli.training.fit import Progress
+
+
+@dataclass(frozen=True)
+class StudentTable:
+    """What was found: a row a student and method, and sentences that judge them."""
+
+    rows: tuple[MethodRow, ...]
+    verdicts: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document ``qtrain.students/1``."""
+        return {
+            "schema": "qtrain.students/1",
+            "rows": [row.to_json() for row in self.rows],
+            "verdicts": list(self.verdicts),
+        }
+
+
+def run(
+    settings: CompareStudentsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> StudentTable:
+    """Runs every cell that is not there yet.
+
+    Raises:
+        UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.run`; finished cells stay.
+    """
+    if not settings.folder.is_dir():
+        if settings.folder.exists():
+            raise BadInput(f"'{settings.folder}' is not a folder", "name a folder for the students' files")
+        settings.folder.mkdir()
+    rows: list[MethodRow] = []
+    for number, student in enumerate(_students(settings)):
+        found: dict[str, tuple[StudentRecord, ...]] = {}
+        for method in settings.methods:
+            cells = [_cell(settings, number, student, method, seed) for seed in range(settings.seeds)]
+            found[method] = tuple(_run(cell, show, log) for cell in cells)
+        rows += [MethodRow(student, method, done, found.get(LABELS, ())) for method, done in found.items()]
+    return StudentTable(tuple(rows), tuple(verdicts(rows)))
+
+
+def _run(cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]) -> StudentRecord:
+    log(f"-> {cell.out.name}")
+    record = teaching.run(cell, show, log)
+    log(f"{cell.out.name}: test {record.scores.row.word} {record.scores.show(record.scores.test)}")
+    return record
+
+
+def _students(settings: CompareStudentsSettings) -> list[str]:
+    """The students' full texts, each hybrid's control behind it."""
+    found = []
+    for text in settings.students:
+        spec = parse_student(text)
+        found.append(student_text(spec))
+        if settings.control and isinstance(spec, HybridSpec):
+            found.append(f"classical:like={student_text(spec)}")
+    return list(dict.fromkeys(found))
+
+
+def _cell(
+    settings: CompareStudentsSettings, number: int, student: str, method: str, seed: int
+) -> TeachSettings:
+    base, (soft, aligned, itself) = settings.base, METHODS[method]
+    own = base.itself or SelfSettings(itself or "born-again")
+    fit = replace(base.fit, seed=seed, distill=base.fit.distill if soft or itself else 0.0)
+    kind = student.partition(":")[0]
+    return TeachSettings(
+        student=student,
+        data=base.data,
+        fit=fit,
+        out=settings.folder / f"{number}-{kind}-{method}-{seed}.qtrain",
+        teacher=base.teacher if soft or aligned else None,
+        align=base.align if aligned else None,
+        circuit=CircuitSettings() if kind == "classical" else base.circuit,
+        itself=replace(own, method=itself) if itself else None,
+        resume=True,
+    )

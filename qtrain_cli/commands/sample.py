@@ -1,0 +1,246 @@
+"""`qtrain sample`: the weights from measured frequencies instead of exact probabilities, and what accuracy is
+left.
+
+    angles -> circuits with noise -> p -> S shots -> frequencies -> z -> weights -> test rows
+
+for each noise and number of shots, several times over. Every repetition draws its own errors and shots, from
+a seed that depends on the cell alone: a cell comes out the same whatever else is asked for. The test rows are
+the whole test split; nothing is chosen by them.
+
+Or a PennyLane device runs the circuits: a simulator, with noise of its own or without, or a quantum computer.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qtrain_cli.errors import BadInput, missing_package
+from qtrain_cli.files.artifact.description import read_record
+from qtrain_cli.files.artifact.numbers import Artifact, read_artifact
+from qtrain_cli.files.atomic import check_output, write_bytes_atomically
+from qtrain_cli.files.data import Dataset, load_data
+from qtrain_cli.files.models import build_architecture, load_model
+from qtrain_cli.generator import Generator
+from qtrain_cli.quantum.noise import Noise
+from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
+from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
+from qtrain_cli.regenerate import regenerate, state_dict, stored_angles
+from qtrain_cli.results import Record, SampleCell, SampleRecord
+from qtrain_cli.sampling import frequencies, shot_variance, standardised
+from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
+from qtrain_cli.training.measure import measure_test
+from qtrain_cli.training.objective import Objective, check_outputs, predict
+
+#: A record as a picture in the format of an ending. `cli` passes that of `figures`, which no command imports.
+Painter = Callable[[SampleRecord, str], bytes]
+OWN_SAMPLER = "qtrain"
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every cell is measured with; `theta` is float64 (b, L, n, r), `z` exact, of the m weights."""
+
+    settings: SampleSettings
+    artifact: Artifact
+    module: nn.Module
+    data: Dataset
+    objective: Objective
+    generator: Generator
+    theta: Tensor
+    z: Tensor
+
+
+@dataclass(frozen=True)
+class _Repetition:
+    """One measurement of a cell; the last three are means over the weights, of squares of z."""
+
+    figure: float
+    interval: tuple[float, float]
+    z_error: float
+    shot_variance: float
+    simulation_variance: float
+
+
+def run(settings: SampleSettings, paint: Painter, log: Callable[[str], None]) -> SampleRecord:
+    """Samples one artifact.
+
+    Raises:
+        UsageError: the plot exists or is an input.
+        BadInput: artifact, model or data cannot be read or do not fit each other; no such device; a package
+            is missing.
+        Refused: the artifact is damaged, or the model file would run code.
+    """
+    _check_plot(settings)
+    artifact = read_artifact(settings.artifact)
+    if settings.device:
+        open_device(settings.device, artifact.description.spec.circuit.qubits)
+    state = regenerate(artifact).state
+    bench = _bench(settings, artifact, state)
+    log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
+    cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
+    record = _record(bench, read_record(settings.artifact), state, cells)
+    if settings.plot:
+        picture = paint(record, settings.plot.suffix.lower().removeprefix("."))
+        write_bytes_atomically(settings.plot, picture, settings.force)
+    return record
+
+
+def _check_plot(settings: SampleSettings) -> None:
+    if settings.plot is None:
+        return
+    inputs = [
+        settings.artifact,
+        Path(settings.data.source),
+        *([settings.model.path] if settings.model else []),
+    ]
+    check_output(settings.plot, settings.force, inputs)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise missing_package("--plot", "matplotlib", "plot")
+
+
+def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor]) -> _Bench:
+    spec = artifact.description.spec
+    module = _module(settings, state)
+    data = load_data(settings.data, settings.seed)
+    objective = Objective(data.task, 0.0, 1.0)
+    sample = predict(module, state, data.test.inputs[:2], data.normalisation)
+    check_outputs(data.task, sample, data.test.targets[:2], data.classes)
+    generator = Generator(spec, dtype=torch.float64)
+    theta = stored_angles(spec, artifact.numbers)
+    with torch.no_grad():
+        z = generator.standardised(theta)
+    return _Bench(settings, artifact, module, data, objective, generator, theta, z)
+
+
+def _module(settings: SampleSettings, state: dict[str, Tensor]) -> nn.Module:
+    """The module, once its tensors have the names and shapes of the artifact's."""
+    if settings.model is not None:
+        module = load_model(settings.model).module
+    else:
+        module = build_architecture(settings.arch or "", settings.arch_args)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadInput(
+            f"the artifact does not fit the model: {error}", "give the model that was compressed"
+        ) from None
+    return module
+
+
+def _cells(bench: _Bench, noise: Noise, log: Callable[[str], None]) -> list[SampleCell]:
+    """One cell for each number of shots; a repetition simulates the noise once for all of them."""
+    shots = bench.settings.shots
+    found: dict[int | None, list[_Repetition]] = {one: [] for one in shots}
+    for repetition in range(bench.settings.repeat):
+        # Without any chance in it, a repetition would only be the same again.
+        wanted = [s for s in shots if s or repetition == 0 or noise.depolarizing or bench.settings.device]
+        outcomes = _outcomes(bench, noise, repetition) if wanted and not bench.settings.device else None
+        for one in wanted:
+            random = _random(bench.settings.seed, noise, repetition, one)
+            found[one].append(_measured(bench, outcomes, one, random))
+    cells = [_cell(noise.name, one, rows) for one, rows in found.items()]
+    for cell in cells:
+        shown = f"{cell.shots:,}" if cell.shots else EXACT_SHOTS
+        log(f"noise {cell.noise}, shots {shown}: test {bench.objective.word} {cell.mean:.4g}")
+    return cells
+
+
+def _cell(noise: str, shots: int | None, rows: list[_Repetition]) -> SampleCell:
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(row, name) for row in rows]))
+
+    return SampleCell(
+        noise=noise,
+        shots=shots,
+        figures=tuple(row.figure for row in rows),
+        test_intervals=tuple(row.interval for row in rows),
+        z_error=mean("z_error"),
+        shot_variance=mean("shot_variance"),
+        simulation_variance=mean("simulation_variance"),
+    )
+
+
+def _outcomes(bench: _Bench, noise: Noise, repetition: int) -> NoisyOutcomes:
+    """What is read off the circuits with infinitely many shots, errors of reading included."""
+    settings, circuit = bench.settings, bench.artifact.description.spec.circuit
+    # Float32 is far finer than any number of trajectories; without noise nothing hides its rounding.
+    theta = bench.theta.float() if noise.depolarizing else bench.theta
+    random = _random(settings.seed, noise, repetition, 0)
+    found = noisy_probabilities(circuit, theta, noise.depolarizing, settings.trajectories, random)
+    # Misreading mixes outcomes, which can only make the mean of the variances smaller.
+    return NoisyOutcomes(misread(found.p, noise.readout), found.variance, found.error_free)
+
+
+def _measured(
+    bench: _Bench, outcomes: NoisyOutcomes | None, shots: int | None, random: np.random.Generator
+) -> _Repetition:
+    """Shots, weights, and their figure; without outcomes the device of the settings supplies the
+    frequencies."""
+    spec, numbers = bench.artifact.description.spec, bench.artifact.numbers
+    if outcomes is None:
+        seed = int(random.integers(2**31))
+        p = f = device_probabilities(
+            spec.circuit, bench.theta, bench.settings.device or "", shots, seed
+        ).double()
+        simulated = torch.zeros_like(f)
+    else:
+        p, simulated = outcomes.p, outcomes.variance * 4**spec.circuit.qubits
+        f = frequencies(p, shots, random) if shots else p
+    used = spec.layout.generated
+    z = standardised(f).flatten()[:used]
+    with torch.no_grad():
+        weights = bench.generator.weights_of(z, numbers.mapping.double())
+    state = state_dict(spec, weights, numbers)
+    figure, interval = measure_test(bench.module, state, bench.data, bench.objective)
+    return _Repetition(
+        figure=figure,
+        interval=interval,
+        z_error=float((z - bench.z).square().mean()),
+        shot_variance=float(shot_variance(p, shots).flatten()[:used].mean()),
+        simulation_variance=float(simulated.flatten()[:used].mean()),
+    )
+
+
+def _random(seed: int, noise: Noise, repetition: int, shots: int | None) -> np.random.Generator:
+    """The randomness of one cell and repetition: of its shots, or with 0 of its errors."""
+    words = struct.unpack("<4I", struct.pack("<2d", noise.depolarizing, noise.readout))
+    return np.random.default_rng([seed, repetition, *words, -1 % 2**64 if shots is None else shots])
+
+
+def _record(
+    bench: _Bench, record: Record, state: dict[str, Tensor], cells: tuple[SampleCell, ...]
+) -> SampleRecord:
+    settings, spec = bench.settings, bench.artifact.description.spec
+    exact, interval = measure_test(bench.module, state, bench.data, bench.objective)
+    return SampleRecord(
+        artifact=settings.artifact.name,
+        artifact_sha256=record.artifact_sha256,
+        model=record.measured.model,
+        task=bench.data.task,
+        weights=spec.layout.generated,
+        circuits=spec.circuit.circuits,
+        qubits=spec.circuit.qubits,
+        layers=spec.circuit.layers,
+        mapping=spec.mapping.kind,
+        sampler=settings.device or OWN_SAMPLER,
+        trajectories=settings.trajectories,
+        repeat=settings.repeat,
+        seed=settings.seed,
+        count=len(bench.data.test),
+        data_sha256=bench.data.sha256,
+        same_data=bench.data.sha256 == record.measured.data_sha256,
+        recorded=record.scores.test if record.scores.task == bench.data.task else None,
+        teacher=record.scores.teacher if record.scores.task == bench.data.task else None,
+        exact=exact,
+        exact_interval=interval,
+        z_variance=float(bench.z.square().mean()),
+        cells=cells,
+    )

@@ -1,0 +1,20 @@
+"""`qtrain train`: a student from labels alone. Teachers and controls come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtrain_cli import teaching
+from qtrain_cli.errors import UsageError
+from qtrain_cli.results import StudentRecord
+from qtrain_cli.student_settings import TeachSettings
+from qtrain_cli.training.fit import Progress
+
+
+def run(
+    settings: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> StudentRecord:
+    """Trains one student. Raises as `teaching.run`; `UsageError` for a teacher, which is `distill`'s."""
+    if settings.teacher or settings.itself:
+        raise UsageError("train learns from labels alone", "use qtrain distill for a teacher")
+    return teaching.run(settings, show, log)

@@ -1,0 +1,79 @@
+"""The estimators' comparison, ``qtrain.gradients/1``: the same training under each, and random circuits'
+gradients.
+
+One row an estimator (with its shots): final figures over seeds, the loss by epoch averaged over them, circuit
+runs and seconds of one training. Standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qtrain_cli.results.scores import rounded
+from qtrain_cli.results.students import StudentRecord, mean_and_spread
+
+GRADIENTS_SCHEMA = "qtrain.gradients/1"
+
+
+@dataclass(frozen=True)
+class GradientRow:
+    """One estimator: the records of its seeds, and the seconds that each training took, if known."""
+
+    gradient: str
+    shots: int
+    records: tuple[StudentRecord, ...]
+    seconds: tuple[float | None, ...]
+
+    @property
+    def losses(self) -> list[float]:
+        """The mean training loss of each epoch, averaged over the seeds."""
+        courses = [[loss or 0.0 for loss, _ in record.lesson.history] for record in self.records]
+        return [sum(column) / len(column) for column in zip(*courses, strict=True)]
+
+    @property
+    def evaluations(self) -> int:
+        """Circuit runs of one training."""
+        return self.records[0].lesson.evaluations
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """Of one training."""
+        known = [seconds for seconds in self.seconds if seconds is not None]
+        return sum(known) / len(known) if known else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data."""
+        word = self.records[0].scores.row.word
+        mean, spread = mean_and_spread([record.scores.test for record in self.records])
+        losses = self.losses
+        return {
+            "gradient": self.gradient,
+            "shots": self.shots,
+            "seeds": len(self.records),
+            f"test_{word}": rounded(mean),
+            "spread": rounded(spread),
+            "final_loss": rounded(losses[-1]) if losses else None,
+            "epochs": len(losses),
+            "evaluations": self.evaluations,
+            "seconds": rounded(self.mean_seconds),
+            "losses": [rounded(loss) for loss in losses],
+        }
+
+
+@dataclass(frozen=True)
+class GradientTable:
+    """All rows, and the plateau of random circuits: qubits, layers, variance, mean variance."""
+
+    student: str
+    rows: tuple[GradientRow, ...]
+    plateaus: tuple[dict[str, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document."""
+        return {
+            "schema": GRADIENTS_SCHEMA,
+            "student": self.student,
+            "rows": [row.to_json() for row in self.rows],
+            "plateaus": list(self.plateaus),
+        }

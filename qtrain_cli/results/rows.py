@@ -1,0 +1,142 @@
+"""Several students side by side: one row a student and method, figures over seeds, and sentences that judge.
+
+    gain = mean_a - mean_b          beyond chance when |gain| > 2 sqrt(s_a**2 / k_a + s_b**2 / k_b)
+
+with the spread s (standard deviation of a sample) of k seeds, all on the same test rows. One seed has no
+spread; then the 95 % (Wilson) intervals of the two measurements decide, which take the rows as independent.
+
+Epochs are counted to 95 % of the last validation figure that the same student reached from labels with the
+same seed, so that every method of a student is held to one mark. Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qtrain_cli.results.scores import rounded
+from qtrain_cli.results.students import CONVERGED, StudentRecord, mean_and_spread
+
+LABELS = "labels"
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One student by one method: the records of its seeds, in order; `plain` are those from labels alone."""
+
+    student: str
+    method: str
+    records: tuple[StudentRecord, ...]
+    plain: tuple[StudentRecord, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """hybrid, classical or qnn."""
+        return self.records[0].design.kind
+
+    @property
+    def test(self) -> tuple[float, float | None]:
+        """Mean and spread of the test figure."""
+        return mean_and_spread([record.scores.test for record in self.records])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The mean of the seeds' 95 % intervals, which is that of the test rows."""
+        lows, highs = zip(*(record.scores.interval for record in self.records), strict=True)
+        return math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
+
+    @property
+    def epochs(self) -> tuple[float | None, float | None]:
+        """Mean and spread of the epochs to the mark; None where a seed never reached it."""
+        found = [_epochs_to_mark(one, mark) for one, mark in zip(self.records, self.plain, strict=False)]
+        known = [number for number in found if number is not None]
+        if not known or len(known) < len(self.records):
+            return None, None
+        return mean_and_spread(known)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data."""
+        mean, spread = self.test
+        epochs, epoch_spread = self.epochs
+        design, word = self.records[0].design, self.records[0].scores.row.word
+        teacher = self.records[0].scores.teacher
+        return {
+            "student": self.student,
+            "kind": self.kind,
+            "method": self.method,
+            "parameters": design.parameters,
+            "circuit_parameters": design.circuit_parameters,
+            "seeds": len(self.records),
+            f"test_{word}": rounded(mean),
+            "spread": rounded(spread),
+            "low": rounded(self.interval[0]),
+            "high": rounded(self.interval[1]),
+            f"teacher_{word}": teacher,
+            "epochs_to_95": rounded(epochs),
+            "epochs_spread": rounded(epoch_spread),
+            "figures": [record.scores.test for record in self.records],
+        }
+
+
+def _epochs_to_mark(record: StudentRecord, plain: StudentRecord) -> int | None:
+    marks = [figure for _, figure in plain.lesson.history]
+    if not marks or marks[-1] is None:
+        return None
+    better = record.scores.row.higher_is_better
+    mark = marks[-1] * CONVERGED if better else marks[-1] / CONVERGED
+    for number, (_, figure) in enumerate(record.lesson.history, 1):
+        if figure is not None and (figure >= mark if better else figure <= mark):
+            return number
+    return None
+
+
+def verdicts(rows: Sequence[MethodRow]) -> list[str]:
+    """A sentence for each method against labels, and for each hybrid against its control."""
+    found = []
+    for row in rows:
+        if row.method == LABELS:
+            continue
+        base = next((one for one in rows if (one.student, one.method) == (row.student, LABELS)), None)
+        if base is not None:
+            found.append(f"{row.method} against labels, {row.kind} student: {_judged(row, base)}")
+            found += _faster(row, base)
+    for row in rows:
+        control = f"classical:like={row.student}"
+        for other in rows:
+            if other.student == control and other.method == row.method:
+                found.append(
+                    f"the circuit against its classical control, {row.method}: {_judged(row, other)}"
+                )
+    return found
+
+
+def _judged(row: MethodRow, base: MethodRow) -> str:
+    scores = row.records[0].scores
+    gain = row.test[0] - base.test[0]
+    better = gain if scores.row.higher_is_better else -gain
+    chance = _chance(row, base)
+    size = scores.show_change(abs(gain))
+    if abs(gain) <= chance:
+        return f"a difference of {size} lies within chance ({scores.show_change(chance)})"
+    word = "gains" if better > 0 else "loses"
+    return f"{word} {size}, more than chance ({scores.show_change(chance)})"
+
+
+def _chance(row: MethodRow, base: MethodRow) -> float:
+    """How large a difference chance explains."""
+    spreads = [(one.test[1], len(one.records)) for one in (row, base)]
+    if any(spread is None for spread, _ in spreads):
+        return math.hypot(*((one.interval[1] - one.interval[0]) / 2 for one in (row, base)))
+    return 2 * math.sqrt(math.fsum((spread or 0.0) ** 2 / count for spread, count in spreads))
+
+
+def _faster(row: MethodRow, base: MethodRow) -> list[str]:
+    epochs, plain = row.epochs[0], base.epochs[0]
+    if epochs is None or plain is None:
+        return []
+    return [
+        f"{row.method}, {row.kind} student: {epochs:.1f} epochs to 95 % of what labels reach,"
+        f" labels {plain:.1f}"
+    ]

@@ -1,0 +1,255 @@
+"""The record of a student, ``qtrain.student/1``: what it is, how it was taught, what came out.
+
+It stands beside a compressed model's record: the same figures, intervals, digests and gates, with a student's
+design and its lesson in place of the generator. A student that learned from labels alone has no teacher:
+every field about one is null. Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from qtrain_cli import accounting
+from qtrain_cli.errors import BadInput
+from qtrain_cli.results.measured import Measured
+from qtrain_cli.results.record import Record
+from qtrain_cli.results.schema import (
+    LIST,
+    MAYBE,
+    MAYBE_TEXT,
+    MAYBE_WHOLE,
+    NUMBER,
+    TABLE,
+    TEXT,
+    WHOLE,
+    check_derived,
+    check_digest,
+    check_kind,
+    check_whole,
+    checked_document,
+)  # fmt: skip
+from qtrain_cli.results.scores import TASKS, Scores, Task, rounded
+
+STUDENT_SCHEMA = "qtrain.student/1"
+#: In place of a teacher's trust and digest, where there is none: the digest of nothing.
+NO_TEACHER = "no-teacher"
+NOTHING_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#: Epochs are counted to this share of the last validation figure.
+CONVERGED = 0.95
+MAX_HISTORY = 100_000
+
+_DESIGN: tuple[tuple[str, str], ...] = (
+    ("student", TEXT), ("kind", TEXT), ("parameters", WHOLE), ("circuit_parameters", WHOLE),
+    ("qubits", WHOLE),
+    ("teacher_parameters", MAYBE_WHOLE), ("model_bytes", MAYBE_WHOLE),
+)  # fmt: skip
+_LESSON: tuple[tuple[str, str], ...] = (
+    ("method", TEXT), ("distill", NUMBER), ("temperature", NUMBER), ("align", MAYBE_TEXT),
+    ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", WHOLE), ("gradient", TEXT),
+    ("shots", WHOLE), ("noise", NUMBER), ("evaluations", WHOLE), ("history", LIST),
+)  # fmt: skip
+_FIELDS: tuple[tuple[str, str], ...] = (
+    ("schema", TEXT), ("model", MAYBE_TEXT), *_DESIGN,
+    ("artifact_bytes", WHOLE), ("bytes_ratio", MAYBE), ("parameter_ratio", MAYBE),
+    ("train_{word}", MAYBE), ("validation_{word}", MAYBE), ("test_{word}", NUMBER), ("test_count", WHOLE),
+    ("test_{word}_low", NUMBER), ("test_{word}_high", NUMBER),
+    ("teacher_test_{word}", MAYBE), ("teacher_{closeness}", MAYBE),
+    ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
+    *_LESSON, ("epochs_to_95", MAYBE_WHOLE),
+    ("seconds", MAYBE), ("epochs", WHOLE), ("seed", WHOLE), ("device", TEXT), ("versions", TABLE),
+    ("data_sha256", TEXT), ("model_sha256", MAYBE_TEXT), ("artifact_sha256", TEXT), ("trust", MAYBE_TEXT),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StudentDesign:
+    """What was built. `student` is its whole text; the teacher's two figures are None without one."""
+
+    student: str
+    kind: str
+    parameters: int
+    circuit_parameters: int
+    qubits: int
+    teacher_parameters: int | None = None
+    model_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("parameters", "qubits"):
+            check_whole(name, getattr(self, name), least=1)
+        check_whole("circuit_parameters", self.circuit_parameters, least=0)
+        if (self.teacher_parameters is None) != (self.model_bytes is None):
+            raise BadInput("a teacher has both a count of parameters and a size")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How it was taught: `method`, the teacher's weight and temperature, alignment, gradients, and the
+    course.
+
+    `evaluations` counts circuit runs in training (one circuit on one sample); `history` has, for each epoch,
+    the mean training loss and the validation figure.
+
+    Raises:
+        BadInput: a value of the wrong kind, or a history that is none.
+    """
+
+    method: str
+    distill: float
+    temperature: float
+    align: str | None = None
+    align_loss: str | None = None
+    align_weight: float | None = None
+    generation: int = 0
+    gradient: str = "adjoint"
+    shots: int = 0
+    noise: float = 0.0
+    evaluations: int = 0
+    history: tuple[tuple[float | None, float | None], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, kind in _LESSON[:-1]:
+            check_kind(f"'{name}'", kind, getattr(self, name))
+        object.__setattr__(self, "history", tuple(_checked_epoch(row) for row in self.history[:MAX_HISTORY]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as the file and the record hold it."""
+        return {**vars(self), "history": [list(row) for row in self.history]}
+
+    @classmethod
+    def from_json(cls, given: Any) -> Lesson:
+        """The inverse of `to_json`, from parsed JSON of any origin. Raises `BadInput`."""
+        if not isinstance(given, dict) or given.keys() != {name for name, _ in _LESSON}:
+            raise BadInput(f"a lesson holds exactly {', '.join(name for name, _ in _LESSON)}")
+        check_kind("'history'", LIST, given["history"])
+        return cls(**{**given, "history": tuple(given["history"])})
+
+    def epochs_to(self, share: float, higher_is_better: bool) -> int | None:
+        """The first epoch whose validation figure reaches that share of the last one's; None without any."""
+        figures = [figure for _, figure in self.history]
+        if not figures or figures[-1] is None:
+            return None
+        last = figures[-1]
+        for number, figure in enumerate(figures, 1):
+            if figure is not None and (
+                figure >= share * last if higher_is_better else figure <= last / share
+            ):
+                return number
+        return None
+
+
+def _checked_epoch(row: Any) -> tuple[float | None, float | None]:
+    if not isinstance(row, list | tuple) or len(row) != 2:
+        raise BadInput("an epoch of the history is not a loss and a figure")
+    for value in row:
+        check_kind("'history'", MAYBE, value)
+    return rounded(row[0]), rounded(row[1])
+
+
+@dataclass(frozen=True)
+class StudentRecord:
+    """All that is known of one student. `seconds` is known to the run that taught it only."""
+
+    design: StudentDesign
+    lesson: Lesson
+    measured: Measured
+    artifact_bytes: int
+    artifact_sha256: str
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_whole("artifact_bytes", self.artifact_bytes, least=1)
+        check_digest("artifact_sha256", self.artifact_sha256)
+        if self.seconds is not None and not 0 <= self.seconds < math.inf:
+            raise BadInput(f"seconds is {self.seconds}; allowed: 0 or more")
+
+    @property
+    def scores(self) -> Scores:
+        """The task's figures."""
+        return self.measured.scores
+
+    @property
+    def has_teacher(self) -> bool:
+        """False for labels alone."""
+        return self.measured.trust != NO_TEACHER
+
+    @property
+    def bytes_ratio(self) -> float | None:
+        """Bytes of the teacher's tensors in float32 over those of the file; None without a teacher."""
+        model = self.design.model_bytes
+        return None if model is None else accounting.bytes_ratio(model, self.artifact_bytes)
+
+    @property
+    def parameter_ratio(self) -> float | None:
+        """How many times fewer numbers the student has than its teacher; None without one."""
+        teacher = self.design.teacher_parameters
+        return None if teacher is None else accounting.parameter_ratio(teacher, 0, self.design.parameters)
+
+    @property
+    def epochs_to_95(self) -> int | None:
+        """Epochs until 95 % of the last validation figure was reached."""
+        return self.lesson.epochs_to(CONVERGED, self.scores.row.higher_is_better)
+
+    def to_json(self) -> dict[str, Any]:
+        """The flat object ``qtrain.student/1``."""
+        there = self.has_teacher
+        values = {
+            **vars(self.design),
+            **vars(self.measured),
+            **self.lesson.to_json(),
+            **self.scores.to_json(),
+            "schema": STUDENT_SCHEMA,
+            "model": self.measured.model if there else None,
+            "model_sha256": self.measured.model_sha256 if there else None,
+            "trust": self.measured.trust if there else None,
+            "artifact_bytes": self.artifact_bytes,
+            "artifact_sha256": self.artifact_sha256,
+            "bytes_ratio": rounded(self.bytes_ratio),
+            "parameter_ratio": rounded(self.parameter_ratio),
+            "generalization_gap": self.measured.generalization_gap,
+            "epochs_to_95": self.epochs_to_95,
+            "seconds": rounded(self.seconds),
+        }
+        return {name: values[name] for name in student_fields(self.scores.row)}
+
+    @classmethod
+    def from_json(cls, document: Any) -> StudentRecord:
+        """The inverse of `to_json`, from parsed JSON of any origin. Raises `BadInput`."""
+        errs = isinstance(document, dict) and "test_error" in document
+        task = TASKS["regression" if errs else "classification"]
+        given = checked_document(document, student_fields(task), STUDENT_SCHEMA)
+        values = {**given, "scores": Scores.from_json(task, given)}
+        if given["trust"] is None:
+            values |= {"model": "", "model_sha256": NOTHING_SHA256, "trust": NO_TEACHER}
+        record = cls(
+            StudentDesign(**{field.name: values[field.name] for field in fields(StudentDesign)}),
+            Lesson.from_json({name: given[name] for name, _ in _LESSON}),
+            Measured(**{field.name: values[field.name] for field in fields(Measured)}),
+            given["artifact_bytes"],
+            given["artifact_sha256"],
+            given["seconds"],
+        )
+        check_derived(record.to_json(), given)
+        return record
+
+
+def student_fields(task: Task) -> dict[str, str]:
+    """The JSON's field names in their order, each with its kind, for one task."""
+    return {name.format(word=task.word, closeness=task.closeness): kind for name, kind in _FIELDS}
+
+
+def any_record(document: Any) -> Record | StudentRecord:
+    """A record of either kind, by its schema. Raises `BadInput`."""
+    if isinstance(document, dict) and document.get("schema") == STUDENT_SCHEMA:
+        return StudentRecord.from_json(document)
+    return Record.from_json(document)
+
+
+def mean_and_spread(figures: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation (of a sample) of some seeds' figures; no spread of one."""
+    mean = math.fsum(figures) / len(figures)
+    if len(figures) < 2:
+        return mean, None
+    return mean, math.sqrt(math.fsum((figure - mean) ** 2 for figure in figures) / (len(figures) - 1))

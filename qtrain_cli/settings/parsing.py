@@ -1,0 +1,97 @@
+"""Texts of options as values: sizes, lists of numbers, shapes, shots. Every refusal is a `UsageError`."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from fractions import Fraction
+from typing import Any
+
+from qtrain_cli.errors import UsageError
+
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
+_UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_COUNT = re.compile(r"\d{1,18}(\.\d{1,18})?(e\+?\d{1,2})?", re.IGNORECASE)
+#: What stands for infinitely many shots, and the most there can be otherwise: all of them are exact as
+#: floats.
+EXACT_SHOTS, MAX_SAMPLED_SHOTS = "exact", 10**15
+
+
+def require(good: bool, message: str, advice: str = "") -> None:
+    """Raises `UsageError` with this message and advice unless `good`."""
+    if not good:
+        raise UsageError(message, advice)
+
+
+def parse_size(text: str | None) -> int | None:
+    """``"2KB"`` -> 2000, ``"2KiB"`` -> 2048, ``"700"`` -> 700 bytes; None stays. Raises `UsageError`."""
+    if text is None:
+        return None
+    match = _SIZE.fullmatch(text.strip())
+    size = Fraction(match[1]) * _UNIT[match[2].lower()] if match else Fraction(0)
+    if size < 1:
+        raise UsageError(f"'{text}' is not a size", "write a number of bytes, or one with KB, MB, KiB or MiB")
+    return int(size)
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """``"600,1KB,2KB"`` -> (600, 1000, 2000) bytes, in order of size. Raises `UsageError`."""
+    sizes = [size for part in text.split(",") if (size := parse_size(part)) is not None]
+    return tuple(sorted(sizes))
+
+
+def parse_floats(text: str | None, option: str) -> tuple[float, ...]:
+    """``"0.5"`` or ``"0.4,0.5,0.6"`` -> numbers, one per channel; nothing -> (). Raises `UsageError`."""
+    if not text:
+        return ()
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise UsageError(f"{option} '{text}' is not a list of numbers", "write 0.5 or 0.4,0.5,0.6")
+    return values
+
+
+def parse_shape(text: str | None) -> tuple[int, ...]:
+    """``"1,28,28"`` -> (1, 28, 28); nothing -> (). Raises `UsageError`."""
+    if not text:
+        return ()
+    sizes = text.replace("x", ",").split(",")
+    if not all(re.fullmatch(r"\s*\d{1,9}\s*", size) and int(size) > 0 for size in sizes):
+        raise UsageError(f"'{text}' is not a shape", "write the sizes of one input, e.g. 1,28,28")
+    return tuple(int(size) for size in sizes)
+
+
+def parse_arguments(text: str | None) -> dict[str, Any]:
+    """``--arch-args`` as JSON: an object of keyword arguments. Raises `UsageError`."""
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--arch-args is not JSON: {error}", """write e.g. '{"width": 8}'""") from None
+    if not isinstance(value, dict):
+        raise UsageError("--arch-args is not a JSON object", """write e.g. '{"width": 8}'""")
+    return value
+
+
+def parse_shots(text: str) -> tuple[int | None, ...]:
+    """``"1e3,20000,exact"`` -> (1000, 20000, None), None for exact probabilities. Raises `UsageError`."""
+    found: list[int | None] = []
+    for part in (part.strip() for part in text.split(",")):
+        shots = None if part == EXACT_SHOTS else _shots(part)
+        require(shots not in found, f"--shots has {part} twice", "give each number once")
+        found.append(shots)
+    return tuple(found)
+
+
+def _shots(text: str) -> int:
+    value = float(text) if _COUNT.fullmatch(text) else math.nan
+    require(
+        1 <= value <= MAX_SAMPLED_SHOTS and value == int(value),
+        f"--shots '{text}' is no number of shots; allowed: whole, 1 to {MAX_SAMPLED_SHOTS:g}, {EXACT_SHOTS}",
+        f"write e.g. 1000, or a list as in 1e3,1e5,{EXACT_SHOTS}",
+    )
+    return int(value)

@@ -1,0 +1,118 @@
+"""A student's record and a table of students as labels and texts for people; `render` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qtrain_cli.results import StudentRecord
+
+Rows = list[tuple[str, str]]
+
+
+def student_result(record: StudentRecord, closeness: str) -> Rows:
+    """What came out; `closeness` is what agreement with the teacher is called."""
+    scores, word = record.scores, record.scores.row.word
+    low, high = scores.interval
+    rows = [
+        (f"Test {word}", f"{scores.show(scores.test)} on {scores.count:,} rows"),
+        ("95 % interval", f"{scores.show(low)} to {scores.show(high)}"),
+    ]
+    if record.has_teacher:
+        drop = "not measured" if scores.drop is None else scores.show_change(scores.drop)
+        rows += [
+            (f"Teacher's test {word}", scores.show(scores.teacher)),
+            ("Drop below the teacher", drop),
+            (closeness, scores.show(scores.closeness)),
+        ]
+    return [*rows, ("Student's file", f"{record.artifact_bytes:,} bytes")]
+
+
+def student_design(record: StudentRecord) -> Rows:
+    """What it is, and what inference needs."""
+    design = record.design
+    rows = [
+        ("Student", design.student),
+        ("Trained numbers", f"{design.parameters:,}"),
+        ("Angles of the circuit", f"{design.circuit_parameters:,}"),
+        ("Qubits", f"{design.qubits}" if design.circuit_parameters else "none"),
+    ]
+    if design.circuit_parameters:
+        rows += [("Inference needs", "the circuit, simulated or on a device, for every input")]
+    if record.parameter_ratio is not None and design.teacher_parameters is not None:
+        times = f"{record.parameter_ratio:,.1f}"
+        larger = f"{record.parameter_ratio:.2g} (it is larger than its teacher)"
+        rows += [
+            ("Teacher's numbers", f"{design.teacher_parameters:,}"),
+            ("Times fewer numbers", times if record.parameter_ratio >= 1 else larger),
+        ]
+    return rows
+
+
+def student_lesson(record: StudentRecord) -> Rows:
+    """How it was taught."""
+    lesson = record.lesson
+    rows = [("Method", lesson.method)]
+    if lesson.method != "labels":
+        rows += [("Teacher's weight, temperature", f"{lesson.distill:g}, {lesson.temperature:g}")]
+    if lesson.align is not None:
+        rows += [("Aligned with", f"{lesson.align} ({lesson.align_loss}, weight {lesson.align_weight:g})")]
+    if lesson.generation:
+        rows += [("Generation", str(lesson.generation))]
+    if record.design.circuit_parameters:
+        shots = f"{lesson.shots:,} shots" if lesson.shots else "exact"
+        rows += [
+            ("Gradient", f"{lesson.gradient}, {shots}, noise {lesson.noise:g}"),
+            ("Circuit runs in training", f"{lesson.evaluations:,}"),
+        ]
+    return [*rows, ("Epochs to 95 % of the last", str(record.epochs_to_95 or "-"))]
+
+
+def method_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The rows of `compare-students` as columns of text."""
+    return [_method_row(row) for row in rows]
+
+
+def gradient_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The rows of `compare-gradients` as columns of text."""
+    return [_gradient_row(row) for row in rows]
+
+
+def _gradient_row(row: Mapping[str, Any]) -> dict[str, str]:
+    word = "error" if "test_error" in row else "accuracy"
+    unit = "" if word == "error" else ", %"
+    return {
+        "gradient": row["gradient"],
+        "shots": f"{row['shots']:,}" if row["shots"] else "exact",
+        f"test {word}{unit}": _spread(row[f"test_{word}"], row["spread"], word),
+        "final loss": "-" if row["final_loss"] is None else f"{row['final_loss']:.4f}",
+        "epochs": str(row["epochs"]),
+        "circuit runs": f"{row['evaluations']:,}",
+        "seconds": "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
+        "seeds": str(row["seeds"]),
+    }
+
+
+def _method_row(row: Mapping[str, Any]) -> dict[str, str]:
+    word = "error" if "test_error" in row else "accuracy"
+    unit = "" if word == "error" else ", %"
+    return {
+        "student": row["student"].partition(",encoding")[0] if row["kind"] == "qnn" else row["kind"],
+        "method": row["method"],
+        "numbers": f"{row['parameters']:,}",
+        f"test {word}{unit}": _spread(row[f"test_{word}"], row["spread"], word),
+        "95 % interval": f"{_figure(row['low'], word)} to {_figure(row['high'], word)}",
+        "epochs to 95 %": "-"
+        if row["epochs_to_95"] is None
+        else f"{row['epochs_to_95']:.1f}"
+        + ("" if row["epochs_spread"] is None else f" ± {row['epochs_spread']:.1f}"),
+        "seeds": str(row["seeds"]),
+    }
+
+
+def _spread(mean: float, spread: float | None, word: str) -> str:
+    return _figure(mean, word) + ("" if spread is None else f" ± {_figure(spread, word)}")
+
+
+def _figure(value: float, word: str) -> str:
+    return f"{value:.4g}" if word == "error" else f"{100 * value:.2f}"

@@ -1,0 +1,367 @@
+"""One run of `qtrain train` or `qtrain distill`: student and data in, file and record out.
+
+    student text + data -> sizes -> teacher's outputs and features -> teach, generation after generation
+                        -> measure -> write
+
+The test split is used once, at the end, for the student that is written. A file that this very run has
+written before is given back as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qtrain_cli import __version__
+from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.files.artifact.container import read_container
+from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.checkpoint import Checkpoint
+from qtrain_cli.files.data import Dataset, load_data
+from qtrain_cli.files.students.description import (
+    MAX_PROBES,
+    RUN_DIGITS,
+    StudentDescription,
+    describe_student,
+    is_student,
+    read_student_record,
+)  # fmt: skip
+from qtrain_cli.files.students.tensors import StudentFile, write_student
+from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
+from qtrain_cli.student_settings import TeachSettings
+from qtrain_cli.student_spec import QnnSpec, Student, parse_student, student_text
+from qtrain_cli.teachers import Teacher, load_teacher
+from qtrain_cli.training.alignment import projection, teacher_features
+from qtrain_cli.training.assess import assess
+from qtrain_cli.training.devices import resolve_device
+from qtrain_cli.training.distillation import Alignment, Learned, Subject, teach
+from qtrain_cli.training.fit import Progress, Recovery
+from qtrain_cli.training.objective import Objective, check_outputs, predict
+from qtrain_cli.training.students import StudentModule, build
+from qtrain_cli.training.students.layout import Execution
+from qtrain_cli.training.students.noise import MAX_NOISY_QUBITS
+from qtrain_cli.training.students.reduction import averaged
+from qtrain_cli.versions import recorded_versions
+
+#: Between the seeds of two generations; a prime, so that the seeds of neighbouring runs stay apart.
+GENERATION_SEEDS = 7919
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one run works on, once everything is loaded and checked."""
+
+    settings: TeachSettings
+    student: Student
+    data: Dataset
+    teacher: Teacher | None
+    identity: dict[str, Any]
+
+    @property
+    def run(self) -> str:
+        """What the file remembers of data, teacher and settings."""
+        return Checkpoint({}, {}, self.identity).fingerprint[:RUN_DIGITS]
+
+    @property
+    def generations(self) -> int:
+        """How many trainings follow the first one."""
+        itself = self.settings.itself
+        return itself.generations if itself and itself.method == "born-again" else 0
+
+
+def run(
+    settings: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> StudentRecord:
+    """Teaches one student.
+
+    Args:
+        settings: student, data, teacher, fit, output.
+        show: called after every training step.
+        log: called with a line for each stage.
+
+    Raises:
+        UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed, Interrupted: in training; the last state is kept beside the output.
+    """
+    started = time.monotonic()
+    _check_files(settings)
+    job = _prepare(settings, log)
+    done = _finished(job)
+    if done:
+        log(f"'{settings.out}' is finished already; nothing to do")
+        return done
+    learned = _generations(job, show, log)
+    log("measuring the student")
+    write_student(settings.out, _described(job, learned), force=settings.force)
+    for generation in range(job.generations + 1):
+        checkpoint_path(settings.out, generation).unlink(missing_ok=True)
+    return replace(read_student_record(settings.out), seconds=time.monotonic() - started)
+
+
+def checkpoint_path(out: Path, generation: int = 0) -> Path:
+    """Where a generation's state is kept meanwhile: ``net.qtrain`` -> ``net.qtrain.ckpt``."""
+    number = f".{generation}" if generation else ""
+    return out.with_name(f"{out.name.removesuffix('.qtrain')}.qtrain{number}.ckpt")
+
+
+def _check_files(settings: TeachSettings) -> None:
+    go_on = settings.resume or settings.force
+    named = [settings.data.source, settings.data.source.rpartition(":")[0]]
+    inputs = [*([settings.teacher.path] if settings.teacher else []), *map(Path, filter(None, named))]
+    check_output(settings.out, force=go_on, inputs=inputs)
+    checkpoint = checkpoint_path(settings.out)
+    check_output(checkpoint, force=True, inputs=inputs)
+    if checkpoint.exists() and not go_on:
+        raise UsageError(
+            f"'{checkpoint}' holds the state of an interrupted run",
+            "go on from it with --resume, or begin anew with --force",
+        )
+
+
+def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> _Job:
+    spec = parse_student(settings.student)
+    device = resolve_device(settings.fit.device)
+    data = load_data(settings.data, settings.fit.seed)
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    teacher = None
+    outputs = data.classes or data.train.targets[0].numel()
+    if settings.teacher:
+        teacher = load_teacher(settings.teacher, data.normalisation, device)
+        sample = teacher.outputs(data.train.inputs[:2])
+        check_outputs(data.task, sample, data.train.targets[:2], data.classes)
+        outputs = sample[0].numel()
+    if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
+        raise BadInput("a regression has no classes to read probabilities of", "use readout=z")
+    student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
+    _check_student(student, settings, data)
+    log(_said(student, teacher))
+    log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
+    return _Job(settings, student, data, teacher, _identity(settings, student, data, teacher))
+
+
+def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> None:
+    """What only student, settings and data together can show. Raises `BadInput`, `UsageError`."""
+    student.shapes  # noqa: B018  refuses a front without room
+    circuit, spec = settings.circuit, student.spec
+    noisy = circuit.noise or circuit.test_noise
+    if noisy and student.circuit_parameters and student.qubits > MAX_NOISY_QUBITS:
+        raise BadInput(
+            f"noise needs 4**n numbers a sample, and the student has {student.qubits} qubits;"
+            f" allowed: {MAX_NOISY_QUBITS}",
+            "use fewer qubits, or no noise",
+        )
+    if spec.kind == "classical" and (noisy or circuit.shots or circuit.gradient != "adjoint"):
+        raise UsageError("a classical student has no circuit for --gradient, --shots or --noise")
+    if isinstance(spec, QnnSpec) and spec.encoding_name == "amplitude":
+        _check_amplitudes(student, data)
+
+
+def _check_amplitudes(student: Student, data: Dataset) -> None:
+    """Raises `BadInput` for a row of any split that has no direction."""
+    for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        for first in range(0, len(split), 1000):
+            rows = averaged(data.normalisation(split.inputs[first : first + 1000]), student.cells)
+            zero = (rows == 0).all(1)
+            if bool(zero.any()):
+                row = first + int(zero.int().argmax())
+                raise BadInput(
+                    f"row {row} of the {name} rows cannot be amplitude-encoded: it is all zeros",
+                    "drop such rows, shift the data with --mean and --std, or use encoding=angle",
+                )
+
+
+def _said(student: Student, teacher: Teacher | None) -> str:
+    text = f"{student_text(student.spec)}: {student.parameters:,} trained numbers"
+    if student.circuit_parameters:
+        text += f", {student.circuit_parameters:,} of them angles of {student.qubits} qubits"
+    if isinstance(student.spec, QnnSpec):
+        cells = " x ".join(map(str, student.cells))
+        text += f"; inputs averaged over {cells} cells into {student.slots} slots"
+    if teacher and student.parameters > teacher.parameters:
+        text += f"; larger than its teacher of {teacher.parameters:,}"
+    return text
+
+
+def _identity(
+    settings: TeachSettings, student: Student, data: Dataset, teacher: Teacher | None
+) -> dict[str, Any]:
+    """Everything that the result depends on."""
+    return {
+        "student": student_text(student.spec),
+        "inputs": list(student.inputs),
+        "outputs": student.outputs,
+        "teacher": teacher.sha256 if teacher else "",
+        "weights": (settings.teacher and settings.teacher.weights) or "",
+        "data": data.sha256,
+        "normalisation": [list(settings.data.mean), list(settings.data.std)],
+        "validation": settings.data.validation,
+        "fit": asdict(settings.fit),
+        "align": asdict(settings.align) if settings.align else {},
+        "circuit": asdict(settings.circuit),
+        "self": asdict(settings.itself) if settings.itself else {},
+        "versions": {"qtrain": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def _finished(job: _Job) -> StudentRecord | None:
+    """The record of an output that this very run has written before."""
+    settings, out = job.settings, job.settings.out
+    if not (settings.resume and out.exists()):
+        return None
+    container = read_container(out)
+    if is_student(container) and describe_student(container).run == job.run:
+        return read_student_record(out)
+    if settings.force:
+        return None
+    raise UsageError(
+        f"'{out}' is the result of another run", "name another output, or replace it with --force"
+    )
+
+
+def _generations(job: _Job, show: Callable[[Progress], None], log: Callable[[str], None]) -> Learned:
+    """The last generation of a run; each one after the first is taught by the one before it."""
+    taught = job.teacher.outputs(job.data.train.inputs) if job.teacher else None
+    learned = _generation(job, 0, taught, show)
+    for number in range(1, job.generations + 1):
+        log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
+        module = _module(job, number - 1)
+        outputs = predict(module, _moved(job, learned.state), job.data.train.inputs, job.data.normalisation)
+        learned = _generation(job, number, outputs, show)
+    return learned
+
+
+def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[Progress], None]) -> Learned:
+    """One training. The first generation's weight of the teacher is 0 where there is none."""
+    settings = job.settings
+    itself, fit = settings.itself, settings.fit
+    seed = (fit.seed + number * GENERATION_SEEDS) % 2**31
+    averaging = itself is not None and itself.method == "running-average"
+    weight = fit.distill if taught is not None or averaging else 0.0
+    module = _module(job, number)
+    subject = Subject(
+        module=module,
+        train=job.data.train,
+        validation=job.data.validation,
+        prepare=job.data.normalisation,
+        objective=Objective(job.data.task, weight, fit.temperature),
+        teacher=taught,
+        alignment=_alignment(job, module) if number == 0 else None,
+        ema=itself.decay if itself is not None and averaging else 0.0,
+    )
+    identity = {**job.identity, "generation": number}
+    recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
+    return teach(subject, replace(fit, seed=seed), recovery, show)
+
+
+def _module(job: _Job, generation: int) -> StudentModule:
+    settings = job.settings
+    module = build(job.student, (settings.fit.seed + generation * GENERATION_SEEDS) % 2**31)
+    if module.circuit is not None:
+        how = settings.circuit
+        module.circuit.execution = Execution(how.gradient, how.shots, how.noise)
+    return module.to(torch.device(settings.fit.device))
+
+
+def _alignment(job: _Job, module: StudentModule) -> Alignment | None:
+    settings, teacher, data = job.settings.align, job.teacher, job.data
+    if settings is None or teacher is None:
+        return None
+    taught = teacher_features(
+        teacher.module, teacher.state, settings.layer, data.train.inputs, teacher.prepare
+    )
+    with torch.no_grad():
+        device = torch.device(job.settings.fit.device)
+        width = module.features(data.normalisation(data.train.inputs[:2].to(device))).shape[1]
+    if module.circuit is not None:
+        module.circuit.take_count()
+    layer = projection(width, taught.shape[1], job.settings.fit.seed)
+    return Alignment(taught, layer, settings.loss, settings.weight)
+
+
+def _moved(job: _Job, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    device = torch.device(job.settings.fit.device)
+    return {name: tensor.to(device) for name, tensor in state.items()}
+
+
+def _described(job: _Job, learned: Learned) -> StudentFile:
+    """The finished file: measured as its circuit is to be run, and its probes as simulated exactly."""
+    student = job.student
+    normalisation = job.data.normalisation
+    description = StudentDescription(
+        student=student,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        probes=probes(student, learned.state),
+        teacher=(job.teacher.parameters, job.teacher.model_bytes) if job.teacher else None,
+        lesson=_lesson(job, learned),
+        measured=_measured(job, learned.state),
+        run=job.run,
+    )
+    return StudentFile(description, {name: learned.state[name] for name in student.shapes})
+
+
+def probes(student: Student, state: dict[str, Tensor]) -> tuple[float, ...]:
+    """The first outputs for the input that FORMAT.md names, simulated exactly on the CPU."""
+    count = math.prod(student.inputs)
+    ramp = ((torch.arange(count) % 17 + 1) / 17).view(1, *student.inputs)
+    module = build(student, seed=0)
+    outputs = predict(module, {name: tensor.cpu() for name, tensor in state.items()}, ramp, lambda x: x)
+    return tuple(outputs.flatten()[:MAX_PROBES].tolist())
+
+
+def _lesson(job: _Job, learned: Learned) -> Lesson:
+    settings = job.settings
+    fit, align, how = settings.fit, settings.align, settings.circuit
+    method = settings.itself.method if settings.itself else ("distilled" if job.teacher else "labels")
+    return Lesson(
+        method=method,
+        distill=fit.distill if method != "labels" else 0.0,
+        temperature=fit.temperature,
+        align=align.layer if align else None,
+        align_loss=align.loss if align else None,
+        align_weight=align.weight if align else None,
+        generation=job.generations,
+        gradient=how.gradient,
+        shots=how.shots,
+        noise=how.noise,
+        evaluations=learned.evaluations,
+        history=tuple(_finite(row) for row in learned.history),
+    )
+
+
+def _finite(row: tuple[float, float]) -> tuple[float | None, float | None]:
+    loss, figure = (value if math.isfinite(value) else None for value in row)
+    return loss, figure
+
+
+def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:
+    settings, data, teacher = job.settings, job.data, job.teacher
+    how, module = settings.circuit, _module(job, job.generations)
+    if module.circuit is not None:
+        shots = how.shots if how.test_shots is None else how.test_shots
+        noise = how.noise if how.test_noise is None else how.test_noise
+        module.circuit.execution = Execution(how.gradient, shots, noise)
+    torch.manual_seed(settings.fit.seed)  # the shots of the measurement
+    objective = Objective(data.task, 0.0, settings.fit.temperature)
+    taught = teacher.outputs(data.test.inputs) if teacher else None
+    figures = assess(module, _moved(job, state), data, objective, taught)
+    return Measured(
+        model=teacher.name if teacher else "",
+        scores=figures.scores,
+        train_loss=figures.train_loss,
+        test_loss=figures.test_loss,
+        epochs=settings.fit.epochs,
+        seed=settings.fit.seed,
+        device=settings.fit.device,
+        versions=recorded_versions(),
+        data_sha256=data.sha256,
+        model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
+        trust=teacher.trust if teacher else NO_TEACHER,
+    )

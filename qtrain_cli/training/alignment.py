@@ -1,0 +1,94 @@
+"""Feature-space alignment: what a teacher's layer says, against a student's features through a trained
+projection.
+
+    f (N, k) student, t (N, d) teacher (standardised over the training rows), g = f W^T + c with W (d, k)
+    trained
+
+    mse      mean (g - t)**2                          cosine   mean 1 - <g, t> / (|g| |t|)
+    cka      1 - |G^T T|**2 / (|G^T G| |T^T T|)       G, T centred over the batch (Kornblith et al. 2019)
+
+A teacher's features are read by a hook on the named layer. Only the projection is thrown away at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from qtrain_cli.errors import BadInput, UsageError, suggestion
+from qtrain_cli.training.objective import predict
+
+#: Added to a spread that may be zero: a unit that is always dead is no target.
+_LEAST_SPREAD = 1e-6
+
+
+def mse(projected: Tensor, taught: Tensor) -> Tensor:
+    """Mean squared difference."""
+    return F.mse_loss(projected, taught)
+
+
+def cosine(projected: Tensor, taught: Tensor) -> Tensor:
+    """One minus the mean cosine of each row's angle."""
+    return 1 - F.cosine_similarity(projected, taught, dim=1).mean()
+
+
+def cka(projected: Tensor, taught: Tensor) -> Tensor:
+    """One minus linear centred kernel alignment over the batch."""
+    g, t = projected - projected.mean(0), taught - taught.mean(0)
+    cross, own, theirs = ((a.mT @ b).square().sum() for a, b in ((g, t), (g, g), (t, t)))
+    return 1 - cross / (own.sqrt() * theirs.sqrt()).clamp_min(1e-12)
+
+
+#: `--align-loss` -> (projected (N, d), taught (N, d)) -> scalar.
+ALIGN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "cosine": cosine, "cka": cka}
+
+
+def teacher_features(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    layer: str,
+    inputs: Tensor,
+    prepare: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """What the named layer returns for every row, flat and standardised: (N, d) on the CPU.
+
+    Raises:
+        UsageError: no such layer (with the nearest), or one that is not a single module call with a tensor.
+        BadInput: it returns no row for each input.
+    """
+    found = dict(module.named_modules())
+    names = [name for name in found if name]
+    if layer not in found or not layer:
+        raise UsageError(f"the teacher has no layer '{layer}'", suggestion(layer, names))
+    caught: list[Tensor] = []
+    hook = found[layer].register_forward_hook(lambda _m, _i, out: caught.append(_rows(layer, out)))
+    try:
+        predict(module, state, inputs, prepare)
+    finally:
+        hook.remove()
+    features = torch.cat(caught) if caught else torch.empty(0)
+    if len(features) != len(inputs):
+        raise BadInput(
+            f"the teacher's layer '{layer}' returns {len(features)} rows for {len(inputs)} inputs",
+            "align with a layer that runs once for each input",
+        )
+    return (features - features.mean(0)) / (features.std(0) + _LEAST_SPREAD)
+
+
+def _rows(layer: str, out: object) -> Tensor:
+    if not isinstance(out, Tensor):
+        raise BadInput(
+            f"the teacher's layer '{layer}' returns a {type(out).__name__}, not a tensor",
+            "align another layer",
+        )
+    return out.detach().flatten(1).float().cpu()
+
+
+def projection(features: int, taught: int, seed: int) -> nn.Linear:
+    """The trained map from a student's features to a teacher's, seeded."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)
+        return nn.Linear(features, taught)

@@ -1,0 +1,227 @@
+"""Teaches a student: labels, a teacher's soft targets, its features, or the student's own running average.
+
+    loss = objective(outputs, labels, teacher's outputs)  +  weight * align(projection(features), teacher's
+    features)
+
+The objective is the one of `compress`: (1 - a) cross-entropy + a T**2 KL (Hinton et al. 2015); a = 0 is
+labels alone. The teacher's outputs come from its own rows, computed once; or, within one training (`ema`),
+from the running average of the student's parameters, w <- d w + (1 - d) theta after every step (Tarvainen &
+Valpola 2017).
+
+Adam with a one-cycle schedule; after every epoch the validation split chooses the best state. All that a step
+depends on is in the checkpoint, and the order of an epoch's rows follows from seed and epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from qtrain_cli.errors import Interrupted, RunFailed
+from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
+from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
+from qtrain_cli.settings import FitSettings
+from qtrain_cli.training.alignment import ALIGN_LOSSES
+from qtrain_cli.training.fit import Progress, Recovery, epoch_order
+from qtrain_cli.training.objective import Objective, call_model, predict
+from qtrain_cli.training.stopping import stop_requests
+from qtrain_cli.training.student_state import (
+    STUDENT,
+    StudentState,
+    checkpoint_of,
+    restore,
+    start_student,
+)  # fmt: skip
+from qtrain_cli.training.students import StudentModule
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A teacher's standardised features of the training rows (N, d), the projection, loss and weight."""
+
+    taught: Tensor
+    projection: nn.Linear
+    loss: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is taught, from what: `teacher` are its outputs on the training rows (N, ...), None without one.
+
+    `ema` is the decay of the running average that teaches; 0 for none.
+    """
+
+    module: StudentModule
+    train: TrainSplit
+    validation: ValidationSplit
+    prepare: Normalisation
+    objective: Objective
+    teacher: Tensor | None = None
+    alignment: Alignment | None = None
+    ema: float = 0.0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a run found: the student's state on the CPU, its course, and what it cost in circuit runs."""
+
+    state: dict[str, Tensor]
+    history: tuple[tuple[float, float], ...]
+    evaluations: int
+
+
+def teach(
+    subject: Subject, settings: FitSettings, recovery: Recovery, show: Callable[[Progress], None]
+) -> Learned:
+    """Trains, and returns the best state by validation. The checkpoint stays, for the caller to remove.
+
+    Raises:
+        RunFailed: the loss or a gradient stopped being finite; the last checkpoint is kept.
+        Interrupted: Ctrl-C or SIGTERM; the state was saved.
+        BadInput: the checkpoint belongs to another run, or an input cannot be encoded.
+        Refused: the checkpoint is damaged.
+    """
+    going_on = recovery.resume and recovery.path.exists()
+    checkpoint = load_checkpoint(recovery.path, recovery.identity) if going_on else None
+    loop = _Loop(subject, settings, recovery, show)
+    if checkpoint:
+        restore(loop.run, checkpoint)
+    else:
+        loop.save()
+    with stop_requests() as asked:
+        while loop.run.step < loop.steps:
+            loop.advance()
+            if asked.is_set():
+                loop.save()
+                raise Interrupted(f"stopped; the state is in '{recovery.path}'", "run it again with --resume")
+    loop.save()
+    history = tuple((row[0], row[1]) for row in loop.run.history)
+    return Learned(loop.run.result(), history, loop.run.evaluations)
+
+
+class _Loop:
+    """One training run: constants here, everything that changes in `run`."""
+
+    def __init__(
+        self, subject: Subject, settings: FitSettings, recovery: Recovery, show: Callable[[Progress], None]
+    ) -> None:
+        self.subject, self.settings, self.recovery, self.show = subject, settings, recovery, show
+        self.device = torch.device(settings.device)
+        self.module = subject.module.to(self.device)
+        self.batch = min(settings.batch_size, len(subject.train))
+        self.per_epoch = len(subject.train) // self.batch
+        self.steps = self.per_epoch * settings.epochs
+        parts: dict[str, nn.Module] = {STUDENT: self.module}
+        if subject.alignment:
+            parts["projection."] = subject.alignment.projection.to(self.device)
+        named: dict[str, Tensor] = {}
+        for prefix, part in parts.items():
+            named |= {prefix + name: parameter for name, parameter in part.named_parameters()}
+        self.run: StudentState = start_student(named, settings, self.steps, subject.ema > 0)
+        self.saved = time.monotonic()
+        self.order = torch.empty(0, dtype=torch.long)
+
+    def advance(self) -> None:
+        """One step, and at the end of an epoch the validation."""
+        run = self.run
+        epoch, position = divmod(run.step, self.per_epoch)
+        if position == 0 or not len(self.order):
+            self.order = epoch_order(self.settings.seed, epoch, len(self.subject.train))
+        rows = self.order[position * self.batch : (position + 1) * self.batch]
+        loss, score = self.train_step(rows)
+        run.step += 1
+        run.loss += loss
+        ended = position + 1 == self.per_epoch
+        validation = self.validate() if ended else None
+        word, epochs = self.subject.objective.word, self.settings.epochs
+        self.show(Progress(epoch + 1, epochs, run.step, self.steps, loss, score, word, validation))
+        if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+            self.save()
+
+    def train_step(self, rows: Tensor) -> tuple[float, float]:
+        """Loss and score of one batch, after one step of the optimiser."""
+        run, subject = self.run, self.subject
+        inputs = subject.prepare(subject.train.inputs[rows].to(self.device))
+        targets = subject.train.targets[rows].to(self.device)
+        self.module.train()
+        features = self.module.features(inputs)
+        outputs = self.module.head(features)
+        loss = subject.objective.loss(outputs, targets, self.taught(rows, inputs, outputs))
+        if subject.alignment:
+            loss = loss + self.misaligned(subject.alignment, features, rows)
+        self.differentiate(loss)
+        run.optimizer.step()
+        run.schedule.step()
+        self.average()
+        if self.module.circuit is not None:
+            run.evaluations += self.module.circuit.take_count()
+        return loss.item(), subject.objective.score(outputs.detach(), targets)
+
+    def taught(self, rows: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """The teacher's outputs for a batch; where nobody teaches, the student's own, without weight."""
+        subject = self.subject
+        if subject.ema:
+            with torch.no_grad():
+                return call_model(self.module, self.run.mean, inputs)
+        return outputs.detach() if subject.teacher is None else subject.teacher[rows].to(self.device)
+
+    def misaligned(self, alignment: Alignment, features: Tensor, rows: Tensor) -> Tensor:
+        """The weighted alignment loss of a batch."""
+        taught = alignment.taught[rows].to(self.device)
+        return alignment.weight * ALIGN_LOSSES[alignment.loss](alignment.projection(features), taught)
+
+    def differentiate(self, loss: Tensor) -> None:
+        """All gradients; nothing is changed yet when one is not finite."""
+        self.run.optimizer.zero_grad()
+        loss.backward()
+        parameters = self.run.parameters.values()
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for what, values in (("loss", [loss]), ("gradient", gradients)):
+            if not all(bool(value.isfinite().all()) for value in values):
+                raise self._diverged(what)
+
+    def average(self) -> None:
+        """Moves the running average a step towards the present parameters."""
+        if not self.subject.ema:
+            return
+        # A young average would remember its random start.
+        decay = min(self.subject.ema, self.run.step / (self.run.step + 10))
+        with torch.no_grad():
+            for name, tensor in self.run.student().items():
+                self.run.mean[name].lerp_(tensor, 1 - decay)
+
+    def validate(self) -> float:
+        """The validation score of the present state, which becomes the best one if it is; ends the epoch."""
+        run, subject = self.run, self.subject
+        state = run.student()
+        outputs = predict(self.module, state, subject.validation.inputs, subject.prepare)
+        if self.module.circuit is not None:
+            self.module.circuit.take_count()
+        score = subject.objective.score(outputs, subject.validation.targets)
+        best = run.best_score
+        if math.isfinite(score) and (best is None or subject.objective.better(score, best)):
+            run.remember_best(score)
+        run.history.append([run.loss / self.per_epoch, score])
+        run.loss = 0.0
+        return score
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        save_checkpoint(self.recovery.path, checkpoint_of(self.run, self.recovery.identity))
+        self.saved = time.monotonic()
+
+    def _diverged(self, what: str) -> RunFailed:
+        step, epoch = self.run.step + 1, self.run.step // self.per_epoch + 1
+        return RunFailed(
+            f"the {what} is not finite at step {step} (epoch {epoch});"
+            f" the last good state is kept in '{self.recovery.path}'",
+            "lower --lr, check --mean and --std, and begin again with --force",
+        )

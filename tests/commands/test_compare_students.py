@@ -1,0 +1,126 @@
+"""`qtrain compare-students`: cells as files, rows and verdicts, and a second call that runs nothing."""
+
+import json
+import re
+
+import pytest
+
+from qtrain_cli.commands import compare_students
+from qtrain_cli.errors import UsageError
+from qtrain_cli.results import MethodRow, Scores, verdicts
+from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
+from qtrain_cli.student_settings import (
+    AlignSettings,
+    CompareStudentsSettings,
+    SelfSettings,
+    TeachSettings,
+)  # fmt: skip
+
+HYBRID = "hybrid:qubits=2,reps=1,params=300"
+
+
+def quiet(_):
+    """Shows and logs nothing."""
+
+
+def settings_of(digits, tmp_path, methods=("labels", "distill"), students=(HYBRID,), **changes):
+    base = TeachSettings(
+        student="",
+        data=DataSettings(str(digits / "digits.npz")),
+        fit=FitSettings(epochs=1, device="cpu"),
+        out=tmp_path / "cells",
+        teacher=ModelSettings(digits / "digits_cnn_module.pt"),
+        **changes,
+    )
+    return CompareStudentsSettings(base, students, methods, 2, tmp_path / "cells")
+
+
+def test_every_student_and_control_by_every_method(digits, tmp_path):
+    methods = ("labels", "distill", "align", "distill+align")
+    settings = settings_of(digits, tmp_path, methods, align=AlignSettings("fc"))
+    table = compare_students.run(settings, quiet, quiet)
+    assert [(row.kind, row.method) for row in table.rows] == [
+        (kind, method) for kind in ("hybrid", "classical") for method in methods
+    ]
+    assert len(list((tmp_path / "cells").glob("*.qtrain"))) == 16
+    assert sum("the circuit against its classical control" in line for line in table.verdicts) == 4
+    said = []
+    again = compare_students.run(settings, quiet, said.append)
+    assert again.to_json() == table.to_json()
+    assert sum("finished already" in line for line in said) == 16
+
+
+def test_self_distillation_counts_epochs_beside_plain_training(cli, digits, tmp_path):
+    ran = cli(
+        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", digits / "digits.npz",
+        "--epochs", 2, "--seeds", 2, "-o", tmp_path / "cells", "--json", "-q",
+    )  # fmt: skip
+    document = json.loads(ran.out)
+    assert [row["method"] for row in document["rows"]] == ["labels", "born-again", "running-average"]
+    assert document["rows"][0]["epochs_to_95"] is not None
+    shown = cli(
+        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", digits / "digits.npz",
+        "--epochs", 2, "--seeds", 2, "-o", tmp_path / "cells", "-q",
+    )  # fmt: skip
+    assert shown.code == 0 and "running-average" in shown.out and "±" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"methods": ("labels", "distil")}, "--methods has 'distil'"),
+        ({"methods": ("align",)}, "the method align needs a layer"),
+        ({"students": ()}, "there is no student to compare"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(digits, tmp_path, changes, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        settings_of(digits, tmp_path, **changes)
+
+
+def test_a_method_without_its_teacher_is_refused(digits, tmp_path):
+    with pytest.raises(UsageError, match="the method distill needs a teacher"):
+        CompareStudentsSettings(
+            TeachSettings("", DataSettings("x"), FitSettings(), tmp_path, itself=SelfSettings("born-again")),
+            (HYBRID,), ("distill",), 1, tmp_path,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def row(digits, tmp_path):
+    """``row(student, method, figures)``: a row of made-up records."""
+    from dataclasses import replace
+
+    record = compare_students.run(settings_of(digits, tmp_path, ("labels",)), quiet, quiet).rows[0].records[0]
+
+    def make(student, method, figures, history=((1.0, 0.5), (0.5, 0.9))):
+        records = []
+        for figure in figures:
+            scores = Scores("classification", 0.9, 0.9, figure, 1000, 0.99, 0.9)
+            measured = replace(record.measured, scores=scores)
+            records.append(replace(record, measured=measured, lesson=replace(record.lesson, history=history)))
+        return MethodRow(student, method, tuple(records), tuple(records))
+
+    return make
+
+
+def test_a_gain_beyond_the_spread_is_called_one_and_one_within_is_not(row):
+    plain = row("s", "labels", (0.90, 0.91, 0.92))
+    assert verdicts([plain, row("s", "distill", (0.95, 0.96, 0.97))])[0].endswith(
+        "gains 5.00 points, more than chance (1.63 points)"
+    )
+    assert "lies within chance" in verdicts([plain, row("s", "distill", (0.90, 0.92, 0.93))])[0]
+    assert "loses 5.00 points" in verdicts([plain, row("s", "distill", (0.85, 0.86, 0.87))])[0]
+
+
+def test_one_seed_is_judged_by_the_intervals_of_the_rows(row):
+    plain = row("s", "labels", (0.90,))
+    assert "lies within chance" in verdicts([plain, row("s", "distill", (0.91,))])[0]
+    assert "gains 6.00 points" in verdicts([plain, row("s", "distill", (0.96,))])[0]
+
+
+def test_a_circuit_is_held_against_its_control(row):
+    rows = [row("s", "labels", (0.90, 0.91)), row("classical:like=s", "labels", (0.97, 0.98))]
+    assert verdicts(rows) == [
+        "the circuit against its classical control, labels: loses 7.00 points, more than chance (1.41 points)"
+    ]

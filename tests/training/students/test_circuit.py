@@ -1,0 +1,158 @@
+"""Students' circuits against their PennyLane twins, and gradients that reach every angle."""
+
+import pytest
+import torch
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.quantum.pennylane_bridge import student_qnode
+from qtrain_cli.student_spec import Student, parse_student
+from qtrain_cli.training.students import build
+from qtrain_cli.training.students.layout import Execution
+
+IMAGE = (1, 8, 8)
+STUDENTS = [
+    "hybrid:qubits=3,reps=2",
+    "hybrid:qubits=3,reps=1,feature-map=zz,map-reps=2,entanglement=linear,entangler=cnot-full",
+    "hybrid:qubits=4,reps=1,feature-map=pauli,paulis=Z+XY,ansatz=real-amplitudes,front=linear",
+    "hybrid:qubits=2,reps=1,feature-map=angle",
+    "qnn:qubits=3,layers=3",
+    "qnn:qubits=3,layers=2,encoding=zz,readout=probabilities",
+    "qnn:qubits=3,layers=3,encoding=amplitude",
+    "qnn:qubits=3,layers=2,encoding=amplitude,readout=probabilities,ansatz=real-amplitudes",
+]
+
+
+def student_of(text: str, outputs: int = 4):
+    return build(Student(parse_student(text), IMAGE, outputs), seed=0)
+
+
+def features_of(module, rows: int = 6) -> torch.Tensor:
+    layout = module.circuit.layout
+    width = layout.encoding.features * (layout.blocks if layout.encoding.name != "amplitude" else 1)
+    return torch.randn(rows, width, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("text", STUDENTS)
+@pytest.mark.parametrize("rows", (2, 20))  # fewer and more than a matrix has rows
+def test_expectations_and_gradients_are_those_of_the_twin(text, rows):
+    module = student_of(text).double()
+    layout, x = module.circuit.layout, features_of(module, rows).requires_grad_()
+    twin = student_qnode(layout.encoding, layout.circuit)
+    theta = module.circuit.theta.detach().clone().requires_grad_()
+    theirs = torch.stack(list(twin(x, theta))).T
+    module.circuit.layout = type(layout)(layout.encoding, layout.circuit)
+    module.circuit.observables = module.circuit.layout.observables().double()
+    ours = module.circuit(x)
+    torch.testing.assert_close(ours, theirs.double(), rtol=0, atol=1e-10)
+    v = torch.randn_like(ours)
+    expected = torch.autograd.grad(theirs, (theta, x), v)
+    found = torch.autograd.grad(ours, (module.circuit.theta, x), v)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("text", [*STUDENTS, "classical:like=hybrid:qubits=3,reps=2"])
+def test_gradients_reach_every_parameter(text):
+    module = student_of(text)
+    images, labels = torch.rand(16, *IMAGE), torch.arange(16) % 4
+    torch.nn.functional.cross_entropy(module(images), labels).backward()
+    for name, parameter in module.named_parameters():
+        # A unit of a front may be dead on some rows; an angle that turns nothing would be dead for ever.
+        alive = parameter.grad.abs() > 1e-9
+        assert bool(alive.all()) if "theta" in name else bool(alive.any()), name
+
+
+def test_the_usual_order_of_efficient_su2_would_leave_angles_without_a_gradient():
+    from dataclasses import replace
+
+    from qtrain_cli.training.students.circuit import CircuitLayer
+
+    layout = student_of("hybrid:qubits=3,reps=1").circuit.layout
+    usual = CircuitLayer(type(layout)(layout.encoding, replace(layout.circuit, ansatz="efficient-su2")))
+    usual.reset(torch.Generator().manual_seed(0))
+    usual(torch.rand(8, 3)).square().sum().backward()
+    assert float(usual.theta.grad[0, -1, :, 1].abs().max()) < 1e-6  # the last RZ of each qubit
+
+
+@pytest.mark.parametrize("text", STUDENTS[:2] + STUDENTS[4:7])
+@pytest.mark.parametrize("gradient", ("parameter-shift", "finite-difference"))
+def test_shifted_runs_give_the_exact_gradient(text, gradient):
+    module, x = student_of(text).double(), features_of(student_of(text))
+    found = []
+    for how in (Execution(), Execution(gradient)):
+        module.circuit.execution = how
+        angles = module.circuit.layout.encoding.name != "amplitude"
+        inputs = x.clone().requires_grad_(angles)
+        out = module.circuit(inputs)
+        wanted = (module.circuit.theta, inputs) if angles else (module.circuit.theta,)
+        found.append(torch.autograd.grad((out**2).sum(), wanted))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10 if gradient == "parameter-shift" else 2e-2)
+
+
+def test_spsa_is_right_on_average():
+    module, x = student_of(STUDENTS[0]).double(), features_of(student_of(STUDENTS[0]))
+    (exact,) = torch.autograd.grad(module.circuit(x).square().sum(), module.circuit.theta)
+    module.circuit.execution = Execution("spsa")
+    draws = [
+        torch.autograd.grad(module.circuit(x).square().sum(), module.circuit.theta)[0] for _ in range(800)
+    ]
+    assert float((torch.stack(draws).mean(0) - exact).norm() / exact.norm()) < 0.3
+
+
+def test_runs_are_counted():
+    module, x = student_of("hybrid:qubits=3,reps=2"), torch.rand(5, 3, requires_grad=True)
+    angles, rotations = 18, 3
+    for gradient, expected in (
+        ("adjoint", 3 * 5),
+        ("parameter-shift", 5 + 2 * 5 * (angles + rotations)),
+        ("finite-difference", 5 + 2 * 5 * (angles + rotations)),
+        ("spsa", 5 + 2 * 5),
+    ):
+        module.circuit.execution = Execution(gradient)
+        module.circuit(x).sum().backward()
+        assert module.circuit.take_count() == expected, gradient
+    with torch.no_grad():
+        module.circuit(x)
+    assert module.circuit.take_count() == 5 and module.circuit.take_count() == 0
+
+
+@pytest.mark.parametrize("text", (STUDENTS[0], STUDENTS[5]))
+def test_shots_scatter_around_the_exact_outputs(text):
+    module, x = student_of(text), features_of(student_of(text)).float()
+    with torch.no_grad():
+        exact = module.circuit(x)
+        module.circuit.execution = Execution("parameter-shift", shots=1000)
+        draws = torch.stack([module.circuit(x) for _ in range(100)])
+    # 100 means of 1,000 shots: within 5 standard errors of at most 1 / sqrt(1e5).
+    assert float((draws.mean(0) - exact).abs().max()) < 5 / 1e5**0.5
+    assert 0 < float(draws.std(0).max()) < 2 / 1000**0.5
+    if module.circuit.layout.classes:
+        torch.testing.assert_close(draws.sum(-1), torch.ones(100, 6))
+
+
+@pytest.mark.parametrize("text", (STUDENTS[0], STUDENTS[1], STUDENTS[4], STUDENTS[6]))
+def test_noise_is_that_of_pennylanes_mixed_device(text):
+    module = student_of(text).double()
+    layout, x = module.circuit.layout, features_of(student_of(text))
+    twin = student_qnode(layout.encoding, layout.circuit, "default.mixed", noise=0.07)
+    module.circuit.execution = Execution(noise=0.07)
+    theirs = torch.stack(
+        [torch.stack(list(twin(row[None], module.circuit.theta.detach()))).view(-1) for row in x]
+    )
+    # The mixed device reads its observables in single precision.
+    torch.testing.assert_close(module.circuit(x).detach(), theirs.double(), rtol=0, atol=1e-7)
+
+
+def test_a_row_without_direction_is_refused():
+    with pytest.raises(
+        BadInput, match="input number 1 of a batch cannot be amplitude-encoded: it is all zeros"
+    ):
+        student_of(STUDENTS[6])(torch.stack((torch.ones(IMAGE), torch.zeros(IMAGE))))
+
+
+def test_amplitudes_have_no_shifts():
+    module = student_of(STUDENTS[6]).double()
+    module.circuit.execution = Execution("parameter-shift")
+    with pytest.raises(BadInput, match="amplitudes are no angles that parameter-shift could shift"):
+        module.circuit(features_of(module).requires_grad_())
