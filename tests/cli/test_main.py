@@ -152,7 +152,7 @@ def test_help_answers_where_the_configuration_is_broken(cli, tmp_path, monkeypat
         ("_QTRAIN_COMPLETE", "complete_bash"), ("COMP_WORDS", "qtrain compr"), ("COMP_CWORD", "1"),
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
-    assert cli("comp").out == "compress\ncompare\n"
+    assert cli("comp").out == "compress\n"
 
 
 # --- other processes -------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_help_completion_and_report_import_no_torch(artifact, tmp_path):
     )  # fmt: skip
     lines = [line for line in done.stderr.splitlines() if not line.startswith("qtrain: error")]
     assert len(lines) == 8 and all(line.endswith("set()") for line in lines), done.stderr
-    assert done.stdout.endswith("\ncompress\ncompare\n")
+    assert done.stdout.endswith("\ncompress\n")
 
 
 def test_main_is_the_function_and_the_module_runs_it():
