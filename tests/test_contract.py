@@ -20,6 +20,7 @@ from qtrain_cli.results import TASKS, record_fields
 ANSI = "\x1b"
 SHOTS = ("--shots", "1e4,exact", "--repeat", "2")
 QUICK = ("--layers", "4", "--epochs", "1", "--device", "cpu")
+BRIEF = QUICK[2:]
 
 
 @pytest.fixture
@@ -38,24 +39,13 @@ def here(tmp_path, digits, artifact, monkeypatch):
     return tmp_path
 
 
+#: A student of four angles.
+TINY = "qnn:qubits=2,layers=1"
+#: These run for minutes, and say how far they are.
+LONG = ("compress", "sample", "compare", "train", "distill", "compare-students", "compare-gradients")
 #: One line of each command that ends well.
 GOOD = {
     "compress": ("compress", "digits_cnn_module.pt", "--data", "digits.npz", "-o", "new.qtrain", *QUICK),
-    "compare": (
-        "compare",
-        "digits_cnn_module.pt",
-        "--data",
-        "digits.npz",
-        "--bytes",
-        "1500",
-        "--methods",
-        "quantisation",
-        "--quick",
-        "--epochs",
-        "4",
-        "--device",
-        "cpu",
-    ),
     "plan": ("plan", "digits_cnn_module.pt", "--input-shape", "1,8,8", "--device", "cpu"),
     "inspect": ("inspect", "net.qtrain"),
     "export": ("export", "net.qtrain", "--classical", "-o", "new.safetensors"),
@@ -63,7 +53,23 @@ GOOD = {
     "verify": ("verify", "net.qtrain"),
     "sample": ("sample", "net.qtrain", "--model", "digits_cnn_module.pt", "--data", "digits.npz", *SHOTS),
     "env": ("env",),
-}
+    "compare": (
+        "compare", "digits_cnn_module.pt", "--data", "digits.npz", "--bytes", "1500", "--methods",
+        "quantisation", "--quick", "--epochs", "4", "--device", "cpu",
+    ),
+    "train": ("train", TINY, "--data", "digits.npz", "-o", "new.qtrain", *BRIEF),
+    "distill": (
+        "distill", "digits_cnn_module.pt", "--student", TINY, "--data", "digits.npz", "-o", "new.qtrain", *BRIEF,
+    ),
+    "compare-students": (
+        "compare-students", "--student", TINY, "--data", "digits.npz", "-o", "new", "--seeds", "2",
+        "--no-control", *BRIEF,
+    ),
+    "compare-gradients": (
+        "compare-gradients", TINY, "--data", "digits.npz", "-o", "new", "--seeds", "1", "--epochs", "1",
+        "--gradients", "adjoint,spsa", "--shots", "0", "--qubits", "2", "--layers", "1",
+    ),
+}  # fmt: skip
 
 CIRCUITS = ("export", "net.qtrain", "--quantum", "-o", "new.qasm")
 
@@ -123,9 +129,7 @@ def test_success_is_data_on_stdout_without_escape_codes(cli, here, verb):
     assert ended.code == 0
     assert ended.out.strip() and ANSI not in ended.out + ended.err
     assert "Traceback" not in ended.err and "Warning" not in ended.err
-    assert bool(ended.err) == (verb in ("compress", "compare", "sample")), (
-        "only a run of minutes says how far it is"
-    )
+    assert bool(ended.err) == (verb in LONG), "only a run of minutes says how far it is"
 
 
 @pytest.mark.parametrize("verb", GOOD)
@@ -161,7 +165,7 @@ def test_with_json_failure_is_one_document_too(cli, here, words, code, kind):
 
 @pytest.mark.parametrize("verb", GOOD)
 def test_a_bug_is_70_and_an_interrupt_130(cli, here, monkeypatch, verb):
-    command = importlib.import_module(f"qtrain_cli.commands.{verb}")
+    command = importlib.import_module(f"qtrain_cli.commands.{verb.replace('-', '_')}")
     monkeypatch.setattr(command, "run", lambda *arguments: 1 / 0)
     ended = cli(*GOOD[verb], "--json")
     assert ended.code == 70
@@ -447,7 +451,7 @@ def test_help_lists_all_commands_and_no_others(cli, here):
     files = importlib.import_module("qtrain_cli.commands").__path__
     there = {name.removesuffix(".py") for name in os.listdir(files[0]) if name.endswith(".py")}
     assert listed == list(VERBS)
-    assert set(listed) == there - {"__init__"}
+    assert {verb.replace("-", "_") for verb in listed} == there - {"__init__"}
 
 
 def test_a_dataset_of_numbers_gets_errors_in_place_of_accuracies(cli, here):

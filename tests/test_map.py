@@ -77,6 +77,7 @@ MAP = {
     "quantum.encodings": "errors quantum.feature_maps",
     "quantum.feature_maps": "errors quantum.operations",
     "quantum.student_qasm": "quantum.circuit quantum.feature_maps quantum.operations",
+    "quantum.unitaries": "quantum.circuit quantum.entanglers quantum.rotations",
     # from numbers to named weights: nothing of files or training
     "angles": "accounting errors quantum.circuit",
     "layout": "errors spec",
@@ -156,7 +157,7 @@ MAP = {
     "training.student_state": "errors files.checkpoint settings",
     "training.students": (
         "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector"
-        " student_fronts student_spec"
+        " quantum.unitaries student_fronts student_spec"
     ),
     "training.rivals": (
         "errors files.data files.packed layout mapping methods quantum.circuit spec training.devices"

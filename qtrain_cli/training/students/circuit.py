@@ -25,6 +25,7 @@ from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.encodings import amplitudes, apply, program
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
 from qtrain_cli.quantum.statevector import evolve
+from qtrain_cli.quantum.unitaries import has_matrix, matrices
 from qtrain_cli.training.students.estimates import Count, differentiated, sampled
 from qtrain_cli.training.students.layout import Execution, Layout
 from qtrain_cli.training.students.noise import noisy_probabilities
@@ -32,6 +33,8 @@ from qtrain_cli.training.students.noise import noisy_probabilities
 
 def unitaries(circuit: CircuitSpec, theta: Tensor) -> Tensor:
     """Each circuit as a matrix for rows of states: (b, L, n, r) -> (b, 2**n, 2**n), complex."""
+    if has_matrix(circuit):
+        return matrices(circuit, theta)
     identity = torch.eye(2**circuit.qubits, dtype=theta.dtype.to_complex(), device=theta.device)
     return evolve(circuit, theta, identity.expand(circuit.circuits, -1, -1))
 
@@ -39,15 +42,15 @@ def unitaries(circuit: CircuitSpec, theta: Tensor) -> Tensor:
 def states(layout: Layout, theta: Tensor, phi: Tensor) -> Tensor:
     """The final states: theta (B, L, n, r), phi (N, B T) -> (N, 2**n), complex."""
     small = 2**layout.circuit.qubits <= len(phi)
-    matrices = unitaries(layout.circuit, theta) if small else None
+    whole = unitaries(layout.circuit, theta) if small else None
     dtype = phi.dtype.to_complex()
     if layout.encoding.name == AMPLITUDE:
         psi = amplitudes(layout.encoding, phi).to(dtype)
-        return psi @ matrices[0] if matrices is not None else _evolved(layout, theta, psi, 0)
+        return psi @ whole[0] if whole is not None else _evolved(layout, theta, psi, 0)
     constants, running = program(layout.encoding, dtype), None
     for block, part in enumerate(phi.chunk(layout.blocks, 1)):
-        if matrices is not None:
-            running = apply(constants, part, running, last=matrices[block])
+        if whole is not None:
+            running = apply(constants, part, running, last=whole[block])
         else:
             running = _evolved(layout, theta, apply(constants, part, running), block)
     assert running is not None
