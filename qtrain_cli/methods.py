@@ -92,7 +92,7 @@ METHODS: dict[str, MethodRow] = {
             "fixed-random",
             "our mlp mapping over a fixed random vector in place of the circuit, with ours' count",
             "the mapping's numbers: an MLP of as many hidden units as ours has numbers for",
-            (0.1, 0.05, 0.2), (6, 4, 8), control=True,
+            (0.05, 0.02, 0.1), (6, 4, 8), control=True,
         ),
     )
 }  # fmt: skip

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Accuracies so far below the best are cut off: they would squeeze the others into a line.
 _DEEPEST = 0.2
-_DETAILS = ("method", "budget", "file", "numbers", "rate", "bits", "95 % interval")
+_DETAILS = ("method", "budget", "file", "header", "numbers", "rate", "bits", "95 % interval")
 
 
 def as_terminal(comparison: Comparison) -> RenderableType:
@@ -44,15 +44,14 @@ def as_terminal(comparison: Comparison) -> RenderableType:
 def as_markdown(comparison: Comparison) -> str:
     """The same, with what was trained and tuned of each method."""
     budgets = tuple(f"{budget:,} B" for budget in comparison.budgets)
-    lines = [f"## {_title(comparison)}", "", *_pipes(("method", *budgets), _overview(comparison)), ""]
+    figures = _pipes(("method", *budgets), _overview(comparison), "---:")
+    lines = [f"## {_title(comparison)}", "", *figures, ""]
     lines += [f"Mean ± spread (standard deviation) over seeds {_seeds(comparison)}; {_what(comparison)}.", ""]
     lines += [*(f"- {sentence}" for sentence in verdict(comparison)), ""]
-    lines += [*_pipes(_DETAILS, _details(comparison)), ""]
+    lines += [*_pipes(_DETAILS, _details(comparison), "---:"), ""]
     tuned = [(row.name, row.summary, row.trained, row.tuned) for row in comparison.methods]
-    lines += [
-        *_pipes(("method", "what it is", "what is trained and stored", "what was tuned"), iter(tuned)),
-        "",
-    ]
+    head = ("method", "what it is", "what is trained and stored", "what was tuned")
+    lines += [*_pipes(head, iter(tuned), "---"), ""]
     return "\n".join(lines)
 
 
@@ -168,8 +167,9 @@ def _details(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 
 def _detail(comparison: Comparison, point: Point) -> tuple[str, ...]:
     return (
-        point.method, f"{point.budget:,}", f"{point.file_bytes:,}", f"{point.numbers:,}", f"{point.lr:g}",
-        str(point.bits or "-"), f"{comparison.show(point.low)} to {comparison.show(point.high)}",
+        point.method, f"{point.budget:,}", f"{point.file_bytes:,}", f"{point.header_bytes:,}",
+        f"{point.numbers:,}", f"{point.lr:g}", str(point.bits or "-"),
+        f"{comparison.show(point.low)} to {comparison.show(point.high)}",
     )  # fmt: skip
 
 
@@ -185,6 +185,7 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Table:
     return table
 
 
-def _pipes(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+def _pipes(head: tuple[str, ...], rows: Iterator[tuple[str, ...]], rule: str) -> list[str]:
+    """A table of Markdown; `rule` aligns all columns but the first."""
+    lines = [f"| {' | '.join(head)} |", f"|---|{f'{rule}|' * (len(head) - 1)}"]
     return lines + [f"| {' | '.join(row)} |" for row in rows]

@@ -8,7 +8,8 @@ from qtrain_cli.results.comparison import DONE, Cell, Comparison, pack_rows
 
 def cell(method, seed, rows, budget=1000, **changes):
     given = {
-        "end": DONE, "file_sha256": "a" * 64, "file_bytes": 900, "numbers": 100, "lr": 0.01, "bits": 4,
+        "end": DONE, "file_sha256": "a" * 64, "file_bytes": 900, "numbers": 100,
+        "header_bytes": 200, "lr": 0.01, "bits": 4,
         "validation": 0.9, "test": statistics.fmean(rows), "rows": pack_rows(rows), **changes,
     }  # fmt: skip
     return Cell(method, budget, seed, **given)

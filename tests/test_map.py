@@ -172,9 +172,10 @@ MAP = {
         " training.objective training.state versions"
     ),
     "commands.compare": (
-        "accounting errors files.artifact.numbers files.artifact.size files.atomic files.cells files.data"
-        " files.hashing files.models layout methods planning qtrain_cli regenerate results settings spec"
-        " training.devices training.fit training.measure training.objective training.rivals"
+        "accounting errors files.artifact.container files.artifact.numbers files.artifact.size files.atomic"
+        " files.cells files.data files.hashing files.models files.packed layout methods planning qtrain_cli"
+        " regenerate results settings spec training.devices training.fit training.measure"
+        " training.objective training.rivals"
     ),
     "commands.plan": (
         "accounting angles errors files.artifact.description files.artifact.size files.models generator"

@@ -46,6 +46,8 @@ def test_markdown_says_what_was_tuned_and_how_much_the_teacher_takes(found):
     assert "learning rate 0.001, 0.003, 0.01 |" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)
+    rules = [line for line in tables if line.startswith("|---")]
+    assert rules == ["|---|---:|---:|", "|---" + "|---:" * 7 + "|", "|---|---|---|---|"]
 
 
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])

@@ -64,8 +64,8 @@ def compare(
     Each method is tuned alike, writes a real file, and is tested on what that file gives back.
 
     It takes long: budgets x methods x (seeds + about one for tuning) trainings, each as long as one of
-    `qtrain compress` or shorter. The shipped digits at four budgets take about 40 minutes on two cores, with
-    --quick about 3. Killed or interrupted: run it again, finished cells are kept.
+    `qtrain compress` or shorter. The shipped digits, four budgets and 60 epochs, take half an hour on two
+    busy cores, --quick some minutes. Killed or interrupted: run it again, finished cells are kept.
     """
     settings = CompareSettings(
         model=ModelSettings(model, arch, parse_arguments(arch_args), weights, trust_pickle),

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from qtrain_cli import __version__, accounting
 from qtrain_cli.errors import BadInput, RunFailed, UsageError, suggestion
+from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.artifact.numbers import read_artifact
 from qtrain_cli.files.artifact.size import bytes_bound
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
@@ -30,6 +31,7 @@ from qtrain_cli.files.cells import CellFolder
 from qtrain_cli.files.data import Dataset, load_data
 from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.files.models import LoadedModel, load_model
+from qtrain_cli.files.packed import header_bytes
 from qtrain_cli.layout import layout_of
 from qtrain_cli.methods import METHODS, OURS, MethodRow
 from qtrain_cli.planning import plan_generator
@@ -279,7 +281,8 @@ def _rival(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes |
     found = lap.run()
     if found is None:
         return replace(cell, end=UNREACHED, file_bytes=chosen.bytes), None
-    return _done(cell, found.data, found.numbers, found.score), found.data
+    done = _done(cell, found.data, found.numbers, found.score)
+    return replace(done, header_bytes=header_bytes(found.data)), found.data
 
 
 def _smallest(job: _Job, cell: Cell, chosen: Sized) -> int:
@@ -315,8 +318,9 @@ def _ours(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes | 
         lambda progress: None,
         lambda line: None,
     )
-    data = path.read_bytes()
-    return _done(cell, data, record.design.trained_numbers, record.scores.validation), data
+    container = read_container(path)
+    done = _done(cell, container.data, record.design.trained_numbers, record.scores.validation)
+    return replace(done, header_bytes=container.header.payload_start), container.data
 
 
 def _ours_spec(job: _Job, seed: int, bits: int, budget: int | None) -> GeneratorSpec | None:

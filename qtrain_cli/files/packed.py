@@ -101,6 +101,11 @@ def _most_kept(layout: LayoutSpec) -> int:
     return raw + raw // 1000 + 16
 
 
+def header_bytes(data: bytes) -> int:
+    """How many bytes of a file that `write_packed` wrote come before its first number."""
+    return _taken(data, len(MAGIC))[1]
+
+
 def group_bits(codes: Sequence[NDArray[np.int64]]) -> float:
     """The bits that groups of these codes take in a file, with their steps and ranges."""
     shared = _sharing_pays(codes)

@@ -45,8 +45,9 @@ class Cell:
     """One method at one budget with one seed.
 
     `end` is one of `ENDS`; `note` says more when it is not "done". `file_bytes` is the size of the finished
-    file, or of the smallest one that the method can write when a budget is not reached. `rows` holds the test
-    rows' scores (`pack_rows`). Raises `BadInput` for what cannot be.
+    file, or of the smallest one that the method can write when a budget is not reached; `header_bytes` of it
+    are no numbers but names, shapes and record. `rows` holds the test rows' scores (`pack_rows`). Raises
+    `BadInput` for what cannot be.
     """
 
     method: str
@@ -56,6 +57,7 @@ class Cell:
     note: str = ""
     file_bytes: int = 0
     file_sha256: str = ""
+    header_bytes: int = 0
     numbers: int = 0
     lr: float = 0.0
     bits: int = 0
@@ -65,7 +67,7 @@ class Cell:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("budget", "seed", "file_bytes", "numbers", "bits"):
+        for name in ("budget", "seed", "file_bytes", "header_bytes", "numbers", "bits"):
             check_whole(name, getattr(self, name), least=0)
         if self.end not in ENDS:
             raise BadInput(f"a cell ends '{self.end}'; allowed: {', '.join(ENDS)}")
@@ -122,6 +124,7 @@ class Point:
     low: float
     high: float
     file_bytes: int
+    header_bytes: int
     numbers: int
     lr: float
     bits: int
@@ -188,7 +191,7 @@ class Comparison:
         best = cells[0]
         return Point(
             method, budget, len(cells), mean, spread, max(0.0, mean - half), min(most, mean + half),
-            max(cell.file_bytes for cell in cells), best.numbers, best.lr, best.bits,
+            max(cell.file_bytes for cell in cells), best.header_bytes, best.numbers, best.lr, best.bits,
         )  # fmt: skip
 
     def points(self, budget: int) -> list[Point]:

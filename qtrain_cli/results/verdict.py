@@ -39,7 +39,16 @@ def _at(comparison: Comparison, budget: int) -> str:
             f". ours has {_figure(comparison, ours)}, {_by(comparison, behind)} behind"
             f" ({_noise(comparison, behind)})"
         )
-    return text + "." + _unreached(comparison, budget)
+    return text + "." + _headers(points) + _unreached(comparison, budget)
+
+
+def _headers(points: list[Point]) -> str:
+    """How much of ours and of the first are no numbers: what a smaller header could win."""
+    shown = [point for point in points if point is points[0] or point.method == OURS]
+    if not any(point.method == OURS for point in shown):
+        return ""
+    said = (f"{point.header_bytes:,} of {point.file_bytes:,} in {point.method}" for point in shown)
+    return f" Bytes that are header and record, not numbers: {', '.join(said)}."
 
 
 def _unreached(comparison: Comparison, budget: int) -> str:

@@ -68,7 +68,8 @@ def test_cells_are_files_that_were_loaded_back_and_tested(run, tmp_path):
     ]  # fmt: skip
     for cell in found.cells:
         if cell.end == DONE:
-            assert cell.file_bytes <= cell.budget and len(results.unpack_rows(cell.rows)) == 360
+            assert 100 < cell.header_bytes < 300 and cell.file_bytes <= cell.budget
+            assert len(results.unpack_rows(cell.rows)) == 360
             assert cell.test == pytest.approx(np.mean(results.unpack_rows(cell.rows)), abs=1e-6)
         else:
             assert cell.file_bytes > cell.budget and cell.test is None
@@ -80,7 +81,8 @@ def test_cells_are_files_that_were_loaded_back_and_tested(run, tmp_path):
 def test_ours_is_compress_itself(run):
     (cell,) = run(methods=("ours",), budgets=(1900,)).cells
     assert run.laps == ["ours"] and cell.end == DONE
-    assert 1000 < cell.file_bytes <= 1900 and cell.numbers > 100 and 0.1 < cell.test < 1
+    assert 1000 < cell.header_bytes < cell.file_bytes - cell.numbers
+    assert cell.file_bytes <= 1900 and cell.numbers > 100 and 0.1 < cell.test < 1
 
 
 def test_finished_cells_are_not_made_again(run):

@@ -11,7 +11,7 @@ from qtrain_cli.files.packed import read_packed
 from qtrain_cli.layout import layout_of, split
 from qtrain_cli.methods import METHODS, OURS
 from qtrain_cli.training.objective import predict
-from qtrain_cli.training.rivals import RECIPES, _counts, low_rank, pruning, restored
+from qtrain_cli.training.rivals import RECIPES, _counts, loop, low_rank, pruning, restored
 from qtrain_cli.training.rivals.loop import Lap, fitting, sized
 from qtrain_cli.training.rivals.method import Choice, away_from_centre, in_place, scales_of
 
@@ -145,7 +145,7 @@ def test_running_statistics_are_those_of_the_training_that_was_scored(scene, les
 
 
 class Counting(torch.nn.Module):
-    """Puts a new tensor in the place of its buffer at each step, as some layers do."""
+    """Puts a new tensor in the place of its buffer at each step, as some layers do, and drops inputs."""
 
     def __init__(self):
         super().__init__()
@@ -154,16 +154,33 @@ class Counting(torch.nn.Module):
 
     def forward(self, x):
         if self.training:
-            self.shift = self.shift + 1000.3
-        return self.last(self.flat(x)) + self.shift
+            self.shift = self.shift + 200 + 0.05 * torch.arange(10)
+        return self.last(torch.nn.functional.dropout(self.flat(x), 0.2, self.training)) + self.shift
 
 
-def test_a_buffer_that_is_replaced_is_kept_and_scored_as_it_is_stored(scene_of, lesson):
+def test_a_buffer_that_is_replaced_is_kept_and_scored_as_it_is_stored(scene_of, lesson, monkeypatch):
+    scored = []
+
+    def watched(module, state, *rest):
+        scored.append(state)
+        return predict(module, state, *rest)
+
+    monkeypatch.setattr(loop, "predict", watched)
     scene = scene_of(Counting().eval())
     run = lap("hashing", scene, lesson)
     found = run.run()
-    assert run.buffers["shift"].tolist() == pytest.approx([12 * 1000.3] * 10)
-    assert restored(found.data)[2]["shift"].tolist() == [12000.0] * 10  # a float16 has eleven bits
+    assert run.buffers["shift"].tolist() == pytest.approx([2400 + 0.6 * number for number in range(10)])
+    state = restored(found.data)[2]
+    assert set(state["shift"].tolist()) == {2400.0, 2402.0, 2404.0, 2406.0}  # a float16 has eleven bits
+    assert all(torch.equal(scored[-1][name], state[name]) for name in state)
+
+
+def test_what_a_model_draws_follows_from_the_seed(scene_of, lesson):
+    scene = scene_of(Counting().eval())
+    torch.manual_seed(1)
+    first = lap("hashing", scene, lesson).run()
+    torch.manual_seed(2)
+    assert lap("hashing", scene, lesson).run().data == first.data
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(scene, lesson):
