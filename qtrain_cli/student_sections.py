@@ -64,6 +64,7 @@ def student_lesson(record: StudentRecord) -> Rows:
         rows += [
             ("Gradient", f"{lesson.gradient}, {shots}, noise {lesson.noise:g}"),
             ("Circuit runs in training", f"{lesson.evaluations:,}"),
+            *([("Shots in training", f"{lesson.total_shots:,}")] if lesson.shots else []),
         ]
     return [*rows, ("Epochs to 95 % of the last", str(record.epochs_to_95 or "-"))]
 
@@ -88,6 +89,7 @@ def _gradient_row(row: Mapping[str, Any]) -> dict[str, str]:
         "final loss": "-" if row["final_loss"] is None else f"{row['final_loss']:.4f}",
         "epochs": str(row["epochs"]),
         "circuit runs": f"{row['evaluations']:,}",
+        "shots in all": f"{row['total_shots']:,}" if row["shots"] else "-",
         "seconds": "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
         "seeds": str(row["seeds"]),
     }

@@ -25,7 +25,7 @@ METHODS: dict[str, tuple[bool, bool, str | None]] = {
     "running-average": (False, False, "running-average"),
 }
 MAX_SEEDS = 100
-#: Shots of a student's circuit, each of them drawn.
+#: Shots of one run of a student's circuit.
 MAX_SHOTS = 10**6
 
 

@@ -37,6 +37,11 @@ class GradientRow:
         return self.records[0].lesson.evaluations
 
     @property
+    def total_shots(self) -> int:
+        """Shots of all circuit runs of one training."""
+        return self.records[0].lesson.total_shots
+
+    @property
     def mean_seconds(self) -> float | None:
         """Of one training."""
         known = [seconds for seconds in self.seconds if seconds is not None]
@@ -56,6 +61,7 @@ class GradientRow:
             "final_loss": rounded(losses[-1]) if losses else None,
             "epochs": len(losses),
             "evaluations": self.evaluations,
+            "total_shots": self.total_shots,
             "seconds": rounded(self.mean_seconds),
             "losses": [rounded(loss) for loss in losses],
         }

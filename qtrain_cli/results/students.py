@@ -58,7 +58,7 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("test_{word}_low", NUMBER), ("test_{word}_high", NUMBER),
     ("teacher_test_{word}", MAYBE), ("teacher_{closeness}", MAYBE),
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
-    *_LESSON, ("epochs_to_95", MAYBE_WHOLE),
+    *_LESSON, ("total_shots", WHOLE), ("epochs_to_95", MAYBE_WHOLE),
     ("seconds", MAYBE), ("epochs", WHOLE), ("seed", WHOLE), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", MAYBE_TEXT), ("artifact_sha256", TEXT), ("trust", MAYBE_TEXT),
 )  # fmt: skip
@@ -113,6 +113,11 @@ class Lesson:
         for name, kind in _LESSON[:-1]:
             check_kind(f"'{name}'", kind, getattr(self, name))
         object.__setattr__(self, "history", tuple(_checked_epoch(row) for row in self.history[:MAX_HISTORY]))
+
+    @property
+    def total_shots(self) -> int:
+        """Shots of all circuit runs in training; 0 where they ran exactly."""
+        return self.evaluations * self.shots
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as the file and the record hold it."""
@@ -209,6 +214,7 @@ class StudentRecord:
             "bytes_ratio": rounded(self.bytes_ratio),
             "parameter_ratio": rounded(self.parameter_ratio),
             "generalization_gap": self.measured.generalization_gap,
+            "total_shots": self.lesson.total_shots,
             "epochs_to_95": self.epochs_to_95,
             "seconds": rounded(self.seconds),
         }
