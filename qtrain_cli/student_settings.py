@@ -81,6 +81,14 @@ class CircuitSettings:
             "use --gradient parameter-shift, spsa or finite-difference, or --test-shots",
         )
 
+    @property
+    def measured_with(self) -> tuple[int, float]:
+        """Shots and noise of the measurement at the end: those of training where nothing else was said."""
+        return (
+            self.shots if self.test_shots is None else self.test_shots,
+            self.noise if self.test_noise is None else self.test_noise,
+        )
+
 
 @dataclass(frozen=True)
 class SelfSettings:

@@ -150,15 +150,18 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
     """What only student, settings and data together can show. Raises `BadInput`, `UsageError`."""
     student.shapes  # noqa: B018  refuses a front without room
     circuit, spec = settings.circuit, student.spec
-    noisy = circuit.noise or circuit.test_noise
+    test_shots, test_noise = circuit.measured_with
+    noisy = circuit.noise or test_noise
     if noisy and student.circuit_parameters and student.qubits > MAX_NOISY_QUBITS:
         raise BadInput(
             f"noise needs 4**n numbers a sample, and the student has {student.qubits} qubits;"
             f" allowed: {MAX_NOISY_QUBITS}",
             "use fewer qubits, or no noise",
         )
-    if spec.kind == "classical" and (noisy or circuit.shots or circuit.gradient != "adjoint"):
-        raise UsageError("a classical student has no circuit for --gradient, --shots or --noise")
+    if spec.kind == "classical" and (noisy or circuit.shots or test_shots or circuit.gradient != "adjoint"):
+        raise UsageError(
+            "a classical student has no circuit for --gradient, --shots, --noise, --test-shots or --test-noise"
+        )
     if isinstance(spec, QnnSpec) and spec.encoding_name == "amplitude":
         _check_amplitudes(student, data)
 
@@ -319,6 +322,7 @@ def probes(student: Student, state: dict[str, Tensor]) -> tuple[float, ...]:
 def _lesson(job: _Job, learned: Learned) -> Lesson:
     settings = job.settings
     fit, align, how = settings.fit, settings.align, settings.circuit
+    test_shots, test_noise = how.measured_with
     method = settings.itself.method if settings.itself else ("distilled" if job.teacher else "labels")
     return Lesson(
         method=method,
@@ -331,6 +335,8 @@ def _lesson(job: _Job, learned: Learned) -> Lesson:
         gradient=how.gradient,
         shots=how.shots,
         noise=how.noise,
+        test_shots=test_shots,
+        test_noise=test_noise,
         evaluations=learned.evaluations,
         history=tuple(_finite(row) for row in learned.history),
     )
@@ -345,9 +351,7 @@ def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:
     settings, data, teacher = job.settings, job.data, job.teacher
     how, module = settings.circuit, _module(job, job.generations)
     if module.circuit is not None:
-        shots = how.shots if how.test_shots is None else how.test_shots
-        noise = how.noise if how.test_noise is None else how.test_noise
-        module.circuit.execution = Execution(how.gradient, shots, noise)
+        module.circuit.execution = Execution(how.gradient, *how.measured_with)
     torch.manual_seed(settings.fit.seed)  # the shots of the measurement
     objective = Objective(data.task, 0.0, settings.fit.temperature)
     taught = teacher.outputs(data.test.inputs) if teacher else None

@@ -49,7 +49,7 @@ _DESIGN: tuple[tuple[str, str], ...] = (
 _LESSON: tuple[tuple[str, str], ...] = (
     ("method", TEXT), ("distill", NUMBER), ("temperature", NUMBER), ("align", MAYBE_TEXT),
     ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", WHOLE), ("gradient", TEXT),
-    ("shots", WHOLE), ("noise", NUMBER), ("evaluations", WHOLE), ("history", LIST),
+    ("shots", WHOLE), ("noise", NUMBER), ("test_shots", WHOLE), ("test_noise", NUMBER), ("evaluations", WHOLE), ("history", LIST),
 )  # fmt: skip
 _FIELDS: tuple[tuple[str, str], ...] = (
     ("schema", TEXT), ("model", MAYBE_TEXT), *_DESIGN,
@@ -89,6 +89,7 @@ class Lesson:
     """How it was taught: `method`, the teacher's weight and temperature, alignment, gradients, and the
     course.
 
+    `shots` and `noise` are those of training, `test_shots` and `test_noise` those of the measurement.
     `evaluations` counts circuit runs in training (one circuit on one sample); `history` has, for each epoch,
     the mean training loss and the validation figure.
 
@@ -106,6 +107,8 @@ class Lesson:
     gradient: str = "adjoint"
     shots: int = 0
     noise: float = 0.0
+    test_shots: int = 0
+    test_noise: float = 0.0
     evaluations: int = 0
     history: tuple[tuple[float | None, float | None], ...] = ()
 
