@@ -160,7 +160,7 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
         )
     if spec.kind == "classical" and (noisy or circuit.shots or test_shots or circuit.gradient != "adjoint"):
         raise UsageError(
-            "a classical student has no circuit for --gradient, --shots, --noise, --test-shots or --test-noise"
+            "a classical student has no circuit for --gradient, --shots, --noise, --test-shots, --test-noise"
         )
     if isinstance(spec, QnnSpec) and spec.encoding_name == "amplitude":
         _check_amplitudes(student, data)
@@ -229,19 +229,24 @@ def _finished(job: _Job) -> StudentRecord | None:
 
 
 def _generations(job: _Job, show: Callable[[Progress], None], log: Callable[[str], None]) -> Learned:
-    """The last generation of a run; each one after the first is taught by the one before it."""
+    """The last generation of a run, with the circuit runs of all; each one after the first is taught by the
+    one before it."""
     taught = job.teacher.outputs(job.data.train.inputs) if job.teacher else None
-    learned = _generation(job, 0, taught, show)
+    learned, evaluations = _generation(job, 0, taught, show), 0
     for number in range(1, job.generations + 1):
         log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
         module = _module(job, number - 1)
         outputs = predict(module, _moved(job, learned.state), job.data.train.inputs, job.data.normalisation)
+        if module.circuit is not None:
+            evaluations += module.circuit.take_count()
+        evaluations += learned.evaluations
         learned = _generation(job, number, outputs, show)
-    return learned
+    return replace(learned, evaluations=evaluations + learned.evaluations)
 
 
 def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[Progress], None]) -> Learned:
-    """One training. The first generation's weight of the teacher is 0 where there is none."""
+    """One training. The first generation's weight of the teacher is 0 where there is none; all are aligned
+    with the teacher from outside, if there is one and a layer is named."""
     settings = job.settings
     itself, fit = settings.itself, settings.fit
     seed = (fit.seed + number * GENERATION_SEEDS) % 2**31
@@ -255,7 +260,7 @@ def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[P
         prepare=job.data.normalisation,
         objective=Objective(job.data.task, weight, fit.temperature),
         teacher=taught,
-        alignment=_alignment(job, module) if number == 0 else None,
+        alignment=_alignment(job, module),
         ema=itself.decay if itself is not None and averaging else 0.0,
     )
     identity = {**job.identity, "generation": number}

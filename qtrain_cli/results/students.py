@@ -49,7 +49,8 @@ _DESIGN: tuple[tuple[str, str], ...] = (
 _LESSON: tuple[tuple[str, str], ...] = (
     ("method", TEXT), ("distill", NUMBER), ("temperature", NUMBER), ("align", MAYBE_TEXT),
     ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", WHOLE), ("gradient", TEXT),
-    ("shots", WHOLE), ("noise", NUMBER), ("test_shots", WHOLE), ("test_noise", NUMBER), ("evaluations", WHOLE), ("history", LIST),
+    ("shots", WHOLE), ("noise", NUMBER), ("test_shots", WHOLE), ("test_noise", NUMBER),
+    ("evaluations", WHOLE), ("history", LIST),
 )  # fmt: skip
 _FIELDS: tuple[tuple[str, str], ...] = (
     ("schema", TEXT), ("model", MAYBE_TEXT), *_DESIGN,
@@ -90,8 +91,9 @@ class Lesson:
     course.
 
     `shots` and `noise` are those of training, `test_shots` and `test_noise` those of the measurement.
-    `evaluations` counts circuit runs in training (one circuit on one sample); `history` has, for each epoch,
-    the mean training loss and the validation figure.
+    `evaluations` counts circuit runs in training (one circuit on one sample), those of earlier generations
+    and of their teaching among them; `history` has, for each epoch of the last generation, the mean training
+    loss and the validation figure.
 
     Raises:
         BadInput: a value of the wrong kind, or a history that is none.

@@ -96,11 +96,26 @@ def test_born_again_and_running_average(labels, tmp_path):
     again = labels(out=tmp_path / "b.qtrain", itself=SelfSettings("born-again", generations=2))
     record = distill.run(again, quiet, quiet)
     assert (record.lesson.method, record.lesson.generation) == ("born-again", 2)
+    rows = int(plain.lesson.evaluations / (2 * 10 * 128 * 3) * 1293)  # each of which two generations teach
+    assert record.lesson.evaluations == 3 * plain.lesson.evaluations + 2 * rows
     average = labels(out=tmp_path / "c.qtrain", itself=SelfSettings("running-average"))
     mean = distill.run(average, quiet, quiet)
     assert mean.lesson.method == "running-average"
     assert len({one.artifact_sha256 for one in (plain, record, mean)}) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.qtrain", "c.qtrain", "student.qtrain"]
+
+
+def test_every_generation_is_aligned_with_the_teacher_from_outside(make, monkeypatch):
+    seen, teach = [], teaching.teach
+
+    def recorded(subject, *others):
+        seen.append(subject.alignment)
+        return teach(subject, *others)
+
+    monkeypatch.setattr(teaching, "teach", recorded)
+    changes = {"align": AlignSettings("fc"), "itself": SelfSettings("born-again")}
+    record = distill.run(make(HYBRID, epochs=1, **changes), quiet, quiet)
+    assert record.lesson.align == "fc" and len(seen) == 2 and None not in seen
 
 
 @pytest.mark.parametrize(
