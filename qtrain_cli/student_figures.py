@@ -6,6 +6,7 @@ Matplotlib is imported inside the function. The same table gives the same bytes 
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 from qtrain_cli.errors import missing_package
@@ -57,7 +58,7 @@ def gradients_figure(table: GradientTable, ending: str) -> bytes:
 def _losses(axes: Axes, table: GradientTable, by: str) -> None:
     shots = sorted({row.shots for row in table.rows})
     for row in table.rows:
-        losses = row.losses
+        losses = [math.nan if loss is None else loss for loss in row.losses]
         epochs = [number + 1 for number in range(len(losses))]
         whole = {"epoch": len(losses), "seconds of training": row.mean_seconds}.get(by, row.evaluations)
         if whole is None or not losses:

@@ -6,7 +6,9 @@ grid. `student_spec` picks the largest that a budget pays for.
 
 from __future__ import annotations
 
+import bisect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 #: A convolutional front stops halving at this side, and opens with 5 x 5 filters from this side on.
@@ -32,18 +34,38 @@ class Front:
         return "conv" if self.channels else "linear"
 
 
-def fronts(inputs: tuple[int, ...], conv: bool) -> list[Front]:
+@dataclass(frozen=True)
+class Family:
+    """`size` fronts in order of their counts of numbers, made one at a time: `at(k)` is the k-th."""
+
+    size: int
+    at: Callable[[int], Front]
+
+
+def families(inputs: tuple[int, ...], conv: bool) -> list[Family]:
     """Every front of a kind for these inputs; none where an image is too small for convolutions."""
     if conv:
-        return _conv_fronts(inputs[1:]) if len(inputs) == 3 else []
+        return _conv_families(inputs[1:]) if len(inputs) == 3 else []
     if len(inputs) != 3:
-        return [Front(grid=(math.prod(inputs),))]
-    sides = range(1, max(inputs[1:]) + 1)
-    return [Front(grid=(min(side, inputs[1]), min(side, inputs[2]))) for side in sides]
+        return [Family(1, lambda _: Front(grid=(math.prod(inputs),)))]
+    height, width = inputs[1:]
+    return [Family(max(height, width), lambda k: Front(grid=(min(k + 1, height), min(k + 1, width))))]
 
 
-def _conv_fronts(sides: tuple[int, ...]) -> list[Front]:
-    """Fronts of growing width: convolution k has k + 1 times the first one's channels, the last one fewer."""
+def largest(found: list[Family], count: Callable[[Front], int], most: int) -> Front | None:
+    """The front with the largest count up to `most`; a family is halved, not walked through."""
+    best = None
+    for family in found:
+        places = range(family.size)
+        fitting = bisect.bisect_right(places, most, key=lambda k: count(family.at(k)))  # noqa: B023  used at once
+        if fitting:
+            front = family.at(fitting - 1)
+            best = front if best is None or count(front) > count(best) else best
+    return best
+
+
+def _conv_families(sides: tuple[int, ...]) -> list[Family]:
+    """Families of growing width: convolution k has k + 1 times the first one's channels, the last fewer."""
     kernels: list[int] = []
     left: list[tuple[int, int]] = []
     side = (sides[0], sides[1])
@@ -54,11 +76,13 @@ def _conv_fronts(sides: tuple[int, ...]) -> list[Front]:
             return []
         kernels.append(kernel)
         left.append(side)
-    return [
-        Front((), (*(width * (k + 1) for k in range(len(kernels) - 1)), last), tuple(kernels), tuple(left))
-        for width in range(1, 65)
-        for last in range(width, width * len(kernels) + 1)
-    ]
+
+    def family(width: int) -> Family:
+        before = tuple(width * (k + 1) for k in range(len(kernels) - 1))
+        size = width * (len(kernels) - 1) + 1
+        return Family(size, lambda k: Front((), (*before, width + k), tuple(kernels), tuple(left)))
+
+    return [family(width) for width in range(1, 65)]
 
 
 def grid(sides: tuple[int, ...], most: int) -> tuple[int, int]:

@@ -60,12 +60,17 @@ def student_lesson(record: StudentRecord) -> Rows:
     if lesson.generation:
         rows += [("Generation", str(lesson.generation))]
     if record.design.circuit_parameters:
-        shots = f"{lesson.shots:,} shots" if lesson.shots else "exact"
         rows += [
-            ("Gradient", f"{lesson.gradient}, {shots}, noise {lesson.noise:g}"),
+            ("Gradient", f"{lesson.gradient}, {_run_with(lesson.shots, lesson.noise)}"),
+            ("Measured with", _run_with(lesson.test_shots, lesson.test_noise)),
             ("Circuit runs in training", f"{lesson.evaluations:,}"),
+            *([("Shots in training", f"{lesson.total_shots:,}")] if lesson.shots else []),
         ]
     return [*rows, ("Epochs to 95 % of the last", str(record.epochs_to_95 or "-"))]
+
+
+def _run_with(shots: int, noise: float) -> str:
+    return f"{f'{shots:,} shots' if shots else 'exact'}, noise {noise:g}"
 
 
 def method_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -88,6 +93,7 @@ def _gradient_row(row: Mapping[str, Any]) -> dict[str, str]:
         "final loss": "-" if row["final_loss"] is None else f"{row['final_loss']:.4f}",
         "epochs": str(row["epochs"]),
         "circuit runs": f"{row['evaluations']:,}",
+        "shots in all": f"{row['total_shots']:,}" if row["shots"] else "-",
         "seconds": "-" if row["seconds"] is None else f"{row['seconds']:.1f}",
         "seeds": str(row["seeds"]),
     }

@@ -25,7 +25,7 @@ METHODS: dict[str, tuple[bool, bool, str | None]] = {
     "running-average": (False, False, "running-average"),
 }
 MAX_SEEDS = 100
-#: Shots of a student's circuit, each of them drawn.
+#: Shots of one run of a student's circuit.
 MAX_SHOTS = 10**6
 
 
@@ -79,6 +79,14 @@ class CircuitSettings:
             not (self.shots and self.gradient == "adjoint"),
             "--shots needs a gradient that shots can give; adjoint is a simulation's",
             "use --gradient parameter-shift, spsa or finite-difference, or --test-shots",
+        )
+
+    @property
+    def measured_with(self) -> tuple[int, float]:
+        """Shots and noise of the measurement at the end: those of training where nothing else was said."""
+        return (
+            self.shots if self.test_shots is None else self.test_shots,
+            self.noise if self.test_noise is None else self.test_noise,
         )
 
 

@@ -23,6 +23,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
@@ -30,7 +31,7 @@ from typing import Any
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.quantum.circuit import ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.feature_maps import AMPLITUDE, ENCODINGS, ENTANGLEMENTS, EncodingSpec
-from qtrain_cli.student_fronts import Front, fronts, grid
+from qtrain_cli.student_fronts import Front, families, grid, largest
 
 MAX_QUBITS = 12
 MAX_PARAMS = 10**7
@@ -295,16 +296,17 @@ class Student:
         assert not isinstance(self.spec, QnnSpec)
         return self.spec.like if isinstance(self.spec, ClassicalSpec) else self.spec
 
-    @property
+    @functools.cached_property
     def front(self) -> Front:
         """The largest front within the hybrid's budget. Raises `BadInput` when none is."""
         hybrid = self.hybrid
         left = hybrid.params - hybrid.circuit.angles - (hybrid.qubits + 1) * self.outputs
         conv = hybrid.front == "conv" or (hybrid.front == "auto" and self.is_image)
-        fitting = [front for front in fronts(self.inputs, conv) if self._front_count(front) <= left]
-        if fitting:
-            return max(fitting, key=self._front_count)
-        smallest = min(map(self._front_count, fronts(self.inputs, conv)), default=0)
+        found = families(self.inputs, conv)
+        front = largest(found, self._front_count, left)
+        if front is not None:
+            return front
+        smallest = min((self._front_count(family.at(0)) for family in found), default=0)
         raise BadInput(
             f"a student of {hybrid.params} numbers has no room for a front: circuit and head leave {left},"
             f" the smallest {'convolutional' if conv else 'linear'} front takes {smallest}",

@@ -150,15 +150,18 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
     """What only student, settings and data together can show. Raises `BadInput`, `UsageError`."""
     student.shapes  # noqa: B018  refuses a front without room
     circuit, spec = settings.circuit, student.spec
-    noisy = circuit.noise or circuit.test_noise
+    test_shots, test_noise = circuit.measured_with
+    noisy = circuit.noise or test_noise
     if noisy and student.circuit_parameters and student.qubits > MAX_NOISY_QUBITS:
         raise BadInput(
             f"noise needs 4**n numbers a sample, and the student has {student.qubits} qubits;"
             f" allowed: {MAX_NOISY_QUBITS}",
             "use fewer qubits, or no noise",
         )
-    if spec.kind == "classical" and (noisy or circuit.shots or circuit.gradient != "adjoint"):
-        raise UsageError("a classical student has no circuit for --gradient, --shots or --noise")
+    if spec.kind == "classical" and (noisy or circuit.shots or test_shots or circuit.gradient != "adjoint"):
+        raise UsageError(
+            "a classical student has no circuit for --gradient, --shots, --noise, --test-shots, --test-noise"
+        )
     if isinstance(spec, QnnSpec) and spec.encoding_name == "amplitude":
         _check_amplitudes(student, data)
 
@@ -226,19 +229,24 @@ def _finished(job: _Job) -> StudentRecord | None:
 
 
 def _generations(job: _Job, show: Callable[[Progress], None], log: Callable[[str], None]) -> Learned:
-    """The last generation of a run; each one after the first is taught by the one before it."""
+    """The last generation of a run, with the circuit runs of all; each one after the first is taught by the
+    one before it."""
     taught = job.teacher.outputs(job.data.train.inputs) if job.teacher else None
-    learned = _generation(job, 0, taught, show)
+    learned, evaluations = _generation(job, 0, taught, show), 0
     for number in range(1, job.generations + 1):
         log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
         module = _module(job, number - 1)
         outputs = predict(module, _moved(job, learned.state), job.data.train.inputs, job.data.normalisation)
+        if module.circuit is not None:
+            evaluations += module.circuit.take_count()
+        evaluations += learned.evaluations
         learned = _generation(job, number, outputs, show)
-    return learned
+    return replace(learned, evaluations=evaluations + learned.evaluations)
 
 
 def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[Progress], None]) -> Learned:
-    """One training. The first generation's weight of the teacher is 0 where there is none."""
+    """One training. The first generation's weight of the teacher is 0 where there is none; all are aligned
+    with the teacher from outside, if there is one and a layer is named."""
     settings = job.settings
     itself, fit = settings.itself, settings.fit
     seed = (fit.seed + number * GENERATION_SEEDS) % 2**31
@@ -252,7 +260,7 @@ def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[P
         prepare=job.data.normalisation,
         objective=Objective(job.data.task, weight, fit.temperature),
         teacher=taught,
-        alignment=_alignment(job, module) if number == 0 else None,
+        alignment=_alignment(job, module),
         ema=itself.decay if itself is not None and averaging else 0.0,
     )
     identity = {**job.identity, "generation": number}
@@ -319,6 +327,7 @@ def probes(student: Student, state: dict[str, Tensor]) -> tuple[float, ...]:
 def _lesson(job: _Job, learned: Learned) -> Lesson:
     settings = job.settings
     fit, align, how = settings.fit, settings.align, settings.circuit
+    test_shots, test_noise = how.measured_with
     method = settings.itself.method if settings.itself else ("distilled" if job.teacher else "labels")
     return Lesson(
         method=method,
@@ -331,6 +340,8 @@ def _lesson(job: _Job, learned: Learned) -> Lesson:
         gradient=how.gradient,
         shots=how.shots,
         noise=how.noise,
+        test_shots=test_shots,
+        test_noise=test_noise,
         evaluations=learned.evaluations,
         history=tuple(_finite(row) for row in learned.history),
     )
@@ -345,9 +356,7 @@ def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:
     settings, data, teacher = job.settings, job.data, job.teacher
     how, module = settings.circuit, _module(job, job.generations)
     if module.circuit is not None:
-        shots = how.shots if how.test_shots is None else how.test_shots
-        noise = how.noise if how.test_noise is None else how.test_noise
-        module.circuit.execution = Execution(how.gradient, shots, noise)
+        module.circuit.execution = Execution(how.gradient, *how.measured_with)
     torch.manual_seed(settings.fit.seed)  # the shots of the measurement
     objective = Objective(data.task, 0.0, settings.fit.temperature)
     taught = teacher.outputs(data.test.inputs) if teacher else None

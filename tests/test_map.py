@@ -156,7 +156,7 @@ MAP = {
     "training.plateaus": "quantum.circuit quantum.statevector",
     "training.student_state": "errors files.checkpoint settings",
     "training.students": (
-        "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.statevector"
+        "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.shots quantum.statevector"
         " quantum.unitaries student_fronts student_spec"
     ),
     "training.rivals": (

@@ -7,6 +7,7 @@ runs and seconds of one training. Standard library only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +27,20 @@ class GradientRow:
     seconds: tuple[float | None, ...]
 
     @property
-    def losses(self) -> list[float]:
-        """The mean training loss of each epoch, averaged over the seeds."""
-        courses = [[loss or 0.0 for loss, _ in record.lesson.history] for record in self.records]
-        return [sum(column) / len(column) for column in zip(*courses, strict=True)]
+    def losses(self) -> list[float | None]:
+        """The mean training loss of each epoch, averaged over the seeds; None where one of them has none."""
+        courses = [[loss for loss, _ in record.lesson.history] for record in self.records]
+        return [_mean(column) for column in zip(*courses, strict=True)]
 
     @property
     def evaluations(self) -> int:
         """Circuit runs of one training."""
         return self.records[0].lesson.evaluations
+
+    @property
+    def total_shots(self) -> int:
+        """Shots of all circuit runs of one training."""
+        return self.records[0].lesson.total_shots
 
     @property
     def mean_seconds(self) -> float | None:
@@ -56,9 +62,15 @@ class GradientRow:
             "final_loss": rounded(losses[-1]) if losses else None,
             "epochs": len(losses),
             "evaluations": self.evaluations,
+            "total_shots": self.total_shots,
             "seconds": rounded(self.mean_seconds),
             "losses": [rounded(loss) for loss in losses],
         }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,18 @@
 """Several students side by side: one row a student and method, figures over seeds, and sentences that judge.
 
-    gain = mean_a - mean_b          beyond chance when |gain| > 2 sqrt(s_a**2 / k_a + s_b**2 / k_b)
+    gain = mean_a - mean_b        beyond chance when |gain| > t(f) sqrt(v_a + v_b)      v = s**2 / k
+    f = (v_a + v_b)**2 / (v_a**2 / (k_a - 1) + v_b**2 / (k_b - 1))
 
-with the spread s (standard deviation of a sample) of k seeds, all on the same test rows. One seed has no
+with the spread s (standard deviation of a sample) of k seeds, all on the same test rows, and the 97.5 % point
+t of Student's distribution (Welch 1947; f rounded down). One seed has no
 spread; then the 95 % (Wilson) intervals of the two measurements decide, which take the rows as independent.
 
 Epochs are counted to 95 % of the last validation figure that the same student reached from labels with the
-same seed, so that every method of a student is held to one mark. Standard library only.
+same seed, so that every method of a student is held to one mark; where generations taught each other, in the
+last one, and with all epochs before it.
+
+A verdict is for its own comparison: chance finds 5 % of equal pairs different, and the more are compared, the
+more of them. Nothing is corrected for their number. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,10 +22,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtrain_cli.results.scores import rounded
+from qtrain_cli.results.scores import rounded, student_t95
 from qtrain_cli.results.students import CONVERGED, StudentRecord, mean_and_spread
 
 LABELS = "labels"
+#: The last sentence of every list of verdicts.
+UNCORRECTED = "each verdict is for its own comparison at 95 %; nothing is corrected for their number"
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,12 @@ class MethodRow:
             return None, None
         return mean_and_spread(known)
 
+    @property
+    def epochs_before(self) -> int:
+        """Epochs of the generations that came before the one whose epochs are counted."""
+        lesson = self.records[0].lesson
+        return lesson.generation * len(lesson.history)
+
     def to_json(self) -> dict[str, Any]:
         """The row as plain data."""
         mean, spread = self.test
@@ -76,6 +90,7 @@ class MethodRow:
             f"teacher_{word}": teacher,
             "epochs_to_95": rounded(epochs),
             "epochs_spread": rounded(epoch_spread),
+            "epochs_before": self.epochs_before,
             "figures": [record.scores.test for record in self.records],
         }
 
@@ -109,7 +124,7 @@ def verdicts(rows: Sequence[MethodRow]) -> list[str]:
                 found.append(
                     f"the circuit against its classical control, {row.method}: {_judged(row, other)}"
                 )
-    return found
+    return [*found, UNCORRECTED] if found else []
 
 
 def _judged(row: MethodRow, base: MethodRow) -> str:
@@ -129,14 +144,25 @@ def _chance(row: MethodRow, base: MethodRow) -> float:
     spreads = [(one.test[1], len(one.records)) for one in (row, base)]
     if any(spread is None for spread, _ in spreads):
         return math.hypot(*((one.interval[1] - one.interval[0]) / 2 for one in (row, base)))
-    return 2 * math.sqrt(math.fsum((spread or 0.0) ** 2 / count for spread, count in spreads))
+    return welch_chance([(spread or 0.0, count) for spread, count in spreads])
+
+
+def welch_chance(spreads: Sequence[tuple[float, int]]) -> float:
+    """How far apart two means may be by chance: spread and count of each, at least 2."""
+    variances = [(spread**2 / count, count - 1) for spread, count in spreads]
+    both = math.fsum(variance for variance, _ in variances)
+    if not both:
+        return 0.0
+    freedom = both**2 / math.fsum(variance**2 / less for variance, less in variances)
+    return student_t95(max(1, math.floor(freedom + 1e-9))) * math.sqrt(both)
 
 
 def _faster(row: MethodRow, base: MethodRow) -> list[str]:
     epochs, plain = row.epochs[0], base.epochs[0]
     if epochs is None or plain is None:
         return []
+    before = f" ({epochs + row.epochs_before:.1f} with all generations)" if row.epochs_before else ""
     return [
-        f"{row.method}, {row.kind} student: {epochs:.1f} epochs to 95 % of what labels reach,"
+        f"{row.method}, {row.kind} student: {epochs:.1f} epochs{before} to 95 % of what labels reach,"
         f" labels {plain:.1f}"
     ]

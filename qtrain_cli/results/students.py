@@ -49,7 +49,8 @@ _DESIGN: tuple[tuple[str, str], ...] = (
 _LESSON: tuple[tuple[str, str], ...] = (
     ("method", TEXT), ("distill", NUMBER), ("temperature", NUMBER), ("align", MAYBE_TEXT),
     ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", WHOLE), ("gradient", TEXT),
-    ("shots", WHOLE), ("noise", NUMBER), ("evaluations", WHOLE), ("history", LIST),
+    ("shots", WHOLE), ("noise", NUMBER), ("test_shots", WHOLE), ("test_noise", NUMBER),
+    ("evaluations", WHOLE), ("history", LIST),
 )  # fmt: skip
 _FIELDS: tuple[tuple[str, str], ...] = (
     ("schema", TEXT), ("model", MAYBE_TEXT), *_DESIGN,
@@ -58,7 +59,7 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("test_{word}_low", NUMBER), ("test_{word}_high", NUMBER),
     ("teacher_test_{word}", MAYBE), ("teacher_{closeness}", MAYBE),
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
-    *_LESSON, ("epochs_to_95", MAYBE_WHOLE),
+    *_LESSON, ("total_shots", WHOLE), ("epochs_to_95", MAYBE_WHOLE),
     ("seconds", MAYBE), ("epochs", WHOLE), ("seed", WHOLE), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", MAYBE_TEXT), ("artifact_sha256", TEXT), ("trust", MAYBE_TEXT),
 )  # fmt: skip
@@ -89,8 +90,10 @@ class Lesson:
     """How it was taught: `method`, the teacher's weight and temperature, alignment, gradients, and the
     course.
 
-    `evaluations` counts circuit runs in training (one circuit on one sample); `history` has, for each epoch,
-    the mean training loss and the validation figure.
+    `shots` and `noise` are those of training, `test_shots` and `test_noise` those of the measurement.
+    `evaluations` counts circuit runs in training (one circuit on one sample), those of earlier generations
+    and of their teaching among them; `history` has, for each epoch of the last generation, the mean training
+    loss and the validation figure.
 
     Raises:
         BadInput: a value of the wrong kind, or a history that is none.
@@ -106,6 +109,8 @@ class Lesson:
     gradient: str = "adjoint"
     shots: int = 0
     noise: float = 0.0
+    test_shots: int = 0
+    test_noise: float = 0.0
     evaluations: int = 0
     history: tuple[tuple[float | None, float | None], ...] = ()
 
@@ -113,6 +118,11 @@ class Lesson:
         for name, kind in _LESSON[:-1]:
             check_kind(f"'{name}'", kind, getattr(self, name))
         object.__setattr__(self, "history", tuple(_checked_epoch(row) for row in self.history[:MAX_HISTORY]))
+
+    @property
+    def total_shots(self) -> int:
+        """Shots of all circuit runs in training; 0 where they ran exactly."""
+        return self.evaluations * self.shots
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as the file and the record hold it."""
@@ -209,6 +219,7 @@ class StudentRecord:
             "bytes_ratio": rounded(self.bytes_ratio),
             "parameter_ratio": rounded(self.parameter_ratio),
             "generalization_gap": self.measured.generalization_gap,
+            "total_shots": self.lesson.total_shots,
             "epochs_to_95": self.epochs_to_95,
             "seconds": rounded(self.seconds),
         }

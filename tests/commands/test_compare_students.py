@@ -1,6 +1,7 @@
 """`qtrain compare-students`: cells as files, rows and verdicts, and a second call that runs nothing."""
 
 import json
+import random
 import re
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from qtrain_cli.commands import compare_students
 from qtrain_cli.errors import UsageError
 from qtrain_cli.results import MethodRow, Scores, verdicts
+from qtrain_cli.results.rows import welch_chance
+from qtrain_cli.results.students import mean_and_spread
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
 from qtrain_cli.student_settings import (
     AlignSettings,
@@ -93,12 +96,14 @@ def row(digits, tmp_path):
 
     record = compare_students.run(settings_of(digits, tmp_path, ("labels",)), quiet, quiet).rows[0].records[0]
 
-    def make(student, method, figures, history=((1.0, 0.5), (0.5, 0.9))):
+    def make(student, method, figures, history=((1.0, 0.5), (0.5, 0.9)), **changes):
         records = []
         for figure in figures:
             scores = Scores("classification", 0.9, 0.9, figure, 1000, 0.99, 0.9)
             measured = replace(record.measured, scores=scores)
-            records.append(replace(record, measured=measured, lesson=replace(record.lesson, history=history)))
+            records.append(
+                replace(record, measured=measured, lesson=replace(record.lesson, history=history, **changes))
+            )
         return MethodRow(student, method, tuple(records), tuple(records))
 
     return make
@@ -107,7 +112,7 @@ def row(digits, tmp_path):
 def test_a_gain_beyond_the_spread_is_called_one_and_one_within_is_not(row):
     plain = row("s", "labels", (0.90, 0.91, 0.92))
     assert verdicts([plain, row("s", "distill", (0.95, 0.96, 0.97))])[0].endswith(
-        "gains 5.00 points, more than chance (1.63 points)"
+        "gains 5.00 points, more than chance (2.27 points)"
     )
     assert "lies within chance" in verdicts([plain, row("s", "distill", (0.90, 0.92, 0.93))])[0]
     assert "loses 5.00 points" in verdicts([plain, row("s", "distill", (0.85, 0.86, 0.87))])[0]
@@ -122,5 +127,26 @@ def test_one_seed_is_judged_by_the_intervals_of_the_rows(row):
 def test_a_circuit_is_held_against_its_control(row):
     rows = [row("s", "labels", (0.90, 0.91)), row("classical:like=s", "labels", (0.97, 0.98))]
     assert verdicts(rows) == [
-        "the circuit against its classical control, labels: loses 7.00 points, more than chance (1.41 points)"
+        "the circuit against its classical control, labels:"
+        " loses 7.00 points, more than chance (3.04 points)",
+        "each verdict is for its own comparison at 95 %; nothing is corrected for their number",
     ]
+    assert verdicts(rows[:1]) == []
+
+
+def test_equal_methods_of_two_seeds_differ_by_chance_as_often_as_is_said():
+    generator, count, seen = random.Random(0), 4000, 0
+    for _ in range(count):
+        figures = [[generator.gauss(0, 1) for _ in range(2)] for _ in range(2)]
+        spreads = [(mean_and_spread(pair)[1], 2) for pair in figures]
+        gain = abs(sum(figures[0]) - sum(figures[1])) / 2
+        seen += gain > welch_chance(spreads)
+    assert seen / count < 0.05
+
+
+def test_epochs_of_all_generations_are_said_beside_those_of_the_last(row):
+    history = ((1.0, 0.5), (0.5, 0.9))
+    again = row("s", "born-again", (0.90, 0.92), history, generation=2)
+    lines = verdicts([row("s", "labels", (0.90, 0.91), history), again])
+    assert lines[1].endswith("2.0 epochs (6.0 with all generations) to 95 % of what labels reach, labels 2.0")
+    assert again.to_json()["epochs_before"] == 4

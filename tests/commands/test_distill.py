@@ -96,11 +96,26 @@ def test_born_again_and_running_average(labels, tmp_path):
     again = labels(out=tmp_path / "b.qtrain", itself=SelfSettings("born-again", generations=2))
     record = distill.run(again, quiet, quiet)
     assert (record.lesson.method, record.lesson.generation) == ("born-again", 2)
+    rows = int(plain.lesson.evaluations / (2 * 10 * 128 * 3) * 1293)  # each of which two generations teach
+    assert record.lesson.evaluations == 3 * plain.lesson.evaluations + 2 * rows
     average = labels(out=tmp_path / "c.qtrain", itself=SelfSettings("running-average"))
     mean = distill.run(average, quiet, quiet)
     assert mean.lesson.method == "running-average"
     assert len({one.artifact_sha256 for one in (plain, record, mean)}) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.qtrain", "c.qtrain", "student.qtrain"]
+
+
+def test_every_generation_is_aligned_with_the_teacher_from_outside(make, monkeypatch):
+    seen, teach = [], teaching.teach
+
+    def recorded(subject, *others):
+        seen.append(subject.alignment)
+        return teach(subject, *others)
+
+    monkeypatch.setattr(teaching, "teach", recorded)
+    changes = {"align": AlignSettings("fc"), "itself": SelfSettings("born-again")}
+    record = distill.run(make(HYBRID, epochs=1, **changes), quiet, quiet)
+    assert record.lesson.align == "fc" and len(seen) == 2 and None not in seen
 
 
 @pytest.mark.parametrize(
@@ -270,11 +285,27 @@ def test_shots_and_noise_in_training_and_in_testing(labels, tmp_path):
     }.items():
         record = train.run(labels(epochs=1, circuit=circuit, out=tmp_path / f"{name}.qtrain"), quiet, quiet)
         figures[name] = record.artifact_sha256
+        said = {name: record.to_json()[name] for name in ("shots", "noise", "test_shots", "test_noise")}
+        assert tuple(said.values()) == (circuit.shots, circuit.noise, *circuit.measured_with)
+    assert said == {"shots": 0, "noise": 0.0, "test_shots": 10, "test_noise": 0.3}
     states = {name: read_student(tmp_path / f"{name}.qtrain").state["circuit.theta"] for name in figures}
     assert torch.equal(states["exact"], states["test"])  # taught alike, tested otherwise
     assert not torch.equal(states["exact"], states["shots"]) and not torch.equal(
         states["exact"], states["noise"]
     )
+
+
+@pytest.mark.parametrize("words", [("--test-shots", 10), ("--test-noise", 0.1)])
+def test_a_classical_student_is_measured_without_shots_and_noise(cli, digits, words):
+    ran = cli("train", f"classical:like={HYBRID}", "--data", digits / "digits.npz", *words, "-q")
+    assert ran.code == 2 and "a classical student has no circuit for" in ran.err
+
+
+def test_the_report_says_how_a_student_was_measured(cli, digits, tmp_path):
+    words = ("train", QNN, "--data", digits / "digits.npz", "--epochs", 1, "-o", tmp_path / "s.qtrain", "-q")
+    shown = cli(*words, "--gradient", "spsa", "--shots", 20, "--test-shots", 1000, "--test-noise", 0.1).out
+    assert "spsa, 20 shots, noise 0" in shown and "1,000 shots, noise 0.1" in shown
+    assert f"{10 * 128 * 3 * 20:,}" in shown
 
 
 def test_inspect_and_verify_know_a_student(labels, tmp_path):

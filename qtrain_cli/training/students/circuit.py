@@ -26,7 +26,7 @@ from qtrain_cli.quantum.encodings import amplitudes, apply, program
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
 from qtrain_cli.quantum.statevector import evolve
 from qtrain_cli.quantum.unitaries import has_matrix, matrices
-from qtrain_cli.training.students.estimates import Count, differentiated, sampled
+from qtrain_cli.training.students.estimates import Count, differentiated, measured
 from qtrain_cli.training.students.layout import Execution, Layout
 from qtrain_cli.training.students.noise import noisy_probabilities
 
@@ -112,6 +112,6 @@ class CircuitLayer(nn.Module):
 
         def run(theta: Tensor, angles: Tensor) -> Tensor:
             p = exact_probabilities(self.layout, theta, angles, how.noise)
-            return sampled(p @ self.observables.T, how.shots, self.layout.classes is not None)
+            return measured(p, self.observables, how.shots)
 
         return differentiated(run, self.theta, phi, how, self._count)

@@ -13,9 +13,9 @@ exp(-i a P / 2) shifts by pi/2 with factor 1/2; phi is half an angle, so it shif
 (arXiv 1811.11184). In SPSA (Spall 1992) theta moves in one direction for the batch, and phi in one for each
 sample.
 
-Shots: each Pauli-Z expectation is estimated from S shots of its own (its exact distribution; what one shot
-says of two qubits at once is not used), class probabilities from S shots of all classes together. Drawn from
-PyTorch's global generator, so that a checkpoint holds its state.
+Shots: each run draws S outcomes of all qubits, and every output is read off the same ones, as on a device:
+e = f @ observables^T with the frequencies f of the outcomes (`quantum.shots`, O(2**n) whatever S). So one run
+costs S shots. Drawn from PyTorch's global generator, so that a checkpoint holds its state.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qtrain_cli.quantum.shots import sampled
 from qtrain_cli.training.students.layout import Execution
 
 #: Steps of the finite difference and of SPSA, in radians: small for exact runs, large against the noise of
@@ -44,16 +45,12 @@ class Count:
     runs: int = 0
 
 
-def sampled(e: Tensor, shots: int, classes: bool) -> Tensor:
-    """Outputs (N, k) as S shots would estimate them; 0 shots leave them exact."""
-    if not shots:
-        return e
-    if classes:
-        counts = torch.zeros_like(e)
-        drawn = torch.multinomial(e.clamp_min(0) + 1e-12, shots, replacement=True)  # (N, S)
-        return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=e.dtype)) / shots
-    ups = torch.binomial(torch.full_like(e, float(shots)), ((1 + e) / 2).clamp(0, 1))
-    return 2 * ups / shots - 1
+def measured(p: Tensor, observables: Tensor, shots: int) -> Tensor:
+    """Outputs (N, k) of probabilities (N, 2**n) and diagonals (k, 2**n): of S joint outcomes; exact for 0."""
+    if shots:
+        broken = 0 * p.detach().sum(1, keepdim=True)  # 0, or not a number: which must not become outcomes
+        p = sampled(p, shots, torch.default_generator) + broken
+    return p @ observables.T
 
 
 def differentiated(run: Run, theta: Tensor, phi: Tensor, how: Execution, count: Count) -> Tensor:

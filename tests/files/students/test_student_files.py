@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import safetensors.torch
@@ -23,7 +24,7 @@ from qtrain_cli.files.students.tensors import (
     write_student,
 )  # fmt: skip
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, Scores, StudentRecord
-from qtrain_cli.student_spec import Student, parse_student
+from qtrain_cli.student_spec import Student, parse_student, student_text
 from qtrain_cli.teaching import probes
 from qtrain_cli.training.students import build
 
@@ -99,6 +100,18 @@ def test_hostile_metadata_is_refused(tmp_path, change, said):
     with pytest.raises(Refused, match=re.escape(said)) as caught:
         describe_student(read_container(path))
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("front", ("linear", "conv"))
+@pytest.mark.parametrize("inputs", ([1, 1, 2**20], [1, 2**20, 16], [1, 2**12, 2**12]))
+def test_a_small_file_of_a_huge_input_costs_no_time(tmp_path, front, inputs):
+    path = tmp_path / "s.qtrain"
+    text = student_text(parse_student(f"hybrid:qubits=3,reps=1,params=10000000,front={front}"))
+    path.write_bytes(with_metadata(file_of(), lambda v: v.update(student=text, inputs=inputs)))
+    started = time.process_time()
+    with pytest.raises(Refused):
+        describe_student(read_container(path))
+    assert time.process_time() - started < 0.1
 
 
 def test_every_flipped_byte_is_noticed(tmp_path):

@@ -7,6 +7,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum.pennylane_bridge import student_qnode
 from qtrain_cli.student_spec import Student, parse_student
 from qtrain_cli.training.students import build
+from qtrain_cli.training.students.estimates import measured
 from qtrain_cli.training.students.layout import Execution
 
 IMAGE = (1, 8, 8)
@@ -129,6 +130,20 @@ def test_shots_scatter_around_the_exact_outputs(text):
     assert 0 < float(draws.std(0).max()) < 2 / 1000**0.5
     if module.circuit.layout.classes:
         torch.testing.assert_close(draws.sum(-1), torch.ones(100, 6))
+
+
+def test_the_qubits_of_one_shot_are_read_together():
+    bell = torch.tensor([[0.5, 0.0, 0.0, 0.5]]).expand(50, -1)  # (|00> + |11>) / sqrt(2)
+    observables = student_of("hybrid:qubits=2,reps=1").circuit.observables
+    z = measured(bell, observables, 10)
+    torch.testing.assert_close(z[:, 0], z[:, 1])
+    assert float(torch.corrcoef(z.T)[0, 1]) == pytest.approx(1.0) and float(z.std()) > 0.1
+
+
+def test_probabilities_that_are_no_numbers_give_no_outcomes():
+    p = torch.tensor([[0.5, 0.5], [float("nan"), 0.5]])
+    found = measured(p, torch.tensor([[1.0, -1.0]]), 10)
+    assert found.isfinite().flatten().tolist() == [True, False]
 
 
 @pytest.mark.parametrize("text", (STUDENTS[0], STUDENTS[1], STUDENTS[4], STUDENTS[6]))
