@@ -59,7 +59,8 @@ GOOD = {
     ),
     "train": ("train", TINY, "--data", "digits.npz", "-o", "new.qtrain", *BRIEF),
     "distill": (
-        "distill", "digits_cnn_module.pt", "--student", TINY, "--data", "digits.npz", "-o", "new.qtrain", *BRIEF,
+        "distill", "digits_cnn_module.pt", "--student", TINY, "--data", "digits.npz", "-o", "new.qtrain",
+        *BRIEF,
     ),
     "compare-students": (
         "compare-students", "--student", TINY, "--data", "digits.npz", "-o", "new", "--seeds", "2",
