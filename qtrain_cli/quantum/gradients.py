@@ -160,8 +160,9 @@ def _finite_difference(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: M
 
 
 def difference_step(shots: int | None) -> float:
-    """h in radians where the two errors of a central difference are equal: ``noise / h = h**2 / 3``.
+    """h in radians that minimises ``noise / h + h**2 / 6``, the two errors of a central difference.
 
+    There ``noise / h = h**2 / 3``: the noise's error is twice the other, not its equal.
     The noise of a probability is float64's rounding, or the spread of a frequency, 1 / sqrt(shots).
     """
     noise = torch.finfo(torch.float64).eps if shots is None else 1 / math.sqrt(shots)

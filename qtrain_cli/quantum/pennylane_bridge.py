@@ -7,7 +7,9 @@ what else it needs (credentials, a backend's name) stands in PennyLane's own con
 `qnode` is one circuit, differentiable; `device_probabilities` runs a batch, one circuit after the other, with
 shots if asked. Equal circuits are measured anew: no result is cached.
 
-Left out here: gradients of a device (`gradients`) and noise.
+`student_qnode` is a student's circuit with its data, and with depolarising noise if asked.
+
+Left out here: gradients of a device (`gradients`), and every other noise (`noise`).
 """
 
 from __future__ import annotations
@@ -165,8 +167,7 @@ def student_qnode(
         encoding: how features enter each block.
         circuit: B circuits, one a block.
         noise: p of a depolarising channel on every qubit, after every encoding and every layer; needs a
-            device
-            for mixed states.
+            device for mixed states.
 
     Returns:
         A function of features (N, B n), or (N, 2**n) for amplitudes, and angles (B, L, n, r) to the

@@ -344,20 +344,54 @@ def test_wrong_sizes_are_refused(change, said):
         native._kernels.forward(native._shape(circuit, torch.float32), *buffers, change.get("threads", 1))
 
 
-@pytest.mark.parametrize(
-    ("place", "value", "said"),
-    [
-        (0, 2, "no such circuit"),
-        (1, 31, "no such circuit"),
-        (4, "X", "no such circuit"),
-        (5, 4, "no such circuit"),
-    ],
+SHAPE = (
+    "itemsize",
+    "qubits",
+    "layers",
+    "circuits",
+    "rotations",
+    "entangler",
+    "final",
+    "period",
+    "pairs",
+    "list",
 )
-def test_unknown_circuits_are_refused(place, value, said):
-    shape = list(native._shape(CircuitSpec("efficient-su2", "cnot-ring", 4, 2), torch.float32))
-    shape[place] = value
-    with pytest.raises(ValueError, match=said):
-        native._kernels.forward(tuple(shape), *(torch.zeros(k).numpy() for k in (16, 32, 16)), 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"itemsize": 2},
+        {"qubits": 0},
+        {"qubits": 27},
+        {"layers": 0},
+        {"layers": 2**31 - 1},
+        {"layers": 2**24},  # of angles
+        {"circuits": 0},
+        {"circuits": 2**31 - 1},
+        {"circuits": 2**24},
+        {"layers": 2**25, "circuits": 2**25},
+        {"qubits": 26, "circuits": 5},  # of outcomes
+        {"rotations": "X"},
+        {"entangler": 4},
+        {"period": 0},
+        {"period": 5},
+        {"pairs": -1},
+        {"pairs": 13},
+        {"period": 2**31 - 1, "pairs": 2**31 - 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("backward", (False, True))
+def test_unknown_circuits_and_sizes_beyond_the_limits_are_refused(change, backward):
+    shape = native._shape(CircuitSpec("efficient-su2", "cnot-ring", 4, 2), torch.float32)
+    changed = tuple(change.get(name, usual) for name, usual in zip(SHAPE, shape, strict=True))
+    buffers = [torch.zeros(k).numpy() for k in (16, 32, 16, 16)]
+    with pytest.raises(ValueError, match="no such circuit"):
+        if backward:
+            native._kernels.backward(changed, *buffers, 1)
+        else:
+            native._kernels.forward(changed, *buffers[:3], 1)
 
 
 def test_pairs_beyond_the_qubits_are_refused():

@@ -13,6 +13,12 @@ namespace qtrain {
 constexpr int FEWEST_BITS = 4;
 constexpr int MOST_BITS = 32;
 
+// The limits of circuit.py. Within them no product of a circuit's sizes leaves 64 bits.
+constexpr int MOST_QUBITS = 26;
+constexpr int64_t MOST_ANGLES = 50'000'000;     // of all circuits together
+constexpr int64_t MOST_OUTCOMES = 1 << 28;
+constexpr int MOST_THREADS = 1024;              // more are not started
+
 enum Entangler : int { NONE = 0, CNOT = 1, CZ = 2, CONTROLLED = 3 };
 
 struct Circuit {

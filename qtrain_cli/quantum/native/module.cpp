@@ -135,21 +135,33 @@ struct Call {
         }
         return true;
     }
+    // Each size is within its limit before it is multiplied: the largest product is below 2**59.
+    bool within_limits() const {
+        const Circuit& c = circuit;
+        if (c.qubits < 1 || c.qubits > MOST_QUBITS || c.layers < 1 || c.layers > MOST_ANGLES || c.circuits < 1 ||
+            c.circuits > MOST_ANGLES)
+            return false;
+        return int64_t(c.circuits) * c.layers * c.qubits * c.kinds <= MOST_ANGLES &&
+               int64_t(c.circuits) << c.qubits <= MOST_OUTCOMES &&
+               c.period >= 1 && c.period <= c.qubits &&                    // cnot-ranges: n - 1
+               c.pairs >= 0 && c.pairs <= c.qubits * (c.qubits - 1);       // each qubit with each other
+    }
     // Fills the circuit; false, and an exception of Python, where anything does not fit.
     bool read(int entangler, int final_rotation, const char* rotations) {
         Circuit& c = circuit;
         bool known = false;
         for (const char* row : {"Y", "YZ", "ZY", "ZYZ"}) known = known || std::strcmp(rotations, row) == 0;
-        if (!known || entangler < NONE || entangler > CONTROLLED || (itemsize != 4 && itemsize != 8) || c.qubits < 1 ||
-            c.qubits > MOST_BITS - 2 || c.layers < 1 || c.circuits < 1 || c.period < 1 || c.pairs < 0 || threads < 1) {
+        known = known && entangler >= NONE && entangler <= CONTROLLED && (itemsize == 4 || itemsize == 8);
+        c.kinds = int(std::strlen(rotations)) + (entangler == CONTROLLED ? 3 : 0);
+        if (!known || threads < 1 || !within_limits()) {
             PyErr_SetString(PyExc_ValueError, "no such circuit");
             return false;
         }
+        threads = threads < MOST_THREADS ? threads : MOST_THREADS;
         c.entangler = Entangler(entangler);
         c.final_rotation = final_rotation != 0;
         c.before = rotations[0] == 'Z';
         c.after = std::strchr(rotations, 'Y')[1] == 'Z';
-        c.kinds = int(std::strlen(rotations)) + (c.entangler == CONTROLLED ? 3 : 0);
         c.pair = static_cast<const int32_t*>(pairs.view.buf);
         const size_t b = size_t(c.circuits);
         if (c.entangler == CONTROLLED && c.pairs > c.qubits) {

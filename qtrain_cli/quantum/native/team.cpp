@@ -1,7 +1,7 @@
 // Threads that walk through one circuit together, for one call: started, kept in step, ended.
 #include "team.h"
 
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -42,8 +42,9 @@ int start_and_join(int threads, const std::function<void(int)>& opened, const st
     try {
         others.reserve(size_t(threads > 1 ? threads - 1 : 0));
         for (int rank = 1; rank < threads; ++rank) others.emplace_back(guarded, rank);
-    } catch (const std::system_error&) {
-        // The system gives no more: those that there are do all the work.
+    } catch (const std::exception&) {
+        // The system gives no more threads (system_error) or no memory for one (bad_alloc): those that there are do
+        // all the work, and are joined.
     }
     const int size = int(others.size()) + 1;
     opened(size);
