@@ -57,7 +57,7 @@ def largest(found: list[Family], count: Callable[[Front], int], most: int) -> Fr
     best = None
     for family in found:
         places = range(family.size)
-        fitting = bisect.bisect_right(places, most, key=lambda k: count(family.at(k)))  # noqa: B023  used at once
+        fitting = bisect.bisect_right(places, most, key=lambda k: count(family.at(k)))
         if fitting:
             front = family.at(fitting - 1)
             best = front if best is None or count(front) > count(best) else best
