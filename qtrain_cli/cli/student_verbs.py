@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from qtrain_cli import render
 from qtrain_cli.cli import options as o
 from qtrain_cli.cli.verbs import app, logger, print_document
+from qtrain_cli.errors import UsageError
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings, parse_arguments, parse_floats
 from qtrain_cli.student_settings import (
     ALIGN_LOSSES,
@@ -40,14 +42,51 @@ TestNoise = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from an interrupted run's state.")]
 Align = Annotated[str | None, typer.Option("--align", help="Layer of the teacher to align features with.")]
-AlignLoss = Annotated[str, typer.Option("--align-loss", help=" | ".join(ALIGN_LOSSES))]
-AlignWeight = Annotated[float, typer.Option("--align-weight", help="Weight of the alignment loss.")]
+AlignLoss = Annotated[str | None, typer.Option("--align-loss", help=" | ".join(ALIGN_LOSSES) + " [mse]")]
+AlignWeight = Annotated[
+    float | None, typer.Option("--align-weight", help="Weight of the alignment loss. [0.3]")
+]
+Generations = Annotated[int | None, typer.Option("--generations", help="Of born-again, after the first. [1]")]
+Decay = Annotated[float | None, typer.Option("--decay", help="Of running-average, a step. [0.99]")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The student's file.")]
 
 
 def data_settings(data: str, mean: str | None, std: str | None, validation: float) -> DataSettings:
     """The options about data as settings."""
     return DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std"), validation)
+
+
+def align_settings(layer: str | None, loss: str | None, weight: float | None) -> AlignSettings | None:
+    """The options about alignment as settings. Raises `UsageError` where there is nothing to align."""
+    if layer is None:
+        for option, value in (("--align-loss", loss), ("--align-weight", weight)):
+            if value is not None:
+                raise UsageError(f"{option} does nothing without a layer to align with", "give --align LAYER")
+        return None
+    return AlignSettings(
+        layer,
+        AlignSettings.loss if loss is None else loss,
+        AlignSettings.weight if weight is None else weight,
+    )
+
+
+def self_settings(
+    methods: Sequence[str], generations: int | None, decay: float | None
+) -> SelfSettings | None:
+    """The options about teaching oneself, for the methods among these that do. Raises `UsageError`."""
+    for option, value, method in (
+        ("--generations", generations, "born-again"), ("--decay", decay, "running-average"),
+    ):  # fmt: skip
+        if value is not None and method not in methods:
+            raise UsageError(f"{option} belongs to {method}, which is not asked for", f"leave out {option}")
+    own = [method for method in methods if method not in METHODS or METHODS[method][2]]
+    if not own:
+        return None
+    return SelfSettings(
+        own[0],
+        SelfSettings.generations if generations is None else generations,
+        SelfSettings.decay if decay is None else decay,
+    )
 
 
 @app.command()
@@ -110,15 +149,11 @@ def distill(
     weight: o.Distill = FitSettings.distill,
     temperature: o.Temperature = FitSettings.temperature,
     align: Align = None,
-    align_loss: AlignLoss = AlignSettings.loss,
-    align_weight: AlignWeight = AlignSettings.weight,
+    align_loss: AlignLoss = None,
+    align_weight: AlignWeight = None,
     itself: Annotated[str | None, typer.Option("--self", help=" | ".join(SELF_METHODS))] = None,
-    generations: Annotated[
-        int, typer.Option("--generations", help="Of --self born-again, after the first.")
-    ] = SelfSettings.generations,
-    decay: Annotated[
-        float, typer.Option("--decay", help="Of --self running-average, a step.")
-    ] = SelfSettings.decay,
+    generations: Generations = None,
+    decay: Decay = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = FitSettings.lr,
@@ -144,9 +179,9 @@ def distill(
         fit=FitSettings(weight, temperature, epochs or 0, batch_size, lr, seed, device),
         out=out,
         teacher=source,
-        align=AlignSettings(align, align_loss, align_weight) if align is not None else None,
+        align=align_settings(align, align_loss, align_weight),
         circuit=CircuitSettings(gradient, shots, noise, test_shots, test_noise),
-        itself=SelfSettings(itself, generations, decay) if itself else None,
+        itself=self_settings([itself] if itself else [], generations, decay),
         resume=resume,
         force=force,
     )
@@ -181,10 +216,10 @@ def compare_students(
     weight: o.Distill = FitSettings.distill,
     temperature: o.Temperature = FitSettings.temperature,
     align: Align = None,
-    align_loss: AlignLoss = AlignSettings.loss,
-    align_weight: AlignWeight = AlignSettings.weight,
-    generations: Annotated[int, typer.Option("--generations", help="Of born-again, after the first.")] = 1,
-    decay: Annotated[float, typer.Option("--decay", help="Of running-average, a step.")] = SelfSettings.decay,
+    align_loss: AlignLoss = None,
+    align_weight: AlignWeight = None,
+    generations: Generations = None,
+    decay: Decay = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = FitSettings.lr,
@@ -202,11 +237,13 @@ def compare_students(
         fit=FitSettings(weight, temperature, epochs or 0, batch_size, lr, 0, device),
         out=out,
         teacher=source,
-        align=AlignSettings(align, align_loss, align_weight) if align is not None else None,
+        align=align_settings(align, align_loss, align_weight),
     )
     chosen = methods.split(",") if methods else _methods(teacher is not None, align is not None)
+    own = self_settings([method for method in chosen if method in METHODS], generations, decay)
+    # The cells take its method from METHODS; a teacher may stand beside this one.
     settings = CompareStudentsSettings(
-        replace(base, itself=SelfSettings("born-again", generations, decay)) if teacher is None else base,
+        base if own is None else replace(base, itself=replace(own, method="born-again")),
         tuple(student), tuple(chosen), seeds, out, control,
     )  # fmt: skip
     from qtrain_cli.commands import compare_students as command

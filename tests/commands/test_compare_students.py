@@ -150,3 +150,29 @@ def test_epochs_of_all_generations_are_said_beside_those_of_the_last(row):
     lines = verdicts([row("s", "labels", (0.90, 0.91), history), again])
     assert lines[1].endswith("2.0 epochs (6.0 with all generations) to 95 % of what labels reach, labels 2.0")
     assert again.to_json()["epochs_before"] == 4
+
+
+def test_generations_count_beside_a_teacher(cli, digits, tmp_path):
+    ran = cli(
+        "compare-students", digits / "digits_cnn_module.pt", "--student", "qnn:qubits=2,layers=1", "--data",
+        digits / "digits.npz", "--methods", "born-again,running-average", "--generations", 2, "--decay", 0.5,
+        "--epochs", 1, "--seeds", 1, "-o", tmp_path / "cells", "--json", "-q",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert [row["epochs_before"] for row in json.loads(ran.out)["rows"]] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--methods", "running-average", "--generations", 1), "--generations belongs to born-again"),
+        (("--methods", "born-again", "--decay", 0.9), "--decay belongs to running-average"),
+        (("--align-loss", "mse"), "--align-loss does nothing without a layer"),
+        (("--align-weight", 0.3), "--align-weight does nothing without a layer"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(cli, digits, tmp_path, words, said):
+    common = ("--student", "qnn", "--data", digits / "digits.npz", "-o", tmp_path / "out", "-q")
+    own = ("--self" if word == "--methods" else word for word in words)
+    for ran in (cli("compare-students", *common, *words), cli("distill", *common, *own)):
+        assert ran.code == 2 and said in ran.err
