@@ -62,6 +62,9 @@ def _draw(axes: Axes, record: SampleRecord) -> None:
     axes.set_ylabel(f"test {task.word}" + (", %" if task.higher_is_better else ""))
     if not task.higher_is_better:
         axes.set_yscale("log")
+    else:  # intervals of few repetitions reach beyond what an accuracy can be
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0), min(high, 102))
     axes.set_title(
         f"{record.artifact}: circuits {record.circuits:,}, qubits {record.qubits}, layers {record.layers:,};"
         f" {record.count:,} test rows, repetitions {record.repeat:,}",

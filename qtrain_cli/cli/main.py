@@ -145,7 +145,7 @@ def _as_ours(error: BaseException) -> QtrainError | None:
         return UsageError(error.format_message().rstrip("."), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return Interrupted(
-            "interrupted", "run it again; `qtrain compare` goes on, `qtrain compress` does with --resume"
+            "interrupted", "run it again: comparisons go on, other runs do with --resume where they have it"
         )
     if is_out_of_memory(error):
         return RunFailed("out of memory", "use a smaller budget, batch or data set")

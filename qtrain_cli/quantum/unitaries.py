@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """A few qubits' circuits as whole matrices, and their vector-Jacobian product: for batches that share the
 angles.
 
@@ -8,16 +7,6 @@ R is kept for rows of states: ``psi <- psi @ R``. Up to `MAX_QUBITS` qubits a la
 2**n matrices and one permutation or sign vector, which takes less time than starting the steps of a general
 circuit. The backward sweep is the engine's (adjoint.md) with the 2**n rows of R as its states: undo the
 entangler on R and on the conjugated cotangent, read M = bra^T R, undo the rotations.
-=======
-"""A few qubits' circuits as whole matrices, and their gradient: for batches that share the angles.
-
-    R_l = (E_l K_l R_l-1^T)^T        K_l the Kronecker product of layer l's rotations, E_l its entangler
-
-R is kept for rows of states: ``psi <- psi @ R``. Up to `MAX_QUBITS` qubits a layer is one product of
-2**n x 2**n matrices and one permutation or sign vector, which takes less time than starting the steps of a
-general circuit. The backward sweep is the engine's (adjoint.md) with the 2**n rows of R as its states: undo
-the entangler on R and on the conjugated cotangent, read M = bra^T R, undo the rotations.
->>>>>>> fix3
 
 Left out here: entanglers with angles, more qubits (`statevector.evolve` does both).
 """
