@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import qtrain_cli
 from qtrain_cli import teaching
 from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
@@ -155,6 +156,14 @@ def test_a_finished_run_is_given_back_and_a_strangers_kept(labels, tmp_path):
         train.run(labels(resume=True, seed=5), quiet, quiet)
     with pytest.raises(UsageError, match="exists"):
         train.run(labels(), quiet, quiet)
+
+
+def test_a_student_is_no_artifact_with_generated_weights(labels):
+    settings = labels(epochs=1)
+    train.run(settings, quiet, quiet)
+    with pytest.raises(BadInput, match="is a student, which has no generated weights") as caught:
+        qtrain_cli.load(settings.out)
+    assert "`qtrain report`" in caught.value.advice
 
 
 def test_a_student_larger_than_its_teacher_is_allowed_and_said(make, labels, tmp_path):

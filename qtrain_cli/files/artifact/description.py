@@ -35,6 +35,8 @@ from qtrain_cli.spec import (
 )  # fmt: skip
 
 FORMAT = "qtrain/1"
+#: How the formats of the other kind of file begin (`files.students`).
+STUDENTS = "qtrain.student/"
 RULES = "wire0=msb float64 half-even"
 RUN_DIGITS = 16
 PROBES = 4
@@ -140,6 +142,11 @@ def describe_container(container: Container) -> Description:
 def _check_format(container: Container, value: Any) -> None:
     """Another version's file is no attack, and may keep other rules from here on."""
     found = value.get("format") if isinstance(value, dict) else None
+    if isinstance(found, str) and found.startswith(STUDENTS):
+        raise BadInput(
+            f"'{container.path}' is a student, which has no generated weights",
+            "`qtrain report`, `verify`, `inspect` and `export` take it",
+        )
     if isinstance(found, str) and found != FORMAT:
         raise BadInput(
             f"'{container.path}' has the format {reprlib.repr(found)}; this version reads '{FORMAT}'",
