@@ -283,6 +283,7 @@ def compare_gradients(
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = FitSettings.lr,
+    force: o.Force = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -297,7 +298,7 @@ def compare_gradients(
     )
     settings = CompareGradientsSettings(
         base, estimators_of(gradients, parse_whole(shots, "--shots")), seeds, out,
-        parse_whole(qubits, "--qubits"), parse_whole(layers, "--layers"), plot,
+        parse_whole(qubits, "--qubits"), parse_whole(layers, "--layers"), plot, force,
     )  # fmt: skip
     from qtrain_cli.commands import compare_gradients as command
     from qtrain_cli.progress import shown_progress
