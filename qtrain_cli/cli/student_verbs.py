@@ -33,7 +33,10 @@ _STUDENT_HELP = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits
 Lr = Annotated[float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")]
 Gradient = Annotated[str, typer.Option("--gradient", help=" | ".join(GRADIENTS))]
 Shots = Annotated[int, typer.Option("--shots", help="Shots of every circuit run in training; 0: exact.")]
-Noise = Annotated[float, typer.Option("--noise", help="Depolarising noise on every qubit, 0 to 0.75.")]
+Noise = Annotated[
+    float,
+    typer.Option("--noise", help="Depolarising, once a qubit after each encoding and each layer: 0 to 0.75."),
+]
 TestShots = Annotated[
     int | None, typer.Option("--test-shots", help="Shots in the measurement at the end. [--shots]")
 ]
