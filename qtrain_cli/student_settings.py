@@ -185,6 +185,7 @@ class CompareGradientsSettings:
     qubits: tuple[int, ...] = (2, 4, 6, 8, 10)
     layers: tuple[int, ...] = (1, 4, 16, 64)
     plot: Path | None = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         _require(bool(self.estimators), "there is no estimator to compare", "give --gradients adjoint,spsa")

@@ -10,6 +10,7 @@ written before is given back as it is.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,7 @@ from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.data import Dataset, load_data
+from qtrain_cli.files.hashing import architecture_identity
 from qtrain_cli.files.students.description import (
     MAX_PROBES,
     RUN_DIGITS,
@@ -100,8 +102,8 @@ def run(
     learned = _generations(job, show, log)
     log("measuring the student")
     write_student(settings.out, _described(job, learned), force=settings.force)
-    for generation in range(job.generations + 1):
-        checkpoint_path(settings.out, generation).unlink(missing_ok=True)
+    for path in checkpoints(settings.out):
+        path.unlink()
     return replace(read_student_record(settings.out), seconds=time.monotonic() - started)
 
 
@@ -111,16 +113,24 @@ def checkpoint_path(out: Path, generation: int = 0) -> Path:
     return out.with_name(f"{out.name.removesuffix('.qtrain')}.qtrain{number}.ckpt")
 
 
+def checkpoints(out: Path) -> list[Path]:
+    """Those of this output that are there, of any generation."""
+    start = re.escape(checkpoint_path(out).name.removesuffix(".ckpt"))
+    form = re.compile(start + r"([.][1-9][0-9]*)?[.]ckpt")
+    return sorted(path for path in out.parent.glob("*.ckpt") if form.fullmatch(path.name))
+
+
 def _check_files(settings: TeachSettings) -> None:
     go_on = settings.resume or settings.force
-    named = [settings.data.source, settings.data.source.rpartition(":")[0]]
+    arch = (settings.teacher and settings.teacher.arch) or ""
+    named = [settings.data.source, settings.data.source.rpartition(":")[0], arch.rpartition(":")[0]]
     inputs = [*([settings.teacher.path] if settings.teacher else []), *map(Path, filter(None, named))]
     check_output(settings.out, force=go_on, inputs=inputs)
-    checkpoint = checkpoint_path(settings.out)
-    check_output(checkpoint, force=True, inputs=inputs)
-    if checkpoint.exists() and not go_on:
+    check_output(checkpoint_path(settings.out), force=True, inputs=inputs)
+    left = checkpoints(settings.out)
+    if left and not go_on:
         raise UsageError(
-            f"'{checkpoint}' holds the state of an interrupted run",
+            f"'{left[0]}' holds the state of an interrupted run",
             "go on from it with --resume, or begin anew with --force",
         )
 
@@ -202,6 +212,8 @@ def _identity(
         "outputs": student.outputs,
         "teacher": teacher.sha256 if teacher else "",
         "weights": (settings.teacher and settings.teacher.weights) or "",
+        "arch": architecture_identity(settings.teacher.arch if settings.teacher else None),
+        "arch_args": settings.teacher.arch_args if settings.teacher else {},
         "data": data.sha256,
         "normalisation": [list(settings.data.mean), list(settings.data.std)],
         "validation": settings.data.validation,

@@ -142,7 +142,7 @@ MAP = {
         " files.students.tensors settings training.devices training.objective training.students"
     ),
     "teaching": (
-        "errors files.artifact.container files.atomic files.checkpoint files.data"
+        "errors files.artifact.container files.atomic files.checkpoint files.data files.hashing"
         " files.students.description files.students.tensors qtrain_cli results student_settings"
         " student_spec teachers training.alignment training.assess training.devices training.distillation"
         " training.fit training.objective training.students versions"

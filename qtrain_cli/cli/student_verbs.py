@@ -33,7 +33,10 @@ _STUDENT_HELP = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits
 Lr = Annotated[float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")]
 Gradient = Annotated[str, typer.Option("--gradient", help=" | ".join(GRADIENTS))]
 Shots = Annotated[int, typer.Option("--shots", help="Shots of every circuit run in training; 0: exact.")]
-Noise = Annotated[float, typer.Option("--noise", help="Depolarising noise on every qubit, 0 to 0.75.")]
+Noise = Annotated[
+    float,
+    typer.Option("--noise", help="Depolarising, once a qubit after each encoding and each layer: 0 to 0.75."),
+]
 TestShots = Annotated[
     int | None, typer.Option("--test-shots", help="Shots in the measurement at the end. [--shots]")
 ]
@@ -283,6 +286,7 @@ def compare_gradients(
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = FitSettings.lr,
+    force: o.Force = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -297,7 +301,7 @@ def compare_gradients(
     )
     settings = CompareGradientsSettings(
         base, estimators_of(gradients, parse_whole(shots, "--shots")), seeds, out,
-        parse_whole(qubits, "--qubits"), parse_whole(layers, "--layers"), plot,
+        parse_whole(qubits, "--qubits"), parse_whole(layers, "--layers"), plot, force,
     )  # fmt: skip
     from qtrain_cli.commands import compare_gradients as command
     from qtrain_cli.progress import shown_progress

@@ -305,7 +305,11 @@ def sample(
     std: Annotated[str | None, typer.Option("--std", help="Normalisation, as --mean.")] = None,
     noise: Annotated[
         str | None,
-        typer.Option("--noise", help="One level or a list: none | " + " | ".join(f"{n}:P" for n in NOISES)),
+        typer.Option(
+            "--noise",
+            help="One level or a list (depolarizing: at each gate): none | "
+            + " | ".join(f"{n}:P" for n in NOISES),
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="A PennyLane device in place of the own simulator.")

@@ -6,13 +6,14 @@ with the seconds that it took beside it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from qtrain_cli import teaching
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, missing_package
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
 from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
 from qtrain_cli.student_settings import CompareGradientsSettings, TeachSettings
@@ -41,7 +42,9 @@ def run(
             "a classical student has no circuit whose gradients could be compared", "give a hybrid"
         )
     if settings.plot:
-        check_output(settings.plot, force=True)
+        check_output(settings.plot, force=settings.force)
+        if importlib.util.find_spec("matplotlib") is None:
+            raise missing_package("--plot", "matplotlib", "plot")
     if not settings.folder.is_dir():
         if settings.folder.exists():
             raise BadInput(f"'{settings.folder}' is not a folder", "name a folder for the students' files")
@@ -54,7 +57,9 @@ def run(
         rows.append(GradientRow(gradient, shots, records, seconds))
     table = GradientTable(student_text(spec), tuple(rows), _plateaus(settings, spec))
     if settings.plot:
-        write_bytes_atomically(settings.plot, draw(table, settings.plot.suffix[1:].lower()), force=True)
+        write_bytes_atomically(
+            settings.plot, draw(table, settings.plot.suffix[1:].lower()), force=settings.force
+        )
     return table
 
 

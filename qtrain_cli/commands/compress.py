@@ -33,7 +33,7 @@ from qtrain_cli.files.artifact.size import bytes_bound
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.data import Dataset, load_data
-from qtrain_cli.files.hashing import file_sha256
+from qtrain_cli.files.hashing import architecture_identity
 from qtrain_cli.files.models import LoadedModel, load_model
 from qtrain_cli.layout import layout_of
 from qtrain_cli.planning import plan_generator
@@ -167,7 +167,7 @@ def _identity(
     return {
         "model": loaded.sha256,
         "weights": settings.model.weights or "",
-        "arch": _architecture(settings.model.arch or ""),
+        "arch": architecture_identity(settings.model.arch),
         "arch_args": settings.model.arch_args,
         "data": data.sha256,
         "normalisation": [list(settings.data.mean), list(settings.data.std)],
@@ -176,12 +176,6 @@ def _identity(
         "fit": asdict(settings.fit),
         "versions": {"qtrain": __version__, "torch": str(torch.__version__)},
     }
-
-
-def _architecture(arch: str) -> dict[str, str]:
-    """``file.py:Class`` by the file's content: its folder does not count, and an edit does."""
-    source, _, name = arch.rpartition(":")
-    return {"code": file_sha256(Path(source)) if source.endswith(".py") else source, "name": name}
 
 
 def _finished(job: _Job) -> Record | None:

@@ -8,7 +8,7 @@ multiplication, and constant product matrices that meet their neighbours and mer
 diagonals. A product matrix is kept as its halves, A x B with psi viewed as (N, 2**(n/2), 2**(n/2)), and as
 the whole (2**n, 2**n) where it merges with the ansatz behind it.
 
-Wire 0 is the most significant bit. Everything constant is cached by encoding and precision.
+Wire 0 is the most significant bit. Everything constant is cached by encoding, precision and device.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum.feature_maps import AMPLITUDE, EncodingSpec, Stage, stages
 
+CPU = torch.device("cpu")
 _ROOT = math.sqrt(0.5)
 #: B of each letter: P = B Z B^H. That of X is the Hadamard gate.
 _BASES = {
@@ -63,8 +64,8 @@ class Program:
 
 
 @functools.lru_cache(maxsize=64)
-def program(spec: EncodingSpec, dtype: torch.dtype) -> Program:
-    """The constants of an encoding (not `amplitude`) for complex states of `dtype`, on the CPU."""
+def program(spec: EncodingSpec, dtype: torch.dtype, device: torch.device = CPU) -> Program:
+    """The constants of an encoding (not `amplitude`) for complex states of `dtype` on a device."""
     rows = stages(spec)
     hadamard, one = _BASES["X"], _BASES["Z"]
     # One 2 x 2 matrix a qubit between two diagonals: out of one basis, Hadamard or not, into the next.
@@ -75,18 +76,19 @@ def program(spec: EncodingSpec, dtype: torch.dtype) -> Program:
     ]
     entering.append([one] * spec.qubits)
     turns = [
-        _turn([after @ before for before, after in zip(out, into, strict=True)], dtype)
+        _turn([after @ before for before, after in zip(out, into, strict=True)], dtype, device)
         for out, into in zip(leaving, entering, strict=True)
     ]
     real = torch.float32 if dtype == torch.complex64 else torch.float64
-    return Program(turns[0], tuple(_signs(stage, spec.qubits).to(real) for stage in rows), tuple(turns[1:]))
+    signs = tuple(_signs(stage, spec.qubits).to(device, real) for stage in rows)
+    return Program(turns[0], signs, tuple(turns[1:]))
 
 
-def _turn(factors: list[Tensor], dtype: torch.dtype) -> Turn:
+def _turn(factors: list[Tensor], dtype: torch.dtype, device: torch.device) -> Turn:
     half = len(factors) // 2
     start = torch.ones(1, 1, dtype=torch.complex128)
     left, right = (functools.reduce(torch.kron, part, start) for part in (factors[:half], factors[half:]))
-    return Turn(left.to(dtype), right.to(dtype))
+    return Turn(left.to(device, dtype), right.to(device, dtype))
 
 
 def angles(spec: EncodingSpec, features: Tensor) -> Tensor:
@@ -97,7 +99,7 @@ def angles(spec: EncodingSpec, features: Tensor) -> Tensor:
     """
     if features.dim() != 2 or features.shape[1] != spec.qubits:
         raise BadInput(f"the features have the shape {list(features.shape)}; needed: [any, {spec.qubits}]")
-    scales, index, single = _feature_table(spec)
+    scales, index, single = _feature_table(spec, features.device)
     # (N, T, k): missing features of shorter terms are pi - pi = 0 away from a factor of 1.
     padded = torch.cat((math.pi - features, torch.ones_like(features[:, :1])), 1)
     products = padded[:, index].prod(-1)
@@ -137,7 +139,7 @@ def encode(spec: EncodingSpec, features: Tensor) -> Tensor:
     """
     if spec.name == AMPLITUDE:
         return amplitudes(spec, features).to(features.dtype.to_complex())
-    return apply(program(spec, features.dtype.to_complex()), angles(spec, features), None)
+    return apply(program(spec, features.dtype.to_complex(), features.device), angles(spec, features), None)
 
 
 def amplitudes(spec: EncodingSpec, features: Tensor) -> Tensor:
@@ -159,13 +161,14 @@ def amplitudes(spec: EncodingSpec, features: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _feature_table(spec: EncodingSpec) -> tuple[Tensor, Tensor, Tensor]:
+def _feature_table(spec: EncodingSpec, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Of every term: its scale (T,), the features it takes (T, k) padded with n, and whether it takes one."""
     terms = [term for stage in stages(spec) for term in stage.terms]
     most = max(len(term.wires) for term in terms)
     index = [[*term.wires, *[spec.qubits] * (most - len(term.wires))] for term in terms]
     single = [len(term.wires) == 1 for term in terms]
-    return torch.tensor([term.scale for term in terms]), torch.tensor(index), torch.tensor(single)
+    scales = torch.tensor([term.scale for term in terms], device=device)
+    return scales, torch.tensor(index, device=device), torch.tensor(single, device=device)
 
 
 def _signs(stage: Stage, qubits: int) -> Tensor:

@@ -1,5 +1,6 @@
 """`qtrain compare-gradients`: one training under every estimator, plateaus, and the picture."""
 
+import importlib.util
 import json
 import re
 
@@ -36,10 +37,22 @@ def test_every_estimator_runs_the_same_training(call, tmp_path):
     assert rows["spsa", 100]["total_shots"] == 100 * 10 * 128 * 3 and rows["spsa", 0]["total_shots"] == 0
     assert all(row["seconds"] > 0 for row in document["rows"])
     assert len(document["plateaus"]) == 4 and picture.read_bytes().startswith(b"\x89PNG")
+    refused = call("--plot", picture)
+    assert refused.code == 2 and "exists" in refused.err
+    assert call("--plot", picture, "--force").code == 0
     again = json.loads(call("--json").out)
     assert again == document
     shown = call()
     assert "gradients of random circuits" in shown.out and "circuit runs" in shown.out
+
+
+def test_a_missing_matplotlib_is_noticed_before_training(call, monkeypatch, tmp_path):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "matplotlib" else find(name, *a)
+    )
+    ran = call("--plot", tmp_path / "p.png")
+    assert ran.code == 2 and "matplotlib" in ran.err and not (tmp_path / "cells").exists()
 
 
 def test_gradients_of_deep_circuits_vanish_with_the_qubits():

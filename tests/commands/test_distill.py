@@ -389,3 +389,29 @@ def test_exports_of_a_student(cli, digits, tmp_path):
         "--model has no use for a student"
         in cli("export", out, "--classical", "-o", "x.pt", "--model", control).err
     )
+
+
+def test_a_state_of_a_later_generation_is_noticed(labels):
+    settings = labels(itself=SelfSettings("born-again"))
+    teaching.checkpoint_path(settings.out, 3).write_bytes(b"")
+    with pytest.raises(UsageError, match="holds the state of an interrupted run"):
+        distill.run(settings, quiet, quiet)
+
+
+def test_another_architecture_is_another_run(make, tmp_path):
+    from types import SimpleNamespace
+
+    from qtrain_cli.student_spec import Student, parse_student
+
+    student = Student(parse_student(QNN), (1, 8, 8), 10)
+    digests = SimpleNamespace(sha256="d" * 64)
+    code = tmp_path / "net.py"
+
+    def identity(text, arch_args):
+        code.write_text(text)
+        model = ModelSettings(tmp_path / "net.pt", f"{code}:net", arch_args)
+        return teaching._identity(make(teacher=model), student, digests, digests)
+
+    first = identity("net = 1", {})
+    assert first == identity("net = 1", {})
+    assert first != identity("net = 2", {}) and first != identity("net = 1", {"width": 64})

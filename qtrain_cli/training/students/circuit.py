@@ -47,7 +47,7 @@ def states(layout: Layout, theta: Tensor, phi: Tensor) -> Tensor:
     if layout.encoding.name == AMPLITUDE:
         psi = amplitudes(layout.encoding, phi).to(dtype)
         return psi @ whole[0] if whole is not None else _evolved(layout, theta, psi, 0)
-    constants, running = program(layout.encoding, dtype), None
+    constants, running = program(layout.encoding, dtype, phi.device), None
     for block, part in enumerate(phi.chunk(layout.blocks, 1)):
         if whole is not None:
             running = apply(constants, part, running, last=whole[block])

@@ -37,7 +37,7 @@ def noisy_probabilities(layout: Layout, theta: Tensor, phi: Tensor, noise: float
 def layer_unitaries(layout: Layout, theta: Tensor) -> list[Tensor]:
     """Each layer of every block as a matrix for rows of states: (B, 2**n, 2**n), L of them."""
     circuit = layout.circuit
-    identity = torch.eye(2**circuit.qubits, dtype=theta.dtype.to_complex())
+    identity = torch.eye(2**circuit.qubits, dtype=theta.dtype.to_complex(), device=theta.device)
     found = []
     for layer in range(circuit.layers):
         last = circuit.final_rotation and layer == circuit.layers - 1
@@ -52,7 +52,7 @@ def depolarised(rho: Tensor, qubits: int, noise: float) -> Tensor:
         split = (2**qubit, 2, 2 ** (qubits - qubit - 1))
         parts = rho.unflatten(2, split).unflatten(1, split)  # (N, a, 2, c, a, 2, c)
         trace = parts[:, :, 0, :, :, 0] + parts[:, :, 1, :, :, 1]  # (N, a, c, a, c)
-        mixed = torch.einsum("nacbd,ij->naicbjd", trace, torch.eye(2, dtype=rho.dtype) / 2)
+        mixed = torch.einsum("nacbd,ij->naicbjd", trace, torch.eye(2, dtype=rho.dtype, device=rho.device) / 2)
         share = 4 * noise / 3
         rho = ((1 - share) * parts + share * mixed).reshape(rho.shape)
     return rho
@@ -69,7 +69,7 @@ def _encoded(layout: Layout, phi: Tensor, rho: Tensor | None) -> Tensor:
     if layout.encoding.name == AMPLITUDE:
         psi = amplitudes(layout.encoding, phi).to(dtype)
         return psi[:, :, None] * psi[:, None, :].conj()
-    constants = program(layout.encoding, dtype)
+    constants = program(layout.encoding, dtype, phi.device)
     if rho is None:
         start = constants.first.whole[0]
         rho = (start[:, None] * start.conj())[None]

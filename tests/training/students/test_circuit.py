@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.quantum.encodings import angles, apply, program
 from qtrain_cli.quantum.pennylane_bridge import student_qnode
 from qtrain_cli.student_spec import Student, parse_student
 from qtrain_cli.training.students import build
 from qtrain_cli.training.students.estimates import measured
 from qtrain_cli.training.students.layout import Execution
+from qtrain_cli.training.students.noise import depolarised
 
 IMAGE = (1, 8, 8)
 STUDENTS = [
@@ -171,3 +173,21 @@ def test_amplitudes_have_no_shifts():
     module.circuit.execution = Execution("parameter-shift")
     with pytest.raises(BadInput, match="amplitudes are no angles that parameter-shift could shift"):
         module.circuit(features_of(module).requires_grad_())
+
+
+def test_constants_stand_on_the_device_of_the_features():
+    layout, meta = student_of(STUDENTS[1]).circuit.layout, torch.device("meta")
+    features = torch.empty(5, 3, device=meta)
+    phi = angles(layout.encoding, features)
+    psi = apply(program(layout.encoding, torch.complex64, meta), phi, None)
+    rho = depolarised(psi[:, :, None] * psi[:, None, :].conj(), 3, 0.1)
+    assert {phi.device.type, psi.device.type, rho.device.type} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("how", (Execution(), Execution("spsa", shots=100), Execution(noise=0.1)))
+def test_a_student_runs_on_a_gpu(how):
+    module = student_of(STUDENTS[1]).to("cuda")
+    module.circuit.execution = how
+    module(torch.rand(16, *IMAGE, device="cuda")).square().sum().backward()
+    assert module.circuit.theta.grad.isfinite().all()
