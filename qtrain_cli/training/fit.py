@@ -3,10 +3,10 @@
     theta, mapping numbers --generator--> weights --functional call--> outputs --objective--> loss
                           <--------------------- one backward pass ----------------------
 
-Adam with a one-cycle schedule on the angles and the mapping's numbers; nothing else is trained. After every
-epoch the validation split chooses the best state. All that a step depends on (`state`) is in the checkpoint,
-and the order of an epoch's rows follows from the seed and its number, so a resumed run repeats the
-undisturbed one bit for bit.
+Adam with a one-cycle schedule and clipped gradients on the angles and the mapping's numbers; nothing else is
+trained. After every epoch the validation split chooses the best state. All that a step depends on (`state`)
+is in the checkpoint, and the order of an epoch's rows follows from the seed and its number, so a resumed run
+repeats the undisturbed one bit for bit.
 
 Left out here: rounding in the loop, several devices, data augmentation.
 """
@@ -38,6 +38,8 @@ from qtrain_cli.training.state import Fitted, checkpoint_of, restore, start_stat
 from qtrain_cli.training.stopping import stop_requests
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
+#: Norms are some tens on the way; at the peak learning rate single steps of hundreds threw whole runs off.
+MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,10 @@ class _Loop:
         for what, value in (("loss", loss), ("gradient", run.theta.grad), ("gradient", run.numbers.grad)):
             if value is not None and not bool(value.isfinite().all()):
                 raise self._diverged(what)
+        trained = [value for value in (run.theta, run.numbers) if value.grad is not None]
+        norm = nn.utils.clip_grad_norm_(trained, MAX_GRADIENT_NORM)
+        if not bool(norm.isfinite()):  # finite numbers, too large for their sum
+            raise self._diverged("gradient")
 
     def state(self, circuits: Run = probabilities) -> dict[str, Tensor]:
         """The whole state dictionary with generated tensors in place."""

@@ -228,17 +228,31 @@ def rows_of(images):
 # --- what cannot be trained ------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_state(teacher, make_problem, run_fit, tmp_path):
+def test_a_run_that_diverges_ends_and_keeps_the_state(teacher, make_problem, run_fit, tmp_path):
     with pytest.raises(RunFailed) as caught:
         run_fit(make_problem(teacher), lr=1e30)
     path = tmp_path / "run.ckpt"
     assert caught.value.exit_code == 1
     assert re.search(
-        r"loss is not finite at step [23] \(epoch 1\); the last good state", caught.value.message
+        r"the (loss|gradient) is not finite at step [23] \(epoch 1\); the last good state",
+        caught.value.message,
     )
     assert str(path) in caught.value.message
     assert "lower --lr" in caught.value.advice
     assert load_checkpoint(path, {"test": "identity"}).state["step"] == 0
+
+
+def test_no_step_is_taken_with_a_gradient_above_the_limit(teacher, make_problem, run_fit, monkeypatch):
+    norms, differentiate = [], fit_module._Loop.differentiate
+
+    def watched(loop, loss):
+        differentiate(loop, loss)
+        run = loop.run
+        norms.append(torch.cat((run.theta.grad.flatten(), run.numbers.grad.flatten())).norm().item())
+
+    monkeypatch.setattr(fit_module._Loop, "differentiate", watched)
+    run_fit(make_problem(teacher))
+    assert max(norms) == pytest.approx(fit_module.MAX_GRADIENT_NORM, abs=1e-4), "some step was too long"
 
 
 class Kinked(nn.Linear):
