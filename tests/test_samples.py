@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "samples"
@@ -81,6 +82,17 @@ def test_resnet20_accuracy_is_measured_on_the_whole_test_set(tmp_path: Path) -> 
         pytest.skip("the shared ResNet-20 checkpoint and CIFAR-10 are not there")
     output = run(sys.executable, SAMPLES / "5_evaluate_resnet20.py", checkpoint, data, cwd=tmp_path)
     assert float(re.search(r"([\d.]+)% of 10,000", output)[1]) == pytest.approx(81.03, abs=0.2)
+
+
+def test_the_cifar10_script_trains_a_teacher_of_the_papers_network(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0)
+    labels = np.arange(256) % 2
+    images = (drawn.integers(0, 100, (256, 3, 32, 32)) + 120 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "two.npz", x_train=images, y_train=labels, x_test=images[:50], y_test=labels[:50])
+    output = run(sys.executable, SAMPLES / "6_train_cifar10.py", "two.npz", "teacher.pt", 8, cwd=tmp_path)
+    assert float(re.search(r"([\d.]+)% of 50 test images", output)[1]) > 90
+    weights = torch.load(tmp_path / "teacher.pt", weights_only=True)
+    assert sum(tensor.numel() for tensor in weights.values()) == 285_226
 
 
 def test_the_bare_commands_work_in_the_ci_sample(tmp_path: Path) -> None:
