@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli import __version__
-from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.checkpoint import Checkpoint
@@ -76,6 +76,16 @@ class _Job:
         """How many trainings follow the first one."""
         itself = self.settings.itself
         return itself.generations if itself and itself.method == "born-again" else 0
+
+
+def run_cell(
+    cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> StudentRecord:
+    """`run` as a part of a comparison, which goes on where it was when it is run again."""
+    try:
+        return run(cell, show, log)
+    except Interrupted as stopped:
+        raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
 
 
 def run(

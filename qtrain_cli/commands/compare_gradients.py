@@ -80,7 +80,7 @@ def _run(
     """One cell's record, and the seconds of the run that made it."""
     clock, before = cell.out.with_suffix(".seconds"), cell.out.exists()
     log(f"-> {cell.out.name}")
-    record = teaching.run(cell, show, log)
+    record = teaching.run_cell(cell, show, log)
     if not before and record.seconds is not None:
         write_bytes_atomically(clock, json.dumps(record.seconds).encode(), force=True)
     return record, _read_seconds(clock)

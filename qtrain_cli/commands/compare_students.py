@@ -64,7 +64,7 @@ def run(
 
 def _run(cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]) -> StudentRecord:
     log(f"-> {cell.out.name}")
-    record = teaching.run(cell, show, log)
+    record = teaching.run_cell(cell, show, log)
     log(f"{cell.out.name}: test {record.scores.row.word} {record.scores.show(record.scores.test)}")
     return record
 

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from qtrain_cli import teaching
 from qtrain_cli.commands import compare_students
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import Interrupted, UsageError
 from qtrain_cli.results import MethodRow, Scores, verdicts
 from qtrain_cli.results.rows import welch_chance
 from qtrain_cli.results.students import mean_and_spread
@@ -51,6 +52,16 @@ def test_every_student_and_control_by_every_method(digits, tmp_path):
     again = compare_students.run(settings, quiet, said.append)
     assert again.to_json() == table.to_json()
     assert sum("finished already" in line for line in said) == 16
+
+
+def test_an_interrupted_comparison_is_run_again_as_it_was(digits, tmp_path, monkeypatch):
+    def stopped(*arguments):
+        raise Interrupted("stopped; the state is in 'x'", "run it again with --resume")
+
+    monkeypatch.setattr(teaching, "run", stopped)
+    with pytest.raises(Interrupted, match="stopped; the state is in 'x'") as caught:
+        compare_students.run(settings_of(digits, tmp_path), quiet, quiet)
+    assert caught.value.advice == "run the same command again: what is finished is kept"
 
 
 def test_self_distillation_counts_epochs_beside_plain_training(cli, digits, tmp_path):
