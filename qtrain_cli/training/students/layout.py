@@ -1,7 +1,7 @@
 """What a student's circuit is made of, and how it is run: plain data, and the tables of both.
 
 `Layout` says which encoding meets which ansatz and what is read. `Execution` says how gradients are found,
-with how many shots and under how much depolarising noise; the row of `GRADIENTS` says what that takes.
+with how many shots and under how much depolarising noise; `estimates` says what that takes.
 """
 
 from __future__ import annotations
@@ -44,14 +44,10 @@ class Layout:
         parts = features.split(self.circuit.qubits, 1)
         return torch.cat([angles(self.encoding, part) for part in parts], 1)
 
-    def classify(self, p: Tensor) -> Tensor:
-        """What is read off probabilities: (N, 2**n) -> (N, k)."""
-        return p @ self.observables().to(p).T
-
 
 @dataclass(frozen=True)
 class Execution:
-    """How a circuit runs: an estimator of `settings.GRADIENTS`, shots (0: exact), depolarising noise."""
+    """How a circuit runs: an estimator of `student_settings.GRADIENTS`, shots (0: exact), depolarising noise."""
 
     gradient: str = "adjoint"
     shots: int = 0
