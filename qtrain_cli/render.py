@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtrain_cli.results import TASKS, GateResult, Record, SampleCell, SampleRecord, StudentRecord, Task
-from qtrain_cli.student_sections import (
+from qtrain_cli.students.sections import (
     gradient_rows,
     method_rows,
     student_design,

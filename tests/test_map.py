@@ -29,9 +29,9 @@ from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.quantum.noise import NOISES
 from qtrain_cli.settings import PLOT_ENDINGS
 from qtrain_cli.spec import MAPPINGS
-from qtrain_cli.student_settings import ALIGN_LOSSES, GRADIENTS, SELF_METHODS
-from qtrain_cli.student_settings import METHODS as TEACHING_METHODS
-from qtrain_cli.student_spec import KINDS
+from qtrain_cli.students.settings import ALIGN_LOSSES, GRADIENTS, SELF_METHODS
+from qtrain_cli.students.settings import METHODS as TEACHING_METHODS
+from qtrain_cli.students.spec import KINDS
 from qtrain_cli.training import alignment
 from qtrain_cli.training.rivals import RECIPES
 
@@ -48,9 +48,10 @@ MAP = {
     "quantum.circuit": "errors",
     "quantum.noise": "errors",
     "spec": "errors quantum.circuit",
-    "student_fronts": "",
-    "student_settings": "errors settings",
-    "student_spec": "errors quantum.circuit quantum.feature_maps student_fronts",
+    "students": "",
+    "students.fronts": "",
+    "students.settings": "errors settings",
+    "students.spec": "errors quantum.circuit quantum.feature_maps students.fronts",
     "accounting": "errors spec",
     "planning": "accounting errors quantum.circuit settings spec",
     "results": "accounting errors methods",
@@ -72,7 +73,7 @@ MAP = {
     ),
     "quantum.shots": "",
     "quantum.pennylane_bridge": "errors quantum.circuit quantum.feature_maps quantum.operations",
-    "quantum.trajectories": ("quantum.circuit quantum.operations quantum.rotations quantum.statevector"),
+    "quantum.trajectories": "quantum.circuit quantum.operations quantum.rotations quantum.statevector",
     "quantum.qasm": "errors quantum.circuit quantum.operations",
     "quantum.encodings": "errors quantum.feature_maps",
     "quantum.feature_maps": "errors quantum.operations",
@@ -113,11 +114,11 @@ MAP = {
         "files.artifact.container files.artifact.description files.students.description results"
     ),
     "files.students": "",
-    "files.students.description": "errors files.artifact.container files.header results student_spec",
+    "files.students.description": "errors files.artifact.container files.header results students.spec",
     "files.students.tensors": "errors files.artifact.container files.atomic files.students.description",
     "regenerate": (
-        "angles errors files.artifact.container files.artifact.description files.artifact.numbers generator"
-        " layout spec"
+        "angles errors files.artifact.container files.artifact.description files.artifact.numbers"
+        " generator layout spec"
     ),
     # everything that improves numbers: of files, the data's types, the checkpoint and a rival's bytes
     "training": "",
@@ -134,18 +135,19 @@ MAP = {
         "errors files.checkpoint files.data generator layout quantum.statevector settings spec"
         " training.devices training.measuring training.objective training.state training.stopping"
     ),
-    "student_exports": (
-        "errors files.exports files.students.tensors qtrain_cli quantum.student_qasm student_spec teachers"
+    "students.exports": (
+        "errors files.exports files.students.tensors qtrain_cli quantum.student_qasm students.spec"
+        " students.teachers"
     ),
-    "teachers": (
+    "students.teachers": (
         "errors files.artifact.container files.data files.header files.models files.students.description"
         " files.students.tensors settings training.devices training.objective training.students"
     ),
-    "teaching": (
+    "students.teaching": (
         "errors files.artifact.container files.atomic files.checkpoint files.data files.hashing"
-        " files.students.description files.students.tensors qtrain_cli results student_settings"
-        " student_spec teachers training.alignment training.assess training.devices training.distillation"
-        " training.fit training.objective training.students versions"
+        " files.students.description files.students.tensors qtrain_cli results students.settings"
+        " students.spec students.teachers training.alignment training.assess training.devices"
+        " training.distillation training.fit training.objective training.students versions"
     ),
     "training.alignment": "errors training.objective",
     "training.assess": "files.data results training.measure training.objective training.students",
@@ -157,7 +159,7 @@ MAP = {
     "training.student_state": "errors files.checkpoint settings",
     "training.students": (
         "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.shots quantum.statevector"
-        " quantum.unitaries student_fronts student_spec"
+        " quantum.unitaries students.fronts students.spec"
     ),
     "training.rivals": (
         "errors files.data files.packed layout mapping methods quantum.circuit spec training.devices"
@@ -172,10 +174,10 @@ MAP = {
         " training.objective training.state versions"
     ),
     "commands.compare": (
-        "accounting errors files.artifact.container files.artifact.numbers files.artifact.size files.atomic"
-        " files.cells files.data files.hashing files.models files.packed layout methods planning qtrain_cli"
-        " regenerate results settings spec training.devices training.fit training.measure"
-        " training.objective training.rivals"
+        "accounting errors files.artifact.container files.artifact.numbers files.artifact.size"
+        " files.atomic files.cells files.data files.hashing files.models files.packed layout methods"
+        " planning qtrain_cli regenerate results settings spec training.devices training.fit"
+        " training.measure training.objective training.rivals"
     ),
     "commands.plan": (
         "accounting angles errors files.artifact.description files.artifact.size files.models generator"
@@ -183,43 +185,46 @@ MAP = {
     ),
     "commands.inspect": (
         "errors files.artifact.container files.artifact.description files.checkpoint files.header"
-        " files.models files.students.description student_spec"
+        " files.models files.students.description students.spec"
     ),
     "commands.export": (
         "errors files.artifact.container files.artifact.description files.artifact.numbers files.atomic"
         " files.exports files.models files.students.description files.students.tensors layout qtrain_cli"
-        " quantum.qasm regenerate settings spec student_exports"
+        " quantum.qasm regenerate settings spec students.exports"
     ),
     "commands.report": "errors files.atomic files.records gates results settings",
     "commands.verify": (
         "errors files.artifact.container files.artifact.numbers files.students.description"
-        " files.students.tensors regenerate teaching"
+        " files.students.tensors regenerate students.teaching"
     ),
     "commands.sample": (
         "errors files.artifact.description files.artifact.numbers files.atomic files.data files.models"
-        " generator quantum.noise quantum.pennylane_bridge quantum.trajectories regenerate results sampling"
-        " settings training.measure training.objective"
+        " generator quantum.noise quantum.pennylane_bridge quantum.trajectories regenerate results"
+        " sampling settings training.measure training.objective"
     ),
     "commands.env": "versions",
     "commands.compare_gradients": (
-        "errors files.atomic results student_settings student_spec teaching training.fit training.plateaus"
+        "errors files.atomic results students.settings students.spec students.teaching training.fit"
+        " training.plateaus"
     ),
-    "commands.compare_students": "errors results student_settings student_spec teaching training.fit",
-    "commands.distill": "errors results student_settings teaching training.fit",
-    "commands.train": "errors results student_settings teaching training.fit",
+    "commands.compare_students": (
+        "errors results students.settings students.spec students.teaching training.fit"
+    ),
+    "commands.distill": "errors results students.settings students.teaching training.fit",
+    "commands.train": "errors results students.settings students.teaching training.fit",
     # what people and Python meet
-    "render": "results student_sections",
+    "render": "results students.sections",
     "render_comparison": "errors methods results",
     "figures": "errors results",
-    "student_figures": "errors results",
-    "student_sections": "results",
+    "students.figures": "errors results",
+    "students.sections": "results",
     "progress": "",
     "cli": (
         "commands.compare commands.compare_gradients commands.compare_students commands.compress"
         " commands.distill commands.env commands.export commands.inspect commands.plan commands.report"
         " commands.sample commands.train commands.verify config errors figures files.atomic gates methods"
         " progress qtrain_cli quantum.circuit quantum.estimators quantum.noise render render_comparison"
-        " results settings spec student_figures student_settings"
+        " results settings spec students.figures students.settings"
     ),
     "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
     "qtrain_cli": "api",
@@ -241,7 +246,8 @@ WITHOUT_TORCH = (
     "settings", "errors", "gates", "results", "spec", "accounting", "planning", "versions", "quantum.circuit",
     "quantum.operations", "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic",
     "files.hashing", "files.artifact.container", "files.artifact.description", "commands.report",
-    "commands.env", "student_spec", "student_fronts", "student_settings", "student_sections", "files.records",
+    "commands.env", "students", "students.spec", "students.fronts", "students.settings", "students.sections",
+    "files.records",
     "files.students", "files.students.description", "quantum.feature_maps", "quantum.student_qasm",
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from qtrain_cli.cli import options as o
 from qtrain_cli.cli.verbs import app, logger, print_document
 from qtrain_cli.errors import UsageError
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings, parse_arguments, parse_floats
-from qtrain_cli.student_settings import (
+from qtrain_cli.students.settings import (
     ALIGN_LOSSES,
     GRADIENTS,
     METHODS,
@@ -305,7 +305,7 @@ def compare_gradients(
     )  # fmt: skip
     from qtrain_cli.commands import compare_gradients as command
     from qtrain_cli.progress import shown_progress
-    from qtrain_cli.student_figures import gradients_figure
+    from qtrain_cli.students.figures import gradients_figure
 
     with shown_progress(quiet) as show:
         table = command.run(settings, gradients_figure, show, logger(quiet))

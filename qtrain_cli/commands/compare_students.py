@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtrain_cli import teaching
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results import LABELS, MethodRow, StudentRecord, verdicts
-from qtrain_cli.student_settings import (
+from qtrain_cli.students import teaching
+from qtrain_cli.students.settings import (
     METHODS,
     CircuitSettings,
     CompareStudentsSettings,
     SelfSettings,
     TeachSettings,
 )
-from qtrain_cli.student_spec import HybridSpec, parse_student, student_text
+from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
 from qtrain_cli.training.fit import Progress
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtrain_cli import teaching
 from qtrain_cli.errors import UsageError
 from qtrain_cli.results import StudentRecord
-from qtrain_cli.student_settings import TeachSettings
+from qtrain_cli.students import teaching
+from qtrain_cli.students.settings import TeachSettings
 from qtrain_cli.training.fit import Progress
 
 

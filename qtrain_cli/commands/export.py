@@ -34,7 +34,7 @@ from qtrain_cli.quantum.qasm import program, require_same
 from qtrain_cli.regenerate import regenerate, stored_angles
 from qtrain_cli.settings import ExportSettings
 from qtrain_cli.spec import GeneratorSpec
-from qtrain_cli.student_exports import export_circuit, export_tensors
+from qtrain_cli.students.exports import export_circuit, export_tensors
 
 #: Two rows, so that a traced graph is not specialised to a batch of one.
 EXAMPLE_ROWS = 2

@@ -12,7 +12,7 @@ from qtrain_cli.files.checkpoint import METADATA_KEY
 from qtrain_cli.files.header import read_header
 from qtrain_cli.files.models import describe_model, formats
 from qtrain_cli.files.students.description import StudentDescription, describe_student, is_student
-from qtrain_cli.student_spec import inference_needs, student_text
+from qtrain_cli.students.spec import inference_needs, student_text
 
 
 def run(path: Path) -> dict[str, Any]:

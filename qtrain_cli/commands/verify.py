@@ -16,7 +16,7 @@ from qtrain_cli.files.artifact.numbers import decode_artifact
 from qtrain_cli.files.students.description import is_student
 from qtrain_cli.files.students.tensors import StudentFile, decode_student
 from qtrain_cli.regenerate import regenerate
-from qtrain_cli.teaching import probes
+from qtrain_cli.students.teaching import probes
 
 #: How far a student's outputs may be from the stored ones, of 1 plus the largest: another machine's float32.
 PROBE_TOLERANCE = 1e-4

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from qtrain_cli.quantum.pennylane_bridge import student_qnode
-from qtrain_cli.student_spec import Student, parse_student
+from qtrain_cli.students.spec import Student, parse_student
 from qtrain_cli.training.students import build
 
 BATCH, STEPS, ROUNDS = 128, 469, 7

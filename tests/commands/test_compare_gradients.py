@@ -9,7 +9,7 @@ import torch
 
 from qtrain_cli.errors import UsageError
 from qtrain_cli.settings import DataSettings, FitSettings
-from qtrain_cli.student_settings import CompareGradientsSettings, TeachSettings, estimators_of, parse_whole
+from qtrain_cli.students.settings import CompareGradientsSettings, TeachSettings, estimators_of, parse_whole
 from qtrain_cli.training.plateaus import gradient_variance
 
 

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from qtrain_cli import teaching
 from qtrain_cli.commands import compare_students
 from qtrain_cli.errors import Interrupted, UsageError
 from qtrain_cli.results import MethodRow, Scores, verdicts
 from qtrain_cli.results.rows import welch_chance
 from qtrain_cli.results.students import mean_and_spread
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
-from qtrain_cli.student_settings import (
+from qtrain_cli.students import teaching
+from qtrain_cli.students.settings import (
     AlignSettings,
     CompareStudentsSettings,
     SelfSettings,

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import qtrain_cli
-from qtrain_cli import teaching
 from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
 from qtrain_cli.files.students.tensors import read_student
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
-from qtrain_cli.student_settings import AlignSettings, CircuitSettings, SelfSettings, TeachSettings
+from qtrain_cli.students import teaching
+from qtrain_cli.students.settings import AlignSettings, CircuitSettings, SelfSettings, TeachSettings
 from qtrain_cli.training import distillation
 
 QNN, HYBRID = "qnn:qubits=2,layers=2", "hybrid:qubits=2,reps=1,params=300"
@@ -401,7 +401,7 @@ def test_a_state_of_a_later_generation_is_noticed(labels):
 def test_another_architecture_is_another_run(make, tmp_path):
     from types import SimpleNamespace
 
-    from qtrain_cli.student_spec import Student, parse_student
+    from qtrain_cli.students.spec import Student, parse_student
 
     student = Student(parse_student(QNN), (1, 8, 8), 10)
     digests = SimpleNamespace(sha256="d" * 64)

@@ -18,7 +18,7 @@ from qtrain_cli.errors import BadInput, QtrainError
 from qtrain_cli.files.artifact.container import BLANK, CHECK_DIGITS, Container, read_container
 from qtrain_cli.files.header import Header
 from qtrain_cli.results import Lesson, Measured, StudentDesign, StudentRecord
-from qtrain_cli.student_spec import Student, parse_student, student_text
+from qtrain_cli.students.spec import Student, parse_student, student_text
 
 FORMAT = "qtrain.student/1"
 RULES = "wire0=msb float32"

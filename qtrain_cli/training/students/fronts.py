@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qtrain_cli.student_fronts import Front
+from qtrain_cli.students.fronts import Front
 from qtrain_cli.training.students.reduction import averaged
 
 

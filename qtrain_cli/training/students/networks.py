@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
-from qtrain_cli.student_spec import HybridSpec, QnnSpec, Student
+from qtrain_cli.students.spec import HybridSpec, QnnSpec, Student
 from qtrain_cli.training.students.circuit import CircuitLayer
 from qtrain_cli.training.students.fronts import ConvFront, LinearFront
 from qtrain_cli.training.students.layout import Layout

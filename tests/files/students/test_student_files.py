@@ -24,8 +24,8 @@ from qtrain_cli.files.students.tensors import (
     write_student,
 )  # fmt: skip
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, Scores, StudentRecord
-from qtrain_cli.student_spec import Student, parse_student, student_text
-from qtrain_cli.teaching import probes
+from qtrain_cli.students.spec import Student, parse_student, student_text
+from qtrain_cli.students.teaching import probes
 from qtrain_cli.training.students import build
 
 STUDENTS = (

@@ -6,7 +6,7 @@ import torch
 from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum.encodings import angles, apply, program
 from qtrain_cli.quantum.pennylane_bridge import student_qnode
-from qtrain_cli.student_spec import Student, parse_student
+from qtrain_cli.students.spec import Student, parse_student
 from qtrain_cli.training.students import build
 from qtrain_cli.training.students.estimates import measured
 from qtrain_cli.training.students.layout import Execution

@@ -37,9 +37,9 @@ from qtrain_cli.files.students.description import (
 )  # fmt: skip
 from qtrain_cli.files.students.tensors import StudentFile, write_student
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
-from qtrain_cli.student_settings import TeachSettings
-from qtrain_cli.student_spec import QnnSpec, Student, parse_student, student_text
-from qtrain_cli.teachers import Teacher, load_teacher
+from qtrain_cli.students.settings import TeachSettings
+from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
+from qtrain_cli.students.teachers import Teacher, load_teacher
 from qtrain_cli.training.alignment import projection, teacher_features
 from qtrain_cli.training.assess import assess
 from qtrain_cli.training.devices import resolve_device

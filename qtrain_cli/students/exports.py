@@ -24,8 +24,8 @@ from qtrain_cli.files.exports import (
 )
 from qtrain_cli.files.students.tensors import StudentFile
 from qtrain_cli.quantum.student_qasm import student_program
-from qtrain_cli.student_spec import ClassicalSpec, QnnSpec, inference_needs, student_text
-from qtrain_cli.teachers import module_of
+from qtrain_cli.students.spec import ClassicalSpec, QnnSpec, inference_needs, student_text
+from qtrain_cli.students.teachers import module_of
 
 #: Endings whose file carries a graph.
 _GRAPHS = (".pt2", ".onnx")

@@ -1,7 +1,7 @@
 """The sizes of a student's classical front, and grids of equal cells: plain data, standard library only.
 
 A convolutional front halves an image until its side is at most `SMALL_SIDE`; a linear one averages it over a
-grid. `student_spec` picks the largest that a budget pays for.
+grid. `students.spec` picks the largest that a budget pays for.
 """
 
 from __future__ import annotations

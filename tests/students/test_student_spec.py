@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
-from qtrain_cli.student_spec import (
+from qtrain_cli.students.spec import (
     ClassicalSpec,
     HybridSpec,
     QnnSpec,
