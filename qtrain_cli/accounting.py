@@ -20,6 +20,10 @@ from qtrain_cli.spec import DTYPE_BYTES, FLOAT_DTYPES, RAW_BITS, TIED, Generator
 
 #: The order in which safetensors writes dtypes; offsets, and so the digits of the header, follow from it.
 _WRITTEN = ("I64", "F32", "I32", "I16", "I8", "U8", "BOOL")
+#: Before the codes' message: the step (float32), lowest and highest code, spread.
+ANGLES_HEAD_BYTES = 4 + 2 + 2 + 1
+#: Bytes by which an arithmetic coder's message may exceed the bits of its numbers.
+MESSAGE_SLACK = 4
 #: The most amplitude updates of one pass, b * 2**n * L: some minutes in float64 on one core.
 MAX_WORK = 2**36
 
@@ -40,16 +44,16 @@ def _float32(entry: TensorEntry) -> str:
     return "F32" if entry.dtype in FLOAT_DTYPES else entry.dtype
 
 
-def packed_bytes(count: int, bits: int) -> int:
-    """Size of `count` codes of so many bits each, packed; the last byte is filled up with zeros."""
-    return -(-count * bits // 8)
-
-
 def angle_bytes(spec: GeneratorSpec) -> int:
-    """Bytes that the angles take in an artifact: packed codes and one float32 step a circuit, or float32."""
+    """Bytes that the angles take in an artifact at most: their codes' message, or float32."""
     if spec.angles.bits == RAW_BITS:
         return 4 * spec.circuit.angles
-    return packed_bytes(spec.circuit.angles, spec.angles.bits) + 4 * spec.circuit.circuits
+    return ANGLES_HEAD_BYTES + message_bytes(spec.circuit.angles, spec.angles.bits)
+
+
+def message_bytes(count: int, bits: int) -> int:
+    """The longest message of so many codes with so many bits each on the average, its end included."""
+    return -(-count * bits // 8) + MESSAGE_SLACK
 
 
 def bytes_ratio(model: int, artifact: int) -> float:

@@ -1,33 +1,40 @@
-"""How angles are stored: a seeded start, and integer codes of the movement away from it.
+"""How angles are stored: a seeded start, and entropy-coded whole steps of the movement away from it.
 
-    theta = start(seed) + step[c] * code          code in -(2**(k-1) - 1) .. 2**(k-1) - 1
+    theta = start(seed) + step * code          code a whole number, -2047..2047
 
 Training moves an angle by little (0.1 rad is typical), so the start, which costs nothing but its seed,
-carries most of the information, and few bits of movement keep what training found. `step` is one float32 a
-circuit. The start is the Philox 4x64 stream of NumPy with the seed as its key, counter 0, each 64-bit word
-turned into an angle by the formula below; neither depends on a version or a device.
+carries most of the information. A small change of any angle moves the state by half of it, whichever circuit
+and layer it belongs to, so one step serves all. The step is the finest whose codes take `bits` each on the
+average (`codec`): common codes take fewer, rare ones more. The start is the Philox 4x64 stream of NumPy with
+the seed as its key, counter 0, each 64-bit word turned into an angle by the formula below; neither depends on
+a version or a device.
 
     start = pi * (2 * (word >> 11) * 2**-53 - 1)             uniform in [-pi, pi), float64
 
-Codes are packed `k` bits each, least significant bit first, offset by 2**(k-1). With k = 32 the float32
-angles are stored themselves.
+With 32 bits the float32 angles are stored themselves.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qtrain_cli.accounting import packed_bytes
+from qtrain_cli.accounting import message_bytes
+from qtrain_cli.codec import Form, Row, best_spread, bits_needed, decode_rows, encode_rows
 from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum.circuit import CircuitSpec
 
-#: Shares of the largest movement that are tried as the edge of the grid (the best one is kept).
-_EDGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+#: The largest code, so that the alphabet is one that `codec` takes.
+MAX_CODE = 2047
+_HEAD = struct.Struct("<hhB")
+_BISECTIONS = 24
+#: Counts that were halved (from 32,768 numbers on) forget: so much longer a message may get.
+_LONG, _FORGETS = 30_000, 1.005
 
 
 def start_angles(circuit: CircuitSpec, seed: int) -> Tensor:
@@ -42,50 +49,57 @@ def movement(theta: Tensor, start: Tensor) -> Tensor:
     return torch.remainder(theta.double() - start + math.pi, 2 * math.pi) - math.pi
 
 
-def choose_steps(moved: Tensor, bits: int) -> Tensor:
-    """The grid step of each circuit that loses least in mean square: (b, L, n, r) -> float32 (b,)."""
-    flat = moved.double().flatten(1)
-    highest = 2 ** (bits - 1) - 1
-    largest = flat.abs().amax(1).clamp_min(1e-6)
-    edges = torch.tensor(_EDGES, dtype=torch.float64)
-    steps = (largest[:, None] * edges / highest).float()  # (b, edges)
-    wide = steps.double()[:, :, None]
-    codes = (flat[:, None] / wide).round().clamp(-highest, highest)
-    best = (codes * wide - flat[:, None]).square().sum(-1).argmin(1)
-    return steps.gather(1, best[:, None])[:, 0]
+def finest_step(moved: Tensor, bits: float) -> float:
+    """The finest step, a float32, with which the codes of a movement (any shape) take `bits` each."""
+    flat = moved.detach().double().flatten().cpu().numpy()
+    largest = max(float(np.abs(flat).max()), 1e-6)
+    fine, coarse = largest / MAX_CODE, 3 * largest  # the coarse one makes every code 0
+    for _ in range(_BISECTIONS):
+        middle = math.sqrt(fine * coarse)
+        fine, coarse = (fine, middle) if fits(_codes(flat, middle), bits) else (middle, coarse)
+    return float(np.float32(coarse))
 
 
-def encode(moved: Tensor, steps: Tensor, bits: int) -> Tensor:
-    """Integer codes of a movement, rounded half to even and clipped: int64 (b, L, n, r)."""
-    highest = 2 ** (bits - 1) - 1
-    ratio = moved.double() / steps.double()[:, None, None, None]
-    return ratio.round().clamp(-highest, highest).long()
+def fits(codes: NDArray[np.int64], bits: float) -> bool:
+    """Whether codes, one axis, take no more than `bits` each on the average."""
+    histogram, low = np.bincount(codes - codes.min()), int(codes.min())
+    needed = bits_needed(histogram, low, best_spread(histogram, low))
+    return needed * (_FORGETS if codes.size > _LONG else 1) <= bits * codes.size
 
 
-def decode(codes: Tensor, steps: Tensor, start: Tensor) -> Tensor:
+def encode(moved: Tensor, step: float) -> Tensor:
+    """Whole steps of a movement, rounded half to even and clipped: int64, of its shape."""
+    return torch.from_numpy(_codes(moved.detach().double().cpu().numpy(), step))
+
+
+def decode(codes: Tensor, step: float, start: Tensor) -> Tensor:
     """The angles that the codes stand for, float64 (b, L, n, r)."""
-    return start + codes.double() * steps.double()[:, None, None, None]
+    return start + codes.double() * step
 
 
-def pack(codes: Tensor, bits: int) -> bytes:
-    """Codes (any shape, row-major) as packed bytes, least significant bit first."""
-    raw = (codes.flatten().numpy() + 2 ** (bits - 1)).astype("<u2").view(np.uint8).reshape(-1, 2)
-    each = np.unpackbits(raw, axis=1, count=bits, bitorder="little")  # (count, bits)
-    return np.packbits(each.ravel(), bitorder="little").tobytes()
+def pack(codes: Tensor) -> bytes:
+    """Codes (any shape, row-major) as bytes: lowest and highest (int16), spread (uint8), message."""
+    flat = codes.flatten().numpy()
+    low, high = int(flat.min()), int(flat.max())
+    spread = best_spread(np.bincount(flat - low), low)
+    return _HEAD.pack(low, high, spread) + encode_rows([Row(flat, low, high, spread=spread)])
 
 
 def unpack(packed: bytes, count: int, bits: int) -> Tensor:
-    """The inverse of `pack`: int64 (count,). Raises `BadInput` for a wrong size or bits beyond the end."""
-    if len(packed) != packed_bytes(count, bits):
-        raise BadInput(f"{len(packed)} bytes of packed angles; needed: {packed_bytes(count, bits)}")
-    flat: NDArray[np.uint8] = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
-    if flat[count * bits :].any():
-        raise BadInput("the packed angles do not end in zeros")
-    raw = np.zeros((count, 2), np.uint8)
-    raw[:, : packed_bytes(1, bits)] = np.packbits(
-        flat[: count * bits].reshape(count, bits), axis=1, bitorder="little"
-    )
-    codes = raw.view("<u2")[:, 0].astype(np.int64) - 2 ** (bits - 1)
-    if (codes == -(2 ** (bits - 1))).any():
-        raise BadInput("a packed angle lies outside the grid")
+    """The inverse of `pack`: int64 (count,). Raises `BadInput` for bytes that no writer wrote."""
+    message = packed[_HEAD.size :]
+    if len(packed) < _HEAD.size or len(message) > message_bytes(count, bits):
+        raise BadInput(f"{len(packed)} bytes of coded angles for {count} angles of {bits} bits")
+    low, high, spread = _HEAD.unpack(packed[: _HEAD.size])
+    if not -MAX_CODE <= low <= high <= MAX_CODE:
+        raise BadInput(f"its codes range from {low} to {high}; allowed: {-MAX_CODE} to {MAX_CODE}")
+    (codes,) = decode_rows(message, [Form(count, low, high, spread=spread)])
+    if (codes.min(), codes.max()) != (low, high):
+        raise BadInput(f"its codes do not range from {low} to {high}")
+    if encode_rows([Row(codes, low, high, spread=spread)]) != message:
+        raise BadInput("its coded angles end in bytes that mean nothing")
     return torch.from_numpy(codes)
+
+
+def _codes(moved: NDArray[np.float64], step: float) -> NDArray[np.int64]:
+    return np.clip(np.rint(moved / step), -MAX_CODE, MAX_CODE).astype(np.int64)

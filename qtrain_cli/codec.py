@@ -2,10 +2,13 @@
 
 Each row of numbers is a sequence over low..high. Encoder and decoder count what came before,
 
-    P(symbol s) = (1 + 2 count of s so far) / (size of the alphabet + 2 numbers so far)
+    P(symbol s) = (first(s) + 2 count of s so far) / (sum of first + 2 numbers so far)
+    first(s)    = max(1, 32 q**4 // (q**2 + s**2)**2)          s: the number itself; q: the row's `spread`
 
-so that no table is stored. The bits that a row takes follow from its histogram alone (`bits_needed`), to
-about two bytes for the whole message: that is what a size is planned with before anything is coded.
+so that no table is stored; 0 as spread is first(s) = 1. The bell of `first` stands for what numbers around
+zero do: on normal ones it comes within 0.03 bits a number of knowing their deviation, from 300 numbers on.
+The bits that a row takes follow from its histogram alone (`bits_needed`), to about two bytes for the whole
+message: that is what a size is planned with before anything is coded.
 
     range coder     low 33 bits, range 32 bits, bytes go out from the top; counts are halved at 2**16
 
@@ -16,32 +19,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qtrain_cli.accounting import MESSAGE_SLACK
 from qtrain_cli.errors import BadInput
 
 MAX_ALPHABET = 2**12
+MAX_SPREAD = 255
 _GAIN = 2
+#: What the symbol 0 counts before any was seen.
+_BELL = 32
+#: Spreads that are tried, as shares of the numbers' deviation.
+_SPREADS = (1.0, 1.3, 1.5, 1.7, 2.0, 2.5)
 _MOST = 2**16
 _TOP = 2**24
 _MASK = 2**32 - 1
 #: Bytes by which a coded message may exceed the sum of `bits_needed`: its end, and rounding.
-SLACK = 4
+SLACK = MESSAGE_SLACK
 
 
 @dataclass
 class _Counts:
     """The adaptive model of one row or, shared, of several."""
 
-    size: int
-    counts: list[int] = field(default_factory=list)
+    counts: list[int]
     total: int = 0
 
     def __post_init__(self) -> None:
-        self.counts, self.total = [1] * self.size, self.size
+        self.total = sum(self.counts)
 
     def seen(self, symbol: int) -> None:
         self.counts[symbol] += _GAIN
@@ -58,7 +66,8 @@ class Row:
     codes: NDArray[np.int64]
     low: int
     high: int
-    model: int
+    model: int = 0
+    spread: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,12 +77,13 @@ class Form:
     count: int
     low: int
     high: int
-    model: int
+    model: int = 0
+    spread: int = 0
 
 
 def form_of(row: Row) -> Form:
     """The form of a row that is there."""
-    return Form(len(row.codes), row.low, row.high, row.model)
+    return Form(len(row.codes), row.low, row.high, row.model, row.spread)
 
 
 def encode_rows(rows: Sequence[Row]) -> bytes:
@@ -106,24 +116,40 @@ def decode_rows(message: bytes, forms: Sequence[Form]) -> list[NDArray[np.int64]
     return found
 
 
-def bits_needed(histogram: NDArray[np.int64]) -> float:
-    """The bits of all numbers of one model with this histogram over its alphabet: (size,) -> bits.
+def first_counts(low: int, high: int, spread: int) -> list[int]:
+    """What the symbols low..high count before any was seen. Whole numbers, the same on every machine."""
+    q = spread**2
+    return [max(1, _BELL * q**2 // (q + s**2) ** 2) if q else 1 for s in range(low, high + 1)]
 
-    The length of the Dirichlet code with 1/2 a symbol (Krichevsky and Trofimov), whatever the order.
+
+def bits_needed(histogram: NDArray[np.int64], low: int = 0, spread: int = 0) -> float:
+    """The bits of all numbers of one model with this histogram over low, low + 1, ...: (size,) -> bits.
+
+    The length of the Dirichlet code that starts from half of `first_counts` (Krichevsky and Trofimov),
+    whatever the order of the numbers.
     """
-    size, total = len(histogram), int(histogram.sum())
-    whole = math.lgamma(total + size / 2) - math.lgamma(size / 2)
-    each = sum(math.lgamma(int(n) + 0.5) - math.lgamma(0.5) for n in histogram[histogram > 0])
-    return (whole - each) / math.log(2)
+    first = first_counts(low, low + len(histogram) - 1, spread)
+    start, count = sum(first) / _GAIN, int(histogram.sum())
+    seen = [(n, f / _GAIN) for n, f in zip(histogram.tolist(), first, strict=True) if n]
+    whole = math.lgamma(count + start) - math.lgamma(start)
+    return (whole - sum(math.lgamma(n + f) - math.lgamma(f) for n, f in seen)) / math.log(2)
+
+
+def best_spread(histogram: NDArray[np.int64], low: int) -> int:
+    """The spread with which numbers of this histogram take fewest bits, of a few near their deviation."""
+    symbols = np.arange(low, low + len(histogram))
+    deviation = math.sqrt(float((histogram * symbols**2).sum()) / max(1, int(histogram.sum())))
+    tried = {min(MAX_SPREAD, max(1, round(share * deviation))) for share in _SPREADS}
+    return min((0, *sorted(tried)), key=lambda spread: bits_needed(histogram, low, spread))
 
 
 def _models(forms: Iterable[Form]) -> dict[int, _Counts]:
-    sizes: dict[int, int] = {}
+    shapes: dict[int, tuple[int, int, int]] = {}
     for form in forms:
-        size = form.high - form.low + 1
-        if not 1 <= size <= MAX_ALPHABET or sizes.setdefault(form.model, size) != size:
+        size, shape = form.high - form.low + 1, (form.low, form.high, form.spread)
+        if not 1 <= size <= MAX_ALPHABET or shapes.setdefault(form.model, shape) != shape:
             raise BadInput(f"an alphabet of {size} symbols; allowed: 1 to {MAX_ALPHABET}, one a model")
-    return {model: _Counts(size) for model, size in sizes.items()}
+    return {model: _Counts(first_counts(*shape)) for model, shape in shapes.items()}
 
 
 class _Encoder:

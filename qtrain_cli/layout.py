@@ -2,7 +2,8 @@
 
 The tensors of a model's state dictionary, in its own order, are generated (weights selected by `--targets`
 and `--ignore`), kept (everything else, buffers included) or tied (the same tensor under a second name).
-Generated tensors take the numbers 0..m-1 in that order, row-major.
+Generated tensors take the numbers 0..m-1 in that order, row-major. Kept tensors stay as they are, but that
+running statistics are stored as float16.
 
 The fan-in that sets a weight's scale is the number of inputs that one output sums over; biases share the
 fan-in of their weight, and a one-dimensional `weight` is the scale of a normalisation layer: its
@@ -32,6 +33,8 @@ DTYPES: dict[str, torch.dtype] = {
 _HALF = (torch.float16, torch.bfloat16)
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _PRELU_START = 0.25
+#: Buffers that are averages over batches, and noisier than half precision is coarse.
+_RUNNING = ("running_mean", "running_var")
 _SCALED_OVER_AXES = (nn.LayerNorm, nn.RMSNorm)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -78,7 +81,8 @@ def _entry(module: nn.Module, name: str, tensor: Tensor, source: str, chosen: bo
     if source != name:
         return TensorEntry(name, shape, dtype, TIED, source=source)
     if not chosen or dtype not in FLOAT_DTYPES or not tensor.numel():
-        return TensorEntry(name, shape, dtype, KEPT)
+        narrow = name.rpartition(".")[2] in _RUNNING and dtype in ("F32", "F64") and tensor.numel()
+        return TensorEntry(name, shape, dtype, KEPT, stored="F16" if narrow else "")
     fan_in, centre = _scale_of(module, name, shape)
     return TensorEntry(name, shape, dtype, GENERATED, fan_in, centre)
 
@@ -160,5 +164,13 @@ def complete(
 
 
 def kept_tensors(layout: LayoutSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a state dictionary that are stored as they are."""
+    """The tensors of a state dictionary that are stored."""
     return {entry.name: state[entry.name].detach() for entry in layout.of_role(KEPT)}
+
+
+def narrowed(entry: TensorEntry, tensor: Tensor) -> Tensor:
+    """A kept tensor in the dtype of the file; what float16 cannot hold becomes its largest number."""
+    if not entry.stored:
+        return tensor
+    most = torch.finfo(torch.float16).max
+    return tensor.clamp(-most, most).to(DTYPES[entry.stored])

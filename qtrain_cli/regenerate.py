@@ -18,9 +18,9 @@ from torch import Tensor
 
 from qtrain_cli.angles import decode, start_angles
 from qtrain_cli.errors import Refused
-from qtrain_cli.files.artifact.container import CHECK_DIGITS
-from qtrain_cli.files.artifact.description import PROBES, Digest
+from qtrain_cli.files.artifact.description import DIGEST_DIGITS, Digest
 from qtrain_cli.files.artifact.numbers import Artifact, Numbers
+from qtrain_cli.files.artifact.payload import PROBES, single_precision
 from qtrain_cli.generator import Generator
 from qtrain_cli.layout import complete, split
 from qtrain_cli.spec import GeneratorSpec, LayoutSpec
@@ -69,9 +69,9 @@ def generated_weights(spec: GeneratorSpec, numbers: Numbers) -> Tensor:
 
 def stored_angles(spec: GeneratorSpec, numbers: Numbers) -> Tensor:
     """The angles in radians that the stored numbers stand for, float64 (b, L, n, r)."""
-    if numbers.steps is None:
+    if numbers.step is None:
         return numbers.angles.double()
-    return decode(numbers.angles, numbers.steps, start_angles(spec.circuit, spec.angles.start_seed))
+    return decode(numbers.angles, numbers.step, start_angles(spec.circuit, spec.angles.start_seed))
 
 
 def state_dict(spec: GeneratorSpec, weights: Tensor, numbers: Numbers) -> dict[str, Tensor]:
@@ -84,8 +84,8 @@ def digest_of(layout: LayoutSpec, weights: Tensor) -> Digest:
     hashed = hashlib.sha256()
     for tensor in split(layout, weights).values():
         hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    probes = tuple(float(f"{probe:.9g}") for probe in _probe(weights))
-    return Digest(hashed.hexdigest()[:CHECK_DIGITS], probes, TOLERANCE)
+    probes = tuple(single_precision(probe) for probe in _probe(weights))
+    return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, TOLERANCE)
 
 
 def _require_finite(layout: LayoutSpec, weights: Tensor) -> None:

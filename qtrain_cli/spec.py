@@ -32,6 +32,9 @@ DTYPE_BYTES: dict[str, int] = {
 }  # fmt: skip
 FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
+#: What may be stored in fewer bytes than the model has it: role, dtype, dtype in the file.
+_NARROWED = ((KEPT, "F32", "F16"), (KEPT, "F64", "F16"))
+
 MAX_ELEMENTS = 2**32
 MAX_DIMENSIONS = 64
 MAX_NAME = 512
@@ -51,7 +54,8 @@ class TensorEntry:
     """One named tensor of the model: where its numbers come from.
 
     `fan_in` and `centre` matter for generated tensors only; `source` names the tensor that a tied one
-    repeats. Raises `BadInput` for values that cannot be: they may come from a stranger's file.
+    repeats; `stored` is the dtype of a kept one in the file, where that is narrower than its own. Raises
+    `BadInput` for values that cannot be: they may come from a stranger's file.
     """
 
     name: str
@@ -61,6 +65,7 @@ class TensorEntry:
     fan_in: int = 1
     centre: float = 0.0
     source: str = ""
+    stored: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.name) <= MAX_NAME or not self.name.isprintable():
@@ -76,6 +81,8 @@ class TensorEntry:
             self._check_generated(where)
         if (self.role == TIED) != bool(self.source):
             raise BadInput(f"{where} is {self.role} and names the source '{self.source}'")
+        if self.stored and (self.role, self.dtype, self.stored) not in _NARROWED:
+            raise BadInput(f"{where} is {self.role}, {self.dtype}, and stored as {reprlib.repr(self.stored)}")
 
     def _check_shape(self, where: str) -> None:
         if len(self.shape) > MAX_DIMENSIONS:
@@ -99,6 +106,11 @@ class TensorEntry:
     def count(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes that a kept tensor takes in a file before they are deflated."""
+        return self.count * DTYPE_BYTES[self.stored or self.dtype]
 
     @property
     def scale(self) -> float:
@@ -231,8 +243,8 @@ MAPPINGS: dict[str, MappingRow] = {
 class AngleCoding:
     """How the angles are stored.
 
-    `bits` 2..16: integer codes of the movement away from a start that `start_seed` gives, one step a
-    circuit. `bits` 32: the float32 angles themselves.
+    `bits` 2..16: whole numbers of steps away from a start that `start_seed` gives, entropy-coded, so many
+    bits an angle on the average at most. `bits` 32: the float32 angles themselves.
     """
 
     bits: int

@@ -25,7 +25,7 @@ from qtrain_cli import __version__, accounting
 from qtrain_cli.errors import BadInput, RunFailed, UsageError, suggestion
 from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.artifact.numbers import read_artifact
-from qtrain_cli.files.artifact.size import bytes_bound
+from qtrain_cli.files.artifact.size import Known, bytes_bound, known_of
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
 from qtrain_cli.files.cells import CellFolder
 from qtrain_cli.files.data import Dataset, load_data
@@ -303,7 +303,8 @@ def _ours(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes | 
     spec = _ours_spec(job, cell.seed, cell.bits, cell.budget)
     smallest = _ours_spec(job, cell.seed, cell.bits, None) if spec is None else None
     if smallest is not None:
-        return replace(cell, end=UNREACHED, file_bytes=bytes_bound(smallest, job.loaded.name)), None
+        known = _ours_known(job, cell.seed, epochs)
+        return replace(cell, end=UNREACHED, file_bytes=bytes_bound(smallest, known)), None
     settings, path = job.settings, job.cells.file_of(name)
     record = job.compress(
         CompressSettings(
@@ -328,11 +329,17 @@ def _ours_spec(job: _Job, seed: int, bits: int, budget: int | None) -> Generator
     layout = layout_of(job.loaded.module)
     wanted = BudgetSettings(bytes=budget, layers=None if budget else 1, angle_bits=bits)
     try:
-        return plan_generator(layout, wanted, seed, lambda spec: bytes_bound(spec, job.loaded.name))
+        known = _ours_known(job, seed, job.settings.fit.epochs)
+        return plan_generator(layout, wanted, seed, lambda spec: bytes_bound(spec, known))
     except BadInput:
         if budget is None:
             raise
         return None
+
+
+def _ours_known(job: _Job, seed: int, epochs: int) -> Known:
+    fit = replace(job.settings.fit, seed=seed, epochs=epochs, device=str(job.device))
+    return known_of(fit, job.loaded, job.rows(seed))
 
 
 def _ours_count(job: _Job, cell: Cell) -> int | None:

@@ -18,18 +18,17 @@ import torch
 from torch import Tensor
 
 from qtrain_cli import __version__
-from qtrain_cli.angles import choose_steps, encode, movement, start_angles
+from qtrain_cli.angles import encode, finest_step, movement, start_angles
 from qtrain_cli.errors import UsageError
 from qtrain_cli.files.artifact.description import (
     RUN_DIGITS,
     Description,
-    Example,
     describe,
     read_record,
     spec_to_json,
 )  # fmt: skip
-from qtrain_cli.files.artifact.numbers import Artifact, Numbers, write_artifact
-from qtrain_cli.files.artifact.size import bytes_bound
+from qtrain_cli.files.artifact.numbers import Artifact, Numbers, as_stored, write_artifact
+from qtrain_cli.files.artifact.size import bytes_bound, example_of, known_of
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.data import Dataset, load_data
@@ -40,7 +39,7 @@ from qtrain_cli.planning import plan_generator
 from qtrain_cli.regenerate import digest_of, generated_weights, state_dict
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.settings import CompressSettings
-from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec
+from qtrain_cli.spec import RAW_BITS, GeneratorSpec
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.fit import Problem, Progress, Recovery, fit
 from qtrain_cli.training.measure import measure
@@ -128,18 +127,17 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
     device = resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
     layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
-    spec = plan_generator(
-        layout, settings.budget, settings.fit.seed, lambda plan: bytes_bound(plan, loaded.name)
-    )
+    data = load_data(settings.data, settings.fit.seed)
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    known = known_of(settings.fit, loaded, data)
+    spec = plan_generator(layout, settings.budget, settings.fit.seed, lambda plan: bytes_bound(plan, known))
     circuit = spec.circuit
     check_gradient(settings.fit.gradient, circuit)
     log(
         f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
         f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
     )
-    data = load_data(settings.data, settings.fit.seed)
     log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     _log_cost(settings, spec, len(data.train), log)
     loaded.module.to(device)
     objective = Objective(data.task, settings.fit.distill, settings.fit.temperature)
@@ -208,24 +206,23 @@ def _train(job: _Job, checkpoint: Path, show: Callable[[Progress], None]) -> Fit
 
 
 def _stored(job: _Job, fitted: Fitted) -> Numbers:
-    """What the artifact stores: angles as codes and steps (or as they are), mapping, kept tensors."""
+    """What the artifact stores: angles as codes and a step (or as they are), mapping, kept tensors."""
     spec, teacher = job.spec, _teacher(job.loaded, torch.device("cpu"))
-    kept = {entry.name: (teacher | fitted.buffers)[entry.name] for entry in spec.layout.of_role(KEPT)}
+    mapping, kept = as_stored(spec, fitted.numbers, teacher | fitted.buffers)
     if spec.angles.bits == RAW_BITS:
-        return Numbers(fitted.theta, None, fitted.numbers, kept)
+        return Numbers(fitted.theta, None, mapping, kept)
     moved = movement(fitted.theta, start_angles(spec.circuit, spec.angles.start_seed))
-    steps = choose_steps(moved, spec.angles.bits)
-    return Numbers(encode(moved, steps, spec.angles.bits), steps, fitted.numbers, kept)
+    step = fitted.grid or finest_step(moved, spec.angles.bits)
+    return Numbers(encode(moved, step), step, mapping, kept)
 
 
 def _described(job: _Job, numbers: Numbers) -> Artifact:
     """The finished artifact: regenerated once, for its digest and for its figures."""
     weights = generated_weights(job.spec, numbers)
-    sample = job.data.normalisation(job.data.train.inputs[:1])
     description = Description(
         spec=job.spec,
         digest=digest_of(job.spec.layout, weights),
-        example=Example("F32", tuple(sample.shape[1:])),
+        example=example_of(job.data),
         measured=_measured(job, state_dict(job.spec, weights, numbers)),
         run=job.run,
     )

@@ -19,7 +19,7 @@ from qtrain_cli import accounting
 from qtrain_cli.angles import start_angles
 from qtrain_cli.errors import UsageError
 from qtrain_cli.files.artifact.description import design_of
-from qtrain_cli.files.artifact.size import bytes_bound
+from qtrain_cli.files.artifact.size import Known, bytes_bound
 from qtrain_cli.files.models import LoadedModel, load_model
 from qtrain_cli.generator import Generator
 from qtrain_cli.layout import complete, kept_tensors, layout_of
@@ -73,7 +73,7 @@ def run(settings: PlanSettings) -> Plan:
     layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
 
     def file_bytes(spec: GeneratorSpec) -> int:
-        return bytes_bound(spec, loaded.name)
+        return bytes_bound(spec, Known(loaded.name))
 
     spec = plan_generator(layout, settings.budget, settings.fit.seed, file_bytes)
     seconds, probe = _probe(spec, loaded, settings, device)

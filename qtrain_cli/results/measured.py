@@ -1,19 +1,18 @@
 """What only the run itself can say, and the short form in which an artifact stores it.
 
 The stored form is a list, because in an artifact of a few hundred bytes the names of the fields would
-outweigh their values (and each quote mark counts twice, inside the JSON string of a safetensors header):
+outweigh their values:
 
-    [model, figures, train loss, test loss, epochs, seed, device, versions, digests, trust]
+    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]
 
     figures    [train, validation, test, count, teacher, closeness], for regression also low, high
     versions   "name=version name=version ..."
-    digests    64 bytes, the SHA-256 of data and model, in base 85: Python's `base64.b85encode`,
-               none of whose characters JSON escapes
+
+The digests of data and model are stored beside it, in whatever form costs the file least.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 import reprlib
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from qtrain_cli.results.schema import LIST, MAYBE, NUMBER, TEXT, WHOLE, check_di
 from qtrain_cli.results.scores import Scores, rounded
 
 _WORD = re.compile(r"[^\s=]+")
-_STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, WHOLE, WHOLE, TEXT, TEXT, TEXT, TEXT)
+_STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, WHOLE, WHOLE, TEXT, TEXT, TEXT)
 _FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, WHOLE, MAYBE, MAYBE)
 _INTERVAL_KINDS = (NUMBER, NUMBER)
 
@@ -81,7 +80,6 @@ class Measured:
             scores.teacher,
             scores.closeness,
         ]
-        digests = bytes.fromhex(self.data_sha256 + self.model_sha256)
         return [
             self.model,
             [*figures, *(scores.error_interval or ())],
@@ -91,16 +89,15 @@ class Measured:
             self.seed,
             self.device,
             " ".join(f"{name}={version}" for name, version in self.versions.items()),
-            base64.b85encode(digests).decode("ascii"),
             self.trust,
         ]
 
     @classmethod
-    def from_stored(cls, stored: Any) -> Measured:
+    def from_stored(cls, stored: Any, data_sha256: str, model_sha256: str) -> Measured:
         """The inverse of `to_stored`, from parsed JSON of any origin. Raises `BadInput`."""
         check_kind("the stored form", LIST, stored)
         _check_kinds("entries", _STORED_KINDS, stored)
-        model, figures, train_loss, test_loss, epochs, seed, device, versions, digests, trust = stored
+        model, figures, train_loss, test_loss, epochs, seed, device, versions, trust = stored
         return cls(
             model=model,
             scores=_stored_scores(figures),
@@ -110,8 +107,8 @@ class Measured:
             seed=seed,
             device=device,
             versions=_stored_versions(versions),
-            data_sha256=_stored_digests(digests)[:64],
-            model_sha256=_stored_digests(digests)[64:],
+            data_sha256=data_sha256,
+            model_sha256=model_sha256,
             trust=trust,
         )
 
@@ -142,13 +139,3 @@ def _stored_scores(figures: list[Any]) -> Scores:
 def _stored_versions(text: str) -> dict[str, str]:
     pairs = (part.partition("=") for part in text.split(" ") if text)
     return {name: version for name, _, version in pairs}
-
-
-def _stored_digests(text: str) -> str:
-    try:
-        digits = base64.b85decode(text).hex()
-    except ValueError:
-        digits = ""
-    if len(digits) != 128:
-        raise BadInput("the digests of the stored record are not 64 bytes in base 85")
-    return digits

@@ -4,11 +4,12 @@
                           <--------------------- one backward pass ----------------------
 
 Adam with a one-cycle schedule and clipped gradients on the angles and the mapping's numbers; nothing else is
-trained. After every epoch the validation split chooses the best state. All that a step depends on (`state`)
+trained. Late in training the angles are rounded in the loop (`rounding`). After every epoch the validation
+split chooses the best state, of the rounded ones if there are any. All that a step depends on (`state`)
 is in the checkpoint, and the order of an epoch's rows follows from the seed and its number, so a resumed run
 repeats the undisturbed one bit for bit.
 
-Left out here: rounding in the loop, several devices, data augmentation.
+Left out here: several devices, data augmentation.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from qtrain_cli.spec import GeneratorSpec
 from qtrain_cli.training.devices import on_device
 from qtrain_cli.training.measuring import StepCircuits, fit_cost
 from qtrain_cli.training.objective import Objective, call_model, check_outputs, predict
+from qtrain_cli.training.rounding import Rounding
 from qtrain_cli.training.state import Fitted, checkpoint_of, restore, start_state
 from qtrain_cli.training.stopping import stop_requests
 
@@ -122,6 +124,7 @@ class _Loop:
         self.device = torch.device(settings.device)
         self.generator = Generator(problem.spec, self.device)
         self.circuits = StepCircuits(settings.gradient, settings.seed)
+        self.rounding = Rounding(problem.spec, settings.epochs)
         self.batch = min(settings.batch_size, len(problem.train))
         self.per_epoch = len(problem.train) // self.batch
         self.steps = settings.steps(len(problem.train))
@@ -140,6 +143,8 @@ class _Loop:
         epoch, position = divmod(run.step, self.per_epoch)
         if position == 0 or not len(self.order):
             self.order = epoch_order(self.settings.seed, epoch, len(self.problem.train))
+        if position == 0 and epoch >= self.rounding.first:
+            run.round_with(self.rounding.step_for(run.theta))
         rows = self.order[position * self.batch : (position + 1) * self.batch]
         loss, score = self.train_step(rows)
         run.step += 1
@@ -186,12 +191,16 @@ class _Loop:
 
     def state(self, circuits: Run = probabilities) -> dict[str, Tensor]:
         """The whole state dictionary with generated tensors in place."""
-        generated = self.generator.tensors(self.run.theta, self.run.numbers, circuits)
+        theta, step = self.run.theta, float(self.run.grid)
+        angles = self.rounding.rounded(theta, step) if step else theta
+        generated = self.generator.tensors(angles, self.run.numbers, circuits)
         return complete(self.problem.spec.layout, generated, self.kept | self.run.buffers)
 
     def validate(self) -> float:
         """The validation score of the present state, which becomes the best one if it is."""
         run, problem = self.run, self.problem
+        if run.grid:
+            run.round_with(self.rounding.refitted(run.theta, float(run.grid)))
         with torch.no_grad():
             state = self.state()
         outputs = predict(problem.module, state, problem.validation.inputs, problem.prepare)

@@ -1,6 +1,7 @@
 """Everything that changes while fitting, and so everything that a checkpoint holds.
 
-    run.*      angles, mapping numbers, buffers             best.*    the same, of the best state so far
+    run.*      angles, their step (0: not rounded yet), mapping numbers, buffers
+    best.*     the same, of the best state so far
     adam.*     first and second moments, step counts         random.*  torch, Python, NumPy
     JSON       step, best score, learning rate and betas of the moment, the schedule's own state
 
@@ -34,37 +35,49 @@ _BUFFER = "buffer."
 class Fitted:
     """What a run found: angles (b, L, n, r), mapping numbers (k,), buffers by name; all on the CPU.
 
-    `cost` is what its steps have measured, nothing where the engine gave the gradient.
+    `grid` is the step that the angles were rounded with, in radians; 0 if they were not. `cost` is what its
+    steps have measured, nothing where the engine gave the gradient.
     """
 
     theta: Tensor
     numbers: Tensor
     buffers: dict[str, Tensor]
+    grid: float = 0.0
     cost: Cost = field(default_factory=Cost)
 
 
 @dataclass
 class RunState:
-    """The state of one run: `theta` (b, L, n, r) and `numbers` (k,) are trained, `best` is by name."""
+    """The state of one run: `theta` (b, L, n, r) and `numbers` (k,) are trained, `best` is by name.
+
+    `grid` () is the step in radians that the angles are rounded with, float64; 0 until they are.
+    """
 
     theta: Tensor
     numbers: Tensor
     buffers: dict[str, Tensor]
     optimizer: torch.optim.Adam
     schedule: torch.optim.lr_scheduler.OneCycleLR
+    grid: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     step: int = 0
     best_score: float | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def current(self) -> dict[str, Tensor]:
         """The trained tensors and the buffers by name, detached, sharing memory with the run."""
-        named = {"theta": self.theta.detach(), "numbers": self.numbers.detach()}
+        named = {"theta": self.theta.detach(), "numbers": self.numbers.detach(), "grid": self.grid}
         return named | {_BUFFER + name: tensor for name, tensor in self.buffers.items()}
 
     def remember_best(self, score: float) -> None:
         """Copies the present tensors as the best ones so far."""
         self.best_score = score
         self.best = {name: tensor.clone() for name, tensor in self.current().items()}
+
+    def round_with(self, step: float) -> None:
+        """Sets the angles' step. With the first one, what was best before it no longer counts."""
+        if not self.grid:
+            self.best_score, self.best = None, {}
+        self.grid.fill_(step)
 
     def keep_buffers(self, state: dict[str, Tensor]) -> None:
         """Takes the buffers out of a state dictionary that the model has run with.
@@ -77,7 +90,7 @@ class RunState:
         """The best state, or the present one when no validation score was finite."""
         best = {name: tensor.cpu().clone() for name, tensor in (self.best or self.current()).items()}
         buffers = {name: best[_BUFFER + name] for name in self.buffers}
-        return Fitted(best["theta"], best["numbers"], buffers)
+        return Fitted(best["theta"], best["numbers"], buffers, float(best["grid"]))
 
 
 def start_state(

@@ -20,7 +20,7 @@ from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files.header import Header, damaged, header_of
 
 KEY = "qtrain"
-CHECK_DIGITS = 32
+CHECK_DIGITS = 16
 BLANK = "0" * CHECK_DIGITS
 #: Where the check stands: JSON (the metadata) inside a string of JSON (the header).
 CHECK_MARK = b'\\"check\\":\\"'

@@ -1,4 +1,4 @@
-"""The metadata of an artifact: everything but its stored numbers. Standard library only.
+"""Everything in an artifact but its stored numbers: metadata, digests, facts. Standard library only.
 
 A report needs nothing else, so it needs no torch. Every size is checked against the generator's spec before
 anything is allocated. What was read has to be what this version would write, character for character: so
@@ -18,7 +18,7 @@ from typing import Any
 from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput, QtrainError
 from qtrain_cli.files.artifact.container import BLANK, CHECK_DIGITS, Container, read_container
-from qtrain_cli.files.header import Header
+from qtrain_cli.files.artifact.payload import PROBES, Payload, inflated, parted
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.results import Design, Measured, Record
 from qtrain_cli.spec import (
@@ -34,12 +34,14 @@ from qtrain_cli.spec import (
     TensorEntry,
 )  # fmt: skip
 
-FORMAT = "qtrain/1"
+FORMAT = "qtrain/2"
+#: The one tensor of the file.
+TENSOR = "q"
 #: How the formats of the other kind of file begin (`files.students`).
 STUDENTS = "qtrain.student/"
 RULES = "wire0=msb float64 half-even"
 RUN_DIGITS = 16
-PROBES = 4
+DIGEST_DIGITS = 32
 MAX_EXAMPLE_DIMENSIONS = 8
 MAX_EXAMPLE_ELEMENTS = 2**28
 _HEXADECIMAL = re.compile("[0-9a-f]+")
@@ -50,7 +52,8 @@ class Digest:
     """What the regenerated weights must be: exactly (`sha256`), or within `tolerance` on another machine.
 
     `sha256` is the first 32 hexadecimal digits over the generated tensors' bytes in layout order; `probes`
-    are signed sums of the float64 weights, which may be off by `tolerance` times the weights' norm.
+    are signed sums of the float64 weights as float32, which may be off by `tolerance` times the weights'
+    norm.
     Raises `BadInput` for what is no digest.
     """
 
@@ -59,7 +62,7 @@ class Digest:
     tolerance: float
 
     def __post_init__(self) -> None:
-        _check_hexadecimal("digest", self.sha256, CHECK_DIGITS)
+        _check_hexadecimal("digest", self.sha256, DIGEST_DIGITS)
         if len(self.probes) != PROBES or not all(map(math.isfinite, self.probes)):
             raise BadInput(f"its digest has the probes {reprlib.repr(self.probes)}; needed: {PROBES} numbers")
         if not 0 < self.tolerance < math.inf:
@@ -119,28 +122,35 @@ def describe(path: Path) -> Description:
 
 def describe_container(container: Container) -> Description:
     """`describe` for a file that was read before."""
+    return taken_apart(container)[0]
+
+
+def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
+    """The description, and the bytes of kept tensors and numbers, of the sizes that its spec asks for."""
+    _check_format(container)
     try:
-        value = json.loads(container.text)
-    except (ValueError, RecursionError) as error:
-        raise container.refused(f"its metadata is not JSON ({error})") from None
-    _check_format(container, value)
-    try:
-        description = _from_json(value, container.header)
-        _check_sizes(description.spec, container.header)
-        accounting.check_work(description.spec)
-        _check_hexadecimal("check", value["check"], CHECK_DIGITS)
-        if metadata(description, value["check"]) != container.text:
+        if container.text != metadata(json.loads(container.text)["check"]):
             raise BadInput("its metadata is not what an honest writer writes")
+        payload = parted(_tensor_bytes(container))
+        description = _from_json(json.loads(payload.facts), payload)
+        accounting.check_work(description.spec)
+        kept, numbers = _stored_parts(description.spec, payload.rest)
+        if facts(description) != payload.facts:
+            raise BadInput("its facts are not what an honest writer writes")
     except QtrainError as error:
         raise container.refused(error.message) from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         # Values of every wrong type end here; no list of checks could name them all.
-        raise container.refused(f"its metadata is malformed ({type(error).__name__}: {error})") from None
-    return description
+        raise container.refused(f"its facts are malformed ({type(error).__name__}: {error})") from None
+    return description, kept, numbers
 
 
-def _check_format(container: Container, value: Any) -> None:
+def _check_format(container: Container) -> None:
     """Another version's file is no attack, and may keep other rules from here on."""
+    try:
+        value = json.loads(container.text)
+    except (ValueError, RecursionError) as error:
+        raise container.refused(f"its metadata is not JSON ({error})") from None
     found = value.get("format") if isinstance(value, dict) else None
     if isinstance(found, str) and found.startswith(STUDENTS):
         raise BadInput(
@@ -152,6 +162,32 @@ def _check_format(container: Container, value: Any) -> None:
             f"'{container.path}' has the format {reprlib.repr(found)}; this version reads '{FORMAT}'",
             "use the version of qtrain that wrote it",
         )
+
+
+def _tensor_bytes(container: Container) -> bytes:
+    """The bytes of the one tensor. Raises `BadInput` for other tensors than it."""
+    tensors = container.header.tensors
+    size = len(container.data) - container.header.payload_start
+    if {name: (row.dtype, row.shape) for name, row in tensors.items()} != {TENSOR: ("U8", (size,))}:
+        shown = reprlib.repr(", ".join(tensors))
+        raise BadInput(f"it holds the tensors {shown}; needed: one, '{TENSOR}', of bytes")
+    return container.data[container.header.payload_start :]
+
+
+def _stored_parts(spec: GeneratorSpec, rest: bytes) -> tuple[bytes, bytes]:
+    """Kept tensors and numbers, of the sizes that the spec asks for. Raises `BadInput`."""
+    entries, kept = spec.layout.of_role(KEPT), b""
+    size = sum(entry.stored_bytes for entry in entries)
+    if size:
+        kept, rest = inflated(rest, size)
+    if len(kept) != size:
+        raise BadInput(f"its kept tensors take {len(kept)} bytes; needed: {size}")
+    width = 4 if spec.angles.bits == RAW_BITS else 2
+    mapping, angles = width * spec.mapping_numbers, accounting.angle_bytes(spec)
+    least = angles if spec.angles.bits == RAW_BITS else accounting.ANGLES_HEAD_BYTES
+    if not mapping + least <= len(rest) <= mapping + angles:
+        raise BadInput(f"its numbers take {len(rest)} bytes; needed: {mapping + least} to {mapping + angles}")
+    return kept, rest
 
 
 def read_record(path: Path) -> Record:
@@ -187,21 +223,30 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def metadata(description: Description, check: str = BLANK) -> str:
-    """The metadata's canonical JSON; the check is blank until the whole file is known."""
-    digest = description.digest
+def metadata(check: str = BLANK) -> str:
+    """The metadata's canonical JSON; the check is blank until the whole file is known. Raises `BadInput`."""
+    _check_hexadecimal("check", check, CHECK_DIGITS)
+    return canonical({"check": check, "format": FORMAT})
+
+
+def facts(description: Description) -> str:
+    """The facts' canonical JSON."""
     return canonical(
         {
-            "format": FORMAT,
             "rules": RULES,
-            "digest": [digest.sha256, list(digest.probes), digest.tolerance],
+            "tolerance": description.digest.tolerance,
             "input": [description.example.dtype, *description.example.shape],
             "record": description.measured.to_stored(),
-            "run": description.run,
-            "check": check,
             **spec_to_json(description.spec),
         }
     )
+
+
+def payload_of(description: Description) -> Payload:
+    """The parts of a file's tensor that a description is made of."""
+    measured, digest = description.measured, description.digest
+    digests = (digest.sha256, description.run, measured.data_sha256, measured.model_sha256)
+    return Payload(digests, digest.probes, facts(description), b"")
 
 
 def spec_to_json(spec: GeneratorSpec) -> dict[str, Any]:
@@ -217,30 +262,31 @@ def spec_to_json(spec: GeneratorSpec) -> dict[str, Any]:
 
 
 def _row(entry: TensorEntry) -> list[Any]:
-    """[name] kept, [name, source] tied, [name, shape, fan-in] or [..., centre, dtype] generated."""
+    """[name, dtype, shape] or [..., stored] kept, [name, source] tied, [name, shape, fan-in] or [..., centre,
+    dtype] generated."""
     if entry.role == KEPT:
-        return [entry.name]
+        return [entry.name, entry.dtype, list(entry.shape), *([entry.stored] if entry.stored else [])]
     if entry.role == TIED:
         return [entry.name, entry.source]
     row = [entry.name, list(entry.shape), entry.fan_in]
     return row if (entry.centre, entry.dtype) == (0.0, "F32") else [*row, entry.centre, entry.dtype]
 
 
-def _from_json(value: Any, header: Header) -> Description:
+def _from_json(value: Any, payload: Payload) -> Description:
     if value["rules"] != RULES:
         raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
-    sha256, probes, tolerance = value["digest"]
+    weights, run, data, model = payload.digests
     dtype, *shape = value["input"]
     return Description(
-        spec=_spec(value, header),
-        digest=Digest(sha256, tuple(map(float, probes)), float(tolerance)),
+        spec=_spec(value),
+        digest=Digest(weights, payload.probes, float(value["tolerance"])),
         example=Example(dtype, tuple(shape)),
-        measured=Measured.from_stored(value["record"]),
-        run=value["run"],
+        measured=Measured.from_stored(value["record"], data, model),
+        run=run,
     )
 
 
-def _spec(value: Any, header: Header) -> GeneratorSpec:
+def _spec(value: Any) -> GeneratorSpec:
     ansatz, entangler, qubits, layers, circuits, *final = value["circuit"]
     bits, seed = value["angles"]
     kind, hidden = value["mapping"]
@@ -251,13 +297,13 @@ def _spec(value: Any, header: Header) -> GeneratorSpec:
     return GeneratorSpec(
         CircuitSpec(ansatz, entangler, qubits, layers, circuits, final_rotation=bool(final)),
         MappingSpec(kind, hidden),
-        _layout(value["layout"], header),
+        _layout(value["layout"]),
         AngleCoding(bits, seed),
     )
 
 
-def _layout(rows: list[Any], header: Header) -> LayoutSpec:
-    own = {row[0]: _entry(number, row, header) for number, row in enumerate(rows) if len(row) != 2}
+def _layout(rows: list[Any]) -> LayoutSpec:
+    own = {row[0]: _entry(row) for row in rows if len(row) != 2}
     entries = []
     for row in rows:
         source = own.get(row[1]) if len(row) == 2 else None
@@ -270,27 +316,10 @@ def _layout(rows: list[Any], header: Header) -> LayoutSpec:
     return LayoutSpec(tuple(entries))
 
 
-def _entry(number: int, row: list[Any], header: Header) -> TensorEntry:
+def _entry(row: list[Any]) -> TensorEntry:
     name, *rest = row
-    if not rest:
-        stored = header.tensors[str(number)]
-        return TensorEntry(name, stored.shape, stored.dtype, KEPT)
+    if isinstance(rest[0], str):
+        dtype, shape, stored = (*rest, "") if len(rest) == 2 else rest
+        return TensorEntry(name, tuple(shape), dtype, KEPT, stored=stored)
     shape, fan_in, centre, dtype = (*rest, 0.0, "F32") if len(rest) == 2 else rest
     return TensorEntry(name, tuple(shape), dtype, GENERATED, fan_in, float(centre))
-
-
-def _check_sizes(spec: GeneratorSpec, header: Header) -> None:
-    """The stored tensors must be exactly those that the spec asks for. Raises `BadInput`."""
-    expected: dict[str, tuple[str, tuple[int, ...]]] = {"mapping": ("F32", (spec.mapping_numbers,))}
-    if spec.angles.bits == RAW_BITS:
-        expected["angles"] = ("F32", spec.circuit.angle_shape)
-    else:
-        packed = accounting.packed_bytes(spec.circuit.angles, spec.angles.bits)
-        expected |= {"angles": ("U8", (packed,)), "steps": ("F32", (spec.circuit.circuits,))}
-    for number, entry in enumerate(spec.layout.entries):
-        if entry.role == KEPT:
-            expected[str(number)] = (entry.dtype, entry.shape)
-    found = {name: (tensor.dtype, tensor.shape) for name, tensor in header.tensors.items()}
-    if found != expected:
-        names = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
-        raise BadInput(f"its stored tensors {', '.join(names)} do not match its generator")

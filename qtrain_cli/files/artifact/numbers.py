@@ -1,11 +1,17 @@
 """The stored numbers of an artifact, and the file as a whole: writing it and reading it.
 
-The library of safetensors writes the file. Tensors are read here, by the header that was validated: a second
-reader may understand a crafted header in another way than the one that checked it.
+    mapping   float16, or float32 beside raw angles
+    angles    the step (float32) and the codes' message (`angles.pack`), or float32 angles
+
+The library of safetensors writes the file. Its bytes are read here, by the header that was validated: a
+second reader may understand a crafted header in another way than the one that checked it.
 """
 
 from __future__ import annotations
 
+import math
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,23 +22,25 @@ from torch import Tensor
 from qtrain_cli.angles import pack, unpack
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.artifact.container import KEY, Container, read_container, sealed
-from qtrain_cli.files.artifact.description import Description, describe_container, metadata
+from qtrain_cli.files.artifact.description import TENSOR, Description, metadata, payload_of, taken_apart
+from qtrain_cli.files.artifact.payload import joined
 from qtrain_cli.files.atomic import replacing
-from qtrain_cli.files.header import TensorRecord
-from qtrain_cli.layout import DTYPES
-from qtrain_cli.spec import KEPT, GeneratorSpec
+from qtrain_cli.layout import DTYPES, narrowed
+from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec, LayoutSpec
+
+_STEP = struct.Struct("<f")
 
 
 @dataclass(frozen=True)
 class Numbers:
     """Everything stored: angles, mapping and kept tensors, all on the CPU.
 
-    `angles` is float32 (b, L, n, r) for 32 bits, else the int64 codes of that shape with float32 `steps`
-    (b,); `mapping` is float32 (k,); `kept` is by tensor name.
+    `angles` is float32 (b, L, n, r) for 32 bits, else the int64 codes of that shape with their `step` in
+    radians, a float32; `mapping` is float32 (k,); `kept` is by tensor name.
     """
 
     angles: Tensor
-    steps: Tensor | None
+    step: float | None
     mapping: Tensor
     kept: dict[str, Tensor]
 
@@ -45,10 +53,26 @@ class Artifact:
     numbers: Numbers
 
 
+def as_stored(
+    spec: GeneratorSpec, mapping: Tensor, kept: Mapping[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mapping numbers and kept tensors as a file gives them back: rounded to the dtypes of the file."""
+    entries = spec.layout.of_role(KEPT)
+    rounded = {entry.name: narrowed(entry, kept[entry.name]).to(DTYPES[entry.dtype]) for entry in entries}
+    return mapping.detach().cpu().to(_mapping_dtype(spec)).float(), rounded
+
+
 def encode_artifact(artifact: Artifact) -> bytes:
     """The file's bytes. The same artifact gives the same bytes."""
-    payload = _payload(artifact.description.spec, artifact.numbers)
-    return sealed(save(payload, metadata={KEY: metadata(artifact.description)}))
+    spec, numbers = artifact.description.spec, artifact.numbers
+    kept = b"".join(_bytes(narrowed(entry, numbers.kept[entry.name])) for entry in spec.layout.of_role(KEPT))
+    mapping = _bytes(numbers.mapping.to(_mapping_dtype(spec)))
+    if numbers.step is None:
+        angles = _bytes(numbers.angles.float())
+    else:
+        angles = _STEP.pack(numbers.step) + pack(numbers.angles)
+    data = joined(payload_of(artifact.description), kept, mapping + angles)
+    return sealed(save({TENSOR: torch.frombuffer(bytearray(data), dtype=torch.uint8)}, {KEY: metadata()}))
 
 
 def write_artifact(path: Path, artifact: Artifact, force: bool = False) -> None:
@@ -65,47 +89,54 @@ def read_artifact(path: Path) -> Artifact:
 
 def decode_artifact(container: Container) -> Artifact:
     """`read_artifact` for a file that was read before."""
-    description = describe_container(container)
-    payload = memoryview(container.data)[container.header.payload_start :]
-    tensors = {name: _tensor(payload, record) for name, record in container.header.tensors.items()}
+    description, kept, numbers = taken_apart(container)
+    spec = description.spec
     try:
-        return Artifact(description, _numbers(description.spec, tensors))
+        mapping = _tensor(numbers, _mapping_dtype(spec), (spec.mapping_numbers,)).float()
+        angles, step = _angles(spec, numbers[mapping.numel() * _mapping_dtype(spec).itemsize :])
+        if not bool(mapping.isfinite().all()):
+            raise BadInput("a number of its mapping is not finite")
+        return Artifact(description, Numbers(angles, step, mapping, _kept(spec.layout, kept)))
     except BadInput as error:
         raise container.refused(error.message) from None
 
 
-def _tensor(payload: memoryview, record: TensorRecord) -> Tensor:
-    """One tensor of a payload, copied out of it."""
-    dtype = DTYPES[record.dtype]
-    if record.first == record.last:
-        return torch.empty(record.shape, dtype=dtype)
-    return torch.frombuffer(bytearray(payload[record.first : record.last]), dtype=dtype).view(record.shape)
+def _mapping_dtype(spec: GeneratorSpec) -> torch.dtype:
+    return torch.float32 if spec.angles.bits == RAW_BITS else torch.float16
 
 
-def _payload(spec: GeneratorSpec, numbers: Numbers) -> dict[str, Tensor]:
-    tensors = {"mapping": numbers.mapping.float().contiguous()}
-    if numbers.steps is None:
-        tensors["angles"] = numbers.angles.float().contiguous()
-    else:
-        packed = pack(numbers.angles, spec.angles.bits)
-        tensors["angles"] = torch.frombuffer(bytearray(packed), dtype=torch.uint8)
-        tensors["steps"] = numbers.steps.float().contiguous()
-    for row, entry in enumerate(spec.layout.entries):
-        if entry.role == KEPT:
-            tensors[str(row)] = numbers.kept[entry.name].contiguous().clone()
-    return tensors
+def _angles(spec: GeneratorSpec, data: bytes) -> tuple[Tensor, float | None]:
+    shape = spec.circuit.angle_shape
+    if spec.angles.bits == RAW_BITS:
+        angles = _tensor(data, torch.float32, shape)
+        if not bool(angles.isfinite().all()):
+            raise BadInput("a number of its angles is not finite")
+        return angles, None
+    (step,) = _STEP.unpack(data[: _STEP.size])
+    if not 0 < step < math.inf:
+        raise BadInput(f"its step is {step}; allowed: above 0, finite")
+    return unpack(data[_STEP.size :], spec.circuit.angles, spec.angles.bits).view(shape), step
 
 
-def _numbers(spec: GeneratorSpec, tensors: dict[str, Tensor]) -> Numbers:
-    for name in ("angles", "steps", "mapping"):
-        if name in tensors and not bool(tensors[name].isfinite().all()):
-            raise BadInput(f"a number of its {name} is not finite")
-    angles, steps = tensors["angles"], tensors.get("steps")
-    if steps is not None:
-        if not bool((steps > 0).all()):
-            raise BadInput("its steps are not positive")
-        packed = angles.numpy().tobytes()
-        angles = unpack(packed, spec.circuit.angles, spec.angles.bits).view(spec.circuit.angle_shape)
-    rows = enumerate(spec.layout.entries)
-    kept = {entry.name: tensors[str(row)] for row, entry in rows if entry.role == KEPT}
-    return Numbers(angles, steps, tensors["mapping"], kept)
+def _kept(layout: LayoutSpec, data: bytes) -> dict[str, Tensor]:
+    """The kept tensors by name, in their own dtypes."""
+    kept, place = {}, 0
+    for entry in layout.of_role(KEPT):
+        stored = _tensor(data[place:], DTYPES[entry.stored or entry.dtype], entry.shape)
+        kept[entry.name] = stored.to(DTYPES[entry.dtype])
+        place += entry.stored_bytes
+    return kept
+
+
+def _tensor(data: bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """The tensor at the beginning of these bytes, copied out of them."""
+    count = math.prod(shape)
+    if not count:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(data[: count * dtype.itemsize]), dtype=dtype).view(shape)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    """A tensor's bytes, little-endian, row-major."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

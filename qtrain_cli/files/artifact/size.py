@@ -1,78 +1,116 @@
 """How large an artifact will be, before anything is trained: an upper bound, by writing one in memory.
 
-Only the figures of the record, the probes and the shape of an input vary in length from run to run; here they
-are as long as they can get: seven (nine for probes) significant digits, and the exponents of float32, since
-losses and errors are computed in it.
+What a run will find is filled in as long as it can get: figures with seven significant digits, losses and
+errors with the exponents of float32, kept tensors and codes that nothing compresses.
 """
 
 from __future__ import annotations
 
-import torch
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from qtrain_cli.files.artifact.container import BLANK
+import torch
+from safetensors.torch import save
+
+from qtrain_cli.accounting import angle_bytes
+from qtrain_cli.files.artifact.container import KEY
 from qtrain_cli.files.artifact.description import (
+    DIGEST_DIGITS,
     MAX_EXAMPLE_DIMENSIONS,
-    PROBES,
     RUN_DIGITS,
+    TENSOR,
     Description,
     Digest,
     Example,
+    metadata,
+    payload_of,
 )  # fmt: skip
-from qtrain_cli.files.artifact.numbers import Artifact, Numbers, encode_artifact
-from qtrain_cli.layout import DTYPES
+from qtrain_cli.files.artifact.payload import PROBES, joined
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec
 from qtrain_cli.versions import recorded_versions
 
-_FIGURE = 1.234567e-05  # the longest that seven digits print
-_PROBE = -1.23456789e-05
+if TYPE_CHECKING:
+    from qtrain_cli.files.data import Dataset
+    from qtrain_cli.files.models import LoadedModel
+    from qtrain_cli.settings import FitSettings
+
 _LARGE = 10**9 - 1
-_INPUT = (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1)  # no shape of so few elements has more digits
+#: No shape of so few elements has more digits.
+_LONGEST = Example("BOOL", (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1))
+#: Bytes by which other digits than those filled in may deflate worse.
+_MARGIN = 12
 
 
-def bytes_bound(spec: GeneratorSpec, model: str) -> int:
-    """An upper bound in bytes of the finished file.
+@dataclass(frozen=True)
+class Known:
+    """What is known of a run before it begins; the defaults are what takes most room."""
 
-    Args:
-        spec: the generator.
-        model: the model's file name, which the record holds.
-    """
-    description = Description(
-        spec=spec,
-        digest=Digest(BLANK, (_PROBE,) * PROBES, 1e-06),
-        example=Example("BOOL", _INPUT),
-        measured=_longest(model),
-        run="0" * RUN_DIGITS,
-    )
-    return len(encode_artifact(Artifact(description, _zeros(spec))))
+    model: str
+    task: str = "regression"
+    example: Example = _LONGEST
+    epochs: int = _LARGE
+    seed: int = 2**31 - 1
+    device: str = "cuda:99"
+    trust: str = "trusted-pickle"
 
 
-def _longest(model: str) -> Measured:
+def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset) -> Known:
+    """What is known once model and data are loaded; `fit` with its device and epochs settled."""
+    return Known(loaded.name, data.task, example_of(data), fit.epochs, fit.seed, fit.device, loaded.trust)
+
+
+def example_of(data: Dataset) -> Example:
+    """Shape and dtype of one input as the model gets it."""
+    return Example("F32", tuple(data.normalisation(data.train.inputs[:1]).shape[1:]))
+
+
+def bytes_bound(spec: GeneratorSpec, known: Known) -> int:
+    """An upper bound in bytes of the finished file."""
+    digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
+    description = Description(spec, digest, known.example, _longest(known), "0" * RUN_DIGITS)
+    width = 4 if spec.angles.bits == RAW_BITS else 2
+    numbers = bytes(width * spec.mapping_numbers + angle_bytes(spec) + _MARGIN)
+    data = joined(payload_of(description), _kept(spec), numbers)
+    return len(save({TENSOR: torch.zeros(len(data), dtype=torch.uint8)}, {KEY: metadata()}))
+
+
+def _longest(known: Known) -> Measured:
+    draw = random.Random(0)
+
+    def share() -> float:
+        return draw.randrange(10**6, 10**7) / 10**7
+
+    def figure() -> float:
+        return draw.randrange(10**6, 10**7) * 1e-13
+
+    if known.task == "regression":
+        interval = (figure(), 1 + figure())
+        scores = Scores(known.task, figure(), figure(), 2e-06, _LARGE, figure(), figure(), interval)
+    else:
+        scores = Scores(known.task, share(), share(), share(), _LARGE, share(), share())
     return Measured(
-        model=model,
-        scores=Scores(
-            "regression", _FIGURE, _FIGURE, _FIGURE, _LARGE, _FIGURE, _FIGURE, (_FIGURE / 10, _FIGURE)
-        ),
-        train_loss=_FIGURE,
-        test_loss=_FIGURE,
-        epochs=_LARGE,
-        seed=2**31 - 1,
-        device="cuda:99",
+        model=known.model,
+        scores=scores,
+        train_loss=figure(),
+        test_loss=figure(),
+        epochs=known.epochs,
+        seed=known.seed,
+        device=known.device,
         versions=recorded_versions(),
         data_sha256="0" * 64,
         model_sha256="0" * 64,
-        trust="trusted-pickle",
+        trust=known.trust,
     )
 
 
-def _zeros(spec: GeneratorSpec) -> Numbers:
-    coded = spec.angles.bits != RAW_BITS
-    return Numbers(
-        angles=torch.zeros(spec.circuit.angle_shape, dtype=torch.int64 if coded else torch.float32),
-        steps=torch.ones(spec.circuit.circuits) if coded else None,
-        mapping=torch.zeros(spec.mapping_numbers),
-        kept={
-            entry.name: torch.zeros(entry.shape, dtype=DTYPES[entry.dtype])
-            for entry in spec.layout.of_role(KEPT)
-        },
+def _kept(spec: GeneratorSpec) -> bytes:
+    """Bytes in place of the kept tensors: random, but that counters of batches stay below 2**32."""
+    draw = random.Random(0)
+    return b"".join(
+        draw.randbytes(4) + bytes(4)
+        if (entry.dtype, entry.count) == ("I64", 1)
+        else draw.randbytes(entry.stored_bytes)
+        for entry in spec.layout.of_role(KEPT)
     )

@@ -152,6 +152,7 @@ def metadata(description: StudentDescription, check: str = BLANK) -> str:
         "teacher": None if description.teacher is None else list(description.teacher),
         "lesson": description.lesson.to_json(),
         "record": description.measured.to_stored(),
+        "digests": [description.measured.data_sha256, description.measured.model_sha256],
         "run": description.run,
         "check": check,
     }
@@ -178,7 +179,7 @@ def _from_json(value: Any) -> StudentDescription:
         probes=tuple(map(float, value["probes"])),
         teacher=(count, size) if value["teacher"] else None,
         lesson=Lesson.from_json(value["lesson"]),
-        measured=Measured.from_stored(value["record"]),
+        measured=Measured.from_stored(value["record"], *value["digests"]),
         run=value["run"],
     )
 
