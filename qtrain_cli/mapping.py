@@ -3,6 +3,7 @@
     linear              u = g z + c
     linear-per-tensor   u = g[t] z + c[t]                         t: the tensor the weight belongs to
     mlp                 u = g z + c + a . tanh(V bits + s z + d)    bits of the weight's number as -1, +1
+    tensor-train        u = r . (v z + w),  r = e A1[bit 1] A2[bit 2] ... Ak[bit k]     e = (1, 0, ..., 0)
     quantum-train       u = y - mean(y),  y = W4 (W3 (W2 (W1 (bits, q) + d1) + d2) + d3) + d4
                         q = (0.8 tanh(0.1 * 2**(n-1) p))**0.3,  2**n p = z + 1
 
@@ -17,7 +18,9 @@ four layers act as one affine map of k + 1 inputs, and the mean over all weights
 the biases with it, and the mean of q that the paper subtracts first. The biases are counted and stored as the
 paper counts them, and are not computed with: their gradient is exactly 0.
 
-Left out here: tensor trains.
+`tensor-train` gives each weight a gain and a bias of its own by a matrix product state over the bits of its
+number, as the distributed form of Quantum-Train does (arXiv 2409.06992). It starts as the linear mapping, with
+the matrices close to 1.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from torch import Tensor
 from qtrain_cli.spec import GENERATED, GeneratorSpec, stack_shapes
 
 START_GAIN = math.sqrt(3.0)
+#: Standard deviation of what the tensor train's matrices start with beside the identity.
+_NEAR = 0.05
 #: The paper's constants in q, and the least 2**n p that counts: at 0 the slope of q has no bound.
 _BETA, _GAMMA, _ALPHA = 0.8, 0.1, 0.3
 _LEAST = 1e-6
@@ -82,6 +87,14 @@ def _start_mlp(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
     return numbers
 
 
+def _start_tensor_train(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    bonds, k = spec.mapping.hidden, spec.position_bits
+    matrices = torch.eye(bonds) + _NEAR * torch.randn(k, 2, bonds, bonds, generator=generator)
+    ends = torch.zeros(2, bonds)
+    ends[0, 0] = START_GAIN
+    return torch.cat([matrices.flatten(), ends.flatten()])
+
+
 def _start_quantum_train(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
     """Weights and biases of each layer, uniform within 1 / sqrt(inputs)."""
     shapes = stack_shapes(spec.position_bits)
@@ -93,6 +106,7 @@ _START: dict[str, Callable[[GeneratorSpec, torch.Generator], Tensor]] = {
     "linear": _start_linear,
     "linear-per-tensor": _start_linear,
     "mlp": _start_mlp,
+    "tensor-train": _start_tensor_train,
     "quantum-train": _start_quantum_train,
 }
 
@@ -113,6 +127,18 @@ def _mlp(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tenso
     return linear[0] * z + linear[1] + inner.tanh() @ out
 
 
+def _tensor_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
+    k = positions.bits.shape[1]
+    matrices = numbers[: -2 * hidden].view(k, 2, hidden, hidden)
+    gain, bias = numbers[-2 * hidden :].view(2, hidden)
+    rows = numbers.new_zeros(1, hidden)
+    rows[0, 0] = 1
+    for matrix in matrices:  # the number's most significant bit first
+        rows = torch.einsum("mi,bij->mbj", rows, matrix).flatten(0, 1)
+    rows = rows[: len(z)]
+    return rows @ gain * z + rows @ bias
+
+
 def _quantum_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
     q = (_BETA * torch.tanh(_GAMMA * (z + 1).clamp_min(_LEAST) / 2)) ** _ALPHA
     matrices, first = [], 0
@@ -128,5 +154,6 @@ _APPLY: dict[str, Callable[[Tensor, Tensor, Positions, int], Tensor]] = {
     "linear": _linear,
     "linear-per-tensor": _linear_per_tensor,
     "mlp": _mlp,
+    "tensor-train": _tensor_train,
     "quantum-train": _quantum_train,
 }

@@ -30,7 +30,6 @@ from qtrain_cli.spec import MAPPINGS, AngleCoding, GeneratorSpec, LayoutSpec, Ma
 #: Amplitude updates of one pass, b * 2**n * L: some 0.3 s a training step on two cores.
 WORK_LIMIT = 2**25
 DEFAULT_RATIO = 10.0
-MLP_HIDDEN = 4
 MIN_QUBITS_OF_SEVERAL = 8
 
 
@@ -106,7 +105,7 @@ def _with_circuits(
         circuit = CircuitSpec(
             budget.ansatz, entangler, qubits, layers, circuits, final_rotation=budget.final_rotation
         )
-        mapping = MappingSpec(budget.mapping, MLP_HIDDEN if budget.mapping == "mlp" else 0)
+        mapping = MappingSpec(budget.mapping, MAPPINGS[budget.mapping].hidden)
         return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.angle_bits, seed))
 
     one = of_depth(1)

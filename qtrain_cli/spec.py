@@ -168,7 +168,10 @@ def _can_share(entry: TensorEntry, source: TensorEntry | None) -> bool:
 
 @dataclass(frozen=True)
 class MappingSpec:
-    """Which mapping turns `z` (and the position bits) into weights; `hidden` is the MLP's width, else 0."""
+    """Which mapping turns `z` (and the position bits) into weights.
+
+    `hidden` is the width of the MLP, the bond dimension of the tensor train, else 0.
+    """
 
     kind: str
     hidden: int = 0
@@ -176,7 +179,7 @@ class MappingSpec:
     def __post_init__(self) -> None:
         if self.kind not in MAPPINGS:
             raise BadInput(f"unknown mapping '{self.kind}'", suggestion(self.kind, MAPPINGS))
-        least, most = (1, MAX_HIDDEN) if self.kind == "mlp" else (0, 0)
+        least, most = (1, MAX_HIDDEN) if self.row.hidden else (0, 0)
         if not least <= self.hidden <= most:
             raise BadInput(
                 f"a mapping {self.kind} has {self.hidden} hidden units; allowed: {least} to {most}"
@@ -192,6 +195,8 @@ class MappingSpec:
 class MappingRow:
     """One row of the mapping table. `count(hidden, bits, tensors)` is how many numbers it trains.
 
+    `hidden` is how many hidden units (or bonds) it has by default, 0 where it has none.
+
     `reads_bits`: the bits of a weight's number are inputs too. `scaled`: scale and centre apply to what it
     gives; else that is the weight itself.
     """
@@ -201,10 +206,15 @@ class MappingRow:
     summary: str
     reads_bits: bool = False
     scaled: bool = True
+    hidden: int = 0
 
 
 def _mlp_count(hidden: int, bits: int, tensors: int) -> int:
     return 2 + hidden * (bits + 3)
+
+
+def _train_count(hidden: int, bits: int, tensors: int) -> int:
+    return 2 * bits * hidden**2 + 2 * hidden
 
 
 def stack_shapes(bits: int) -> list[tuple[int, int]]:
@@ -227,7 +237,20 @@ MAPPINGS: dict[str, MappingRow] = {
             lambda hidden, bits, tensors: 2 * tensors,
             "gain * z + bias, each tensor with its own gain and bias",
         ),
-        MappingRow("mlp", _mlp_count, "gain * z + bias + MLP(z, position bits) with tanh", reads_bits=True),
+        MappingRow(
+            "mlp",
+            _mlp_count,
+            "gain * z + bias + MLP(z, position bits) with tanh",
+            reads_bits=True,
+            hidden=4,
+        ),
+        MappingRow(
+            "tensor-train",
+            _train_count,
+            "gain * z + bias, both a product of small matrices, one for each position bit",
+            reads_bits=True,
+            hidden=2,
+        ),
         MappingRow(
             "quantum-train",
             _stack_count,

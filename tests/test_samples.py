@@ -89,7 +89,15 @@ def test_the_cifar10_script_trains_a_teacher_of_the_papers_network(tmp_path: Pat
     labels = np.arange(256) % 2
     images = (drawn.integers(0, 100, (256, 3, 32, 32)) + 120 * labels[:, None, None, None]).astype(np.uint8)
     np.savez(tmp_path / "two.npz", x_train=images, y_train=labels, x_test=images[:50], y_test=labels[:50])
-    output = run(sys.executable, SAMPLES / "6_train_cifar10.py", "two.npz", "teacher.pt", 8, cwd=tmp_path)
+    output = run(
+        sys.executable,
+        SAMPLES / "6_train_teacher.py",
+        f"{SAMPLES}/cifar10_cnn.py:Cifar10CNN",
+        "two.npz",
+        "teacher.pt",
+        8,
+        cwd=tmp_path,
+    )
     assert float(re.search(r"([\d.]+)% of 50 test images", output)[1]) > 90
     weights = torch.load(tmp_path / "teacher.pt", weights_only=True)
     assert sum(tensor.numel() for tensor in weights.values()) == 285_226

@@ -85,7 +85,7 @@ class _Job:
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
         if seed not in self.data:
-            self.data[seed] = load_data(self.settings.data, seed)
+            self.data[seed] = load_data(self.settings.data, seed).for_lookups(self.loaded.looks_up)
         return self.data[seed]
 
     def objective(self, seed: int) -> Objective:
@@ -153,7 +153,7 @@ def _prepare(settings: CompareSettings, compress: Compress, log: Log) -> _Job:
     device = resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
     loaded.module.to(device)
-    data = load_data(settings.data, settings.fit.seed)
+    data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
     log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
     fit = replace(settings.fit, device=str(device)).for_rows(len(data.train))
     if settings.quick:

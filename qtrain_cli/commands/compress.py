@@ -127,7 +127,7 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
     device = resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
     layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
-    data = load_data(settings.data, settings.fit.seed)
+    data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     known = known_of(settings.fit, loaded, data)
     spec = plan_generator(layout, settings.budget, settings.fit.seed, lambda plan: bytes_bound(plan, known))

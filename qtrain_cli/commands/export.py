@@ -120,6 +120,8 @@ def _module(settings: ExportSettings) -> nn.Module | None:
 
 
 def _example(example: Example) -> Tensor:
-    """A seeded batch of inputs of the artifact's shape."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(EXAMPLE_ROWS, *example.shape, generator=generator).to(DTYPES[example.dtype])
+    """Random inputs; zeros where they are whole numbers, which may be places in a table."""
+    dtype, generator = DTYPES[example.dtype], torch.Generator().manual_seed(0)
+    if not dtype.is_floating_point:
+        return torch.zeros(EXAMPLE_ROWS, *example.shape, dtype=dtype)
+    return torch.randn(EXAMPLE_ROWS, *example.shape, generator=generator).to(dtype)

@@ -27,7 +27,7 @@ from qtrain_cli.files.artifact.description import read_record
 from qtrain_cli.files.artifact.numbers import Artifact, read_artifact
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
 from qtrain_cli.files.data import Dataset, load_data
-from qtrain_cli.files.models import build_architecture, load_model
+from qtrain_cli.files.models import build_architecture, load_model, looks_up
 from qtrain_cli.generator import Generator
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
@@ -109,7 +109,7 @@ def _check_plot(settings: SampleSettings) -> None:
 def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor]) -> _Bench:
     spec = artifact.description.spec
     module = _module(settings, state)
-    data = load_data(settings.data, settings.seed)
+    data = load_data(settings.data, settings.seed).for_lookups(looks_up(module))
     objective = Objective(data.task, 0.0, 1.0)
     sample = predict(module, state, data.test.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.test.targets[:2], data.classes)

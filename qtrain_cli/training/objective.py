@@ -74,7 +74,7 @@ class Objective:
 def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """The outputs (N, ...) for inputs (N, ...) with `state` in place of the module's own tensors.
 
-    Inputs take the precision of the model's tensors, and outputs come back as float32.
+    Inputs that are no token numbers take the precision of the model's tensors; outputs come back as float32.
     Names that are tied in the module must share one tensor in `state`. A buffer to which the module assigns a
     new tensor is replaced in `state`, if that is a dictionary.
 
@@ -85,7 +85,8 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
     shape = list(inputs.shape[1:])
     precision = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), inputs.dtype)
     try:
-        outputs = torch.func.functional_call(module, state, (inputs.to(precision),))  # type: ignore[arg-type]
+        given = inputs if inputs.dtype == torch.int64 else inputs.to(precision)
+        outputs = torch.func.functional_call(module, state, (given,))  # type: ignore[arg-type]
     except Exception as error:
         if is_out_of_memory(error):
             raise

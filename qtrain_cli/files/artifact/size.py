@@ -63,7 +63,8 @@ def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset) -> Known:
 
 def example_of(data: Dataset) -> Example:
     """Shape and dtype of one input as the model gets it."""
-    return Example("F32", tuple(data.normalisation(data.train.inputs[:1]).shape[1:]))
+    sample = data.normalisation(data.train.inputs[:1])
+    return Example("I64" if sample.dtype == torch.int64 else "F32", tuple(sample.shape[1:]))
 
 
 def bytes_bound(spec: GeneratorSpec, known: Known) -> int:

@@ -1,6 +1,7 @@
 """The four arrays every reader returns, and the one place that checks them.
 
     x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1
+       other integers (N, ...)     int64: token numbers for a model that looks them up, else made float32
        any other number (N, ...)   float32, finite
     y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1   -> classification
        floats (N,) or (N, k)       float32, finite                              -> regression
@@ -103,9 +104,11 @@ def _inputs(name: str, x: np.ndarray) -> np.ndarray:
             f"{name} has the shape {x.shape}; allowed: (N, features) or (N, channels, height, width)",
             "one feature is x.reshape(-1, 1)",
         )
-    if x.dtype != np.uint8:
-        return _finite_float32(name, x)
-    return _pixels(name, x)
+    if x.dtype == np.uint8:
+        return _pixels(name, x)
+    if x.dtype.kind in "iu" and x.dtype != np.uint64:
+        return np.require(x, np.int64, ("C", "W"))
+    return _finite_float32(name, x)
 
 
 def _pixels(name: str, x: np.ndarray) -> np.ndarray:

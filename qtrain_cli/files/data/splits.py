@@ -12,7 +12,7 @@ Left out: stratification, cross-validation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Normalisation:
-    """``(x - mean) / std`` per channel (dimension 1); one number serves all channels, none leaves x alone."""
+    """``(x - mean) / std`` per channel (dimension 1); one number serves all channels, none leaves x alone.
+
+    With `tokens` an int64 batch stays as it is.
+    """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    tokens: bool = False
 
     def __call__(self, batch: Tensor) -> Tensor:
         """A batch ``(N, C, ...)`` as float32 of the same shape; uint8 is divided by 255 first."""
+        if self.tokens and batch.dtype == torch.int64:
+            return batch
         x = batch.to(torch.float32)
         if batch.dtype == torch.uint8:
             x = x / 255
@@ -90,6 +96,11 @@ class Dataset:
     classes: int | None
     sha256: str
     normalisation: Normalisation
+
+    def for_lookups(self, looks_up: bool) -> Dataset:
+        """The same data for a model that looks its inputs up in a table, if it does: whole numbers stay whole."""
+        tokens = looks_up and not self.normalisation.mean
+        return replace(self, normalisation=replace(self.normalisation, tokens=tokens))
 
 
 def hold_out(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:

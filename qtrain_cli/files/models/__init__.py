@@ -27,7 +27,7 @@ from qtrain_cli.files.models.graphs import load_graph, load_old_graph
 from qtrain_cli.files.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
 
-__all__ = ["LoadedModel", "build_architecture", "describe_model", "load_model"]
+__all__ = ["LoadedModel", "build_architecture", "describe_model", "load_model", "looks_up"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,18 @@ class LoadedModel:
     format: str
     trust: str
     sha256: str
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether whole numbers may be places in a table of the model: it has an embedding."""
+        return looks_up(self.module)
+
+
+def looks_up(module: nn.Module) -> bool:
+    """Whether a module, or the graph of an archive, has an embedding."""
+    if isinstance(module, torch.fx.GraphModule):
+        return any("embedding" in str(node.target) for node in module.graph.nodes)
+    return any(isinstance(part, (nn.Embedding, nn.EmbeddingBag)) for part in module.modules())
 
 
 def load_model(settings: ModelSettings) -> LoadedModel:

@@ -1,20 +1,20 @@
-"""Trains the paper's CIFAR-10 network as a teacher: mirrored and shifted images, some minutes on two cores.
+"""Trains a network of images as a teacher: shifted (colour images mirrored, too), some minutes on two cores.
 
-    python samples/6_train_cifar10.py DATA OUT.pt [EPOCHS]          (needs `pip install '.[data]'`)
+    python samples/6_train_teacher.py FILE.py:CLASS DATA OUT.pt [EPOCHS]     (Parquet: `pip install '.[data]'`)
 
-DATA is CIFAR-10 as a folder of Parquet files. Prints the accuracy on the whole test split, which is used
-once, at the end. Compress the result with
+Prints the accuracy on the whole test split, which is used once, at the end. The teachers of the README's tables
+are cifar10_cnn.py:Cifar10CNN (the paper's CIFAR-10 network) and mnist_relu_cnn.py:MnistReluCNN. Compress one with
 
-    qtrain compress OUT.pt --arch samples/cifar10_cnn.py:Cifar10CNN --data DATA --mean 0.5 --std 0.5
+    qtrain compress OUT.pt --arch FILE.py:CLASS --data DATA --mean 0.5 --std 0.5
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
 import torch
-from cifar10_cnn import Cifar10CNN
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
@@ -24,18 +24,29 @@ from qtrain_cli.settings import DataSettings
 SEED, EPOCHS, BATCH, SHIFT = 0, 20, 128, 2
 
 
+def network(name: str) -> nn.Module:
+    """A new network of the class that FILE.py:CLASS names."""
+    path, _, wanted = name.rpartition(":")
+    spec = importlib.util.spec_from_file_location("network", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, wanted)()
+
+
 def varied(images: Tensor) -> Tensor:
-    """Half of the images mirrored, and the batch shifted by up to two pixels: (N, 3, 32, 32)."""
-    mirrored = torch.rand(len(images), 1, 1, 1) < 0.5
-    images = torch.where(mirrored, images.flip(3), images)
+    """The batch shifted by up to two pixels, half of its colour images mirrored: (N, C, H, W)."""
+    if images.shape[1] == 3:
+        mirrored = torch.rand(len(images), 1, 1, 1) < 0.5
+        images = torch.where(mirrored, images.flip(3), images)
     down, right = torch.randint(0, 2 * SHIFT + 1, (2,)).tolist()
-    return pad(images, (SHIFT,) * 4)[:, :, down : down + 32, right : right + 32]
+    height, width = images.shape[2:]
+    return pad(images, (SHIFT,) * 4, value=-1.0)[:, :, down : down + height, right : right + width]
 
 
-def train(images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
+def train(name: str, images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
     """A trained network in evaluation mode: Adam with a one-cycle learning rate, weights decayed a little."""
     torch.manual_seed(SEED)
-    model = Cifar10CNN()
+    model = network(name)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
     steps = epochs * (len(labels) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.003, total_steps=steps)
@@ -50,10 +61,10 @@ def train(images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
     return model.eval()
 
 
-def main(data: str, out: Path, epochs: int) -> None:
+def main(name: str, data: str, out: Path, epochs: int) -> None:
     """Train, measure on the test rows, write."""
     found = load_data(DataSettings(data, (0.5,), (0.5,), 0.02), SEED)
-    model = train(found.normalisation(found.train.inputs), found.train.targets, epochs)
+    model = train(name, found.normalisation(found.train.inputs), found.train.targets, epochs)
     with torch.no_grad():
         scores = torch.cat([model(found.normalisation(rows)) for rows in found.test.inputs.split(1000)])
     accuracy = (scores.argmax(1) == found.test.targets).double().mean().item()
@@ -62,4 +73,4 @@ def main(data: str, out: Path, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else EPOCHS)
+    main(*sys.argv[1:3], Path(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else EPOCHS)
