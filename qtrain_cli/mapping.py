@@ -19,8 +19,8 @@ the biases with it, and the mean of q that the paper subtracts first. The biases
 paper counts them, and are not computed with: their gradient is exactly 0.
 
 `tensor-train` gives each weight a gain and a bias of its own by a matrix product state over the bits of its
-number, as the distributed form of Quantum-Train does (arXiv 2409.06992). It starts as the linear mapping, with
-the matrices close to 1.
+number, as the distributed form of Quantum-Train does (arXiv 2409.06992). It starts as the linear mapping,
+with the matrices close to 1.
 """
 
 from __future__ import annotations

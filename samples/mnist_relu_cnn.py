@@ -1,4 +1,4 @@
-"""A network for MNIST that is made to be compressed: three small convolutions, no more weights than 14 qubits have.
+"""A network for MNIST that is made to be compressed: three small convolutions, one circuit of 14 qubits.
 
 16,180 weights without normalisation layers, whose statistics a file would have to hold. Inputs are pixels
 scaled to [-1, 1]: ``--mean 0.5 --std 0.5``.

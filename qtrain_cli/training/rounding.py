@@ -19,7 +19,7 @@ from qtrain_cli.angles import decode, encode, finest_step, fits, movement, start
 from qtrain_cli.spec import RAW_BITS, GeneratorSpec
 
 #: From this share of the epochs on angles are rounded; the first epoch never is.
-ROUND_FROM = 0.7
+ROUND_FROM = 0.8
 #: Room that a step fitted at an epoch's beginning leaves for the epoch's movement.
 _ROOM = 0.985
 

@@ -98,7 +98,7 @@ class Dataset:
     normalisation: Normalisation
 
     def for_lookups(self, looks_up: bool) -> Dataset:
-        """The same data for a model that looks its inputs up in a table, if it does: whole numbers stay whole."""
+        """The same data; for a model that looks its inputs up in a table, whole numbers stay whole."""
         tokens = looks_up and not self.normalisation.mean
         return replace(self, normalisation=replace(self.normalisation, tokens=tokens))
 
