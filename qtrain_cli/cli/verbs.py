@@ -93,8 +93,11 @@ def compress(
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Annotated[
-        float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")
-    ] = FitSettings.lr,
+        float | None,
+        typer.Option(
+            "--lr", help="Peak learning rate of the one-cycle schedule. [12 / trained numbers, at most 0.02]"
+        ),
+    ] = None,
     seed: o.Seed = FitSettings.seed,
     device: o.Device = FitSettings.device,
     gradient: o.Gradient = GradientSettings.method,
@@ -116,12 +119,13 @@ def compress(
             tuple(targets or ()), tuple(ignore or ()), final_rotation,
         ),
         fit=FitSettings(
-            distill, temperature, epochs or 0, batch_size, lr, seed, device,
+            distill, temperature, epochs or 0, batch_size, FitSettings.lr if lr is None else lr, seed, device,
             GradientSettings(gradient, shots, pennylane_device, spsa_samples),
         ),
         out=out or Path(f"{model.stem}.qtrain"),
         resume=resume,
         force=force,
+        own_lr=lr is None,
     )  # fmt: skip
     from qtrain_cli.commands import compress as command
     from qtrain_cli.progress import shown_progress

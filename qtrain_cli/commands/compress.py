@@ -131,6 +131,8 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     known = known_of(settings.fit, loaded, data)
     spec = plan_generator(layout, settings.budget, settings.fit.seed, lambda plan: bytes_bound(plan, known))
+    if settings.own_lr:
+        settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers))
     circuit = spec.circuit
     check_gradient(settings.fit.gradient, circuit)
     log(

@@ -17,6 +17,8 @@ MAX_BUDGET = 2**63
 MAX_EPOCHS = 10**9 - 1
 MAX_TEMPERATURE = 1e6
 MIN_EPOCHS, MIN_STEPS = 10, 2000
+#: The learning rate of a generator of N numbers is 12 / N, but at most this. Chosen on MNIST and CIFAR-10.
+MAX_OWN_LR, OWN_LR_NUMBERS = 0.02, 12.0
 MAX_SHOTS, MAX_SAMPLES = 10**9, 10**6
 MAX_REPEAT, MAX_TRAJECTORIES = 10_000, 10**9
 
@@ -162,6 +164,10 @@ class FitSettings:
         steps = max(1, rows // min(self.batch_size, rows))
         return replace(self, epochs=self.epochs or max(MIN_EPOCHS, -(-MIN_STEPS // steps)))
 
+    def for_numbers(self, numbers: int) -> FitSettings:
+        """The same settings with the learning rate for so many trained numbers: the deeper, the smaller."""
+        return replace(self, lr=min(MAX_OWN_LR, OWN_LR_NUMBERS / numbers))
+
     def steps(self, rows: int) -> int:
         """How many steps all epochs have together on so many training rows, in whole batches."""
         return rows // min(self.batch_size, rows) * self.epochs
@@ -169,7 +175,10 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class CompressSettings:
-    """`qtrain compress`: model, data, budget, fit, and the output file."""
+    """`qtrain compress`: model, data, budget, fit, and the output file.
+
+    With `own_lr` the learning rate follows from the number of trained numbers, and the fit's is not used.
+    """
 
     model: ModelSettings
     data: DataSettings
@@ -178,6 +187,7 @@ class CompressSettings:
     out: Path
     resume: bool = False
     force: bool = False
+    own_lr: bool = False
 
 
 @dataclass(frozen=True)
