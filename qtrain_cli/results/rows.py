@@ -32,12 +32,21 @@ UNCORRECTED = "each verdict is for its own comparison at 95 %; nothing is correc
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One student by one method: the records of its seeds, in order; `plain` are those from labels alone."""
+    """One student by one method: the records of its seeds, in order; `plain` are those from labels alone.
+
+    `name` is what the student is called beside others of its kind; without one, its kind.
+    """
 
     student: str
     method: str
     records: tuple[StudentRecord, ...]
     plain: tuple[StudentRecord, ...] = ()
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """The student's name, or its kind."""
+        return self.name or self.kind
 
     @property
     def kind(self) -> str:
@@ -78,6 +87,7 @@ class MethodRow:
         teacher = self.records[0].scores.teacher
         return {
             "student": self.student,
+            "name": self.called,
             "kind": self.kind,
             "method": self.method,
             "parameters": design.parameters,
@@ -115,14 +125,15 @@ def verdicts(rows: Sequence[MethodRow]) -> list[str]:
             continue
         base = next((one for one in rows if (one.student, one.method) == (row.student, LABELS)), None)
         if base is not None:
-            found.append(f"{row.method} against labels, {row.kind} student: {_judged(row, base)}")
+            found.append(f"{row.method} against labels, {row.called} student: {_judged(row, base)}")
             found += _faster(row, base)
     for row in rows:
         control = f"classical:like={row.student}"
         for other in rows:
             if other.student == control and other.method == row.method:
+                which = f" of {row.name}" if row.name else ""
                 found.append(
-                    f"the circuit against its classical control, {row.method}: {_judged(row, other)}"
+                    f"the circuit{which} against its classical control, {row.method}: {_judged(row, other)}"
                 )
     return [*found, UNCORRECTED] if found else []
 
@@ -162,7 +173,13 @@ def _faster(row: MethodRow, base: MethodRow) -> list[str]:
     if epochs is None or plain is None:
         return []
     before = f" ({epochs + row.epochs_before:.1f} with all generations)" if row.epochs_before else ""
+    spreads = [(spread, len(one.records)) for one in (row, base) if (spread := one.epochs[1]) is not None]
+    judged = ""
+    if len(spreads) == 2:
+        chance = welch_chance(spreads)
+        word = "within chance" if abs(epochs - plain) <= chance else "more than chance"
+        judged = f"; the difference of {abs(epochs - plain):.1f} is {word} ({chance:.1f})"
     return [
-        f"{row.method}, {row.kind} student: {epochs:.1f} epochs{before} to 95 % of what labels reach,"
-        f" labels {plain:.1f}"
+        f"{row.method}, {row.called} student: {epochs:.1f} epochs{before} to 95 % of what labels reach,"
+        f" labels {plain:.1f}{judged}"
     ]
