@@ -65,13 +65,17 @@ class MethodRow:
         return math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
 
     @property
+    def reached(self) -> tuple[int, ...]:
+        """The epochs to the mark of each seed that reached it."""
+        found = [_epochs_to_mark(one, mark) for one, mark in zip(self.records, self.plain, strict=False)]
+        return tuple(number for number in found if number is not None)
+
+    @property
     def epochs(self) -> tuple[float | None, float | None]:
         """Mean and spread of the epochs to the mark; None where a seed never reached it."""
-        found = [_epochs_to_mark(one, mark) for one, mark in zip(self.records, self.plain, strict=False)]
-        known = [number for number in found if number is not None]
-        if not known or len(known) < len(self.records):
+        if not self.reached or len(self.reached) < len(self.records):
             return None, None
-        return mean_and_spread(known)
+        return mean_and_spread(self.reached)
 
     @property
     def epochs_before(self) -> int:
@@ -100,6 +104,7 @@ class MethodRow:
             f"teacher_{word}": teacher,
             "epochs_to_95": rounded(epochs),
             "epochs_spread": rounded(epoch_spread),
+            "seeds_to_95": len(self.reached),
             "epochs_before": self.epochs_before,
             "figures": [record.scores.test for record in self.records],
         }
@@ -170,8 +175,14 @@ def welch_chance(spreads: Sequence[tuple[float, int]]) -> float:
 
 def _faster(row: MethodRow, base: MethodRow) -> list[str]:
     epochs, plain = row.epochs[0], base.epochs[0]
-    if epochs is None or plain is None:
+    if plain is None:
         return []
+    if epochs is None:
+        seeds = f"{len(row.reached)} of {len(row.records)} seeds"
+        return [
+            f"{row.method}, {row.called} student: {seeds} reached 95 % of what labels reach,"
+            f" labels in {plain:.1f} epochs"
+        ]
     before = f" ({epochs + row.epochs_before:.1f} with all generations)" if row.epochs_before else ""
     spreads = [(spread, len(one.records)) for one in (row, base) if (spread := one.epochs[1]) is not None]
     judged = ""

@@ -174,6 +174,16 @@ def test_epochs_are_judged_by_their_spread(row):
     assert verdicts([plain, mixed])[1].endswith("labels 4.0; the difference of 1.0 is within chance (12.7)")
 
 
+def test_seeds_that_never_reach_the_mark_are_counted(row):
+    plain = row("s", "labels", (0.90, 0.91))
+    never = row("s", "born-again", (0.5, 0.6), ((1.0, 0.2), (0.5, 0.3)))
+    some = replace(never, records=(plain.records[0], never.records[1]), plain=plain.records)
+    assert verdicts([plain, some])[1].endswith(
+        "1 of 2 seeds reached 95 % of what labels reach, labels in 2.0 epochs"
+    )
+    assert (some.to_json()["epochs_to_95"], some.to_json()["seeds_to_95"]) == (None, 1)
+
+
 def test_students_of_one_kind_are_told_apart_and_stand_beside_their_teacher(cli, digits, tmp_path):
     small, smaller = "qnn:qubits=2,layers=2", "qnn:qubits=2,layers=1"
     words = (
