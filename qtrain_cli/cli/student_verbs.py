@@ -18,6 +18,7 @@ from qtrain_cli.students.settings import (
     ALIGN_LOSSES,
     GRADIENTS,
     METHODS,
+    QNN_LR,
     SELF_METHODS,
     AlignSettings,
     CircuitSettings,
@@ -27,10 +28,16 @@ from qtrain_cli.students.settings import (
     TeachSettings,
     estimators_of,
     parse_whole,
+    rate_of,
 )
 
 _STUDENT_HELP = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits=4,layers=3"
-Lr = Annotated[float, typer.Option("--lr", help="Peak learning rate of the one-cycle schedule.")]
+Lr = Annotated[
+    float | None,
+    typer.Option(
+        "--lr", help=f"Peak learning rate of the one-cycle schedule. [{FitSettings.lr}; a qnn {QNN_LR}]"
+    ),
+]
 Gradient = Annotated[str, typer.Option("--gradient", help=" | ".join(GRADIENTS))]
 Shots = Annotated[int, typer.Option("--shots", help="Shots of every circuit run in training; 0: exact.")]
 Noise = Annotated[
@@ -102,7 +109,7 @@ def train(
     validation: o.Validation = DataSettings.validation,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
-    lr: Lr = FitSettings.lr,
+    lr: Lr = None,
     seed: o.Seed = FitSettings.seed,
     device: o.Device = FitSettings.device,
     gradient: Gradient = CircuitSettings.gradient,
@@ -120,7 +127,9 @@ def train(
     settings = TeachSettings(
         student=student,
         data=data_settings(data, mean, std, validation),
-        fit=FitSettings(0.0, FitSettings.temperature, epochs or 0, batch_size, lr, seed, device),
+        fit=FitSettings(
+            0.0, FitSettings.temperature, epochs or 0, batch_size, rate_of(student, lr), seed, device
+        ),
         out=out,
         circuit=CircuitSettings(gradient, shots, noise, test_shots, test_noise),
         resume=resume,
@@ -159,7 +168,7 @@ def distill(
     decay: Decay = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
-    lr: Lr = FitSettings.lr,
+    lr: Lr = None,
     seed: o.Seed = FitSettings.seed,
     device: o.Device = FitSettings.device,
     gradient: Gradient = CircuitSettings.gradient,
@@ -179,7 +188,7 @@ def distill(
     settings = TeachSettings(
         student=student,
         data=data_settings(data, mean, std, validation),
-        fit=FitSettings(weight, temperature, epochs or 0, batch_size, lr, seed, device),
+        fit=FitSettings(weight, temperature, epochs or 0, batch_size, rate_of(student, lr), seed, device),
         out=out,
         teacher=source,
         align=align_settings(align, align_loss, align_weight),
@@ -225,7 +234,7 @@ def compare_students(
     decay: Decay = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
-    lr: Lr = FitSettings.lr,
+    lr: Lr = None,
     device: o.Device = FitSettings.device,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
@@ -237,7 +246,9 @@ def compare_students(
     base = TeachSettings(
         student="",
         data=data_settings(data, mean, std, validation),
-        fit=FitSettings(weight, temperature, epochs or 0, batch_size, lr, 0, device),
+        fit=FitSettings(
+            weight, temperature, epochs or 0, batch_size, FitSettings.lr if lr is None else lr, 0, device
+        ),
         out=out,
         teacher=source,
         align=align_settings(align, align_loss, align_weight),
@@ -247,7 +258,7 @@ def compare_students(
     # The cells take its method from METHODS; a teacher may stand beside this one.
     settings = CompareStudentsSettings(
         base if own is None else replace(base, itself=replace(own, method="born-again")),
-        tuple(student), tuple(chosen), seeds, out, control,
+        tuple(student), tuple(chosen), seeds, out, control, lr,
     )  # fmt: skip
     from qtrain_cli.commands import compare_students as command
     from qtrain_cli.progress import shown_progress
@@ -285,7 +296,7 @@ def compare_gradients(
     noise: Noise = 0.0,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = FitSettings.batch_size,
-    lr: Lr = FitSettings.lr,
+    lr: Lr = None,
     force: o.Force = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
@@ -295,7 +306,9 @@ def compare_gradients(
     base = TeachSettings(
         student=student,
         data=data_settings(data, mean, std, validation),
-        fit=FitSettings(0.0, FitSettings.temperature, epochs or 0, batch_size, lr, 0, "cpu"),
+        fit=FitSettings(
+            0.0, FitSettings.temperature, epochs or 0, batch_size, rate_of(student, lr), 0, "cpu"
+        ),
         out=out,
         circuit=CircuitSettings(noise=noise),
     )

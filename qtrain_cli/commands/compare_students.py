@@ -6,6 +6,7 @@ one that was interrupted goes on. Killed means: run it again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from qtrain_cli.students.settings import (
     CompareStudentsSettings,
     SelfSettings,
     TeachSettings,
+    rate_of,
 )
 from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
 from qtrain_cli.training.fit import Progress
@@ -53,12 +55,16 @@ def run(
             raise BadInput(f"'{settings.folder}' is not a folder", "name a folder for the students' files")
         settings.folder.mkdir()
     rows: list[MethodRow] = []
-    for number, student in enumerate(_students(settings)):
+    names = _students(settings)
+    for number, student in enumerate(names):
         found: dict[str, tuple[StudentRecord, ...]] = {}
         for method in settings.methods:
             cells = [_cell(settings, number, student, method, seed) for seed in range(settings.seeds)]
             found[method] = tuple(_run(cell, show, log) for cell in cells)
-        rows += [MethodRow(student, method, done, found.get(LABELS, ())) for method, done in found.items()]
+        rows += [
+            MethodRow(student, method, done, found.get(LABELS, ()), names[student])
+            for method, done in found.items()
+        ]
     return StudentTable(tuple(rows), tuple(verdicts(rows)))
 
 
@@ -69,15 +75,17 @@ def _run(cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[s
     return record
 
 
-def _students(settings: CompareStudentsSettings) -> list[str]:
-    """The students' full texts, each hybrid's control behind it."""
-    found = []
+def _students(settings: CompareStudentsSettings) -> dict[str, str]:
+    """The students' full texts, each hybrid's control behind it, with the user's own text as a name for each
+    that is not the only one of its kind."""
+    found: dict[str, str] = {}
     for text in settings.students:
         spec = parse_student(text)
-        found.append(student_text(spec))
+        found.setdefault(student_text(spec), text)
         if settings.control and isinstance(spec, HybridSpec):
-            found.append(f"classical:like={student_text(spec)}")
-    return list(dict.fromkeys(found))
+            found.setdefault(f"classical:like={student_text(spec)}", f"classical:like={text}")
+    kinds = Counter(text.partition(":")[0] for text in found)
+    return {full: name if kinds[full.partition(":")[0]] > 1 else "" for full, name in found.items()}
 
 
 def _cell(
@@ -85,7 +93,8 @@ def _cell(
 ) -> TeachSettings:
     base, (soft, aligned, itself) = settings.base, METHODS[method]
     own = base.itself or SelfSettings(itself or "born-again")
-    fit = replace(base.fit, seed=seed, distill=base.fit.distill if soft or itself else 0.0)
+    weight = base.fit.distill if soft or itself else 0.0
+    fit = replace(base.fit, seed=seed, distill=weight, lr=rate_of(student, settings.lr))
     kind = student.partition(":")[0]
     return TeachSettings(
         student=student,

@@ -2,12 +2,13 @@
 
     OPENQASM 3.0;
     include "stdgates.inc";
-    input float[64] x0;                            features, or cells times pi, of one sample
+    input float[64] x0;                            features, or cells, of one sample
     qubit[2] q;
     bit[2] c;
     h q[0];
     rz(2 * x0) q[0];                               a data rotation exp(-i f(x) P): twice the half angle
     rz(2 * (pi - x0) * (pi - x1)) q[1];
+    ry(0.9 * x0) q[0];                             a cell times its slot's trained scale
     ry(0.5) q[0];                                  the ansatz
     c[1] = measure q[0];                           wire w is bit n - 1 - w
 
@@ -36,12 +37,17 @@ Angles = Sequence[Sequence[Sequence[Sequence[float]]]]
 
 
 def student_program(
-    encoding: EncodingSpec, circuit: CircuitSpec, theta: Angles, comments: Iterable[str] = ()
+    encoding: EncodingSpec,
+    circuit: CircuitSpec,
+    theta: Angles,
+    scale: Sequence[float] = (),
+    comments: Iterable[str] = (),
 ) -> str:
     """One sample's circuit, encodings and ansatz in turn, one block after the other.
 
     Args:
         theta: angles in radians as nested lists, (B, L, n, r).
+        scale: what each input is multiplied by, (B n,); none: inputs are features as they are.
         comments: one line each, without line breaks.
     """
     n = circuit.qubits
@@ -52,7 +58,8 @@ def student_program(
         if encoding.name == AMPLITUDE:
             lines += list(_preparation(n))
         else:
-            lines += [_data_line(gate, block * n) for gate in data_gates(encoding)]
+            names = _scaled(range(block * n, (block + 1) * n), scale)
+            lines += [_data_line(gate, names) for gate in data_gates(encoding)]
         lines += list(_ansatz(circuit, angles))
     lines += [f"c[{n - 1 - wire}] = measure q[{wire}];" for wire in range(n)]
     return "\n".join(lines) + "\n"
@@ -88,17 +95,22 @@ def _preparation(qubits: int) -> Iterator[str]:
         yield f"{controls}ry(a{number}) {wires};"
 
 
-def _data_line(gate: DataGate, first: int) -> str:
+def _scaled(inputs: Iterable[int], scale: Sequence[float]) -> list[str]:
+    """The features of a block as expressions of its inputs."""
+    return [f"{scale[number]!r} * x{number}" if scale else f"x{number}" for number in inputs]
+
+
+def _data_line(gate: DataGate, features: Sequence[str]) -> str:
     angle = ""
     if gate.term is not None:
-        angle = f"({_expression(gate.term, first)})"
+        angle = f"({_expression(gate.term, features)})"
     elif gate.angle is not None:
         angle = f"({gate.angle!r})"
     return f"{gate.gate.qasm}{angle} {_wires(gate.wires)};"
 
 
-def _expression(term: Term, first: int) -> str:
-    names = [f"x{first + wire}" for wire in term.wires]
+def _expression(term: Term, features: Sequence[str]) -> str:
+    names = [features[wire] for wire in term.wires]
     factor = 2 * term.scale
     product = names[0] if len(names) == 1 else " * ".join(f"(pi - {name})" for name in names)
     return product if factor == 1 else f"{factor:g} * {product}"

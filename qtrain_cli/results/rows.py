@@ -32,12 +32,21 @@ UNCORRECTED = "each verdict is for its own comparison at 95 %; nothing is correc
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One student by one method: the records of its seeds, in order; `plain` are those from labels alone."""
+    """One student by one method: the records of its seeds, in order; `plain` are those from labels alone.
+
+    `name` is what the student is called beside others of its kind; without one, its kind.
+    """
 
     student: str
     method: str
     records: tuple[StudentRecord, ...]
     plain: tuple[StudentRecord, ...] = ()
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """The student's name, or its kind."""
+        return self.name or self.kind
 
     @property
     def kind(self) -> str:
@@ -56,13 +65,17 @@ class MethodRow:
         return math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
 
     @property
+    def reached(self) -> tuple[int, ...]:
+        """The epochs to the mark of each seed that reached it."""
+        found = [_epochs_to_mark(one, mark) for one, mark in zip(self.records, self.plain, strict=False)]
+        return tuple(number for number in found if number is not None)
+
+    @property
     def epochs(self) -> tuple[float | None, float | None]:
         """Mean and spread of the epochs to the mark; None where a seed never reached it."""
-        found = [_epochs_to_mark(one, mark) for one, mark in zip(self.records, self.plain, strict=False)]
-        known = [number for number in found if number is not None]
-        if not known or len(known) < len(self.records):
+        if not self.reached or len(self.reached) < len(self.records):
             return None, None
-        return mean_and_spread(known)
+        return mean_and_spread(self.reached)
 
     @property
     def epochs_before(self) -> int:
@@ -78,6 +91,7 @@ class MethodRow:
         teacher = self.records[0].scores.teacher
         return {
             "student": self.student,
+            "name": self.called,
             "kind": self.kind,
             "method": self.method,
             "parameters": design.parameters,
@@ -90,6 +104,7 @@ class MethodRow:
             f"teacher_{word}": teacher,
             "epochs_to_95": rounded(epochs),
             "epochs_spread": rounded(epoch_spread),
+            "seeds_to_95": len(self.reached),
             "epochs_before": self.epochs_before,
             "figures": [record.scores.test for record in self.records],
         }
@@ -115,14 +130,15 @@ def verdicts(rows: Sequence[MethodRow]) -> list[str]:
             continue
         base = next((one for one in rows if (one.student, one.method) == (row.student, LABELS)), None)
         if base is not None:
-            found.append(f"{row.method} against labels, {row.kind} student: {_judged(row, base)}")
+            found.append(f"{row.method} against labels, {row.called} student: {_judged(row, base)}")
             found += _faster(row, base)
     for row in rows:
         control = f"classical:like={row.student}"
         for other in rows:
             if other.student == control and other.method == row.method:
+                which = f" of {row.name}" if row.name else ""
                 found.append(
-                    f"the circuit against its classical control, {row.method}: {_judged(row, other)}"
+                    f"the circuit{which} against its classical control, {row.method}: {_judged(row, other)}"
                 )
     return [*found, UNCORRECTED] if found else []
 
@@ -159,10 +175,22 @@ def welch_chance(spreads: Sequence[tuple[float, int]]) -> float:
 
 def _faster(row: MethodRow, base: MethodRow) -> list[str]:
     epochs, plain = row.epochs[0], base.epochs[0]
-    if epochs is None or plain is None:
+    if plain is None:
         return []
+    if epochs is None:
+        seeds = f"{len(row.reached)} of {len(row.records)} seeds"
+        return [
+            f"{row.method}, {row.called} student: {seeds} reached 95 % of what labels reach,"
+            f" labels in {plain:.1f} epochs"
+        ]
     before = f" ({epochs + row.epochs_before:.1f} with all generations)" if row.epochs_before else ""
+    spreads = [(spread, len(one.records)) for one in (row, base) if (spread := one.epochs[1]) is not None]
+    judged = ""
+    if len(spreads) == 2:
+        chance = welch_chance(spreads)
+        word = "within chance" if abs(epochs - plain) <= chance else "more than chance"
+        judged = f"; the difference of {abs(epochs - plain):.1f} is {word} ({chance:.1f})"
     return [
-        f"{row.method}, {row.kind} student: {epochs:.1f} epochs{before} to 95 % of what labels reach,"
-        f" labels {plain:.1f}"
+        f"{row.method}, {row.called} student: {epochs:.1f} epochs{before} to 95 % of what labels reach,"
+        f" labels {plain:.1f}{judged}"
     ]

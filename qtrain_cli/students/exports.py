@@ -64,8 +64,9 @@ def export_circuit(file: StudentFile, out: Path, force: bool) -> CircuitExport:
     spec = student.spec
     if isinstance(spec, ClassicalSpec):
         raise BadInput("a classical student has no circuit", "export its tensors with --classical")
-    theta = file.state["circuit.theta"].tolist()
-    text = student_program(spec.encoding, spec.circuit, theta, _comments(file))
+    theta, scale = file.state["circuit.theta"].tolist(), file.state.get("scale")
+    scales = [] if scale is None else scale.tolist()
+    text = student_program(spec.encoding, spec.circuit, theta, scales, _comments(file))
 
     def check(found: str) -> int:
         if found != text:
@@ -82,7 +83,7 @@ def _comments(file: StudentFile) -> list[str]:
     student = file.description.student
     inputs = "x<k>: feature k of the front, -pi/2 to pi/2"
     if isinstance(student.spec, QnnSpec):
-        inputs = f"x<k>: slot k, pi times a cell of the input averaged over {student.cells}, in turn"
+        inputs = f"x<k>: slot k, a cell of the input averaged over {student.cells}, in turn"
         if student.spec.encoding_name == "amplitude":
             inputs = "a<k>: angles of the tree that prepares the normalised cells, 2 atan2(right, left)"
     return [

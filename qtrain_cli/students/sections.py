@@ -74,8 +74,9 @@ def _run_with(shots: int, noise: float) -> str:
 
 
 def method_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The rows of `compare-students` as columns of text."""
-    return [_method_row(row) for row in rows]
+    """The rows of `compare-students` as columns of text; the teacher's figure where there is one."""
+    taught = any(_teacher(row) is not None for row in rows)
+    return [_method_row(row, taught) for row in rows]
 
 
 def gradient_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -99,14 +100,23 @@ def _gradient_row(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _method_row(row: Mapping[str, Any]) -> dict[str, str]:
+def _teacher(row: Mapping[str, Any]) -> float | None:
+    figure: float | None = row.get("teacher_accuracy", row.get("teacher_error"))
+    return figure
+
+
+def _method_row(row: Mapping[str, Any], taught: bool) -> dict[str, str]:
     word = "error" if "test_error" in row else "accuracy"
     unit = "" if word == "error" else ", %"
+    alone = row["name"] == row["kind"] == "qnn"
+    teacher = _teacher(row)
+    by_teacher = {f"teacher{unit}": "-" if teacher is None else _figure(teacher, word)} if taught else {}
     return {
-        "student": row["student"].partition(",encoding")[0] if row["kind"] == "qnn" else row["kind"],
+        "student": row["student"].partition(",encoding")[0] if alone else row["name"],
         "method": row["method"],
         "numbers": f"{row['parameters']:,}",
         f"test {word}{unit}": _spread(row[f"test_{word}"], row["spread"], word),
+        **by_teacher,
         "95 % interval": f"{_figure(row['low'], word)} to {_figure(row['high'], word)}",
         "epochs to 95 %": "-"
         if row["epochs_to_95"] is None

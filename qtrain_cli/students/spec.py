@@ -16,7 +16,8 @@ for.
 **A qnn's input** is reduced without trained numbers: an image is averaged over a grid of equal cells, a
 vector over equal runs. `amplitude` takes at most 2**n cells, filled up with zeros and normalised; the other
 encodings have n * layers slots (data re-uploading, arXiv 1907.02085: layer l takes its own n), filled in
-turn, again from the first cell where there are more slots than cells.
+turn, again from the first cell where there are more slots than cells. What enters a slot is its cell times
+the slot's own trained scale, in radians.
 
 Standard library only.
 """
@@ -269,7 +270,8 @@ class Student:
     def shapes(self) -> Shapes:
         """Every tensor of the student's state dictionary, by name, in order; all float32 and trained."""
         if isinstance(self.spec, QnnSpec):
-            shapes: Shapes = {"circuit.theta": self.spec.circuit.angle_shape}
+            scale: Shapes = {} if self.spec.encoding_name == AMPLITUDE else {"scale": (self.slots,)}
+            shapes: Shapes = scale | {"circuit.theta": self.spec.circuit.angle_shape}
             if self.spec.readout == "probabilities":
                 return shapes
             return shapes | _linear("head", self.spec.qubits, self.outputs)

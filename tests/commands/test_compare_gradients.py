@@ -32,7 +32,7 @@ def test_every_estimator_runs_the_same_training(call, tmp_path):
         ("parameter-shift", 100), ("spsa", 100), ("finite-difference", 100),
     ]  # fmt: skip
     assert rows["adjoint", 0]["losses"] == pytest.approx(rows["parameter-shift", 0]["losses"], rel=1e-4)
-    assert rows["parameter-shift", 0]["evaluations"] == 10 * 128 * (1 + 2 * 4)
+    assert rows["parameter-shift", 0]["evaluations"] == 10 * 128 * (1 + 2 * (4 + 2))  # angles and cells
     assert rows["spsa", 0]["evaluations"] == 10 * 128 * 3
     assert rows["spsa", 100]["total_shots"] == 100 * 10 * 128 * 3 and rows["spsa", 0]["total_shots"] == 0
     assert all(row["seconds"] > 0 for row in document["rows"])

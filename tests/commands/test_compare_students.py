@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from qtrain_cli.results.students import mean_and_spread
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
 from qtrain_cli.students import teaching
 from qtrain_cli.students.settings import (
+    QNN_LR,
     AlignSettings,
     CompareStudentsSettings,
     SelfSettings,
@@ -103,8 +105,6 @@ def test_a_method_without_its_teacher_is_refused(digits, tmp_path):
 @pytest.fixture
 def row(digits, tmp_path):
     """``row(student, method, figures)``: a row of made-up records."""
-    from dataclasses import replace
-
     record = compare_students.run(settings_of(digits, tmp_path, ("labels",)), quiet, quiet).rows[0].records[0]
 
     def make(student, method, figures, history=((1.0, 0.5), (0.5, 0.9)), **changes):
@@ -159,8 +159,62 @@ def test_epochs_of_all_generations_are_said_beside_those_of_the_last(row):
     history = ((1.0, 0.5), (0.5, 0.9))
     again = row("s", "born-again", (0.90, 0.92), history, generation=2)
     lines = verdicts([row("s", "labels", (0.90, 0.91), history), again])
-    assert lines[1].endswith("2.0 epochs (6.0 with all generations) to 95 % of what labels reach, labels 2.0")
+    assert "2.0 epochs (6.0 with all generations) to 95 % of what labels reach, labels 2.0;" in lines[1]
     assert again.to_json()["epochs_before"] == 4
+
+
+def test_epochs_are_judged_by_their_spread(row):
+    slow, quick = ((1.0, 0.5),) * 3 + ((0.5, 0.9),), ((1.0, 0.5), (0.5, 0.9))
+    plain = row("s", "labels", (0.90, 0.91), slow)
+    faster = row("s", "running-average", (0.90, 0.91), quick)
+    assert verdicts([plain, replace(faster, plain=plain.records)])[1].endswith(
+        "labels 4.0; the difference of 2.0 is more than chance (0.0)"
+    )
+    mixed = replace(faster, records=(plain.records[0], faster.records[1]), plain=plain.records)
+    assert verdicts([plain, mixed])[1].endswith("labels 4.0; the difference of 1.0 is within chance (12.7)")
+
+
+def test_seeds_that_never_reach_the_mark_are_counted(row):
+    plain = row("s", "labels", (0.90, 0.91))
+    never = row("s", "born-again", (0.5, 0.6), ((1.0, 0.2), (0.5, 0.3)))
+    some = replace(never, records=(plain.records[0], never.records[1]), plain=plain.records)
+    assert verdicts([plain, some])[1].endswith(
+        "1 of 2 seeds reached 95 % of what labels reach, labels in 2.0 epochs"
+    )
+    assert (some.to_json()["epochs_to_95"], some.to_json()["seeds_to_95"]) == (None, 1)
+
+
+def test_students_of_one_kind_are_told_apart_and_stand_beside_their_teacher(cli, digits, tmp_path):
+    small, smaller = "qnn:qubits=2,layers=2", "qnn:qubits=2,layers=1"
+    words = (
+        "compare-students", digits / "digits_cnn_module.pt", "--student", small, "--student", smaller,
+        "--data", digits / "digits.npz", "--epochs", 1, "--seeds", 2, "-o", tmp_path / "cells", "-q",
+    )  # fmt: skip
+    document = json.loads(cli(*words, "--json").out)
+    assert [row["name"] for row in document["rows"]] == [small, small, smaller, smaller]
+    for name in (small, smaller):
+        assert sum(f"distill against labels, {name} student" in line for line in document["verdicts"]) == 1
+    taught = document["rows"][1]["teacher_accuracy"]
+    shown = cli(*words).out
+    assert "teacher" in shown and f"{100 * taught:.2f}" in shown
+
+
+def test_a_qnn_has_a_rate_of_its_own(cli, digits, tmp_path, monkeypatch):
+    seen = []
+
+    def stopped(cell, *_):
+        seen.append((cell.student.partition(":")[0], cell.fit.lr))
+        raise UsageError("enough")
+
+    monkeypatch.setattr(teaching, "run", stopped)
+    common = ("--data", digits / "digits.npz", "-o", tmp_path / "cells", "-q")
+    for student in ("qnn:qubits=2", HYBRID):
+        cli("compare-students", "--student", student, *common)
+        cli("compare-students", "--student", student, "--lr", 0.03, *common)
+        cli("train", student, *common)
+        cli("distill", digits / "digits_cnn_module.pt", "--student", student, *common)
+    expected = [QNN_LR, 0.03, QNN_LR, QNN_LR, FitSettings.lr, 0.03, FitSettings.lr, FitSettings.lr]
+    assert [lr for _, lr in seen] == expected and [kind for kind, _ in seen] == ["qnn"] * 4 + ["hybrid"] * 4
 
 
 def test_generations_count_beside_a_teacher(cli, digits, tmp_path):

@@ -19,6 +19,7 @@ from qtrain_cli.training.students.circuit import exact_probabilities
         "hybrid:qubits=3,reps=1,feature-map=zz,map-reps=2,entanglement=linear",
         "hybrid:qubits=3,reps=1,feature-map=pauli,paulis=Z+XY,ansatz=real-amplitudes",
         "qnn:qubits=3,layers=2",
+        "qnn:qubits=3,layers=2,encoding=zz",
         "qnn:qubits=3,layers=2,encoding=amplitude",
     ],
 )
@@ -27,8 +28,12 @@ def test_qiskit_finds_the_students_probabilities(text):
     layout, theta = module.circuit.layout, module.circuit.theta.detach()
     once = layout.encoding.name == "amplitude"
     features = torch.randn(1, layout.encoding.features * (1 if once else layout.blocks)).double()
-    ours = exact_probabilities(layout, theta, layout.half_angles(features), 0.0)[0]
-    circuit = qasm3.loads(student_program(layout.encoding, layout.circuit, theta.tolist()))
+    # A qnn multiplies its cells by scales of either sign.
+    scale = torch.randn(features.shape[1]).double() if text.startswith("qnn") and not once else None
+    scaled = features if scale is None else features * scale
+    ours = exact_probabilities(layout, theta, layout.half_angles(scaled), 0.0)[0]
+    scales = [] if scale is None else scale.tolist()
+    circuit = qasm3.loads(student_program(layout.encoding, layout.circuit, theta.tolist(), scales))
     values = (
         preparation_angles(amplitudes(layout.encoding, features)[0].tolist())
         if once

@@ -8,10 +8,10 @@ angles. For a cotangent v the estimators return sum(v de / d theta) and v de / d
     finite-difference    (e(a + h) - e(a - h)) / 2 h                                  N + 2 N (P + T)
     spsa                 (e(a + c d) - e(a - c d)) / 2 c * d, d random signs          N + 2 N
 
-P angles of the ansatz, T data rotations (0 where no gradient enters the features, as in a qnn). A rotation
-exp(-i a P / 2) shifts by pi/2 with factor 1/2; phi is half an angle, so it shifts by pi/4 with factor 1
-(arXiv 1811.11184). In SPSA (Spall 1992) theta moves in one direction for the batch, and phi in one for each
-sample.
+P angles of the ansatz, T data rotations (0 where no gradient enters the features, as in a qnn of amplitudes).
+A rotation exp(-i a P / 2) shifts by pi/2 with factor 1/2; phi is half an angle, so it shifts by pi/4 with
+factor 1 (arXiv 1811.11184). In SPSA (Spall 1992) theta moves in one direction for the batch, and phi in one
+for each sample.
 
 Shots: each run draws S outcomes of all qubits, and every output is read off the same ones, as on a device:
 e = f @ observables^T with the frequencies f of the outcomes (`quantum.shots`, O(2**n) whatever S). So one run

@@ -2,7 +2,7 @@
 
     hybrid       front -> circuit                        -> linear head
     classical    front -> dense layer, tanh              -> linear head
-    qnn          fixed reduction -> circuit              -> linear head, or log of class probabilities
+    qnn          fixed reduction, scale -> circuit       -> linear head, or log of class probabilities
 
 What alignment compares with the teacher is the vector that enters the head, so that its gradient reaches
 every angle. Parameters are float32 and seeded by one generator; names and shapes are those of
@@ -12,7 +12,6 @@ every angle. Parameters are float32 and seeded by one generator; names and shape
 from __future__ import annotations
 
 import abc
-import math
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +28,9 @@ LEAST_PROBABILITY = 1e-6
 #: A linear head starts so many times larger than PyTorch's: its inputs lie in -1..1, most of them near 0, and
 #: scores that small keep a softmax flat for the first epochs. Hybrids and their controls alike.
 HEAD_GAIN = 4.0
+#: Radians that a cell of 1 turns a qubit by, before the scales are trained. A turn of pi, the usual choice,
+#: is too much: many of them in a row scramble a state, so that neighbouring inputs have nothing in common.
+START_SCALE = 1.0
 
 
 class StudentModule(nn.Module, abc.ABC):
@@ -74,19 +76,21 @@ class ClassicalStudent(StudentModule):
 
 
 class QnnStudent(StudentModule):
-    """Fixed reduction, circuit, head. Angles are pi times the cells, amplitudes the cells themselves."""
+    """Fixed reduction, circuit, head. Angles are the cells times the slots' trained scales (slots,), in
+    radians; amplitudes the cells themselves."""
 
     def __init__(self, student: Student, circuit: CircuitLayer, head: nn.Module) -> None:
         super().__init__()
         self.circuit, self.head = circuit, head
         self.cells, self.slots = student.cells, student.slots
-        self.once = circuit.layout.encoding.name == AMPLITUDE
+        once = circuit.layout.encoding.name == AMPLITUDE
+        self.scale = None if once else nn.Parameter(torch.full((student.slots,), START_SCALE))
 
     def features(self, inputs: Tensor) -> Tensor:
         """(N, ...) -> (N, k) expectations or class probabilities."""
         assert self.circuit is not None
-        slots = filled(averaged(inputs, self.cells), self.slots, cyclic=not self.once)
-        found: Tensor = self.circuit(slots if self.once else slots * math.pi)
+        slots = filled(averaged(inputs, self.cells), self.slots, cyclic=self.scale is not None)
+        found: Tensor = self.circuit(slots if self.scale is None else slots * self.scale)
         return found
 
 

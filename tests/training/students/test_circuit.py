@@ -54,6 +54,25 @@ def test_expectations_and_gradients_are_those_of_the_twin(text, rows):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("text", (STUDENTS[4], "qnn:qubits=3,layers=2,encoding=zz"))
+def test_a_qnn_runs_its_twin_on_cells_times_scales(text):
+    module, images = student_of(text).double(), torch.rand(5, *IMAGE).double()
+    layout, cells = module.circuit.layout, torch.nn.functional.adaptive_avg_pool2d(images, module.cells)
+    with torch.no_grad():
+        module.scale.copy_(torch.randn(module.scale.shape))
+    x = cells.flatten(1)[:, torch.arange(module.slots) % (module.cells[0] * module.cells[1])] * module.scale
+    twin = student_qnode(layout.encoding, layout.circuit)
+    theirs = torch.stack(list(twin(x.detach(), module.circuit.theta.detach()))).T
+    torch.testing.assert_close(module.features(images).detach(), theirs.double(), rtol=0, atol=1e-10)
+
+
+def test_scales_are_trained_and_amplitudes_have_none():
+    module = student_of(STUDENTS[4])
+    module(torch.rand(16, *IMAGE)).square().sum().backward()
+    assert module.scale.shape == (9,) and bool((module.scale.grad.abs() > 1e-9).all())
+    assert "scale" not in student_of(STUDENTS[6]).state_dict()
+
+
 @pytest.mark.parametrize("text", [*STUDENTS, "classical:like=hybrid:qubits=3,reps=2"])
 def test_gradients_reach_every_parameter(text):
     module = student_of(text)
