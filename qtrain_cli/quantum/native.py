@@ -105,3 +105,31 @@ def _shape(circuit: CircuitSpec, dtype: torch.dtype) -> tuple[Any, ...]:
         len(layers[0]),
         array.array("i", [qubit for pairs in layers for pair in pairs for qubit in pair]),
     )
+
+
+def samples_forward(shape: tuple[Any, ...], theta: Tensor, x: Tensor, e: Tensor) -> None:
+    """A student's batch: fills `e` (`batches`)."""
+    _kernels.samples_forward(shape, theta.numpy(), x.numpy(), e.numpy())
+
+
+def samples_backward(
+    shape: tuple[Any, ...], theta: Tensor, x: Tensor, v: Tensor, by_theta: Tensor, by_x: Tensor
+) -> None:
+    """A student's batch: fills both gradients (`batches`)."""
+    _kernels.samples_backward(shape, theta.numpy(), x.numpy(), _array(v), by_theta.numpy(), by_x.numpy())
+
+
+def lanes() -> int:
+    """How many samples of a batch the kernel works on at a time."""
+    found: int = _kernels.lanes()
+    return found
+
+
+def front_forward(stages: Any, weights: Tensor, images: Tensor, out: Tensor, state: Tensor) -> None:
+    """A student's convolutions: fills `out` (N, channels) and `state` (`native/batch.h`)."""
+    _kernels.front_forward(stages, len(images), weights.numpy(), images.numpy(), out.numpy(), state.numpy())
+
+
+def front_backward(stages: Any, weights: Tensor, state: Tensor, v: Tensor, gradient: Tensor) -> None:
+    """A student's convolutions: fills the gradient by all weights, given v (N, channels)."""
+    _kernels.front_backward(stages, len(v), weights.numpy(), state.numpy(), _array(v), gradient.numpy())
