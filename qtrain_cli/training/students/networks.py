@@ -17,6 +17,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.quantum import batches, native
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
 from qtrain_cli.students.spec import HybridSpec, QnnSpec, Student
 from qtrain_cli.training.students.circuit import CircuitLayer
@@ -29,6 +30,8 @@ LEAST_PROBABILITY = 1e-6
 #: A linear head starts so many times larger than PyTorch's: its inputs lie in -1..1, most of them near 0, and
 #: scores that small keep a softmax flat for the first epochs. Hybrids and their controls alike.
 HEAD_GAIN = 4.0
+#: Students of up to so many numbers are trained on one thread: a step takes a millisecond.
+LIGHT_NUMBERS = 2**13
 
 
 class StudentModule(nn.Module, abc.ABC):
@@ -45,6 +48,13 @@ class StudentModule(nn.Module, abc.ABC):
         """(N, ...) -> (N, outputs)."""
         found: Tensor = self.head(self.features(inputs))
         return found
+
+
+def is_light(module: StudentModule) -> bool:
+    """Whether its steps are compiled and short: with more threads they would wait for each other."""
+    compiled = module.circuit is None or batches.knows(module.circuit.batched)
+    numbers = sum(parameter.numel() for parameter in module.parameters())
+    return native.available() and compiled and numbers <= LIGHT_NUMBERS
 
 
 class HybridStudent(StudentModule):
