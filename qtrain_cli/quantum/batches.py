@@ -46,8 +46,8 @@ def knows(what: Batched) -> bool:
 
 def supports(what: Batched, theta: Tensor, features: Tensor) -> bool:
     """True when the kernel does this batch."""
-    cpu = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (theta, features))
-    return cpu and native.available() and features.shape[1:] == (what.circuit.qubits,) and knows(what)
+    fits = features.shape[1:] == (what.circuit.qubits,)
+    return fits and native.available() and native.holds((theta, features)) and knows(what)
 
 
 def expectations(what: Batched, theta: Tensor, features: Tensor, observables: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ from __future__ import annotations
 import array
 import functools
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
 
@@ -47,6 +48,16 @@ def available() -> bool:
 def supports(circuit: CircuitSpec, theta: Tensor) -> bool:
     """True when the kernel does this circuit at these angles."""
     return theta.device.type == "cpu" and theta.dtype == torch.float32 and available() and knows(circuit)
+
+
+def holds(tensors: Iterable[Tensor]) -> bool:
+    """True for float32 tensors on the CPU with memory behind them; in an export there is none."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    return all(
+        type(one) in (Tensor, nn.Parameter) and one.device.type == "cpu" and one.dtype == torch.float32
+        for one in tensors
+    )
 
 
 def knows(circuit: CircuitSpec) -> bool:

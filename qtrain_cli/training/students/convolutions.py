@@ -26,7 +26,7 @@ def supports(images: Tensor, layers: Sequence[nn.Conv2d]) -> bool:
     tensors = [images, *(part for layer in layers for part in layer.parameters())]
     if not native.available() or images.requires_grad or images.dim() != 4 or not len(images):
         return False
-    if any(part.device.type != "cpu" or part.dtype != torch.float32 for part in tensors):
+    if not native.holds(tensors):
         return False
     sizes = all(layer.kernel_size[0] in _KERNELS for layer in layers[:-1])
     return sizes and len(layers) - 1 <= _MOST_STAGES and max(images.shape[1:]) <= _MOST_SIDE

@@ -9,7 +9,7 @@ from torch import nn
 
 from qtrain_cli.quantum import native
 from qtrain_cli.students.spec import Student, parse_student
-from qtrain_cli.training.students import build, convolutions
+from qtrain_cli.training.students import build, convolutions, is_light
 from qtrain_cli.training.students.fronts import ConvFront
 
 pytestmark = pytest.mark.skipif(native._kernels is None, reason="the compiled kernel was not built")
@@ -116,3 +116,23 @@ def test_stages_that_do_not_fit_are_refused(stages, message):
             numbers,
             torch.empty(16),
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "light"), (("hybrid:qubits=4", True), ("hybrid:qubits=4,params=20000", False))
+)
+def test_light_students_are_trained_on_one_thread(text, light, monkeypatch):
+    module = build(Student(parse_student(text), (1, 28, 28), 10), seed=0)
+    assert is_light(module) is light
+    assert not is_light(
+        build(Student(parse_student("hybrid:qubits=4,feature-map=angle"), (1, 28, 28), 10), 0)
+    )
+    monkeypatch.setenv("QTRAIN_NATIVE", "0")
+    assert not is_light(module)
+
+
+def test_an_export_sees_ordinary_operations():
+    front = front_of(*IMAGES[0])
+    exported = torch.export.export(front.eval(), (torch.rand(2, 1, 28, 28),))
+    images = torch.rand(2, 1, 28, 28)
+    torch.testing.assert_close(exported.module()(images), front(images), rtol=0, atol=1e-5)
