@@ -64,6 +64,7 @@ MAP = {
     "quantum.rotations": "quantum.circuit",
     "quantum.couplings": "quantum.circuit quantum.rotations",
     "quantum.native": "quantum quantum.circuit",
+    "quantum.batches": ("quantum.circuit quantum.entanglers quantum.feature_maps quantum.native"),
     "quantum.statevector": (
         "errors quantum.circuit quantum.couplings quantum.entanglers quantum.native quantum.rotations"
     ),
@@ -158,8 +159,8 @@ MAP = {
     "training.plateaus": "quantum.circuit quantum.statevector",
     "training.student_state": "errors files.checkpoint settings",
     "training.students": (
-        "errors quantum.circuit quantum.encodings quantum.feature_maps quantum.shots quantum.statevector"
-        " quantum.unitaries students.fronts students.spec"
+        "errors quantum.batches quantum.circuit quantum.encodings quantum.feature_maps quantum.native"
+        " quantum.shots quantum.statevector quantum.unitaries students.fronts students.spec"
     ),
     "training.rivals": (
         "errors files.data files.packed layout mapping methods quantum.circuit spec training.devices"

@@ -17,10 +17,11 @@ from __future__ import annotations
 import array
 import functools
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
 
@@ -47,6 +48,16 @@ def available() -> bool:
 def supports(circuit: CircuitSpec, theta: Tensor) -> bool:
     """True when the kernel does this circuit at these angles."""
     return theta.device.type == "cpu" and theta.dtype == torch.float32 and available() and knows(circuit)
+
+
+def holds(tensors: Iterable[Tensor]) -> bool:
+    """True for float32 tensors on the CPU with memory behind them; in an export there is none."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    return all(
+        type(one) in (Tensor, nn.Parameter) and one.device.type == "cpu" and one.dtype == torch.float32
+        for one in tensors
+    )
 
 
 def knows(circuit: CircuitSpec) -> bool:
@@ -105,3 +116,31 @@ def _shape(circuit: CircuitSpec, dtype: torch.dtype) -> tuple[Any, ...]:
         len(layers[0]),
         array.array("i", [qubit for pairs in layers for pair in pairs for qubit in pair]),
     )
+
+
+def samples_forward(shape: tuple[Any, ...], theta: Tensor, x: Tensor, e: Tensor) -> None:
+    """A student's batch: fills `e` (`batches`)."""
+    _kernels.samples_forward(shape, theta.numpy(), x.numpy(), e.numpy())
+
+
+def samples_backward(
+    shape: tuple[Any, ...], theta: Tensor, x: Tensor, v: Tensor, by_theta: Tensor, by_x: Tensor
+) -> None:
+    """A student's batch: fills both gradients (`batches`)."""
+    _kernels.samples_backward(shape, theta.numpy(), x.numpy(), _array(v), by_theta.numpy(), by_x.numpy())
+
+
+def lanes() -> int:
+    """How many samples of a batch the kernel works on at a time."""
+    found: int = _kernels.lanes()
+    return found
+
+
+def front_forward(stages: Any, weights: Tensor, images: Tensor, out: Tensor, state: Tensor) -> None:
+    """A student's convolutions: fills `out` (N, channels) and `state` (`native/batch.h`)."""
+    _kernels.front_forward(stages, len(images), weights.numpy(), images.numpy(), out.numpy(), state.numpy())
+
+
+def front_backward(stages: Any, weights: Tensor, state: Tensor, v: Tensor, gradient: Tensor) -> None:
+    """A student's convolutions: fills the gradient by all weights, given v (N, channels)."""
+    _kernels.front_backward(stages, len(v), weights.numpy(), state.numpy(), _array(v), gradient.numpy())

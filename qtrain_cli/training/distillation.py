@@ -14,9 +14,10 @@ depends on is in the checkpoint, and the order of an epoch's rows follows from s
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +38,7 @@ from qtrain_cli.training.student_state import (
     restore,
     start_student,
 )  # fmt: skip
-from qtrain_cli.training.students import StudentModule
+from qtrain_cli.training.students import StudentModule, is_light
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
@@ -96,7 +97,7 @@ def teach(
         restore(loop.run, checkpoint)
     else:
         loop.save()
-    with stop_requests() as asked:
+    with stop_requests() as asked, _fitting_threads(loop):
         while loop.run.step < loop.steps:
             loop.advance()
             if asked.is_set():
@@ -105,6 +106,18 @@ def teach(
     loop.save()
     history = tuple((row[0], row[1]) for row in loop.run.history)
     return Learned(loop.run.result(), history, loop.run.evaluations)
+
+
+@contextlib.contextmanager
+def _fitting_threads(loop: _Loop) -> Iterator[None]:
+    """One CPU thread for a light student; the caller's number of threads afterwards."""
+    before = torch.get_num_threads()
+    if loop.device.type == "cpu" and is_light(loop.module):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Loop:
@@ -183,9 +196,9 @@ class _Loop:
         self.run.optimizer.zero_grad()
         loss.backward()
         parameters = self.run.parameters.values()
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        for what, values in (("loss", [loss]), ("gradient", gradients)):
-            if not all(bool(value.isfinite().all()) for value in values):
+        gradients = [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
+        for what, values in (("loss", loss), ("gradient", torch.cat(gradients))):
+            if not bool(values.isfinite().all()):
                 raise self._diverged(what)
 
     def average(self) -> None:

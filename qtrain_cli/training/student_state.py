@@ -68,7 +68,7 @@ def start_student(
     torch.manual_seed(settings.seed)
     random.seed(settings.seed)
     np.random.seed(settings.seed)
-    optimizer = torch.optim.Adam(list(parameters.values()), lr=settings.lr)
+    optimizer = torch.optim.Adam(list(parameters.values()), lr=settings.lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps + 1)
     state = StudentState(parameters, optimizer, schedule)
     if average:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from benchmarks import peak
+from levels import levels
 
 from qtrain_cli.quantum import native, statevector
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
@@ -36,21 +37,7 @@ SOME_ROWS = pytest.mark.parametrize(
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
-def _levels():
-    """The instruction sets that run here."""
-    if native._kernels is None:
-        return []
-    found = []
-    for name in ("x86-64-v4", "x86-64-v3", "base"):
-        try:
-            found.append(native._kernels.use(name))
-        except ValueError:
-            continue
-    native._kernels.use("best")
-    return found
-
-
-@pytest.fixture(params=_levels())
+@pytest.fixture(params=levels())
 def level(request):
     """Runs the test with each instruction set."""
     native._kernels.use(request.param)

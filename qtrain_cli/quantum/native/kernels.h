@@ -1,6 +1,7 @@
 // The tables of all compiled kernels: [0] float, [1] double.
 #pragma once
 
+#include "batch.h"
 #include "circuit.h"
 
 // GCC compiles one file for another processor than the next; other compilers get the plain kernel alone.
@@ -13,8 +14,10 @@
 namespace qtrain {
 
 extern const Kernel kernels_base[2];
+extern const BatchKernel batch_kernel_base;
 #if QTRAIN_MORE_KERNELS
 extern const Kernel kernels_v3[2], kernels_v4[2];
+extern const BatchKernel batch_kernel_v3, batch_kernel_v4;
 #endif
 
 }  // namespace qtrain

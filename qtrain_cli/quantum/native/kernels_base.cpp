@@ -1,6 +1,7 @@
 // The kernel with vectors of 16 bytes, for any processor.
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 
 #include "kernels.h"
 
@@ -8,3 +9,4 @@
 #include "kernels.inc"
 
 const qtrain::Kernel qtrain::kernels_base[2] = KERNELS;
+const qtrain::BatchKernel qtrain::batch_kernel_base = BATCH_KERNEL;

@@ -1,6 +1,7 @@
 // The kernel with vectors of 32 bytes, for x86-64-v3 processors; empty elsewhere.
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 
 #include "kernels.h"
 
@@ -11,4 +12,5 @@
 #include "kernels.inc"
 
 const qtrain::Kernel qtrain::kernels_v3[2] = KERNELS;
+const qtrain::BatchKernel qtrain::batch_kernel_v3 = BATCH_KERNEL;
 #endif

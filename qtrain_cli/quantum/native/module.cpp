@@ -2,6 +2,7 @@
 //
 //     forward(shape, theta, state, p, threads)                   fills state and p
 //     backward(shape, theta, state, v, gradient, threads)        fills gradient
+//     samples_*, front_*                                         a student's batch (batches.cpp)
 //     shape = (itemsize, n, L, b, rotations, entangler, final_rotation, period, pairs)
 //
 // Arrays are contiguous buffers of float or double; their sizes are checked here, their dtypes in native.py.
@@ -9,19 +10,13 @@
 #include <Python.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <new>
-#include <utility>
 #include <vector>
 
+#include "batches.h"
+#include "buffers.h"
 #include "kernels.h"
 #include "team.h"
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace qtrain {
 namespace {
@@ -29,95 +24,40 @@ namespace {
 struct Level {
     const char* name;
     const Kernel* kernels;
+    const BatchKernel* batch;
 };
 
 Level best_level() {
 #if QTRAIN_MORE_KERNELS
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
-        return {"x86-64-v4", kernels_v4};
+        return {"x86-64-v4", kernels_v4, &batch_kernel_v4};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-        return {"x86-64-v3", kernels_v3};
+        return {"x86-64-v3", kernels_v3, &batch_kernel_v3};
 #endif
-    return {"base", kernels_base};
+    return {"base", kernels_base, &batch_kernel_base};
 }
 
 Level level_named(const char* name) {
     const Level best = best_level();
     const Level all[] = {
 #if QTRAIN_MORE_KERNELS
-        {"x86-64-v4", kernels_v4}, {"x86-64-v3", kernels_v3},
+        {"x86-64-v4", kernels_v4, &batch_kernel_v4},
+        {"x86-64-v3", kernels_v3, &batch_kernel_v3},
 #endif
-        {"base", kernels_base}};
+        {"base", kernels_base, &batch_kernel_base}};
     bool allowed = false;  // levels stand in falling order: all from the best on can run here
     for (const Level& one : all) {
         allowed = allowed || std::strcmp(one.name, best.name) == 0;
         if (allowed && std::strcmp(one.name, name) == 0) return one;
     }
-    return {nullptr, nullptr};
+    return {nullptr, nullptr, nullptr};
 }
 
 Level level = best_level();
 
 // Above so many qubits a circuit's memory counts: all threads share the work of one.
 constexpr int MOST_APART = 18;
-
-// Memory to work in. The last block of a moderate size is kept for the next call: the system's zeroing of fresh
-// pages costs as much as two layers.
-struct Block {
-    static constexpr size_t MOST_KEPT = size_t(1) << 28, HUGE_PAGE = size_t(1) << 21;
-    char* at = nullptr;
-    size_t size = 0;
-
-    Block() = default;
-    Block(Block&& other) noexcept : at(other.at), size(other.size) { other.at = nullptr; }
-    explicit Block(size_t bytes) {
-        const size_t unit = bytes >= HUGE_PAGE ? HUGE_PAGE : 4096;
-        {
-            const std::lock_guard<std::mutex> guard(lock());
-            std::swap(at, kept().at);
-            std::swap(size, kept().size);
-        }
-        if (at != nullptr && size >= bytes) return;
-        std::free(at);
-        size = (bytes + unit - 1) / unit * unit;
-        at = static_cast<char*>(std::aligned_alloc(unit, size));
-        if (at == nullptr) throw std::bad_alloc();
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-        if (unit == HUGE_PAGE) madvise(at, size, MADV_HUGEPAGE);
-#endif
-    }
-    ~Block() {
-        if (at != nullptr && size <= MOST_KEPT) {
-            const std::lock_guard<std::mutex> guard(lock());
-            std::swap(at, kept().at);
-            std::swap(size, kept().size);
-        }
-        std::free(at);
-    }
-    static Block& kept() {
-        static Block& block = *new Block;  // never destroyed: threads may still run while the process ends
-        return block;
-    }
-    static std::mutex& lock() {
-        static std::mutex& mutex = *new std::mutex;
-        return mutex;
-    }
-};
-
-// A buffer of Python, given back at the end of the call.
-struct Buffer {
-    Py_buffer view = {};
-    ~Buffer() {
-        if (view.obj != nullptr) PyBuffer_Release(&view);
-    }
-    bool is(const char* name, size_t items, size_t itemsize) const {
-        if (size_t(view.len) == items * itemsize) return true;
-        PyErr_Format(PyExc_ValueError, "%s has %zd bytes; needed: %zu", name, view.len, items * itemsize);
-        return false;
-    }
-    char* at(size_t bytes) const { return static_cast<char*>(view.buf) + bytes; }
-};
 
 struct Call {
     Circuit circuit = {};
@@ -265,6 +205,11 @@ PyObject* use(PyObject*, PyObject* args) {
 PyMethodDef METHODS[] = {
     {"forward", forward, METH_VARARGS, "forward(shape, theta, state, p, threads)"},
     {"backward", backward, METH_VARARGS, "backward(shape, theta, state, v, gradient, threads)"},
+    {"lanes", lanes, METH_NOARGS, "lanes(): samples of a batch in one vector"},
+    {"samples_forward", samples_forward, METH_VARARGS, "samples_forward(shape, theta, x, e)"},
+    {"samples_backward", samples_backward, METH_VARARGS, "samples_backward(shape, theta, x, v, by_theta, by_x)"},
+    {"front_forward", front_forward, METH_VARARGS, "front_forward(stages, count, weights, images, out, state)"},
+    {"front_backward", front_backward, METH_VARARGS, "front_backward(stages, count, weights, state, v, gradient)"},
     {"use", use, METH_VARARGS, "use(name): the instruction set from now on, or 'best'; returns its name"},
     {nullptr, nullptr, 0, nullptr}};
 
@@ -272,6 +217,9 @@ PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_kernels", "Compiled sweeps of cir
                       nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
+
+const BatchKernel& batch_kernel() { return *level.batch; }
+
 }  // namespace qtrain
 
 PyMODINIT_FUNC PyInit__kernels() { return PyModule_Create(&qtrain::MODULE); }

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.quantum import batches
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.encodings import amplitudes, apply, program
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
@@ -89,6 +90,7 @@ class CircuitLayer(nn.Module):
         self.execution = Execution()
         self.theta = nn.Parameter(torch.zeros(layout.circuit.angle_shape))
         self.register_buffer("observables", layout.observables(), persistent=False)
+        self.batched = batches.Batched(layout.encoding, layout.circuit)
         self._count = Count()
 
     def reset(self, generator: torch.Generator) -> None:
@@ -104,7 +106,12 @@ class CircuitLayer(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, B n) -> (N, k): expectations in -1..1, or class probabilities."""
-        how, phi = self.execution, self.layout.half_angles(features)
+        how = self.execution
+        if how == Execution() and batches.supports(self.batched, self.theta, features):
+            needed = torch.is_grad_enabled() and (self.theta.requires_grad or features.requires_grad)
+            self._count.runs += len(features) * (3 if needed else 1)
+            return batches.expectations(self.batched, self.theta, features, self.observables)
+        phi = self.layout.half_angles(features)
         if self.layout.encoding.name == AMPLITUDE and phi.requires_grad and how.gradient != "adjoint":
             raise BadInput(
                 f"amplitudes are no angles that {how.gradient} could shift", "use the gradient adjoint"

@@ -10,12 +10,14 @@ data map ``(pi - x)(pi - y)`` of several qubits within a few turns.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qtrain_cli.students.fronts import Front
+from qtrain_cli.training.students import convolutions
 from qtrain_cli.training.students.reduction import averaged
 
 
@@ -47,9 +49,12 @@ class ConvFront(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features in -pi/2 .. pi/2."""
+        layers = [cast(nn.Conv2d, self.get_submodule(f"conv{number}")) for number in range(self.count)]
+        if convolutions.supports(images, [*layers, self.spatial]):
+            return bounded(self.mix(convolutions.convolved(images, [*layers, self.spatial])))
         x = images
-        for number in range(self.count):
-            x = F.relu(F.max_pool2d(self.get_submodule(f"conv{number}")(x), 2))
+        for layer in layers:
+            x = F.relu(F.max_pool2d(layer(x), 2))
         return bounded(self.mix(self.spatial(x).flatten(1)))
 
 

@@ -16,6 +16,7 @@ import abc
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.quantum import batches, native
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
 from qtrain_cli.students.spec import HybridSpec, QnnSpec, Student
 from qtrain_cli.training.students.circuit import CircuitLayer
@@ -31,6 +32,8 @@ HEAD_GAIN = 4.0
 #: Radians that a cell of 1 turns a qubit by, before the scales are trained. A turn of pi, the usual choice,
 #: is too much: many of them in a row scramble a state, so that neighbouring inputs have nothing in common.
 START_SCALE = 1.0
+#: Students of up to so many numbers are trained on one thread: a step takes a millisecond.
+LIGHT_NUMBERS = 2**13
 
 
 class StudentModule(nn.Module, abc.ABC):
@@ -47,6 +50,13 @@ class StudentModule(nn.Module, abc.ABC):
         """(N, ...) -> (N, outputs)."""
         found: Tensor = self.head(self.features(inputs))
         return found
+
+
+def is_light(module: StudentModule) -> bool:
+    """Whether its steps are compiled and short: with more threads they would wait for each other."""
+    compiled = module.circuit is None or batches.knows(module.circuit.batched)
+    numbers = sum(parameter.numel() for parameter in module.parameters())
+    return native.available() and compiled and numbers <= LIGHT_NUMBERS
 
 
 class HybridStudent(StudentModule):
