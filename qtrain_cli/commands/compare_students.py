@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtrain_cli.errors import BadInput
+from qtrain_cli.files.atomic import filled_folder
 from qtrain_cli.results import LABELS, MethodRow, StudentRecord, verdicts
 from qtrain_cli.students import teaching
 from qtrain_cli.students.settings import (
@@ -48,10 +48,14 @@ def run(
     Raises:
         UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.run`; finished cells stay.
     """
-    if not settings.folder.is_dir():
-        if settings.folder.exists():
-            raise BadInput(f"'{settings.folder}' is not a folder", "name a folder for the students' files")
-        settings.folder.mkdir()
+    with filled_folder(settings.folder):
+        rows = _rows(settings, show, log)
+    return StudentTable(tuple(rows), tuple(verdicts(rows)))
+
+
+def _rows(
+    settings: CompareStudentsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> list[MethodRow]:
     rows: list[MethodRow] = []
     for number, student in enumerate(_students(settings)):
         found: dict[str, tuple[StudentRecord, ...]] = {}
@@ -59,7 +63,7 @@ def run(
             cells = [_cell(settings, number, student, method, seed) for seed in range(settings.seeds)]
             found[method] = tuple(_run(cell, show, log) for cell in cells)
         rows += [MethodRow(student, method, done, found.get(LABELS, ())) for method, done in found.items()]
-    return StudentTable(tuple(rows), tuple(verdicts(rows)))
+    return rows
 
 
 def _run(cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]) -> StudentRecord:
@@ -97,4 +101,5 @@ def _cell(
         circuit=CircuitSettings() if kind == "classical" else base.circuit,
         itself=replace(own, method=itself) if itself else None,
         resume=True,
+        force=settings.force,
     )

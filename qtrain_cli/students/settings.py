@@ -149,6 +149,7 @@ class CompareStudentsSettings:
     seeds: int
     folder: Path
     control: bool = True
+    force: bool = False
 
     def __post_init__(self) -> None:
         _require(
