@@ -60,7 +60,8 @@ def gradients_figure(table: GradientTable, ending: str) -> bytes:
 def _title(table: GradientTable) -> str:
     seeds = len(table.rows[0].records)
     bands = "one seed" if seeds == 1 else f"mean and standard deviation of {seeds} seeds"
-    return f"{textwrap.fill(table.student, 110)}\nlosses without shots, {bands}"
+    student = textwrap.fill(table.student.replace(",", ", "), 120, break_on_hyphens=False)
+    return f"{student}\nlosses without shots, {bands}"
 
 
 def _losses(axes: Axes, table: GradientTable, by: str) -> None:
@@ -123,11 +124,10 @@ def _plateaus(axes: Axes, table: GradientTable) -> None:
         axes.axhline(1 / (2 * shots), color="0.45", ls="--", lw=1)
         axes.annotate(
             f"noise of {shots:,} shots",
-            (1, 1 / (2 * shots)),
-            (-2, 2),
+            (0, 1 / (2 * shots)),
+            (3, 2),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            ha="right",
             fontsize=7,
             color="0.35",
         )
