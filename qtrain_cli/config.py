@@ -69,8 +69,8 @@ def load_defaults(start: Path, commands: Mapping[str, Options], reader: str | No
     for command, table in _parse(path).items():
         if not isinstance(table, dict):
             raise UsageError(f"'{path}': '{command}' stands outside a table", "put it under e.g. [compress]")
-        close = difflib.get_close_matches(command, commands, n=1)
-        if command not in commands and reader in (None, *(close or [reader])):
+        meant = difflib.get_close_matches(command, commands, n=1)
+        if command not in commands and (reader is None or reader in meant or not meant):
             raise UsageError(f"'{path}': unknown table [{command}]", suggestion(command, commands))
         if command in commands and reader in (None, command):
             defaults[command] = _read_table(path, command, table, commands[command])
