@@ -7,7 +7,8 @@
 
 The command line wins over the file; `cli` sees to that and says which options there are, each with its kind
 from `KINDS`. Paths in the file are relative to the file. An unknown table or key, or a value of the wrong
-type, is an error: a misspelt option that is quietly ignored costs hours.
+type, is an error: a misspelt option that is quietly ignored costs hours. It stops the command that reads
+the table and no other; a misspelt table stops the command that it resembles, or every one.
 
 Consent to run what a model file carries (``--trust-pickle``) is not taken from a file: whoever sends a folder
 with a hostile model could send the consent along. ``file.py:Name`` for `arch` and `data` is taken, and runs
@@ -18,6 +19,7 @@ Left out: merging several files, and variables.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
@@ -48,12 +50,13 @@ class Kind:
     read: Callable[[Any, Path], Any]
 
 
-def load_defaults(start: Path, commands: Mapping[str, Options]) -> Defaults:
+def load_defaults(start: Path, commands: Mapping[str, Options], reader: str | None = None) -> Defaults:
     """The values of the nearest `qtrain.toml`, by command and by option name as `commands` spells it.
 
     Args:
         start: the folder to look in first; with ``Path()`` the paths in a file there stay relative.
         commands: command -> option name -> kind, a key of `KINDS`.
+        reader: the command whose table alone is read; None for all of them.
 
     Raises:
         UsageError: a syntax error, an unknown table or key, or a value of the wrong type.
@@ -66,9 +69,11 @@ def load_defaults(start: Path, commands: Mapping[str, Options]) -> Defaults:
     for command, table in _parse(path).items():
         if not isinstance(table, dict):
             raise UsageError(f"'{path}': '{command}' stands outside a table", "put it under e.g. [compress]")
-        if command not in commands:
+        meant = difflib.get_close_matches(command, commands, n=1)
+        if command not in commands and (reader is None or reader in meant or not meant):
             raise UsageError(f"'{path}': unknown table [{command}]", suggestion(command, commands))
-        defaults[command] = _read_table(path, command, table, commands[command])
+        if command in commands and reader in (None, command):
+            defaults[command] = _read_table(path, command, table, commands[command])
     return defaults
 
 
@@ -159,8 +164,8 @@ def _data(value: Any, folder: Path) -> str | None:
     return _path(value, folder) if coded == value else coded
 
 
-def _numbers(value: Any, folder: Path) -> str | None:
-    """One number, a list of them, or the text that the option takes: ``"0.4,0.5,0.6"``."""
+def _joined(value: Any, folder: Path) -> str | None:
+    """One number or text, a list of them, or the text that the option takes: ``"0.4,0.5,0.6"``."""
     parts = [_text(part, folder) for part in (value if isinstance(value, list) else [value])]
     return ",".join(part for part in parts if part) if parts and all(parts) else None
 
@@ -198,7 +203,8 @@ KINDS: dict[str, Kind] = {
     "data": Kind("a path, 'hf:NAME' or 'file.py:function', in quotes", _data),
     "arch": Kind("'package.module:Class' or 'file.py:Class', in quotes", _code),
     "text": Kind("a text in quotes, or a number", _text),
-    "numbers": Kind("a number, or a list of numbers", _numbers),
+    "numbers": Kind("a number, or a list of numbers", _joined),
+    "row": Kind("a list of texts or numbers, or one of them", _joined),
     "list": Kind("a list of texts in quotes", _list),
     "json": Kind("a table, or JSON in quotes", _json),
     "int": Kind("a whole number", _int),

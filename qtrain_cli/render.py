@@ -136,7 +136,15 @@ def as_gradient_table(document: Mapping[str, Any]) -> RenderableType:
 
     parts = [_columns(document["student"], gradient_rows(document["rows"]))]
     if document["plateaus"]:
-        parts.append(_columns("gradients of random circuits", document["plateaus"]))
+        rows = [
+            {
+                "qubits": row["qubits"],
+                "layers": row["layers"],
+                "variance of d<Z0>/dtheta, mean over theta": row["variance"],
+            }
+            for row in document["plateaus"]
+        ]
+        parts.append(_columns("gradients of random circuits", rows))
     return Group(*parts)
 
 

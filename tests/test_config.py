@@ -179,6 +179,38 @@ def test_a_file_that_is_not_understood(tmp_path, text, message, advice):
     assert len(caught.value.message) < 400
 
 
+def test_a_table_stops_the_command_that_reads_it_and_no_other(tmp_path):
+    (tmp_path / "qtrain.toml").write_text("[compress]\nepoch = 1\n[report]\nbaseline = 'a'\n[compres]\n")
+    (tmp_path / "below").mkdir()
+    for reader, found in (("report", {"report": {"baseline": str(tmp_path / "a")}}), ("env", {})):
+        assert load_defaults(tmp_path / "below", {**COMMANDS, "env": {}}, reader) == found
+    with pytest.raises(UsageError, match="'epoch' in"):
+        load_defaults(tmp_path, COMMANDS, "compress")
+    (tmp_path / "qtrain.toml").write_text("[compres]\nepochs = 1\n")
+    assert load_defaults(tmp_path, COMMANDS, "report") == {}
+    for text, reader in (("[compres]\n", "compress"), ("[zzz]\n", "report"), ("[zzz]\n", "compress")):
+        (tmp_path / "qtrain.toml").write_text(text)
+        with pytest.raises(UsageError, match="unknown table"):
+            load_defaults(tmp_path, COMMANDS, reader)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("shots = 100", "100"),
+        ("shots = [0, 100]", "0,100"),
+        ("shots = '0,100'", "0,100"),
+        ("shots = ['adjoint', 'spsa']", "adjoint,spsa"),
+    ],
+)
+def test_several_values_may_be_a_list_or_one_text(tmp_path, line, value):
+    (tmp_path / "qtrain.toml").write_text(f"[a]\n{line}\n")
+    assert load_defaults(tmp_path, {"a": {"shots": "row"}}) == {"a": {"shots": value}}
+    (tmp_path / "qtrain.toml").write_text("[a]\nshots = [[1]]\n")
+    with pytest.raises(UsageError, match="expected: a list of texts or numbers, or one of them"):
+        load_defaults(tmp_path, {"a": {"shots": "row"}})
+
+
 def test_a_file_that_is_not_utf8(tmp_path):
     (tmp_path / "qtrain.toml").write_bytes(b"[compress]\n# caf\xe9\n")
     with pytest.raises(UsageError, match=r"qtrain.toml' is not UTF-8: byte 16 is wrong"):

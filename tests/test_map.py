@@ -136,6 +136,7 @@ MAP = {
         "errors files.checkpoint files.data generator layout quantum.statevector settings spec"
         " training.devices training.measuring training.objective training.state training.stopping"
     ),
+    "students.checkpoints": "errors files.checkpoint",
     "students.exports": (
         "errors files.exports files.students.tensors qtrain_cli quantum.student_qasm students.spec"
         " students.teachers"
@@ -146,9 +147,9 @@ MAP = {
     ),
     "students.teaching": (
         "errors files.artifact.container files.atomic files.checkpoint files.data files.hashing"
-        " files.students.description files.students.tensors qtrain_cli results students.settings"
-        " students.spec students.teachers training.alignment training.assess training.devices"
-        " training.distillation training.fit training.objective training.students versions"
+        " files.students.description files.students.tensors qtrain_cli results students.checkpoints"
+        " students.settings students.spec students.teachers training.alignment training.assess"
+        " training.devices training.distillation training.fit training.objective training.students versions"
     ),
     "training.alignment": "errors training.objective",
     "training.assess": "files.data results training.measure training.objective training.students",
@@ -159,8 +160,9 @@ MAP = {
     "training.plateaus": "quantum.circuit quantum.statevector",
     "training.student_state": "errors files.checkpoint settings",
     "training.students": (
-        "errors quantum.batches quantum.circuit quantum.encodings quantum.feature_maps quantum.native"
-        " quantum.shots quantum.statevector quantum.unitaries students.fronts students.spec"
+        "errors quantum.batches quantum.circuit quantum.encodings quantum.estimators quantum.feature_maps"
+        " quantum.gradients quantum.native quantum.operations quantum.shots quantum.statevector"
+        " quantum.unitaries students.fronts students.spec"
     ),
     "training.rivals": (
         "errors files.data files.packed layout mapping methods quantum.circuit spec training.devices"
@@ -209,7 +211,7 @@ MAP = {
         " training.plateaus"
     ),
     "commands.compare_students": (
-        "errors results students.settings students.spec students.teaching training.fit"
+        "files.atomic results students.settings students.spec students.teaching training.fit"
     ),
     "commands.distill": "errors results students.settings students.teaching training.fit",
     "commands.train": "errors results students.settings students.teaching training.fit",

@@ -83,7 +83,7 @@ def _run(arguments: list[str]) -> int:
         args=arguments,
         prog_name="qtrain",
         standalone_mode=False,
-        default_map=_defaults() if _wants_defaults(arguments) else None,
+        default_map=_defaults(_verb(arguments)) if _wants_defaults(arguments) else None,
     )
     if code == Interrupted.exit_code:
         raise KeyboardInterrupt  # typer has caught it and said nothing
@@ -123,14 +123,19 @@ def _wants_defaults(arguments: list[str]) -> bool:
     return not {"-h", "--help", "--version"} & set(arguments) and "_QTRAIN_COMPLETE" not in os.environ
 
 
-def _defaults() -> dict[str, dict[str, Any]]:
-    """What `qtrain.toml` says, by command and parameter, as typer takes it."""
+def _verb(arguments: list[str]) -> str | None:
+    """The command that is called; None where there is none of that name."""
+    return next((word for word in arguments if word in VERBS), None)
+
+
+def _defaults(verb: str | None) -> dict[str, dict[str, Any]]:
+    """What `qtrain.toml` says to this command (or to all), by parameter, as typer takes it."""
     parameters = {verb: option_parameters(verb) for verb in VERBS}
     kinds = {
         verb: {option: parameter.kind for option, parameter in rows.items()}
         for verb, rows in parameters.items()
     }
-    found = config.load_defaults(Path(), kinds)
+    found = config.load_defaults(Path(), kinds, verb)
     return {
         verb: {parameters[verb][option].name: value for option, value in values.items()}
         for verb, values in found.items()

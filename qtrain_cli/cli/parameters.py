@@ -21,6 +21,11 @@ _OWN_KINDS = {
     "data": "data", "arch": "arch", "arch-args": "json", "mean": "numbers", "std": "numbers",
     "trust-pickle": "consent",
 }  # fmt: skip
+#: Options that hold several values in one text, by command.
+_ROWS = {
+    "sample": ("shots", "noise"), "compare": ("bytes", "methods"), "compare-students": ("methods",),
+    "compare-gradients": ("gradients", "shots", "qubits", "layers"),
+}  # fmt: skip
 #: Of one run, not of a folder.
 _NOT_IN_A_FILE = ("json", "verbose")
 
@@ -43,7 +48,7 @@ def option_parameters(verb: str) -> dict[str, Parameter]:
     command: Any = typer.main.get_command(app)
     written = {_written(parameter): parameter.name for parameter in command.commands[verb].params}
     return {
-        option: Parameter(name, _OWN_KINDS.get(option) or _kind(hints[name]))
+        option: Parameter(name, _kind_of(verb, option, hints[name]))
         for option, name in written.items()
         if option not in _NOT_IN_A_FILE
     }
@@ -53,6 +58,10 @@ def _written(parameter: Any) -> str:
     """``--arch-args`` -> ``arch-args``; an argument goes by its parameter's name."""
     long = [text for text in parameter.opts if text.startswith("--")]
     return long[0].removeprefix("--") if long else str(parameter.name)
+
+
+def _kind_of(verb: str, option: str, annotated: Any) -> str:
+    return "row" if option in _ROWS.get(verb, ()) else _OWN_KINDS.get(option) or _kind(annotated)
 
 
 def _kind(annotated: Any) -> str:

@@ -236,6 +236,7 @@ def compare_students(
     batch_size: o.BatchSize = FitSettings.batch_size,
     lr: Lr = None,
     device: o.Device = FitSettings.device,
+    force: o.Force = False,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -258,7 +259,7 @@ def compare_students(
     # The cells take its method from METHODS; a teacher may stand beside this one.
     settings = CompareStudentsSettings(
         base if own is None else replace(base, itself=replace(own, method="born-again")),
-        tuple(student), tuple(chosen), seeds, out, control, lr,
+        tuple(student), tuple(chosen), seeds, out, control, lr, force,
     )  # fmt: skip
     from qtrain_cli.commands import compare_students as command
     from qtrain_cli.progress import shown_progress

@@ -1,7 +1,8 @@
 """`qtrain compare-gradients`: the same training under every estimator, and the gradients of random circuits.
 
 Each cell is one run of `train` or `distill` whose file lands in the folder; a finished one is read again,
-with the seconds that it took beside it.
+with the seconds of its training steps beside it. The losses are exact ones, whatever the shots of the
+gradient, so that the curves can be compared.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from qtrain_cli.errors import BadInput, missing_package
-from qtrain_cli.files.atomic import check_output, write_bytes_atomically
+from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
 from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
 from qtrain_cli.students import teaching
 from qtrain_cli.students.settings import CompareGradientsSettings, TeachSettings
@@ -45,22 +46,30 @@ def run(
         check_output(settings.plot, force=settings.force)
         if importlib.util.find_spec("matplotlib") is None:
             raise missing_package("--plot", "matplotlib", "plot")
-    if not settings.folder.is_dir():
-        if settings.folder.exists():
-            raise BadInput(f"'{settings.folder}' is not a folder", "name a folder for the students' files")
-        settings.folder.mkdir()
-    rows = []
-    for gradient, shots in settings.estimators:
-        cells = [_cell(settings, gradient, shots, seed) for seed in range(settings.seeds)]
-        done = [_run(cell, show, log) for cell in cells]
-        records, seconds = zip(*done, strict=True)
-        rows.append(GradientRow(gradient, shots, records, seconds))
-    table = GradientTable(student_text(spec), tuple(rows), _plateaus(settings, spec))
+    with filled_folder(settings.folder):
+        rows = _rows(settings, show, log)
+    table = GradientTable(student_text(spec), rows, _plateaus(settings, spec))
     if settings.plot:
         write_bytes_atomically(
             settings.plot, draw(table, settings.plot.suffix[1:].lower()), force=settings.force
         )
     return table
+
+
+def _rows(
+    settings: CompareGradientsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> tuple[GradientRow, ...]:
+    """Seed by seed, every estimator in turn: a machine that slows down slows all of them alike."""
+    done: dict[tuple[str, int], list[tuple[StudentRecord, float | None]]] = {}
+    for seed in range(settings.seeds):
+        for gradient, shots in settings.estimators:
+            found = _run(_cell(settings, gradient, shots, seed), show, log)
+            done.setdefault((gradient, shots), []).append(found)
+    rows = []
+    for (gradient, shots), pairs in done.items():
+        records, seconds = zip(*pairs, strict=True)
+        rows.append(GradientRow(gradient, shots, records, seconds))
+    return tuple(rows)
 
 
 def _cell(settings: CompareGradientsSettings, gradient: str, shots: int, seed: int) -> TeachSettings:
@@ -71,18 +80,19 @@ def _cell(settings: CompareGradientsSettings, gradient: str, shots: int, seed: i
         out=settings.folder / f"{gradient}-{shots}-{seed}.qtrain",
         circuit=replace(base.circuit, gradient=gradient, shots=shots, test_shots=0, test_noise=0.0),
         resume=True,
+        force=settings.force,
     )
 
 
 def _run(
     cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
 ) -> tuple[StudentRecord, float | None]:
-    """One cell's record, and the seconds of the run that made it."""
-    clock, before = cell.out.with_suffix(".seconds"), cell.out.exists()
+    """One cell's record, and the seconds of its training steps: no start, no data, no measurement."""
+    clock = cell.out.with_suffix(".seconds")
     log(f"-> {cell.out.name}")
     record = teaching.run_cell(cell, show, log)
-    if not before and record.seconds is not None:
-        write_bytes_atomically(clock, json.dumps(record.seconds).encode(), force=True)
+    if record.seconds is not None:  # it ran now
+        write_bytes_atomically(clock, json.dumps(record.training_seconds).encode(), force=True)
     return record, _read_seconds(clock)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtrain_cli.errors import BadInput
+from qtrain_cli.files.atomic import filled_folder
 from qtrain_cli.results import LABELS, MethodRow, StudentRecord, verdicts
 from qtrain_cli.students import teaching
 from qtrain_cli.students.settings import (
@@ -50,10 +50,14 @@ def run(
     Raises:
         UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.run`; finished cells stay.
     """
-    if not settings.folder.is_dir():
-        if settings.folder.exists():
-            raise BadInput(f"'{settings.folder}' is not a folder", "name a folder for the students' files")
-        settings.folder.mkdir()
+    with filled_folder(settings.folder):
+        rows = _rows(settings, show, log)
+    return StudentTable(tuple(rows), tuple(verdicts(rows)))
+
+
+def _rows(
+    settings: CompareStudentsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> list[MethodRow]:
     rows: list[MethodRow] = []
     names = _students(settings)
     for number, student in enumerate(names):
@@ -65,7 +69,7 @@ def run(
             MethodRow(student, method, done, found.get(LABELS, ()), names[student])
             for method, done in found.items()
         ]
-    return StudentTable(tuple(rows), tuple(verdicts(rows)))
+    return rows
 
 
 def _run(cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]) -> StudentRecord:
@@ -106,4 +110,5 @@ def _cell(
         circuit=CircuitSettings() if kind == "classical" else base.circuit,
         itself=replace(own, method=itself) if itself else None,
         resume=True,
+        force=settings.force,
     )

@@ -77,6 +77,31 @@ def write_bytes_atomically(path: Path, data: bytes, force: bool = False) -> None
         temporary.write_bytes(data)
 
 
+@contextmanager
+def filled_folder(path: Path) -> Iterator[Path]:
+    """A folder for several files, made if it is not there, and removed if the block fails and left it empty.
+
+    Raises:
+        BadInput: the name is taken by a file, or the folder cannot be made.
+        RunFailed: another error of the system.
+    """
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"'{path}' is not a folder", "name a folder")
+    made = not path.exists()
+    try:
+        path.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        raise BadInput(f"the folder of '{path}' does not exist", f"create '{path.parent}' first") from None
+    except OSError as error:
+        raise write_failure(path, error) from error
+    try:
+        yield path
+    except BaseException:
+        if made and not any(path.iterdir()):
+            path.rmdir()
+        raise
+
+
 def write_failure(path: Path, error: OSError) -> QtrainError:
     """The system's error while writing `path`, as one of ours."""
     reason = error.strerror or str(error)

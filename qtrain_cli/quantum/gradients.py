@@ -159,13 +159,13 @@ def _finite_difference(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: M
     return _by_terms(circuit, theta, v, method, [((h, 0.5 / h), (-h, -0.5 / h))] * len(circuit.kinds))
 
 
-def difference_step(shots: int | None) -> float:
+def difference_step(shots: int | None, dtype: torch.dtype = torch.float64) -> float:
     """h in radians that minimises ``noise / h + h**2 / 6``, the two errors of a central difference.
 
     There ``noise / h = h**2 / 3``: the noise's error is twice the other, not its equal.
-    The noise of a probability is float64's rounding, or the spread of a frequency, 1 / sqrt(shots).
+    The noise of a probability is the rounding of its dtype, or the spread of a frequency, 1 / sqrt(shots).
     """
-    noise = torch.finfo(torch.float64).eps if shots is None else 1 / math.sqrt(shots)
+    noise = torch.finfo(dtype).eps if shots is None else 1 / math.sqrt(shots)
     return (3 * noise) ** (1 / 3)
 
 

@@ -1,13 +1,12 @@
 """The estimators' comparison, ``qtrain.gradients/1``: the same training under each, and random circuits'
 gradients.
 
-One row an estimator (with its shots): final figures over seeds, the loss by epoch averaged over them, circuit
-runs and seconds of one training. Standard library only.
+One row an estimator (with its shots): final figures over seeds, the exact loss by epoch (mean and spread over
+them), circuit runs and seconds of one training's steps. Standard library only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +28,17 @@ class GradientRow:
     @property
     def losses(self) -> list[float | None]:
         """The mean training loss of each epoch, averaged over the seeds; None where one of them has none."""
+        return [None if None in column else mean_and_spread(column)[0] for column in self._columns()]
+
+    @property
+    def loss_spreads(self) -> list[float | None]:
+        """The standard deviation of each epoch's loss over the seeds; None for one seed, or no loss."""
+        return [None if None in column else mean_and_spread(column)[1] for column in self._columns()]
+
+    def _columns(self) -> list[tuple[Any, ...]]:
+        """The losses of every seed, epoch by epoch."""
         courses = [[loss for loss, _ in record.lesson.history] for record in self.records]
-        return [_mean(column) for column in zip(*courses, strict=True)]
+        return list(zip(*courses, strict=True))
 
     @property
     def evaluations(self) -> int:
@@ -44,7 +52,7 @@ class GradientRow:
 
     @property
     def mean_seconds(self) -> float | None:
-        """Of one training."""
+        """Of the steps of one training."""
         known = [seconds for seconds in self.seconds if seconds is not None]
         return sum(known) / len(known) if known else None
 
@@ -65,17 +73,13 @@ class GradientRow:
             "total_shots": self.total_shots,
             "seconds": rounded(self.mean_seconds),
             "losses": [rounded(loss) for loss in losses],
+            "loss_spreads": [rounded(spread) for spread in self.loss_spreads],
         }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 @dataclass(frozen=True)
 class GradientTable:
-    """All rows, and the plateau of random circuits: qubits, layers, variance, mean variance."""
+    """All rows, and the plateau of random circuits: qubits, layers, the gradient's mean variance."""
 
     student: str
     rows: tuple[GradientRow, ...]

@@ -160,7 +160,8 @@ def _checked_epoch(row: Any) -> tuple[float | None, float | None]:
 
 @dataclass(frozen=True)
 class StudentRecord:
-    """All that is known of one student. `seconds` is known to the run that taught it only."""
+    """All that is known of one student. `seconds`, and those of its training steps (no part of the JSON), are
+    known to the run that taught it only."""
 
     design: StudentDesign
     lesson: Lesson
@@ -168,6 +169,7 @@ class StudentRecord:
     artifact_bytes: int
     artifact_sha256: str
     seconds: float | None = None
+    training_seconds: float | None = None
 
     def __post_init__(self) -> None:
         check_whole("artifact_bytes", self.artifact_bytes, least=1)

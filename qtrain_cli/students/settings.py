@@ -154,6 +154,7 @@ class CompareStudentsSettings:
     folder: Path
     control: bool = True
     lr: float | None = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         _require(

@@ -10,7 +10,6 @@ written before is given back as it is.
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +36,7 @@ from qtrain_cli.files.students.description import (
 )  # fmt: skip
 from qtrain_cli.files.students.tensors import StudentFile, write_student
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
+from qtrain_cli.students.checkpoints import checkpoint_path, checkpoints, drop_strangers, of_generation
 from qtrain_cli.students.settings import TeachSettings
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.students.teachers import Teacher, load_teacher
@@ -81,7 +81,10 @@ class _Job:
 def run_cell(
     cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
 ) -> StudentRecord:
-    """`run` as a part of a comparison, which goes on where it was when it is run again."""
+    """`run` as a part of a comparison, which goes on where it was when it is run again.
+
+    With `force`, what belongs to another run is replaced; what belongs to this one is kept.
+    """
     try:
         return run(cell, show, log)
     except Interrupted as stopped:
@@ -109,25 +112,15 @@ def run(
     if done:
         log(f"'{settings.out}' is finished already; nothing to do")
         return done
+    if settings.resume and settings.force:
+        drop_strangers(settings.out, job.identity, job.generations)
     learned = _generations(job, show, log)
     log("measuring the student")
     write_student(settings.out, _described(job, learned), force=settings.force)
     for path in checkpoints(settings.out):
         path.unlink()
-    return replace(read_student_record(settings.out), seconds=time.monotonic() - started)
-
-
-def checkpoint_path(out: Path, generation: int = 0) -> Path:
-    """Where a generation's state is kept meanwhile: ``net.qtrain`` -> ``net.qtrain.ckpt``."""
-    number = f".{generation}" if generation else ""
-    return out.with_name(f"{out.name.removesuffix('.qtrain')}.qtrain{number}.ckpt")
-
-
-def checkpoints(out: Path) -> list[Path]:
-    """Those of this output that are there, of any generation."""
-    start = re.escape(checkpoint_path(out).name.removesuffix(".ckpt"))
-    form = re.compile(start + r"([.][1-9][0-9]*)?[.]ckpt")
-    return sorted(path for path in out.parent.glob("*.ckpt") if form.fullmatch(path.name))
+    seconds = time.monotonic() - started
+    return replace(read_student_record(settings.out), seconds=seconds, training_seconds=learned.seconds)
 
 
 def _check_files(settings: TeachSettings) -> None:
@@ -285,7 +278,7 @@ def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[P
         alignment=_alignment(job, module),
         ema=itself.decay if itself is not None and averaging else 0.0,
     )
-    identity = {**job.identity, "generation": number}
+    identity = of_generation(job.identity, number)
     recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
     return teach(subject, replace(fit, seed=seed), recovery, show)
 

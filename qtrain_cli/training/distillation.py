@@ -72,11 +72,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a run found: the student's state on the CPU, its course, and what it cost in circuit runs."""
+    """What a run found: the student's state on the CPU, its course, and what it cost in circuit runs and in
+    seconds of its training steps alone (None where no more than a first step was timed)."""
 
     state: dict[str, Tensor]
     history: tuple[tuple[float, float], ...]
     evaluations: int
+    seconds: float | None = None
 
 
 def teach(
@@ -105,7 +107,7 @@ def teach(
                 raise Interrupted(f"stopped; the state is in '{recovery.path}'", "run it again with --resume")
     loop.save()
     history = tuple((row[0], row[1]) for row in loop.run.history)
-    return Learned(loop.run.result(), history, loop.run.evaluations)
+    return Learned(loop.run.result(), history, loop.run.evaluations, loop.run.seconds_of(loop.steps))
 
 
 @contextlib.contextmanager
@@ -141,6 +143,7 @@ class _Loop:
         self.run: StudentState = start_student(named, settings, self.steps, subject.ema > 0)
         self.saved = time.monotonic()
         self.order = torch.empty(0, dtype=torch.long)
+        self.warm = False
 
     def advance(self) -> None:
         """One step, and at the end of an epoch the validation."""
@@ -149,7 +152,7 @@ class _Loop:
         if position == 0 or not len(self.order):
             self.order = epoch_order(self.settings.seed, epoch, len(self.subject.train))
         rows = self.order[position * self.batch : (position + 1) * self.batch]
-        loss, score = self.train_step(rows)
+        loss, score = self.timed_step(rows)
         run.step += 1
         run.loss += loss
         ended = position + 1 == self.per_epoch
@@ -159,9 +162,25 @@ class _Loop:
         if time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
             self.save()
 
-    def train_step(self, rows: Tensor) -> tuple[float, float]:
-        """Loss and score of one batch, after one step of the optimiser."""
-        run, subject = self.run, self.subject
+    def timed_step(self, rows: Tensor) -> tuple[float, float]:
+        """As `train_step`, with its seconds added up. The loss is that without shots, whatever the gradient
+        takes, so that it means the same for every estimator; it is found outside the clock."""
+        circuit = self.module.circuit
+        exact = None
+        if circuit is not None and circuit.execution.shots:
+            with torch.no_grad(), circuit.without_shots():
+                exact = self.batch_loss(rows)[0].item()
+            circuit.take_count()
+        started = time.perf_counter()
+        loss, score = self.train_step(rows)
+        # The first step of a process loads and compiles what all the others only use.
+        self.run.count_time(time.perf_counter() - started if self.warm else None)
+        self.warm = True
+        return loss if exact is None else exact, score
+
+    def batch_loss(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, outputs and targets of one batch."""
+        subject = self.subject
         inputs = subject.prepare(subject.train.inputs[rows].to(self.device))
         targets = subject.train.targets[rows].to(self.device)
         self.module.train()
@@ -170,13 +189,19 @@ class _Loop:
         loss = subject.objective.loss(outputs, targets, self.taught(rows, inputs, outputs))
         if subject.alignment:
             loss = loss + self.misaligned(subject.alignment, features, rows)
+        return loss, outputs, targets
+
+    def train_step(self, rows: Tensor) -> tuple[float, float]:
+        """Loss and score of one batch, after one step of the optimiser."""
+        run = self.run
+        loss, outputs, targets = self.batch_loss(rows)
         self.differentiate(loss)
         run.optimizer.step()
         run.schedule.step()
         self.average()
         if self.module.circuit is not None:
             run.evaluations += self.module.circuit.take_count()
-        return loss.item(), subject.objective.score(outputs.detach(), targets)
+        return loss.item(), self.subject.objective.score(outputs.detach(), targets)
 
     def taught(self, rows: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
         """The teacher's outputs for a batch; where nobody teaches, the student's own, without weight."""

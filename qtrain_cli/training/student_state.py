@@ -3,7 +3,8 @@
     run.*     parameters of student and projection      best.*   the student's, of the best epoch so far
     mean.*    their running average, if there is one    adam.*   moments and step counts
     random.*  torch, Python, NumPy
-    JSON      step, best score, the schedule's state, history, circuit evaluations, the epoch's summed loss
+    JSON      step, best score, the schedule's state, history, circuit evaluations, the epoch's summed loss,
+              and how many steps took how many seconds
 
 A checkpoint put into a freshly started run of the same identity continues it bit for bit. A finished run's
 checkpoint gives its result at once, which is how generations go on after an interruption.
@@ -42,6 +43,17 @@ class StudentState:
     history: list[list[float]] = field(default_factory=list)
     evaluations: int = 0
     loss: float = 0.0
+    timed: int = 0
+    seconds: float = 0.0
+
+    def count_time(self, seconds: float | None) -> None:
+        """Adds a step's time; None is a step that is not timed."""
+        if seconds is not None:
+            self.timed, self.seconds = self.timed + 1, self.seconds + seconds
+
+    def seconds_of(self, steps: int) -> float | None:
+        """Of so many steps, by the mean of those that were timed; None where none was."""
+        return self.seconds / self.timed * steps if self.timed else None
 
     def student(self) -> dict[str, Tensor]:
         """The student's parameters by their own names, detached, sharing memory with the run."""
@@ -93,6 +105,8 @@ def checkpoint_of(run: StudentState, identity: dict[str, Any]) -> Checkpoint:
         "history": run.history,
         "evaluations": run.evaluations,
         "loss": run.loss,
+        "timed": run.timed,
+        "seconds": run.seconds,
     }
     return Checkpoint(tensors, state, identity)
 
@@ -130,12 +144,14 @@ def _require_saved_by_a_run(run: StudentState, checkpoint: Checkpoint) -> None:
         group["lr"],
         *group["betas"],
         state["loss"],
+        state["seconds"],
         0.0 if state["best_score"] is None else state["best_score"],
     ]
     rows = [value for row in state["history"] for value in row]
     if len(group["betas"]) != 2 or not all(type(number) is float for number in (*numbers, *rows)):
         raise ValueError("a learning rate, betas, a score or a history that are no numbers")
-    if type(state["evaluations"]) is not int or any(len(row) != 2 for row in state["history"]):
+    counts = (state["evaluations"], state["timed"])
+    if any(type(count) is not int for count in counts) or any(len(row) != 2 for row in state["history"]):
         raise ValueError("a count or a history that is none")
     _require_tensors(run, checkpoint)
 
@@ -175,6 +191,7 @@ def _restore(run: StudentState, checkpoint: Checkpoint) -> None:
     state = checkpoint.state
     run.step, run.best_score = state["step"], state["best_score"]
     run.history, run.evaluations, run.loss = state["history"], state["evaluations"], state["loss"]
+    run.timed, run.seconds = state["timed"], state["seconds"]
     packed = run.optimizer.state_dict()
     for name, tensor in kinds["adam"].items():
         number, _, moment = name.partition(".")

@@ -155,6 +155,14 @@ def test_help_answers_where_the_configuration_is_broken(cli, tmp_path, monkeypat
     assert cli("comp").out == "compress\n"
 
 
+def test_a_broken_table_stops_the_command_that_reads_it(cli, tmp_path, monkeypatch):
+    (tmp_path / "qtrain.toml").write_text("[compress]\nepoch = 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli("env").code == 0 and cli("-q", "nonsense").code == 2
+    ended = cli("compress", "env")
+    assert ended.code == 2 and "'epoch' in [compress] is unknown" in ended.err
+
+
 # --- other processes -------------------------------------------------------------------------------------
 
 

@@ -44,6 +44,11 @@ def test_nothing_is_left_out_but_what_has_no_place_in_a_file():
         ("report", "baseline", Parameter("baseline", "path")),
         ("report", "junit", Parameter("junit", "path")),
         ("inspect", "file", Parameter("file", "path")),
+        ("compare", "bytes", Parameter("bytes_", "row")),
+        ("sample", "shots", Parameter("shots", "row")),
+        ("train", "shots", Parameter("shots", "int")),
+        ("compare-students", "methods", Parameter("methods", "row")),
+        ("compare-gradients", "gradients", Parameter("gradients", "row")),
     ],
 )
 def test_kinds_are_read_off_the_types(verb, option, parameter):

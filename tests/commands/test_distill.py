@@ -12,7 +12,7 @@ from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
 from qtrain_cli.files.students.tensors import read_student
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
-from qtrain_cli.students import teaching
+from qtrain_cli.students import checkpoints, teaching
 from qtrain_cli.students.settings import AlignSettings, CircuitSettings, SelfSettings, TeachSettings
 from qtrain_cli.training import distillation
 
@@ -51,7 +51,7 @@ def test_train_writes_a_student_that_verifies(labels, tmp_path):
     document = record.to_json()
     assert (document["model"], document["trust"], document["model_sha256"]) == (None, None, None)
     assert (document["method"], document["distill"], len(document["history"])) == ("labels", 0.0, 2)
-    assert document["evaluations"] == 2 * 10 * 128 * 3
+    assert document["evaluations"] == 2 * 10 * 128
     assert verify.run(tmp_path / "student.qtrain").agreement == "exact"
     assert [path.name for path in tmp_path.iterdir()] == ["student.qtrain"]
 
@@ -97,7 +97,7 @@ def test_born_again_and_running_average(labels, tmp_path):
     again = labels(out=tmp_path / "b.qtrain", itself=SelfSettings("born-again", generations=2))
     record = distill.run(again, quiet, quiet)
     assert (record.lesson.method, record.lesson.generation) == ("born-again", 2)
-    rows = int(plain.lesson.evaluations / (2 * 10 * 128 * 3) * 1293)  # each of which two generations teach
+    rows = int(plain.lesson.evaluations / (2 * 10 * 128) * 1293)  # each of which two generations teach
     assert record.lesson.evaluations == 3 * plain.lesson.evaluations + 2 * rows
     average = labels(out=tmp_path / "c.qtrain", itself=SelfSettings("running-average"))
     mean = distill.run(average, quiet, quiet)
@@ -337,7 +337,7 @@ def test_a_diverged_run_says_so_and_keeps_its_state(labels, tmp_path):
     settings = labels(fit=FitSettings(0.0, 4.0, 3, 128, 1e30, 0, "cpu"), student=HYBRID)
     with pytest.raises(RunFailed, match="is not finite at step"):
         train.run(settings, quiet, quiet)
-    assert teaching.checkpoint_path(settings.out).exists() and not settings.out.exists()
+    assert checkpoints.checkpoint_path(settings.out).exists() and not settings.out.exists()
 
 
 def test_a_stop_request_saves_and_says_resume(labels, monkeypatch):
@@ -393,7 +393,7 @@ def test_exports_of_a_student(cli, digits, tmp_path):
 
 def test_a_state_of_a_later_generation_is_noticed(labels):
     settings = labels(itself=SelfSettings("born-again"))
-    teaching.checkpoint_path(settings.out, 3).write_bytes(b"")
+    checkpoints.checkpoint_path(settings.out, 3).write_bytes(b"")
     with pytest.raises(UsageError, match="holds the state of an interrupted run"):
         distill.run(settings, quiet, quiet)
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from qtrain_cli.commands import report
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
@@ -160,3 +161,16 @@ def test_nan_in_a_baseline(run, make_record, tmp_path):
 def test_a_baseline_that_cannot_be_read(run, tmp_path, name, message):
     with pytest.raises(BadInput, match=f"cannot be read: {message}"):
         run(gates=GateSettings(baseline=tmp_path / name, max_regression=0.1))
+
+
+@pytest.mark.parametrize("legacy", (False, True))
+def test_a_pytorch_file_is_no_artifact_and_not_called_damaged(cli, tmp_path, legacy):
+    path = tmp_path / "net.pt"
+    torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=not legacy)
+    for words in (
+        ("report", path),
+        ("verify", path),
+        ("export", path, "--classical", "-o", tmp_path / "x.pt"),
+    ):
+        ended = cli(*words)
+        assert ended.code == 2 and "is no qtrain artifact" in ended.err and "qtrain compress" in ended.err

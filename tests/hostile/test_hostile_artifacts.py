@@ -136,7 +136,7 @@ def test_a_flip_of_a_code_under_a_right_checksum(written):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0" * 7, b"PK\3\4" + bytes(100), b"{}", bytes(8), b"\x80\x02." + bytes(50)]
+    "data", [b"", b"\0" * 7, b"PK\3\5" + bytes(100), b"{}", bytes(8), b"\x80\x02." + bytes(50)]
 )
 def test_other_files_are_refused(data, written, capsys):
     assert main(["verify", str(written(data))]) == 4

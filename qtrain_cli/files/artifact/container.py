@@ -28,6 +28,9 @@ CHECK_MARK = b'\\"check\\":\\"'
 MAX_FILE_BYTES = 2**33
 #: Room for 70,000 tensors. Parsed, JSON takes up to thirty times its size.
 MAX_HEADER_BYTES = 2**23
+#: How ``torch.save`` begins, now (a zip archive) and formerly (a pickled number). Read as the length of a
+#: header, both are above the limit, so that no artifact begins like this.
+FOREIGN = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,15 @@ def read_container(path: Path) -> Container:
     """A file's bytes, once its header is well-formed and its checksum is right.
 
     Raises:
-        BadInput: the file is missing, or a well-formed safetensors file that is no artifact.
+        BadInput: the file is missing, or a well-formed safetensors or PyTorch file that is no artifact.
         Refused: it is damaged or hostile.
     """
     data = _read(path)
+    if data.startswith(FOREIGN):
+        raise BadInput(
+            f"'{path}' is no qtrain artifact: it begins as a zip archive or a pickle, as PyTorch's files do",
+            "make one of it with `qtrain compress`; `qtrain inspect` says what it holds",
+        )
     header = header_of(path, data, MAX_HEADER_BYTES)
     if KEY not in header.metadata:
         raise BadInput(f"'{path}' is no qtrain artifact", "`qtrain inspect` says what a file holds")

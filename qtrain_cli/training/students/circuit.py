@@ -15,6 +15,8 @@ mod k). How it is differentiated and sampled is the matter of `estimates`, noise
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -24,10 +26,11 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum import batches
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.encodings import amplitudes, apply, program
+from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.quantum.feature_maps import AMPLITUDE
 from qtrain_cli.quantum.statevector import evolve
 from qtrain_cli.quantum.unitaries import has_matrix, matrices
-from qtrain_cli.training.students.estimates import Count, differentiated, measured
+from qtrain_cli.training.students.estimates import differentiated, measured
 from qtrain_cli.training.students.layout import Execution, Layout
 from qtrain_cli.training.students.noise import noisy_probabilities
 
@@ -91,7 +94,7 @@ class CircuitLayer(nn.Module):
         self.theta = nn.Parameter(torch.zeros(layout.circuit.angle_shape))
         self.register_buffer("observables", layout.observables(), persistent=False)
         self.batched = batches.Batched(layout.encoding, layout.circuit)
-        self._count = Count()
+        self._cost = Cost()
 
     def reset(self, generator: torch.Generator) -> None:
         """Angles uniform in -pi/4 .. pi/4: a short circuit near the identity has gradients to begin with."""
@@ -101,15 +104,23 @@ class CircuitLayer(nn.Module):
 
     def take_count(self) -> int:
         """Circuit runs since the last call, which begins a new count."""
-        taken, self._count.runs = self._count.runs, 0
+        taken, self._cost.evaluations = self._cost.evaluations, 0
         return taken
+
+    @contextmanager
+    def without_shots(self) -> Iterator[None]:
+        """Runs of this block are exact, noise included."""
+        before, self.execution = self.execution, replace(self.execution, shots=0)
+        try:
+            yield
+        finally:
+            self.execution = before
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, B n) -> (N, k): expectations in -1..1, or class probabilities."""
         how = self.execution
         if how == Execution() and batches.supports(self.batched, self.theta, features):
-            needed = torch.is_grad_enabled() and (self.theta.requires_grad or features.requires_grad)
-            self._count.runs += len(features) * (3 if needed else 1)
+            self._cost.evaluations += len(features)
             return batches.expectations(self.batched, self.theta, features, self.observables)
         phi = self.layout.half_angles(features)
         if self.layout.encoding.name == AMPLITUDE and phi.requires_grad and how.gradient != "adjoint":
@@ -121,4 +132,4 @@ class CircuitLayer(nn.Module):
             p = exact_probabilities(self.layout, theta, angles, how.noise)
             return measured(p, self.observables, how.shots)
 
-        return differentiated(run, self.theta, phi, how, self._count)
+        return differentiated(run, self.theta, phi, self.layout, how, self._cost)

@@ -109,7 +109,8 @@ def test_shifted_runs_give_the_exact_gradient(text, gradient):
         wanted = (module.circuit.theta, inputs) if angles else (module.circuit.theta,)
         found.append(torch.autograd.grad((out**2).sum(), wanted))
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-10 if gradient == "parameter-shift" else 2e-2)
+        # A difference in float64 is off by some 1e-10 times a feature map's third derivative.
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10 if gradient == "parameter-shift" else 1e-7)
 
 
 def test_spsa_is_right_on_average():
@@ -126,7 +127,7 @@ def test_runs_are_counted():
     module, x = student_of("hybrid:qubits=3,reps=2"), torch.rand(5, 3, requires_grad=True)
     angles, rotations = 18, 3
     for gradient, expected in (
-        ("adjoint", 3 * 5),
+        ("adjoint", 5),
         ("parameter-shift", 5 + 2 * 5 * (angles + rotations)),
         ("finite-difference", 5 + 2 * 5 * (angles + rotations)),
         ("spsa", 5 + 2 * 5),
@@ -210,3 +211,26 @@ def test_a_student_runs_on_a_gpu(how):
     module.circuit.execution = how
     module(torch.rand(16, *IMAGE, device="cuda")).square().sum().backward()
     assert module.circuit.theta.grad.isfinite().all()
+
+
+def test_finite_differences_are_right_in_float32_too():
+    found = []
+    for how in (Execution(), Execution("finite-difference")):
+        module = student_of(STUDENTS[0])
+        module.circuit.execution = how
+        x = torch.linspace(-1, 1, 18).view(6, 3).requires_grad_()
+        found.append(torch.autograd.grad(module.circuit(x).square().sum(), (module.circuit.theta, x)))
+    for exact, estimate in zip(*found, strict=True):
+        # The step balances the rounding of float32, about 1e-7 / h a run, with h**2 / 6: some 1e-4 in all.
+        torch.testing.assert_close(estimate, exact, rtol=0, atol=1e-3)
+
+
+def test_a_block_without_shots_is_exact_and_gives_them_back():
+    module, x = student_of(STUDENTS[0]), torch.rand(5, 3)
+    with torch.no_grad():
+        exact = module.circuit(x)
+        module.circuit.execution = Execution("spsa", shots=10)
+        with pytest.raises(ZeroDivisionError), module.circuit.without_shots():
+            torch.testing.assert_close(module.circuit(x), exact)
+            raise ZeroDivisionError
+        assert module.circuit.execution.shots == 10 and not torch.equal(module.circuit(x), exact)
