@@ -13,8 +13,8 @@ time and no circuit):
 P angles of the ansatz, T data rotations (0 where no gradient enters the features, as in a qnn of amplitudes).
 phi is half an angle, so it shifts by half of a rotation's rule with twice its factor. Rules and the step h
 are those of `quantum.gradients`; there every circuit has angles of its own, here a batch shares them, and the
-data turn with them. In SPSA (Spall 1992; c = h) theta moves in one direction for the batch, and phi in one for
-each sample.
+data turn with them. In SPSA (Spall 1992; c = h) theta moves in one direction for the batch, and phi in one
+for each sample.
 
 Shots: each run draws S outcomes of all qubits, and every output is read off the same ones, as on a device:
 e = f @ observables^T with the frequencies f of the outcomes (`quantum.shots`, O(2**n) whatever S). So one run
