@@ -39,7 +39,7 @@ class MethodRow:
 METHODS: dict[str, MethodRow] = {
     row.name: row
     for row in (
-        MethodRow(OURS, "qtrain compress --bytes", "angles and mapping", (0.02, 0.01, 0.04), (8, 6, 5)),
+        MethodRow(OURS, "qtrain compress --bytes", "angles and mapping", (0.01, 0.005, 0.02), (5, 4, 3)),
         MethodRow(
             "pruning",
             "gradual magnitude pruning, fine-tuned, entropy-coded survivors",
