@@ -24,6 +24,8 @@ _WRITTEN = ("I64", "F32", "I32", "I16", "I8", "U8", "BOOL")
 ANGLES_HEAD_BYTES = 4 + 2 + 2 + 1
 #: Bytes by which an arithmetic coder's message may exceed the bits of its numbers.
 MESSAGE_SLACK = 4
+#: The most angles that are coded; more would take minutes to decode, however few bytes they have.
+MAX_CODED_ANGLES = 2**22
 #: The most amplitude updates of one pass, b * 2**n * L: some minutes in float64 on one core.
 MAX_WORK = 2**36
 
@@ -77,9 +79,14 @@ def step_work(spec: GeneratorSpec) -> int:
 
 
 def check_work(spec: GeneratorSpec) -> None:
-    """Raises `BadInput` for circuits that run for longer than minutes, which a small file can ask for."""
+    """Raises `BadInput` for what takes longer than minutes to regenerate; a small file can ask for it."""
     if step_work(spec) > MAX_WORK:
         raise BadInput(
             f"one pass through the circuits takes {step_work(spec)} steps; allowed: {MAX_WORK}",
             "use more --circuits or a smaller budget",
+        )
+    if spec.angles.bits != RAW_BITS and spec.circuit.angles > MAX_CODED_ANGLES:
+        raise BadInput(
+            f"{spec.circuit.angles} angles are coded; allowed: {MAX_CODED_ANGLES}",
+            "use --angle-bits 32 or a smaller budget",
         )
