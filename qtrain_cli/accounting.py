@@ -16,7 +16,17 @@ import math
 from fractions import Fraction
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.spec import DTYPE_BYTES, FLOAT_DTYPES, RAW_BITS, TIED, GeneratorSpec, LayoutSpec, TensorEntry
+from qtrain_cli.quantum.circuit import MAX_ANGLES
+from qtrain_cli.spec import (
+    DTYPE_BYTES,
+    FLOAT_DTYPES,
+    RAW_BITS,
+    TIED,
+    AngleCoding,
+    GeneratorSpec,
+    LayoutSpec,
+    TensorEntry,
+)  # fmt: skip
 
 #: The order in which safetensors writes dtypes; offsets, and so the digits of the header, follow from it.
 _WRITTEN = ("I64", "F32", "I32", "I16", "I8", "U8", "BOOL")
@@ -78,6 +88,11 @@ def step_work(spec: GeneratorSpec) -> int:
     return spec.circuit.outcomes * spec.circuit.layers
 
 
+def most_angles(coding: AngleCoding) -> int:
+    """How many angles may be stored so."""
+    return MAX_ANGLES if coding.bits == RAW_BITS else MAX_CODED_ANGLES
+
+
 def check_work(spec: GeneratorSpec) -> None:
     """Raises `BadInput` for what takes longer than minutes to regenerate; a small file can ask for it."""
     if step_work(spec) > MAX_WORK:
@@ -85,8 +100,8 @@ def check_work(spec: GeneratorSpec) -> None:
             f"one pass through the circuits takes {step_work(spec)} steps; allowed: {MAX_WORK}",
             "use more --circuits or a smaller budget",
         )
-    if spec.angles.bits != RAW_BITS and spec.circuit.angles > MAX_CODED_ANGLES:
+    if spec.circuit.angles > most_angles(spec.angles):
         raise BadInput(
-            f"{spec.circuit.angles} angles are coded; allowed: {MAX_CODED_ANGLES}",
+            f"{spec.circuit.angles} angles are coded; allowed: {most_angles(spec.angles)}",
             "use --angle-bits 32 or a smaller budget",
         )

@@ -52,7 +52,7 @@ MAP = {
     "students.fronts": "",
     "students.settings": "errors settings",
     "students.spec": "errors quantum.circuit quantum.feature_maps students.fronts",
-    "accounting": "errors spec",
+    "accounting": "errors quantum.circuit spec",
     "planning": "accounting errors quantum.circuit settings spec",
     "results": "accounting errors methods",
     "gates": "errors results settings",
@@ -80,12 +80,12 @@ MAP = {
     "quantum.student_qasm": "quantum.circuit quantum.feature_maps quantum.operations",
     "quantum.unitaries": "quantum.circuit quantum.entanglers quantum.rotations",
     # from numbers to named weights: nothing of files or training
-    "angles": "accounting errors quantum.circuit",
+    "angles": "accounting codec errors quantum.circuit",
     "layout": "errors spec",
     "mapping": "spec",
     "generator": "layout mapping quantum.circuit quantum.statevector spec",
     "sampling": "",
-    "codec": "errors",
+    "codec": "accounting errors",
     # everything that touches disk
     "files": "",
     "files.hashing": "",
