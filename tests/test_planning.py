@@ -229,7 +229,9 @@ def test_more_weights_than_circuits_can_hold():
 def test_a_budget_beyond_all_bounds():
     with pytest.raises(BadInput, match="layers is 99999999; allowed: 1 to 50000000"):
         plan(weights(1000), params=10**9)
-    assert plan(weights(1000), bytes=2**40).circuit.angles in range(MAX_CODED_ANGLES - 10, MAX_CODED_ANGLES + 1)
+    assert plan(weights(1000), bytes=2**40).circuit.angles in range(
+        MAX_CODED_ANGLES - 10, MAX_CODED_ANGLES + 1
+    )
     assert plan(weights(1000), bytes=2**40, angle_bits=RAW_BITS).circuit.angles == MAX_ANGLES
 
 

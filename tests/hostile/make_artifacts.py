@@ -64,9 +64,7 @@ def apart(data: bytes) -> Parts:
     rows, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
     facts, after = inflated(rest[FIXED:], dictionary())
     kept, numbers = inflated(after)
-    return Parts(
-        json.loads(rows["__metadata__"]["qtrain"]), rest[:FIXED], json.loads(facts), kept, numbers
-    )
+    return Parts(json.loads(rows["__metadata__"]["qtrain"]), rest[:FIXED], json.loads(facts), kept, numbers)
 
 
 def canonical(value: Any) -> str:
@@ -185,7 +183,9 @@ def kept_bytes(change: Callable[[bytes], bytes]) -> bytes:
     return together(parts)
 
 
-def streams(facts: Callable[[bytes], bytes] | None = None, kept: Callable[[bytes], bytes] | None = None) -> bytes:
+def streams(
+    facts: Callable[[bytes], bytes] | None = None, kept: Callable[[bytes], bytes] | None = None
+) -> bytes:
     """The honest file with other deflated streams; each is made from what it has to hold."""
     parts = honest()
     text = canonical(parts.facts).encode()
@@ -405,12 +405,25 @@ _DESCRIBE: dict[str, _Row] = {
     "rows that are text": ("damaged or hostile", put, "layout", "layout"),
     "a kept tensor narrowed to integers": ("stored as 'I8'", put, "layout", 3, 3, "I8"),
     "a kept tensor widened": ("stored as 'F64'", put, "layout", 3, 3, "F64"),
-    "a kept tensor stored as it is, said aloud": ("not what an honest", put, "layout", 4, ["norm.count", "I64", [], ""]),
+    "a kept tensor stored as it is, said aloud": (
+        "not what an honest",
+        put,
+        "layout",
+        4,
+        ["norm.count", "I64", [], ""],
+    ),
     "kept integers narrowed": ("stored as 'F16'", put, "layout", 4, ["norm.count", "I64", [], "F16"]),
     "a kept tensor of no dtype": ("has the dtype 'F8'", put, "layout", 3, 1, "F8"),
     "a kept tensor of a huge shape": ("bytes of tensors are kept", put, "layout", 3, 2, [2**31]),
     "a kept tensor of a large shape": ("its kept tensors take", put, "layout", 3, 2, [2**28]),
-    "an empty kept tensor of huge sizes": ("has the shape [0, 1099511627776", put, "layout", 3, 2, [0, 2**40]),
+    "an empty kept tensor of huge sizes": (
+        "has the shape [0, 1099511627776",
+        put,
+        "layout",
+        3,
+        2,
+        [0, 2**40],
+    ),
     # digests, probes, input, record
     "NaN probe": ("probes", digests, 88, _float(_NAN)),
     "infinite probe": ("probes", digests, 100, _float(_INF)),
@@ -439,10 +452,14 @@ _DESCRIBE: dict[str, _Row] = {
         {"check": "0" * 16, "format": "qtrain/2", "more": 1},
     ),
     "metadata with a space": (
-        "not what an honest writer writes", labelled, '{"check":"0000000000000000", "format":"qtrain/2"}'
+        "not what an honest writer writes",
+        labelled,
+        '{"check":"0000000000000000", "format":"qtrain/2"}',
     ),
     "metadata out of order": (
-        "not what an honest writer writes", labelled, '{"format":"qtrain/2","check":"0000000000000000"}'
+        "not what an honest writer writes",
+        labelled,
+        '{"format":"qtrain/2","check":"0000000000000000"}',
     ),
     "a check twice": (
         "not what an honest writer writes",
@@ -452,7 +469,9 @@ _DESCRIBE: dict[str, _Row] = {
     "metadata that is a list": ("damaged or hostile", labelled, [{"check": "0" * 16}]),
     "metadata that is no JSON": ("metadata is not JSON", labelled, '{"check":"0000000000000000"'),
     "metadata that is deep": (
-        "metadata is not JSON", labelled, '{"check":"0000000000000000","format":' + "[" * 10**5 + "]" * 10**5
+        "metadata is not JSON",
+        labelled,
+        '{"check":"0000000000000000","format":' + "[" * 10**5 + "]" * 10**5,
     ),
     # the facts as a whole
     "unknown rules": ("has the rules 'wire0=lsb'", put, "rules", "wire0=lsb"),
@@ -471,13 +490,20 @@ _DESCRIBE: dict[str, _Row] = {
     "facts that do not end": ("or does not end", endless, 0),
     "facts that are cut": ("or does not end", lambda: of_tensor(tensor_of(together(honest()))[:140])),
     "facts that cannot be inflated": ("cannot be inflated", streams, lambda text: b"\xff" * 400),
-    "another dictionary": (
-        "damaged or hostile", streams, lambda text: deflated(text, dictionary()[::-1])
+    "another dictionary": ("damaged or hostile", streams, lambda text: deflated(text, dictionary()[::-1])),
+    "a bomb in the kept tensors": (
+        "inflates to more than 12 bytes",
+        streams,
+        None,
+        lambda kept: deflated(bytes(2**28)),
     ),
-    "a bomb in the kept tensors": ("inflates to more than 12 bytes", streams, None, lambda kept: deflated(bytes(2**28))),
     "a bomb that the layout asks for": ("its kept tensors take 2147483660 bytes", kept_bomb, 2**31, 2**28),
     "a stream that holds less than the layout asks for": (
-        "its kept tensors take 12 bytes; needed: 13", put, "layout", slice(4, 4), [["k", "U8", [1]]]
+        "its kept tensors take 12 bytes; needed: 13",
+        put,
+        "layout",
+        slice(4, 4),
+        [["k", "U8", [1]]],
     ),
     "kept tensors that do not end": ("or does not end", endless, 1),
     "kept tensors that cannot be inflated": ("cannot be inflated", streams, None, lambda kept: b"\xff" * 400),
@@ -485,7 +511,9 @@ _DESCRIBE: dict[str, _Row] = {
     "kept tensors that are long": ("more than 12 bytes", kept_bytes, lambda kept: kept + b"a"),
     "kept tensors with a dictionary": (
         "damaged or hostile",
-        streams, None, lambda kept: deflated(dictionary()[:40], dictionary()),
+        streams,
+        None,
+        lambda kept: deflated(dictionary()[:40], dictionary()),
     ),
     # the header, the tensor
     "a tensor twice": ("the name 'q' stands twice", doubled_row),
@@ -504,13 +532,17 @@ _DESCRIBE: dict[str, _Row] = {
     "numbers that are missing": ("its numbers take 0 bytes; needed: 25 to", numbers, 0, b"", 10**6),
     "numbers that are cut": ("its numbers take 24 bytes; needed: 25 to", numbers, 24, b"", 10**6),
     "bytes after the numbers": ("its numbers take 137 bytes", numbers, 40, bytes(100), 0),
-    "float32 angles that are short": (
-        "its numbers take", lambda: edited_raw(lambda numbers: numbers[:-1])
+    "float32 angles that are short": ("its numbers take", lambda: edited_raw(lambda numbers: numbers[:-1])),
+    "float32 angles that are long": ("its numbers take", lambda: edited_raw(lambda numbers: numbers + b"a")),
+    "a bomb of angles": (
+        "4194305 angles are coded; allowed: 4194304",
+        generated_only,
+        2,
+        1,
+        2**22 + 1,
+        1,
+        ("linear", 0),
     ),
-    "float32 angles that are long": (
-        "its numbers take", lambda: edited_raw(lambda numbers: numbers + b"a")
-    ),
-    "a bomb of angles": ("4194305 angles are coded; allowed: 4194304", generated_only, 2, 1, 2**22 + 1, 1, ("linear", 0)),
 }
 
 _READ: dict[str, _Row] = {

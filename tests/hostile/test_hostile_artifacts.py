@@ -272,8 +272,7 @@ def test_any_value_at_any_place(tmp_path_factory, place, value):
     assert error is None or isinstance(error, Refused)
     if error is None:
         assert (
-            place[0] in ("record", "input", "layout", "tolerance")
-            or value == maker.honest().facts[place[0]]
+            place[0] in ("record", "input", "layout", "tolerance") or value == maker.honest().facts[place[0]]
         )
 
 

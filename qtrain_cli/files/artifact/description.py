@@ -83,7 +83,11 @@ class Example:
         if self.dtype not in DTYPE_BYTES:
             raise BadInput(f"an input has the dtype {reprlib.repr(self.dtype)}")
         whole = all(type(size) is int and size >= 1 for size in self.shape)
-        if not whole or len(self.shape) > MAX_EXAMPLE_DIMENSIONS or math.prod(self.shape) > MAX_EXAMPLE_ELEMENTS:
+        if (
+            not whole
+            or len(self.shape) > MAX_EXAMPLE_DIMENSIONS
+            or math.prod(self.shape) > MAX_EXAMPLE_ELEMENTS
+        ):
             raise BadInput(
                 f"an input has the shape {reprlib.repr(list(self.shape))}; allowed: up to"
                 f" {MAX_EXAMPLE_DIMENSIONS} dimensions and {MAX_EXAMPLE_ELEMENTS} elements"

@@ -132,7 +132,15 @@ def test_digests_that_cannot_be(place, value, message):
 
 @pytest.mark.parametrize(
     ("dtype", "shape"),
-    [("F8", (1,)), ("F32", (0,)), ("F32", (-1, -1)), ("F32", (1,) * 9), ("F32", (2**14, 2**14 + 1)), ("F32", (True,)), ("F32", (1.0,))],
+    [
+        ("F8", (1,)),
+        ("F32", (0,)),
+        ("F32", (-1, -1)),
+        ("F32", (1,) * 9),
+        ("F32", (2**14, 2**14 + 1)),
+        ("F32", (True,)),
+        ("F32", (1.0,)),
+    ],
 )
 def test_inputs_that_cannot_be(dtype, shape):
     with pytest.raises(BadInput, match=r"an input has the (dtype 'F8'|shape \[)"):

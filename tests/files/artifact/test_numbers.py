@@ -149,7 +149,10 @@ def test_an_existing_file_is_kept(tmp_path):
     ("angles", "words"),
     [
         (torch.full((3, 2, 3, 1), -2048), "its codes range from -2048 to -2048"),
-        (99 * torch.arange(18).view(3, 2, 3, 1), "bytes of coded angles for 18 angles of 5 bits|its numbers take"),
+        (
+            99 * torch.arange(18).view(3, 2, 3, 1),
+            "bytes of coded angles for 18 angles of 5 bits|its numbers take",
+        ),
     ],
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path, angles, words):
@@ -195,7 +198,9 @@ def test_stored_numbers_are_stored_without_loss(spec):
 def test_kept_tensors_that_shrink_to_nothing_are_read_back(tmp_path, size):
     """Beyond what a reader inflates of so few bytes they are stored as they are."""
     layout = LayoutSpec((TensorEntry("w", (3,), "F32", GENERATED), TensorEntry("mask", (size,), "F32", KEPT)))
-    artifact = artifact_of(spec_of(layout), replace(numbers_of(spec_of(layout)), kept={"mask": torch.zeros(size)}))
+    artifact = artifact_of(
+        spec_of(layout), replace(numbers_of(spec_of(layout)), kept={"mask": torch.zeros(size)})
+    )
     write_artifact(tmp_path / "a.qtrain", artifact)
     assert same_numbers(read_artifact(tmp_path / "a.qtrain").numbers, artifact.numbers)
     assert ((tmp_path / "a.qtrain").stat().st_size > 4 * size) == (size > 1000)

@@ -64,7 +64,9 @@ examples = st.builds(Example, st.sampled_from(sorted(DTYPE_BYTES)), shapes())
 def known_from(measured, example):
     """What was known before the run that measured this."""
     task = measured.scores.task
-    return Known(measured.model, task, example, measured.epochs, measured.seed, measured.device, measured.trust)
+    return Known(
+        measured.model, task, example, measured.epochs, measured.seed, measured.device, measured.trust
+    )
 
 
 @given(spec=specs(), measured=measurements, example=examples)
@@ -82,7 +84,9 @@ def test_no_file_is_larger_than_its_bound(spec, measured, example):
 def test_codes_that_are_as_fine_as_their_bits_allow_fit(seed, bits, layers):
     spec = spec_of(layers=layers, bits=bits, ansatz="efficient-su2")
     artifact = artifact_of(spec, numbers_of(spec, seed), measured=MEASURED)
-    assert len(encode_artifact(artifact)) <= bytes_bound(spec, known_from(MEASURED, Example("F32", (1, 8, 8))))
+    assert len(encode_artifact(artifact)) <= bytes_bound(
+        spec, known_from(MEASURED, Example("F32", (1, 8, 8)))
+    )
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
