@@ -1,4 +1,4 @@
-"""The seeded start against an independent Philox; codes there and back; the finest step that fits; rounding within half a step."""
+"""The seeded start against an independent Philox; codes there and back; the finest step; rounding within half of it."""
 
 import math
 import struct
@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from qtrain_cli.accounting import message_bytes
 from qtrain_cli.angles import (
-    MAX_CODE, decode, encode, finest_step, fits, movement, pack, start_angles, unpack,
+    MAX_CODE,
+    decode,
+    encode,
+    finest_step,
+    fits,
+    movement,
+    pack,
+    start_angles,
+    unpack,
 )  # fmt: skip
 from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum.circuit import CircuitSpec

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtrain_cli.codec import (
-    MAX_SPREAD, SLACK, Row, best_spread, bits_needed, decode_rows, encode_rows, first_counts, form_of,
+    MAX_SPREAD,
+    SLACK,
+    Row,
+    best_spread,
+    bits_needed,
+    decode_rows,
+    encode_rows,
+    first_counts,
+    form_of,
 )  # fmt: skip
 from qtrain_cli.errors import BadInput
 

@@ -3,8 +3,8 @@
     "QP1" | header | groups | kept | coded numbers              each of the first with its length before it
 
     header    canonical JSON [method, plan, layout rows], deflated
-    groups    one byte (1: all groups share their counts), then for each group: its step (float16), and what its
-              counts need, once if they are shared: lowest and highest code, spread (one byte)
+    groups    one byte (1: all groups share their counts), then for each group: its step (float16), and what
+              its counts need, once if they are shared: lowest and highest code, spread (one byte)
     kept      running statistics and other tensors that are stored as they are: floats as float16, deflated
     numbers   all codes in order as one message of `codec`; a number is step * code
 

@@ -68,7 +68,8 @@ def test_bytes_before_the_first_number(tmp_path):
 def test_rows_of_the_layout():
     assert spec_to_json(spec_of(bits=5, circuits=3, mapping="mlp"))["layout"] == [
         ["conv.weight", [3, 1, 2, 2], 4], ["conv.bias", [3], 4], ["norm.weight", [2], 2, 1.0, "F16"],
-        ["norm.running_mean", "F32", [2], "F16"], ["norm.count", "I64", []], ["last.weight", [2, 1], 1, 0.0, "BF16"],
+        ["norm.running_mean", "F32", [2], "F16"], ["norm.count", "I64", []],
+        ["last.weight", [2, 1], 1, 0.0, "BF16"],
         ["again.weight", "last.weight"],
     ]  # fmt: skip
 
