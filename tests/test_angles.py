@@ -1,4 +1,4 @@
-"""The seeded start against an independent Philox; codes there and back; the finest step; rounding within half of it."""
+"""The seeded start against an independent Philox; codes there and back; the finest step; rounding."""
 
 import math
 import struct

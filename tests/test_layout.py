@@ -1,6 +1,7 @@
 """Layouts: roles, fan-in and centre of every kind of layer, patterns, and the way to tensors and back."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.layout import DTYPES, complete, join, kept_tensors, layout_of, split
-from qtrain_cli.spec import DTYPE_BYTES, GENERATED, KEPT, TIED
+from qtrain_cli.layout import DTYPES, complete, join, kept_tensors, layout_of, narrowed, split
+from qtrain_cli.spec import DTYPE_BYTES, GENERATED, KEPT, TIED, TensorEntry
 
 
 def rows(module, **patterns):

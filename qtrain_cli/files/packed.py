@@ -117,7 +117,8 @@ def _read(data: bytes, counts: Counts) -> Packed:
     method, plan, rows = json.loads(zlib.decompress(text, -15))
     layout = _layout(rows)
     shared, place = data[place], place + 1
-    steps, forms = [], []
+    steps: list[float] = []
+    forms: list[Form] = []
     for number, count in enumerate(counts(method, plan, layout)):
         steps.append(float(np.frombuffer(data[place : place + 2], np.float16)[0]))
         place += 2

@@ -103,7 +103,9 @@ def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
 
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("size", [800, 1000, 1400])
-def test_a_file_keeps_to_its_bytes_and_its_figures_are_those_of_its_weights(run, digits, tmp_path, size, bits):
+def test_a_file_keeps_to_its_bytes_and_its_figures_are_those_of_its_weights(
+    run, digits, tmp_path, size, bits
+):
     """Four epochs, of which the last runs with rounded angles; the file is near its bound, too."""
     done = run(layers=None, bytes=size, angle_bits=bits, epochs=4)
     path = tmp_path / "net.qtrain"
