@@ -16,7 +16,17 @@ import math
 from fractions import Fraction
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.spec import DTYPE_BYTES, FLOAT_DTYPES, RAW_BITS, TIED, GeneratorSpec, LayoutSpec, TensorEntry
+from qtrain_cli.quantum.circuit import MAX_ANGLES
+from qtrain_cli.spec import (
+    DTYPE_BYTES,
+    FLOAT_DTYPES,
+    RAW_BITS,
+    TIED,
+    AngleCoding,
+    GeneratorSpec,
+    LayoutSpec,
+    TensorEntry,
+)  # fmt: skip
 
 #: The order in which safetensors writes dtypes; offsets, and so the digits of the header, follow from it.
 _WRITTEN = ("I64", "F32", "I32", "I16", "I8", "U8", "BOOL")
@@ -24,6 +34,8 @@ _WRITTEN = ("I64", "F32", "I32", "I16", "I8", "U8", "BOOL")
 ANGLES_HEAD_BYTES = 4 + 2 + 2 + 1
 #: Bytes by which an arithmetic coder's message may exceed the bits of its numbers.
 MESSAGE_SLACK = 4
+#: The most angles that are coded; more would take minutes to decode, however few bytes they have.
+MAX_CODED_ANGLES = 2**22
 #: The most amplitude updates of one pass, b * 2**n * L: some minutes in float64 on one core.
 MAX_WORK = 2**36
 
@@ -76,10 +88,20 @@ def step_work(spec: GeneratorSpec) -> int:
     return spec.circuit.outcomes * spec.circuit.layers
 
 
+def most_angles(coding: AngleCoding) -> int:
+    """How many angles may be stored so."""
+    return MAX_ANGLES if coding.bits == RAW_BITS else MAX_CODED_ANGLES
+
+
 def check_work(spec: GeneratorSpec) -> None:
-    """Raises `BadInput` for circuits that run for longer than minutes, which a small file can ask for."""
+    """Raises `BadInput` for what takes longer than minutes to regenerate; a small file can ask for it."""
     if step_work(spec) > MAX_WORK:
         raise BadInput(
             f"one pass through the circuits takes {step_work(spec)} steps; allowed: {MAX_WORK}",
             "use more --circuits or a smaller budget",
+        )
+    if spec.circuit.angles > most_angles(spec.angles):
+        raise BadInput(
+            f"{spec.circuit.angles} angles are coded; allowed: {most_angles(spec.angles)}",
+            "use --angle-bits 32 or a smaller budget",
         )

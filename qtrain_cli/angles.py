@@ -53,11 +53,11 @@ def finest_step(moved: Tensor, bits: float) -> float:
     """The finest step, a float32, with which the codes of a movement (any shape) take `bits` each."""
     flat = moved.detach().double().flatten().cpu().numpy()
     largest = max(float(np.abs(flat).max()), 1e-6)
-    fine, coarse = largest / MAX_CODE, 3 * largest  # the coarse one makes every code 0
+    fine, coarse = largest / MAX_CODE, float(np.float32(3 * largest))  # the coarse one makes every code 0
     for _ in range(_BISECTIONS):
-        middle = math.sqrt(fine * coarse)
+        middle = float(np.float32(math.sqrt(fine * coarse)))
         fine, coarse = (fine, middle) if fits(_codes(flat, middle), bits) else (middle, coarse)
-    return float(np.float32(coarse))
+    return coarse
 
 
 def fits(codes: NDArray[np.int64], bits: float) -> bool:

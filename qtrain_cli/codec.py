@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from qtrain_cli.errors import BadInput
 MAX_ALPHABET = 2**12
 MAX_SPREAD = 255
 _GAIN = 2
+_BLOCK = 64
 #: What the symbol 0 counts before any was seen.
 _BELL = 32
 #: Spreads that are tried, as shares of the numbers' deviation.
@@ -46,17 +48,39 @@ class _Counts:
     """The adaptive model of one row or, shared, of several."""
 
     counts: list[int]
+    blocks: list[int] = field(default_factory=list)
     total: int = 0
 
     def __post_init__(self) -> None:
-        self.total = sum(self.counts)
+        # Sums of 64 counts each, so that a wide alphabet is not searched from its beginning.
+        self.blocks = [sum(self.counts[at : at + _BLOCK]) for at in range(0, len(self.counts), _BLOCK)]
+        self.total = sum(self.blocks)
+
+    def before(self, symbol: int) -> int:
+        """The counts of all symbols below one."""
+        block = symbol // _BLOCK
+        return sum(self.blocks[:block]) + sum(self.counts[block * _BLOCK : symbol])
+
+    def find(self, wanted: int) -> tuple[int, int]:
+        """The symbol whose share of the counts holds number `wanted`, and the counts below it."""
+        start = block = 0
+        while start + self.blocks[block] <= wanted:
+            start += self.blocks[block]
+            block += 1
+        symbol = block * _BLOCK
+        while start + self.counts[symbol] <= wanted:
+            start += self.counts[symbol]
+            symbol += 1
+        return symbol, start
 
     def seen(self, symbol: int) -> None:
+        """Counts a symbol; halves all counts (rounded up) when they are many."""
         self.counts[symbol] += _GAIN
+        self.blocks[symbol // _BLOCK] += _GAIN
         self.total += _GAIN
         if self.total >= _MOST:
             self.counts = [(count + 1) // 2 for count in self.counts]
-            self.total = sum(self.counts)
+            self.__post_init__()
 
 
 @dataclass(frozen=True)
@@ -95,7 +119,7 @@ def encode_rows(rows: Sequence[Row]) -> bytes:
             raise BadInput(f"a number to code lies outside {row.low} to {row.high}")
         counts = models[row.model]
         for symbol in (row.codes - row.low).tolist():
-            coder.put(sum(counts.counts[:symbol]), counts.counts[symbol], counts.total)
+            coder.put(counts.before(symbol), counts.counts[symbol], counts.total)
             counts.seen(symbol)
     return coder.finished()
 
@@ -116,10 +140,11 @@ def decode_rows(message: bytes, forms: Sequence[Form]) -> list[NDArray[np.int64]
     return found
 
 
-def first_counts(low: int, high: int, spread: int) -> list[int]:
+@lru_cache(maxsize=256)
+def first_counts(low: int, high: int, spread: int) -> tuple[int, ...]:
     """What the symbols low..high count before any was seen. Whole numbers, the same on every machine."""
     q = spread**2
-    return [max(1, _BELL * q**2 // (q + s**2) ** 2) if q else 1 for s in range(low, high + 1)]
+    return tuple(max(1, _BELL * q**2 // (q + s**2) ** 2) if q else 1 for s in range(low, high + 1))
 
 
 def bits_needed(histogram: NDArray[np.int64], low: int = 0, spread: int = 0) -> float:
@@ -149,7 +174,7 @@ def _models(forms: Iterable[Form]) -> dict[int, _Counts]:
         size, shape = form.high - form.low + 1, (form.low, form.high, form.spread)
         if not 1 <= size <= MAX_ALPHABET or shapes.setdefault(form.model, shape) != shape:
             raise BadInput(f"an alphabet of {size} symbols; allowed: 1 to {MAX_ALPHABET}, one a model")
-    return {model: _Counts(first_counts(*shape)) for model, shape in shapes.items()}
+    return {model: _Counts(list(first_counts(*shape))) for model, shape in shapes.items()}
 
 
 class _Encoder:
@@ -197,10 +222,7 @@ class _Decoder:
     def take(self, counts: _Counts) -> int:
         part = self.range // counts.total
         wanted = min(self.code // part, counts.total - 1)
-        start = symbol = 0
-        while start + counts.counts[symbol] <= wanted:
-            start += counts.counts[symbol]
-            symbol += 1
+        symbol, start = counts.find(wanted)
         self.code -= start * part
         self.range = counts.counts[symbol] * part
         while self.range < _TOP:

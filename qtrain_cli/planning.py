@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from qtrain_cli.accounting import check_work, numbers_for_ratio, step_work
+from qtrain_cli.accounting import check_work, most_angles, numbers_for_ratio, step_work
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.quantum.circuit import (
     ANSATZE,
     ENTANGLERS,
-    MAX_ANGLES,
     MAX_OUTCOMES,
     MAX_QUBITS,
     CircuitSpec,
@@ -112,7 +111,7 @@ def _with_circuits(
     if budget.layers is not None:
         return of_depth(int(budget.layers))
     if budget.bytes is not None:
-        most = MAX_ANGLES // one.circuit.angles
+        most = most_angles(one.angles) // one.circuit.angles
         return _deepest(of_depth, most, lambda plan: file_bytes(plan) <= int(budget.bytes or 0))
     layers = (_numbers(layout, budget) - one.mapping_numbers) // one.circuit.angles
     return of_depth(layers) if layers >= 1 else None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from hypothesis import strategies as st
 
+from qtrain_cli.angles import encode, finest_step
 from qtrain_cli.files.artifact.description import Description, Example
 from qtrain_cli.files.artifact.numbers import Artifact, Numbers
 from qtrain_cli.layout import DTYPES
@@ -50,7 +51,7 @@ LAYOUT = LayoutSpec(
         TensorEntry("conv.weight", (3, 1, 2, 2), "F32", GENERATED, 4),
         TensorEntry("conv.bias", (3,), "F32", GENERATED, 4),
         TensorEntry("norm.weight", (2,), "F16", GENERATED, 2, 1.0),
-        TensorEntry("norm.running_mean", (2,), "F32", KEPT),
+        TensorEntry("norm.running_mean", (2,), "F32", KEPT, stored="F16"),
         TensorEntry("norm.count", (), "I64", KEPT),
         TensorEntry("last.weight", (2, 1), "BF16", GENERATED, 1),
         TensorEntry("again.weight", (2, 1), "BF16", TIED, source="last.weight"),
@@ -75,19 +76,20 @@ def spec_of(
 
 
 def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
-    """Random stored numbers for a spec."""
+    """Random stored numbers for a spec, as a file gives them back: codes that fit, a float16 mapping."""
     random = torch.Generator().manual_seed(seed)
-    shape, highest = spec.circuit.angle_shape, 2 ** (spec.angles.bits - 1) - 1
-    coded = spec.angles.bits != RAW_BITS
-    codes = torch.randint(-highest, highest + 1, shape, generator=random)
+    shape = spec.circuit.angle_shape
     raw = torch.empty(shape).uniform_(-math.pi, math.pi, generator=random)
-    steps = torch.empty(spec.circuit.circuits).uniform_(0.1 / highest, 0.3 / highest, generator=random)
+    moved = 0.1 * torch.randn(shape, generator=random, dtype=torch.float64)
     kept = {
         entry.name: torch.randint(0, 2, entry.shape, generator=random).to(DTYPES[entry.dtype])
         for entry in spec.layout.of_role(KEPT)
     }
     mapping = torch.randn(spec.mapping_numbers, generator=random)
-    return Numbers(codes if coded else raw, steps if coded else None, mapping, kept)
+    if spec.angles.bits == RAW_BITS:
+        return Numbers(raw, None, mapping, kept)
+    step = finest_step(moved, spec.angles.bits)
+    return Numbers(encode(moved, step), step, mapping.half().float(), kept)
 
 
 def artifact_of(
@@ -104,11 +106,9 @@ def artifact_of(
 def same_numbers(one: Numbers, other: Numbers) -> bool:
     """Whether two sets of stored numbers are equal to the last bit, kept tensors with their dtypes."""
     pairs = [(one.angles, other.angles), (one.mapping, other.mapping)]
-    if one.steps is not None and other.steps is not None:
-        pairs.append((one.steps, other.steps))
     pairs += [(one.kept[name], other.kept.get(name, torch.empty(0))) for name in one.kept]
     return (
-        (one.steps is None) == (other.steps is None)
+        one.step == other.step
         and one.kept.keys() == other.kept.keys()
         and all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
     )
@@ -133,7 +133,9 @@ def layouts(draw: st.DrawFn, dtypes: Sequence[str] = FLOAT_DTYPES) -> LayoutSpec
             found.append(TensorEntry(name, draw(shapes), dtype, GENERATED, fan_in, centre))
         elif role == KEPT or not sources:
             shape = draw(shapes | st.just((0, 2)))
-            found.append(TensorEntry(name, shape, draw(st.sampled_from(sorted(DTYPE_BYTES))), KEPT))
+            dtype = draw(st.sampled_from(sorted(DTYPE_BYTES)))
+            stored = draw(st.sampled_from(("", "F16"))) if dtype in ("F32", "F64") else ""
+            found.append(TensorEntry(name, shape, dtype, KEPT, stored=stored))
         else:
             source = draw(st.sampled_from(sources))
             found.append(TensorEntry(name, source.shape, source.dtype, TIED, source=source.name))

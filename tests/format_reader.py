@@ -10,13 +10,21 @@ import hashlib
 import itertools
 import json
 import math
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 MASK = 2**64 - 1
+FORMAT = Path(__file__).parents[1] / "qtrain_cli" / "files" / "artifact" / "FORMAT.md"
+#: Bytes of an element.
+WIDTHS = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1
+}  # fmt: skip
 NUMPY_DTYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -42,10 +50,13 @@ ANGLES = {
 
 @dataclass
 class Read:
-    """What a file holds: metadata, stored tensors by name, float64 weights, and what follows from them."""
+    """What a file holds: metadata, digests, facts, codes, float64 weights, and what follows from them."""
 
     metadata: dict[str, Any]
-    tensors: dict[str, np.ndarray]
+    digests: dict[str, str]
+    stored_probes: list[float]
+    facts: dict[str, Any]
+    codes: list[int]
     angles: np.ndarray
     weights: np.ndarray
     state: dict[str, bytes]
@@ -58,28 +69,111 @@ def read(data: bytes) -> Read:
     header_bytes = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_bytes])
     metadata = json.loads(header.pop("__metadata__")["qtrain"])
+    assert list(header) == ["q"] and header["q"]["dtype"] == "U8"
     payload = data[8 + header_bytes :]
-    raw = {name: payload[slice(*row["data_offsets"])] for name, row in header.items()}
-    tensors = {
-        name: np.frombuffer(raw[name], NUMPY_DTYPES[row["dtype"]]).reshape(row["shape"])
-        for name, row in header.items() if row["dtype"] in NUMPY_DTYPES
-    }  # fmt: skip
-    angles = _angles(metadata, tensors)
-    weights = _weights(metadata, angles, tensors["mapping"].astype(float))
-    generated = dict(_rounded(metadata["layout"], weights))
-    state: dict[str, bytes] = {}
-    for number, (name, *rest) in enumerate(metadata["layout"]):
-        if len(rest) != 1:
-            state[name] = generated[name] if rest else raw[str(number)]
-    state |= {row[0]: state[row[1]] for row in metadata["layout"] if len(row) == 2}
+    sizes = {"weights": 16, "run": 8, "data": 32, "model": 32}
+    ends = list(itertools.accumulate(sizes.values()))
+    digests = {name: payload[end - sizes[name] : end].hex() for name, end in zip(sizes, ends, strict=True)}
+    stored_probes = np.frombuffer(payload[88:104], "<f4").tolist()
+    text, rest = _inflated(payload[104:], dictionary())
+    facts = json.loads(text)
+    kept, rest = _kept(facts["layout"], rest)
+    angles, codes, mapping = _numbers(facts, rest)
+    weights = _weights(facts, angles, mapping)
+    generated = dict(_rounded(facts["layout"], weights))
+    state = generated | kept
+    state |= {row[0]: state[row[1]] for row in facts["layout"] if len(row) == 2}
     sha256 = hashlib.sha256(b"".join(generated.values())).hexdigest()[:32]
-    return Read(metadata, tensors, angles, weights, state, sha256, probes(weights))
+    return Read(
+        metadata, digests, stored_probes, facts, codes, angles, weights, state, sha256, probes(weights)
+    )
+
+
+def dictionary() -> bytes:
+    """The preset dictionary, from the page itself: the indented lines under its heading, joined."""
+    page = FORMAT.read_text().split("### Preset dictionary\n")[1].split("\n#")[0]
+    return "".join(line[4:] for line in page.splitlines() if line.startswith("    ")).encode()
 
 
 def check_of(data: bytes) -> str:
     """The check that a file must have: its own digits count as zeros."""
     check = read(data).metadata["check"]
-    return hashlib.sha256(data.replace(check.encode(), b"0" * 32, 1)).hexdigest()[:32]
+    return hashlib.sha256(data.replace(check.encode(), b"0" * 16, 1)).hexdigest()[:16]
+
+
+def _inflated(data: bytes, preset: bytes = b"") -> tuple[bytes, bytes]:
+    stream = zlib.decompressobj(wbits=-15, zdict=preset)
+    found = stream.decompress(data)
+    assert stream.eof
+    return found, stream.unused_data
+
+
+def _kept(layout: list, rest: bytes) -> tuple[dict[str, bytes], bytes]:
+    """The kept tensors' bytes in the model's own dtypes, and what follows them."""
+    rows = [row for row in layout if len(row) > 2 and isinstance(row[1], str)]
+    sizes = [math.prod(row[2]) * WIDTHS[row[-1] if len(row) > 3 else row[1]] for row in rows]
+    raw, rest = _inflated(rest) if sum(sizes) else (b"", rest)
+    assert len(raw) == sum(sizes)
+    kept, place = {}, 0
+    for (name, dtype, _, *stored), size in zip(rows, sizes, strict=True):
+        part, place = raw[place : place + size], place + size
+        kept[name] = np.frombuffer(part, "<f2").astype(NUMPY_DTYPES[dtype]).tobytes() if stored else part
+    return kept, rest
+
+
+def _numbers(facts: dict[str, Any], rest: bytes) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Angles, their codes, and the mapping's numbers."""
+    ansatz, _, n, layers, b = facts["circuit"][:5]
+    shape = (b, layers, n, ANGLES[ansatz])
+    count, (bits, seed) = math.prod(shape), facts["angles"]
+    numbers, dtype = _mapping_count(facts), "<f4" if bits == 32 else "<f2"
+    size = numbers * np.dtype(dtype).itemsize
+    mapping, rest = np.frombuffer(rest[:size], dtype).astype(float), rest[size:]
+    if bits == 32:
+        return np.frombuffer(rest, "<f4").astype(float).reshape(shape), [], mapping
+    step, low, high, spread = struct.unpack("<fhhB", rest[:9])
+    codes = arithmetic_decoded(rest[9:], count, low, high, spread)
+    return (start_angles(seed, count) + step * np.array(codes, float)).reshape(shape), codes, mapping
+
+
+def _mapping_count(facts: dict[str, Any]) -> int:
+    kind, h = facts["mapping"]
+    k = facts["circuit"][2] + math.ceil(math.log2(facts["circuit"][4]))
+    tensors = sum(_is_generated(row) for row in facts["layout"])
+    return {
+        "linear": 2, "linear-per-tensor": 2 * tensors, "mlp": 2 + h * (k + 3), "quantum-train": 4 * k + 197
+    }[kind]  # fmt: skip
+
+
+def arithmetic_decoded(message: bytes, count: int, low: int, high: int, spread: int) -> list[int]:
+    """Whole numbers low..high, by the page's range decoder."""
+    q2 = spread * spread
+    counts = [
+        max(1, 32 * q2 * q2 // (q2 + s * s) ** 2) if spread else 1 for s in range(low, high + 1)
+    ]  # fmt: skip
+    digits = iter(message)
+    width, value, found = 2**32 - 1, 0, []
+    for _ in range(4):
+        value = 256 * value + next(digits, 0)
+    for _ in range(count):
+        part = width // sum(counts)
+        below = 0
+        for symbol, share in enumerate(counts):
+            if value < (below + share) * part or symbol == len(counts) - 1:
+                break
+            below += share
+        value, width = value - below * part, share * part
+        while width < 2**24:
+            value, width = 256 * value + next(digits, 0), 256 * width
+        found.append(low + symbol)
+        counts[symbol] += 2
+        if sum(counts) >= 2**16:
+            counts = [(share + 1) // 2 for share in counts]
+    return found
+
+
+def _is_generated(row: list) -> bool:
+    return len(row) > 2 and isinstance(row[1], list)
 
 
 def philox_block(key: int, counter: int) -> list[int]:
@@ -104,34 +198,20 @@ def start_angles(seed: int, count: int) -> np.ndarray:
     return np.array([math.pi * (2 * ((word >> 11) * 2.0**-53) - 1) for word in words])
 
 
-def _angles(metadata: dict[str, Any], tensors: dict[str, np.ndarray]) -> np.ndarray:
-    ansatz, _, n, layers, b = metadata["circuit"][:5]
-    shape = (b, layers, n, ANGLES[ansatz])
-    bits, seed = metadata["angles"]
-    if bits == 32:
-        return tensors["angles"].astype(float).reshape(shape)
-    stream = int.from_bytes(tensors["angles"].tobytes(), "little")  # bit i of the stream is bit i of this
-    count = math.prod(shape)
-    codes = [((stream >> (j * bits)) & (2**bits - 1)) - 2 ** (bits - 1) for j in range(count)]
-    assert stream >> (count * bits) == 0
-    steps = tensors["steps"].astype(float).reshape(b, 1, 1, 1)
-    return start_angles(seed, count).reshape(shape) + steps * np.array(codes, float).reshape(shape)
-
-
-def _weights(metadata: dict[str, Any], angles: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    ansatz, entangler, n, _, b, *final = metadata["circuit"]
+def _weights(facts: dict[str, Any], angles: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    ansatz, entangler, n, _, b, *final = facts["circuit"]
     assert final in ([], [1])
-    generated = [row for row in metadata["layout"] if len(row) > 2]
+    generated = [row for row in facts["layout"] if _is_generated(row)]
     counts = [math.prod(row[1]) for row in generated]
     p = np.concatenate([probabilities(ansatz, entangler, n, angles[c], final == [1]) for c in range(b)])
-    if metadata["mapping"][0] == "quantum-train":
+    if facts["mapping"][0] == "quantum-train":
         return _stacked(numbers, np.maximum(2**n * p[: sum(counts)], 1e-6), n + math.ceil(math.log2(b)))
     weights = []
     for tensor, (row, count) in enumerate(zip(generated, counts, strict=True)):
         _, _, fan_in, centre, _ = (*row, 0.0, "F32")[:5] if len(row) == 3 else row
         for _ in range(count):
             j = len(weights)
-            u = _mapped(metadata["mapping"], numbers, 2**n * p[j] - 1, j, n, b, tensor, len(generated))
+            u = _mapped(facts["mapping"], numbers, 2**n * p[j] - 1, j, n, b, tensor, len(generated))
             weights.append(centre + u / math.sqrt(3 * fan_in))
     return np.array(weights)
 
@@ -241,7 +321,7 @@ def _controlled(gate: np.ndarray, control: int, target: int, n: int, state: np.n
 def _rounded(layout: list, weights: np.ndarray) -> Iterator[tuple[str, bytes]]:
     first = 0
     for row in layout:
-        if len(row) > 2:
+        if _is_generated(row):
             last = first + math.prod(row[1])
             yield row[0], _bytes(weights[first:last], row[4] if len(row) > 3 else "F32")
             first = last

@@ -2,15 +2,14 @@
 
 import pytest
 import torch
-from artifacts import LAYOUT, artifact_of, layouts, spec_of, specs
+from artifacts import LAYOUT, layouts, numbers_of, spec_of, specs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
 from qtrain_cli import accounting
+from qtrain_cli.angles import pack
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.artifact.numbers import encode_artifact
-from qtrain_cli.files.header import header_of
 from qtrain_cli.layout import DTYPES
 from qtrain_cli.spec import FLOAT_DTYPES, GENERATED, TIED, LayoutSpec, TensorEntry
 
@@ -29,18 +28,20 @@ def test_model_bytes_are_those_of_a_float32_file(layout):
 
 
 @pytest.mark.parametrize("bits", range(1, 17))
-def test_packed_bytes(bits):
+def test_message_bytes(bits):
     for count in range(1, 30):
-        assert accounting.packed_bytes(count, bits) == -(-count * bits // 8)
+        assert accounting.message_bytes(count, bits) == -(-count * bits // 8) + 4
 
 
 @given(specs())
 @settings(max_examples=40, deadline=None)
-def test_angle_bytes_are_those_of_the_file(tmp_path_factory, spec):
-    data = encode_artifact(artifact_of(spec))
-    tensors = header_of(tmp_path_factory.getbasetemp(), data).tensors
-    found = sum(tensors[name].last - tensors[name].first for name in ("angles", "steps") if name in tensors)
-    assert accounting.angle_bytes(spec) == found
+def test_angle_bytes_are_enough_for_those_of_the_file(spec):
+    """The last bytes of a file: of the mapping's numbers and the angles."""
+    numbers = numbers_of(spec)
+    if numbers.step is None:
+        assert accounting.angle_bytes(spec) == 4 * numbers.angles.numel()
+    else:
+        assert 9 <= 4 + len(pack(numbers.angles)) <= accounting.angle_bytes(spec)
 
 
 def test_ratios():
@@ -80,6 +81,15 @@ def test_too_much_work():
     accounting.check_work(spec_of(layout, layers=2**12))
     with pytest.raises(BadInput, match=f"takes {2**24 * (2**12 + 1)} steps; allowed: {2**36}"):
         accounting.check_work(spec_of(layout, layers=2**12 + 1))
+
+
+def test_too_many_coded_angles():
+    layout = LayoutSpec((TensorEntry("w", (2,), "F32", GENERATED),))
+    accounting.check_work(spec_of(layout, layers=2**22))
+    accounting.check_work(spec_of(layout, layers=2**22 + 1, bits=32))
+    with pytest.raises(BadInput, match=f"{2**22 + 1} angles are coded; allowed: {2**22}") as refused:
+        accounting.check_work(spec_of(layout, layers=2**22 + 1))
+    assert refused.value.advice == "use --angle-bits 32 or a smaller budget"
 
 
 def test_the_layout_of_these_tests():

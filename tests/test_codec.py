@@ -1,11 +1,23 @@
 """The coder gives back what it was given, in as many bytes as its histogram says."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qtrain_cli.codec import SLACK, Row, bits_needed, decode_rows, encode_rows, form_of
+from qtrain_cli.codec import (
+    MAX_SPREAD,
+    SLACK,
+    Row,
+    best_spread,
+    bits_needed,
+    decode_rows,
+    encode_rows,
+    first_counts,
+    form_of,
+)  # fmt: skip
 from qtrain_cli.errors import BadInput
 
 
@@ -76,3 +88,67 @@ def test_what_cannot_be_coded_is_refused():
         decode_rows(b"", [form_of(row([0], low=1, high=0))])
     with pytest.raises(BadInput, match="one a model"):
         encode_rows([row([0], low=0, high=1), row([0], low=0, high=2)])
+
+
+def normal(deviation, count, seed=0):
+    return np.random.default_rng(seed).normal(0, deviation, count).round().astype(np.int64)
+
+
+def spread_row(codes, spread):
+    return Row(codes, int(codes.min()), int(codes.max()), spread=spread)
+
+
+def test_first_counts_are_a_bell_around_zero():
+    assert first_counts(-3, 2, 0) == (1,) * 6
+    # 32 q**4 / (q**2 + s**2)**2 for q = 2 and s = -3..3, by hand: 512 / 169, 512 / 64, 512 / 25, 32.
+    assert first_counts(-3, 3, 2) == (3, 8, 20, 32, 20, 8, 3)
+    assert min(first_counts(-2047, 2047, 1)) == 1
+    assert sum(first_counts(-2047, 2047, MAX_SPREAD)) < 2**16
+
+
+@given(st.lists(st.integers(-60, 60), min_size=1, max_size=400), st.integers(0, MAX_SPREAD))
+@settings(max_examples=100, deadline=None)
+def test_any_spread_gives_the_numbers_back_in_the_bytes_it_says(codes, spread):
+    one = spread_row(np.array(codes, np.int64), spread)
+    message = encode_rows([one])
+    assert decode_rows(message, [form_of(one)])[0].tolist() == codes
+    bits = bits_needed(np.bincount(one.codes - one.low), one.low, spread)
+    assert bits / 8 - 4 <= len(message) <= bits / 8 + SLACK
+
+
+@pytest.mark.parametrize("deviation", [0.4, 2, 10, 60])
+def test_the_best_spread_is_no_worse_than_none_and_near_the_deviation(deviation):
+    codes = normal(deviation, 400)
+    low, histogram = int(codes.min()), np.bincount(codes - codes.min())
+    spread = best_spread(histogram, low)
+    bits = bits_needed(histogram, low, spread)
+    assert bits <= bits_needed(histogram, low) and 0 <= spread <= 3 * deviation + 1
+    if deviation >= 10:
+        assert spread >= deviation and bits < bits_needed(histogram, low) - 30
+
+
+@pytest.mark.parametrize("deviation", [2, 10, 60])
+def test_the_bell_comes_near_to_knowing_the_deviation(deviation):
+    """Within 0.03 bits a number of the entropy of normal numbers, from some hundreds of them on."""
+    codes = np.concatenate([normal(deviation, 4000, seed) for seed in range(3)])
+    low, histogram = int(codes.min()), np.bincount(codes - codes.min())
+    known = math.log2(deviation * math.sqrt(2 * math.pi * math.e))
+    assert bits_needed(histogram, low, best_spread(histogram, low)) / codes.size < known + 0.03
+
+
+def test_numbers_far_from_zero_need_no_bell():
+    histogram = np.array([5, 9, 4])
+    assert best_spread(histogram, 900) == 0
+    assert best_spread(np.array([7]), 0) == 0
+
+
+def test_a_wide_alphabet_is_found_block_by_block():
+    """Symbols at both ends of blocks of 64, and counts that were halved on the way."""
+    codes = np.tile(np.array([0, 63, 64, 127, 128, 2000, 4095], np.int64), 6000)
+    one = Row(codes, 0, 4095)
+    assert np.array_equal(decode_rows(encode_rows([one]), [form_of(one)])[0], codes)
+
+
+def test_rows_of_one_model_have_one_spread():
+    with pytest.raises(BadInput, match="one a model"):
+        encode_rows([Row(np.zeros(1, np.int64), 0, 1, 0, 3), Row(np.zeros(1, np.int64), 0, 1, 0, 4)])

@@ -1,6 +1,7 @@
 """Layouts: roles, fan-in and centre of every kind of layer, patterns, and the way to tensors and back."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.layout import DTYPES, complete, join, kept_tensors, layout_of, split
-from qtrain_cli.spec import DTYPE_BYTES, GENERATED, KEPT, TIED
+from qtrain_cli.layout import DTYPES, complete, join, kept_tensors, layout_of, narrowed, split
+from qtrain_cli.spec import DTYPE_BYTES, GENERATED, KEPT, TIED, TensorEntry
 
 
 def rows(module, **patterns):
@@ -131,6 +132,23 @@ def test_buffers_integers_and_empty_parameters_are_kept():
     assert roles(module) == {"a": GENERATED, "b": KEPT, "c": KEPT, "d": KEPT}
     found = roles(nn.BatchNorm1d(2))
     assert [found[name] for name in ("running_mean", "running_var", "num_batches_tracked")] == [KEPT] * 3
+
+
+def test_running_statistics_are_stored_in_half_precision_and_nothing_else_is():
+    module = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2).double(), nn.BatchNorm1d(2).half())
+    module.register_buffer("table", torch.ones(3))
+    stored = {entry.name: entry.stored for entry in layout_of(module, ignore=("0.weight",)).entries}
+    narrow = {f"{place}.running_{what}" for place in (0, 1) for what in ("mean", "var")}
+    assert {name for name, dtype in stored.items() if dtype == "F16"} == narrow
+    assert {dtype for name, dtype in stored.items() if name not in narrow} == {""}
+
+
+def test_what_half_precision_cannot_hold_becomes_its_largest_number():
+    entry = TensorEntry("running_var", (4,), "F32", KEPT, stored="F16")
+    found = narrowed(entry, torch.tensor([1 / 3, 1e9, -1e9, 1e-9]))
+    assert found.dtype == torch.float16 and found.tolist() == [0.333251953125, 65504, -65504, 0]
+    plain = torch.tensor([1 / 3, 1e9])
+    assert narrowed(replace(entry, stored=""), plain) is plain
 
 
 def test_frozen_parameters_are_weights_all_the_same():

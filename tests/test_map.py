@@ -52,7 +52,7 @@ MAP = {
     "students.fronts": "",
     "students.settings": "errors settings",
     "students.spec": "errors quantum.circuit quantum.feature_maps students.fronts",
-    "accounting": "errors spec",
+    "accounting": "errors quantum.circuit spec",
     "planning": "accounting errors quantum.circuit settings spec",
     "results": "accounting errors methods",
     "gates": "errors results settings",
@@ -81,12 +81,12 @@ MAP = {
     "quantum.student_qasm": "quantum.circuit quantum.feature_maps quantum.operations",
     "quantum.unitaries": "quantum.circuit quantum.entanglers quantum.rotations",
     # from numbers to named weights: nothing of files or training
-    "angles": "accounting errors quantum.circuit",
+    "angles": "accounting codec errors quantum.circuit",
     "layout": "errors spec",
     "mapping": "spec",
     "generator": "layout mapping quantum.circuit quantum.statevector spec",
     "sampling": "",
-    "codec": "errors",
+    "codec": "accounting errors",
     # everything that touches disk
     "files": "",
     "files.hashing": "",
@@ -100,15 +100,16 @@ MAP = {
     "files.cells": "errors files.atomic results",
     "files.artifact": "",
     "files.artifact.container": "errors files.header",
+    "files.artifact.payload": "errors",
     "files.artifact.description": (
-        "accounting errors files.artifact.container files.header quantum.circuit results spec"
+        "accounting errors files.artifact.container files.artifact.payload quantum.circuit results spec"
     ),
     "files.artifact.numbers": (
-        "angles errors files.artifact.container files.artifact.description files.atomic files.header"
-        " layout spec"
+        "angles errors files.artifact.container files.artifact.description files.artifact.payload"
+        " files.atomic layout spec"
     ),
     "files.artifact.size": (
-        "files.artifact.container files.artifact.description files.artifact.numbers layout results spec"
+        "accounting files.artifact.container files.artifact.description files.artifact.payload results spec"
         " versions"
     ),
     "files.records": (
@@ -118,7 +119,7 @@ MAP = {
     "files.students.description": "errors files.artifact.container files.header results students.spec",
     "files.students.tensors": "errors files.artifact.container files.atomic files.students.description",
     "regenerate": (
-        "angles errors files.artifact.container files.artifact.description files.artifact.numbers"
+        "angles errors files.artifact.description files.artifact.numbers files.artifact.payload"
         " generator layout spec"
     ),
     # everything that improves numbers: of files, the data's types, the checkpoint and a rival's bytes
@@ -126,6 +127,7 @@ MAP = {
     "training.devices": "errors",
     "training.stopping": "",
     "training.objective": "errors",
+    "training.rounding": "angles spec",
     "training.state": "angles errors files.checkpoint mapping quantum.estimators settings spec",
     "training.measuring": (
         "errors generator quantum.circuit quantum.estimators quantum.gradients quantum.pennylane_bridge"
@@ -134,7 +136,8 @@ MAP = {
     "training.measure": "files.data results training.objective",
     "training.fit": (
         "errors files.checkpoint files.data generator layout quantum.statevector settings spec"
-        " training.devices training.measuring training.objective training.state training.stopping"
+        " training.devices training.measuring training.objective training.rounding training.state"
+        " training.stopping"
     ),
     "students.checkpoints": "errors files.checkpoint",
     "students.exports": (
@@ -177,7 +180,8 @@ MAP = {
         " training.objective training.state versions"
     ),
     "commands.compare": (
-        "accounting errors files.artifact.container files.artifact.numbers files.artifact.size"
+        "accounting errors files.artifact.container files.artifact.description files.artifact.numbers"
+        " files.artifact.size"
         " files.atomic files.cells files.data files.hashing files.models files.packed layout methods"
         " planning qtrain_cli regenerate results settings spec training.devices training.fit"
         " training.measure training.objective training.rivals"
@@ -248,7 +252,8 @@ WITHOUT_TORCH = (
     "__main__", "cli", "qtrain_cli", "methods", "render", "render_comparison", "progress", "config",
     "settings", "errors", "gates", "results", "spec", "accounting", "planning", "versions", "quantum.circuit",
     "quantum.operations", "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic",
-    "files.hashing", "files.artifact.container", "files.artifact.description", "commands.report",
+    "files.hashing", "files.artifact.container", "files.artifact.payload", "files.artifact.description",
+    "commands.report",
     "commands.env", "students", "students.spec", "students.fronts", "students.settings", "students.sections",
     "files.records",
     "files.students", "files.students.description", "quantum.feature_maps", "quantum.student_qasm",

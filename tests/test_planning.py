@@ -6,8 +6,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qtrain_cli import accounting
+from qtrain_cli.accounting import MAX_CODED_ANGLES
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.files.artifact.size import bytes_bound
+from qtrain_cli.files.artifact.size import Known, bytes_bound
 from qtrain_cli.planning import MIN_QUBITS_OF_SEVERAL, WORK_LIMIT, plan_generator
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, MAX_ANGLES, MAX_QUBITS, qubits_for
 from qtrain_cli.settings import BudgetSettings
@@ -88,7 +89,7 @@ def test_bytes(given, size):
 @settings(max_examples=20, deadline=None)
 def test_bytes_of_real_files(layout, more):
     def file_bytes(spec):
-        return bytes_bound(spec, "m.pt")
+        return bytes_bound(spec, Known("m.pt"))
 
     size = file_bytes(plan(layout, layers=1, circuits=1)) + more
     spec = plan(layout, size=file_bytes, bytes=size)
@@ -98,7 +99,7 @@ def test_bytes_of_real_files(layout, more):
 @given(count=st.integers(1, 2**28))
 @settings(max_examples=200, deadline=None)
 def test_any_number_of_weights_can_be_planned(count):
-    circuit = plan(weights(count), layers=1).circuit
+    circuit = plan(weights(count), layers=1, angle_bits=RAW_BITS).circuit
     assert (circuit.circuits - 1) * 2**circuit.qubits < count <= circuit.outcomes
     assert circuit.circuits == 1 or circuit.qubits >= MIN_QUBITS_OF_SEVERAL
 
@@ -211,8 +212,8 @@ def test_too_small_says_what_one_layer_takes():
         "a budget of 11 numbers does not buy one layer; one layer of 1 circuit(s) takes 12"
     )
     assert plan(weights(1000), params=12).circuit.layers == 1
-    with pytest.raises(BadInput, match="--bytes 521 is too small for this model; one layer takes 522 bytes"):
-        plan(weights(1000), bytes=521)
+    with pytest.raises(BadInput, match="--bytes 530 is too small for this model; one layer takes 531 bytes"):
+        plan(weights(1000), bytes=530)
 
 
 def test_nothing_to_generate():
@@ -228,7 +229,10 @@ def test_more_weights_than_circuits_can_hold():
 def test_a_budget_beyond_all_bounds():
     with pytest.raises(BadInput, match="layers is 99999999; allowed: 1 to 50000000"):
         plan(weights(1000), params=10**9)
-    assert plan(weights(1000), bytes=2**40).circuit.angles == MAX_ANGLES
+    assert plan(weights(1000), bytes=2**40).circuit.angles in range(
+        MAX_CODED_ANGLES - 10, MAX_CODED_ANGLES + 1
+    )
+    assert plan(weights(1000), bytes=2**40, angle_bits=RAW_BITS).circuit.angles == MAX_ANGLES
 
 
 def test_more_work_than_can_be_done():

@@ -39,7 +39,9 @@ FinalRotation = Annotated[
 Layers = Annotated[int | None, typer.Option("--layers", help="Layers of each circuit, in place of a budget.")]
 Circuits = Annotated[int | None, typer.Option("--circuits", help="How many circuits. [planned]")]
 MappingName = Annotated[str, typer.Option("--mapping", help=" | ".join(MAPPINGS))]
-AngleBits = Annotated[int, typer.Option("--angle-bits", help="Bits of a stored angle: 2 to 16, or 32.")]
+AngleBits = Annotated[
+    int, typer.Option("--angle-bits", help="Bits of a stored angle on the average: 2 to 16, or 32.")
+]
 Targets = Annotated[
     list[str] | None, typer.Option("--targets", help="Generate only these: name, glob or re:. Repeatable.")
 ]

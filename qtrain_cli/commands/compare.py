@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from qtrain_cli import __version__, accounting
 from qtrain_cli.errors import BadInput, RunFailed, UsageError, suggestion
 from qtrain_cli.files.artifact.container import read_container
+from qtrain_cli.files.artifact.description import bytes_before_numbers
 from qtrain_cli.files.artifact.numbers import read_artifact
 from qtrain_cli.files.artifact.size import Known, bytes_bound, known_of
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
@@ -321,7 +322,7 @@ def _ours(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes | 
     )
     container = read_container(path)
     done = _done(cell, container.data, record.design.trained_numbers, record.scores.validation)
-    return replace(done, header_bytes=container.header.payload_start), container.data
+    return replace(done, header_bytes=bytes_before_numbers(container)), container.data
 
 
 def _ours_spec(job: _Job, seed: int, bits: int, budget: int | None) -> GeneratorSpec | None:

@@ -3,8 +3,8 @@
     "QP1" | header | groups | kept | coded numbers              each of the first with its length before it
 
     header    canonical JSON [method, plan, layout rows], deflated
-    groups    one byte (1: all groups share their counts), then for each group: its step (float16), lowest and
-              highest code
+    groups    one byte (1: all groups share their counts), then for each group: its step (float16), and what
+              its counts need, once if they are shared: lowest and highest code, spread (one byte)
     kept      running statistics and other tensors that are stored as they are: floats as float16, deflated
     numbers   all codes in order as one message of `codec`; a number is step * code
 
@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qtrain_cli.codec import SLACK, Form, Row, bits_needed, decode_rows, encode_rows
+from qtrain_cli.codec import SLACK, Form, Row, best_spread, bits_needed, decode_rows, encode_rows
 from qtrain_cli.errors import BadInput
 from qtrain_cli.layout import DTYPES
 from qtrain_cli.spec import DTYPE_BYTES, FLOAT_DTYPES, GENERATED, KEPT, TIED, LayoutSpec, TensorEntry
@@ -65,15 +65,13 @@ def write_packed(packed: Packed) -> bytes:
     """The file's bytes; the same content gives the same bytes."""
     codes = [group.codes for group in packed.groups]
     shared = _sharing_pays(codes)
-    ranges = _ranges(codes, shared)
-    rows = [
-        Row(group.codes, low, high, 0 if shared else number)
-        for number, (group, (low, high)) in enumerate(zip(packed.groups, ranges, strict=True))
-    ]
-    table = bytes([shared]) + b"".join(
-        np.float16(group.step).tobytes() + _zigzag(low) + _zigzag(high)
-        for group, (low, high) in zip(packed.groups, ranges, strict=True)
-    )
+    models = [_model(np.concatenate(codes))] if shared else [_model(part) for part in codes]
+    table, rows = bytes([shared]), []
+    for number, group in enumerate(packed.groups):
+        place = 0 if shared else number
+        table += np.float16(group.step).tobytes() + (_model_bytes(models[number]) if place == number else b"")
+        low, high, spread = models[place]
+        rows.append(Row(group.codes, low, high, place, spread))
     header = _header(packed.method, packed.plan, packed.layout)
     return MAGIC + header + table + _counted(_kept_bytes(packed.layout, packed.kept)) + encode_rows(rows)
 
@@ -107,11 +105,9 @@ def header_bytes(data: bytes) -> int:
 
 
 def group_bits(codes: Sequence[NDArray[np.int64]]) -> float:
-    """The bits that groups of these codes take in a file, with their steps and ranges."""
-    shared = _sharing_pays(codes)
-    bits = _bits_shared(codes) if shared else _bits_apart(codes)
-    ends = _ranges(codes, shared)
-    return bits + sum(_STEP_BITS + 8 * len(_zigzag(low) + _zigzag(high)) for low, high in ends)
+    """The bits that groups of these codes take in a file, with their steps, ranges and spreads."""
+    bits = _bits_shared(codes) if _sharing_pays(codes) else _bits_apart(codes)
+    return bits + _STEP_BITS * len(codes)
 
 
 def _read(data: bytes, counts: Counts) -> Packed:
@@ -121,23 +117,37 @@ def _read(data: bytes, counts: Counts) -> Packed:
     method, plan, rows = json.loads(zlib.decompress(text, -15))
     layout = _layout(rows)
     shared, place = data[place], place + 1
-    steps, forms = [], []
+    steps: list[float] = []
+    forms: list[Form] = []
     for number, count in enumerate(counts(method, plan, layout)):
         steps.append(float(np.frombuffer(data[place : place + 2], np.float16)[0]))
-        low, place = _unzigzag(data, place + 2)
-        high, place = _unzigzag(data, place)
-        forms.append(Form(count, low, high, 0 if shared else number))
+        place += 2
+        if not (shared and forms):
+            low, place = _unzigzag(data, place)
+            high, place = _unzigzag(data, place)
+            spread, place = data[place], place + 1
+        forms.append(Form(count, low, high, 0 if shared else number, spread))
     kept, place = _taken(data, place)
     codes = decode_rows(data[place:], forms)
     groups = tuple(Group(*pair) for pair in zip(codes, steps, strict=True))
     return Packed(method, plan, layout, groups, _kept(layout, kept))
 
 
-def _ranges(codes: Sequence[NDArray[np.int64]], shared: bool) -> list[tuple[int, int]]:
-    """Lowest and highest code of each group, or of all."""
-    found = [(int(part.min()), int(part.max())) for part in codes]
-    whole = (min(low for low, _ in found), max(high for _, high in found))
-    return [whole] * len(found) if shared else found
+def _model(codes: NDArray[np.int64]) -> tuple[int, int, int]:
+    """Lowest code, highest code, and spread."""
+    low = int(codes.min())
+    return low, int(codes.max()), best_spread(np.bincount(codes - low), low)
+
+
+def _model_bytes(model: tuple[int, int, int]) -> bytes:
+    low, high, spread = model
+    return _zigzag(low) + _zigzag(high) + bytes([spread])
+
+
+def _bits(codes: NDArray[np.int64]) -> float:
+    """The bits of all codes of one model, its range and spread included."""
+    low, high, spread = _model(codes)
+    return bits_needed(np.bincount(codes - low), low, spread) + 8 * len(_model_bytes((low, high, spread)))
 
 
 def _sharing_pays(codes: Sequence[NDArray[np.int64]]) -> bool:
@@ -145,12 +155,11 @@ def _sharing_pays(codes: Sequence[NDArray[np.int64]]) -> bool:
 
 
 def _bits_shared(codes: Sequence[NDArray[np.int64]]) -> float:
-    low = min(int(part.min()) for part in codes)
-    return bits_needed(np.bincount(np.concatenate(codes) - low))
+    return _bits(np.concatenate(codes))
 
 
 def _bits_apart(codes: Sequence[NDArray[np.int64]]) -> float:
-    return sum(bits_needed(np.bincount(part - int(part.min()))) for part in codes)
+    return sum(map(_bits, codes))
 
 
 def _header(method: str, plan: dict[str, Any], layout: LayoutSpec) -> bytes:

@@ -80,7 +80,7 @@ class BudgetSettings:
     layers: int | None = None
     circuits: int | None = None
     mapping: str = "linear"
-    angle_bits: int = 8
+    angle_bits: int = 5
     targets: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     final_rotation: bool = False

@@ -101,6 +101,22 @@ def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("size", [800, 1000, 1400])
+def test_a_file_keeps_to_its_bytes_and_its_figures_are_those_of_its_weights(
+    run, digits, tmp_path, size, bits
+):
+    """Four epochs, of which the last runs with rounded angles; the file is near its bound, too."""
+    done = run(layers=None, bytes=size, angle_bits=bits, epochs=4)
+    path = tmp_path / "net.qtrain"
+    assert size - 100 <= path.stat().st_size == done.record.artifact_bytes <= size
+    student = qtrain_cli.load(path).put_into(torch.load(digits / "digits_cnn_module.pt", weights_only=False))
+    data = np.load(digits / "digits.npz")
+    found = accuracy(student, data["x_test"], data["y_test"])
+    assert done.record.scores.test == pytest.approx(found, abs=1e-6)
+    assert verify.run(path).agreement == "exact"
+
+
 def test_a_regression_with_tied_weights(run, regression, tmp_path):
     done = run(**regression, layers=10, circuits=1)
     document = done.record.to_json()

@@ -11,7 +11,7 @@ from qtrain_cli import accounting
 from qtrain_cli.cli import main
 from qtrain_cli.commands import plan
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.files.artifact.size import bytes_bound
+from qtrain_cli.files.artifact.size import Known, bytes_bound
 from qtrain_cli.layout import layout_of
 from qtrain_cli.planning import plan_generator
 from qtrain_cli.settings import BudgetSettings, FitSettings, ModelSettings, PlanSettings
@@ -51,7 +51,7 @@ def test_the_figures_are_those_of_the_planner(model):
         "linear",
         6,
     )
-    assert found.artifact_bytes == bytes_bound(spec, "net.pt")
+    assert found.artifact_bytes == bytes_bound(spec, Known("net.pt"))
     assert found.model_bytes == accounting.model_bytes(layout)
     assert found.bytes_ratio == found.model_bytes / found.artifact_bytes
     assert found.parameter_ratio == (1498 + 9) / (90 + 9)

@@ -17,32 +17,54 @@ import json
 import re
 import struct
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-HONEST = Path(__file__).resolve().parents[1] / "files" / "artifact" / "golden" / "qtrain-1.bin"
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where it is run alone
+from format_reader import dictionary
+
+HONEST = Path(__file__).resolve().parents[1] / "files" / "artifact" / "golden" / "qtrain-2.bin"
 GIGA = 2**30
+#: Digests (88 bytes) and probes (16) before the facts.
+FIXED = 104
+#: Of the honest file: 8 mapping numbers of two bytes before the angles, whose step, ends and spread take 9.
+MAPPING, HEAD = 16, 9
 
 
 @dataclass
 class Parts:
-    """An artifact taken apart: the metadata's value, the header's rows without offsets, tensors as bytes."""
+    """An artifact taken apart: metadata, digests and probes, the facts' value, kept bytes, numbers."""
 
     metadata: Any
-    rows: dict[str, dict[str, Any]]
-    payload: dict[str, bytes]
+    fixed: bytes
+    facts: Any
+    kept: bytes
+    numbers: bytes
+
+
+def inflated(data: bytes, dictionary: bytes = b"") -> tuple[bytes, bytes]:
+    """What a raw stream holds, and what follows it."""
+    stream = zlib.decompressobj(wbits=-15, zdict=dictionary)
+    return stream.decompress(data), stream.unused_data
+
+
+def deflated(data: bytes, dictionary: bytes = b"") -> bytes:
+    """A raw stream."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+    return stream.compress(data) + stream.flush()
 
 
 def apart(data: bytes) -> Parts:
-    """The parts of an honest file."""
+    """The parts of an honest file with kept tensors."""
     length = int.from_bytes(data[:8], "little")
     rows, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
-    metadata = json.loads(rows.pop("__metadata__")["qtrain"])
-    payload = {name: rest[slice(*row.pop("data_offsets"))] for name, row in rows.items()}
-    return Parts(metadata, rows, payload)
+    facts, after = inflated(rest[FIXED:], dictionary())
+    kept, numbers = inflated(after)
+    return Parts(json.loads(rows["__metadata__"]["qtrain"]), rest[:FIXED], json.loads(facts), kept, numbers)
 
 
 def canonical(value: Any) -> str:
@@ -51,13 +73,19 @@ def canonical(value: Any) -> str:
 
 
 def together(parts: Parts, text: str | None = None) -> bytes:
-    """A file of these parts with a right checksum; `text` stands in for the metadata's JSON."""
-    header: dict[str, Any] = {"__metadata__": {"qtrain": canonical(parts.metadata) if text is None else text}}
-    end = 0
-    for name, row in parts.rows.items():
-        first, end = end, end + len(parts.payload[name])
-        header[name] = {**row, "data_offsets": [first, end]}
-    return with_header(json.dumps(header).encode(), b"".join(parts.payload.values()))
+    """A file of these parts with a right checksum; `text` stands in for the facts' JSON."""
+    facts = (canonical(parts.facts) if text is None else text).encode()
+    kept = deflated(parts.kept) if parts.kept else b""
+    return of_tensor(parts.fixed + deflated(facts, dictionary()) + kept + parts.numbers, parts.metadata)
+
+
+def of_tensor(
+    data: bytes, metadata: Any = None, row: dict[str, Any] | None = None, more: dict[str, Any] | None = None
+) -> bytes:
+    """A file with this tensor; `row` changes its row, `more` are rows before it."""
+    text = canonical({"check": "0" * 16, "format": "qtrain/2"} if metadata is None else metadata)
+    own = {"q": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)], **(row or {})}}
+    return with_header(json.dumps({"__metadata__": {"qtrain": text}, **(more or {}), **own}).encode(), data)
 
 
 def with_header(header: bytes, payload: bytes = b"") -> bytes:
@@ -67,11 +95,11 @@ def with_header(header: bytes, payload: bytes = b"") -> bytes:
 
 def sealed(data: bytes) -> bytes:
     """The file with its check computed anew."""
-    found = re.search(rb'\\"check\\":\\"([^"\\]{32})', data)
+    found = re.search(rb'\\"check\\":\\"([^"\\]{16})', data)
     if found is None:
         return data
-    blank = data[: found.start(1)] + b"0" * 32 + data[found.end(1) :]
-    check = hashlib.sha256(blank).hexdigest()[:32].encode()
+    blank = data[: found.start(1)] + b"0" * 16 + data[found.end(1) :]
+    check = hashlib.sha256(blank).hexdigest()[:16].encode()
     return data[: found.start(1)] + check + data[found.end(1) :]
 
 
@@ -81,112 +109,195 @@ def honest() -> Parts:
 
 
 def edited(change: Callable[[Any], Any]) -> bytes:
-    """The honest file with its metadata changed in place, or replaced by what `change` returns."""
+    """The honest file with its facts changed in place, or replaced by what `change` returns."""
     parts = honest()
-    new = change(parts.metadata)
-    parts.metadata = parts.metadata if new is None else new
+    new = change(parts.facts)
+    parts.facts = parts.facts if new is None else new
     return together(parts)
 
 
 def put(*path: Any) -> bytes:
-    """The honest file with one value of the metadata set: the keys that lead to it, then the value."""
+    """The honest file with one value of the facts set: the keys that lead to it, then the value."""
     *keys, last, value = path
 
-    def change(metadata: Any) -> None:
+    def change(facts: Any) -> None:
         for key in keys:
-            metadata = metadata[key]
-        metadata[last] = value
+            facts = facts[key]
+        facts[last] = value
 
     return edited(change)
 
 
 def without(key: str) -> bytes:
-    """The honest file without one key of the metadata."""
-    return edited(lambda metadata: {name: value for name, value in metadata.items() if name != key})
+    """The honest file without one key of the facts."""
+    return edited(lambda facts: {name: value for name, value in facts.items() if name != key})
 
 
-def stored(name: str, payload: bytes, row: dict[str, Any] | None = None) -> bytes:
-    """The honest file with other bytes (and dtype, shape) for one stored tensor."""
+def labelled(metadata: Any) -> bytes:
+    """The honest file with other metadata: a value, or a text as it is."""
     parts = honest()
-    parts.payload[name] = payload
-    parts.rows[name] |= row or {}
+    if not isinstance(metadata, str):
+        parts.metadata = metadata
+        return together(parts)
+    data = together(parts)
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"]["qtrain"] = metadata
+    return with_header(json.dumps(header).encode(), data[8 + length :])
+
+
+def digests(place: int, data: bytes) -> bytes:
+    """The honest file with other bytes among digests and probes."""
+    parts = honest()
+    parts.fixed = parts.fixed[:place] + data + parts.fixed[place + len(data) :]
     return together(parts)
+
+
+def numbers(place: int, data: bytes, size: int | None = None) -> bytes:
+    """The honest file with other bytes in place of `size` (else as many) of its numbers."""
+    parts, size = honest(), len(data) if size is None else size
+    parts.numbers = parts.numbers[:place] + data + parts.numbers[place + size :]
+    return together(parts)
+
+
+def ends(low: int, high: int, spread: int = 0) -> bytes:
+    """The honest file whose codes claim another range."""
+    return numbers(MAPPING + 4, struct.pack("<hhB", low, high, spread))
 
 
 def raw_angles(*values: float) -> bytes:
     """The honest file with float32 angles: the values, then zeros."""
     parts = honest()
-    _, _, n, layers, b = parts.metadata["circuit"]
+    _, _, n, layers, b = parts.facts["circuit"]
     count = n * layers * b
-    parts.metadata["angles"][0] = 32
-    del parts.rows["steps"], parts.payload["steps"]
-    parts.rows["angles"] = {"dtype": "F32", "shape": [b, layers, n, 1]}
-    parts.payload["angles"] = struct.pack(f"<{count}f", *values, *[0.0] * (count - len(values)))
+    parts.facts["angles"][0] = 32
+    mapping = struct.pack("<8f", *struct.unpack("<8e", parts.numbers[:MAPPING]))
+    parts.numbers = mapping + struct.pack(f"<{count}f", *values, *[0.0] * (count - len(values)))
     return together(parts)
 
 
-def resized(name: str) -> bytes:
-    """One stored tensor one element longer than the generator wants it, consistently so."""
+def kept_bytes(change: Callable[[bytes], bytes]) -> bytes:
+    """The honest file with other kept tensors."""
     parts = honest()
-    row, size = parts.rows[name], len(parts.payload[name])
-    width = {"F32": 4, "U8": 1, "I64": 8}[row["dtype"]]
-    parts.rows[name] = {**row, "shape": [size // width + 1]}
-    parts.payload[name] += bytes(width)
+    parts.kept = change(parts.kept)
     return together(parts)
 
 
-def removed(name: str) -> bytes:
-    """One stored tensor left out."""
+def streams(
+    facts: Callable[[bytes], bytes] | None = None, kept: Callable[[bytes], bytes] | None = None
+) -> bytes:
+    """The honest file with other deflated streams; each is made from what it has to hold."""
     parts = honest()
-    del parts.rows[name], parts.payload[name]
-    return together(parts)
+    text = canonical(parts.facts).encode()
+    return of_tensor(
+        parts.fixed
+        + (facts(text) if facts else deflated(text, dictionary()))
+        + (kept(parts.kept) if kept else deflated(parts.kept))
+        + parts.numbers
+    )
 
 
-def added(name: str) -> bytes:
-    """One stored tensor too many."""
+def unended(data: bytes) -> bytes:
+    """A stream whose last block never comes."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH)
+
+
+def endless(part: int) -> bytes:
+    """The honest file up to its facts or its kept tensors, which do not end."""
     parts = honest()
-    parts.rows[name], parts.payload[name] = {"dtype": "U8", "shape": [3]}, b"abc"
-    return together(parts)
+    data = [canonical(parts.facts).encode(), parts.kept]
+    whole = deflated(data[0], dictionary()) if part else b""
+    return of_tensor(parts.fixed + whole + unended(data[part]))
+
+
+def kept_bomb(size: int, sent: int) -> bytes:
+    """A layout that keeps `size` bytes, from zeros of which `sent` are in the stream."""
+    parts = honest()
+    parts.facts["layout"].append(["bomb", "U8", [size]])
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    chunks = [stream.compress(parts.kept)]
+    chunks += [stream.compress(bytes(2**20)) for _ in range(sent // 2**20)]
+    kept = b"".join(chunks) + stream.flush()
+    facts = deflated(canonical(parts.facts).encode(), dictionary())
+    return of_tensor(parts.fixed + facts + kept + parts.numbers)
+
+
+def two_tensors() -> bytes:
+    """The honest tensor, and an empty one before it."""
+    tensor = tensor_of(together(honest()))
+    return of_tensor(tensor, more={"p": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}})
+
+
+def tensor_of(data: bytes) -> bytes:
+    """The bytes of a file's tensor."""
+    return data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def renamed(name: str, dtype: str, *shape: int) -> bytes:
+    """The honest tensor under another name, dtype or shape."""
+    tensor = tensor_of(together(honest()))
+    tensor += bytes(-len(tensor) % 4)
+    count = len(tensor) // {"U8": 1, "I8": 1, "F32": 4}[dtype]
+    row = {"dtype": dtype, "shape": [*shape, count], "data_offsets": [0, len(tensor)]}
+    text = canonical({"check": "0" * 16, "format": "qtrain/2"})
+    return with_header(json.dumps({"__metadata__": {"qtrain": text}, name: row}).encode(), tensor)
+
+
+def without_tensor() -> bytes:
+    """Metadata and nothing else."""
+    text = canonical({"check": "0" * 16, "format": "qtrain/2"})
+    return with_header(json.dumps({"__metadata__": {"qtrain": text}}).encode())
 
 
 def doubled_row() -> bytes:
-    """`mapping` twice in the JSON header: most readers see the second one only."""
+    """`q` twice in the JSON header: most readers see the second one only."""
     data = together(honest())
     length = int.from_bytes(data[:8], "little")
-    header = data[8 : 8 + length].replace(b'"mapping": {', b'"mapping": {}, "mapping": {', 1)
+    header = data[8 : 8 + length].replace(b'"q": {', b'"q": {}, "q": {', 1)
     return with_header(header, data[8 + length :])
 
 
 def text_changed(old: str, new: str) -> bytes:
-    """The honest file with a piece of its metadata's text replaced."""
+    """The honest file with a piece of its facts' text replaced."""
     parts = honest()
-    text = canonical(parts.metadata)
+    text = canonical(parts.facts)
     assert text.count(old) == 1
     return together(parts, text.replace(old, new))
 
 
 def generated_only(weights: int, qubits: int, layers: int, circuits: int, mapping: tuple[str, int]) -> bytes:
-    """A file of one huge generated tensor; its own payload is small."""
+    """A file of one huge generated tensor; its own payload is small, and all its codes are 0."""
     parts = honest()
     bits = qubits + (circuits - 1).bit_length()
-    numbers = {"linear": 2, "mlp": 2 + mapping[1] * (bits + 3), "quantum-train": 4 * bits + 197}[mapping[0]]
-    parts.metadata |= {
+    count = {"linear": 2, "mlp": 2 + mapping[1] * (bits + 3), "quantum-train": 4 * bits + 197}[mapping[0]]
+    parts.facts |= {
         "circuit": ["real-amplitudes", "cnot-ring", qubits, layers, circuits],
         "mapping": list(mapping),
         "angles": [2, 7],
         "layout": [["w", [weights], 1]],
     }
-    packed = -(-2 * qubits * layers * circuits // 8)
-    parts.rows = {
-        "mapping": {"dtype": "F32", "shape": [numbers]},
-        "steps": {"dtype": "F32", "shape": [circuits]},
-        "angles": {"dtype": "U8", "shape": [packed]},
-    }
-    parts.payload = {
-        "mapping": bytes(4 * numbers),
-        "steps": b"\0\0\x80?" * circuits,
-        "angles": b"\xaa" * packed,
-    }
+    parts.kept, parts.numbers = b"", bytes(2 * count) + struct.pack("<fhhB", 1.0, 0, 0, 0)
+    return together(parts)
+
+
+def generated_zeros(message: bytes) -> bytes:
+    """A generator whose codes are all 0, which takes no message, with one."""
+    data = generated_only(2, 1, 9, 1, ("linear", 0))
+    return of_tensor(tensor_of(data) + message)
+
+
+def edited_raw(change: Callable[[bytes], bytes]) -> bytes:
+    """The honest file with float32 angles and other numbers."""
+    parts = apart(raw_angles())
+    parts.numbers = change(parts.numbers)
+    return together(parts)
+
+
+def other_digest() -> bytes:
+    """Neither its digest nor its probes are those of its weights."""
+    parts = honest()
+    parts.fixed = bytes(16) + parts.fixed[16:88] + bytes(16)
     return together(parts)
 
 
@@ -194,10 +305,8 @@ def nested(opening: str, times: int) -> bytes:
     """The honest file with a deep nest in place of its record."""
     closing = {"[": "]", '{"a":': "}"}[opening]
     parts = honest()
-    parts.metadata["record"] = "HERE"
-    return together(
-        parts, canonical(parts.metadata).replace('"HERE"', opening * times + "1" + closing * times)
-    )
+    parts.facts["record"] = "HERE"
+    return together(parts, canonical(parts.facts).replace('"HERE"', opening * times + "1" + closing * times))
 
 
 def many_lists() -> bytes:
@@ -205,14 +314,10 @@ def many_lists() -> bytes:
     return with_header(b'{"a":[' + b"[]," * ((2**23 - 16) // 3) + b"0]}")
 
 
-def _mapping(value: float) -> bytes:
-    return struct.pack("<8f", *[value] * 8)
-
-
 #: A refusal's words, the function that makes the file, and its arguments.
 _Row = tuple[Any, ...]
-_floats = struct.Struct("<3f").pack
 _NAN, _INF = float("nan"), float("inf")
+_half, _float = struct.Struct("<e").pack, struct.Struct("<f").pack
 
 _DESCRIBE: dict[str, _Row] = {
     # circuits that cannot be, and circuits that nobody could run
@@ -233,7 +338,6 @@ _DESCRIBE: dict[str, _Row] = {
     "a sixth entry of 0": ("its circuit ends in [0]", put, "circuit", slice(5, 5), [0]),
     "a sixth entry of true": ("not a whole number", put, "circuit", slice(5, 5), [True]),
     "a seventh entry": ("its circuit ends in [1, 1]", put, "circuit", slice(5, 5), [1, 1]),
-    "angles of more kinds": ("stored tensors angles do", put, "circuit", slice(0, 1), ["efficient-su2"]),
     "short circuit": ("malformed", put, "circuit", ["real-amplitudes", "cnot-ring", 3]),
     "a bomb of work": ("steps; allowed: 68719476736", generated_only, 2**26, 26, 2000, 1, ("linear", 0)),
     "a bomb of outcomes": ("have 536870912 outcomes", generated_only, 2**29, 26, 1, 8, ("linear", 0)),
@@ -249,7 +353,7 @@ _DESCRIBE: dict[str, _Row] = {
     "a bomb of bits": ("quantum-train is too large", generated_only, 2**26, 26, 1, 1, ("quantum-train", 0)),
     # mapping, angles
     "unknown mapping": ("unknown mapping 'tensor-train'", put, "mapping", 0, "tensor-train"),
-    "numbers of another mapping": ("stored tensors mapping do", put, "mapping", 0, "quantum-train"),
+    "numbers of another mapping": ("its numbers take 37 bytes; needed:", put, "mapping", 0, "quantum-train"),
     "hidden units of the stack": ("has 4 hidden units", put, "mapping", ["quantum-train", 4]),
     "hidden units of a linear mapping": ("has 1 hidden units", put, "mapping", 1, 1),
     "17 bits": ("angle bits is 17", put, "angles", 0, 17),
@@ -276,7 +380,7 @@ _DESCRIBE: dict[str, _Row] = {
     "a million huge sizes": ("has 100000 dimensions", put, "layout", 1, 1, [10**50] * 100_000),
     "a size of 4000 digits": ("has the shape", put, "layout", 1, 1, [10**4000]),
     "a size of 5000 digits": (
-        "its metadata is not JSON",
+        "malformed (ValueError",
         text_changed,
         '["conv.bias",[3]',
         '["conv.bias",[' + "9" * 5000 + "]",
@@ -299,96 +403,181 @@ _DESCRIBE: dict[str, _Row] = {
     "a long row": ("malformed", put, "layout", 0, ["w", [12], 4, 0.0, "F32", 1]),
     "no rows": ("no weight is left", put, "layout", []),
     "rows that are text": ("damaged or hostile", put, "layout", "layout"),
-    # digest, input, record
-    "digest that is none": ("its digest is 'xyz'", put, "digest", 0, "xyz"),
-    "three probes": ("probes", put, "digest", 1, [1.0, 2.0, 3.0]),
-    "NaN probe": ("probes", put, "digest", 1, 0, _NAN),
-    "probe of 400 digits": ("OverflowError", put, "digest", 1, 0, 10**400),
-    "NaN tolerance": ("the tolerance nan", put, "digest", 2, _NAN),
-    "infinite tolerance": ("the tolerance inf", put, "digest", 2, _INF),
-    "negative tolerance": ("the tolerance -1", put, "digest", 2, -1.0),
+    "a kept tensor narrowed to integers": ("stored as 'I8'", put, "layout", 3, 3, "I8"),
+    "a kept tensor widened": ("stored as 'F64'", put, "layout", 3, 3, "F64"),
+    "a kept tensor stored as it is, said aloud": (
+        "not what an honest",
+        put,
+        "layout",
+        4,
+        ["norm.count", "I64", [], ""],
+    ),
+    "kept integers narrowed": ("stored as 'F16'", put, "layout", 4, ["norm.count", "I64", [], "F16"]),
+    "a kept tensor of no dtype": ("has the dtype 'F8'", put, "layout", 3, 1, "F8"),
+    "a kept tensor of a huge shape": ("bytes of tensors are kept", put, "layout", 3, 2, [2**31]),
+    "a kept tensor of a large shape": ("its kept tensors take", put, "layout", 3, 2, [2**28]),
+    "an empty kept tensor of huge sizes": (
+        "has the shape [0, 1099511627776",
+        put,
+        "layout",
+        3,
+        2,
+        [0, 2**40],
+    ),
+    # digests, probes, input, record
+    "NaN probe": ("probes", digests, 88, _float(_NAN)),
+    "infinite probe": ("probes", digests, 100, _float(_INF)),
+    "NaN tolerance": ("the tolerance nan", put, "tolerance", _NAN),
+    "infinite tolerance": ("the tolerance inf", put, "tolerance", _INF),
+    "negative tolerance": ("the tolerance -1", put, "tolerance", -1.0),
+    "tolerance of 400 digits": ("OverflowError", put, "tolerance", 10**400),
+    "tolerance that is whole": ("not what an honest writer writes", put, "tolerance", 1),
+    "tolerance that is text": ("not what an honest writer writes", put, "tolerance", "1e-06"),
     "input of unknown dtype": ("an input has the dtype 'F8'", put, "input", 0, "F8"),
     "input beyond memory": ("an input has the shape", put, "input", ["F32", 2**20, 2**20]),
     "negative input": ("an input has the shape", put, "input", ["F32", -1, -1]),
+    "input of true": ("an input has the shape", put, "input", ["F32", True]),
+    "input of no dtype": ("malformed", put, "input", []),
     "record that is text": ("stored form", put, "record", "good"),
     "record of other figures": ("figure", put, "record", 1, 2, 1.5),
     "record with NaN": ("expected: a number", put, "record", 1, 2, _NAN),
-    "run that is none": ("its run is", put, "run", "0" * 17),
-    "check that is none": ("checksum", put, "check", "0" * 31),
-    "check that is a list": ("checksum", put, "check", ["0" * 32]),
-    # the metadata as a whole
-    "no check": ("checksum", without, "check"),
-    "no format": ("not what an honest writer writes", without, "format"),
+    # the metadata
+    "no check": ("checksum", labelled, {"format": "qtrain/2"}),
+    "check that is short": ("checksum", labelled, {"check": "0" * 15, "format": "qtrain/2"}),
+    "check that is a list": ("checksum", labelled, {"check": ["0" * 16], "format": "qtrain/2"}),
+    "no format": ("not what an honest writer writes", labelled, {"check": "0" * 16}),
+    "an unknown key of the metadata": (
+        "not what an honest writer writes",
+        labelled,
+        {"check": "0" * 16, "format": "qtrain/2", "more": 1},
+    ),
+    "metadata with a space": (
+        "not what an honest writer writes",
+        labelled,
+        '{"check":"0000000000000000", "format":"qtrain/2"}',
+    ),
+    "metadata out of order": (
+        "not what an honest writer writes",
+        labelled,
+        '{"format":"qtrain/2","check":"0000000000000000"}',
+    ),
+    "a check twice": (
+        "not what an honest writer writes",
+        labelled,
+        '{"check":"0000000000000000","check":"0000000000000000","format":"qtrain/2"}',
+    ),
+    "metadata that is a list": ("damaged or hostile", labelled, [{"check": "0" * 16}]),
+    "metadata that is no JSON": ("metadata is not JSON", labelled, '{"check":"0000000000000000"'),
+    "metadata that is deep": (
+        "metadata is not JSON",
+        labelled,
+        '{"check":"0000000000000000","format":' + "[" * 10**5 + "]" * 10**5,
+    ),
+    # the facts as a whole
     "unknown rules": ("has the rules 'wire0=lsb'", put, "rules", "wire0=lsb"),
     "an unknown key": ("not what an honest writer writes", put, "more", 1),
     "a key twice": ("not what an honest writer writes", text_changed, '"input":', '"input":1,"input":'),
     "a space": ("not what an honest writer writes", text_changed, '"input":', '"input": '),
     "1e0 for 1.0": ("not what an honest writer writes", text_changed, ',1.0,"F16"', ',1e0,"F16"'),
-    "metadata that is a list": ("damaged or hostile", edited, lambda metadata: [metadata]),
-    "metadata that is no JSON": ("its metadata is not JSON", text_changed, '"input":', '"input"'),
-    "deep lists": ("its metadata is not JSON", nested, "[", 100_000),
-    "deep objects": ("its metadata is not JSON", nested, '{"a":', 100_000),
+    "facts that are a list": ("damaged or hostile", edited, lambda facts: [facts]),
+    "facts that are no JSON": ("malformed (JSONDecodeError", text_changed, '"input":', '"input"'),
+    "facts that are no text": ("its facts are not text", streams, lambda text: deflated(b"\xff" + text)),
+    "deep lists": ("malformed (RecursionError", nested, "[", 100_000),
+    "deep objects": ("malformed (RecursionError", nested, '{"a":', 100_000),
     "less deep lists": ("damaged or hostile", nested, "[", 500),
-    # the header
-    "a tensor twice": ("the name 'mapping' stands twice", doubled_row),
+    # the deflated streams
+    "a bomb in the facts": ("more than 8388608 bytes", streams, lambda text: deflated(bytes(2**28))),
+    "facts that do not end": ("or does not end", endless, 0),
+    "facts that are cut": ("or does not end", lambda: of_tensor(tensor_of(together(honest()))[:140])),
+    "facts that cannot be inflated": ("cannot be inflated", streams, lambda text: b"\xff" * 400),
+    "another dictionary": ("damaged or hostile", streams, lambda text: deflated(text, dictionary()[::-1])),
+    "a bomb in the kept tensors": (
+        "inflates to more than 12 bytes",
+        streams,
+        None,
+        lambda kept: deflated(bytes(2**28)),
+    ),
+    "a bomb that the layout asks for": ("its kept tensors take 2147483660 bytes", kept_bomb, 2**31, 2**28),
+    "a stream that holds less than the layout asks for": (
+        "its kept tensors take 12 bytes; needed: 13",
+        put,
+        "layout",
+        slice(4, 4),
+        [["k", "U8", [1]]],
+    ),
+    "kept tensors that do not end": ("or does not end", endless, 1),
+    "kept tensors that cannot be inflated": ("cannot be inflated", streams, None, lambda kept: b"\xff" * 400),
+    "kept tensors that are short": ("kept tensors take 11 bytes", kept_bytes, lambda kept: kept[:-1]),
+    "kept tensors that are long": ("more than 12 bytes", kept_bytes, lambda kept: kept + b"a"),
+    "kept tensors with a dictionary": (
+        "damaged or hostile",
+        streams,
+        None,
+        lambda kept: deflated(dictionary()[:40], dictionary()),
+    ),
+    # the header, the tensor
+    "a tensor twice": ("the name 'q' stands twice", doubled_row),
+    "two tensors": ("it holds the tensors 'p, q'; needed: one, 'q'", two_tensors),
+    "no tensor": ("it holds the tensors ''", without_tensor),
+    "a tensor of another name": ("it holds the tensors 'angles'", renamed, "angles", "U8"),
+    "a tensor of another dtype": ("needed: one, 'q', of bytes", renamed, "q", "I8"),
+    "a tensor of wide numbers": ("needed: one, 'q', of bytes", renamed, "q", "F32"),
+    "a tensor of two dimensions": ("needed: one, 'q', of bytes", renamed, "q", "U8", 1),
+    "a tensor that is too short": ("its tensor has 103 bytes; needed: 104", of_tensor, bytes(103)),
+    "an empty tensor": ("its tensor has 0 bytes", of_tensor, b""),
     "an oversized header": ("truncated", lambda: (2**40).to_bytes(8, "little") + b"{}"),
     "a header above the limit": ("its header claims", lambda: with_header(b"{" + b" " * (2**23) + b"}")),
-    "a dtype that is a list": ("has the unknown dtype", stored, "mapping", b"", {"dtype": []}),
-    # stored tensors
-    **{
-        f"{name} too long": (f"its stored tensors {name} do not match", resized, name)
-        for name in ("angles", "steps", "mapping")
-    },
-    **{
-        f"{name} missing": (f"its stored tensors {name} do not match", removed, name)
-        for name in ("angles", "steps", "mapping")
-    },
-    "kept tensor missing": ("malformed (KeyError: '3')", removed, "3"),
-    "kept tensor of a dtype no model has": (
-        "has the dtype 'F8_E5M2'",
-        stored,
-        "3",
-        b"ab",
-        {"dtype": "F8_E5M2"},
-    ),
-    "an unknown tensor": ("its stored tensors extra do not match", added, "extra"),
-    "a kept tensor nobody asked for": ("its stored tensors 0 do not match", added, "0"),
-    "mapping of float64": ("its stored tensors mapping", stored, "mapping", bytes(64), {"dtype": "F64"}),
-    "angles of another shape": ("its stored tensors angles", stored, "angles", bytes(12), {"shape": [3, 4]}),
-    "an empty kept tensor of huge sizes": (
-        "has the shape [0, 1099511627776",
-        stored,
-        "3",
-        b"",
-        {"shape": [0, 2**40, 2**40]},
+    "a dtype that is a list": ("has the unknown dtype", of_tensor, b"", None, {"dtype": []}),
+    # numbers
+    "numbers that are missing": ("its numbers take 0 bytes; needed: 25 to", numbers, 0, b"", 10**6),
+    "numbers that are cut": ("its numbers take 24 bytes; needed: 25 to", numbers, 24, b"", 10**6),
+    "bytes after the numbers": ("its numbers take 137 bytes", numbers, 40, bytes(100), 0),
+    "float32 angles that are short": ("its numbers take", lambda: edited_raw(lambda numbers: numbers[:-1])),
+    "float32 angles that are long": ("its numbers take", lambda: edited_raw(lambda numbers: numbers + b"a")),
+    "a bomb of angles": (
+        "4194305 angles are coded; allowed: 4194304",
+        generated_only,
+        2,
+        1,
+        2**22 + 1,
+        1,
+        ("linear", 0),
     ),
 }
 
 _READ: dict[str, _Row] = {
     "NaN angle": ("a number of its angles is not finite", raw_angles, _NAN),
     "infinite angle": ("a number of its angles is not finite", raw_angles, 1.0, -_INF),
-    "NaN mapping": ("its mapping is not finite", stored, "mapping", _mapping(_NAN)),
-    "infinite mapping": ("its mapping is not finite", stored, "mapping", _mapping(_INF)),
-    "NaN step": ("a number of its steps is not finite", stored, "steps", _floats(0.1, _NAN, 0.1)),
-    "infinite step": ("a number of its steps is not finite", stored, "steps", _floats(0.1, _INF, 0.1)),
-    "zero step": ("its steps are not positive", stored, "steps", _floats(0.1, 0.0, 0.1)),
-    "negative step": ("its steps are not positive", stored, "steps", _floats(0.1, -0.1, 0.1)),
-    "a code outside the grid": ("lies outside the grid", stored, "angles", bytes(12)),
-    "bits after the last code": ("do not end in zeros", stored, "angles", b"\xff" * 12),
+    "NaN mapping": ("its mapping is not finite", numbers, 0, _half(_NAN)),
+    "infinite mapping": ("its mapping is not finite", numbers, 14, b"\x00\x7c"),
+    "NaN step": ("its step is nan", numbers, MAPPING, _float(_NAN)),
+    "infinite step": ("its step is inf", numbers, MAPPING, _float(_INF)),
+    "zero step": ("its step is 0.0", numbers, MAPPING, _float(0.0)),
+    "negative step": ("its step is -", numbers, MAPPING, _float(-0.1)),
+    "codes beyond the grid": ("its codes range from -2048 to 15", ends, -2048, 15),
+    "codes far beyond the grid": ("its codes range from -32768 to 32767", ends, -32768, 32767),
+    "codes above the grid": ("its codes range from 0 to 2048", ends, 0, 2048),
+    "codes from high to low": ("its codes range from 15 to -15", ends, 15, -15),
+    "a wider range of codes": ("its codes do not range from -40 to 40", ends, -40, 40),
+    "codes all one": ("bytes that mean nothing", ends, 3, 3),
+    "another spread": ("damaged or hostile", ends, -15, 15, 255),
+    "a message with bytes that mean nothing": ("bytes that mean nothing", generated_zeros, b"\x01"),
+    "a message that ends in zeros": ("bytes that mean nothing", generated_zeros, b"\0\0"),
+    "no message": ("its codes do not range from -15 to ", numbers, MAPPING + HEAD, b"", 100),
 }
 
 _VERIFY: dict[str, _Row] = {
     "other angles": ("do not match the artifact", raw_angles, 0.5),
-    "other mapping": ("do not match the artifact", stored, "mapping", _mapping(0.1)),
-    "other steps": ("do not match the artifact", stored, "steps", _floats(0.1, 0.1, 0.1)),
+    "other mapping": ("do not match the artifact", numbers, 0, _half(0.1)),
+    "other step": ("do not match the artifact", numbers, MAPPING, _float(0.1)),
     "other seed": ("do not match the artifact", put, "angles", 1, 5),
     "other entangler": ("do not match the artifact", put, "circuit", 1, "cnot-linear"),
     "a last layer without entangler": ("do not match the artifact", put, "circuit", slice(5, 5), [1]),
-    "other digest": ("do not match the artifact", put, "digest", slice(0, 2), ["0" * 32, [0.0] * 4]),
+    "other digest": ("do not match the artifact", other_digest),
     "weights beyond float16": ("'norm.weight' is not finite", put, "layout", 2, 3, 1e6),
 }
 
-_KEYS = ("angles", "circuit", "digest", "input", "layout", "mapping", "record", "rules", "run")
+_KEYS = ("angles", "circuit", "input", "layout", "mapping", "record", "rules", "tolerance")
 _DESCRIBE |= {f"no {key}": (f"KeyError: '{key}'", without, key) for key in _KEYS}
 
 

@@ -59,6 +59,7 @@ def make_problem(rows) -> Callable[..., Problem]:
         ansatz: str = "real-amplitudes",
         layers: int = 8,
         mapping: str = "linear",
+        bits: int = 32,
         objective: Objective | None = None,
         validation: tuple[Tensor, Tensor] | None = None,
         **patterns: tuple[str, ...],
@@ -69,7 +70,7 @@ def make_problem(rows) -> Callable[..., Problem]:
         entangler = ANSATZE[ansatz].entanglers[0]
         circuit = CircuitSpec(ansatz, entangler, qubits_for(layout.generated, 1), layers)
         spec = GeneratorSpec(
-            circuit, MappingSpec(mapping, 4 if mapping == "mlp" else 0), layout, AngleCoding(32, 0)
+            circuit, MappingSpec(mapping, 4 if mapping == "mlp" else 0), layout, AngleCoding(bits, 0)
         )
         return Problem(
             module=module,

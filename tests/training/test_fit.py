@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from artifacts import idle_numbers
 from oracles import dead_angles
 from torch import nn
 
-from qtrain_cli.angles import start_angles
+from qtrain_cli.angles import encode, fits, start_angles
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed
 from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.generator import Generator
@@ -20,6 +21,7 @@ from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.spec import GENERATED, MAPPINGS
 from qtrain_cli.training import fit as fit_module
 from qtrain_cli.training.objective import Objective, predict
+from qtrain_cli.training.rounding import Rounding
 
 CHANCE = 0.1
 
@@ -40,6 +42,7 @@ def score(problem, fitted, split=None):
 
 def bits(fitted):
     tensors = {"theta": fitted.theta, "numbers": fitted.numbers, **fitted.buffers}
+    tensors["grid"] = torch.tensor(fitted.grid, dtype=torch.float64)
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 
 
@@ -344,6 +347,87 @@ def test_a_run_cut_off_at_any_step_goes_on_to_the_same_bits(
     fitted, seen = run_fit(make_problem(Normalised()), epochs=3, resume=True)
     assert [progress.step for progress in seen] == list(range(step, 13))
     assert bits(fitted) == undisturbed_bits
+
+
+@pytest.fixture(scope="module")
+def undisturbed_rounded_bits():
+    return {}
+
+
+@pytest.mark.parametrize("step", [4, 7, 8, 9, 11, 12])
+def test_a_rounded_run_cut_off_at_any_step_goes_on_to_the_same_bits(
+    make_problem, run_fit, monkeypatch, undisturbed_rounded_bits, step
+):
+    """Four steps an epoch, three epochs, the third with rounded angles: across step 8, where it begins."""
+    monkeypatch.setattr(fit_module, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+
+    def cut(progress):
+        if progress.step == step:
+            raise Stopped
+
+    def run(**settings):
+        return run_fit(make_problem(Normalised(), bits=4), epochs=3, **settings)
+
+    if not undisturbed_rounded_bits:
+        whole = run(name="whole")[0]
+        assert whole.grid > 0
+        undisturbed_rounded_bits.update(bits(whole))
+    with pytest.raises(Stopped):
+        run(show=cut)
+    torch.manual_seed(99)
+    assert bits(run(resume=True)[0]) == undisturbed_rounded_bits
+
+
+# --- rounding in the loop --------------------------------------------------------------------------------
+
+
+def rounded_state(problem, fitted):
+    """The state dictionary of the angles that a file holds."""
+    rounding = Rounding(problem.spec, 10)
+    return whole_state(problem, replace(fitted, theta=rounding.rounded(fitted.theta, fitted.grid)))
+
+
+def test_the_best_state_is_one_that_was_rounded(teacher, make_problem, run_fit, monkeypatch):
+    """Even when a state before it was better: that one could not be stored."""
+    problem, validate, scores, grids = make_problem(teacher, bits=4), fit_module._Loop.validate, [], []
+
+    def spy(loop):
+        before = loop.run.best_score
+        found = validate(loop)
+        grids.append(float(loop.run.grid))
+        scores.append((before, found, loop.run.best_score))
+        if len(scores) == 1:  # the first epoch, as if nothing could be better
+            loop.run.best_score = 2.0
+        return found
+
+    monkeypatch.setattr(fit_module._Loop, "validate", spy)
+    fitted, _ = run_fit(problem, epochs=4)
+    assert [grid > 0 for grid in grids] == [False, False, False, True]
+    assert scores[2][2] == 2.0 and scores[3][2] == scores[3][1] < 2.0
+    assert fitted.grid == grids[3]
+
+
+def test_what_is_validated_is_what_is_stored(teacher, make_problem, run_fit, monkeypatch):
+    problem, validate, scores = make_problem(teacher, bits=3), fit_module._Loop.validate, []
+    monkeypatch.setattr(
+        fit_module._Loop, "validate", lambda loop: scores.append(validate(loop)) or scores[-1]
+    )
+    fitted, _ = run_fit(problem, epochs=10)
+    outputs = predict(
+        problem.module, rounded_state(problem, fitted), problem.validation.inputs, problem.prepare
+    )
+    found = problem.objective.score(outputs, problem.validation.targets)
+    assert found == pytest.approx(max(scores[7:]), abs=1e-6)
+    moved = Rounding(problem.spec, 10).moved(fitted.theta)
+    assert fits(encode(moved, fitted.grid).flatten().numpy(), 3)
+
+
+@pytest.mark.parametrize(("bits", "epochs"), [(32, 4), (4, 1)])
+def test_angles_that_need_no_rounding_and_a_single_epoch_are_not_rounded(
+    teacher, make_problem, run_fit, bits, epochs
+):
+    fitted, _ = run_fit(make_problem(teacher, bits=bits), epochs=epochs)
+    assert fitted.grid == 0
 
 
 def test_dropout_is_drawn_from_the_seed(make_problem, run_fit):

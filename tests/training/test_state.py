@@ -37,6 +37,8 @@ def advance(run, steps):
         run.schedule.step()
         run.step += 1
         run.keep_buffers({"mean": run.buffers["mean"] + noise, "count": run.buffers["count"].add_(1)})
+        if run.step >= 6:
+            run.round_with(run.step / 64)
         if run.step % 3 == 0:
             run.remember_best(float(noise))
 
@@ -110,6 +112,18 @@ def test_what_is_fitted_is_the_best_state_and_not_the_present_one(start):
     fitted = run.fitted()
     assert torch.equal(fitted.theta, best) and not torch.equal(run.theta, best)
     assert fitted.buffers["count"] == 3 and run.buffers["count"] == 5
+
+
+def test_with_the_first_step_of_rounding_what_was_best_no_longer_counts(start):
+    run = start()
+    run.remember_best(9.0)
+    assert run.fitted().grid == 0
+    run.round_with(0.25)
+    assert run.best_score is None and run.fitted().grid == 0.25
+    run.remember_best(1.0)
+    run.round_with(0.5)  # another step: what is best was rounded too
+    assert run.best_score == 1.0 and run.fitted().grid == 0.25
+    assert float(run.grid) == 0.5
 
 
 def test_without_a_best_state_it_is_the_present_one(start):

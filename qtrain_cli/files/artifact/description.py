@@ -18,7 +18,7 @@ from typing import Any
 from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput, QtrainError
 from qtrain_cli.files.artifact.container import BLANK, CHECK_DIGITS, Container, read_container
-from qtrain_cli.files.artifact.payload import PROBES, Payload, inflated, parted
+from qtrain_cli.files.artifact.payload import PROBES, Payload, inflated, most_inflated, parted
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.results import Design, Measured, Record
 from qtrain_cli.spec import (
@@ -82,8 +82,12 @@ class Example:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPE_BYTES:
             raise BadInput(f"an input has the dtype {reprlib.repr(self.dtype)}")
-        fits = len(self.shape) <= MAX_EXAMPLE_DIMENSIONS and min(self.shape, default=1) >= 1
-        if not fits or math.prod(self.shape) > MAX_EXAMPLE_ELEMENTS:
+        whole = all(type(size) is int and size >= 1 for size in self.shape)
+        if (
+            not whole
+            or len(self.shape) > MAX_EXAMPLE_DIMENSIONS
+            or math.prod(self.shape) > MAX_EXAMPLE_ELEMENTS
+        ):
             raise BadInput(
                 f"an input has the shape {reprlib.repr(list(self.shape))}; allowed: up to"
                 f" {MAX_EXAMPLE_DIMENSIONS} dimensions and {MAX_EXAMPLE_ELEMENTS} elements"
@@ -174,10 +178,18 @@ def _tensor_bytes(container: Container) -> bytes:
     return container.data[container.header.payload_start :]
 
 
+def bytes_before_numbers(container: Container) -> int:
+    """Bytes of a checked file that are no stored number: names, shapes, digests, record."""
+    return len(container.data) - len(parted(_tensor_bytes(container)).rest)
+
+
 def _stored_parts(spec: GeneratorSpec, rest: bytes) -> tuple[bytes, bytes]:
     """Kept tensors and numbers, of the sizes that the spec asks for. Raises `BadInput`."""
     entries, kept = spec.layout.of_role(KEPT), b""
     size = sum(entry.stored_bytes for entry in entries)
+    if size > most_inflated(len(rest)):
+        most = most_inflated(len(rest))
+        raise BadInput(f"its kept tensors take {size} bytes; {len(rest)} bytes may give {most}")
     if size:
         kept, rest = inflated(rest, size)
     if len(kept) != size:

@@ -59,7 +59,7 @@ def as_stored(
     """Mapping numbers and kept tensors as a file gives them back: rounded to the dtypes of the file."""
     entries = spec.layout.of_role(KEPT)
     rounded = {entry.name: narrowed(entry, kept[entry.name]).to(DTYPES[entry.dtype]) for entry in entries}
-    return mapping.detach().cpu().to(_mapping_dtype(spec)).float(), rounded
+    return _clamped(mapping.detach().cpu(), _mapping_dtype(spec)).float(), rounded
 
 
 def encode_artifact(artifact: Artifact) -> bytes:
@@ -99,6 +99,12 @@ def decode_artifact(container: Container) -> Artifact:
         return Artifact(description, Numbers(angles, step, mapping, _kept(spec.layout, kept)))
     except BadInput as error:
         raise container.refused(error.message) from None
+
+
+def _clamped(mapping: Tensor, dtype: torch.dtype) -> Tensor:
+    """Mapping numbers in the dtype of the file; what it cannot hold becomes its largest number."""
+    most = torch.finfo(dtype).max
+    return mapping.clamp(-most, most).to(dtype)
 
 
 def _mapping_dtype(spec: GeneratorSpec) -> torch.dtype:

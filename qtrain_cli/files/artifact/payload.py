@@ -24,6 +24,8 @@ _PROBES = struct.Struct(f"<{PROBES}f")
 _FIXED_BYTES = sum(_DIGESTS) + _PROBES.size
 #: The facts' text. Parsed, JSON takes up to thirty times its size; 70,000 tensors find room.
 MAX_FACTS = 2**23
+#: So many bytes of kept tensors for nothing, and so many more for each byte that they are inflated from.
+_FREE_BYTES, _MOST_RATIO = 2**26, 32
 DICTIONARY = (
     b'","token_embd.weight",[self_attn.in_proj_weight",[in_proj_bias",[out_proj.weight",[linear1.weight",['
     b'linear2.bias",[norm2.weight",[embedding.weight",[encoder.layers.0.decoder.head.weight",[layer4.1.'
@@ -61,7 +63,7 @@ def joined(payload: Payload, kept: bytes, numbers: bytes) -> bytes:
     """The tensor's bytes; `rest` is not used."""
     facts = _deflated(payload.facts.encode(), DICTIONARY)
     digests = bytes.fromhex("".join(payload.digests))
-    return digests + _PROBES.pack(*payload.probes) + facts + (_deflated(kept) if kept else b"") + numbers
+    return digests + _PROBES.pack(*payload.probes) + facts + _kept_stream(kept) + numbers
 
 
 def parted(data: bytes) -> Payload:
@@ -103,6 +105,19 @@ def single_precision(value: float) -> float:
         raise BadInput(f"the sum of weights {value:g} is beyond float32") from None
 
 
-def _deflated(data: bytes, dictionary: bytes = b"") -> bytes:
-    coder = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+def most_inflated(size: int) -> int:
+    """How many bytes so many deflated ones may become: what a small file may ask a reader to allocate."""
+    return _FREE_BYTES + _MOST_RATIO * size
+
+
+def _kept_stream(kept: bytes) -> bytes:
+    """Nothing for nothing; what shrinks more than a reader takes goes in as it is."""
+    if not kept:
+        return b""
+    shrunk = _deflated(kept)
+    return shrunk if len(kept) <= most_inflated(len(shrunk)) else _deflated(kept, level=0)
+
+
+def _deflated(data: bytes, dictionary: bytes = b"", level: int = 9) -> bytes:
+    coder = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
     return coder.compress(data) + coder.flush()

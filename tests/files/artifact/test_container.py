@@ -31,7 +31,7 @@ def test_a_container_is_the_file(path):
     found = read_container(path)
     assert found.data == DATA and found.path == path
     assert found.sha256 == hashlib.sha256(DATA).hexdigest()
-    assert found.text.startswith('{"angles":[8,7],"check":"')
+    assert found.text.startswith('{"check":"') and found.text.endswith('","format":"qtrain/2"}')
 
 
 @given(specs())

@@ -5,17 +5,20 @@ import math
 from dataclasses import replace
 
 import pytest
-from artifacts import MEASURED, artifact_of, spec_of, specs
+from artifacts import MEASURED, artifact_of, numbers_of, spec_of, specs
 from hypothesis import given, settings
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.artifact.description import (
     Description,
     Digest,
     Example,
+    bytes_before_numbers,
     canonical,
     describe,
     design_of,
+    facts,
     metadata,
     read_record,
     spec_to_json,
@@ -37,17 +40,36 @@ def test_there_and_back(tmp_path_factory, spec):
 
 @given(specs())
 @settings(max_examples=30, deadline=None)
-def test_the_metadata_is_canonical(spec):
-    text = metadata(artifact_of(spec).description)
+def test_the_facts_are_canonical(spec):
+    text = facts(artifact_of(spec).description)
     value = json.loads(text)
     assert canonical(value) == text and list(value) == sorted(value)
-    assert value["check"] == "0" * 32 and value["format"] == "qtrain/1"
+
+
+def test_the_metadata():
+    assert metadata() == '{"check":"0000000000000000","format":"qtrain/2"}'
+    for check in ("0" * 15, "0" * 17, "A" * 16):
+        with pytest.raises(BadInput, match=r"its check is .*; needed: 16 hexadecimal digits"):
+            metadata(check)
+
+
+def test_bytes_before_the_first_number(tmp_path):
+    """All but kept tensors and numbers: of two files that differ in them only, it is the same."""
+    spec, sizes = spec_of(), []
+    for seed in (0, 1):
+        write_artifact(tmp_path / "a.qtrain", artifact_of(spec, numbers_of(spec, seed)), force=True)
+        container = read_container(tmp_path / "a.qtrain")
+        sizes.append(bytes_before_numbers(container))
+        stored = len(container.data) - sizes[-1]
+        assert 4 + 9 + 1 < stored <= 4 + 9 + 15 + 4 + 20
+    assert sizes[0] == sizes[1] > container.header.payload_start + 104
 
 
 def test_rows_of_the_layout():
     assert spec_to_json(spec_of(bits=5, circuits=3, mapping="mlp"))["layout"] == [
         ["conv.weight", [3, 1, 2, 2], 4], ["conv.bias", [3], 4], ["norm.weight", [2], 2, 1.0, "F16"],
-        ["norm.running_mean"], ["norm.count"], ["last.weight", [2, 1], 1, 0.0, "BF16"],
+        ["norm.running_mean", "F32", [2], "F16"], ["norm.count", "I64", []],
+        ["last.weight", [2, 1], 1, 0.0, "BF16"],
         ["again.weight", "last.weight"],
     ]  # fmt: skip
 
@@ -111,7 +133,15 @@ def test_digests_that_cannot_be(place, value, message):
 
 @pytest.mark.parametrize(
     ("dtype", "shape"),
-    [("F8", (1,)), ("F32", (0,)), ("F32", (-1, -1)), ("F32", (1,) * 9), ("F32", (2**14, 2**14 + 1))],
+    [
+        ("F8", (1,)),
+        ("F32", (0,)),
+        ("F32", (-1, -1)),
+        ("F32", (1,) * 9),
+        ("F32", (2**14, 2**14 + 1)),
+        ("F32", (True,)),
+        ("F32", (1.0,)),
+    ],
 )
 def test_inputs_that_cannot_be(dtype, shape):
     with pytest.raises(BadInput, match=r"an input has the (dtype 'F8'|shape \[)"):

@@ -1,6 +1,7 @@
 """Whole artifacts there and back; the committed file's bytes and weights; FORMAT.md by its own reader."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import format_reader
@@ -14,22 +15,24 @@ from qtrain_cli.errors import Refused, UsageError
 from qtrain_cli.files.artifact.numbers import (
     Artifact,
     Numbers,
+    as_stored,
     encode_artifact,
     read_artifact,
     write_artifact,
 )
 from qtrain_cli.regenerate import generated_weights, regenerate, stored_angles
+from qtrain_cli.spec import GENERATED, KEPT, LayoutSpec, TensorEntry
 
-GOLDEN = Path(__file__).with_name("golden") / "qtrain-1.bin"
-GOLDEN_SHA256 = "2fd7b8620b6b5b87a5d340a33aeb74658481627cee7fd65cceb41cf1db922ca3"
+GOLDEN = Path(__file__).with_name("golden") / "qtrain-2.bin"
+GOLDEN_SHA256 = "71f8aa8bbbfd9244e4299b612c8240ad9ea65e7cfdc288b312763cfea9c345db"
 GOLDEN_WEIGHTS = {
     "conv.weight": [
-        -0.2728419303894043, 0.3367176949977875, 0.024157825857400894, -0.31309178471565247,
-        -0.4066435992717743, -0.38341349363327026, -0.3428247570991516, 1.3579400777816772,
-        -0.3858579695224762, -0.2970125377178192, -0.3369014263153076, -0.19186803698539734,
+        -0.3656330704689026, 0.48726457357406616, 0.09889797866344452, -0.3264121413230896,
+        -0.4083777666091919, -0.38550010323524475, -0.374288409948349, 1.274048924446106,
+        -0.41017475724220276, -0.28099220991134644, -0.34598344564437866, -0.14873114228248596,
     ],
-    "conv.bias": [-0.02715281955897808, 0.9891475439071655, -0.21617785096168518],
-    "norm.weight": [2.474609375, 0.09661865234375],
+    "conv.bias": [0.03572400286793709, 1.0159693956375122, -0.21540704369544983],
+    "norm.weight": [2.220703125, 0.09661865234375],
     "norm.running_mean": [0.5, -0.25],
     "norm.count": [12],
     "last.weight": [-0.162109375, 1.3359375],
@@ -43,10 +46,10 @@ def golden_artifact() -> Artifact:
     codes = (7 * torch.arange(spec.circuit.angles) % 31 - 15).view(spec.circuit.angle_shape)
     mapping = torch.tensor([1.5, 1.25, 2, 0.75, 0, 0.5, -0.25, 0.125])
     kept = {"norm.running_mean": torch.tensor([0.5, -0.25]), "norm.count": torch.tensor(12)}
-    return artifact_of(spec, Numbers(codes, torch.tensor([1 / 64, 1 / 32, 3 / 128]), mapping, kept))
+    return artifact_of(spec, Numbers(codes, 3 / 128, mapping, kept))
 
 
-def test_the_bytes_of_format_1_never_change():
+def test_the_bytes_of_format_2_never_change():
     data = GOLDEN.read_bytes()
     assert hashlib.sha256(data).hexdigest() == GOLDEN_SHA256
     assert encode_artifact(golden_artifact()) == data
@@ -60,7 +63,9 @@ def test_the_committed_file_gives_the_committed_weights():
 
 def test_the_committed_file_by_the_page_alone():
     found = format_reader.read(GOLDEN.read_bytes())
-    assert found.sha256 == found.metadata["digest"][0]
+    assert found.sha256 == found.digests["weights"]
+    assert found.codes == [7 * j % 31 - 15 for j in range(18)]
+    assert found.metadata.keys() == {"check", "format"} and found.metadata["format"] == "qtrain/2"
     assert np.frombuffer(found.state["conv.bias"], "<f4").tolist() == GOLDEN_WEIGHTS["conv.bias"]
     assert np.frombuffer(found.state["norm.weight"], "<f2").tolist() == GOLDEN_WEIGHTS["norm.weight"]
 
@@ -73,8 +78,11 @@ def test_a_reader_made_from_the_page_gets_the_same_weights(spec):
     weights = generated_weights(spec, artifact.numbers)
     np.testing.assert_array_equal(found.angles, stored_angles(spec, artifact.numbers))
     np.testing.assert_allclose(found.weights, weights, rtol=1e-11, atol=1e-12)
-    digest = artifact.description.digest
-    assert found.sha256 == digest.sha256
+    digest, measured = artifact.description.digest, artifact.description.measured
+    assert found.sha256 == found.digests["weights"] == digest.sha256
+    assert found.stored_probes == list(digest.probes)
+    assert found.digests["run"] == artifact.description.run
+    assert (found.digests["data"], found.digests["model"]) == (measured.data_sha256, measured.model_sha256)
     allowed = digest.tolerance * float(weights.norm())
     assert all(abs(a - b) <= allowed for a, b in zip(found.probes, digest.probes, strict=True))
     state = regenerate(artifact).state
@@ -114,7 +122,7 @@ def test_there_is_one_metadata_key():
 def test_numbers_that_are_not_contiguous():
     artifact = golden_artifact()
     turned = artifact.numbers.angles.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
-    numbers = Numbers(turned, artifact.numbers.steps, artifact.numbers.mapping, artifact.numbers.kept)
+    numbers = replace(artifact.numbers, angles=turned)
     assert encode_artifact(Artifact(artifact.description, numbers)) == GOLDEN.read_bytes()
 
 
@@ -140,13 +148,16 @@ def test_an_existing_file_is_kept(tmp_path):
 @pytest.mark.parametrize(
     ("angles", "words"),
     [
-        (torch.full((3, 2, 3, 1), -16), "a packed angle lies outside the grid"),
-        (torch.zeros(1, 2, 3, 1).long(), "do not match"),
+        (torch.full((3, 2, 3, 1), -2048), "its codes range from -2048 to -2048"),
+        (
+            99 * torch.arange(18).view(3, 2, 3, 1),
+            "bytes of coded angles for 18 angles of 5 bits|its numbers take",
+        ),
     ],
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path, angles, words):
     artifact = golden_artifact()
-    numbers = Numbers(angles, artifact.numbers.steps, artifact.numbers.mapping, artifact.numbers.kept)
+    numbers = replace(artifact.numbers, angles=angles)
     with pytest.raises(Refused, match=words):
         write_artifact(tmp_path / "a.qtrain", Artifact(artifact.description, numbers))
     assert list(tmp_path.iterdir()) == []
@@ -162,3 +173,34 @@ def test_what_is_read_belongs_to_the_reader(tmp_path):
     assert found.kept["norm.running_mean"].tolist() == [1.5, 0.75] and same_numbers(
         read_artifact(GOLDEN).numbers, golden_artifact().numbers
     )
+
+
+def test_numbers_become_what_a_file_gives_back():
+    """float16 for a mapping beside codes and for running statistics; what it cannot hold is cut off."""
+    mapping = torch.tensor([1 / 3, 1e9])
+    kept = {"norm.running_mean": torch.tensor([1 / 3, -1e9]), "norm.count": torch.tensor(2**40)}
+    coded, rounded = as_stored(spec_of(), mapping, kept | {"another": torch.zeros(1)})
+    assert coded.tolist() == [0.333251953125, 65504] and coded.dtype == torch.float32
+    assert rounded["norm.running_mean"].tolist() == [0.333251953125, -65504]
+    assert rounded["norm.count"].item() == 2**40 and rounded.keys() == kept.keys()
+    assert torch.equal(as_stored(spec_of(bits=32), mapping, kept)[0], mapping)
+
+
+@given(specs())
+@settings(max_examples=40, deadline=None)
+def test_stored_numbers_are_stored_without_loss(spec):
+    numbers = numbers_of(spec)
+    mapping, kept = as_stored(spec, numbers.mapping, numbers.kept)
+    assert same_numbers(replace(numbers, mapping=mapping, kept=kept), numbers)
+
+
+@pytest.mark.parametrize("size", [1000, 2**26 // 4 + 10**6])
+def test_kept_tensors_that_shrink_to_nothing_are_read_back(tmp_path, size):
+    """Beyond what a reader inflates of so few bytes they are stored as they are."""
+    layout = LayoutSpec((TensorEntry("w", (3,), "F32", GENERATED), TensorEntry("mask", (size,), "F32", KEPT)))
+    artifact = artifact_of(
+        spec_of(layout), replace(numbers_of(spec_of(layout)), kept={"mask": torch.zeros(size)})
+    )
+    write_artifact(tmp_path / "a.qtrain", artifact)
+    assert same_numbers(read_artifact(tmp_path / "a.qtrain").numbers, artifact.numbers)
+    assert ((tmp_path / "a.qtrain").stat().st_size > 4 * size) == (size > 1000)
