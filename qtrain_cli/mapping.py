@@ -3,7 +3,7 @@
     linear              u = g z + c
     linear-per-tensor   u = g[t] z + c[t]                         t: the tensor the weight belongs to
     mlp                 u = g z + c + a . tanh(V bits + s z + d)    bits of the weight's number as -1, +1
-    tensor-train        u = r . (v z + w),  r = e A1[bit 1] A2[bit 2] ... Ak[bit k]     e = (1, 0, ..., 0)
+    tensor-train        u = r . (v z + w),  r = a[bit 1] A2[bit 2] ... Ak[bit k]
     quantum-train       u = y - mean(y),  y = W4 (W3 (W2 (W1 (bits, q) + d1) + d2) + d3) + d4
                         q = (0.8 tanh(0.1 * 2**(n-1) p))**0.3,  2**n p = z + 1
 
@@ -89,10 +89,11 @@ def _start_mlp(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
 
 def _start_tensor_train(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
     bonds, k = spec.mapping.hidden, spec.position_bits
-    matrices = torch.eye(bonds) + _NEAR * torch.randn(k, 2, bonds, bonds, generator=generator)
+    first = torch.eye(bonds)[0] + _NEAR * torch.randn(2, bonds, generator=generator)
+    matrices = torch.eye(bonds) + _NEAR * torch.randn(k - 1, 2, bonds, bonds, generator=generator)
     ends = torch.zeros(2, bonds)
     ends[0, 0] = START_GAIN
-    return torch.cat([matrices.flatten(), ends.flatten()])
+    return torch.cat([first.flatten(), matrices.flatten(), ends.flatten()])
 
 
 def _start_quantum_train(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
@@ -129,11 +130,10 @@ def _mlp(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tenso
 
 def _tensor_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
     k = positions.bits.shape[1]
-    matrices = numbers[: -2 * hidden].view(k, 2, hidden, hidden)
+    rows = numbers[: 2 * hidden].view(2, hidden)  # of the most significant bit
+    matrices = numbers[2 * hidden : -2 * hidden].view(k - 1, 2, hidden, hidden)
     gain, bias = numbers[-2 * hidden :].view(2, hidden)
-    rows = numbers.new_zeros(1, hidden)
-    rows[0, 0] = 1
-    for matrix in matrices:  # the number's most significant bit first
+    for matrix in matrices:
         rows = torch.einsum("mi,bij->mbj", rows, matrix).flatten(0, 1)
     rows = rows[: len(z)]
     return rows @ gain * z + rows @ bias

@@ -214,7 +214,8 @@ def _mlp_count(hidden: int, bits: int, tensors: int) -> int:
 
 
 def _train_count(hidden: int, bits: int, tensors: int) -> int:
-    return 2 * bits * hidden**2 + 2 * hidden
+    """Two row vectors for the first bit, two matrices for each other one, and the two ends."""
+    return 2 * hidden + 2 * (bits - 1) * hidden**2 + 2 * hidden
 
 
 def stack_shapes(bits: int) -> list[tuple[int, int]]:

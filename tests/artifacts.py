@@ -69,7 +69,7 @@ def spec_of(
     qubits = qubits_for(layout.generated, circuits)
     return GeneratorSpec(
         CircuitSpec(ansatz, entangler, qubits, layers, circuits, final_rotation=final_rotation),
-        MappingSpec(mapping, hidden if mapping == "mlp" else 0),
+        MappingSpec(mapping, hidden if MAPPINGS[mapping].hidden else 0),
         layout,
         AngleCoding(bits, seed),
     )

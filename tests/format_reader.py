@@ -141,7 +141,8 @@ def _mapping_count(facts: dict[str, Any]) -> int:
     k = facts["circuit"][2] + math.ceil(math.log2(facts["circuit"][4]))
     tensors = sum(_is_generated(row) for row in facts["layout"])
     return {
-        "linear": 2, "linear-per-tensor": 2 * tensors, "mlp": 2 + h * (k + 3), "quantum-train": 4 * k + 197
+        "linear": 2, "linear-per-tensor": 2 * tensors, "mlp": 2 + h * (k + 3), "quantum-train": 4 * k + 197,
+        "tensor-train": 4 * h + 2 * (k - 1) * h * h,
     }[kind]  # fmt: skip
 
 
@@ -222,10 +223,16 @@ def _mapped(
     kind, h = mapping
     if kind == "linear-per-tensor":
         return numbers[t] * z + numbers[tensors + t]
+    k = n + math.ceil(math.log2(b))
+    if kind == "tensor-train":
+        matrices, (v, w) = numbers[2 * h : -2 * h].reshape(k - 1, 2, h, h), numbers[-2 * h :].reshape(2, h)
+        r = numbers[: 2 * h].reshape(2, h)[j >> (k - 1)]
+        for place in range(1, k):
+            r = r @ matrices[place - 1, j >> (k - 1 - place) & 1]
+        return r @ (v * z + w)
     g, c, *rest = numbers
     if kind == "linear":
         return g * z + c
-    k = n + math.ceil(math.log2(b))
     x = [1 if j >> (k - 1 - place) & 1 else -1 for place in range(k)]
     V = np.array(rest[: k * h]).reshape(k, h)
     s, d, a = np.array(rest[k * h :]).reshape(3, h)

@@ -72,6 +72,21 @@ def test_the_mlp_is_no_line():
     torch.testing.assert_close(mapped(spec, numbers), Z.tanh())
 
 
+@pytest.mark.parametrize("circuits", [1, 3])
+def test_the_tensor_train_is_a_product_of_matrices(circuits):
+    spec = spec_of(mapping="tensor-train", hidden=3, circuits=circuits)
+    numbers, k = random_numbers(spec), spec.position_bits
+    first, (gain, bias) = numbers[:6].view(2, 3), numbers[-6:].view(2, 3)
+    matrices = numbers[6:-6].view(k - 1, 2, 3, 3)
+    found = mapped(spec, numbers)
+    for j in range(M):
+        row, *bits = f"{j:0{k}b}"
+        row = first[int(row)]
+        for matrix, bit in zip(matrices, bits, strict=True):
+            row = row @ matrix[int(bit)]
+        assert found[j].item() == pytest.approx(float(row @ gain * Z[j] + row @ bias), rel=1e-12)
+
+
 def paper_network(k):
     """The paper's mapping as its code writes it: linear layers of torch, one after the other."""
     sizes = ((k + 1, 4), (4, 20), (20, 4), (4, 1))
@@ -166,4 +181,6 @@ def test_the_start_follows_from_its_generator(kind):
 def test_the_start_is_a_line_of_gain_root_three(kind):
     spec = spec_of(mapping=kind)
     found = mapped(spec, start_numbers(spec, torch.Generator().manual_seed(0)).double())
-    torch.testing.assert_close(found, START_GAIN * Z, rtol=1e-6, atol=0.5 if kind == "mlp" else 0)
+    torch.testing.assert_close(
+        found, START_GAIN * Z, rtol=1e-6, atol={"mlp": 0.5, "tensor-train": 4}.get(kind, 0)
+    )

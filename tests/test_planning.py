@@ -196,7 +196,9 @@ def test_unknown_names(option, value, near):
         plan(weights(10), **{option: value})
     assert refused.value.message == f"--{option} '{value}' does not exist"
     assert refused.value.advice == (
-        f"did you mean '{near}'?" if near else "allowed: linear, linear-per-tensor, mlp, quantum-train"
+        f"did you mean '{near}'?"
+        if near
+        else "allowed: linear, linear-per-tensor, mlp, tensor-train, quantum-train"
     )
 
 
@@ -212,8 +214,8 @@ def test_too_small_says_what_one_layer_takes():
         "a budget of 11 numbers does not buy one layer; one layer of 1 circuit(s) takes 12"
     )
     assert plan(weights(1000), params=12).circuit.layers == 1
-    with pytest.raises(BadInput, match="--bytes 530 is too small for this model; one layer takes 531 bytes"):
-        plan(weights(1000), bytes=530)
+    with pytest.raises(BadInput, match="--bytes 527 is too small for this model; one layer takes 528 bytes"):
+        plan(weights(1000), bytes=527)
 
 
 def test_nothing_to_generate():

@@ -13,7 +13,7 @@ from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
 from qtrain_cli.layout import layout_of
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec, qubits_for
 from qtrain_cli.settings import FitSettings
-from qtrain_cli.spec import AngleCoding, GeneratorSpec, MappingSpec
+from qtrain_cli.spec import MAPPINGS, AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.training.devices import on_device
 from qtrain_cli.training.fit import Fitted, Problem, Progress, Recovery, fit
 from qtrain_cli.training.objective import Objective
@@ -70,7 +70,7 @@ def make_problem(rows) -> Callable[..., Problem]:
         entangler = ANSATZE[ansatz].entanglers[0]
         circuit = CircuitSpec(ansatz, entangler, qubits_for(layout.generated, 1), layers)
         spec = GeneratorSpec(
-            circuit, MappingSpec(mapping, 4 if mapping == "mlp" else 0), layout, AngleCoding(bits, 0)
+            circuit, MappingSpec(mapping, MAPPINGS[mapping].hidden), layout, AngleCoding(bits, 0)
         )
         return Problem(
             module=module,
