@@ -95,7 +95,8 @@ def compress(
     lr: Annotated[
         float | None,
         typer.Option(
-            "--lr", help="Peak learning rate of the one-cycle schedule. [12 / trained numbers, at most 0.02]"
+            "--lr",
+            help="Peak learning rate of the one-cycle schedule. [0.02, less above 600 trained numbers]",
         ),
     ] = None,
     seed: o.Seed = FitSettings.seed,
