@@ -192,6 +192,11 @@ def test_gradients(values, message):
     assert GradientSettings(shots=10**9, spsa_samples=10**6).shots == 10**9
 
 
+def test_a_larger_generator_learns_more_slowly():
+    rates = [FitSettings().for_numbers(numbers).lr for numbers in (1, 600, 601, 4800)]
+    assert rates[:2] == [0.02, 0.02] and rates[2] < 0.02 and rates[3] == pytest.approx(0.005)
+
+
 def test_steps_are_those_of_whole_batches():
     assert FitSettings(epochs=3, batch_size=10).steps(109) == 30
     assert FitSettings(epochs=3, batch_size=200).steps(109) == 3

@@ -85,6 +85,7 @@ def test_compress_with_nothing(settings_of):
         BudgetSettings(),
         FitSettings(),
         Path("net.v1.qtrain"),
+        own_lr=True,
     )
 
 

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 import qtrain_cli
-from qtrain_cli.commands import compress, verify
+from qtrain_cli.commands import compress, export, verify
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.files.artifact.description import read_record
+from qtrain_cli.files.artifact.numbers import read_artifact
+from qtrain_cli.settings import ExportSettings
 
 ARCHITECTURE = """
 import torch
@@ -339,3 +341,43 @@ def test_files_get_the_usual_permissions(run, tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert (tmp_path / "net.qtrain").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_the_learning_rate_follows_from_the_numbers_unless_it_is_given(run, tmp_path):
+    """For so few numbers it is the default rate; a given one is used as it is."""
+    files = {}
+    for name, changes in {"own": {"own_lr": True}, "same": {"lr": 0.02}, "other": {"lr": 0.01}}.items():
+        run(out=tmp_path / name, epochs=1, **changes)
+        files[name] = read_artifact(tmp_path / name).numbers.angles
+    assert torch.equal(files["own"], files["same"]) and not torch.equal(files["own"], files["other"])
+
+
+class Reader(nn.Module):
+    """Reads eight tokens of twelve kinds: an embedding, attention, normalised features, a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(12, 8)
+        self.attend = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, tokens):
+        return self.head(self.attend(self.embed(tokens)).mean(1))
+
+
+def test_a_model_of_tokens(run, tmp_path):
+    """Whole numbers stay whole for a model that looks them up, and its exports are run with whole numbers."""
+    random = np.random.default_rng(0)
+    tokens = random.integers(0, 12, (600, 8))
+    labels = ((tokens < 4).sum(1) > 2).astype(np.int64)
+    source = tmp_path / "tokens.npz"
+    np.savez(source, x_train=tokens[:400], y_train=labels[:400], x_test=tokens[400:], y_test=labels[400:])
+    torch.manual_seed(0)
+    model = Reader()
+    torch.save(model.state_dict(), tmp_path / "reader.pt")
+    given = {"path": tmp_path / "reader.pt", "arch": f"{__file__}:Reader"}
+    done = run(**given, source=str(source), layers=20, epochs=40, distill=0.0, lr=0.02)
+    assert read_artifact(tmp_path / "net.qtrain").description.example.dtype == "I64"
+    assert done.record.scores.test > 0.75 > 0.1 + labels[400:].mean()
+    settings = ExportSettings(tmp_path / "net.qtrain", tmp_path / "net.pt2", arch=given["arch"])
+    assert "torch.export.load" in export.run(settings).checked

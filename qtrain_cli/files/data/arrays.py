@@ -1,7 +1,7 @@
 """The four arrays every reader returns, and the one place that checks them.
 
     x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1
-       other integers (N, ...)     int64: token numbers for a model that looks them up, else made float32
+       integers in both splits     int64: tokens for a model that looks them up, else made float32 later
        any other number (N, ...)   float32, finite
     y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1   -> classification
        floats (N,) or (N, k)       float32, finite                              -> regression
@@ -82,10 +82,11 @@ def checked(raw: Arrays) -> Arrays:
     Raises:
         BadInput: a dtype, shape or value outside the table, or two arrays that disagree.
     """
+    whole = all(x.dtype.kind in "iu" for x in (raw.x_train, raw.x_test))
     arrays = Arrays(
-        _inputs("x_train", raw.x_train),
+        _inputs("x_train", raw.x_train, whole),
         _targets("y_train", raw.y_train),
-        _inputs("x_test", raw.x_test),
+        _inputs("x_test", raw.x_test, whole),
         _targets("y_test", raw.y_test),
     )
     _refuse_rows("train", arrays.x_train, arrays.y_train, MIN_TRAIN_ROWS)
@@ -97,7 +98,7 @@ def checked(raw: Arrays) -> Arrays:
     return arrays
 
 
-def _inputs(name: str, x: np.ndarray) -> np.ndarray:
+def _inputs(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
     _refuse_non_numbers(name, x)
     if x.ndim < 2 or 0 in x.shape[1:]:
         raise BadInput(
@@ -106,7 +107,7 @@ def _inputs(name: str, x: np.ndarray) -> np.ndarray:
         )
     if x.dtype == np.uint8:
         return _pixels(name, x)
-    if x.dtype.kind in "iu" and x.dtype != np.uint64:
+    if whole and x.dtype != np.uint64:
         return np.require(x, np.int64, ("C", "W"))
     return _finite_float32(name, x)
 
