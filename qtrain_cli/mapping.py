@@ -91,8 +91,8 @@ def _start_tensor_train(spec: GeneratorSpec, generator: torch.Generator) -> Tens
     bonds, k = spec.mapping.hidden, spec.position_bits
     first = torch.eye(bonds)[0] + _NEAR * torch.randn(2, bonds, generator=generator)
     matrices = torch.eye(bonds) + _NEAR * torch.randn(k - 1, 2, bonds, bonds, generator=generator)
-    ends = torch.zeros(2, bonds)
-    ends[0, 0] = START_GAIN
+    ends = _NEAR * torch.randn(2, bonds, generator=generator)  # at 0 they would stop gradients
+    ends[:, 0] = torch.tensor([START_GAIN, 0.0])
     return torch.cat([first.flatten(), matrices.flatten(), ends.flatten()])
 
 

@@ -148,10 +148,10 @@ def test_rates_and_widths_are_tuned_by_validation_in_a_part_of_the_epochs(run, t
 
 
 def test_controls_have_as_many_numbers_as_ours(run):
-    found = run(methods=("ours", "classical-curve", "fixed-random"), budgets=(1900,))
+    found = run(methods=("ours", "classical-curve", "fixed-random"), budgets=(1000,))
     ours, curve, fixed = (cell.numbers for cell in found.cells)
     assert curve == ours and ours - 20 < fixed <= ours
-    (alone,) = run(methods=("classical-curve",), budgets=(1900,)).cells
+    (alone,) = run(methods=("classical-curve",), budgets=(1000,)).cells
     assert alone.numbers == ours
 
 

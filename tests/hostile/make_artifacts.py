@@ -352,7 +352,7 @@ _DESCRIBE: dict[str, _Row] = {
     ),
     "a bomb of bits": ("quantum-train is too large", generated_only, 2**26, 26, 1, 1, ("quantum-train", 0)),
     # mapping, angles
-    "unknown mapping": ("unknown mapping 'tensor-train'", put, "mapping", 0, "tensor-train"),
+    "unknown mapping": ("unknown mapping 'tensor-trian'", put, "mapping", 0, "tensor-trian"),
     "numbers of another mapping": ("its numbers take 37 bytes; needed:", put, "mapping", 0, "quantum-train"),
     "hidden units of the stack": ("has 4 hidden units", put, "mapping", ["quantum-train", 4]),
     "hidden units of a linear mapping": ("has 1 hidden units", put, "mapping", 1, 1),
