@@ -1,7 +1,7 @@
 """qtrain: compress trained PyTorch models into small Quantum-Train artifacts.
 
-`load` reads an artifact (see `api`); the command line is `cli`. Torch is imported at the first use of
-`load`, so that the command line's help can do without.
+`load` and `load_student` read the two kinds of file (see `api`); the command line is `cli`. Torch is imported
+at the first use of either, so that the command line's help can do without.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qtrain_cli.api import LoadedArtifact, load
+    from qtrain_cli.api import LoadedArtifact, LoadedStudent, load, load_student
 
 __version__ = "0.1.0"
-__all__ = ["LoadedArtifact", "__version__", "load"]
+__all__ = ["LoadedArtifact", "LoadedStudent", "__version__", "load", "load_student"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "LoadedArtifact"):
+    if name in __all__:
         from qtrain_cli import api
 
         return getattr(api, name)

@@ -7,7 +7,11 @@
     weights = artifact.state_dict()                 # {name: tensor}, for any load_state_dict
     artifact.put_into(model)                        # the same, into one's own module
 
-Nothing in an artifact is ever run, and no circuit is needed after this: the tensors are ordinary ones.
+    student = qtrain_cli.load_student("student.qtrain")      # a hybrid, a control or a quantum network
+    scores = student(images)                        # inputs as the data have them: it normalises them itself
+
+Nothing in an artifact is ever run, and no circuit is needed after `load`: the tensors are ordinary ones.
+A student is an ordinary module, whose circuit is simulated at every call.
 """
 
 from __future__ import annotations
@@ -17,13 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.artifact.description import record_of
 from qtrain_cli.files.artifact.numbers import decode_artifact
+from qtrain_cli.files.data import Normalisation
+from qtrain_cli.files.students.description import student_record
+from qtrain_cli.files.students.tensors import decode_student, require_student
 from qtrain_cli.regenerate import regenerate
+from qtrain_cli.students.teachers import module_of
 
 
 @dataclass(frozen=True)
@@ -62,3 +71,33 @@ def load(path: str | os.PathLike[str]) -> LoadedArtifact:
     artifact = decode_artifact(container)
     found = regenerate(artifact)
     return LoadedArtifact(record_of(artifact.description, container).to_json(), found.exact, found.state)
+
+
+@dataclass(frozen=True)
+class LoadedStudent:
+    """A student: its `record`, and its `module` in evaluation mode, whose inputs are normalised ones."""
+
+    record: dict[str, Any]
+    module: nn.Module
+    _prepare: Normalisation
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Scores (N, k) for inputs (N, ...) as the data have them; uint8 is divided by 255. No gradients."""
+        with torch.no_grad():
+            scores: Tensor = self.module(self._prepare(inputs))
+        return scores
+
+
+def load_student(path: str | os.PathLike[str]) -> LoadedStudent:
+    """Reads a student that `qtrain train` or `qtrain distill` wrote.
+
+    Raises:
+        BadInput: no such file, or no student's.
+        Refused: it is damaged or hostile.
+    """
+    container = read_container(Path(path))
+    require_student(container)
+    file = decode_student(container)
+    description = file.description
+    record = student_record(description, container).to_json()
+    return LoadedStudent(record, module_of(file), Normalisation(description.mean, description.std))

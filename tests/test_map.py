@@ -233,7 +233,10 @@ MAP = {
         " progress qtrain_cli quantum.circuit quantum.estimators quantum.noise render render_comparison"
         " results settings spec students.figures students.settings"
     ),
-    "api": "errors files.artifact.container files.artifact.description files.artifact.numbers regenerate",
+    "api": (
+        "errors files.artifact.container files.artifact.description files.artifact.numbers files.data"
+        " files.students.description files.students.tensors regenerate students.teachers"
+    ),
     "qtrain_cli": "api",
     "__main__": "cli",
 }

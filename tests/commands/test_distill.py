@@ -6,10 +6,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from artifacts import artifact_of, spec_of
 
 import qtrain_cli
 from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
+from qtrain_cli.files.artifact.numbers import write_artifact
 from qtrain_cli.files.students.tensors import read_student
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
 from qtrain_cli.students import checkpoints, teaching
@@ -156,6 +158,24 @@ def test_a_finished_run_is_given_back_and_a_strangers_kept(labels, tmp_path):
         train.run(labels(resume=True, seed=5), quiet, quiet)
     with pytest.raises(UsageError, match="exists"):
         train.run(labels(), quiet, quiet)
+
+
+def test_a_student_in_python_scores_what_its_record_says(labels, digits):
+    """Inputs as they lie in the data: 8-bit images; the student's own normalisation is applied."""
+    settings = labels(data=DataSettings(str(digits / "digits.npz"), (0.5,), (0.25,)), student=HYBRID)
+    record = train.run(settings, quiet, quiet)
+    student, data = qtrain_cli.load_student(settings.out), np.load(digits / "digits.npz")
+    assert student.record == {**record.to_json(), "seconds": None}
+    scores = student(torch.from_numpy(data["x_test"]))
+    right = (scores.argmax(1).numpy() == data["y_test"]).mean()
+    assert right == pytest.approx(record.measured.scores.test, abs=1e-6) and not scores.requires_grad
+    assert not student.module.training
+
+
+def test_an_artifact_is_no_student(tmp_path):
+    write_artifact(tmp_path / "net.qtrain", artifact_of(spec_of()))
+    with pytest.raises(BadInput, match="is a compressed model's artifact, not a student's"):
+        qtrain_cli.load_student(tmp_path / "net.qtrain")
 
 
 def test_a_student_is_no_artifact_with_generated_weights(labels):

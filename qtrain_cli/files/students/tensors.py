@@ -49,12 +49,17 @@ def read_student(path: Path) -> StudentFile:
         Refused: it is damaged or hostile.
     """
     container = read_container(path)
+    require_student(container)
+    return decode_student(container)
+
+
+def require_student(container: Container) -> None:
+    """Raises `BadInput` for a file of the other kind."""
     if not is_student(container):
         raise BadInput(
-            f"'{path}' is a compressed model's artifact, not a student's",
+            f"'{container.path}' is a compressed model's artifact, not a student's",
             "give a file that `qtrain train` or `qtrain distill` wrote",
         )
-    return decode_student(container)
 
 
 def decode_student(container: Container) -> StudentFile:
