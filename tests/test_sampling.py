@@ -61,7 +61,7 @@ def test_probabilities_that_rounding_left_a_little_off_are_taken():
 def test_the_bias_of_weights_is_that_of_the_mappings_curvature(mapping):
     """None of a linear mapping; of the mlp, u''(z) var(z) / 2 to the first order in 1 / shots."""
     spec = spec_of(mapping=mapping)
-    numbers, shots = numbers_of(spec), 400
+    numbers, shots = numbers_of(spec, seed=1), 400
     generator = Generator(spec, dtype=torch.float64)
     p = torch.rand(1, 2**spec.circuit.qubits, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     p, used, random = p / p.sum(), spec.layout.generated, np.random.default_rng(2)

@@ -40,7 +40,7 @@ _LARGE = 10**9 - 1
 #: No shape of so few elements has more digits.
 _LONGEST = Example("BOOL", (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1))
 #: Bytes by which other digits than those filled in may deflate worse.
-_MARGIN = 12
+_MARGIN = 18
 
 
 @dataclass(frozen=True)
