@@ -31,9 +31,11 @@ def compare(
     methods: Annotated[
         str, typer.Option("--methods", help=" | ".join(METHODS) + "; several with commas. [all]")
     ] = ",".join(METHODS),
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ... [3, or 1 with --quick]")
+    ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="One seed, a quarter of the epochs, nothing tuned: a first look.")
+        bool, typer.Option("--quick", help="A quarter of the epochs, nothing tuned: a first look.")
     ] = False,
     mean: o.Mean = None,
     std: o.Std = None,
@@ -72,7 +74,7 @@ def compare(
         data=DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std"), validation),
         budgets=parse_sizes(bytes_),
         methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
-        seeds=(0,) if quick else tuple(range(seeds)),
+        seeds=tuple(range(seeds or (1 if quick else 3))),
         fit=FitSettings(distill, temperature, epochs or 0, batch_size, device=device),
         state=state or Path(f"{model.stem}.compare"),
         quick=quick,

@@ -53,7 +53,7 @@ Compress = Callable[[CompressSettings, Callable[[Progress], None], Callable[[str
 Log = Callable[[str], None]
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
-#: ``--quick``: this share of the epochs, one seed, nothing tuned.
+#: ``--quick``: this share of the epochs, nothing tuned.
 QUICK_SHARE = 0.25
 _DIVERGED = "is not finite"
 

@@ -78,6 +78,14 @@ def test_compress_with_everything(settings_of):
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "seeds"), [((), 3), (("--quick",), 1), (("--quick", "--seeds", "2"), 2), (("--seeds", "5"), 5)]
+)
+def test_quick_has_one_seed_unless_more_are_asked_for(settings_of, words, seeds):
+    found = settings_of("compare", "net.pt", "--data", "d.npz", "--bytes", "1KB", *words)
+    assert found.seeds == tuple(range(seeds)) and found.quick == ("--quick" in words)
+
+
 def test_compress_with_nothing(settings_of):
     assert settings_of("compress", "some/net.v1.pt", "--data", "d.npz") == CompressSettings(
         ModelSettings(Path("some/net.v1.pt")),
