@@ -128,7 +128,9 @@ MAP = {
     "training.stopping": "",
     "training.objective": "errors",
     "training.rounding": "angles spec",
-    "training.state": "angles errors files.checkpoint mapping quantum.estimators settings spec",
+    "training.descent": "errors files.checkpoint",
+    "training.epochs": "",
+    "training.state": "angles files.checkpoint mapping quantum.estimators settings spec training.descent",
     "training.measuring": (
         "errors generator quantum.circuit quantum.estimators quantum.gradients quantum.pennylane_bridge"
         " quantum.statevector settings"
@@ -136,8 +138,8 @@ MAP = {
     "training.measure": "files.data results training.objective",
     "training.fit": (
         "errors files.checkpoint files.data generator layout quantum.statevector settings spec"
-        " training.devices training.measuring training.objective training.rounding training.state"
-        " training.stopping"
+        " training.devices training.epochs training.measuring training.objective training.rounding"
+        " training.state training.stopping"
     ),
     "students.checkpoints": "errors files.checkpoint",
     "students.exports": (
@@ -157,19 +159,19 @@ MAP = {
     "training.alignment": "errors training.objective",
     "training.assess": "files.data results training.measure training.objective training.students",
     "training.distillation": (
-        "errors files.checkpoint files.data settings training.alignment training.fit training.objective"
-        " training.stopping training.student_state training.students"
+        "errors files.checkpoint files.data settings training.alignment training.epochs training.fit"
+        " training.objective training.stopping training.student_state training.students"
     ),
     "training.plateaus": "quantum.circuit quantum.statevector",
-    "training.student_state": "errors files.checkpoint settings",
+    "training.student_state": "files.checkpoint settings training.descent",
     "training.students": (
         "errors quantum.batches quantum.circuit quantum.encodings quantum.estimators quantum.feature_maps"
         " quantum.gradients quantum.native quantum.operations quantum.shots quantum.statevector"
         " quantum.unitaries students.fronts students.spec"
     ),
     "training.rivals": (
-        "errors files.data files.packed layout mapping methods quantum.circuit spec training.devices"
-        " training.fit training.objective"
+        "errors files.data files.packed layout mapping methods quantum.circuit spec training.descent"
+        " training.devices training.epochs training.objective"
     ),
     # one file a verb: neither cli nor render nor each other
     "commands": "",

@@ -1,10 +1,14 @@
-"""A whole record: design, measurement and file, as one flat JSON object, and back."""
+"""A whole record: design, measurement and file, as one flat JSON object, and back.
+
+The functions at the end are those that a student's record (`students`) is written and read with too.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput
@@ -17,7 +21,10 @@ from qtrain_cli.results.schema import (
     checked_document,
     record_fields,
 )
-from qtrain_cli.results.scores import TASKS, Scores, rounded
+from qtrain_cli.results.scores import TASKS, Scores, Task, rounded
+
+if TYPE_CHECKING:
+    from qtrain_cli.results.students import StudentRecord
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,7 @@ class Record:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        check_whole("artifact_bytes", self.artifact_bytes, least=1)
-        check_digest("artifact_sha256", self.artifact_sha256)
-        if self.seconds is not None and not 0 <= self.seconds < math.inf:
-            raise BadInput(f"seconds is {self.seconds}; allowed: 0 or more")
+        check_file(self)
 
     @property
     def scores(self) -> Scores:
@@ -91,18 +95,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The flat object ``qtrain.report/1``, its fields in the order of the contract."""
-        values = {
-            **vars(self.design),
-            **vars(self.measured),
-            **self.scores.to_json(),
-            "schema": SCHEMA,
-            "artifact_bytes": self.artifact_bytes,
-            "artifact_sha256": self.artifact_sha256,
-            "bytes_ratio": rounded(self.bytes_ratio),
-            "parameter_ratio": rounded(self.parameter_ratio),
-            "generalization_gap": self.measured.generalization_gap,
-            "seconds": rounded(self.seconds),
-        }
+        values = {**values_of(self), "schema": SCHEMA}
         return {name: values[name] for name in record_fields(self.scores.row)}
 
     @classmethod
@@ -113,13 +106,10 @@ class Record:
             BadInput: another schema, an unknown or missing field, a value of the wrong type or range, or a
                 derived figure that does not follow from the others.
         """
-        errs = isinstance(document, dict) and "test_error" in document
-        task = TASKS["regression" if errs else "classification"]
-        given = checked_document(document, record_fields(task))
-        values = {**given, "scores": Scores.from_json(task, given)}
+        given = read_values(document, record_fields, SCHEMA)
         record = cls(
-            Design(**{field.name: values[field.name] for field in fields(Design)}),
-            Measured(**{field.name: values[field.name] for field in fields(Measured)}),
+            Design(**own(Design, given)),
+            Measured(**own(Measured, given)),
             given["artifact_bytes"],
             given["artifact_sha256"],
             given["seconds"],
@@ -137,3 +127,43 @@ class GateResult:
     limit: float
     value: float
     message: str
+
+
+def check_file(record: Record | StudentRecord) -> None:
+    """Raises `BadInput` for an empty file, a digest that is none, a negative time."""
+    check_whole("artifact_bytes", record.artifact_bytes, least=1)
+    check_digest("artifact_sha256", record.artifact_sha256)
+    if record.seconds is not None and not 0 <= record.seconds < math.inf:
+        raise BadInput(f"seconds is {record.seconds}; allowed: 0 or more")
+
+
+def values_of(record: Record | StudentRecord) -> dict[str, Any]:
+    """What every record's JSON has, by name and in no order; the design's own fields are among it."""
+    return {
+        **vars(record.design),
+        **vars(record.measured),
+        **record.scores.to_json(),
+        "artifact_bytes": record.artifact_bytes,
+        "artifact_sha256": record.artifact_sha256,
+        "bytes_ratio": rounded(record.bytes_ratio),
+        "parameter_ratio": rounded(record.parameter_ratio),
+        "generalization_gap": record.measured.generalization_gap,
+        "seconds": rounded(record.seconds),
+    }
+
+
+def read_values(document: Any, fields_of: Callable[[Task], Mapping[str, str]], schema: str) -> dict[str, Any]:
+    """The checked fields of a document, from parsed JSON of any origin, and `scores` made of them.
+
+    Raises:
+        BadInput: it has not exactly the fields that `fields_of` its task says, each of its kind.
+    """
+    errs = isinstance(document, dict) and "test_error" in document
+    task = TASKS["regression" if errs else "classification"]
+    given = checked_document(document, fields_of(task), schema)
+    return {**given, "scores": Scores.from_json(task, given)}
+
+
+def own(part: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of these values, those that are fields of a record's part."""
+    return {field.name: values[field.name] for field in fields(part)}

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results.measured import Measured
-from qtrain_cli.results.record import Record
+from qtrain_cli.results.record import Record, check_file, own, read_values, values_of
 from qtrain_cli.results.schema import (
     LIST,
     MAYBE,
@@ -26,12 +26,10 @@ from qtrain_cli.results.schema import (
     TEXT,
     WHOLE,
     check_derived,
-    check_digest,
     check_kind,
     check_whole,
-    checked_document,
 )  # fmt: skip
-from qtrain_cli.results.scores import TASKS, Scores, Task, rounded
+from qtrain_cli.results.scores import Scores, Task, rounded
 
 STUDENT_SCHEMA = "qtrain.student/1"
 #: In place of a teacher's trust and digest, where there is none: the digest of nothing.
@@ -172,10 +170,7 @@ class StudentRecord:
     training_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        check_whole("artifact_bytes", self.artifact_bytes, least=1)
-        check_digest("artifact_sha256", self.artifact_sha256)
-        if self.seconds is not None and not 0 <= self.seconds < math.inf:
-            raise BadInput(f"seconds is {self.seconds}; allowed: 0 or more")
+        check_file(self)
 
     @property
     def scores(self) -> Scores:
@@ -208,38 +203,28 @@ class StudentRecord:
         """The flat object ``qtrain.student/1``."""
         there = self.has_teacher
         values = {
-            **vars(self.design),
-            **vars(self.measured),
+            **values_of(self),
             **self.lesson.to_json(),
-            **self.scores.to_json(),
             "schema": STUDENT_SCHEMA,
             "model": self.measured.model if there else None,
             "model_sha256": self.measured.model_sha256 if there else None,
             "trust": self.measured.trust if there else None,
-            "artifact_bytes": self.artifact_bytes,
-            "artifact_sha256": self.artifact_sha256,
-            "bytes_ratio": rounded(self.bytes_ratio),
-            "parameter_ratio": rounded(self.parameter_ratio),
-            "generalization_gap": self.measured.generalization_gap,
             "total_shots": self.lesson.total_shots,
             "epochs_to_95": self.epochs_to_95,
-            "seconds": rounded(self.seconds),
         }
         return {name: values[name] for name in student_fields(self.scores.row)}
 
     @classmethod
     def from_json(cls, document: Any) -> StudentRecord:
         """The inverse of `to_json`, from parsed JSON of any origin. Raises `BadInput`."""
-        errs = isinstance(document, dict) and "test_error" in document
-        task = TASKS["regression" if errs else "classification"]
-        given = checked_document(document, student_fields(task), STUDENT_SCHEMA)
-        values = {**given, "scores": Scores.from_json(task, given)}
+        given = read_values(document, student_fields, STUDENT_SCHEMA)
+        measured = own(Measured, given)
         if given["trust"] is None:
-            values |= {"model": "", "model_sha256": NOTHING_SHA256, "trust": NO_TEACHER}
+            measured |= {"model": "", "model_sha256": NOTHING_SHA256, "trust": NO_TEACHER}
         record = cls(
-            StudentDesign(**{field.name: values[field.name] for field in fields(StudentDesign)}),
+            StudentDesign(**own(StudentDesign, given)),
             Lesson.from_json({name: given[name] for name, _ in _LESSON}),
-            Measured(**{field.name: values[field.name] for field in fields(Measured)}),
+            Measured(**measured),
             given["artifact_bytes"],
             given["artifact_sha256"],
             given["seconds"],

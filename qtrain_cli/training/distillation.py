@@ -23,12 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import Interrupted, RunFailed
-from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
+from qtrain_cli.errors import RunFailed
+from qtrain_cli.files.checkpoint import save_checkpoint
 from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.training.alignment import ALIGN_LOSSES
-from qtrain_cli.training.fit import Progress, Recovery, epoch_order
+from qtrain_cli.training.epochs import Batches
+from qtrain_cli.training.fit import Progress, Recovery
 from qtrain_cli.training.objective import Objective, call_model, predict
 from qtrain_cli.training.stopping import stop_requests
 from qtrain_cli.training.student_state import (
@@ -92,8 +93,7 @@ def teach(
         BadInput: the checkpoint belongs to another run, or an input cannot be encoded.
         Refused: the checkpoint is damaged.
     """
-    going_on = recovery.resume and recovery.path.exists()
-    checkpoint = load_checkpoint(recovery.path, recovery.identity) if going_on else None
+    checkpoint = recovery.found()
     loop = _Loop(subject, settings, recovery, show)
     if checkpoint:
         restore(loop.run, checkpoint)
@@ -104,7 +104,7 @@ def teach(
             loop.advance()
             if asked.is_set():
                 loop.save()
-                raise Interrupted(f"stopped; the state is in '{recovery.path}'", "run it again with --resume")
+                raise recovery.stopped()
     loop.save()
     history = tuple((row[0], row[1]) for row in loop.run.history)
     return Learned(loop.run.result(), history, loop.run.evaluations, loop.run.seconds_of(loop.steps))
@@ -131,9 +131,8 @@ class _Loop:
         self.subject, self.settings, self.recovery, self.show = subject, settings, recovery, show
         self.device = torch.device(settings.device)
         self.module = subject.module.to(self.device)
-        self.batch = min(settings.batch_size, len(subject.train))
-        self.per_epoch = len(subject.train) // self.batch
-        self.steps = self.per_epoch * settings.epochs
+        self.batches = Batches(len(subject.train), settings.batch_size, settings.seed)
+        self.steps = settings.steps(len(subject.train))
         parts: dict[str, nn.Module] = {STUDENT: self.module}
         if subject.alignment:
             parts["projection."] = subject.alignment.projection.to(self.device)
@@ -142,20 +141,16 @@ class _Loop:
             named |= {prefix + name: parameter for name, parameter in part.named_parameters()}
         self.run: StudentState = start_student(named, settings, self.steps, subject.ema > 0)
         self.saved = time.monotonic()
-        self.order = torch.empty(0, dtype=torch.long)
         self.warm = False
 
     def advance(self) -> None:
         """One step, and at the end of an epoch the validation."""
         run = self.run
-        epoch, position = divmod(run.step, self.per_epoch)
-        if position == 0 or not len(self.order):
-            self.order = epoch_order(self.settings.seed, epoch, len(self.subject.train))
-        rows = self.order[position * self.batch : (position + 1) * self.batch]
-        loss, score = self.timed_step(rows)
+        epoch, position = divmod(run.step, self.batches.per_epoch)
+        loss, score = self.timed_step(self.batches.at(run.step))
         run.step += 1
         run.loss += loss
-        ended = position + 1 == self.per_epoch
+        ended = position + 1 == self.batches.per_epoch
         validation = self.validate() if ended else None
         word, epochs = self.subject.objective.word, self.settings.epochs
         self.show(Progress(epoch + 1, epochs, run.step, self.steps, loss, score, word, validation))
@@ -196,8 +191,7 @@ class _Loop:
         run = self.run
         loss, outputs, targets = self.batch_loss(rows)
         self.differentiate(loss)
-        run.optimizer.step()
-        run.schedule.step()
+        run.descent.step()
         self.average()
         if self.module.circuit is not None:
             run.evaluations += self.module.circuit.take_count()
@@ -218,7 +212,7 @@ class _Loop:
 
     def differentiate(self, loss: Tensor) -> None:
         """All gradients; nothing is changed yet when one is not finite."""
-        self.run.optimizer.zero_grad()
+        self.run.descent.optimizer.zero_grad()
         loss.backward()
         parameters = self.run.parameters.values()
         gradients = [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
@@ -247,7 +241,7 @@ class _Loop:
         best = run.best_score
         if math.isfinite(score) and (best is None or subject.objective.better(score, best)):
             run.remember_best(score)
-        run.history.append([run.loss / self.per_epoch, score])
+        run.history.append([run.loss / self.batches.per_epoch, score])
         run.loss = 0.0
         return score
 
@@ -257,9 +251,5 @@ class _Loop:
         self.saved = time.monotonic()
 
     def _diverged(self, what: str) -> RunFailed:
-        step, epoch = self.run.step + 1, self.run.step // self.per_epoch + 1
-        return RunFailed(
-            f"the {what} is not finite at step {step} (epoch {epoch});"
-            f" the last good state is kept in '{self.recovery.path}'",
-            "lower --lr, check --mean and --std, and begin again with --force",
-        )
+        epoch = self.run.step // self.batches.per_epoch + 1
+        return self.recovery.diverged(what, self.run.step + 1, epoch)

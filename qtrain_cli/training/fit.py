@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed
-from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
+from qtrain_cli.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
 from qtrain_cli.generator import Generator, Run
 from qtrain_cli.layout import complete, kept_tensors
@@ -33,6 +33,7 @@ from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.spec import GeneratorSpec
 from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.epochs import Batches
 from qtrain_cli.training.measuring import StepCircuits, fit_cost
 from qtrain_cli.training.objective import Objective, call_model, check_outputs, predict
 from qtrain_cli.training.rounding import Rounding
@@ -79,6 +80,23 @@ class Recovery:
     identity: dict[str, Any]
     resume: bool
 
+    def found(self) -> Checkpoint | None:
+        """The checkpoint to go on from, if that is wanted and there is one. Raises `BadInput`, `Refused`."""
+        going_on = self.resume and self.path.exists()
+        return load_checkpoint(self.path, self.identity) if going_on else None
+
+    def stopped(self) -> Interrupted:
+        """What a run ends with that was asked to stop, once it has saved."""
+        return Interrupted(f"stopped; the state is in '{self.path}'", "run it again with --resume")
+
+    def diverged(self, what: str, step: int, epoch: int) -> RunFailed:
+        """What a run ends with whose loss or gradient is not finite; step and epoch count from 1."""
+        return RunFailed(
+            f"the {what} is not finite at step {step} (epoch {epoch});"
+            f" the last good state is kept in '{self.path}'",
+            "lower --lr, check --mean and --std, and begin again with --force",
+        )
+
 
 def fit(
     problem: Problem, settings: FitSettings, recovery: Recovery, show: Callable[[Progress], None]
@@ -97,8 +115,7 @@ def fit(
         BadInput: the checkpoint belongs to another run, or the model cannot be trained on this data.
         Refused: the checkpoint is damaged.
     """
-    going_on = recovery.resume and recovery.path.exists()
-    checkpoint = load_checkpoint(recovery.path, recovery.identity) if going_on else None
+    checkpoint = recovery.found()
     loop = _Loop(problem, settings, recovery, show)
     if checkpoint:
         restore(loop.run, checkpoint)
@@ -110,7 +127,7 @@ def fit(
             loop.advance()
             if asked.is_set():
                 loop.save()
-                raise Interrupted(f"stopped; the state is in '{recovery.path}'", "run it again with --resume")
+                raise recovery.stopped()
     return replace(loop.run.fitted(), cost=loop.circuits.cost)
 
 
@@ -125,8 +142,7 @@ class _Loop:
         self.generator = Generator(problem.spec, self.device)
         self.circuits = StepCircuits(settings.gradient, settings.seed)
         self.rounding = Rounding(problem.spec, settings.epochs)
-        self.batch = min(settings.batch_size, len(problem.train))
-        self.per_epoch = len(problem.train) // self.batch
+        self.batches = Batches(len(problem.train), settings.batch_size, settings.seed)
         self.steps = settings.steps(len(problem.train))
         teacher = on_device(problem.teacher, self.device)
         self.kept = kept_tensors(problem.spec.layout, teacher)
@@ -135,20 +151,16 @@ class _Loop:
         buffers = {name: teacher[name] for name, _ in problem.module.named_buffers() if name in teacher}
         self.run = start_state(problem.spec, buffers, settings, self.steps)
         self.saved = time.monotonic()
-        self.order = torch.empty(0, dtype=torch.long)
 
     def advance(self) -> None:
         """One step, and at the end of an epoch the validation."""
         run = self.run
-        epoch, position = divmod(run.step, self.per_epoch)
-        if position == 0 or not len(self.order):
-            self.order = epoch_order(self.settings.seed, epoch, len(self.problem.train))
+        epoch, position = divmod(run.step, self.batches.per_epoch)
         if position == 0 and epoch >= self.rounding.first:
             run.round_with(self.rounding.step_for(run.theta))
-        rows = self.order[position * self.batch : (position + 1) * self.batch]
-        loss, score = self.train_step(rows)
+        loss, score = self.train_step(self.batches.at(run.step))
         run.step += 1
-        ended = position + 1 == self.per_epoch
+        ended = position + 1 == self.batches.per_epoch
         validation = self.validate() if ended else None
         word = self.problem.objective.word
         epochs = self.settings.epochs
@@ -166,8 +178,7 @@ class _Loop:
         outputs = call_model(problem.module, state, inputs)
         loss = problem.objective.loss(outputs, targets, self.teacher_outputs[rows].to(self.device))
         self.differentiate(loss)
-        run.optimizer.step()
-        run.schedule.step()
+        run.descent.step()
         run.keep_buffers(state)
         return loss.item(), problem.objective.score(outputs.detach(), targets)
 
@@ -179,7 +190,7 @@ class _Loop:
                 "the model's outputs do not depend on the generated weights",
                 "widen --targets; a model that switches gradients off cannot be trained through",
             )
-        run.optimizer.zero_grad()
+        run.descent.optimizer.zero_grad()
         loss.backward()
         for what, value in (("loss", loss), ("gradient", run.theta.grad), ("gradient", run.numbers.grad)):
             if value is not None and not bool(value.isfinite().all()):
@@ -221,14 +232,5 @@ class _Loop:
         self.saved = time.monotonic()
 
     def _diverged(self, what: str) -> RunFailed:
-        step, epoch = self.run.step + 1, self.run.step // self.per_epoch + 1
-        return RunFailed(
-            f"the {what} is not finite at step {step} (epoch {epoch});"
-            f" the last good state is kept in '{self.recovery.path}'",
-            "lower --lr, check --mean and --std, and begin again with --force",
-        )
-
-
-def epoch_order(seed: int, epoch: int, rows: int) -> Tensor:
-    """The order of an epoch's rows: a function of seed and epoch alone."""
-    return torch.randperm(rows, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        epoch = self.run.step // self.batches.per_epoch + 1
+        return self.recovery.diverged(what, self.run.step + 1, epoch)

@@ -1,30 +1,33 @@
 """Everything that changes while a student learns, and so everything that a checkpoint holds.
 
     run.*     parameters of student and projection      best.*   the student's, of the best epoch so far
-    mean.*    their running average, if there is one    adam.*   moments and step counts
-    random.*  torch, Python, NumPy
-    JSON      step, best score, the schedule's state, history, circuit evaluations, the epoch's summed loss,
-              and how many steps took how many seconds
+    mean.*    their running average, if there is one
+    JSON      step, best score, history, circuit evaluations, the epoch's summed loss, and how many steps took
+              how many seconds
 
-A checkpoint put into a freshly started run of the same identity continues it bit for bit. A finished run's
-checkpoint gives its result at once, which is how generations go on after an interruption.
+and what every run's `descent` adds: moments, random states, learning rate, the schedule. A checkpoint put
+into a freshly started run of the same identity continues it bit for bit. A finished run's checkpoint gives
+its result at once, which is how generations go on after an interruption.
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from qtrain_cli.errors import Refused
-from qtrain_cli.files.checkpoint import START_AGAIN, Checkpoint, random_states, restore_random_states
+from qtrain_cli.files.checkpoint import Checkpoint, restore_random_states
 from qtrain_cli.settings import FitSettings
+from qtrain_cli.training.descent import (
+    Descent,
+    refusing_what_no_run_saves,
+    seed_generators,
+    start_descent,
+)  # fmt: skip
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+#: Fields that are in a checkpoint's JSON as they are, beside step and best score.
+_COURSE = ("history", "evaluations", "loss", "timed", "seconds")
 #: Parameters under these names are the student's; others (the projection) are thrown away at the end.
 STUDENT = "student."
 
@@ -34,8 +37,7 @@ class StudentState:
     """The state of one run: `parameters` by name, `best` the student's part of the best ones."""
 
     parameters: dict[str, Tensor]
-    optimizer: torch.optim.Adam
-    schedule: torch.optim.lr_scheduler.OneCycleLR
+    descent: Descent
     mean: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     best_score: float | None = None
@@ -54,6 +56,10 @@ class StudentState:
     def seconds_of(self, steps: int) -> float | None:
         """Of so many steps, by the mean of those that were timed; None where none was."""
         return self.seconds / self.timed * steps if self.timed else None
+
+    def detached(self) -> dict[str, Tensor]:
+        """All parameters by name, sharing memory with the run."""
+        return {name: tensor.detach() for name, tensor in self.parameters.items()}
 
     def student(self) -> dict[str, Tensor]:
         """The student's parameters by their own names, detached, sharing memory with the run."""
@@ -76,13 +82,10 @@ class StudentState:
 def start_student(
     parameters: dict[str, Tensor], settings: FitSettings, steps: int, average: bool
 ) -> StudentState:
-    """A seeded start: Adam with a one-cycle schedule, and a running average where one is wanted."""
-    torch.manual_seed(settings.seed)
-    random.seed(settings.seed)
-    np.random.seed(settings.seed)
-    optimizer = torch.optim.Adam(list(parameters.values()), lr=settings.lr, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps + 1)
-    state = StudentState(parameters, optimizer, schedule)
+    """A seeded start, with a running average where one is wanted."""
+    seed_generators(settings.seed)
+    descent = start_descent(tuple(parameters.values()), settings.lr, steps, fused=True)
+    state = StudentState(parameters, descent)
     if average:
         state.mean = {name: tensor.clone() for name, tensor in state.student().items()}
     return state
@@ -90,25 +93,9 @@ def start_student(
 
 def checkpoint_of(run: StudentState, identity: dict[str, Any]) -> Checkpoint:
     """The whole state as a checkpoint of the run that `identity` describes."""
-    tensors = {f"run.{name}": tensor.detach() for name, tensor in run.parameters.items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
-    tensors |= {f"mean.{name}": tensor for name, tensor in run.mean.items()}
-    tensors |= random_states()
-    for number, moments in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{number}.{name}": moments[name] for name in _MOMENTS}
-    group = run.optimizer.param_groups[0]
-    state = {
-        "step": run.step,
-        "best_score": run.best_score,
-        "group": {"lr": group["lr"], "betas": list(group["betas"])},
-        "schedule": _plain_schedule(run),
-        "history": run.history,
-        "evaluations": run.evaluations,
-        "loss": run.loss,
-        "timed": run.timed,
-        "seconds": run.seconds,
-    }
-    return Checkpoint(tensors, state, identity)
+    kinds = {"run": run.detached(), "best": run.best, "mean": run.mean}
+    state = {name: getattr(run, name) for name in ("step", "best_score", *_COURSE)}
+    return run.descent.checkpoint(kinds, state, identity)
 
 
 def restore(run: StudentState, checkpoint: Checkpoint) -> None:
@@ -118,86 +105,27 @@ def restore(run: StudentState, checkpoint: Checkpoint) -> None:
         Refused: values that no run has saved. A checkpoint's SHA-256 finds damage, and no forger.
         BadInput: it needs a CUDA device that is not there.
     """
-    try:
-        _require_saved_by_a_run(run, checkpoint)
-        _restore(run, checkpoint)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise Refused(
-            f"the checkpoint holds what no run saves: {type(error).__name__}: {error}", START_AGAIN
-        ) from error
+    with refusing_what_no_run_saves():
+        state, current = checkpoint.state, run.detached()
+        best = {} if state["best_score"] is None else run.student()
+        kinds = run.descent.checked(checkpoint, {"run": current, "best": best, "mean": run.mean})
+        _check_course(state)
+        device = next(iter(current.values())).device
+        for name, tensor in current.items():
+            tensor.copy_(kinds["run"][name])
+        run.best = {name: tensor.to(device) for name, tensor in kinds["best"].items()}
+        run.mean = {name: tensor.to(device) for name, tensor in kinds["mean"].items()}
+        for name in ("step", "best_score", *_COURSE):
+            setattr(run, name, state[name])
+        run.descent.restore(kinds["adam"], state)
+        restore_random_states(checkpoint.tensors)
 
 
-def _plain_schedule(run: StudentState) -> dict[str, Any]:
-    return {name: value for name, value in run.schedule.state_dict().items() if not callable(value)}
-
-
-def _require_saved_by_a_run(run: StudentState, checkpoint: Checkpoint) -> None:
-    """Raises `ValueError` for a state that would fail, or never end, later."""
-    state, fresh = checkpoint.state, _plain_schedule(run)
-    step, group = state["step"], state["group"]
-    if type(step) is not int or not 0 <= step < fresh["total_steps"]:
-        raise ValueError(f"the step {step!r}")
-    moving = {"last_epoch": step, "_step_count": step + 1, "_last_lr": [group["lr"]]}
-    if state["schedule"] != {**fresh, **moving}:
-        raise ValueError("a schedule of another run")
-    numbers = [
-        group["lr"],
-        *group["betas"],
-        state["loss"],
-        state["seconds"],
-        0.0 if state["best_score"] is None else state["best_score"],
-    ]
+def _check_course(state: dict[str, Any]) -> None:
+    """Raises `ValueError` for a course that no run has saved."""
     rows = [value for row in state["history"] for value in row]
-    if len(group["betas"]) != 2 or not all(type(number) is float for number in (*numbers, *rows)):
-        raise ValueError("a learning rate, betas, a score or a history that are no numbers")
+    if not all(type(number) is float for number in (state["loss"], state["seconds"], *rows)):
+        raise ValueError("a loss, a time or a history that are no numbers")
     counts = (state["evaluations"], state["timed"])
     if any(type(count) is not int for count in counts) or any(len(row) != 2 for row in state["history"]):
         raise ValueError("a count or a history that is none")
-    _require_tensors(run, checkpoint)
-
-
-def _require_tensors(run: StudentState, checkpoint: Checkpoint) -> None:
-    student = run.student()
-    expected = {f"run.{name}": tensor for name, tensor in run.parameters.items()}
-    expected |= {f"mean.{name}": tensor for name, tensor in run.mean.items()}
-    if checkpoint.state["best_score"] is not None:
-        expected |= {f"best.{name}": tensor for name, tensor in student.items()}
-    if checkpoint.state["step"]:
-        for number, parameter in enumerate(run.parameters.values()):
-            expected |= {
-                f"adam.{number}.{name}": torch.tensor(0.0) if name == "step" else parameter
-                for name in _MOMENTS
-            }
-    found = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("random.")}
-    if {name: _form(tensor) for name, tensor in found.items()} != {n: _form(t) for n, t in expected.items()}:
-        raise ValueError("tensors of other names, shapes or dtypes")
-
-
-def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
-    return tensor.shape, tensor.dtype
-
-
-def _restore(run: StudentState, checkpoint: Checkpoint) -> None:
-    kinds: dict[str, dict[str, Tensor]] = {"run": {}, "best": {}, "mean": {}, "adam": {}, "random": {}}
-    for name, tensor in checkpoint.tensors.items():
-        kind, _, rest = name.partition(".")
-        kinds[kind][rest] = tensor
-    device = next(iter(run.parameters.values())).device
-    with torch.no_grad():
-        for name, tensor in run.parameters.items():
-            tensor.copy_(kinds["run"][name])
-    run.best = {name: tensor.to(device) for name, tensor in kinds["best"].items()}
-    run.mean = {name: tensor.to(device) for name, tensor in kinds["mean"].items()}
-    state = checkpoint.state
-    run.step, run.best_score = state["step"], state["best_score"]
-    run.history, run.evaluations, run.loss = state["history"], state["evaluations"], state["loss"]
-    run.timed, run.seconds = state["timed"], state["seconds"]
-    packed = run.optimizer.state_dict()
-    for name, tensor in kinds["adam"].items():
-        number, _, moment = name.partition(".")
-        packed["state"].setdefault(int(number), {})[moment] = tensor
-    run.optimizer.load_state_dict(packed)
-    run.schedule.load_state_dict(state["schedule"])
-    group = state["group"]
-    run.optimizer.param_groups[0].update(lr=group["lr"], betas=tuple(group["betas"]))
-    restore_random_states(checkpoint.tensors)

@@ -31,10 +31,9 @@ def advance(run, steps):
     for _ in range(steps):
         noise = torch.rand(()) + random.random() + np.random.rand()
         loss = (run.theta * noise).sin().sum() + run.numbers.square().sum() * noise
-        run.optimizer.zero_grad()
+        run.descent.optimizer.zero_grad()
         loss.backward()
-        run.optimizer.step()
-        run.schedule.step()
+        run.descent.step()
         run.step += 1
         run.keep_buffers({"mean": run.buffers["mean"] + noise, "count": run.buffers["count"].add_(1)})
         if run.step >= 6:

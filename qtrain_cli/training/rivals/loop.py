@@ -22,8 +22,9 @@ from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
 from qtrain_cli.files.packed import Group, Packed, frame_bytes, write_packed
 from qtrain_cli.layout import complete, kept_tensors, layout_of
 from qtrain_cli.spec import LayoutSpec
+from qtrain_cli.training.descent import start_descent
 from qtrain_cli.training.devices import on_device
-from qtrain_cli.training.fit import epoch_order
+from qtrain_cli.training.epochs import Batches
 from qtrain_cli.training.objective import Objective, call_model, predict
 from qtrain_cli.training.rivals.grids import coded, decoded, fit_steps, rounded
 from qtrain_cli.training.rivals.method import Choice, Plan, Recipe, Scene, Shapes
@@ -106,8 +107,7 @@ class Lap:
         self.chosen, self.scene, self.lesson, self.budget = chosen, scene, lesson, budget
         recipe, plan = chosen.recipe, chosen.plan
         self.limit = recipe.limit(plan)
-        self.batch = min(lesson.batch_size, len(lesson.train))
-        self.per_epoch = len(lesson.train) // self.batch
+        self.batches = Batches(len(lesson.train), lesson.batch_size, scene.seed)
         torch.manual_seed(scene.seed)
         begin = recipe.start(scene, plan)
         self.numbers = {name: t.to(scene.device).clone().requires_grad_() for name, t in begin.items()}
@@ -116,9 +116,8 @@ class Lap:
         names = {name for name, _ in chosen.module.named_buffers()}
         self.buffers = {name: tensor.clone() for name, tensor in self.kept.items() if name in names}
         self.decode = recipe.decode(chosen.layout, plan, scene.device)
-        self.optimizer = torch.optim.Adam(list(self.numbers.values()), lr=choice.lr)
-        steps = self.per_epoch * lesson.epochs
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, choice.lr, total_steps=steps + 1)
+        steps = self.batches.per_epoch * lesson.epochs
+        self.descent = start_descent(tuple(self.numbers.values()), choice.lr, steps)
         self.masks: dict[str, Tensor] = {}
 
     def run(self) -> Trained | None:
@@ -134,17 +133,12 @@ class Lap:
             if self.chosen.recipe.mask:
                 self.masks = self.chosen.recipe.mask(self.chosen.plan, self.numbers, epoch / epochs)
             steps = self.steps() if epoch >= first else None
-            for rows in self.batches(epoch):
-                self.step(rows, steps)
+            for step in range(self.batches.per_epoch):
+                self.step(self.batches.at(epoch * self.batches.per_epoch + step), steps)
             found = self.finished() if epoch >= first else None
             if found and (best is None or self.lesson.objective.better(found.score, best.score)):
                 best = found
         return best
-
-    def batches(self, epoch: int) -> list[Tensor]:
-        """The rows of each step of an epoch, in the order that every method sees."""
-        order = epoch_order(self.scene.seed, epoch, len(self.lesson.train))
-        return list(order.split(self.batch))[: self.per_epoch]
 
     def step(self, rows: Tensor, steps: dict[str, float] | None) -> None:
         """One step of the optimiser on one batch."""
@@ -160,10 +154,9 @@ class Lap:
         )
         if not bool(loss.isfinite()):
             raise RunFailed(f"the loss of '{self.chosen.recipe.name}' is not finite")
-        self.optimizer.zero_grad()
+        self.descent.optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
-        self.schedule.step()
+        self.descent.step()
         self.buffers = {name: state[name].detach() for name in self.buffers}
 
     def masked(self) -> dict[str, Tensor]:

@@ -1,0 +1,154 @@
+"""Descent from a seed, and its place in a checkpoint: Adam with a one-cycle schedule.
+
+    KIND.NAME         what a run keeps by name, each kind a group: `run`, `best`, ...
+    adam.NUMBER.NAME  first and second moments and step count of a trained tensor, from the first step on
+    random.*          torch, Python, NumPy
+    JSON              step, best score, `group`: learning rate and betas of the moment, `schedule`: its own
+                      state; and what else a run adds
+
+A checkpoint is put into a freshly started run, which says what its tensors must look like. What no run saves
+is refused before anything has changed, so that it cannot fail, or never end, later.
+
+Left out: what a run keeps, and why (`state`, `student_state`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qtrain_cli.errors import Refused
+from qtrain_cli.files.checkpoint import START_AGAIN, Checkpoint, random_states
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_ADAM, _RANDOM = "adam", "random."
+
+#: Kind -> name -> tensor.
+Kinds = dict[str, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The trained tensors with their optimiser and schedule, which move together."""
+
+    trained: tuple[Tensor, ...]
+    optimizer: torch.optim.Adam
+    schedule: torch.optim.lr_scheduler.OneCycleLR
+
+    def step(self) -> None:
+        """Moves the trained tensors by their gradients, and the learning rate along its cycle."""
+        self.optimizer.step()
+        self.schedule.step()
+
+    def checkpoint(self, kinds: Kinds, state: dict[str, Any], identity: dict[str, Any]) -> Checkpoint:
+        """A run as a checkpoint: its tensors by kind, its JSON with step and best score, whose it is."""
+        moments = self.optimizer.state_dict()["state"]
+        adam = {f"{number}.{name}": moments[number][name] for number in moments for name in _MOMENTS}
+        group = self.optimizer.param_groups[0]
+        moving = {
+            "group": {"lr": group["lr"], "betas": list(group["betas"])},
+            "schedule": self._plain_schedule(),
+        }
+        tensors = _joined({**kinds, _ADAM: adam}) | random_states()
+        return Checkpoint(tensors, {**state, **moving}, identity)
+
+    def checked(self, checkpoint: Checkpoint, like: Kinds) -> Kinds:
+        """The tensors of a checkpoint by kind, once a run of so many steps could have saved it.
+
+        Args:
+            checkpoint: of any origin; its SHA-256 finds damage, and no forger.
+            like: for every kind but `adam`, tensors of the names, shapes and dtypes that must be there.
+
+        Raises:
+            ValueError, KeyError, TypeError and the like: it holds what no run saves.
+        """
+        state = checkpoint.state
+        self._check_schedule(state["step"], state["schedule"], state["group"])
+        group, best = state["group"], state["best_score"]
+        numbers = [group["lr"], *group["betas"], 0.0 if best is None else best]
+        if len(group["betas"]) != 2 or not all(type(number) is float for number in numbers):
+            raise ValueError("a learning rate, betas or a best score that are no numbers")
+        expected = {**like, _ADAM: self._moments_after(state["step"])}
+        found = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(_RANDOM)}
+        if _forms(found) != _forms(_joined(expected)):
+            raise ValueError("tensors of other names, shapes or dtypes")
+        return _by_kind(found, expected)
+
+    def restore(self, moments: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Puts the moments, `adam` of what was `checked`, and the JSON of a checkpoint in place."""
+        packed = self.optimizer.state_dict()
+        for name, tensor in moments.items():
+            number, _, moment = name.partition(".")
+            packed["state"].setdefault(int(number), {})[moment] = tensor
+        self.optimizer.load_state_dict(packed)
+        self.schedule.load_state_dict(state["schedule"])
+        group = state["group"]
+        self.optimizer.param_groups[0].update(lr=group["lr"], betas=tuple(group["betas"]))
+
+    def _check_schedule(self, step: Any, schedule: Any, group: Any) -> None:
+        fresh = self._plain_schedule()
+        if type(step) is not int or not 0 <= step < fresh["total_steps"]:
+            raise ValueError(f"the step {step!r}")
+        moving = {"last_epoch": step, "_step_count": step + 1, "_last_lr": [group["lr"]]}
+        if schedule != {**fresh, **moving}:
+            raise ValueError("a schedule of another run")
+
+    def _plain_schedule(self) -> dict[str, Any]:
+        return {name: value for name, value in self.schedule.state_dict().items() if not callable(value)}
+
+    def _moments_after(self, step: int) -> dict[str, Tensor]:
+        """Tensors of the form of the moments; before the first step there are none."""
+        return {
+            f"{number}.{name}": torch.tensor(0.0) if name == "step" else tensor
+            for number, tensor in enumerate(self.trained if step else ())
+            for name in _MOMENTS
+        }
+
+
+def start_descent(trained: Sequence[Tensor], lr: float, steps: int, fused: bool | None = None) -> Descent:
+    """A fresh descent of so many steps, `lr` its peak learning rate; `fused` as in `torch.optim.Adam`."""
+    optimizer = torch.optim.Adam(list(trained), lr=lr, fused=fused)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
+    return Descent(tuple(trained), optimizer, schedule)
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds every generator that a model may draw from: torch's on all devices, Python's and NumPy's."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+@contextmanager
+def refusing_what_no_run_saves() -> Iterator[None]:
+    """Around `Descent.checked` and all that follows from it. Raises `Refused` for what fails inside."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise Refused(
+            f"the checkpoint holds what no run saves: {type(error).__name__}: {error}", START_AGAIN
+        ) from error
+
+
+def _joined(kinds: Kinds) -> dict[str, Tensor]:
+    return {f"{kind}.{name}": tensor for kind, named in kinds.items() for name, tensor in named.items()}
+
+
+def _by_kind(tensors: Mapping[str, Tensor], kinds: Iterable[str]) -> Kinds:
+    """The inverse of `_joined`, for tensors of these kinds."""
+    found: Kinds = {kind: {} for kind in kinds}
+    for whole, tensor in tensors.items():
+        kind, _, name = whole.partition(".")
+        found[kind][name] = tensor
+    return found
+
+
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
