@@ -1,6 +1,7 @@
 """Whole artifacts there and back; the committed file's bytes and weights; FORMAT.md by its own reader."""
 
 import hashlib
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +53,11 @@ def golden_artifact() -> Artifact:
 def test_the_bytes_of_format_2_never_change():
     data = GOLDEN.read_bytes()
     assert hashlib.sha256(data).hexdigest() == GOLDEN_SHA256
-    assert encode_artifact(golden_artifact()) == data
+    found = encode_artifact(golden_artifact())
+    if "ng" in zlib.ZLIB_RUNTIME_VERSION:  # another compressor, which may find other matches
+        assert format_reader.read(found).facts == format_reader.read(data).facts
+    else:
+        assert found == data
 
 
 def test_the_committed_file_gives_the_committed_weights():
@@ -123,7 +128,7 @@ def test_numbers_that_are_not_contiguous():
     artifact = golden_artifact()
     turned = artifact.numbers.angles.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
     numbers = replace(artifact.numbers, angles=turned)
-    assert encode_artifact(Artifact(artifact.description, numbers)) == GOLDEN.read_bytes()
+    assert encode_artifact(Artifact(artifact.description, numbers)) == encode_artifact(artifact)
 
 
 def test_two_kept_names_of_one_storage():
@@ -142,7 +147,7 @@ def test_an_existing_file_is_kept(tmp_path):
         write_artifact(path, golden_artifact())
     assert path.read_text() == "mine"
     write_artifact(path, golden_artifact(), force=True)
-    assert path.read_bytes() == GOLDEN.read_bytes()
+    assert path.read_bytes() == encode_artifact(golden_artifact())
 
 
 @pytest.mark.parametrize(
