@@ -206,16 +206,22 @@ def _line(cells: list[Cell]) -> str:
 
 
 def _cells_of(job: _Job, row: MethodRow, budget: int) -> list[Cell]:
-    """One method at one budget: tuned on the first seed, then a cell for each seed."""
+    """One method at one budget: tuned on the first seed, then a cell for each seed.
+
+    Where nothing is tuned, the first width whose file fits.
+    """
     settings = job.settings
     first, *others = settings.seeds
-    choice = Choice(row.rates[0], row.widths[0])
+    choices = [Choice(row.rates[0], width) for width in row.widths]
     if not settings.quick:
-        choice = _tuned(job, row, budget, first)
-    cells = [_cell(job, row, budget, first, choice, settings.fit.epochs)]
-    if cells[0].end in (UNREACHED, UNSUITED):
-        return [replace(cells[0], seed=seed) for seed in settings.seeds]
-    return cells + [_cell(job, row, budget, seed, choice, settings.fit.epochs) for seed in others]
+        choices = [_tuned(job, row, budget, first)]
+    for choice in choices:
+        cell = _cell(job, row, budget, first, choice, settings.fit.epochs)
+        if cell.end != UNREACHED:
+            break
+    if cell.end in (UNREACHED, UNSUITED):
+        return [replace(cell, seed=seed) for seed in settings.seeds]
+    return [cell, *(_cell(job, row, budget, seed, choice, settings.fit.epochs) for seed in others)]
 
 
 def _tuned(job: _Job, row: MethodRow, budget: int, seed: int) -> Choice:

@@ -161,6 +161,14 @@ def test_a_control_has_the_whole_budget_where_ours_does_not_reach(run):
     assert curve.end == DONE and curve.file_bytes > 430
 
 
+def test_a_first_look_takes_the_first_width_that_fits(run, monkeypatch):
+    wide = compare.replace(compare.METHODS["small-dense"], widths=(16, 4))
+    monkeypatch.setitem(compare.METHODS, "small-dense", wide)
+    small, large = run(methods=("small-dense",), budgets=(200, 1000)).cells
+    assert (small.end, small.bits) == (DONE, 4) and small.file_bytes <= 200
+    assert (large.end, large.bits) == (DONE, 16)
+
+
 def test_a_method_that_does_not_suit_the_model_says_why(run, monkeypatch):
     monkeypatch.setattr("qtrain_cli.training.rivals.subspace.MAX_MATRIX", 10)
     (cell,) = run(methods=("subspace",)).cells
