@@ -9,8 +9,8 @@ and take about as long, the median of each counts, and an epoch is 469 steps, ex
 `qml.qnn.TorchLayer` on `default.qubit` with backprop, which takes the batch by broadcasting. Images are
 random: a step's time does not depend on them. Circuit and head are timed alone too.
 
-Measured on two busy cores, one thread, times of the whole step by processor time: 40 for Qiskit's defaults,
-76 with a linear front, 16 for `reps=2` behind the map `z`; with two threads there 6, 8 and 3.
+Measured on two idle cores, one thread, times of the whole step: 46 for Qiskit's defaults, 82 with a linear
+front, 19.9 for `reps=2` behind the map `z`; with two threads 41, 92 and 17. Busy cores make two threads lose.
 """
 
 import os
