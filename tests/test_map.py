@@ -153,11 +153,10 @@ MAP = {
     "students.teaching": (
         "errors files.artifact.container files.atomic files.checkpoint files.data files.hashing"
         " files.students.description files.students.tensors qtrain_cli results students.checkpoints"
-        " students.settings students.spec students.teachers training.alignment training.assess"
+        " students.settings students.spec students.teachers training.alignment training.measure"
         " training.devices training.distillation training.fit training.objective training.students versions"
     ),
     "training.alignment": "errors training.objective",
-    "training.assess": "files.data results training.measure training.objective training.students",
     "training.distillation": (
         "errors files.checkpoint files.data settings training.alignment training.epochs training.fit"
         " training.objective training.stopping training.student_state training.students"

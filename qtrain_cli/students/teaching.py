@@ -41,10 +41,10 @@ from qtrain_cli.students.settings import TeachSettings
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.students.teachers import Teacher, load_teacher
 from qtrain_cli.training.alignment import projection, teacher_features
-from qtrain_cli.training.assess import assess
 from qtrain_cli.training.devices import resolve_device
 from qtrain_cli.training.distillation import Alignment, Learned, Subject, teach
 from qtrain_cli.training.fit import Progress, Recovery
+from qtrain_cli.training.measure import figures_of
 from qtrain_cli.training.objective import Objective, check_outputs, predict
 from qtrain_cli.training.students import StudentModule, build
 from qtrain_cli.training.students.layout import Execution
@@ -375,7 +375,7 @@ def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:
     torch.manual_seed(settings.fit.seed)  # the shots of the measurement
     objective = Objective(data.task, 0.0, settings.fit.temperature)
     taught = teacher.outputs(data.test.inputs) if teacher else None
-    figures = assess(module, _moved(job, state), data, objective, taught)
+    figures = figures_of(module, _moved(job, state), taught, data, objective)
     return Measured(
         model=teacher.name if teacher else "",
         scores=figures.scores,

@@ -37,11 +37,22 @@ def measure(
     Raises:
         BadInput: the model fails on some of the data, or the test figure is not finite.
     """
+    taught = predict(module, teacher, data.test.inputs, data.normalisation)
+    return figures_of(module, state, taught, data, objective)
+
+
+def figures_of(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    taught: Tensor | None,
+    data: Dataset,
+    objective: Objective,
+) -> Figures:
+    """The same for any teacher: `taught` are its outputs on the test rows (N, ...), None without one."""
     train, validation, test = (
         predict(module, state, split.inputs, data.normalisation)
         for split in (data.train, data.validation, data.test)
     )
-    taught = predict(module, teacher, data.test.inputs, data.normalisation)
     error = objective.score(test, data.test.targets)
     return Figures(
         scores=Scores(
@@ -50,8 +61,8 @@ def measure(
             validation=objective.score(validation, data.validation.targets),
             test=error,
             count=len(data.test),
-            teacher=objective.score(taught, data.test.targets),
-            closeness=objective.closeness(test, taught),
+            teacher=None if taught is None else objective.score(taught, data.test.targets),
+            closeness=None if taught is None else objective.closeness(test, taught),
             error_interval=_interval(test, data, error) if data.task == REGRESSION else None,
         ),
         train_loss=float(objective.hard_loss(train, data.train.targets)),
