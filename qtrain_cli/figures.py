@@ -1,23 +1,17 @@
-"""A record as a picture, for papers and notes. Matplotlib is imported inside the functions.
-
-The same record gives the same bytes as long as the same Matplotlib draws it: no clock goes into a picture.
-"""
+"""A record as a picture, for papers and notes: `pictures` makes the bytes."""
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtrain_cli.errors import missing_package
+from qtrain_cli.pictures import BLACK, BLUE, GREEN, MARKS, ORANGE, PURPLE, SKY, VERMILION, picture
 from qtrain_cli.results import TASKS, SampleCell, SampleRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Colours that people of any colour vision tell apart (Okabe and Ito 2008), and marks, one a level of noise.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKS = "osD^vPX"
-_METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+#: One a level of noise, as the marks are.
+_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 
 
 def sampling_figure(record: SampleRecord, ending: str) -> bytes:
@@ -30,19 +24,7 @@ def sampling_figure(record: SampleRecord, ending: str) -> bytes:
     Raises:
         BadInput: Matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_package("a plot", "matplotlib", "plot") from None
-    style: Any = {"svg.hashsalt": "qtrain", "svg.fonttype": "none", "font.size": 9}
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.add_subplot()
-        _draw(axes, record)
-        out = io.BytesIO()
-        figure.savefig(out, format=ending, dpi=200, metadata=_METADATA[ending])
-    return out.getvalue()
+    return picture(lambda figure: _draw(figure.add_subplot(), record), ending, (6.4, 4.0), 200)
 
 
 def _draw(axes: Axes, record: SampleRecord) -> None:
@@ -93,7 +75,7 @@ def _line(
             [factor * (high - cell.mean) for cell, (_, high) in zip(cells, bars, strict=True)],
         ],
         color=colour,
-        marker=_MARKS[number % len(_MARKS)],
+        marker=MARKS[number % len(MARKS)],
         ms=4,
         ls="none",
         elinewidth=1.2,

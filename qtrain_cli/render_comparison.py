@@ -6,17 +6,17 @@ that does not reach a budget shows its smallest file there. The second says how 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtrain_cli.errors import missing_package
 from qtrain_cli.methods import OURS, MethodRow
+from qtrain_cli.pictures import picture
 from qtrain_cli.results.comparison import UNREACHED, Comparison, Point
 from qtrain_cli.results.verdict import verdict
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import RenderableType
     from rich.table import Table
 
@@ -61,11 +61,11 @@ def draw(comparison: Comparison, path: Path) -> bytes:
     Raises:
         BadInput: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_package("drawing", "matplotlib", "plot") from None
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    ending = path.suffix.removeprefix(".")
+    return picture(lambda figure: _draw(figure, comparison), ending, (9, 5.5), 150, 10, "drawing")
+
+
+def _draw(figure: Figure, comparison: Comparison) -> None:
     axes: Any = figure.subplots()
     for place, row in enumerate(comparison.methods):
         _line(axes, comparison, row, place)
@@ -77,12 +77,6 @@ def draw(comparison: Comparison, path: Path) -> bytes:
         axes.set_ylim(*_reach(comparison))
     _label(axes, comparison)
     figure.legend(loc="outside right center", frameon=False)
-    buffer = io.BytesIO()
-    # No clock and no version in the file: the same figures give the same bytes.
-    stamps: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    form = path.suffix.removeprefix(".")
-    figure.savefig(buffer, format=form, dpi=150, metadata=stamps.get(form))
-    return buffer.getvalue()
 
 
 def _line(axes: Any, comparison: Comparison, row: MethodRow, place: int) -> None:

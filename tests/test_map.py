@@ -222,9 +222,10 @@ MAP = {
     "commands.train": "errors results students.settings students.teaching training.fit",
     # what people and Python meet
     "render": "results students.sections",
-    "render_comparison": "errors methods results",
-    "figures": "errors results",
-    "students.figures": "errors results",
+    "pictures": "errors",
+    "render_comparison": "methods pictures results",
+    "figures": "pictures results",
+    "students.figures": "pictures results",
     "students.sections": "results",
     "progress": "",
     "cli": (
@@ -255,7 +256,8 @@ LIGHT = {"torch", "numpy", "safetensors", "typer"}
 WITHOUT_TORCH = (
     "__main__", "cli", "qtrain_cli", "methods", "render", "render_comparison", "progress", "config",
     "settings", "errors", "gates", "results", "spec", "accounting", "planning", "versions", "quantum.circuit",
-    "quantum.operations", "quantum.estimators", "quantum.noise", "figures", "files.header", "files.atomic",
+    "quantum.operations", "quantum.estimators", "quantum.noise", "figures", "pictures", "files.header",
+    "files.atomic",
     "files.hashing", "files.artifact.container", "files.artifact.payload", "files.artifact.description",
     "commands.report",
     "commands.env", "students", "students.spec", "students.fronts", "students.settings", "students.sections",

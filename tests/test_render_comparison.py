@@ -57,8 +57,7 @@ def test_the_picture_has_the_form_of_its_ending_and_the_same_bytes(found, ending
     assert first.startswith(magic)
     if ending == "svg":
         assert all(name.encode() in first for name in ("ours", "narrow", "quantisation", "teacher"))
-    else:
-        assert render_comparison.draw(found, Path(f"a.{ending}")) == first
+    assert render_comparison.draw(found, Path(f"a.{ending}")) == first
 
 
 def test_an_error_is_drawn_too():

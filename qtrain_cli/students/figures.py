@@ -1,33 +1,25 @@
 """The estimators' comparison as a picture: loss by epochs, by circuit runs and by seconds, and the plateaus.
 
-Matplotlib is imported inside the function. The same table gives the same bytes with the same Matplotlib.
+`pictures` makes the bytes.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtrain_cli.errors import missing_package
+from qtrain_cli.pictures import BLACK, BLUE, GREEN, MARKS, VERMILION, picture
 from qtrain_cli.results import GradientRow, GradientTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-#: Colours that people of any colour vision tell apart (Okabe and Ito 2008), one an estimator.
-_COLOURS = {
-    "adjoint": "#000000",
-    "parameter-shift": "#0072B2",
-    "spsa": "#D55E00",
-    "finite-difference": "#009E73",
-}
+_COLOURS = {"adjoint": BLACK, "parameter-shift": BLUE, "spsa": VERMILION, "finite-difference": GREEN}
 _LINES = ("-", "--", ":", "-.")
-_MARKS = "osD^vPX"
 #: Curves of more epochs than this have no markers.
 _MARKED = 12
-_METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
 
 def gradients_figure(table: GradientTable, ending: str) -> bytes:
@@ -36,25 +28,18 @@ def gradients_figure(table: GradientTable, ending: str) -> bytes:
     Raises:
         BadInput: Matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_package("a plot", "matplotlib", "plot") from None
-    style: Any = {"svg.hashsalt": "qtrain", "svg.fonttype": "none", "font.size": 9}
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(9.0, 7.2), layout="constrained")
-        axes = figure.subplots(2, 2)
-        _losses(axes[0][0], table, "epoch")
-        _losses(axes[0][1], table, "circuit runs (one circuit on one sample)")
-        _losses(axes[1][0], table, "seconds of training steps")
-        _plateaus(axes[1][1], table)
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-        figure.suptitle(_title(table), fontsize=9)
-        out = io.BytesIO()
-        figure.savefig(out, format=ending, dpi=150, metadata=_METADATA[ending])
-    return out.getvalue()
+    return picture(lambda figure: _draw(figure, table), ending, (9.0, 7.2), 150)
+
+
+def _draw(figure: Figure, table: GradientTable) -> None:
+    axes = figure.subplots(2, 2)
+    _losses(axes[0][0], table, "epoch")
+    _losses(axes[0][1], table, "circuit runs (one circuit on one sample)")
+    _losses(axes[1][0], table, "seconds of training steps")
+    _plateaus(axes[1][1], table)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.suptitle(_title(table), fontsize=9)
 
 
 def _title(table: GradientTable) -> str:
@@ -113,7 +98,7 @@ def _plateaus(axes: Axes, table: GradientTable) -> None:
         axes.plot(
             [row["qubits"] for row in rows],
             [row["variance"] for row in rows],
-            marker=_MARKS[number % len(_MARKS)],
+            marker=MARKS[number % len(MARKS)],
             ms=4,
             lw=1.2,
             color=list(_COLOURS.values())[number % len(_COLOURS)],
