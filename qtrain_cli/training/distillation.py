@@ -15,7 +15,6 @@ depends on is in the checkpoint, and the order of an epoch's rows follows from s
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -238,8 +237,7 @@ class _Loop:
         if self.module.circuit is not None:
             self.module.circuit.take_count()
         score = subject.objective.score(outputs, subject.validation.targets)
-        best = run.best_score
-        if math.isfinite(score) and (best is None or subject.objective.better(score, best)):
+        if subject.objective.improves(score, run.best_score):
             run.remember_best(score)
         run.history.append([run.loss / self.batches.per_epoch, score])
         run.loss = 0.0

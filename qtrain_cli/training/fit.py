@@ -14,7 +14,6 @@ Left out here: several devices, data augmentation.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -216,8 +215,7 @@ class _Loop:
             state = self.state()
         outputs = predict(problem.module, state, problem.validation.inputs, problem.prepare)
         score = problem.objective.score(outputs, problem.validation.targets)
-        best = run.best_score
-        if math.isfinite(score) and (best is None or problem.objective.better(score, best)):
+        if problem.objective.improves(score, run.best_score):
             run.remember_best(score)
         return score
 

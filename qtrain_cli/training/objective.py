@@ -8,6 +8,7 @@ s: student outputs, t: teacher outputs, y: targets, a: `distill`, T: `temperatur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -65,6 +66,10 @@ class Objective:
         if self.task == REGRESSION:
             return float(F.mse_loss(outputs, teacher))
         return float((outputs.argmax(1) == teacher.argmax(1)).double().mean())
+
+    def improves(self, score: float, best: float | None) -> bool:
+        """Whether a finite score beats the best so far, if there is one."""
+        return math.isfinite(score) and (best is None or self.better(score, best))
 
     def better(self, score: float, than: float) -> bool:
         """Whether one score beats another."""
