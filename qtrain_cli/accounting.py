@@ -56,6 +56,11 @@ def _float32(entry: TensorEntry) -> str:
     return "F32" if entry.dtype in FLOAT_DTYPES else entry.dtype
 
 
+def mapping_bytes(spec: GeneratorSpec) -> int:
+    """Bytes that the mapping's numbers take in an artifact: float16, or float32 beside raw angles."""
+    return (4 if spec.angles.bits == RAW_BITS else 2) * spec.mapping_numbers
+
+
 def angle_bytes(spec: GeneratorSpec) -> int:
     """Bytes that the angles take in an artifact at most: their codes' message, or float32."""
     if spec.angles.bits == RAW_BITS:

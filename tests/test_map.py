@@ -105,7 +105,7 @@ MAP = {
         "accounting errors files.artifact.container files.artifact.payload quantum.circuit results spec"
     ),
     "files.artifact.numbers": (
-        "angles errors files.artifact.container files.artifact.description files.artifact.payload"
+        "accounting angles errors files.artifact.container files.artifact.description files.artifact.payload"
         " files.atomic layout spec"
     ),
     "files.artifact.size": (

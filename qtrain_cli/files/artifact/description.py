@@ -194,8 +194,7 @@ def _stored_parts(spec: GeneratorSpec, rest: bytes) -> tuple[bytes, bytes]:
         kept, rest = inflated(rest, size)
     if len(kept) != size:
         raise BadInput(f"its kept tensors take {len(kept)} bytes; needed: {size}")
-    width = 4 if spec.angles.bits == RAW_BITS else 2
-    mapping, angles = width * spec.mapping_numbers, accounting.angle_bytes(spec)
+    mapping, angles = accounting.mapping_bytes(spec), accounting.angle_bytes(spec)
     least = angles if spec.angles.bits == RAW_BITS else accounting.ANGLES_HEAD_BYTES
     if not mapping + least <= len(rest) <= mapping + angles:
         raise BadInput(f"its numbers take {len(rest)} bytes; needed: {mapping + least} to {mapping + angles}")

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from qtrain_cli.accounting import mapping_bytes
 from qtrain_cli.angles import pack, unpack
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.artifact.container import KEY, Container, read_container, sealed
@@ -93,7 +94,7 @@ def decode_artifact(container: Container) -> Artifact:
     spec = description.spec
     try:
         mapping = _tensor(numbers, _mapping_dtype(spec), (spec.mapping_numbers,)).float()
-        angles, step = _angles(spec, numbers[mapping.numel() * _mapping_dtype(spec).itemsize :])
+        angles, step = _angles(spec, numbers[mapping_bytes(spec) :])
         if not bool(mapping.isfinite().all()):
             raise BadInput("a number of its mapping is not finite")
         return Artifact(description, Numbers(angles, step, mapping, _kept(spec.layout, kept)))

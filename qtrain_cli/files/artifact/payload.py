@@ -63,7 +63,7 @@ def joined(payload: Payload, kept: bytes, numbers: bytes) -> bytes:
     """The tensor's bytes; `rest` is not used."""
     facts = _deflated(payload.facts.encode(), DICTIONARY)
     digests = bytes.fromhex("".join(payload.digests))
-    return digests + _PROBES.pack(*payload.probes) + facts + _kept_stream(kept) + numbers
+    return digests + _PROBES.pack(*payload.probes) + facts + kept_stream(kept) + numbers
 
 
 def parted(data: bytes) -> Payload:
@@ -110,7 +110,7 @@ def most_inflated(size: int) -> int:
     return _FREE_BYTES + _MOST_RATIO * size
 
 
-def _kept_stream(kept: bytes) -> bytes:
+def kept_stream(kept: bytes) -> bytes:
     """Nothing for nothing; what shrinks more than a reader takes goes in as it is."""
     if not kept:
         return b""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save
 
-from qtrain_cli.accounting import angle_bytes
+from qtrain_cli.accounting import angle_bytes, mapping_bytes
 from qtrain_cli.files.artifact.container import KEY
 from qtrain_cli.files.artifact.description import (
     DIGEST_DIGITS,
@@ -26,9 +27,9 @@ from qtrain_cli.files.artifact.description import (
     metadata,
     payload_of,
 )  # fmt: skip
-from qtrain_cli.files.artifact.payload import PROBES, joined
+from qtrain_cli.files.artifact.payload import PROBES, joined, kept_stream
 from qtrain_cli.results import Measured, Scores
-from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec
+from qtrain_cli.spec import KEPT, GeneratorSpec, LayoutSpec
 from qtrain_cli.versions import recorded_versions
 
 if TYPE_CHECKING:
@@ -71,10 +72,9 @@ def bytes_bound(spec: GeneratorSpec, known: Known) -> int:
     """An upper bound in bytes of the finished file."""
     digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
     description = Description(spec, digest, known.example, _longest(known), "0" * RUN_DIGITS)
-    width = 4 if spec.angles.bits == RAW_BITS else 2
-    numbers = bytes(width * spec.mapping_numbers + angle_bytes(spec) + _MARGIN)
-    data = joined(payload_of(description), _kept(spec), numbers)
-    return len(save({TENSOR: torch.zeros(len(data), dtype=torch.uint8)}, {KEY: metadata()}))
+    numbers = mapping_bytes(spec) + angle_bytes(spec) + _MARGIN
+    size = len(joined(payload_of(description), b"", b"")) + _kept_bytes(spec.layout) + numbers
+    return len(save({TENSOR: torch.zeros(size, dtype=torch.uint8)}, {KEY: metadata()}))
 
 
 def _longest(known: Known) -> Measured:
@@ -106,12 +106,17 @@ def _longest(known: Known) -> Measured:
     )
 
 
-def _kept(spec: GeneratorSpec) -> bytes:
-    """Bytes in place of the kept tensors: random, but that counters of batches stay below 2**32."""
+@lru_cache(maxsize=4)
+def _kept_bytes(layout: LayoutSpec) -> int:
+    """What the kept tensors take: random bytes, but that counters of batches stay below 2**32.
+
+    It is the same for every generator of a layout, of which a plan tries many.
+    """
     draw = random.Random(0)
-    return b"".join(
+    kept = b"".join(
         draw.randbytes(4) + bytes(4)
         if (entry.dtype, entry.count) == ("I64", 1)
         else draw.randbytes(entry.stored_bytes)
-        for entry in spec.layout.of_role(KEPT)
+        for entry in layout.of_role(KEPT)
     )
+    return len(kept_stream(kept))
