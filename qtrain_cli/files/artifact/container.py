@@ -10,17 +10,23 @@ finds damage; it is no signature, and a forger can compute it, so that no other 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
+import reprlib
 import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files.header import Header, damaged, header_of
 
 KEY = "qtrain"
 CHECK_DIGITS = 16
+RUN_DIGITS = 16
+_HEXADECIMAL = re.compile("[0-9a-f]+")
 BLANK = "0" * CHECK_DIGITS
 #: Where the check stands: JSON (the metadata) inside a string of JSON (the header).
 CHECK_MARK = b'\\"check\\":\\"'
@@ -72,6 +78,17 @@ def read_container(path: Path) -> Container:
     if place < 0 or data[place : place + CHECK_DIGITS] != _check(data, place):
         raise damaged(path, "its bytes do not match its checksum")
     return Container(path, data, header, header.metadata[KEY])
+
+
+def canonical(value: Any) -> str:
+    """JSON that is the same text for the same value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def check_hexadecimal(what: str, text: str, digits: int) -> None:
+    """Raises `BadInput` for what is no text of so many hexadecimal digits."""
+    if len(text) != digits or not _HEXADECIMAL.fullmatch(text):
+        raise BadInput(f"its {what} is {reprlib.repr(text)}; needed: {digits} hexadecimal digits")
 
 
 def sealed(data: bytes) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,15 @@ from typing import Any
 
 from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput, QtrainError
-from qtrain_cli.files.artifact.container import BLANK, CHECK_DIGITS, Container, read_container
+from qtrain_cli.files.artifact.container import (
+    BLANK,
+    CHECK_DIGITS,
+    RUN_DIGITS,
+    Container,
+    canonical,
+    check_hexadecimal,
+    read_container,
+)  # fmt: skip
 from qtrain_cli.files.artifact.payload import PROBES, Payload, inflated, most_inflated, parted
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.results import Design, Measured, Record
@@ -40,11 +47,9 @@ TENSOR = "q"
 #: How the formats of the other kind of file begin (`files.students`).
 STUDENTS = "qtrain.student/"
 RULES = "wire0=msb float64 half-even"
-RUN_DIGITS = 16
 DIGEST_DIGITS = 32
 MAX_EXAMPLE_DIMENSIONS = 8
 MAX_EXAMPLE_ELEMENTS = 2**28
-_HEXADECIMAL = re.compile("[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Digest:
     tolerance: float
 
     def __post_init__(self) -> None:
-        _check_hexadecimal("digest", self.sha256, DIGEST_DIGITS)
+        check_hexadecimal("digest", self.sha256, DIGEST_DIGITS)
         if len(self.probes) != PROBES or not all(map(math.isfinite, self.probes)):
             raise BadInput(f"its digest has the probes {reprlib.repr(self.probes)}; needed: {PROBES} numbers")
         if not 0 < self.tolerance < math.inf:
@@ -105,12 +110,7 @@ class Description:
     run: str
 
     def __post_init__(self) -> None:
-        _check_hexadecimal("run", self.run, RUN_DIGITS)
-
-
-def _check_hexadecimal(what: str, text: str, digits: int) -> None:
-    if len(text) != digits or not _HEXADECIMAL.fullmatch(text):
-        raise BadInput(f"its {what} is {reprlib.repr(text)}; needed: {digits} hexadecimal digits")
+        check_hexadecimal("run", self.run, RUN_DIGITS)
 
 
 def describe(path: Path) -> Description:
@@ -229,14 +229,9 @@ def design_of(spec: GeneratorSpec) -> Design:
     )
 
 
-def canonical(value: Any) -> str:
-    """JSON that is the same text for the same value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
 def metadata(check: str = BLANK) -> str:
     """The metadata's canonical JSON; the check is blank until the whole file is known. Raises `BadInput`."""
-    _check_hexadecimal("check", check, CHECK_DIGITS)
+    check_hexadecimal("check", check, CHECK_DIGITS)
     return canonical({"check": check, "format": FORMAT})
 
 

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import BadInput, QtrainError
-from qtrain_cli.files.artifact.container import BLANK, CHECK_DIGITS, Container, read_container
+from qtrain_cli.files.artifact.container import (
+    BLANK,
+    CHECK_DIGITS,
+    RUN_DIGITS,
+    Container,
+    canonical,
+    check_hexadecimal,
+    read_container,
+)  # fmt: skip
 from qtrain_cli.files.header import Header
 from qtrain_cli.results import Lesson, Measured, StudentDesign, StudentRecord
 from qtrain_cli.students.spec import Student, parse_student, student_text
 
 FORMAT = "qtrain.student/1"
 RULES = "wire0=msb float32"
-RUN_DIGITS = 16
 MAX_DIMENSIONS, MAX_NUMBERS = 8, 2**24
 MAX_PARAMETERS = 2**26
 #: A file stores so many outputs of its probe input at most.
 MAX_PROBES = 16
-_HEXADECIMAL = re.compile("[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,7 @@ class StudentDescription:
             )
         if not all(map(math.isfinite, (*self.mean, *self.std, *self.probes))):
             raise BadInput("one of its numbers is not finite")
-        if len(self.run) != RUN_DIGITS or not _HEXADECIMAL.fullmatch(self.run):
-            raise BadInput(f"its run is {reprlib.repr(self.run)}; needed: {RUN_DIGITS} hexadecimal digits")
+        check_hexadecimal("run", self.run, RUN_DIGITS)
 
 
 def is_student(container: Container) -> bool:
@@ -156,7 +160,7 @@ def metadata(description: StudentDescription, check: str = BLANK) -> str:
         "run": description.run,
         "check": check,
     }
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return canonical(value)
 
 
 def _from_json(value: Any) -> StudentDescription:
