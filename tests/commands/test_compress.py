@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import qtrain_cli
+from qtrain_cli.angles import encode, movement, start_angles
 from qtrain_cli.commands import compress, export, verify
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.files.artifact.description import read_record
@@ -350,6 +351,18 @@ def test_the_learning_rate_follows_from_the_numbers_unless_it_is_given(run, tmp_
         run(out=tmp_path / name, epochs=1, **changes)
         files[name] = read_artifact(tmp_path / name).numbers.angles
     assert torch.equal(files["own"], files["same"]) and not torch.equal(files["own"], files["other"])
+
+
+def test_the_file_has_the_step_that_validation_chose(run, tmp_path, monkeypatch):
+    """Another step would round the angles in another way than the one that they were trained for."""
+    found, fit = [], compress.fit
+    monkeypatch.setattr(compress, "fit", lambda *given: found.append(fit(*given)) or found[-1])
+    run(angle_bits=3, epochs=10, lr=0.02)
+    numbers = read_artifact(tmp_path / "net.qtrain").numbers
+    assert numbers.step == found[0].grid > 0
+    spec = read_artifact(tmp_path / "net.qtrain").description.spec
+    moved = movement(found[0].theta, start_angles(spec.circuit, spec.angles.start_seed))
+    assert torch.equal(numbers.angles, encode(moved, found[0].grid))
 
 
 class Reader(nn.Module):

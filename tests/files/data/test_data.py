@@ -141,3 +141,20 @@ def test_describe_data_is_plain(load, source):
         "input_dtype": "uint8",
         "data_sha256": "",
     }
+
+
+def test_whole_numbers_stay_whole_for_tokens_only():
+    batch = torch.tensor([[3, 0], [7, 2**24 + 1]])
+    assert Normalisation()(batch).dtype == torch.float32
+    assert torch.equal(Normalisation(tokens=True)(batch), batch)
+    assert Normalisation(tokens=True)(batch.to(torch.uint8)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("looks_up", "mean", "whole"), [(True, (), True), (False, (), False), (True, (0.5,), False)]
+)
+def test_whole_numbers_that_are_normalised_are_no_tokens(load, looks_up, mean, whole, tmp_path):
+    x, y = np.arange(40).reshape(20, 2), np.arange(20) % 2
+    np.savez(tmp_path / "rows.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    data = load(tmp_path / "rows.npz", mean=mean, std=mean).for_lookups(looks_up)
+    assert (data.normalisation(data.train.inputs).dtype == torch.int64) == whole
