@@ -3,8 +3,9 @@
 What a row does is in `training.rivals` under the same name (ours: `qtrain compress`). Standard library only.
 
 `rates` and `widths` are what is tuned, by the validation rows of the first seed: each rate at the first
-width, then each other width at the best rate. Rates are the peak of the one-cycle schedule; a width is the
-bits of a stored number that a size is planned with (ours: `--angle-bits`).
+width, then each other width at the best rate. Rates are the peak of the one-cycle schedule, or multiples of
+what compress itself takes for so many numbers (`own_rate`); a width is the bits of a stored number that a
+size is planned with (ours: `--angle-bits`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ OURS = "ours"
 class MethodRow:
     """One method, for people: what it is, what is trained, what is tuned, whether it is a control of ours.
 
-    A control gets as many numbers as ours has at a budget, where ours reaches it.
+    A control gets as many numbers as ours has at a budget, where ours reaches it. `own_rate`: rates are
+    multiples of compress's own.
     """
 
     name: str
@@ -27,11 +29,13 @@ class MethodRow:
     rates: tuple[float, ...]
     widths: tuple[int, ...]
     control: bool = False
+    own_rate: bool = False
 
     @property
     def tuned(self) -> str:
         """What was tuned, as text."""
         rates = "learning rate " + ", ".join(f"{rate:g}" for rate in sorted(self.rates))
+        rates += " times compress's own" if self.own_rate else ""
         bits = ", ".join(str(width) for width in sorted(self.widths) if width)
         return f"{rates}; bits {bits}" if len(self.widths) > 1 else rates
 
@@ -39,7 +43,12 @@ class MethodRow:
 METHODS: dict[str, MethodRow] = {
     row.name: row
     for row in (
-        MethodRow(OURS, "qtrain compress --bytes", "angles and mapping", (0.01, 0.005, 0.02), (5, 4, 3)),
+        MethodRow(
+            OURS,
+            "qtrain compress --bytes --bare",
+            "angles and mapping",
+            (1.0, 0.5, 2.0), (5, 4, 3), own_rate=True,
+        ),
         MethodRow(
             "pruning",
             "gradual magnitude pruning, fine-tuned, entropy-coded survivors",
@@ -86,7 +95,7 @@ METHODS: dict[str, MethodRow] = {
             "classical-curve",
             "cos(A theta + beta), A seeded, in place of the circuit, with ours' count",
             "the angles and one gain",
-            (0.01, 0.005, 0.02), (6, 4, 8), control=True,
+            (1.0, 0.5, 2.0), (6, 4, 8), control=True, own_rate=True,
         ),
         MethodRow(
             "fixed-random",

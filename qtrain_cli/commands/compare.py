@@ -39,7 +39,7 @@ from qtrain_cli.planning import plan_generator
 from qtrain_cli.regenerate import regenerate
 from qtrain_cli.results import Record
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Comparison, pack_rows
-from qtrain_cli.settings import BudgetSettings, CompareSettings, CompressSettings
+from qtrain_cli.settings import BudgetSettings, CompareSettings, CompressSettings, own_rate
 from qtrain_cli.spec import GeneratorSpec
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.fit import Progress
@@ -284,12 +284,18 @@ def _rival(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes |
     chosen = fitting(recipe, scene, cell.bits, cell.budget, count)
     if chosen.bytes > cell.budget:
         return replace(cell, end=UNREACHED, file_bytes=_smallest(job, cell, chosen)), None
+    cell = _rated(cell, recipe.row, chosen.numbers)
     lap = Lap(chosen, scene, job.lesson(cell.seed, epochs), Choice(cell.lr, cell.bits), cell.budget)
     found = lap.run()
     if found is None:
         return replace(cell, end=UNREACHED, file_bytes=chosen.bytes), None
     done = _done(cell, found.data, found.numbers, found.score)
     return replace(done, header_bytes=header_bytes(found.data)), found.data
+
+
+def _rated(cell: Cell, row: MethodRow, numbers: int) -> Cell:
+    """The cell with the rate itself, where its method's rates are multiples of compress's own."""
+    return replace(cell, lr=cell.lr * own_rate(numbers)) if row.own_rate else cell
 
 
 def _smallest(job: _Job, cell: Cell, chosen: Sized) -> int:
@@ -307,11 +313,12 @@ def _done(cell: Cell, data: bytes, numbers: int, validation: float | None) -> Ce
 
 def _ours(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes | None]:
     """Ours by `qtrain compress`, with its own checkpoint beside the cell."""
-    spec = _ours_spec(job, cell.seed, cell.bits, cell.budget)
-    smallest = _ours_spec(job, cell.seed, cell.bits, None) if spec is None else None
-    if smallest is not None:
-        known = _ours_known(job, cell.seed, epochs)
+    try:
+        spec = _ours_spec(job, cell.seed, cell.bits, cell.budget)
+    except BadInput:
+        smallest, known = _ours_spec(job, cell.seed, cell.bits, None), _ours_known(job, cell.seed, epochs)
         return replace(cell, end=UNREACHED, file_bytes=bytes_bound(smallest, known)), None
+    cell = _rated(cell, METHODS[OURS], spec.trained_numbers)
     settings, path = job.settings, job.cells.file_of(name)
     record = job.compress(
         CompressSettings(
@@ -331,17 +338,12 @@ def _ours(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes | 
     return replace(done, header_bytes=bytes_before_numbers(container)), container.data
 
 
-def _ours_spec(job: _Job, seed: int, bits: int, budget: int | None) -> GeneratorSpec | None:
-    """Ours within a budget, None where that buys nothing; without a budget the smallest there is."""
+def _ours_spec(job: _Job, seed: int, bits: int, budget: int | None) -> GeneratorSpec:
+    """Ours within a budget; without one the smallest there is. Raises `BadInput` where none is so small."""
     layout = layout_of(job.loaded.module)
     wanted = BudgetSettings(bytes=budget, layers=None if budget else 1, angle_bits=bits)
-    try:
-        known = _ours_known(job, seed, job.settings.fit.epochs)
-        return plan_generator(layout, wanted, seed, lambda spec: bytes_bound(spec, known))
-    except BadInput:
-        if budget is None:
-            raise
-        return None
+    known = _ours_known(job, seed, job.settings.fit.epochs)
+    return plan_generator(layout, wanted, seed, lambda spec: bytes_bound(spec, known))
 
 
 def _ours_known(job: _Job, seed: int, epochs: int) -> Known:
@@ -355,8 +357,10 @@ def _ours_count(job: _Job, cell: Cell) -> int | None:
     first = job.settings.seeds[0]
     tuned = OURS in job.settings.methods and not job.settings.quick
     width = _tuned(job, row, cell.budget, first).bits if tuned else row.widths[0]
-    spec = _ours_spec(job, cell.seed, width, cell.budget)
-    return spec.trained_numbers if spec else None
+    try:
+        return _ours_spec(job, cell.seed, width, cell.budget).trained_numbers
+    except BadInput:
+        return None
 
 
 def _judged(job: _Job, cell: Cell, data: bytes, name: str) -> Cell:

@@ -29,6 +29,7 @@ from qtrain_cli.settings.records import (
     PlanSettings,
     ReportSettings,
     SampleSettings,
+    own_rate,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "PlanSettings",
     "ReportSettings",
     "SampleSettings",
+    "own_rate",
     "parse_arguments",
     "parse_floats",
     "parse_shape",

@@ -166,12 +166,17 @@ class FitSettings:
         return replace(self, epochs=self.epochs or max(MIN_EPOCHS, -(-MIN_STEPS // steps)))
 
     def for_numbers(self, numbers: int) -> FitSettings:
-        """The same settings with the learning rate for so many trained numbers: the deeper, the smaller."""
-        return replace(self, lr=MAX_OWN_LR * min(1.0, OWN_LR_NUMBERS / numbers) ** OWN_LR_POWER)
+        """The same settings with the learning rate for so many trained numbers."""
+        return replace(self, lr=own_rate(numbers))
 
     def steps(self, rows: int) -> int:
         """How many steps all epochs have together on so many training rows, in whole batches."""
         return rows // min(self.batch_size, rows) * self.epochs
+
+
+def own_rate(numbers: int) -> float:
+    """Compress's own peak learning rate for so many trained numbers: the deeper the circuit, the smaller."""
+    return MAX_OWN_LR * min(1.0, OWN_LR_NUMBERS / numbers) ** OWN_LR_POWER
 
 
 @dataclass(frozen=True)

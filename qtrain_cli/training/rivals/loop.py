@@ -57,6 +57,11 @@ class Sized:
     shapes: Shapes
     bytes: int
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers are trained."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
 
 @dataclass(frozen=True)
 class Trained:
