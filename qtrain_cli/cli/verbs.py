@@ -96,7 +96,7 @@ def compress(
         float | None,
         typer.Option(
             "--lr",
-            help="Peak learning rate of the one-cycle schedule. [0.02, less above 600 trained numbers]",
+            help="Peak learning rate of the one-cycle schedule. [0.013, less above 600 trained numbers]",
         ),
     ] = None,
     seed: o.Seed = FitSettings.seed,

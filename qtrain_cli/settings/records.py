@@ -19,7 +19,7 @@ MAX_TEMPERATURE = 1e6
 MIN_EPOCHS, MIN_STEPS = 10, 2000
 #: The learning rate of a generator of N numbers is 0.02 (600 / N)^(2/3), at most 0.02: near the best of those
 #: tried on MNIST (640 to 3,000 numbers) and CIFAR-10 (5,600).
-MAX_OWN_LR, OWN_LR_NUMBERS, OWN_LR_POWER = 0.02, 600, 2 / 3
+MAX_OWN_LR, OWN_LR_NUMBERS, OWN_LR_POWER = 0.013, 600, 2 / 3
 MAX_SHOTS, MAX_SAMPLES = 10**9, 10**6
 MAX_REPEAT, MAX_TRAJECTORIES = 10_000, 10**9
 

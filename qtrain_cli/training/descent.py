@@ -1,7 +1,7 @@
-"""Descent from a seed, and its place in a checkpoint: Adam with a one-cycle schedule.
+"""Descent from a seed, and its place in a checkpoint: Adam, plain or `whitened`, with a one-cycle schedule.
 
     KIND.NAME         what a run keeps by name, each kind a group: `run`, `best`, ...
-    adam.NUMBER.NAME  first and second moments and step count of a trained tensor, from the first step on
+    adam.NUMBER.NAME  moments and step count of a trained tensor, from the first step on
     random.*          torch, Python, NumPy
     JSON              step, best score, `group`: learning rate and betas of the moment, `schedule`: its own
                       state; and what else a run adds
@@ -26,8 +26,8 @@ from torch import Tensor
 
 from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import START_AGAIN, Checkpoint, random_states
+from qtrain_cli.training.whitened import WhitenedAdam
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _ADAM, _RANDOM = "adam", "random."
 
 #: Kind -> name -> tensor.
@@ -39,7 +39,7 @@ class Descent:
     """The trained tensors with their optimiser and schedule, which move together."""
 
     trained: tuple[Tensor, ...]
-    optimizer: torch.optim.Adam
+    optimizer: torch.optim.Adam | WhitenedAdam
     schedule: torch.optim.lr_scheduler.OneCycleLR
 
     def step(self) -> None:
@@ -50,7 +50,7 @@ class Descent:
     def checkpoint(self, kinds: Kinds, state: dict[str, Any], identity: dict[str, Any]) -> Checkpoint:
         """A run as a checkpoint: its tensors by kind, its JSON with step and best score, whose it is."""
         moments = self.optimizer.state_dict()["state"]
-        adam = {f"{number}.{name}": moments[number][name] for number in moments for name in _MOMENTS}
+        adam = {f"{number}.{name}": moments[number][name] for number in moments for name in moments[number]}
         group = self.optimizer.param_groups[0]
         moving = {
             "group": {"lr": group["lr"], "betas": list(group["betas"])},
@@ -106,15 +106,31 @@ class Descent:
     def _moments_after(self, step: int) -> dict[str, Tensor]:
         """Tensors of the form of the moments; before the first step there are none."""
         return {
-            f"{number}.{name}": torch.tensor(0.0) if name == "step" else tensor
+            f"{number}.{name}": moment
             for number, tensor in enumerate(self.trained if step else ())
-            for name in _MOMENTS
+            for name, moment in self._moments(tensor.detach()).items()
         }
 
+    def _moments(self, tensor: Tensor) -> dict[str, Tensor]:
+        if isinstance(self.optimizer, WhitenedAdam):
+            return self.optimizer.moments(tensor)
+        return {"step": torch.tensor(0.0), "exp_avg": tensor, "exp_avg_sq": tensor}
 
-def start_descent(trained: Sequence[Tensor], lr: float, steps: int, fused: bool | None = None) -> Descent:
-    """A fresh descent of so many steps, `lr` its peak learning rate; `fused` as in `torch.optim.Adam`."""
-    optimizer = torch.optim.Adam(list(trained), lr=lr, fused=fused)
+
+def start_descent(
+    trained: Sequence[Tensor], lr: float, steps: int, fused: bool | None = None, whitened: bool = False
+) -> Descent:
+    """A fresh descent of so many steps, `lr` its peak learning rate.
+
+    Args:
+        trained: what is moved.
+        lr: of the schedule's peak.
+        steps: of the whole run.
+        fused: as in `torch.optim.Adam`.
+        whitened: with `WhitenedAdam` in Adam's place, which has no fused form.
+    """
+    tensors = list(trained)
+    optimizer = WhitenedAdam(tensors, lr) if whitened else torch.optim.Adam(tensors, lr=lr, fused=fused)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
     return Descent(tuple(trained), optimizer, schedule)
 

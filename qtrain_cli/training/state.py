@@ -28,6 +28,7 @@ from qtrain_cli.training.descent import (
     seed_generators,
     start_descent,
 )  # fmt: skip
+from qtrain_cli.training.measuring import measures
 
 _BUFFER = "buffer."
 
@@ -105,7 +106,9 @@ def start_state(
     theta = start_angles(spec.circuit, spec.angles.start_seed).float().to(device).requires_grad_()
     numbers = start_numbers(spec, torch.Generator().manual_seed(settings.seed)).to(device).requires_grad_()
     copies = {name: tensor.detach().clone() for name, tensor in buffers.items()}
-    return RunState(theta, numbers, copies, start_descent((theta, numbers), settings.lr, steps))
+    exact = not measures(settings.gradient)  # whose noise would be taken for curvature
+    descent = start_descent((theta, numbers), settings.lr, steps, whitened=exact)
+    return RunState(theta, numbers, copies, descent)
 
 
 def checkpoint_of(run: RunState, identity: dict[str, Any]) -> Checkpoint:
