@@ -24,10 +24,11 @@ from qtrain_cli.files.artifact.description import (
     Description,
     Digest,
     Example,
+    Origin,
     metadata,
     payload_of,
 )  # fmt: skip
-from qtrain_cli.files.artifact.payload import PROBES, joined, kept_stream
+from qtrain_cli.files.artifact.payload import PROBES, kept_stream
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.spec import KEPT, GeneratorSpec, LayoutSpec
 from qtrain_cli.versions import recorded_versions
@@ -55,11 +56,13 @@ class Known:
     seed: int = 2**31 - 1
     device: str = "cuda:99"
     trust: str = "trusted-pickle"
+    bare: bool = False
 
 
-def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset) -> Known:
+def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
     """What is known once model and data are loaded; `fit` with its device and epochs settled."""
-    return Known(loaded.name, data.task, example_of(data), fit.epochs, fit.seed, fit.device, loaded.trust)
+    example = example_of(data)
+    return Known(loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare)
 
 
 def example_of(data: Dataset) -> Example:
@@ -71,9 +74,10 @@ def example_of(data: Dataset) -> Example:
 def bytes_bound(spec: GeneratorSpec, known: Known) -> int:
     """An upper bound in bytes of the finished file."""
     digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
-    description = Description(spec, digest, known.example, _longest(known), "0" * RUN_DIGITS)
-    numbers = mapping_bytes(spec) + angle_bytes(spec) + _MARGIN
-    size = len(joined(payload_of(description), b"", b"")) + _kept_bytes(spec.layout) + numbers
+    origin = None if known.bare else Origin(_longest(known), "0" * RUN_DIGITS)
+    description = Description(spec, digest, known.example, origin)
+    numbers = mapping_bytes(spec) + angle_bytes(spec) + (0 if known.bare else _MARGIN)
+    size = len(payload_of(description).joined(b"", b"")) + _kept_bytes(spec.layout) + numbers
     return len(save({TENSOR: torch.zeros(size, dtype=torch.uint8)}, {KEY: metadata()}))
 
 
