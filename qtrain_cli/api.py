@@ -73,8 +73,8 @@ def load(path: str | os.PathLike[str]) -> LoadedArtifact:
     container = read_container(Path(path))
     artifact = decode_artifact(container)
     found = regenerate(artifact)
-    known = artifact.description.origin is not None
-    record = record_of(artifact.description, container).to_json() if known else None
+    description = artifact.description
+    record = record_of(description, container).to_json() if description.origin else None
     return LoadedArtifact(record, found.exact, found.state)
 
 

@@ -3,8 +3,8 @@
 Everything that is said about a file, and every tensor that is taken from it, comes from the one `Container`
 that was checked, so that a file which changes on disk meanwhile cannot slip in.
 
-The checksum is SHA-256 of the whole file with its own place filled with zeros, cut to 64 bits. It is the first
-eight bytes of the one tensor, or, where the metadata has a `check`, that one's hexadecimal digits. It finds
+The checksum is SHA-256 of the whole file with zeros in its own place, cut to 64 bits. It is the first eight
+bytes after the header or, where the metadata has a `check`, the hexadecimal digits of that. It finds
 damage; it is no signature, and a forger can compute it, so that no other check may lean on it.
 """
 
@@ -25,12 +25,12 @@ from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files.header import Header, damaged, header_of
 
 KEY = "qtrain"
-CHECK_DIGITS = 16
 RUN_DIGITS = 16
 _HEXADECIMAL = re.compile("[0-9a-f]+")
-BLANK = "0" * CHECK_DIGITS
-CHECK_BYTES = CHECK_DIGITS // 2
-#: Where the check's digits stand: JSON (the metadata) inside a string of JSON (the header).
+CHECK_BYTES = 8
+#: Of a check in the metadata, before it is known.
+BLANK = "0" * 2 * CHECK_BYTES
+#: Where its digits stand: JSON (the metadata) inside a string of JSON (the header).
 CHECK_MARK = b'\\"check\\":\\"'
 #: Above what the layout, the angles and the header may take together.
 MAX_FILE_BYTES = 2**33
@@ -103,12 +103,13 @@ def _check(data: bytes) -> tuple[int, bytes]:
     """Where the check stands, and what it has to be."""
     payload = 8 + int.from_bytes(data[:8], "little")
     mark = data.find(CHECK_MARK, 0, payload)
-    place, size = (payload, CHECK_BYTES) if mark < 0 else (mark + len(CHECK_MARK), CHECK_DIGITS)
+    place, blank = (payload, bytes(CHECK_BYTES)) if mark < 0 else (mark + len(CHECK_MARK), BLANK.encode())
     view = memoryview(data)  # a file may be large, and slices of bytes are copies
     hashed = hashlib.sha256(view[:place])
-    hashed.update(bytes(size) if mark < 0 else BLANK.encode())
-    hashed.update(view[place + size :])
-    return place, hashed.digest()[:size] if mark < 0 else hashed.hexdigest()[:size].encode()
+    hashed.update(blank)
+    hashed.update(view[place + len(blank) :])
+    check = hashed.digest()[:CHECK_BYTES]
+    return place, check if mark < 0 else check.hex().encode()
 
 
 def _read(path: Path) -> bytes:

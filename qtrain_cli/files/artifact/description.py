@@ -168,37 +168,52 @@ def _check_format(container: Container) -> None:
         value = json.loads(container.text)
     except (ValueError, RecursionError) as error:
         raise container.refused(f"its metadata is not JSON ({error})") from None
-    found = value.get("format") if isinstance(value, dict) else f"qtrain/{value}"
-    if isinstance(found, str) and found.startswith(STUDENTS):
+    found = _other_format(value)
+    if found is None:
+        raise container.refused("its metadata is not what an honest writer writes")
+    if found.startswith(STUDENTS):
         raise BadInput(
             f"'{container.path}' is a student, which has no generated weights",
             "`qtrain report`, `verify`, `inspect` and `export` take it",
         )
-    if isinstance(found, str) and (isinstance(value, dict) or type(value) is int):
-        raise BadInput(
-            f"'{container.path}' has the format {reprlib.repr(found)}; this version reads 'qtrain/{FORMAT}'",
-            "use the version of qtrain that wrote it",
-        )
-    raise container.refused("its metadata is not what an honest writer writes")
+    raise BadInput(
+        f"'{container.path}' has the format {reprlib.repr(found)}; this version reads 'qtrain/{FORMAT}'",
+        "use the version of qtrain that wrote it",
+    )
+
+
+def _other_format(value: Any) -> str | None:
+    """The format that metadata name; None for none, and for this one in other words than its own."""
+    found = value.get("format") if isinstance(value, dict) else None
+    if type(value) is int:
+        found = f"qtrain/{value}"
+    return found if isinstance(found, str) and found != f"qtrain/{FORMAT}" else None
 
 
 def _described(container: Container) -> tuple[Description, str, bytes]:
     """The description, the facts that it was read from, and what follows it in the tensor."""
     digest, probes, text, rest = parted(_tensor_bytes(container))
     value = json.loads(text)
+    if value["rules"] != RULES:
+        raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
     origin = None
     if "record" in value:
         (run, data, model), rest = origin_of(rest)
         origin = Origin(Measured.from_stored(value["record"], data, model), run)
-    if value["rules"] != RULES:
-        raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
     dtype, *shape = value["input"]
-    example = Example(dtype, tuple(shape))
-    return Description(_spec(value), Digest(digest, probes, float(value["tolerance"])), example, origin), text, rest
+    description = Description(
+        spec=_spec(value),
+        digest=Digest(digest, probes, float(value["tolerance"])),
+        example=Example(dtype, tuple(shape)),
+        origin=origin,
+    )
+    return description, text, rest
 
 
 def _tensor_bytes(container: Container) -> bytes:
-    """The bytes of the one tensor. Raises `BadInput` for other tensors than it."""
+    """The bytes of the one tensor. Raises `BadInput` for other tensors than it, or more metadata."""
+    if len(container.header.metadata) != 1:
+        raise BadInput("its header has other metadata than its own")
     tensors = container.header.tensors
     size = len(container.data) - container.header.payload_start
     if {name: (row.dtype, row.shape) for name, row in tensors.items()} != {TENSOR: ("U8", (size,))}:
@@ -285,9 +300,8 @@ def facts(description: Description) -> str:
 
 def payload_of(description: Description) -> Payload:
     """The parts of a file's tensor that a description is made of."""
-    digest, origin, digests = description.digest, description.origin, ()
-    if origin:
-        digests = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256)
+    digest, origin = description.digest, description.origin
+    digests = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256) if origin else ()
     return Payload(digest.sha256, digest.probes, facts(description), digests)
 
 
