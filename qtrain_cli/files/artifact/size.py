@@ -115,8 +115,8 @@ def _kept_bytes(layout: LayoutSpec) -> int:
     """What the kept tensors take: random bytes, but that counters of batches stay below 2**32.
 
     It is the same for every generator of a layout, of which a plan tries many. Short streams have deflate's
-    fixed code, in which half of all bytes take 9 bits, and a counter's zeros 25 at most; what that makes
-    longer is stored, with 5 bytes in front.
+    fixed code, in which half of all bytes take 9 bits, and a counter's zeros 25 at most; a stream that this
+    makes longer by 4 bytes or more is stored instead, with 5 bytes in front.
     """
     draw, entries = random.Random(0), layout.of_role(KEPT)
     zeros = [4 if (entry.dtype, entry.count) == ("I64", 1) else 0 for entry in entries]
@@ -124,5 +124,6 @@ def _kept_bytes(layout: LayoutSpec) -> int:
         draw.randbytes(entry.stored_bytes - zero) + bytes(zero)
         for entry, zero in zip(entries, zeros, strict=True)
     )
-    bits = 10 + 9 * (len(kept) - sum(zeros)) + 25 * (sum(zeros) // 4)
-    return max(len(kept_stream(kept)), min(len(kept) + 5, -(-bits // 8))) if kept else 0
+    fixed = -(-(10 + 9 * (len(kept) - sum(zeros)) + 25 * (sum(zeros) // 4)) // 8)
+    longest = fixed if fixed < len(kept) + 4 else len(kept) + 5
+    return max(len(kept_stream(kept)), longest) if kept else 0
