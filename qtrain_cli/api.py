@@ -37,9 +37,12 @@ from qtrain_cli.students.teachers import module_of
 
 @dataclass(frozen=True)
 class LoadedArtifact:
-    """A regenerated artifact: its `record`, and `exact`, whether the digest agrees to the last bit."""
+    """A regenerated artifact: its `record`, and `exact`, whether the digest agrees to the last bit.
 
-    record: dict[str, Any]
+    A bare artifact has no record.
+    """
+
+    record: dict[str, Any] | None
     exact: bool
     _state: dict[str, Tensor]
 
@@ -70,7 +73,9 @@ def load(path: str | os.PathLike[str]) -> LoadedArtifact:
     container = read_container(Path(path))
     artifact = decode_artifact(container)
     found = regenerate(artifact)
-    return LoadedArtifact(record_of(artifact.description, container).to_json(), found.exact, found.state)
+    description = artifact.description
+    record = record_of(description, container).to_json() if description.origin else None
+    return LoadedArtifact(record, found.exact, found.state)
 
 
 @dataclass(frozen=True)

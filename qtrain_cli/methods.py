@@ -95,13 +95,13 @@ METHODS: dict[str, MethodRow] = {
             "classical-curve",
             "cos(A theta + beta), A seeded, in place of the circuit, with ours' count",
             "the angles and one gain",
-            (1.0, 0.5, 2.0), (6, 4, 8), control=True, own_rate=True,
+            (1.0, 0.5, 2.0), (5, 4, 3), control=True, own_rate=True,
         ),
         MethodRow(
             "fixed-random",
             "our mlp mapping over a fixed random vector in place of the circuit, with ours' count",
             "the mapping's numbers: an MLP of as many hidden units as ours has numbers for",
-            (0.05, 0.02, 0.1), (6, 4, 8), control=True,
+            (0.05, 0.02, 0.1), (5, 4, 3), control=True,
         ),
     )
 }  # fmt: skip

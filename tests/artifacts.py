@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from qtrain_cli.angles import encode, finest_step
-from qtrain_cli.files.artifact.description import Description, Example
+from qtrain_cli.files.artifact.description import Description, Example, Origin
 from qtrain_cli.files.artifact.numbers import Artifact, Numbers
 from qtrain_cli.layout import DTYPES
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec, qubits_for
@@ -93,13 +93,14 @@ def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
 
 
 def artifact_of(
-    spec: GeneratorSpec, numbers: Numbers | None = None, measured: Measured = MEASURED,
+    spec: GeneratorSpec, numbers: Numbers | None = None, measured: Measured | None = MEASURED,
     example: Example | None = None, run: str = "0123456789abcdef",
 ) -> Artifact:  # fmt: skip
-    """A whole artifact, with the digest of what it regenerates."""
+    """A whole artifact, with the digest of what it regenerates; bare if nothing was measured."""
     numbers = numbers or numbers_of(spec)
     digest = digest_of(spec.layout, generated_weights(spec, numbers))
-    description = Description(spec, digest, example or Example("F32", (1, 8, 8)), measured, run)
+    origin = Origin(measured, run) if measured else None
+    description = Description(spec, digest, example or Example("F32", (1, 8, 8)), origin)
     return Artifact(description, numbers)
 
 

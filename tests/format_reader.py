@@ -50,12 +50,13 @@ ANGLES = {
 
 @dataclass
 class Read:
-    """What a file holds: metadata, digests, facts, codes, float64 weights, and what follows from them."""
+    """What a file holds: check, digest, facts, origin, codes, float64 weights, and what follows from them."""
 
-    metadata: dict[str, Any]
-    digests: dict[str, str]
+    check: str
+    digest: str
     stored_probes: list[float]
     facts: dict[str, Any]
+    origin: dict[str, str]
     codes: list[int]
     angles: np.ndarray
     weights: np.ndarray
@@ -68,24 +69,32 @@ def read(data: bytes) -> Read:
     """Everything that FORMAT.md says about a file."""
     header_bytes = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_bytes])
-    metadata = json.loads(header.pop("__metadata__")["qtrain"])
-    assert list(header) == ["q"] and header["q"]["dtype"] == "U8"
+    metadata = header.pop("__metadata__")
+    assert metadata == {"qtrain": "3"} and list(header) == ["q"] and header["q"]["dtype"] == "U8"
     payload = data[8 + header_bytes :]
-    sizes = {"weights": 16, "run": 8, "data": 32, "model": 32}
-    ends = list(itertools.accumulate(sizes.values()))
-    digests = {name: payload[end - sizes[name] : end].hex() for name, end in zip(sizes, ends, strict=True)}
-    stored_probes = np.frombuffer(payload[88:104], "<f4").tolist()
-    text, rest = _inflated(payload[104:], dictionary())
+    stored_probes = np.frombuffer(payload[16:32], "<f4").tolist()
+    text, rest = _inflated(payload[32:], dictionary())
     facts = json.loads(text)
+    origin, rest = _origin(rest) if "record" in facts else ({}, rest)
     kept, rest = _kept(facts["layout"], rest)
     angles, codes, mapping = _numbers(facts, rest)
     weights = _weights(facts, angles, mapping)
     generated = dict(_rounded(facts["layout"], weights))
     state = generated | kept
     state |= {row[0]: state[row[1]] for row in facts["layout"] if len(row) == 2}
-    sha256 = hashlib.sha256(b"".join(generated.values())).hexdigest()[:32]
+    sha256 = hashlib.sha256(b"".join(generated.values())).hexdigest()[:16]
     return Read(
-        metadata, digests, stored_probes, facts, codes, angles, weights, state, sha256, probes(weights)
+        check=payload[:8].hex(),
+        digest=payload[8:16].hex(),
+        stored_probes=stored_probes,
+        facts=facts,
+        origin=origin,
+        codes=codes,
+        angles=angles,
+        weights=weights,
+        state=state,
+        sha256=sha256,
+        probes=probes(weights),
     )
 
 
@@ -96,9 +105,15 @@ def dictionary() -> bytes:
 
 
 def check_of(data: bytes) -> str:
-    """The check that a file must have: its own digits count as zeros."""
-    check = read(data).metadata["check"]
-    return hashlib.sha256(data.replace(check.encode(), b"0" * 16, 1)).hexdigest()[:16]
+    """The check that a file must have: its own bytes count as zeros."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    return hashlib.sha256(data[:start] + bytes(8) + data[start + 8 :]).hexdigest()[:16]
+
+
+def _origin(rest: bytes) -> tuple[dict[str, str], bytes]:
+    """The digests of run, data and model, and what follows them."""
+    ends = {"run": (0, 8), "data": (8, 40), "model": (40, 72)}
+    return {name: rest[first:last].hex() for name, (first, last) in ends.items()}, rest[72:]
 
 
 def _inflated(data: bytes, preset: bytes = b"") -> tuple[bytes, bytes]:

@@ -100,13 +100,13 @@ MAP = {
     "files.cells": "errors files.atomic results",
     "files.artifact": "",
     "files.artifact.container": "errors files.header",
-    "files.artifact.payload": "errors",
+    "files.artifact.payload": "errors files.artifact.container",
     "files.artifact.description": (
         "accounting errors files.artifact.container files.artifact.payload quantum.circuit results spec"
     ),
     "files.artifact.numbers": (
-        "accounting angles errors files.artifact.container files.artifact.description files.artifact.payload"
-        " files.atomic layout spec"
+        "accounting angles errors files.artifact.container files.artifact.description files.atomic"
+        " layout spec"
     ),
     "files.artifact.size": (
         "accounting files.artifact.container files.artifact.description files.artifact.payload results spec"

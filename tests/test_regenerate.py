@@ -40,7 +40,7 @@ def with_digest(artifact, **changes):
 
 def other_sha(artifact, **changes):
     """As if another machine had written it: the weights' bits differ."""
-    return with_digest(artifact, sha256="0" * 32, **changes)
+    return with_digest(artifact, sha256="0" * 16, **changes)
 
 
 def shifted(artifact, share):

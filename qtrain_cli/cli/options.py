@@ -36,6 +36,7 @@ Entangler = Annotated[
 FinalRotation = Annotated[
     bool, typer.Option("--final-rotation", help="No entangler after the last layer, as in Qiskit.")
 ]
+Bare = Annotated[bool, typer.Option("--bare", help="No record in the file: smaller, and nothing to report.")]
 Layers = Annotated[int | None, typer.Option("--layers", help="Layers of each circuit, in place of a budget.")]
 Circuits = Annotated[int | None, typer.Option("--circuits", help="How many circuits. [planned]")]
 MappingName = Annotated[str, typer.Option("--mapping", help=" | ".join(MAPPINGS))]

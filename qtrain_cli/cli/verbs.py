@@ -79,6 +79,7 @@ def compress(
     params: o.Params = None,
     ratio: o.Ratio = None,
     bytes_: o.Bytes = None,
+    bare: o.Bare = False,
     ansatz: o.AnsatzName = BudgetSettings.ansatz,
     entangler: o.Entangler = BudgetSettings.entangler,
     final_rotation: o.FinalRotation = False,
@@ -117,7 +118,7 @@ def compress(
         data=DataSettings(data, parse_floats(mean, "--mean"), parse_floats(std, "--std"), validation),
         budget=BudgetSettings(
             params, ratio, parse_size(bytes_), ansatz, entangler, layers, circuits, mapping, angle_bits,
-            tuple(targets or ()), tuple(ignore or ()), final_rotation,
+            tuple(targets or ()), tuple(ignore or ()), final_rotation, bare,
         ),
         fit=FitSettings(
             distill, temperature, epochs or 0, batch_size, FitSettings.lr if lr is None else lr, seed, device,
@@ -146,6 +147,7 @@ def plan(
     params: o.Params = None,
     ratio: o.Ratio = None,
     bytes_: o.Bytes = None,
+    bare: o.Bare = False,
     ansatz: o.AnsatzName = BudgetSettings.ansatz,
     entangler: o.Entangler = BudgetSettings.entangler,
     final_rotation: o.FinalRotation = False,
@@ -170,7 +172,7 @@ def plan(
         model=ModelSettings(model, arch, parse_arguments(arch_args), weights, trust_pickle),
         budget=BudgetSettings(
             params, ratio, parse_size(bytes_), ansatz, entangler, layers, circuits, mapping, angle_bits,
-            tuple(targets or ()), tuple(ignore or ()), final_rotation,
+            tuple(targets or ()), tuple(ignore or ()), final_rotation, bare,
         ),
         fit=FitSettings(batch_size=batch_size, seed=seed, device=device),
         input_shape=parse_shape(input_shape),

@@ -324,7 +324,7 @@ def _ours(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes | 
         CompressSettings(
             settings.model,
             settings.data,
-            BudgetSettings(bytes=cell.budget, angle_bits=cell.bits),
+            BudgetSettings(bytes=cell.budget, angle_bits=cell.bits, bare=True),
             replace(settings.fit, seed=cell.seed, epochs=epochs, lr=cell.lr),
             path,
             resume=True,
@@ -341,14 +341,14 @@ def _ours(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes | 
 def _ours_spec(job: _Job, seed: int, bits: int, budget: int | None) -> GeneratorSpec:
     """Ours within a budget; without one the smallest there is. Raises `BadInput` where none is so small."""
     layout = layout_of(job.loaded.module)
-    wanted = BudgetSettings(bytes=budget, layers=None if budget else 1, angle_bits=bits)
+    wanted = BudgetSettings(bytes=budget, layers=None if budget else 1, angle_bits=bits, bare=True)
     known = _ours_known(job, seed, job.settings.fit.epochs)
     return plan_generator(layout, wanted, seed, lambda spec: bytes_bound(spec, known))
 
 
 def _ours_known(job: _Job, seed: int, epochs: int) -> Known:
     fit = replace(job.settings.fit, seed=seed, epochs=epochs, device=str(job.device))
-    return known_of(fit, job.loaded, job.rows(seed))
+    return known_of(fit, job.loaded, job.rows(seed), bare=True)
 
 
 def _ours_count(job: _Job, cell: Cell) -> int | None:

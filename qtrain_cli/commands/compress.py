@@ -23,7 +23,9 @@ from qtrain_cli.errors import UsageError
 from qtrain_cli.files.artifact.description import (
     RUN_DIGITS,
     Description,
+    Origin,
     describe,
+    design_of,
     read_record,
     spec_to_json,
 )  # fmt: skip
@@ -92,10 +94,11 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
     if fitted.cost.evaluations:
         log(f"spent on gradients: {in_words(fitted.cost)}")
     log("measuring the regenerated weights")
-    artifact = _described(job, _stored(job, fitted))
-    write_artifact(settings.out, artifact, force=settings.force)
+    artifact, measured = _described(job, _stored(job, fitted))
+    written = write_artifact(settings.out, artifact, force=settings.force)
     checkpoint.unlink(missing_ok=True)
-    return replace(read_record(settings.out), seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Record(design_of(job.spec), measured, len(written.data), written.sha256, seconds)
 
 
 def checkpoint_path(out: Path) -> Path:
@@ -129,7 +132,7 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
     layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
     data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
-    known = known_of(settings.fit, loaded, data)
+    known = known_of(settings.fit, loaded, data, settings.budget.bare)
     spec = plan_generator(layout, settings.budget, settings.fit.seed, lambda plan: bytes_bound(plan, known))
     if settings.own_lr:
         settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers))
@@ -183,13 +186,13 @@ def _finished(job: _Job) -> Record | None:
     settings, out = job.settings, job.settings.out
     if not (settings.resume and out.exists()):
         return None
-    if describe(out).run == job.run:
+    origin = describe(out).origin
+    if origin and origin.run == job.run:
         return read_record(out)
     if settings.force:
         return None
-    raise UsageError(
-        f"'{out}' is the result of another run", "name another output, or replace it with --force"
-    )
+    what = "is the result of another run" if origin else "is finished, and being bare says not by which run"
+    raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
 
 
 def _train(job: _Job, checkpoint: Path, show: Callable[[Progress], None]) -> Fitted:
@@ -218,17 +221,17 @@ def _stored(job: _Job, fitted: Fitted) -> Numbers:
     return Numbers(encode(moved, step), step, mapping, kept)
 
 
-def _described(job: _Job, numbers: Numbers) -> Artifact:
-    """The finished artifact: regenerated once, for its digest and for its figures."""
+def _described(job: _Job, numbers: Numbers) -> tuple[Artifact, Measured]:
+    """The finished artifact, regenerated once for its digest and for its figures; and these."""
     weights = generated_weights(job.spec, numbers)
+    measured = _measured(job, state_dict(job.spec, weights, numbers))
     description = Description(
         spec=job.spec,
         digest=digest_of(job.spec.layout, weights),
         example=example_of(job.data),
-        measured=_measured(job, state_dict(job.spec, weights, numbers)),
-        run=job.run,
+        origin=None if job.settings.budget.bare else Origin(measured, job.run),
     )
-    return Artifact(description, numbers)
+    return Artifact(description, numbers), measured
 
 
 def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:

@@ -73,7 +73,7 @@ def run(settings: PlanSettings) -> Plan:
     layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
 
     def file_bytes(spec: GeneratorSpec) -> int:
-        return bytes_bound(spec, Known(loaded.name))
+        return bytes_bound(spec, Known(loaded.name, bare=settings.budget.bare))
 
     spec = plan_generator(layout, settings.budget, settings.fit.seed, file_bytes)
     seconds, probe = _probe(spec, loaded, settings, device)

@@ -74,19 +74,19 @@ def run(settings: SampleSettings, paint: Painter, log: Callable[[str], None]) ->
 
     Raises:
         UsageError: the plot exists or is an input.
-        BadInput: artifact, model or data cannot be read or do not fit each other; no such device; a package
-            is missing.
+        BadInput: artifact, model or data cannot be read or do not fit each other; the artifact holds no
+            record; no such device; a package is missing.
         Refused: the artifact is damaged, or the model file would run code.
     """
     _check_plot(settings)
-    artifact = read_artifact(settings.artifact)
+    artifact, known = read_artifact(settings.artifact), read_record(settings.artifact)
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
     state = regenerate(artifact).state
     bench = _bench(settings, artifact, state)
     log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
     cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
-    record = _record(bench, read_record(settings.artifact), state, cells)
+    record = _record(bench, known, state, cells)
     if settings.plot:
         picture = paint(record, settings.plot.suffix.lower().removeprefix("."))
         write_bytes_atomically(settings.plot, picture, settings.force)

@@ -70,7 +70,7 @@ class DataSettings:
 class BudgetSettings:
     """How small, and with which generator. At most one of `params`, `ratio`, `bytes`; None: a ratio of 10.
 
-    No entangler: the ansatz's own.
+    No entangler: the ansatz's own. `bare`: the file holds what regenerates the weights, and no record.
     """
 
     params: int | None = None
@@ -85,6 +85,7 @@ class BudgetSettings:
     targets: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     final_rotation: bool = False
+    bare: bool = False
 
     def __post_init__(self) -> None:
         given = [f"--{name}" for name in ("params", "ratio", "bytes") if getattr(self, name) is not None]

@@ -73,13 +73,13 @@ def _update(state: dict[str, Any], gradient: Tensor, beta1: float, beta2: float)
     """The step of unit learning rate for one tensor, of its shape; moves the averages."""
     shape = state["exp_avg_sq"].shape
     state["step"] += 1
-    steps = int(state["step"])
+    steps = float(state["step"])
     state["exp_avg"].lerp_(gradient, 1 - beta1)
     g, m = _blocks(gradient, shape), _blocks(state["exp_avg"], shape)
     covariance, basis, v = state["covariance"], state["basis"], state["exp_avg_sq"]
     covariance.baddbmm_(g.unsqueeze(2), g.unsqueeze(1), beta=beta2, alpha=1 - beta2)
     v.lerp_(_turned(basis, g).square(), 1 - beta2)
-    if steps >= FIRST and steps % EVERY == 0:
+    if steps >= FIRST and steps % EVERY == 0 and bool(covariance.isfinite().all()):
         values, vectors = torch.linalg.eigh(covariance)
         basis.copy_(vectors)
         v.copy_(values.clamp(min=0))

@@ -50,12 +50,12 @@ MODEL = (
 )  # fmt: skip
 BUDGET = (
     "--ansatz", "efficient-su2", "--entangler", "cz-ring", "--circuits", "3", "--mapping", "mlp",
-    "--angle-bits", "5", "--targets", "conv*", "--targets", "re:fc", "--ignore", "norm",
+    "--angle-bits", "5", "--targets", "conv*", "--targets", "re:fc", "--ignore", "norm", "--bare",
 )  # fmt: skip
 MODEL_SETTINGS = ModelSettings(Path("net.pt"), "net.py:Net", {"width": 8}, "ema", True)
 BUDGET_SETTINGS = BudgetSettings(
     params=None, ratio=None, bytes=None, ansatz="efficient-su2", entangler="cz-ring", layers=7, circuits=3,
-    mapping="mlp", angle_bits=5, targets=("conv*", "re:fc"), ignore=("norm",),
+    mapping="mlp", angle_bits=5, targets=("conv*", "re:fc"), ignore=("norm",), bare=True,
 )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def test_cells_are_files_that_were_loaded_back_and_tested(run, tmp_path):
 def test_ours_is_compress_itself(run):
     (cell,) = run(methods=("ours",), budgets=(1900,)).cells
     assert run.laps == ["ours"] and cell.end == DONE
-    assert 350 < cell.header_bytes < 500
+    assert 150 < cell.header_bytes < 300  # bare: no record, as in rivals' files
     assert cell.file_bytes <= 1900 and cell.numbers > 100 and 0.1 < cell.test < 1
 
 
@@ -156,9 +156,9 @@ def test_controls_have_as_many_numbers_as_ours(run):
 
 
 def test_a_control_has_the_whole_budget_where_ours_does_not_reach(run):
-    ours, curve = run(methods=("ours", "classical-curve"), budgets=(480,)).cells
-    assert ours.end == UNREACHED and ours.file_bytes > 480
-    assert curve.end == DONE and curve.file_bytes > 430
+    ours, curve = run(methods=("ours", "classical-curve"), budgets=(300,)).cells
+    assert ours.end == UNREACHED and ours.file_bytes > 300
+    assert curve.end == DONE and curve.file_bytes > 250
 
 
 def test_a_first_look_takes_the_first_width_that_fits(run, monkeypatch):

@@ -66,8 +66,11 @@ def cut(run, network, monkeypatch):
 # --- to the same bytes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", [1, 7, 10, 11, 20])
-def test_a_run_cut_off_goes_on_to_the_same_bytes(run, network, tmp_path, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("step", "bare"), [(1, False), (7, False), (7, True), (10, False), (11, False), (20, False)]
+)
+def test_a_run_cut_off_goes_on_to_the_same_bytes(run, network, tmp_path, monkeypatch, step, bare):
+    network["bare"] = bare
     run(out=tmp_path / "whole", **network)
     monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", -1)
     with pytest.raises(Cut):

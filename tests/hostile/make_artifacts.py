@@ -27,21 +27,22 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where it is run alone
 from format_reader import dictionary
 
-HONEST = Path(__file__).resolve().parents[1] / "files" / "artifact" / "golden" / "qtrain-2.bin"
+HONEST = Path(__file__).resolve().parents[1] / "files" / "artifact" / "golden" / "qtrain-3.bin"
+METADATA = "3"
 GIGA = 2**30
-#: Digests (88 bytes) and probes (16) before the facts.
-FIXED = 104
+#: Check and digest (8 bytes each) and probes (16) before the facts, and the origin behind them.
+FIXED, ORIGIN = 32, 72
 #: Of the honest file: 8 mapping numbers of two bytes before the angles, whose step, ends and spread take 9.
 MAPPING, HEAD = 16, 9
 
 
 @dataclass
 class Parts:
-    """An artifact taken apart: metadata, digests and probes, the facts' value, kept bytes, numbers."""
+    """An artifact taken apart: check, digest and probes, the facts' value, origin, kept bytes, numbers."""
 
-    metadata: Any
     fixed: bytes
     facts: Any
+    origin: bytes
     kept: bytes
     numbers: bytes
 
@@ -59,12 +60,11 @@ def deflated(data: bytes, dictionary: bytes = b"") -> bytes:
 
 
 def apart(data: bytes) -> Parts:
-    """The parts of an honest file with kept tensors."""
-    length = int.from_bytes(data[:8], "little")
-    rows, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
+    """The parts of an honest file with a record and kept tensors."""
+    rest = tensor_of(data)
     facts, after = inflated(rest[FIXED:], dictionary())
-    kept, numbers = inflated(after)
-    return Parts(json.loads(rows["__metadata__"]["qtrain"]), rest[:FIXED], json.loads(facts), kept, numbers)
+    kept, numbers = inflated(after[ORIGIN:])
+    return Parts(rest[:FIXED], json.loads(facts), after[:ORIGIN], kept, numbers)
 
 
 def canonical(value: Any) -> str:
@@ -76,31 +76,32 @@ def together(parts: Parts, text: str | None = None) -> bytes:
     """A file of these parts with a right checksum; `text` stands in for the facts' JSON."""
     facts = (canonical(parts.facts) if text is None else text).encode()
     kept = deflated(parts.kept) if parts.kept else b""
-    return of_tensor(parts.fixed + deflated(facts, dictionary()) + kept + parts.numbers, parts.metadata)
+    return of_tensor(parts.fixed + deflated(facts, dictionary()) + parts.origin + kept + parts.numbers)
 
 
 def of_tensor(
-    data: bytes, metadata: Any = None, row: dict[str, Any] | None = None, more: dict[str, Any] | None = None
+    data: bytes, row: dict[str, Any] | None = None, more: dict[str, Any] | None = None, text: str = METADATA
 ) -> bytes:
-    """A file with this tensor; `row` changes its row, `more` are rows before it."""
-    text = canonical({"check": "0" * 16, "format": "qtrain/2"} if metadata is None else metadata)
+    """A file with this tensor; `row` changes its row, `more` are rows before it, `text` is its metadata."""
     own = {"q": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)], **(row or {})}}
     return with_header(json.dumps({"__metadata__": {"qtrain": text}, **(more or {}), **own}).encode(), data)
 
 
 def with_header(header: bytes, payload: bytes = b"") -> bytes:
-    """A file with this header, and a right checksum if there is a place for one."""
+    """A file with this header, and a right checksum if there is room for one."""
     return sealed(len(header).to_bytes(8, "little") + header + payload)
 
 
 def sealed(data: bytes) -> bytes:
-    """The file with its check computed anew."""
-    found = re.search(rb'\\"check\\":\\"([^"\\]{16})', data)
-    if found is None:
+    """The file with its check computed anew: where the metadata has one there, else after the header."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    found = re.search(rb'\\"check\\":\\"([^"\\]{16})', data[:start])
+    first, last = found.span(1) if found else (start, start + 8)
+    if last > len(data):  # no room
         return data
-    blank = data[: found.start(1)] + b"0" * 16 + data[found.end(1) :]
-    check = hashlib.sha256(blank).hexdigest()[:16].encode()
-    return data[: found.start(1)] + check + data[found.end(1) :]
+    blank = b"0" * 16 if found else bytes(8)
+    check = hashlib.sha256(data[:first] + blank + data[last:]).digest()[:8]
+    return data[:first] + (check.hex().encode() if found else check) + data[last:]
 
 
 def honest() -> Parts:
@@ -135,21 +136,56 @@ def without(key: str) -> bytes:
 
 def labelled(metadata: Any) -> bytes:
     """The honest file with other metadata: a value, or a text as it is."""
-    parts = honest()
-    if not isinstance(metadata, str):
-        parts.metadata = metadata
-        return together(parts)
-    data = together(parts)
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"]["qtrain"] = metadata
-    return with_header(json.dumps(header).encode(), data[8 + length :])
+    text = metadata if isinstance(metadata, str) else canonical(metadata)
+    return of_tensor(tensor_of(together(honest())), text=text)
 
 
-def digests(place: int, data: bytes) -> bytes:
-    """The honest file with other bytes among digests and probes."""
+def of_format_2(**more: Any) -> dict[str, Any]:
+    """The metadata of a file of the format before this one."""
+    return {"check": "0" * 16, "format": "qtrain/2", **more}
+
+
+def wrong_check(place: int) -> bytes:
+    """The honest file with one bit of its check changed."""
+    data = bytearray(together(honest()))
+    data[8 + int.from_bytes(data[:8], "little") + place] ^= 1
+    return bytes(data)
+
+
+def check_elsewhere() -> bytes:
+    """The honest file with a second key of the metadata, which has a right check of the older kind."""
+    tensor = tensor_of(together(honest()))
+    row = {"dtype": "U8", "shape": [len(tensor)], "data_offsets": [0, len(tensor)]}
+    keys = {"qtrain": METADATA, "more": canonical(of_format_2())}
+    return with_header(json.dumps({"__metadata__": keys, "q": row}).encode(), tensor)
+
+
+def fixed(place: int, data: bytes) -> bytes:
+    """The honest file with other bytes among digest and probes."""
     parts = honest()
     parts.fixed = parts.fixed[:place] + data + parts.fixed[place + len(data) :]
+    return together(parts)
+
+
+def origin(size: int) -> bytes:
+    """The honest file cut after so many bytes of its origin."""
+    parts = honest()
+    parts.origin, parts.kept, parts.numbers = parts.origin[:size], b"", b""
+    return together(parts)
+
+
+def bare(origin: bytes = b"") -> bytes:
+    """The honest file without its record, and with these bytes in place of its origin."""
+    parts = honest()
+    del parts.facts["record"]
+    parts.origin = origin
+    return together(parts)
+
+
+def record_without_origin() -> bytes:
+    """The honest file whose kept tensors stand where its origin should."""
+    parts = honest()
+    parts.origin = b""
     return together(parts)
 
 
@@ -192,6 +228,7 @@ def streams(
     return of_tensor(
         parts.fixed
         + (facts(text) if facts else deflated(text, dictionary()))
+        + parts.origin
         + (kept(parts.kept) if kept else deflated(parts.kept))
         + parts.numbers
     )
@@ -207,7 +244,7 @@ def endless(part: int) -> bytes:
     """The honest file up to its facts or its kept tensors, which do not end."""
     parts = honest()
     data = [canonical(parts.facts).encode(), parts.kept]
-    whole = deflated(data[0], dictionary()) if part else b""
+    whole = deflated(data[0], dictionary()) + parts.origin if part else b""
     return of_tensor(parts.fixed + whole + unended(data[part]))
 
 
@@ -220,7 +257,7 @@ def kept_bomb(size: int, sent: int) -> bytes:
     chunks += [stream.compress(bytes(2**20)) for _ in range(sent // 2**20)]
     kept = b"".join(chunks) + stream.flush()
     facts = deflated(canonical(parts.facts).encode(), dictionary())
-    return of_tensor(parts.fixed + facts + kept + parts.numbers)
+    return of_tensor(parts.fixed + facts + parts.origin + kept + parts.numbers)
 
 
 def two_tensors() -> bytes:
@@ -240,14 +277,12 @@ def renamed(name: str, dtype: str, *shape: int) -> bytes:
     tensor += bytes(-len(tensor) % 4)
     count = len(tensor) // {"U8": 1, "I8": 1, "F32": 4}[dtype]
     row = {"dtype": dtype, "shape": [*shape, count], "data_offsets": [0, len(tensor)]}
-    text = canonical({"check": "0" * 16, "format": "qtrain/2"})
-    return with_header(json.dumps({"__metadata__": {"qtrain": text}, name: row}).encode(), tensor)
+    return with_header(json.dumps({"__metadata__": {"qtrain": METADATA}, name: row}).encode(), tensor)
 
 
 def without_tensor() -> bytes:
     """Metadata and nothing else."""
-    text = canonical({"check": "0" * 16, "format": "qtrain/2"})
-    return with_header(json.dumps({"__metadata__": {"qtrain": text}}).encode())
+    return with_header(json.dumps({"__metadata__": {"qtrain": METADATA}}).encode())
 
 
 def doubled_row() -> bytes:
@@ -297,7 +332,7 @@ def edited_raw(change: Callable[[bytes], bytes]) -> bytes:
 def other_digest() -> bytes:
     """Neither its digest nor its probes are those of its weights."""
     parts = honest()
-    parts.fixed = bytes(16) + parts.fixed[16:88] + bytes(16)
+    parts.fixed = bytes(FIXED)
     return together(parts)
 
 
@@ -424,9 +459,9 @@ _DESCRIBE: dict[str, _Row] = {
         2,
         [0, 2**40],
     ),
-    # digests, probes, input, record
-    "NaN probe": ("probes", digests, 88, _float(_NAN)),
-    "infinite probe": ("probes", digests, 100, _float(_INF)),
+    # probes, input, record, origin
+    "NaN probe": ("probes", fixed, 16, _float(_NAN)),
+    "infinite probe": ("probes", fixed, 28, _float(_INF)),
     "NaN tolerance": ("the tolerance nan", put, "tolerance", _NAN),
     "infinite tolerance": ("the tolerance inf", put, "tolerance", _INF),
     "negative tolerance": ("the tolerance -1", put, "tolerance", -1.0),
@@ -441,38 +476,37 @@ _DESCRIBE: dict[str, _Row] = {
     "record that is text": ("stored form", put, "record", "good"),
     "record of other figures": ("figure", put, "record", 1, 2, 1.5),
     "record with NaN": ("expected: a number", put, "record", 1, 2, _NAN),
+    "an origin that is not there": ("0 bytes follow its facts; needed: 72", origin, 0),
+    "an origin cut short": ("71 bytes follow its facts; needed: 72", origin, 71),
+    "an origin and nothing else": ("or does not end", origin, 72),
+    "a record without its origin": ("bytes follow its facts; needed: 72", record_without_origin),
+    "a bare file with an origin": ("damaged or hostile", lambda: bare(honest().origin)),
+    "a bare file with 72 zeros": ("damaged or hostile", bare, bytes(72)),
+    # the check
+    "a wrong check": ("its bytes do not match its checksum", wrong_check, 0),
+    "a check wrong at its end": ("its bytes do not match its checksum", wrong_check, 7),
+    "a check elsewhere": ("other metadata than its own", check_elsewhere),
     # the metadata
-    "no check": ("checksum", labelled, {"format": "qtrain/2"}),
-    "check that is short": ("checksum", labelled, {"check": "0" * 15, "format": "qtrain/2"}),
-    "check that is a list": ("checksum", labelled, {"check": ["0" * 16], "format": "qtrain/2"}),
+    "metadata of 3.0": ("not what an honest writer writes", labelled, "3.0"),
+    "metadata of true": ("not what an honest writer writes", labelled, "true"),
+    "metadata of null": ("not what an honest writer writes", labelled, "null"),
+    "metadata of a text": ("not what an honest writer writes", labelled, '"3"'),
+    "metadata of a format's name": ("not what an honest writer writes", labelled, '"qtrain/2"'),
+    "metadata with a space": ("not what an honest writer writes", labelled, " 3"),
+    "metadata with a line": ("not what an honest writer writes", labelled, "3\n"),
+    "metadata of exponents": ("not what an honest writer writes", labelled, "3e0"),
+    "metadata that is a list": ("not what an honest writer writes", labelled, [3]),
+    "metadata of the format alone": ("not what an honest writer writes", labelled, {"qtrain": 3}),
     "no format": ("not what an honest writer writes", labelled, {"check": "0" * 16}),
-    "an unknown key of the metadata": (
+    "metadata of this format in older words": (
         "not what an honest writer writes",
         labelled,
-        {"check": "0" * 16, "format": "qtrain/2", "more": 1},
+        of_format_2(format="qtrain/3"),
     ),
-    "metadata with a space": (
-        "not what an honest writer writes",
-        labelled,
-        '{"check":"0000000000000000", "format":"qtrain/2"}',
-    ),
-    "metadata out of order": (
-        "not what an honest writer writes",
-        labelled,
-        '{"format":"qtrain/2","check":"0000000000000000"}',
-    ),
-    "a check twice": (
-        "not what an honest writer writes",
-        labelled,
-        '{"check":"0000000000000000","check":"0000000000000000","format":"qtrain/2"}',
-    ),
-    "metadata that is a list": ("damaged or hostile", labelled, [{"check": "0" * 16}]),
-    "metadata that is no JSON": ("metadata is not JSON", labelled, '{"check":"0000000000000000"'),
-    "metadata that is deep": (
-        "metadata is not JSON",
-        labelled,
-        '{"check":"0000000000000000","format":' + "[" * 10**5 + "]" * 10**5,
-    ),
+    "metadata that is no JSON": ("metadata is not JSON", labelled, "3}"),
+    "no metadata": ("metadata is not JSON", labelled, ""),
+    "metadata of 5000 digits": ("metadata is not JSON", labelled, "3" * 5000),
+    "metadata that is deep": ("metadata is not JSON", labelled, "[" * 10**5 + "]" * 10**5),
     # the facts as a whole
     "unknown rules": ("has the rules 'wire0=lsb'", put, "rules", "wire0=lsb"),
     "an unknown key": ("not what an honest writer writes", put, "more", 1),
@@ -518,16 +552,18 @@ _DESCRIBE: dict[str, _Row] = {
     # the header, the tensor
     "a tensor twice": ("the name 'q' stands twice", doubled_row),
     "two tensors": ("it holds the tensors 'p, q'; needed: one, 'q'", two_tensors),
-    "no tensor": ("it holds the tensors ''", without_tensor),
+    "no tensor": ("checksum", without_tensor),
     "a tensor of another name": ("it holds the tensors 'angles'", renamed, "angles", "U8"),
     "a tensor of another dtype": ("needed: one, 'q', of bytes", renamed, "q", "I8"),
     "a tensor of wide numbers": ("needed: one, 'q', of bytes", renamed, "q", "F32"),
     "a tensor of two dimensions": ("needed: one, 'q', of bytes", renamed, "q", "U8", 1),
-    "a tensor that is too short": ("its tensor has 103 bytes; needed: 104", of_tensor, bytes(103)),
-    "an empty tensor": ("its tensor has 0 bytes", of_tensor, b""),
+    "a tensor that is too short": ("its tensor has 31 bytes; needed: 32", of_tensor, bytes(31)),
+    "a tensor of a check": ("its tensor has 8 bytes; needed: 32", of_tensor, bytes(8)),
+    "a tensor without room for a check": ("checksum", of_tensor, bytes(7)),
+    "an empty tensor": ("checksum", of_tensor, b""),
     "an oversized header": ("truncated", lambda: (2**40).to_bytes(8, "little") + b"{}"),
     "a header above the limit": ("its header claims", lambda: with_header(b"{" + b" " * (2**23) + b"}")),
-    "a dtype that is a list": ("has the unknown dtype", of_tensor, b"", None, {"dtype": []}),
+    "a dtype that is a list": ("has the unknown dtype", of_tensor, b"", {"dtype": []}),
     # numbers
     "numbers that are missing": ("its numbers take 0 bytes; needed: 25 to", numbers, 0, b"", 10**6),
     "numbers that are cut": ("its numbers take 24 bytes; needed: 25 to", numbers, 24, b"", 10**6),
@@ -577,7 +613,7 @@ _VERIFY: dict[str, _Row] = {
     "weights beyond float16": ("'norm.weight' is not finite", put, "layout", 2, 3, 1e6),
 }
 
-_KEYS = ("angles", "circuit", "input", "layout", "mapping", "record", "rules", "tolerance")
+_KEYS = ("angles", "circuit", "input", "layout", "mapping", "rules", "tolerance")
 _DESCRIBE |= {f"no {key}": (f"KeyError: '{key}'", without, key) for key in _KEYS}
 
 

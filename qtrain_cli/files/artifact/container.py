@@ -3,8 +3,9 @@
 Everything that is said about a file, and every tensor that is taken from it, comes from the one `Container`
 that was checked, so that a file which changes on disk meanwhile cannot slip in.
 
-The checksum is the `check` in the metadata: SHA-256 of the whole file with its digits replaced by ``0``. It
-finds damage; it is no signature, and a forger can compute it, so that no other check may lean on it.
+The checksum is SHA-256 of the whole file with zeros in its own place, cut to 64 bits. It is the first eight
+bytes after the header or, where the metadata has a `check`, the hexadecimal digits of that. It finds
+damage; it is no signature, and a forger can compute it, so that no other check may lean on it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files.header import Header, damaged, header_of
 
 KEY = "qtrain"
-CHECK_DIGITS = 16
 RUN_DIGITS = 16
 _HEXADECIMAL = re.compile("[0-9a-f]+")
-BLANK = "0" * CHECK_DIGITS
-#: Where the check stands: JSON (the metadata) inside a string of JSON (the header).
+CHECK_BYTES = 8
+#: Of a check in the metadata, before it is known.
+BLANK = "0" * 2 * CHECK_BYTES
+#: Where its digits stand: JSON (the metadata) inside a string of JSON (the header).
 CHECK_MARK = b'\\"check\\":\\"'
 #: Above what the layout, the angles and the header may take together.
 MAX_FILE_BYTES = 2**33
@@ -74,8 +76,8 @@ def read_container(path: Path) -> Container:
     header = header_of(path, data, MAX_HEADER_BYTES)
     if KEY not in header.metadata:
         raise BadInput(f"'{path}' is no qtrain artifact", "`qtrain inspect` says what a file holds")
-    place = _check_place(data[: header.payload_start])
-    if place < 0 or data[place : place + CHECK_DIGITS] != _check(data, place):
+    place, check = _check(data)
+    if data[place : place + len(check)] != check:
         raise damaged(path, "its bytes do not match its checksum")
     return Container(path, data, header, header.metadata[KEY])
 
@@ -92,24 +94,22 @@ def check_hexadecimal(what: str, text: str, digits: int) -> None:
 
 
 def sealed(data: bytes) -> bytes:
-    """A file whose check is blank, with its check filled in."""
-    place = _check_place(data)
-    return data[:place] + _check(data, place) + data[place + CHECK_DIGITS :]
+    """The same file with the right check, whatever stands in its place."""
+    place, check = _check(data)
+    return data[:place] + check + data[place + len(check) :]
 
 
-def _check_place(data: bytes) -> int:
-    """Where the digits of the check begin; negative when there is none."""
-    found = data.find(CHECK_MARK)
-    return found + len(CHECK_MARK) if found >= 0 else -1
-
-
-def _check(data: bytes, place: int) -> bytes:
-    """What the check at `place` has to be."""
+def _check(data: bytes) -> tuple[int, bytes]:
+    """Where the check stands, and what it has to be."""
+    payload = 8 + int.from_bytes(data[:8], "little")
+    mark = data.find(CHECK_MARK, 0, payload)
+    place, blank = (payload, bytes(CHECK_BYTES)) if mark < 0 else (mark + len(CHECK_MARK), BLANK.encode())
     view = memoryview(data)  # a file may be large, and slices of bytes are copies
     hashed = hashlib.sha256(view[:place])
-    hashed.update(BLANK.encode())
-    hashed.update(view[place + CHECK_DIGITS :])
-    return hashed.hexdigest()[:CHECK_DIGITS].encode()
+    hashed.update(blank)
+    hashed.update(view[place + len(blank) :])
+    check = hashed.digest()[:CHECK_BYTES]
+    return place, check if mark < 0 else check.hex().encode()
 
 
 def _read(path: Path) -> bytes:

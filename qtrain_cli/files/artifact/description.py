@@ -17,15 +17,21 @@ from typing import Any
 from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput, QtrainError
 from qtrain_cli.files.artifact.container import (
-    BLANK,
-    CHECK_DIGITS,
     RUN_DIGITS,
     Container,
     canonical,
     check_hexadecimal,
     read_container,
 )  # fmt: skip
-from qtrain_cli.files.artifact.payload import PROBES, Payload, inflated, most_inflated, parted
+from qtrain_cli.files.artifact.payload import (
+    DIGEST_BYTES,
+    PROBES,
+    Payload,
+    inflated,
+    most_inflated,
+    origin_of,
+    parted,
+)  # fmt: skip
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.results import Design, Measured, Record
 from qtrain_cli.spec import (
@@ -41,13 +47,14 @@ from qtrain_cli.spec import (
     TensorEntry,
 )  # fmt: skip
 
-FORMAT = "qtrain/2"
+#: The whole of the metadata, as JSON; what is said of a file is `qtrain/3`.
+FORMAT = 3
 #: The one tensor of the file.
 TENSOR = "q"
 #: How the formats of the other kind of file begin (`files.students`).
 STUDENTS = "qtrain.student/"
 RULES = "wire0=msb float64 half-even"
-DIGEST_DIGITS = 32
+DIGEST_DIGITS = 2 * DIGEST_BYTES
 MAX_EXAMPLE_DIMENSIONS = 8
 MAX_EXAMPLE_ELEMENTS = 2**28
 
@@ -56,7 +63,7 @@ MAX_EXAMPLE_ELEMENTS = 2**28
 class Digest:
     """What the regenerated weights must be: exactly (`sha256`), or within `tolerance` on another machine.
 
-    `sha256` is the first 32 hexadecimal digits over the generated tensors' bytes in layout order; `probes`
+    `sha256` is the first 16 hexadecimal digits over the generated tensors' bytes in layout order; `probes`
     are signed sums of the float64 weights as float32, which may be off by `tolerance` times the weights'
     norm.
     Raises `BadInput` for what is no digest.
@@ -100,17 +107,24 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Description:
-    """All of an artifact except its stored numbers; `run` identifies the run that wrote it."""
+class Origin:
+    """Where an artifact comes from: what was measured, and `run`, which identifies the run that wrote it."""
 
-    spec: GeneratorSpec
-    digest: Digest
-    example: Example
     measured: Measured
     run: str
 
     def __post_init__(self) -> None:
         check_hexadecimal("run", self.run, RUN_DIGITS)
+
+
+@dataclass(frozen=True)
+class Description:
+    """All of an artifact except its stored numbers; a bare one has no origin."""
+
+    spec: GeneratorSpec
+    digest: Digest
+    example: Example
+    origin: Origin | None
 
 
 def describe(path: Path) -> Description:
@@ -133,13 +147,10 @@ def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
     """The description, and the bytes of kept tensors and numbers, of the sizes that its spec asks for."""
     _check_format(container)
     try:
-        if container.text != metadata(json.loads(container.text)["check"]):
-            raise BadInput("its metadata is not what an honest writer writes")
-        payload = parted(_tensor_bytes(container))
-        description = _from_json(json.loads(payload.facts), payload)
+        description, text, rest = _described(container)
         accounting.check_work(description.spec)
-        kept, numbers = _stored_parts(description.spec, payload.rest)
-        if facts(description) != payload.facts:
+        kept, numbers = _stored_parts(description.spec, rest)
+        if facts(description) != text:
             raise BadInput("its facts are not what an honest writer writes")
     except QtrainError as error:
         raise container.refused(error.message) from None
@@ -151,25 +162,58 @@ def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
 
 def _check_format(container: Container) -> None:
     """Another version's file is no attack, and may keep other rules from here on."""
+    if container.text == metadata():
+        return
     try:
         value = json.loads(container.text)
     except (ValueError, RecursionError) as error:
         raise container.refused(f"its metadata is not JSON ({error})") from None
-    found = value.get("format") if isinstance(value, dict) else None
-    if isinstance(found, str) and found.startswith(STUDENTS):
+    found = _other_format(value)
+    if found is None:
+        raise container.refused("its metadata is not what an honest writer writes")
+    if found.startswith(STUDENTS):
         raise BadInput(
             f"'{container.path}' is a student, which has no generated weights",
             "`qtrain report`, `verify`, `inspect` and `export` take it",
         )
-    if isinstance(found, str) and found != FORMAT:
-        raise BadInput(
-            f"'{container.path}' has the format {reprlib.repr(found)}; this version reads '{FORMAT}'",
-            "use the version of qtrain that wrote it",
-        )
+    raise BadInput(
+        f"'{container.path}' has the format {reprlib.repr(found)}; this version reads 'qtrain/{FORMAT}'",
+        "use the version of qtrain that wrote it",
+    )
+
+
+def _other_format(value: Any) -> str | None:
+    """The format that metadata name; None for none, and for this one in other words than its own."""
+    found = value.get("format") if isinstance(value, dict) else None
+    if type(value) is int:
+        found = f"qtrain/{value}"
+    return found if isinstance(found, str) and found != f"qtrain/{FORMAT}" else None
+
+
+def _described(container: Container) -> tuple[Description, str, bytes]:
+    """The description, the facts that it was read from, and what follows it in the tensor."""
+    digest, probes, text, rest = parted(_tensor_bytes(container))
+    value = json.loads(text)
+    if value["rules"] != RULES:
+        raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
+    origin = None
+    if "record" in value:
+        (run, data, model), rest = origin_of(rest)
+        origin = Origin(Measured.from_stored(value["record"], data, model), run)
+    dtype, *shape = value["input"]
+    description = Description(
+        spec=_spec(value),
+        digest=Digest(digest, probes, float(value["tolerance"])),
+        example=Example(dtype, tuple(shape)),
+        origin=origin,
+    )
+    return description, text, rest
 
 
 def _tensor_bytes(container: Container) -> bytes:
-    """The bytes of the one tensor. Raises `BadInput` for other tensors than it."""
+    """The bytes of the one tensor. Raises `BadInput` for other tensors than it, or more metadata."""
+    if len(container.header.metadata) != 1:
+        raise BadInput("its header has other metadata than its own")
     tensors = container.header.tensors
     size = len(container.data) - container.header.payload_start
     if {name: (row.dtype, row.shape) for name, row in tensors.items()} != {TENSOR: ("U8", (size,))}:
@@ -180,7 +224,7 @@ def _tensor_bytes(container: Container) -> bytes:
 
 def bytes_before_numbers(container: Container) -> int:
     """Bytes of a checked file that are no stored number: names, shapes, digests, record."""
-    return len(container.data) - len(parted(_tensor_bytes(container)).rest)
+    return len(container.data) - len(_described(container)[2])
 
 
 def _stored_parts(spec: GeneratorSpec, rest: bytes) -> tuple[bytes, bytes]:
@@ -208,9 +252,14 @@ def read_record(path: Path) -> Record:
 
 
 def record_of(description: Description, container: Container) -> Record:
-    """A record: what was measured, joined with what follows from the spec and the file."""
+    """A record: what was measured, joined with what follows from the spec and the file. Raises `BadInput`."""
+    if description.origin is None:
+        raise BadInput(
+            f"'{container.path}' holds no record: it was written with --bare",
+            "`qtrain inspect` says what it holds; `compress --bare --json` prints the record",
+        )
     design = design_of(description.spec)
-    return Record(design, description.measured, len(container.data), container.sha256)
+    return Record(design, description.origin.measured, len(container.data), container.sha256)
 
 
 def design_of(spec: GeneratorSpec) -> Design:
@@ -229,20 +278,21 @@ def design_of(spec: GeneratorSpec) -> Design:
     )
 
 
-def metadata(check: str = BLANK) -> str:
-    """The metadata's canonical JSON; the check is blank until the whole file is known. Raises `BadInput`."""
-    check_hexadecimal("check", check, CHECK_DIGITS)
-    return canonical({"check": check, "format": FORMAT})
+def metadata() -> str:
+    """The metadata's canonical JSON."""
+    return canonical(FORMAT)
 
 
 def facts(description: Description) -> str:
     """The facts' canonical JSON."""
+    origin = description.origin
+    record = {"record": origin.measured.to_stored()} if origin else {}
     return canonical(
         {
             "rules": RULES,
             "tolerance": description.digest.tolerance,
             "input": [description.example.dtype, *description.example.shape],
-            "record": description.measured.to_stored(),
+            **record,
             **spec_to_json(description.spec),
         }
     )
@@ -250,9 +300,9 @@ def facts(description: Description) -> str:
 
 def payload_of(description: Description) -> Payload:
     """The parts of a file's tensor that a description is made of."""
-    measured, digest = description.measured, description.digest
-    digests = (digest.sha256, description.run, measured.data_sha256, measured.model_sha256)
-    return Payload(digests, digest.probes, facts(description), b"")
+    digest, origin = description.digest, description.origin
+    digests = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256) if origin else ()
+    return Payload(digest.sha256, digest.probes, facts(description), digests)
 
 
 def spec_to_json(spec: GeneratorSpec) -> dict[str, Any]:
@@ -276,20 +326,6 @@ def _row(entry: TensorEntry) -> list[Any]:
         return [entry.name, entry.source]
     row = [entry.name, list(entry.shape), entry.fan_in]
     return row if (entry.centre, entry.dtype) == (0.0, "F32") else [*row, entry.centre, entry.dtype]
-
-
-def _from_json(value: Any, payload: Payload) -> Description:
-    if value["rules"] != RULES:
-        raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
-    weights, run, data, model = payload.digests
-    dtype, *shape = value["input"]
-    return Description(
-        spec=_spec(value),
-        digest=Digest(weights, payload.probes, float(value["tolerance"])),
-        example=Example(dtype, tuple(shape)),
-        measured=Measured.from_stored(value["record"], data, model),
-        run=run,
-    )
 
 
 def _spec(value: Any) -> GeneratorSpec:

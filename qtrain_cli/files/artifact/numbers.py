@@ -24,7 +24,6 @@ from qtrain_cli.angles import pack, unpack
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.artifact.container import KEY, Container, read_container, sealed
 from qtrain_cli.files.artifact.description import TENSOR, Description, metadata, payload_of, taken_apart
-from qtrain_cli.files.artifact.payload import joined
 from qtrain_cli.files.atomic import replacing
 from qtrain_cli.layout import DTYPES, narrowed
 from qtrain_cli.spec import KEPT, RAW_BITS, GeneratorSpec, LayoutSpec
@@ -72,15 +71,17 @@ def encode_artifact(artifact: Artifact) -> bytes:
         angles = _bytes(numbers.angles.float())
     else:
         angles = _STEP.pack(numbers.step) + pack(numbers.angles)
-    data = joined(payload_of(artifact.description), kept, mapping + angles)
+    data = payload_of(artifact.description).joined(kept, mapping + angles)
     return sealed(save({TENSOR: torch.frombuffer(bytearray(data), dtype=torch.uint8)}, {KEY: metadata()}))
 
 
-def write_artifact(path: Path, artifact: Artifact, force: bool = False) -> None:
-    """Writes the file under a temporary name, reads it back, and renames it into place."""
+def write_artifact(path: Path, artifact: Artifact, force: bool = False) -> Container:
+    """Writes the file under a temporary name, reads it back, renames it into place; returns what was read."""
     with replacing(path, force=force) as temporary:
         temporary.write_bytes(encode_artifact(artifact))
-        read_artifact(temporary)
+        written = read_container(temporary)
+        decode_artifact(written)
+    return written
 
 
 def read_artifact(path: Path) -> Artifact:

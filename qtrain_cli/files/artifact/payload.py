@@ -1,8 +1,10 @@
 """The one tensor of an artifact, as bytes: its parts put together and taken apart. Standard library only.
 
-    88 bytes    digests    of the weights (16), of the run (8), of the data (32), of the model's file (32)
+    8 bytes     check      of the whole file (`container`)
+    8 bytes     digest     of the weights
     16 bytes    probes     four float32
     deflated    facts      canonical JSON: everything else that is not a stored number
+    72 bytes    origin     digests of the run (8), of the data (32), of the model's file (32), beside a record
     deflated    kept       the kept tensors' bytes, row after row; left out when there are none
     the rest    numbers    mapping and angles
 
@@ -17,11 +19,14 @@ import zlib
 from dataclasses import dataclass
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.files.artifact.container import CHECK_BYTES
 
 PROBES = 4
-_DIGESTS = (16, 8, 32, 32)
+DIGEST_BYTES = 8
+_ORIGIN = (8, 32, 32)
 _PROBES = struct.Struct(f"<{PROBES}f")
-_FIXED_BYTES = sum(_DIGESTS) + _PROBES.size
+_DIGEST_END = CHECK_BYTES + DIGEST_BYTES
+_FIXED_BYTES = _DIGEST_END + _PROBES.size
 #: The facts' text. Parsed, JSON takes up to thirty times its size; 70,000 tensors find room.
 MAX_FACTS = 2**23
 #: So many bytes of kept tensors for nothing, and so many more for each byte that they are inflated from.
@@ -48,38 +53,45 @@ DICTIONARY = (
 
 @dataclass(frozen=True)
 class Payload:
-    """The parts of the tensor; `rest` is what follows the facts: kept tensors, if any, and numbers.
+    """What stands before kept tensors and numbers: the digest of the weights in hexadecimal, probes, facts.
 
-    `digests` are hexadecimal: weights, run, data, model.
+    `origin` is the digests of run, data and model, in hexadecimal; nothing without a record.
     """
 
-    digests: tuple[str, ...]
+    digest: str
     probes: tuple[float, ...]
     facts: str
-    rest: bytes
+    origin: tuple[str, ...]
+
+    def joined(self, kept: bytes, numbers: bytes) -> bytes:
+        """The tensor's bytes, its check blank."""
+        fixed = bytes(CHECK_BYTES) + bytes.fromhex(self.digest) + _PROBES.pack(*self.probes)
+        facts = _deflated(self.facts.encode(), DICTIONARY)
+        return fixed + facts + bytes.fromhex("".join(self.origin)) + kept_stream(kept) + numbers
 
 
-def joined(payload: Payload, kept: bytes, numbers: bytes) -> bytes:
-    """The tensor's bytes; `rest` is not used."""
-    facts = _deflated(payload.facts.encode(), DICTIONARY)
-    digests = bytes.fromhex("".join(payload.digests))
-    return digests + _PROBES.pack(*payload.probes) + facts + kept_stream(kept) + numbers
-
-
-def parted(data: bytes) -> Payload:
-    """The parts of a tensor's bytes. Raises `BadInput` where they cannot be told apart."""
+def parted(data: bytes) -> tuple[str, tuple[float, ...], str, bytes]:
+    """Digest, probes, facts and what follows them. Raises `BadInput` where they cannot be told apart."""
     if len(data) < _FIXED_BYTES:
         raise BadInput(f"its tensor has {len(data)} bytes; needed: {_FIXED_BYTES} and more")
-    place, digests = 0, []
-    for size in _DIGESTS:
-        digests.append(data[place : place + size].hex())
-        place += size
+    digest = data[CHECK_BYTES:_DIGEST_END].hex()
     facts, rest = inflated(data[_FIXED_BYTES:], MAX_FACTS, DICTIONARY)
     try:
         text = facts.decode()
     except UnicodeDecodeError as error:
         raise BadInput(f"its facts are not text ({error})") from None
-    return Payload(tuple(digests), _PROBES.unpack(data[place:_FIXED_BYTES]), text, rest)
+    return digest, _PROBES.unpack(data[_DIGEST_END:_FIXED_BYTES]), text, rest
+
+
+def origin_of(rest: bytes) -> tuple[tuple[str, ...], bytes]:
+    """The digests of run, data and model at the beginning of these bytes, and what follows."""
+    if len(rest) < sum(_ORIGIN):
+        raise BadInput(f"{len(rest)} bytes follow its facts; needed: {sum(_ORIGIN)} and more")
+    digests, place = [], 0
+    for size in _ORIGIN:
+        digests.append(rest[place : place + size].hex())
+        place += size
+    return tuple(digests), rest[place:]
 
 
 def inflated(data: bytes, most: int, dictionary: bytes = b"") -> tuple[bytes, bytes]:

@@ -24,10 +24,11 @@ from qtrain_cli.files.artifact.description import (
     Description,
     Digest,
     Example,
+    Origin,
     metadata,
     payload_of,
 )  # fmt: skip
-from qtrain_cli.files.artifact.payload import PROBES, joined, kept_stream
+from qtrain_cli.files.artifact.payload import PROBES, kept_stream
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.spec import KEPT, GeneratorSpec, LayoutSpec
 from qtrain_cli.versions import recorded_versions
@@ -55,11 +56,13 @@ class Known:
     seed: int = 2**31 - 1
     device: str = "cuda:99"
     trust: str = "trusted-pickle"
+    bare: bool = False
 
 
-def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset) -> Known:
+def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
     """What is known once model and data are loaded; `fit` with its device and epochs settled."""
-    return Known(loaded.name, data.task, example_of(data), fit.epochs, fit.seed, fit.device, loaded.trust)
+    example = example_of(data)
+    return Known(loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare)
 
 
 def example_of(data: Dataset) -> Example:
@@ -71,9 +74,10 @@ def example_of(data: Dataset) -> Example:
 def bytes_bound(spec: GeneratorSpec, known: Known) -> int:
     """An upper bound in bytes of the finished file."""
     digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
-    description = Description(spec, digest, known.example, _longest(known), "0" * RUN_DIGITS)
-    numbers = mapping_bytes(spec) + angle_bytes(spec) + _MARGIN
-    size = len(joined(payload_of(description), b"", b"")) + _kept_bytes(spec.layout) + numbers
+    origin = None if known.bare else Origin(_longest(known), "0" * RUN_DIGITS)
+    description = Description(spec, digest, known.example, origin)
+    numbers = mapping_bytes(spec) + angle_bytes(spec) + (0 if known.bare else _MARGIN)
+    size = len(payload_of(description).joined(b"", b"")) + _kept_bytes(spec.layout) + numbers
     return len(save({TENSOR: torch.zeros(size, dtype=torch.uint8)}, {KEY: metadata()}))
 
 
@@ -110,13 +114,16 @@ def _longest(known: Known) -> Measured:
 def _kept_bytes(layout: LayoutSpec) -> int:
     """What the kept tensors take: random bytes, but that counters of batches stay below 2**32.
 
-    It is the same for every generator of a layout, of which a plan tries many.
+    It is the same for every generator of a layout, of which a plan tries many. Short streams have deflate's
+    fixed code, in which half of all bytes take 9 bits, and a counter's zeros 25 at most; a stream that this
+    makes longer by 4 bytes or more is stored instead, with 5 bytes in front.
     """
-    draw = random.Random(0)
+    draw, entries = random.Random(0), layout.of_role(KEPT)
+    zeros = [4 if (entry.dtype, entry.count) == ("I64", 1) else 0 for entry in entries]
     kept = b"".join(
-        draw.randbytes(4) + bytes(4)
-        if (entry.dtype, entry.count) == ("I64", 1)
-        else draw.randbytes(entry.stored_bytes)
-        for entry in layout.of_role(KEPT)
+        draw.randbytes(entry.stored_bytes - zero) + bytes(zero)
+        for entry, zero in zip(entries, zeros, strict=True)
     )
-    return len(kept_stream(kept))
+    fixed = -(-(10 + 9 * (len(kept) - sum(zeros)) + 25 * (sum(zeros) // 4)) // 8)
+    longest = fixed if fixed < len(kept) + 4 else len(kept) + 5
+    return max(len(kept_stream(kept)), longest) if kept else 0

@@ -16,7 +16,6 @@ from typing import Any
 from qtrain_cli.errors import BadInput, QtrainError
 from qtrain_cli.files.artifact.container import (
     BLANK,
-    CHECK_DIGITS,
     RUN_DIGITS,
     Container,
     canonical,
@@ -93,7 +92,7 @@ def describe_student(container: Container) -> StudentDescription:
         _check_tensors(description.student, container.header)
         if metadata(description, value["check"]) != container.text:
             raise BadInput("its metadata is not what an honest writer writes")
-        if len(value["check"]) != CHECK_DIGITS:
+        if len(value["check"]) != len(BLANK):
             raise BadInput("its check is none")
     except _Strange as error:
         raise BadInput(

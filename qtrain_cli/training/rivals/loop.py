@@ -2,7 +2,7 @@
 
     numbers --mask, rounding--> decode --> tensors --functional call--> outputs --objective--> loss
 
-Adam with the one-cycle schedule of `fit`, the same rows, order of rows, teacher and number of epochs. In the
+The descent of `fit` or plain Adam, whichever was better for the method, the same rows, order of rows, teacher and number of epochs. In the
 last part of training (`Recipe.rounding`) the numbers are on the grid that fits the budget, found anew at each
 epoch, with straight-through gradients. After every such epoch the very file that would be written is scored
 on the validation rows; the best one is the result.
@@ -122,7 +122,8 @@ class Lap:
         self.buffers = {name: tensor.clone() for name, tensor in self.kept.items() if name in names}
         self.decode = recipe.decode(chosen.layout, plan, scene.device)
         steps = self.batches.per_epoch * lesson.epochs
-        self.descent = start_descent(tuple(self.numbers.values()), choice.lr, steps)
+        trained = tuple(self.numbers.values())
+        self.descent = start_descent(trained, choice.lr, steps, whitened=recipe.whitened)
         self.masks: dict[str, Tensor] = {}
 
     def run(self) -> Trained | None:

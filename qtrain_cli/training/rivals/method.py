@@ -70,6 +70,7 @@ def _counted(scene: Scene, plan: Plan, shapes: Shapes, width: float) -> float:
 class Recipe:
     """What one row of `methods.METHODS` does.
 
+    `whitened`: descends as ours does, in the eigenbasis of its gradients, and not by plain Adam.
     `rounding` is the share of the epochs, the last ones, that have the rounding in the loop. `limit` is the
     largest code of a plan's grid (0: any). `mask` says which numbers are zero at a point of training, 0 to 1.
     """
@@ -85,6 +86,7 @@ class Recipe:
     limit: Callable[[Plan], int] = _no_limit
     mask: Callable[[Plan, Numbers, float], dict[str, Tensor]] | None = None
     rounding: float = 0.4
+    whitened: bool = False
 
     @property
     def row(self) -> MethodRow:

@@ -9,8 +9,9 @@ import format_reader
 import numpy as np
 import pytest
 import torch
-from artifacts import artifact_of, numbers_of, same_numbers, spec_of, specs
+from artifacts import MEASURED, artifact_of, numbers_of, same_numbers, spec_of, specs
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qtrain_cli.errors import Refused, UsageError
 from qtrain_cli.files.artifact.numbers import (
@@ -22,10 +23,16 @@ from qtrain_cli.files.artifact.numbers import (
     write_artifact,
 )
 from qtrain_cli.regenerate import generated_weights, regenerate, stored_angles
+from qtrain_cli.results import Measured
 from qtrain_cli.spec import GENERATED, KEPT, LayoutSpec, TensorEntry
 
-GOLDEN = Path(__file__).with_name("golden") / "qtrain-2.bin"
-GOLDEN_SHA256 = "71f8aa8bbbfd9244e4299b612c8240ad9ea65e7cfdc288b312763cfea9c345db"
+GOLDEN, GOLDEN_BARE = (
+    Path(__file__).with_name("golden") / name for name in ("qtrain-3.bin", "qtrain-3-bare.bin")
+)
+GOLDEN_SHA256 = {
+    GOLDEN: "9f7c3400667b963011e11d2162ecede4d02b166f62f65307f7d956f47d352495",
+    GOLDEN_BARE: "ff5de69f68633cb73b3479770f7a589d3f1a5fb266eb023e986eab6080848820",
+}
 GOLDEN_WEIGHTS = {
     "conv.weight": [
         -0.3656330704689026, 0.48726457357406616, 0.09889797866344452, -0.3264121413230896,
@@ -41,53 +48,56 @@ GOLDEN_WEIGHTS = {
 }  # fmt: skip
 
 
-def golden_artifact() -> Artifact:
-    """What the committed file holds: all numbers exact in binary."""
+def golden_artifact(measured: Measured | None = MEASURED) -> Artifact:
+    """What the committed files hold: all numbers exact in binary."""
     spec = spec_of(circuits=3, layers=2, bits=5, mapping="linear-per-tensor", seed=2**40 + 1)
     codes = (7 * torch.arange(spec.circuit.angles) % 31 - 15).view(spec.circuit.angle_shape)
     mapping = torch.tensor([1.5, 1.25, 2, 0.75, 0, 0.5, -0.25, 0.125])
     kept = {"norm.running_mean": torch.tensor([0.5, -0.25]), "norm.count": torch.tensor(12)}
-    return artifact_of(spec, Numbers(codes, 3 / 128, mapping, kept))
+    return artifact_of(spec, Numbers(codes, 3 / 128, mapping, kept), measured)
 
 
-def test_the_bytes_of_format_2_never_change():
-    data = GOLDEN.read_bytes()
-    assert hashlib.sha256(data).hexdigest() == GOLDEN_SHA256
-    found = encode_artifact(golden_artifact())
+@pytest.mark.parametrize(("path", "measured"), [(GOLDEN, MEASURED), (GOLDEN_BARE, None)])
+def test_the_bytes_of_format_3_never_change(path, measured):
+    data = path.read_bytes()
+    assert hashlib.sha256(data).hexdigest() == GOLDEN_SHA256[path]
+    found = encode_artifact(golden_artifact(measured))
     if "ng" in zlib.ZLIB_RUNTIME_VERSION:  # another compressor, which may find other matches
         assert format_reader.read(found).facts == format_reader.read(data).facts
     else:
         assert found == data
 
 
-def test_the_committed_file_gives_the_committed_weights():
-    found = regenerate(read_artifact(GOLDEN))
+@pytest.mark.parametrize("path", GOLDEN_SHA256)
+def test_the_committed_files_give_the_committed_weights(path):
+    found = regenerate(read_artifact(path))
     assert {name: tensor.flatten().tolist() for name, tensor in found.state.items()} == GOLDEN_WEIGHTS
     assert found.exact
 
 
-def test_the_committed_file_by_the_page_alone():
-    found = format_reader.read(GOLDEN.read_bytes())
-    assert found.sha256 == found.digests["weights"]
+@pytest.mark.parametrize("path", GOLDEN_SHA256)
+def test_the_committed_files_by_the_page_alone(path):
+    found = format_reader.read(path.read_bytes())
+    assert found.sha256 == found.digest and found.check == format_reader.check_of(path.read_bytes())
     assert found.codes == [7 * j % 31 - 15 for j in range(18)]
-    assert found.metadata.keys() == {"check", "format"} and found.metadata["format"] == "qtrain/2"
+    assert bool(found.origin) == ("record" in found.facts) == (path == GOLDEN)
     assert np.frombuffer(found.state["conv.bias"], "<f4").tolist() == GOLDEN_WEIGHTS["conv.bias"]
     assert np.frombuffer(found.state["norm.weight"], "<f2").tolist() == GOLDEN_WEIGHTS["norm.weight"]
 
 
-@given(specs(dtypes=("F32", "F16", "BF16")))
+@given(specs(dtypes=("F32", "F16", "BF16")), st.sampled_from((MEASURED, None)))
 @settings(max_examples=60, deadline=None)
-def test_a_reader_made_from_the_page_gets_the_same_weights(spec):
-    artifact = artifact_of(spec)
+def test_a_reader_made_from_the_page_gets_the_same_weights(spec, measured):
+    artifact = artifact_of(spec, measured=measured)
     found = format_reader.read(encode_artifact(artifact))
     weights = generated_weights(spec, artifact.numbers)
     np.testing.assert_array_equal(found.angles, stored_angles(spec, artifact.numbers))
     np.testing.assert_allclose(found.weights, weights, rtol=1e-11, atol=1e-12)
-    digest, measured = artifact.description.digest, artifact.description.measured
-    assert found.sha256 == found.digests["weights"] == digest.sha256
+    digest = artifact.description.digest
+    assert found.sha256 == found.digest == digest.sha256
     assert found.stored_probes == list(digest.probes)
-    assert found.digests["run"] == artifact.description.run
-    assert (found.digests["data"], found.digests["model"]) == (measured.data_sha256, measured.model_sha256)
+    digests = {"run": "0123456789abcdef", "data": MEASURED.data_sha256, "model": MEASURED.model_sha256}
+    assert found.origin == (digests if measured else {})
     allowed = digest.tolerance * float(weights.norm())
     assert all(abs(a - b) <= allowed for a, b in zip(found.probes, digest.probes, strict=True))
     state = regenerate(artifact).state
@@ -96,11 +106,11 @@ def test_a_reader_made_from_the_page_gets_the_same_weights(spec):
         assert found.state[name] == tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
-@given(specs())
+@given(specs(), st.sampled_from((MEASURED, None)))
 @settings(max_examples=60, deadline=None)
-def test_there_and_back(tmp_path_factory, spec):
+def test_there_and_back(tmp_path_factory, spec, measured):
     path = tmp_path_factory.getbasetemp() / "numbers.qtrain"
-    artifact = artifact_of(spec)
+    artifact = artifact_of(spec, measured=measured)
     data = encode_artifact(artifact)
     assert encode_artifact(artifact) == data
     path.write_bytes(data)
@@ -120,8 +130,21 @@ def test_float64_weights_too(spec):
     )
 
 
-def test_there_is_one_metadata_key():
-    assert GOLDEN.read_bytes().count(b'"__metadata__":{"qtrain":') == 1
+@pytest.mark.parametrize("path", GOLDEN_SHA256)
+def test_the_header(path):
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    tensor = str(len(data) - 8 - size)
+    header = '{"__metadata__":{"qtrain":"3"},"q":{"dtype":"U8","shape":[SIZE],"data_offsets":[0,SIZE]}}'
+    assert data[8 : 8 + size].decode().rstrip(" ") == header.replace("SIZE", tensor) and size % 8 == 0
+
+
+def test_a_bare_file_is_smaller_by_record_and_origin():
+    facts = [format_reader.read(path.read_bytes()).facts for path in GOLDEN_SHA256]
+    record = facts[0].pop("record")
+    assert facts[0] == facts[1] and len(record) > 5
+    saved = GOLDEN.stat().st_size - GOLDEN_BARE.stat().st_size
+    assert 72 + 30 < saved < 72 + len(str(record))
 
 
 def test_numbers_that_are_not_contiguous():

@@ -1,0 +1,134 @@
+"""`qtrain compress --bare`: a file that regenerates its weights, and holds no record of how good they are."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import qtrain_cli
+from qtrain_cli.cli import main
+from qtrain_cli.commands import inspect, verify
+from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.files.artifact.description import read_record
+from qtrain_cli.files.artifact.numbers import read_artifact
+
+
+@pytest.fixture
+def bare(run, tmp_path):
+    """A finished bare file and what `compress` returned."""
+    return tmp_path / "net.qtrain", run(bare=True).record
+
+
+@pytest.fixture
+def data(digits):
+    return ["--data", str(digits / "digits.npz"), "--model", str(digits / "digits_cnn_module.pt")]
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    states = [qtrain_cli.load(path).state_dict() for path in (one, other)]
+    return all(bool((states[0][name] == states[1][name]).all()) for name in states[0] | states[1])
+
+
+def test_it_is_the_same_file_without_record_and_origin(bare, run, tmp_path):
+    path, record = bare
+    whole = run(out=tmp_path / "whole.qtrain").record
+    assert path.stat().st_size == record.artifact_bytes < whole.artifact_bytes - 72 - 40
+    assert same_weights(path, tmp_path / "whole.qtrain")
+    assert record.artifact_sha256 == sha256_of(path) != whole.artifact_sha256
+    expected = replace(whole, artifact_bytes=record.artifact_bytes, artifact_sha256=record.artifact_sha256)
+    assert replace(record, seconds=None) == replace(expected, seconds=None) and record.seconds > 0
+    origin = read_artifact(tmp_path / "whole.qtrain").description.origin
+    assert origin.measured == record.measured and read_artifact(path).description.origin is None
+    for text in (record.measured.data_sha256, record.measured.model_sha256, origin.run):
+        assert bytes.fromhex(text) not in path.read_bytes()
+
+
+@pytest.mark.parametrize("bits", [3, 8, 32])
+@pytest.mark.parametrize("size", [500, 700, 1111, 1800])
+def test_a_bare_file_keeps_to_its_bytes(run, tmp_path, size, bits):
+    done = run(layers=None, bytes=size, angle_bits=bits, epochs=4, bare=True)
+    found = (tmp_path / "net.qtrain").stat().st_size
+    assert size - 100 <= found == done.record.artifact_bytes <= size
+    assert verify.run(tmp_path / "net.qtrain").agreement == "exact"
+
+
+def test_a_budget_of_bytes_buys_more_numbers(run, tmp_path):
+    sizes = [
+        run(layers=None, bytes=700, angle_bits=5, epochs=1, bare=bare, out=tmp_path / f"{bare}.qtrain")
+        for bare in (True, False)
+    ]
+    more, fewer = (done.record.design.trained_numbers for done in sizes)
+    assert more - fewer >= 8 * 72 // 5
+
+
+def test_what_needs_no_record_works(bare, tmp_path, capsys):
+    path, _ = bare
+    assert verify.run(path).agreement == "exact"
+    found = inspect.run(path)
+    assert found["run"] is None and found["bytes"] == path.stat().st_size
+    loaded = qtrain_cli.load(path)
+    assert loaded.record is None and loaded.exact
+    assert main(["export", str(path), "--classical", "-o", str(tmp_path / "net.safetensors")]) == 0
+    assert main(["export", str(path), "--quantum", "-o", str(tmp_path / "net.qasm")]) == 0
+    assert main(["inspect", str(path), "--json"]) == 0
+
+
+@pytest.mark.parametrize("gates", [[], ["--min-accuracy", "0.1"], ["--max-bytes", "9KB", "--json"]])
+def test_a_report_is_refused_with_gates_and_without(bare, gates, capsys):
+    path, _ = bare
+    assert main(["report", str(path), *gates]) == 2
+    said = capsys.readouterr()
+    assert f"'{path}' holds no record: it was written with --bare" in said.out + said.err
+    assert "`compress --bare --json` prints the record" in said.out + said.err
+
+
+def test_sampling_is_refused_before_anything_is_measured(bare, data, capsys):
+    path, _ = bare
+    assert main(["sample", str(path), *data, "--shots", "100"]) == 2
+    said = capsys.readouterr().err
+    assert "holds no record: it was written with --bare" in said and said.count("\n") == 1
+
+
+def test_a_finished_bare_file_is_not_taken_for_the_same_run(bare, run, capsys):
+    path, _ = bare
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="is finished, and being bare says not by which run") as refused:
+        run(resume=True, bare=True)
+    assert refused.value.advice == "name another output, or replace it with --force"
+    with pytest.raises(UsageError, match="being bare"):
+        run(resume=True)
+    with pytest.raises(BadInput, match="holds no record"):
+        read_record(path)
+    assert path.read_bytes() == before
+    assert run(resume=True, force=True, bare=True).record.artifact_sha256 == sha256_of(path)
+    assert path.read_bytes() == before
+
+
+def test_the_command_line_prints_the_whole_record(digits, tmp_path, cli):
+    words = ("--data", digits / "digits.npz", "--layers", "4", "--epochs", "1", "--device", "cpu", "--json")
+    model = digits / "digits_cnn_module.pt"
+    whole = json.loads(cli("compress", model, *words, "-o", tmp_path / "whole.qtrain").out)
+    ended = cli("compress", model, *words, "-o", tmp_path / "bare.qtrain", "--bare")
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    differing = {name for name in whole if whole[name] != found[name]}
+    assert list(found) == list(whole)
+    assert differing == {"artifact_bytes", "artifact_sha256", "bytes_ratio", "seconds"}
+    assert found["artifact_bytes"] == (tmp_path / "bare.qtrain").stat().st_size
+
+
+def test_it_may_stand_in_the_configuration(digits, tmp_path, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, data = digits / "digits_cnn_module.pt", digits / "digits.npz"
+    plans = [cli("plan", model, "--layers", "4", "--json", *words) for words in ((), ("--bare",))]
+    whole, bare = (json.loads(ended.out)["artifact_bytes"] for ended in plans)
+    Path("qtrain.toml").write_text("[compress]\nbare = true\nlayers = 4\n[plan]\nbare = true\nlayers = 4\n")
+    assert json.loads(cli("plan", model, "--json").out)["artifact_bytes"] == bare < whole - 72
+    assert cli("compress", model, "--data", data, "--epochs", "1", "-o", "a.qtrain").code == 0
+    assert cli("report", "a.qtrain").code == 2 and Path("a.qtrain").stat().st_size <= bare
