@@ -53,7 +53,7 @@ METHODS: dict[str, MethodRow] = {
             "pruning",
             "gradual magnitude pruning, fine-tuned, entropy-coded survivors",
             "the weights that survive",
-            (0.01, 0.003, 0.03), (3, 2, 5),
+            (0.005, 0.002, 0.015), (3, 2, 5),
         ),
         MethodRow(
             "quantisation",
@@ -101,7 +101,7 @@ METHODS: dict[str, MethodRow] = {
             "fixed-random",
             "our mlp mapping over a fixed random vector in place of the circuit, with ours' count",
             "the mapping's numbers: an MLP of as many hidden units as ours has numbers for",
-            (0.05, 0.02, 0.1), (5, 4, 3), control=True,
+            (0.03, 0.01, 0.1), (5, 4, 3), control=True,
         ),
     )
 }  # fmt: skip

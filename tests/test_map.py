@@ -128,9 +128,12 @@ MAP = {
     "training.stopping": "",
     "training.objective": "errors",
     "training.rounding": "angles spec",
-    "training.descent": "errors files.checkpoint",
+    "training.whitened": "",
+    "training.descent": "errors files.checkpoint training.whitened",
     "training.epochs": "",
-    "training.state": "angles files.checkpoint mapping quantum.estimators settings spec training.descent",
+    "training.state": (
+        "angles files.checkpoint mapping quantum.estimators settings spec training.descent training.measuring"
+    ),
     "training.measuring": (
         "errors generator quantum.circuit quantum.estimators quantum.gradients quantum.pennylane_bridge"
         " quantum.statevector settings"

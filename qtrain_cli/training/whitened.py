@@ -26,7 +26,7 @@ FIRST, EVERY = 100, 50
 #: No direction is taken for flatter than this share of the average one: rounding needs room in all of them.
 DAMPING = 0.1
 #: Numbers of a block, as long as all blocks together stay below `_MOST` entries.
-_BLOCK, _MOST = 256, 2**25
+_BLOCK, _MOST = 512, 2**25
 _TINY = 1e-30
 
 
@@ -34,8 +34,8 @@ class WhitenedAdam(torch.optim.Optimizer):
     """The update above; `lr` is the length of a step in radians, about, for each angle.
 
     Args:
-        trained: tensors of any shape, float32. Each of their numbers takes 512 more in memory, at most 2**26
-            in all for a tensor.
+        trained: tensors of any shape, float32. Each of their numbers takes 1,024 more in memory, at most
+            2**26 in all for a tensor.
         lr: learning rate, which a schedule may move.
     """
 

@@ -50,4 +50,5 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
 RECIPE = Recipe(
     "classical-curve",
     largest=subspace.largest, plan=plan, shapes=shapes, start=start, decode=decode,
+    whitened=True,
 )  # fmt: skip

@@ -78,5 +78,5 @@ def _begin(spec: GeneratorSpec, seed: int) -> Tensor:
 
 RECIPE = Recipe(
     "fixed-random",
-    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode,
+    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode, whitened=True,
 )  # fmt: skip

@@ -2,10 +2,10 @@
 
     numbers --mask, rounding--> decode --> tensors --functional call--> outputs --objective--> loss
 
-The descent of `fit` or plain Adam, whichever was better for the method, the same rows, order of rows, teacher and number of epochs. In the
-last part of training (`Recipe.rounding`) the numbers are on the grid that fits the budget, found anew at each
-epoch, with straight-through gradients. After every such epoch the very file that would be written is scored
-on the validation rows; the best one is the result.
+The descent of `fit` or plain Adam, whichever was better for the method, and the same rows, order of rows,
+teacher and number of epochs. In the last part of training (`Recipe.rounding`) the numbers are on the grid
+that fits the budget, found anew at each epoch, with straight-through gradients. After every such epoch the
+very file that would be written is scored on the validation rows; the best one is the result.
 """
 
 from __future__ import annotations

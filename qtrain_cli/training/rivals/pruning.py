@@ -63,4 +63,5 @@ def mask(plan: Plan, numbers: Numbers, progress: float) -> dict[str, Tensor]:
 RECIPE = Recipe(
     "pruning",
     largest=largest, plan=plan, shapes=whole_shapes, start=start, decode=whole_decode, bits=bits, mask=mask,
+    whitened=True,
 )  # fmt: skip

@@ -64,5 +64,5 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
 
 RECIPE = Recipe(
     "subspace",
-    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode,
+    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode, whitened=True,
 )  # fmt: skip
