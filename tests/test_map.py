@@ -138,6 +138,7 @@ MAP = {
         "errors generator quantum.circuit quantum.estimators quantum.gradients quantum.pennylane_bridge"
         " quantum.statevector settings"
     ),
+    "training.statistics": "files.data training.objective",
     "training.measure": "files.data results training.objective",
     "training.fit": (
         "errors files.checkpoint files.data generator layout quantum.statevector settings spec"
@@ -173,7 +174,7 @@ MAP = {
     ),
     "training.rivals": (
         "errors files.data files.packed layout mapping methods quantum.circuit spec training.descent"
-        " training.devices training.epochs training.objective"
+        " training.devices training.epochs training.objective training.statistics"
     ),
     # one file a verb: neither cli nor render nor each other
     "commands": "",
@@ -181,7 +182,7 @@ MAP = {
         "angles errors files.artifact.description files.artifact.numbers files.artifact.size files.atomic"
         " files.checkpoint files.data files.hashing files.models layout planning qtrain_cli regenerate"
         " results settings spec training.devices training.fit training.measure training.measuring"
-        " training.objective training.state versions"
+        " training.objective training.state training.statistics versions"
     ),
     "commands.compare": (
         "accounting errors files.artifact.container files.artifact.description files.artifact.numbers"

@@ -48,6 +48,7 @@ from qtrain_cli.training.measure import measure
 from qtrain_cli.training.measuring import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.objective import Objective, check_outputs, predict
 from qtrain_cli.training.state import Fitted
+from qtrain_cli.training.statistics import has_statistics, re_estimated
 from qtrain_cli.versions import recorded_versions
 
 
@@ -93,8 +94,9 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
     fitted = _train(job, checkpoint, show)
     if fitted.cost.evaluations:
         log(f"spent on gradients: {in_words(fitted.cost)}")
+    numbers = _with_better_statistics(job, _stored(job, fitted), log)
     log("measuring the regenerated weights")
-    artifact, measured = _described(job, _stored(job, fitted))
+    artifact, measured = _described(job, numbers)
     written = write_artifact(settings.out, artifact, force=settings.force)
     checkpoint.unlink(missing_ok=True)
     seconds = time.monotonic() - started
@@ -219,6 +221,30 @@ def _stored(job: _Job, fitted: Fitted) -> Numbers:
     moved = movement(fitted.theta, start_angles(spec.circuit, spec.angles.start_seed))
     step = fitted.grid or finest_step(moved, spec.angles.bits)
     return Numbers(encode(moved, step), step, mapping, kept)
+
+
+def _with_better_statistics(job: _Job, numbers: Numbers, log: Callable[[str], None]) -> Numbers:
+    """The same with running statistics estimated anew, where the validation rows say that it is better."""
+    module, data, settings = job.loaded.module, job.data, job.settings.fit
+    if not has_statistics(module):
+        return numbers
+    weights = generated_weights(job.spec, numbers)
+
+    def state(of: Numbers) -> dict[str, Tensor]:
+        return on_device(state_dict(job.spec, weights, of), torch.device(settings.device))
+
+    def score(of: Numbers) -> float:
+        outputs = predict(module, state(of), data.validation.inputs, data.normalisation)
+        return job.objective.score(outputs, data.validation.targets)
+
+    found = re_estimated(module, state(numbers), data.train.inputs, data.normalisation)
+    _, kept = as_stored(job.spec, numbers.mapping, numbers.kept | on_device(found, torch.device("cpu")))
+    other = replace(numbers, kept=kept)
+    before, after = score(numbers), score(other)
+    if not job.objective.improves(after, before):
+        return numbers
+    log(f"running statistics estimated anew: validation {job.objective.word} {before:.4g} -> {after:.4g}")
+    return other
 
 
 def _described(job: _Job, numbers: Numbers) -> tuple[Artifact, Measured]:

@@ -28,7 +28,7 @@ from qtrain_cli.training.descent import (
     seed_generators,
     start_descent,
 )  # fmt: skip
-from qtrain_cli.training.measuring import measures
+from qtrain_cli.training.measuring import noisy
 
 _BUFFER = "buffer."
 
@@ -106,8 +106,8 @@ def start_state(
     theta = start_angles(spec.circuit, spec.angles.start_seed).float().to(device).requires_grad_()
     numbers = start_numbers(spec, torch.Generator().manual_seed(settings.seed)).to(device).requires_grad_()
     copies = {name: tensor.detach().clone() for name, tensor in buffers.items()}
-    exact = not measures(settings.gradient)  # whose noise would be taken for curvature
-    descent = start_descent((theta, numbers), settings.lr, steps, whitened=exact)
+    # A gradient's own noise would be taken for what makes it steep.
+    descent = start_descent((theta, numbers), settings.lr, steps, whitened=not noisy(settings.gradient))
     return RunState(theta, numbers, copies, descent)
 
 

@@ -15,7 +15,7 @@ from qtrain_cli.commands import compress, export, verify
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.files.artifact.description import read_record
 from qtrain_cli.files.artifact.numbers import read_artifact
-from qtrain_cli.settings import ExportSettings
+from qtrain_cli.settings import ExportSettings, own_rate
 
 ARCHITECTURE = """
 import torch
@@ -100,6 +100,7 @@ def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
         "digits_cnn_module.pt: 3,730 weights from 1 x 12 qubits x 4 layers, 50 trained numbers;"
         " 25 numbers kept",
         "data: 1,293 train, 144 validation, 360 test rows",
+        "running statistics estimated anew: validation accuracy 0.06944 -> 0.1111",
         "measuring the regenerated weights",
     ]
 
@@ -345,9 +346,13 @@ def test_files_get_the_usual_permissions(run, tmp_path):
 
 
 def test_the_learning_rate_follows_from_the_numbers_unless_it_is_given(run, tmp_path):
-    """For so few numbers it is the default rate; a given one is used as it is."""
+    """For so few numbers it is the largest rate; a given one is used as it is."""
     files = {}
-    for name, changes in {"own": {"own_lr": True}, "same": {"lr": 0.02}, "other": {"lr": 0.01}}.items():
+    for name, changes in {
+        "own": {"own_lr": True},
+        "same": {"lr": own_rate(1)},
+        "other": {"lr": 0.01},
+    }.items():
         run(out=tmp_path / name, epochs=1, **changes)
         files[name] = read_artifact(tmp_path / name).numbers.angles
     assert torch.equal(files["own"], files["same"]) and not torch.equal(files["own"], files["other"])

@@ -104,14 +104,13 @@ def test_every_angle_and_every_number_of_the_mapping_is_trained(
 
     def spy(*arguments):
         start["run"] = loop_start(*arguments)
-        start["numbers"] = start["run"].numbers.detach().clone()
         return start["run"]
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fit_module, "start_state", spy)
         run_fit(problem, show=first_step)
     moved = start["run"].theta.detach() - start_angles(problem.spec.circuit, 0).float()
-    stayed = start["run"].numbers == start["numbers"]
+    stayed = start["run"].numbers.grad == 0  # a damped step may be too short for a float32
     assert stayed.nonzero().flatten().tolist() == idle_numbers(problem.spec)
     for place in dead_angles(ansatz, problem.spec.circuit.entangler, 3, problem.spec.circuit.qubits):
         # No probability feels it: rounding alone may move it.

@@ -28,6 +28,7 @@ from qtrain_cli.training.epochs import Batches
 from qtrain_cli.training.objective import Objective, call_model, predict
 from qtrain_cli.training.rivals.grids import coded, decoded, fit_steps, rounded
 from qtrain_cli.training.rivals.method import Choice, Plan, Recipe, Scene, Shapes
+from qtrain_cli.training.statistics import has_statistics, re_estimated
 
 #: About what a group's step and range take.
 _GROUP_BYTES = 4
@@ -141,10 +142,25 @@ class Lap:
             steps = self.steps() if epoch >= first else None
             for step in range(self.batches.per_epoch):
                 self.step(self.batches.at(epoch * self.batches.per_epoch + step), steps)
-            found = self.finished() if epoch >= first else None
-            if found and (best is None or self.lesson.objective.better(found.score, best.score)):
-                best = found
+            best = self.better(self.finished(), best) if epoch >= first else best
+        if has_statistics(self.chosen.module):
+            self.buffers |= self.statistics()
+            best = self.better(self.finished(), best)
         return best
+
+    def better(self, found: Trained | None, best: Trained | None) -> Trained | None:
+        """The better one of two files by validation, the second if they are equal."""
+        if found is None or (best and not self.lesson.objective.better(found.score, best.score)):
+            return best
+        return found
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Running statistics, estimated anew for the numbers as a file would have them."""
+        with torch.no_grad():
+            generated = self.decode(rounded(self.masked(), self.steps(), self.limit))
+        state = complete(self.chosen.layout, generated, self.kept | self.buffers)
+        lesson = self.lesson
+        return re_estimated(self.chosen.module, state, lesson.train.inputs, lesson.prepare)
 
     def step(self, rows: Tensor, steps: dict[str, float] | None) -> None:
         """One step of the optimiser on one batch."""

@@ -1,6 +1,7 @@
 """Every row of the table: a file within its budget that gives back the very tensors that were scored."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ from qtrain_cli.files.data import Normalisation
 from qtrain_cli.files.packed import read_packed
 from qtrain_cli.layout import layout_of, split
 from qtrain_cli.methods import METHODS, OURS
+from qtrain_cli.settings import own_rate
 from qtrain_cli.training.objective import predict
 from qtrain_cli.training.rivals import RECIPES, _counts, loop, low_rank, pruning, restored
 from qtrain_cli.training.rivals.loop import Lap, fitting, sized
 from qtrain_cli.training.rivals.method import Choice, away_from_centre, in_place, scales_of
+from qtrain_cli.training.statistics import BATCH
 
 BUDGET = 700
 
@@ -22,7 +25,8 @@ def lap(name, scene, lesson, budget=BUDGET, lr=None, **changes):
     recipe = RECIPES[name]
     width = recipe.row.widths[0]
     chosen = fitting(recipe, scene, width, budget)
-    return Lap(chosen, scene, lesson, Choice(lr or recipe.row.rates[0], width), budget)
+    rate = recipe.row.rates[0] * (own_rate(chosen.numbers) if recipe.row.own_rate else 1)
+    return Lap(chosen, scene, lesson, Choice(lr or rate, width), budget)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -137,11 +141,20 @@ def test_low_rank_factors_are_the_best_of_their_rank(scene):
     assert float((tensors["5.weight"] - matrix).square().sum()) == pytest.approx(float(lost), rel=1e-3)
 
 
-def test_running_statistics_are_those_of_the_training_that_was_scored(scene, lesson):
+def test_running_statistics_are_those_of_the_training_that_was_scored(scene, lesson, monkeypatch):
+    monkeypatch.setattr(loop, "has_statistics", lambda module: False)
     found = lap("subspace", scene, lesson).run()
     _, _, state = restored(found.data)
     assert not torch.equal(state["1.running_mean"], scene.teacher["1.running_mean"].half().float())
     assert int(state["1.num_batches_tracked"]) == 60 + 6 * lesson.epochs
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_running_statistics_anew_are_taken_where_validation_is_better(better, scene, lesson, monkeypatch):
+    monkeypatch.setattr(type(lesson.objective), "better", lambda self, one, than: better)
+    _, _, state = restored(lap("subspace", scene, replace(lesson, epochs=1)).run().data)
+    anew = max(1, len(lesson.train) // BATCH)
+    assert anew != 60 + 6 and int(state["1.num_batches_tracked"]) == (anew if better else 60 + 6)
 
 
 class Counting(torch.nn.Module):

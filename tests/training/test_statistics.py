@@ -1,0 +1,64 @@
+"""Running statistics anew: those of the rows that are looked at, with the weights as they are."""
+
+import torch
+from torch import nn
+
+from qtrain_cli.training.statistics import BATCH, ROWS, has_statistics, re_estimated
+
+
+def network(dropout=0.0):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(dropout), nn.Linear(6, 2))
+
+
+def state_of(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+INPUTS = torch.randn(3 * BATCH + 5, 4, generator=torch.Generator().manual_seed(1)) * 3 + 1
+
+
+def test_they_are_the_means_over_whole_batches_with_these_weights():
+    module = network()
+    state = state_of(module)
+    state["0.weight"] = state["0.weight"] * 2  # not the module's own
+    found = re_estimated(module, state, INPUTS, lambda rows: rows / 2)
+    hidden = [rows / 2 @ state["0.weight"].T + state["0.bias"] for rows in INPUTS[: 3 * BATCH].split(BATCH)]
+    torch.testing.assert_close(found["1.running_mean"], torch.stack([h.mean(0) for h in hidden]).mean(0))
+    torch.testing.assert_close(found["1.running_var"], torch.stack([h.var(0) for h in hidden]).mean(0))
+    assert found.keys() == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+
+
+def test_the_module_and_the_state_stay_as_they_are():
+    module = network()
+    state, before = state_of(module), state_of(module)
+    re_estimated(module, state, INPUTS, lambda rows: rows)
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name]) and torch.equal(state[name], before[name])
+
+
+def test_dropout_draws_from_a_stream_of_its_own():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    re_estimated(network(0.5), state_of(network()), INPUTS, lambda rows: rows)
+    assert not torch.equal(torch.rand(3), expected)  # `network` seeds
+    torch.manual_seed(5)
+    module = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(4))
+    torch.manual_seed(5)
+    re_estimated(module, state_of(module), INPUTS, lambda rows: rows)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_few_rows_are_one_batch_and_many_are_cut():
+    module, few = network(), INPUTS[:10]
+    hidden = few @ module[0].weight.T + module[0].bias
+    found = re_estimated(module, state_of(module), few, lambda rows: rows)
+    torch.testing.assert_close(found["1.running_mean"], hidden.mean(0).detach())
+    found = re_estimated(module, state_of(module), torch.zeros(2 * ROWS, 4), lambda rows: rows)
+    assert int(found["1.num_batches_tracked"]) == ROWS // BATCH
+
+
+def test_who_has_statistics():
+    assert has_statistics(network()) and not has_statistics(nn.Linear(2, 2))
+    assert not has_statistics(nn.BatchNorm1d(3, track_running_stats=False))
