@@ -12,7 +12,7 @@ from qtrain_cli.commands.compare import Outputs
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.results import comparison as results
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED
-from qtrain_cli.settings import CompareSettings, DataSettings, FitSettings, ModelSettings
+from qtrain_cli.settings import CompareSettings, DataSettings, FitSettings, ModelSettings, own_rate
 
 QUICK = ("quantisation", "small-dense")
 
@@ -83,6 +83,13 @@ def test_ours_is_compress_itself(run):
     assert run.laps == ["ours"] and cell.end == DONE
     assert 150 < cell.header_bytes < 300  # bare: no record, as in rivals' files
     assert cell.file_bytes <= 1900 and cell.numbers > 100 and 0.1 < cell.test < 1
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_ours_and_the_curve_learn_around_the_rate_of_compress_for_so_many_numbers(quick, run):
+    for cell in run(methods=("ours", "classical-curve"), quick=quick).cells:
+        times = cell.lr / own_rate(cell.numbers)
+        assert any(times == pytest.approx(factor) for factor in ((1,) if quick else (1, 0.5, 2)))
 
 
 def test_finished_cells_are_not_made_again(run):
