@@ -88,8 +88,9 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
     """
     mode = " in training mode" if module.training else ""
     shape = list(inputs.shape[1:])
-    given = in_precision(inputs, state)
+    precision = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), inputs.dtype)
     try:
+        given = inputs if inputs.dtype == torch.int64 else inputs.to(precision)
         outputs = torch.func.functional_call(module, state, (given,))  # type: ignore[arg-type]
     except Exception as error:
         if is_out_of_memory(error):
@@ -142,12 +143,6 @@ def check_outputs(task: str, outputs: Tensor, targets: Tensor, classes: int | No
             f"the model's outputs have the shape {shape}; the data has {classes} classes",
             "the model must return one score for each class",
         )
-
-
-def in_precision(inputs: Tensor, state: Mapping[str, Tensor]) -> Tensor:
-    """Inputs in the precision of the model's tensors, but for token numbers."""
-    precision = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), inputs.dtype)
-    return inputs if inputs.dtype == torch.int64 else inputs.to(precision)
 
 
 def _first_line(error: BaseException) -> str:

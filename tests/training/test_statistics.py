@@ -35,6 +35,7 @@ def test_the_module_and_the_state_stay_as_they_are():
     re_estimated(module, state, INPUTS, lambda rows: rows)
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, before[name]) and torch.equal(state[name], before[name])
+    assert module[1].momentum == 0.1
 
 
 def test_dropout_draws_from_a_stream_of_its_own():
@@ -62,3 +63,28 @@ def test_few_rows_are_one_batch_and_many_are_cut():
 def test_who_has_statistics():
     assert has_statistics(network()) and not has_statistics(nn.Linear(2, 2))
     assert not has_statistics(nn.BatchNorm1d(3, track_running_stats=False))
+
+
+class Tied(nn.Module):
+    """Two layers with one weight, and a buffer of its own that counts the batches that it is trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm, self.two = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.seen.add_(1)
+        return self.two(self.norm(self.one(x)))
+
+
+def test_tied_weights_stay_tied_and_other_buffers_as_they_are():
+    module = Tied()
+    state = module.state_dict(keep_vars=True)
+    state = {name: tensor.detach() for name, tensor in state.items()}
+    state["two.weight"] = state["one.weight"]
+    found = re_estimated(module, state, INPUTS, lambda rows: rows)
+    assert found.keys() == {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+    assert float(module.seen) == float(state["seen"]) == 0 and float(found["norm.running_var"].min()) > 0
