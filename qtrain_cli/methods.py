@@ -4,8 +4,8 @@ What a row does is in `training.rivals` under the same name (ours: `qtrain compr
 
 `rates` and `widths` are what is tuned, by the validation rows of the first seed: each rate at the first
 width, then each other width at the best rate. Rates are the peak of the one-cycle schedule, or multiples of
-what compress itself takes for so many numbers (`own_rate`); a width is the bits of a stored number that a
-size is planned with (ours: `--angle-bits`).
+what compress itself takes for so many numbers (`relative_rates`); a width is the bits of a stored number that
+a size is planned with (ours: `--angle-bits`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OURS = "ours"
 class MethodRow:
     """One method, for people: what it is, what is trained, what is tuned, whether it is a control of ours.
 
-    A control gets as many numbers as ours has at a budget, where ours reaches it. `own_rate`: rates are
+    A control gets as many numbers as ours has at a budget, where ours reaches it. `relative_rates`: rates are
     multiples of compress's own.
     """
 
@@ -29,13 +29,13 @@ class MethodRow:
     rates: tuple[float, ...]
     widths: tuple[int, ...]
     control: bool = False
-    own_rate: bool = False
+    relative_rates: bool = False
 
     @property
     def tuned(self) -> str:
         """What was tuned, as text."""
         rates = "learning rate " + ", ".join(f"{rate:g}" for rate in sorted(self.rates))
-        rates += " times compress's own" if self.own_rate else ""
+        rates += " times compress's own" if self.relative_rates else ""
         bits = ", ".join(str(width) for width in sorted(self.widths) if width)
         return f"{rates}; bits {bits}" if len(self.widths) > 1 else rates
 
@@ -47,7 +47,7 @@ METHODS: dict[str, MethodRow] = {
             OURS,
             "qtrain compress --bytes --bare",
             "angles and mapping",
-            (1.0, 0.5, 2.0), (5, 4, 3), own_rate=True,
+            (1.0, 0.5, 2.0), (5, 4, 3), relative_rates=True,
         ),
         MethodRow(
             "pruning",
@@ -95,7 +95,7 @@ METHODS: dict[str, MethodRow] = {
             "classical-curve",
             "cos(A theta + beta), A seeded, in place of the circuit, with ours' count",
             "the angles and one gain",
-            (1.0, 0.5, 2.0), (5, 4, 3), control=True, own_rate=True,
+            (1.0, 0.5, 2.0), (5, 4, 3), control=True, relative_rates=True,
         ),
         MethodRow(
             "fixed-random",

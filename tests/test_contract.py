@@ -217,7 +217,7 @@ DOCUMENTS = {
     },
     "inspect": {
         "file": str, "format": str, "bytes": int, "circuit": dict, "mapping": dict, "angles": dict,
-        "digest": dict, "input": dict, "run": str, "tensors": list,
+        "digest": dict, "input": dict, "record": bool, "run": str, "tensors": list,
     },
     "export": {
         "path": str, "bytes": int, "sha256": str, "format": str, "tensors": int, "checked": str, "note": str,

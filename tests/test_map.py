@@ -131,9 +131,7 @@ MAP = {
     "training.whitened": "",
     "training.descent": "errors files.checkpoint training.whitened",
     "training.epochs": "",
-    "training.state": (
-        "angles files.checkpoint mapping quantum.estimators settings spec training.descent training.measuring"
-    ),
+    "training.state": "angles files.checkpoint mapping quantum.estimators settings spec training.descent",
     "training.measuring": (
         "errors generator quantum.circuit quantum.estimators quantum.gradients quantum.pennylane_bridge"
         " quantum.statevector settings"
@@ -179,21 +177,23 @@ MAP = {
     # one file a verb: neither cli nor render nor each other
     "commands": "",
     "commands.compress": (
-        "angles errors files.artifact.description files.artifact.numbers files.artifact.size files.atomic"
+        "angles errors files.artifact.container files.artifact.description files.artifact.numbers"
+        " files.artifact.size files.atomic"
         " files.checkpoint files.data files.hashing files.models layout planning qtrain_cli regenerate"
-        " results settings spec training.devices training.fit training.measure training.measuring"
+        " results settings spec training training.devices training.fit training.measure training.measuring"
         " training.objective training.state training.statistics versions"
     ),
     "commands.compare": (
         "accounting errors files.artifact.container files.artifact.description files.artifact.numbers"
         " files.artifact.size"
         " files.atomic files.cells files.data files.hashing files.models files.packed layout methods"
-        " planning qtrain_cli regenerate results settings spec training.devices training.fit"
+        " planning qtrain_cli regenerate results settings spec training training.devices training.fit"
         " training.measure training.objective training.rivals"
     ),
     "commands.plan": (
         "accounting angles errors files.artifact.description files.artifact.size files.models generator"
         " layout mapping planning quantum.circuit settings spec training.devices training.objective"
+        " training.whitened"
     ),
     "commands.inspect": (
         "errors files.artifact.container files.artifact.description files.checkpoint files.header"
@@ -210,9 +210,9 @@ MAP = {
         " files.students.tensors regenerate students.teaching"
     ),
     "commands.sample": (
-        "errors files.artifact.description files.artifact.numbers files.atomic files.data files.models"
-        " generator quantum.noise quantum.pennylane_bridge quantum.trajectories regenerate results"
-        " sampling settings training.measure training.objective"
+        "errors files.artifact.container files.artifact.description files.artifact.numbers files.atomic"
+        " files.data files.models generator quantum.noise quantum.pennylane_bridge quantum.trajectories"
+        " regenerate results sampling settings training.measure training.objective"
     ),
     "commands.env": "versions",
     "commands.compare_gradients": (

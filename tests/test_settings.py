@@ -194,7 +194,15 @@ def test_gradients(values, message):
 
 def test_a_larger_generator_learns_more_slowly():
     rates = [FitSettings().for_numbers(numbers).lr for numbers in (1, 600, 601, 4800)]
-    assert rates[:2] == [0.02, 0.02] and rates[2] < 0.02 and rates[3] == pytest.approx(0.005)
+    assert rates[:2] == [0.013, 0.013] and rates[2] < 0.013 and rates[3] == pytest.approx(0.013 / 4)
+
+
+@pytest.mark.parametrize(("method", "shots", "lr"), [("spsa", None, 0.02), ("parameter-shift", 9, 0.02)])
+def test_rough_gradients_keep_the_rate_of_adam(method, shots, lr):
+    rough = FitSettings(gradient=GradientSettings(method, shots))
+    assert rough.gradient.rough and rough.for_numbers(600).lr == lr
+    exact = FitSettings(gradient=GradientSettings("parameter-shift"))
+    assert not exact.gradient.rough and exact.for_numbers(600).lr == 0.013
 
 
 def test_steps_are_those_of_whole_batches():

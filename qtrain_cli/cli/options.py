@@ -36,7 +36,13 @@ Entangler = Annotated[
 FinalRotation = Annotated[
     bool, typer.Option("--final-rotation", help="No entangler after the last layer, as in Qiskit.")
 ]
-Bare = Annotated[bool, typer.Option("--bare", help="No record in the file: smaller, and nothing to report.")]
+Bare = Annotated[
+    bool,
+    typer.Option(
+        "--bare/--no-bare",
+        help="Leave out the record and the digests of data, model and run: smaller, but not for `report`.",
+    ),
+]
 Layers = Annotated[int | None, typer.Option("--layers", help="Layers of each circuit, in place of a budget.")]
 Circuits = Annotated[int | None, typer.Option("--circuits", help="How many circuits. [planned]")]
 MappingName = Annotated[str, typer.Option("--mapping", help=" | ".join(MAPPINGS))]

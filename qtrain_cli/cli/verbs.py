@@ -97,7 +97,8 @@ def compress(
         float | None,
         typer.Option(
             "--lr",
-            help="Peak learning rate of the one-cycle schedule. [0.013, less above 600 trained numbers]",
+            help="Peak learning rate of the one-cycle schedule."
+            " [0.013, 0.02 with --shots or spsa; less above 600 trained numbers]",
         ),
     ] = None,
     seed: o.Seed = FitSettings.seed,

@@ -41,6 +41,7 @@ from qtrain_cli.results import Record
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Comparison, pack_rows
 from qtrain_cli.settings import BudgetSettings, CompareSettings, CompressSettings, own_rate
 from qtrain_cli.spec import GeneratorSpec
+from qtrain_cli.training import TRAINING
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.fit import Progress
 from qtrain_cli.training.measure import row_scores
@@ -176,6 +177,7 @@ def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> 
         "data": data.sha256,
         "normalisation": [settings.data.mean, settings.data.std, settings.data.validation],
         "fit": {key: fit[key] for key in ("distill", "temperature", "batch_size", "device")},
+        "training": TRAINING,
         "versions": {"qtrain": __version__, "torch": str(torch.__version__)},
     }
     return json.dumps(known, sort_keys=True)
@@ -295,7 +297,7 @@ def _rival(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes |
 
 def _rated(cell: Cell, row: MethodRow, numbers: int) -> Cell:
     """The cell with the rate itself, where its method's rates are multiples of compress's own."""
-    return replace(cell, lr=cell.lr * own_rate(numbers)) if row.own_rate else cell
+    return replace(cell, lr=cell.lr * own_rate(numbers)) if row.relative_rates else cell
 
 
 def _smallest(job: _Job, cell: Cell, chosen: Sized) -> int:

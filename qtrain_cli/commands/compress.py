@@ -20,13 +20,14 @@ from torch import Tensor
 from qtrain_cli import __version__
 from qtrain_cli.angles import encode, finest_step, movement, start_angles
 from qtrain_cli.errors import UsageError
+from qtrain_cli.files.artifact.container import read_container
 from qtrain_cli.files.artifact.description import (
     RUN_DIGITS,
     Description,
     Origin,
-    describe,
+    describe_container,
     design_of,
-    read_record,
+    record_of,
     spec_to_json,
 )  # fmt: skip
 from qtrain_cli.files.artifact.numbers import Artifact, Numbers, as_stored, write_artifact
@@ -42,6 +43,7 @@ from qtrain_cli.regenerate import digest_of, generated_weights, state_dict
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.spec import RAW_BITS, GeneratorSpec
+from qtrain_cli.training import TRAINING
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.fit import Problem, Progress, Recovery, fit
 from qtrain_cli.training.measure import measure
@@ -94,7 +96,7 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
     fitted = _train(job, checkpoint, show)
     if fitted.cost.evaluations:
         log(f"spent on gradients: {in_words(fitted.cost)}")
-    numbers = _with_better_statistics(job, _stored(job, fitted), log)
+    numbers = _with_fresh_statistics(job, _stored(job, fitted), log)
     log("measuring the regenerated weights")
     artifact, measured = _described(job, numbers)
     written = write_artifact(settings.out, artifact, force=settings.force)
@@ -179,6 +181,7 @@ def _identity(
         "validation": settings.data.validation,
         "generator": spec_to_json(spec),
         "fit": asdict(settings.fit),
+        "training": TRAINING,
         "versions": {"qtrain": __version__, "torch": str(torch.__version__)},
     }
 
@@ -188,12 +191,16 @@ def _finished(job: _Job) -> Record | None:
     settings, out = job.settings, job.settings.out
     if not (settings.resume and out.exists()):
         return None
-    origin = describe(out).origin
-    if origin and origin.run == job.run:
-        return read_record(out)
+    container = read_container(out)
+    description = describe_container(container)
+    origin, bare = description.origin, settings.budget.bare
+    if origin and origin.run == job.run and not bare:
+        return record_of(description, container)
     if settings.force:
         return None
-    what = "is the result of another run" if origin else "is finished, and being bare says not by which run"
+    what = "is the result of another run" if origin else "is bare, so that it does not say which run wrote it"
+    if origin and bare:
+        what = "holds a record, which --bare leaves out"
     raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
 
 
@@ -223,11 +230,12 @@ def _stored(job: _Job, fitted: Fitted) -> Numbers:
     return Numbers(encode(moved, step), step, mapping, kept)
 
 
-def _with_better_statistics(job: _Job, numbers: Numbers, log: Callable[[str], None]) -> Numbers:
+def _with_fresh_statistics(job: _Job, numbers: Numbers, log: Callable[[str], None]) -> Numbers:
     """The same with running statistics estimated anew, where the validation rows say that it is better."""
     module, data, settings = job.loaded.module, job.data, job.settings.fit
     if not has_statistics(module):
         return numbers
+    log("estimating running statistics anew")
     weights = generated_weights(job.spec, numbers)
 
     def state(of: Numbers) -> dict[str, Tensor]:
@@ -237,13 +245,14 @@ def _with_better_statistics(job: _Job, numbers: Numbers, log: Callable[[str], No
         outputs = predict(module, state(of), data.validation.inputs, data.normalisation)
         return job.objective.score(outputs, data.validation.targets)
 
-    found = re_estimated(module, state(numbers), data.train.inputs, data.normalisation)
+    inputs, size = data.train.inputs, settings.batch_size
+    found = re_estimated(module, state(numbers), inputs, data.normalisation, size)
     _, kept = as_stored(job.spec, numbers.mapping, numbers.kept | on_device(found, torch.device("cpu")))
     other = replace(numbers, kept=kept)
     before, after = score(numbers), score(other)
     if not job.objective.improves(after, before):
         return numbers
-    log(f"running statistics estimated anew: validation {job.objective.word} {before:.4g} -> {after:.4g}")
+    log(f"they are better: validation {job.objective.word} {before:.4g} -> {after:.4g}")
     return other
 
 

@@ -43,6 +43,7 @@ def _artifact(path: Path, description: Description) -> dict[str, Any]:
         "angles": vars(spec.angles),
         "digest": vars(description.digest),
         "input": vars(description.example),
+        "record": description.origin is not None,
         "run": description.origin.run if description.origin else None,
         "tensors": [
             {"name": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "role": entry.role}

@@ -30,6 +30,7 @@ from qtrain_cli.settings import PlanSettings
 from qtrain_cli.spec import GeneratorSpec
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.objective import call_model, predict
+from qtrain_cli.training.whitened import state_bytes
 
 PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
@@ -94,9 +95,11 @@ def run(settings: PlanSettings) -> Plan:
 
 
 def _memory(spec: GeneratorSpec) -> int:
-    """Bytes of the state vectors and of the weights with their scales, centres and gradients (float32)."""
+    """Bytes of the state vectors, of the weights with their scales, centres and gradients (float32), and of
+    what the descent keeps of the trained numbers."""
     amplitude = 4 if ANSATZE[spec.circuit.ansatz].real else 8
-    return LIVE_STATES * amplitude * spec.circuit.outcomes + 6 * 4 * spec.layout.generated
+    states = LIVE_STATES * amplitude * spec.circuit.outcomes
+    return states + 6 * 4 * spec.layout.generated + state_bytes(spec.trained_numbers)
 
 
 def _probe(

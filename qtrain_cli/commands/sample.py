@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, missing_package
-from qtrain_cli.files.artifact.description import read_record
-from qtrain_cli.files.artifact.numbers import Artifact, read_artifact
+from qtrain_cli.files.artifact.container import read_container
+from qtrain_cli.files.artifact.description import record_of
+from qtrain_cli.files.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
 from qtrain_cli.files.data import Dataset, load_data
 from qtrain_cli.files.models import build_architecture, load_model, looks_up
@@ -79,7 +80,9 @@ def run(settings: SampleSettings, paint: Painter, log: Callable[[str], None]) ->
         Refused: the artifact is damaged, or the model file would run code.
     """
     _check_plot(settings)
-    artifact, known = read_artifact(settings.artifact), read_record(settings.artifact)
+    container = read_container(settings.artifact)
+    artifact = decode_artifact(container)
+    known = record_of(artifact.description, container)
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
     state = regenerate(artifact).state

@@ -39,8 +39,7 @@ class Cost:
 class Estimator:
     """One row of the table.
 
-    `measures`: it needs nothing but probabilities, so any device will do. `random`: it draws directions, so
-    that it is rough whatever the probabilities. `evaluations(circuit, samples)` is
+    `measures`: it needs nothing but probabilities, so any device will do. `evaluations(circuit, samples)` is
     how many circuits one gradient runs, over the whole batch; the probabilities themselves are not in it.
     """
 
@@ -48,7 +47,6 @@ class Estimator:
     measures: bool
     evaluations: Callable[[CircuitSpec, int], int]
     summary: str
-    random: bool = False
 
 
 def shift_rule(frequencies: tuple[float, ...]) -> tuple[Term, ...]:
@@ -88,7 +86,6 @@ ESTIMATORS: dict[str, Estimator] = {
             True,
             lambda circuit, samples: 2 * samples * circuit.circuits,
             "all angles moved at random at once",
-            random=True,
         ),
         Estimator(
             "finite-difference",

@@ -3,11 +3,11 @@
     theta, mapping numbers --generator--> weights --functional call--> outputs --objective--> loss
                           <--------------------- one backward pass ----------------------
 
-Adam with a one-cycle schedule and clipped gradients on the angles and the mapping's numbers; nothing else is
-trained. Late in training the angles are rounded in the loop (`rounding`). After every epoch the validation
-split chooses the best state, of the rounded ones if there are any. All that a step depends on (`state`)
-is in the checkpoint, and the order of an epoch's rows follows from the seed and its number, so a resumed run
-repeats the undisturbed one bit for bit.
+Adam in the eigenbasis of the gradients (`whitened`; plain for rough gradients) with a one-cycle schedule and
+clipped gradients, on the angles and the mapping's numbers; nothing else is trained. Late in training the
+angles are rounded in the loop (`rounding`). After every epoch the validation split chooses the best state, of
+the rounded ones if there are any. All that a step depends on (`state`) is in the checkpoint, and the order
+of an epoch's rows follows from seed and epoch: a resumed run repeats the undisturbed one bit for bit.
 
 Left out here: several devices, data augmentation.
 """

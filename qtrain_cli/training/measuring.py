@@ -58,11 +58,6 @@ def measures(settings: GradientSettings) -> bool:
     return ESTIMATORS[settings.method].measures
 
 
-def noisy(settings: GradientSettings) -> bool:
-    """Whether the same angles give another gradient each time."""
-    return settings.shots is not None or ESTIMATORS[settings.method].random
-
-
 def check_gradient(settings: GradientSettings, circuit: CircuitSpec) -> None:
     """Raises `UsageError` for what does not go together, `BadInput` for a device that is not there."""
     if settings.method not in ESTIMATORS:

@@ -28,7 +28,6 @@ from qtrain_cli.training.descent import (
     seed_generators,
     start_descent,
 )  # fmt: skip
-from qtrain_cli.training.measuring import noisy
 
 _BUFFER = "buffer."
 
@@ -107,7 +106,7 @@ def start_state(
     numbers = start_numbers(spec, torch.Generator().manual_seed(settings.seed)).to(device).requires_grad_()
     copies = {name: tensor.detach().clone() for name, tensor in buffers.items()}
     # A gradient's own noise would be taken for what makes it steep.
-    descent = start_descent((theta, numbers), settings.lr, steps, whitened=not noisy(settings.gradient))
+    descent = start_descent((theta, numbers), settings.lr, steps, whitened=not settings.gradient.rough)
     return RunState(theta, numbers, copies, descent)
 
 

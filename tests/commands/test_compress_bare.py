@@ -98,16 +98,26 @@ def test_sampling_is_refused_before_anything_is_measured(bare, data, capsys):
 def test_a_finished_bare_file_is_not_taken_for_the_same_run(bare, run, capsys):
     path, _ = bare
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="is finished, and being bare says not by which run") as refused:
+    with pytest.raises(UsageError, match="is bare, so that it does not say which run wrote it") as refused:
         run(resume=True, bare=True)
     assert refused.value.advice == "name another output, or replace it with --force"
-    with pytest.raises(UsageError, match="being bare"):
+    with pytest.raises(UsageError, match="is bare"):
         run(resume=True)
     with pytest.raises(BadInput, match="holds no record"):
         read_record(path)
     assert path.read_bytes() == before
     assert run(resume=True, force=True, bare=True).record.artifact_sha256 == sha256_of(path)
     assert path.read_bytes() == before
+
+
+def test_a_finished_file_with_a_record_is_not_taken_for_a_bare_one(run, tmp_path):
+    """Who asks for --bare may not want the record to be there."""
+    run()
+    with pytest.raises(UsageError, match="holds a record, which --bare leaves out"):
+        run(resume=True, bare=True)
+    run(resume=True, force=True, bare=True)
+    with pytest.raises(BadInput, match="holds no record"):
+        read_record(tmp_path / "net.qtrain")
 
 
 def test_the_command_line_prints_the_whole_record(digits, tmp_path, cli):

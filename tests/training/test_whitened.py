@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qtrain_cli.training import whitened
-from qtrain_cli.training.whitened import BETAS, DAMPING, EVERY, FIRST, WhitenedAdam
+from qtrain_cli.training.whitened import BETAS, DAMPING, EVERY, FIRST, WhitenedAdam, state_bytes
 
 
 def tensor_of(*shape, seed=0):
@@ -58,7 +58,8 @@ def test_from_then_on_it_is_that_in_the_basis_of_the_whole_second_moment():
 
 @pytest.mark.parametrize(("shape", "blocks", "size"), [((5,), 1, 5), ((3, 200), 2, 300), ((1, 1025), 3, 342)])
 def test_blocks(shape, blocks, size):
-    moments = WhitenedAdam.moments(torch.ones(shape))
+    tensor = torch.ones(shape)
+    moments = WhitenedAdam([tensor], 0.1).moments(tensor)
     assert moments["covariance"].shape == moments["basis"].shape == (blocks, size, size)
     assert moments["exp_avg_sq"].shape == (blocks, size) and moments["exp_avg"].shape == shape
     assert torch.equal(moments["basis"][-1], torch.eye(size))
@@ -66,8 +67,33 @@ def test_blocks(shape, blocks, size):
 
 def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(whitened, "_MOST", 1000)
-    assert WhitenedAdam.moments(torch.ones(500))["basis"].numel() <= 1000
-    assert WhitenedAdam.moments(torch.ones(5000))["basis"].shape == (5000, 1, 1)
+    tensors = [torch.ones(100), torch.ones(148)]
+    moments = [WhitenedAdam(tensors, 0.1).moments(tensor) for tensor in tensors]
+    assert [found["basis"].shape[1] for found in moments] == [4, 4]
+    assert sum(found["basis"].numel() for found in moments) <= 1000
+    many = torch.ones(5000)
+    assert WhitenedAdam([many], 0.1).moments(many)["basis"].shape == (5000, 1, 1)
+
+
+@pytest.mark.parametrize("count", [1, 700, 100_000])
+def test_the_memory_that_is_foretold(count):
+    tensor = torch.ones(count)
+    moments = WhitenedAdam([tensor], 0.1).moments(tensor)
+    taken = sum(4 * moment.numel() for moment in moments.values())
+    assert taken == pytest.approx(state_bytes(count), rel=0.3 if count > 1000 else 3)
+    assert count < 1000 or state_bytes(count) < 2**28
+
+
+def test_where_no_eigenvectors_are_found_the_old_basis_serves_on(monkeypatch):
+    def fails(matrix):
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    tensor = tensor_of(5)
+    optimizer = WhitenedAdam([tensor], 0.01)
+    for gradient in gradients(FIRST + 1, 5):
+        step(optimizer, tensor, gradient)
+    assert torch.equal(optimizer.state[tensor]["basis"][0], torch.eye(5)) and bool(tensor.isfinite().all())
 
 
 def test_blocks_do_not_mix(monkeypatch):

@@ -76,7 +76,8 @@ def bytes_bound(spec: GeneratorSpec, known: Known) -> int:
     digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
     origin = None if known.bare else Origin(_longest(known), "0" * RUN_DIGITS)
     description = Description(spec, digest, known.example, origin)
-    numbers = mapping_bytes(spec) + angle_bytes(spec) + (0 if known.bare else _MARGIN)
+    exact = known.bare and known.example is not _LONGEST
+    numbers = mapping_bytes(spec) + angle_bytes(spec) + (0 if exact else _MARGIN)
     size = len(payload_of(description).joined(b"", b"")) + _kept_bytes(spec.layout) + numbers
     return len(save({TENSOR: torch.zeros(size, dtype=torch.uint8)}, {KEY: metadata()}))
 

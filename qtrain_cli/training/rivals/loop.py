@@ -5,7 +5,8 @@
 The descent of `fit` or plain Adam, whichever was better for the method, and the same rows, order of rows,
 teacher and number of epochs. In the last part of training (`Recipe.rounding`) the numbers are on the grid
 that fits the budget, found anew at each epoch, with straight-through gradients. After every such epoch the
-very file that would be written is scored on the validation rows; the best one is the result.
+very file that would be written is scored on the validation rows, and so is the last one's with running
+statistics estimated anew; the best one is the result.
 """
 
 from __future__ import annotations
@@ -160,7 +161,8 @@ class Lap:
             generated = self.decode(rounded(self.masked(), self.steps(), self.limit))
         state = complete(self.chosen.layout, generated, self.kept | self.buffers)
         lesson = self.lesson
-        return re_estimated(self.chosen.module, state, lesson.train.inputs, lesson.prepare)
+        inputs, size = lesson.train.inputs, lesson.batch_size
+        return re_estimated(self.chosen.module, state, inputs, lesson.prepare, size)
 
     def step(self, rows: Tensor, steps: dict[str, float] | None) -> None:
         """One step of the optimiser on one batch."""

@@ -16,7 +16,6 @@ from qtrain_cli.training.objective import predict
 from qtrain_cli.training.rivals import RECIPES, _counts, loop, low_rank, pruning, restored
 from qtrain_cli.training.rivals.loop import Lap, fitting, sized
 from qtrain_cli.training.rivals.method import Choice, away_from_centre, in_place, scales_of
-from qtrain_cli.training.statistics import BATCH
 
 BUDGET = 700
 
@@ -25,7 +24,7 @@ def lap(name, scene, lesson, budget=BUDGET, lr=None, **changes):
     recipe = RECIPES[name]
     width = recipe.row.widths[0]
     chosen = fitting(recipe, scene, width, budget)
-    rate = recipe.row.rates[0] * (own_rate(chosen.numbers) if recipe.row.own_rate else 1)
+    rate = recipe.row.rates[0] * (own_rate(chosen.numbers) if recipe.row.relative_rates else 1)
     return Lap(chosen, scene, lesson, Choice(lr or rate, width), budget)
 
 
@@ -153,7 +152,7 @@ def test_running_statistics_are_those_of_the_training_that_was_scored(scene, les
 def test_running_statistics_anew_are_taken_where_validation_is_better(better, scene, lesson, monkeypatch):
     monkeypatch.setattr(type(lesson.objective), "better", lambda self, one, than: better)
     _, _, state = restored(lap("subspace", scene, replace(lesson, epochs=1)).run().data)
-    anew = max(1, len(lesson.train) // BATCH)
+    anew = len(lesson.train) // min(lesson.batch_size, len(lesson.train))
     assert anew != 60 + 6 and int(state["1.num_batches_tracked"]) == (anew if better else 60 + 6)
 
 
