@@ -9,7 +9,7 @@ s: student outputs, t: teacher outputs, y: targets, a: `distill`, T: `temperatur
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -91,7 +91,11 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
     precision = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), inputs.dtype)
     try:
         given = inputs if inputs.dtype == torch.int64 else inputs.to(precision)
-        outputs = torch.func.functional_call(module, state, (given,))  # type: ignore[arg-type]
+        # Each slot once, and no tying by torch, which swaps a module of two names twice and leaves it so.
+        own = {name: state[name] for name in _slots(module) if name in state}
+        outputs = torch.func.functional_call(module, own, (given,), tie_weights=False)
+        if isinstance(state, dict):
+            state.update(own)
     except Exception as error:
         if is_out_of_memory(error):
             raise
@@ -106,6 +110,13 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
             "the model must return one tensor with a row for each input",
         )
     return outputs.float() if outputs.is_floating_point() else outputs
+
+
+def _slots(module: nn.Module) -> Iterator[str]:
+    """The names of all parameters and buffers, those of a module that has two names under the first one."""
+    for path, layer in module.named_modules():
+        for name in (*layer._parameters, *layer._buffers):
+            yield f"{path}.{name}".removeprefix(".")
 
 
 def predict(

@@ -100,7 +100,20 @@ class TiedPair(nn.Module):
         return self.second(self.first(x))
 
 
+class Twice(nn.Module):
+    """One layer under two names, and BatchNorm under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Linear(3, 3), nn.BatchNorm1d(3)
+        self.second, self.again = self.first, self.norm
+
+    def forward(self, x):
+        return self.again(self.second(self.norm(self.first(x))))
+
+
 NETWORKS = {
+    "twice": (Twice, (3,)),
     "linear": (lambda: nn.Linear(3, 2), (3,)),
     "tied": (TiedPair, (3,)),
     "recurrent": (Recurrent, (5, 3)),
@@ -121,6 +134,18 @@ def test_a_state_in_place_of_the_modules_own_is_the_same_as_loading_it(name):
     module.load_state_dict(state)
     with torch.no_grad():
         torch.testing.assert_close(found, module.eval()(inputs))
+
+
+def test_a_module_of_two_names_is_as_it_was_after_each_call():
+    module = Twice().train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    copies = {id(t): t.detach() + 1 for t in module.state_dict(keep_vars=True).values()}
+    state = {name: copies[id(t)] for name, t in module.state_dict(keep_vars=True).items()}
+    for calls in (1, 2):
+        call_model(module, state, torch.randn(7, 3))
+        assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+        assert int(state["again.num_batches_tracked"]) == 1 + 2 * calls
+        assert state["again.running_mean"] is state["norm.running_mean"]
 
 
 @pytest.mark.parametrize(("rows", "numbers"), [(3, 10**6), (1000, 12), (1000, 1)])
