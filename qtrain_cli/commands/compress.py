@@ -96,9 +96,11 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
     fitted = _train(job, checkpoint, show)
     if fitted.cost.evaluations:
         log(f"spent on gradients: {in_words(fitted.cost)}")
-    numbers = _with_fresh_statistics(job, _stored(job, fitted), log)
+    numbers = _stored(job, fitted)
+    weights = generated_weights(job.spec, numbers)
+    numbers = _with_fresh_statistics(job, weights, numbers, log)
     log("measuring the regenerated weights")
-    artifact, measured = _described(job, numbers)
+    artifact, measured = _described(job, weights, numbers)
     written = write_artifact(settings.out, artifact, force=settings.force)
     checkpoint.unlink(missing_ok=True)
     seconds = time.monotonic() - started
@@ -198,9 +200,10 @@ def _finished(job: _Job) -> Record | None:
         return record_of(description, container)
     if settings.force:
         return None
-    what = "is the result of another run" if origin else "is bare, so that it does not say which run wrote it"
-    if origin and bare:
-        what = "holds a record, which --bare leaves out"
+    if origin is None:
+        what = "is bare, so that it does not say which run wrote it"
+    else:
+        what = "holds a record, which --bare leaves out" if bare else "is the result of another run"
     raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
 
 
@@ -230,35 +233,35 @@ def _stored(job: _Job, fitted: Fitted) -> Numbers:
     return Numbers(encode(moved, step), step, mapping, kept)
 
 
-def _with_fresh_statistics(job: _Job, numbers: Numbers, log: Callable[[str], None]) -> Numbers:
+def _with_fresh_statistics(
+    job: _Job, weights: Tensor, numbers: Numbers, log: Callable[[str], None]
+) -> Numbers:
     """The same with running statistics estimated anew, where the validation rows say that it is better."""
     module, data, settings = job.loaded.module, job.data, job.settings.fit
     if not has_statistics(module):
         return numbers
     log("estimating running statistics anew")
-    weights = generated_weights(job.spec, numbers)
 
-    def state(of: Numbers) -> dict[str, Tensor]:
-        return on_device(state_dict(job.spec, weights, of), torch.device(settings.device))
+    def state_of(one: Numbers) -> dict[str, Tensor]:
+        return on_device(state_dict(job.spec, weights, one), torch.device(settings.device))
 
-    def score(of: Numbers) -> float:
-        outputs = predict(module, state(of), data.validation.inputs, data.normalisation)
+    def score(state: dict[str, Tensor]) -> float:
+        outputs = predict(module, state, data.validation.inputs, data.normalisation)
         return job.objective.score(outputs, data.validation.targets)
 
-    inputs, size = data.train.inputs, settings.batch_size
-    found = re_estimated(module, state(numbers), inputs, data.normalisation, size)
+    state, inputs = state_of(numbers), data.train.inputs
+    found = re_estimated(module, state, inputs, data.normalisation, settings.batch_size)
     _, kept = as_stored(job.spec, numbers.mapping, numbers.kept | on_device(found, torch.device("cpu")))
     other = replace(numbers, kept=kept)
-    before, after = score(numbers), score(other)
+    before, after = score(state), score(state_of(other))
     if not job.objective.improves(after, before):
         return numbers
     log(f"they are better: validation {job.objective.word} {before:.4g} -> {after:.4g}")
     return other
 
 
-def _described(job: _Job, numbers: Numbers) -> tuple[Artifact, Measured]:
-    """The finished artifact, regenerated once for its digest and for its figures; and these."""
-    weights = generated_weights(job.spec, numbers)
+def _described(job: _Job, weights: Tensor, numbers: Numbers) -> tuple[Artifact, Measured]:
+    """The finished artifact with the digest of its regenerated weights, and their figures."""
     measured = _measured(job, state_dict(job.spec, weights, numbers))
     description = Description(
         spec=job.spec,

@@ -116,7 +116,12 @@ def _slots(module: nn.Module) -> Iterator[str]:
     """The names of all parameters and buffers, those of a module that has two names under the first one."""
     for path, layer in module.named_modules():
         for name in (*layer._parameters, *layer._buffers):
-            yield f"{path}.{name}".removeprefix(".")
+            yield joined(path, name)
+
+
+def joined(path: str, name: str) -> str:
+    """The name in a state dictionary of a layer's own tensor; the path of the whole model is empty."""
+    return f"{path}.{name}" if path else name
 
 
 def predict(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from qtrain_cli.files.data import Normalisation
-from qtrain_cli.training.objective import call_model
+from qtrain_cli.training.objective import call_model, joined
 
 #: Training rows that are looked at, from the first on.
 ROWS = 10_240
@@ -23,7 +23,6 @@ _NAMES = ("running_mean", "running_var", "num_batches_tracked")
 
 def has_statistics(module: nn.Module) -> bool:
     """Whether a layer of the module keeps running statistics that can be estimated anew."""
-    module.train()
     return bool(_layers(module))
 
 
@@ -48,31 +47,28 @@ def re_estimated(
     buffers = {id(state[name]): state[name].clone() for name, _ in module.named_buffers() if name in state}
     fresh = {name: buffers.get(id(tensor), tensor) for name, tensor in state.items()}  # tied ones stay tied
     module.train()
-    layers = _layers(module)
+    layers = {path: layer for path, layer in _layers(module).items() if layer.training}
+    if not layers:
+        return {}
     for path in layers:
         for name in _NAMES:
-            fresh[_joined(path, name)].fill_(name == "running_var")
+            fresh[joined(path, name)].fill_(name == "running_var")
     # A last batch of one row has no variance, and what is left over changes little.
     size = min(batch_size, len(inputs))
     whole = inputs[: min(max(ROWS // size, 1), len(inputs) // size) * size]
     with torch.random.fork_rng([device] if device.type == "cuda" else []), _averaging(layers):  # of dropout
         for batch in whole.split(size):
             call_model(module, fresh, prepare(batch.to(device)))
-    seen = [path for path in layers if int(fresh[_joined(path, "num_batches_tracked")])]
-    return {_joined(path, name): fresh[_joined(path, name)] for path in seen for name in _NAMES}
-
-
-def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}".removeprefix(".")
+    seen = [path for path in layers if int(fresh[joined(path, "num_batches_tracked")])]
+    return {joined(path, name): fresh[joined(path, name)] for path in seen for name in _NAMES}
 
 
 def _layers(module: nn.Module) -> dict[str, _BatchNorm]:
-    """By path, those in training mode. In float16 or bfloat16 an average over many batches stands still."""
+    """By path. In float16 or bfloat16 an average over many batches stands still."""
     return {
         path: layer
         for path, layer in module.named_modules()
         if isinstance(layer, _BatchNorm)
-        and layer.training
         and layer.running_mean is not None
         and layer.num_batches_tracked is not None
         and layer.running_mean.dtype in (torch.float32, torch.float64)

@@ -28,7 +28,7 @@ from qtrain_cli.training.devices import on_device
 from qtrain_cli.training.epochs import Batches
 from qtrain_cli.training.objective import Objective, call_model, predict
 from qtrain_cli.training.rivals.grids import coded, decoded, fit_steps, rounded
-from qtrain_cli.training.rivals.method import Choice, Plan, Recipe, Scene, Shapes
+from qtrain_cli.training.rivals.method import Choice, Plan, Recipe, Scene, Shapes, count_of
 from qtrain_cli.training.statistics import has_statistics, re_estimated
 
 #: About what a group's step and range take.
@@ -62,7 +62,7 @@ class Sized:
     @property
     def numbers(self) -> int:
         """How many numbers are trained."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
+        return count_of(self.shapes)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ each. The grid that they are rounded to follows from the bytes that are left (`g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,11 @@ class Choice:
     bits: int
 
 
+def count_of(shapes: Shapes) -> int:
+    """How many numbers groups of these shapes have together."""
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
 def _own_module(scene: Scene, plan: Plan) -> nn.Module:
     return scene.module
 
@@ -63,7 +69,7 @@ def _no_limit(plan: Plan) -> int:
 
 
 def _counted(scene: Scene, plan: Plan, shapes: Shapes, width: float) -> float:
-    return width * sum(int(torch.Size(shape).numel()) for shape in shapes.values())
+    return width * count_of(shapes)
 
 
 @dataclass(frozen=True)
