@@ -140,6 +140,13 @@ def test_other_settings_and_data_have_other_cells(run, digits, tmp_path):
     assert len(list((tmp_path / "state").iterdir())) == 2
 
 
+def test_another_way_of_training_has_other_cells(run, monkeypatch):
+    run()
+    monkeypatch.setattr(compare, "TRAINING", compare.TRAINING + 1)
+    run()
+    assert sorted(run.laps) == sorted(QUICK)
+
+
 def test_rates_and_widths_are_tuned_by_validation_in_a_part_of_the_epochs(run, tmp_path):
     found = run(methods=("small-dense",), quick=False, epochs=8, seeds=(0, 1))
     assert len(run.laps) == 5 + 2

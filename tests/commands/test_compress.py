@@ -169,6 +169,21 @@ def test_other_generators(run, generator, tmp_path):
     assert done.record.parameter_ratio >= generator.get("ratio", 0)
 
 
+@pytest.mark.parametrize("better", [True, False])
+def test_running_statistics_anew_are_taken_only_where_they_are_better(
+    run, digits, tmp_path, monkeypatch, better
+):
+    real = compress.Objective.improves
+    # Whether a score beats none yet is the fit's own question.
+    answer = lambda self, score, best: real(self, score, None) if best is None else better  # noqa: E731
+    monkeypatch.setattr(compress.Objective, "improves", answer)
+    run(epochs=1)
+    seen = int(read_artifact(tmp_path / "net.qtrain").numbers.kept["norm1.num_batches_tracked"])
+    before = int(torch.load(digits / "digits_cnn.pt")["norm1.num_batches_tracked"])
+    batches = 1293 // 128
+    assert seen == (batches if better else before + batches)
+
+
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16, torch.float64])
 def test_models_of_other_precisions_keep_theirs(run, digits, tmp_path, precision):
     module = torch.load(digits / "digits_cnn_module.pt", weights_only=False).to(precision)

@@ -88,6 +88,12 @@ def test_the_folder_of_the_architecture_does_not_count(run, cut, network, tmp_pa
     assert run(resume=True, **{**network, "arch": "net.py:dropping"}).seen[0].step == 6
 
 
+def test_the_state_of_another_way_of_training_is_another_run(run, cut, network, monkeypatch):
+    monkeypatch.setattr(compress, "TRAINING", compress.TRAINING + 1)
+    with pytest.raises(BadInput, match="belongs to another run: training"):
+        run(resume=True, **network)
+
+
 def test_without_a_state_to_go_on_from_it_begins_and_says_so(run, tmp_path):
     done = run(resume=True)
     assert done.seen[0].step == 1

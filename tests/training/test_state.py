@@ -10,20 +10,45 @@ from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
 from qtrain_cli.layout import layout_of
 from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.settings import FitSettings
+from qtrain_cli.settings import FitSettings, GradientSettings
 from qtrain_cli.spec import AngleCoding, GeneratorSpec, MappingSpec
+from qtrain_cli.training import whitened
 from qtrain_cli.training.state import checkpoint_of, restore, start_state
+from qtrain_cli.training.whitened import WhitenedAdam
 
 STEPS = 12
 
 
-@pytest.fixture
-def start():
+def started(seed=0, gradient=GradientSettings()):  # noqa: B008
     layout = layout_of(torch.nn.Linear(4, 4))
     circuit = CircuitSpec("real-amplitudes", "cnot-ring", 5, 2)
     spec = GeneratorSpec(circuit, MappingSpec("mlp", 2), layout, AngleCoding(32, 7))
     buffers = {"mean": torch.zeros(3), "count": torch.tensor(0)}
-    return lambda seed=0: start_state(spec, buffers, FitSettings(seed=seed, device="cpu"), STEPS)
+    return start_state(spec, buffers, FitSettings(seed=seed, device="cpu", gradient=gradient), STEPS)
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Runs whose eigenbases turn within their few steps."""
+    monkeypatch.setattr(whitened, "FIRST", 2)
+    monkeypatch.setattr(whitened, "EVERY", 3)
+    return started
+
+
+@pytest.mark.parametrize(
+    ("gradient", "plain"),
+    [
+        (GradientSettings(), False),
+        (GradientSettings("parameter-shift"), False),
+        (GradientSettings("finite-difference"), False),
+        (GradientSettings("parameter-shift", shots=100), True),
+        (GradientSettings("spsa"), True),
+    ],
+)
+def test_rough_gradients_descend_by_plain_adam(gradient, plain):
+    """What is noise in them would be taken for what makes the loss steep."""
+    optimizer = started(gradient=gradient).descent.optimizer
+    assert isinstance(optimizer, torch.optim.Adam if plain else WhitenedAdam)
 
 
 def advance(run, steps):

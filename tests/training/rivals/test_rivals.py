@@ -16,6 +16,7 @@ from qtrain_cli.training.objective import predict
 from qtrain_cli.training.rivals import RECIPES, _counts, loop, low_rank, pruning, restored
 from qtrain_cli.training.rivals.loop import Lap, fitting, sized
 from qtrain_cli.training.rivals.method import Choice, away_from_centre, in_place, scales_of
+from qtrain_cli.training.whitened import WhitenedAdam
 
 BUDGET = 700
 
@@ -39,6 +40,14 @@ def test_the_file_meets_its_budget_and_gives_back_what_was_scored(name, scene, l
     outputs = predict(module, state, lesson.validation.inputs, Normalisation())
     assert lesson.objective.score(outputs, lesson.validation.targets) == pytest.approx(found.score)
     assert torch.isfinite(outputs).all()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_who_descends_as_ours_does(name, scene, lesson):
+    """Both controls, or they would be none; and the rivals that gain by it."""
+    whitened = isinstance(lap(name, scene, lesson).descent.optimizer, WhitenedAdam)
+    gaining = ("subspace", "pruning")
+    assert whitened == (name in gaining or RECIPES[name].row.control)
 
 
 @pytest.mark.parametrize("name", RECIPES)
