@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qtrain_cli.api import LoadedArtifact, LoadedStudent, load, load_student
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = ["LoadedArtifact", "LoadedStudent", "__version__", "load", "load_student"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from qtrain_cli.results.versions import VERSION
+
+        return VERSION
     if name in __all__:
         from qtrain_cli import api
 

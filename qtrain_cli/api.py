@@ -24,15 +24,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import record_of
+from qtrain_cli.artifact.numbers import decode_artifact
+from qtrain_cli.artifact.student_description import student_record
+from qtrain_cli.artifact.student_tensors import decode_student, require_student
+from qtrain_cli.data import Normalisation
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.artifact.container import read_container
-from qtrain_cli.files.artifact.description import record_of
-from qtrain_cli.files.artifact.numbers import decode_artifact
-from qtrain_cli.files.data import Normalisation
-from qtrain_cli.files.students.description import student_record
-from qtrain_cli.files.students.tensors import decode_student, require_student
-from qtrain_cli.regenerate import regenerate
-from qtrain_cli.students.teachers import module_of
+from qtrain_cli.runs.regenerate import regenerate
+from qtrain_cli.runs.teachers import module_of
 
 
 @dataclass(frozen=True)

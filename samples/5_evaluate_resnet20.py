@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.files.data import load_data
-from qtrain_cli.files.models import load_model
+from qtrain_cli.data import load_data
+from qtrain_cli.models import load_model
 from qtrain_cli.settings import DataSettings, ModelSettings
 
 ARCH = f"{Path(__file__).with_name('resnet20_cifar10.py')}:ResNet20"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from qtrain_cli.files.data import load_data
+from qtrain_cli.data import load_data
 from qtrain_cli.settings import DataSettings
 
 SEED, EPOCHS, BATCH, SHIFT = 0, 20, 128, 2

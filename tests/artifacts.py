@@ -8,27 +8,23 @@ from collections.abc import Sequence
 import torch
 from hypothesis import strategies as st
 
-from qtrain_cli.angles import encode, finest_step
-from qtrain_cli.files.artifact.description import Description, Example, Origin
-from qtrain_cli.files.artifact.numbers import Artifact, Numbers
-from qtrain_cli.layout import DTYPES
+from qtrain_cli.artifact.description import Description, Example, Origin
+from qtrain_cli.artifact.numbers import Artifact, Numbers
+from qtrain_cli.methods.generator.angles import encode, finest_step
+from qtrain_cli.methods.generator.spec import MAPPINGS, RAW_BITS, AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec, qubits_for
-from qtrain_cli.regenerate import digest_of, generated_weights
 from qtrain_cli.results import Measured, Scores
-from qtrain_cli.spec import (
+from qtrain_cli.runs.regenerate import digest_of, generated_weights
+from qtrain_cli.targets.entries import (
     DTYPE_BYTES,
     FLOAT_DTYPES,
     GENERATED,
     KEPT,
-    MAPPINGS,
-    RAW_BITS,
     TIED,
-    AngleCoding,
-    GeneratorSpec,
     LayoutSpec,
-    MappingSpec,
     TensorEntry,
-)  # fmt: skip
+)
+from qtrain_cli.targets.layout import DTYPES
 
 #: Fixed, so that bytes do not depend on what is installed.
 MEASURED = Measured(

@@ -2,7 +2,7 @@
 
 import statistics
 
-from qtrain_cli.methods import METHODS
+from qtrain_cli.methods.table import METHODS
 from qtrain_cli.results.comparison import DONE, Cell, Comparison, pack_rows
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 MASK = 2**64 - 1
-FORMAT = Path(__file__).parents[1] / "qtrain_cli" / "files" / "artifact" / "FORMAT.md"
+FORMAT = Path(__file__).parents[1] / "qtrain_cli" / "artifact" / "FORMAT.md"
 #: Bytes of an element.
 WIDTHS = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1

@@ -19,21 +19,21 @@ from pathlib import Path
 import pytest
 
 from qtrain_cli.cli.parameters import VERBS
-from qtrain_cli.files.data import READERS
-from qtrain_cli.files.exports import EXPORTERS
-from qtrain_cli.gates import GATES
-from qtrain_cli.mapping import _APPLY, _START
-from qtrain_cli.methods import METHODS, OURS
+from qtrain_cli.data import READERS
+from qtrain_cli.exports import EXPORTERS
+from qtrain_cli.methods.generator.mapping import _APPLY, _START
+from qtrain_cli.methods.generator.spec import MAPPINGS
+from qtrain_cli.methods.recipes import RECIPES
+from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.quantum.noise import NOISES
+from qtrain_cli.results.gates import GATES
 from qtrain_cli.settings import PLOT_ENDINGS
-from qtrain_cli.spec import MAPPINGS
-from qtrain_cli.students.settings import ALIGN_LOSSES, GRADIENTS, SELF_METHODS
-from qtrain_cli.students.settings import METHODS as TEACHING_METHODS
+from qtrain_cli.settings.students import ALIGN_LOSSES, GRADIENTS, SELF_METHODS
+from qtrain_cli.settings.students import METHODS as TEACHING_METHODS
 from qtrain_cli.students.spec import KINDS
 from qtrain_cli.training import alignment
-from qtrain_cli.training.rivals import RECIPES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "qtrain_cli"
 README = (PACKAGE.parent / "README.md").read_text()
@@ -556,8 +556,8 @@ def test_a_planted_edge_is_found(planted, path, text, said):
 
 
 def test_an_edge_that_is_gone_and_a_module_that_is_gone_are_found(modules):
-    found = {name: tree for name, tree in modules.items() if name != "qtrain_cli.progress"}
-    rows = wrong_edges({**found, "qtrain_cli.mapping": ast.parse("")})
+    found = {name: tree for name, tree in modules.items() if name != "qtrain_cli.cli.progress"}
+    rows = wrong_edges({**found, "qtrain_cli.methods.generator.mapping": ast.parse("")})
     assert "mapping does not import spec" in rows and "progress is not there" in rows
 
 
@@ -584,7 +584,7 @@ def test_imports_inside_functions_and_for_types_do_not_load(planted):
 )
 def test_a_planted_call_is_found(planted, call):
     found = misplaced_calls(planted("layout.py", f"\ndef f():\n    {call}\n"))
-    assert found == [f"qtrain_cli.layout calls {call.partition('(')[0]}"]
+    assert found == [f"qtrain_cli.targets.layout calls {call.partition('(')[0]}"]
 
 
 def test_planted_length_names_and_silence_are_found(tmp_path):

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from qtrain_cli import render_comparison
 from qtrain_cli.cli import options as o
 from qtrain_cli.cli.verbs import app, logger, print_document
-from qtrain_cli.methods import METHODS
+from qtrain_cli.methods.table import METHODS
+from qtrain_cli.report import comparison as render_comparison
 from qtrain_cli.results.verdict import verdict
 from qtrain_cli.settings import (
     CompareSettings,
@@ -20,7 +20,7 @@ from qtrain_cli.settings import (
     parse_arguments,
     parse_floats,
     parse_sizes,
-)  # fmt: skip
+)
 
 
 @app.command()

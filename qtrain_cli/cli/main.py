@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from qtrain_cli import config, render
+from qtrain_cli.cli import config
 from qtrain_cli.cli.parameters import VERBS, option_parameters
 from qtrain_cli.cli.registry import app
 from qtrain_cli.errors import (
@@ -30,8 +30,9 @@ from qtrain_cli.errors import (
     RunFailed,
     UsageError,
     is_out_of_memory,
-)  # fmt: skip
+)
 from qtrain_cli.files.atomic import FULL
+from qtrain_cli.report import render
 
 #: What the system says of a path that no command could use.
 _UNREACHABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.quantum.estimators import ESTIMATORS
-from qtrain_cli.spec import MAPPINGS
 
 Arch = Annotated[str | None, typer.Option("--arch", help="package.module:Class or file.py:Class.")]
 ArchArgs = Annotated[str | None, typer.Option("--arch-args", help="JSON object for the class.")]

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from qtrain_cli import render
 from qtrain_cli.cli import options as o
 from qtrain_cli.cli.verbs import app, logger, print_document
 from qtrain_cli.errors import UsageError
+from qtrain_cli.report import render
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings, parse_arguments, parse_floats
-from qtrain_cli.students.settings import (
+from qtrain_cli.settings.students import (
     ALIGN_LOSSES,
     GRADIENTS,
     METHODS,
@@ -135,8 +135,8 @@ def train(
         resume=resume,
         force=force,
     )
+    from qtrain_cli.cli.progress import shown_progress
     from qtrain_cli.commands import train as command
-    from qtrain_cli.progress import shown_progress
 
     with shown_progress(quiet) as show:
         record = command.run(settings, show, logger(quiet))
@@ -197,8 +197,8 @@ def distill(
         resume=resume,
         force=force,
     )
+    from qtrain_cli.cli.progress import shown_progress
     from qtrain_cli.commands import distill as command
-    from qtrain_cli.progress import shown_progress
 
     with shown_progress(quiet) as show:
         record = command.run(settings, show, logger(quiet))
@@ -261,8 +261,8 @@ def compare_students(
         base if own is None else replace(base, itself=replace(own, method="born-again")),
         tuple(student), tuple(chosen), seeds, out, control, lr, force,
     )  # fmt: skip
+    from qtrain_cli.cli.progress import shown_progress
     from qtrain_cli.commands import compare_students as command
-    from qtrain_cli.progress import shown_progress
 
     with shown_progress(quiet) as show:
         table = command.run(settings, show, logger(quiet))
@@ -317,9 +317,9 @@ def compare_gradients(
         base, estimators_of(gradients, parse_whole(shots, "--shots")), seeds, out,
         parse_whole(qubits, "--qubits"), parse_whole(layers, "--layers"), plot, force,
     )  # fmt: skip
+    from qtrain_cli.cli.progress import shown_progress
     from qtrain_cli.commands import compare_gradients as command
-    from qtrain_cli.progress import shown_progress
-    from qtrain_cli.students.figures import gradients_figure
+    from qtrain_cli.report.gradients_figure import gradients_figure
 
     with shown_progress(quiet) as show:
         table = command.run(settings, gradients_figure, show, logger(quiet))

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from qtrain_cli import __version__, render
 from qtrain_cli.cli import options as o
 from qtrain_cli.errors import UsageError
-from qtrain_cli.gates import gate_failure
 from qtrain_cli.quantum.noise import NOISES, parse_noises
+from qtrain_cli.report import render
+from qtrain_cli.results.gates import gate_failure
+from qtrain_cli.results.versions import VERSION
 from qtrain_cli.settings import (
     BudgetSettings,
     CompressSettings,
@@ -35,7 +36,7 @@ from qtrain_cli.settings import (
     parse_shape,
     parse_shots,
     parse_size,
-)  # fmt: skip
+)
 
 app = typer.Typer(
     name="qtrain",
@@ -49,7 +50,7 @@ app = typer.Typer(
 
 def _version(show: bool) -> None:
     if show:
-        print(f"qtrain {__version__}")
+        print(f"qtrain {VERSION}")
         raise typer.Exit
 
 
@@ -130,8 +131,8 @@ def compress(
         force=force,
         own_lr=lr is None,
     )  # fmt: skip
+    from qtrain_cli.cli.progress import shown_progress
     from qtrain_cli.commands import compress as command
-    from qtrain_cli.progress import shown_progress
 
     with shown_progress(quiet) as show:
         record = command.run(settings, show, logger(quiet))
@@ -358,7 +359,7 @@ def sample(
         force=force,
     )
     from qtrain_cli.commands import sample as command
-    from qtrain_cli.figures import sampling_figure
+    from qtrain_cli.report.sampling_figure import sampling_figure
 
     record = command.run(settings, sampling_figure, logger(quiet))
     print_document(as_json, record.to_json(), lambda: render.as_sampling(record))

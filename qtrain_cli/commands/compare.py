@@ -21,34 +21,36 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli import __version__, accounting
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import bytes_before_numbers
+from qtrain_cli.artifact.numbers import read_artifact
+from qtrain_cli.artifact.packed import header_bytes, restored
+from qtrain_cli.artifact.size import Known, bytes_bound, known_of
+from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, RunFailed, UsageError, suggestion
-from qtrain_cli.files.artifact.container import read_container
-from qtrain_cli.files.artifact.description import bytes_before_numbers
-from qtrain_cli.files.artifact.numbers import read_artifact
-from qtrain_cli.files.artifact.size import Known, bytes_bound, known_of
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
-from qtrain_cli.files.cells import CellFolder
-from qtrain_cli.files.data import Dataset, load_data
 from qtrain_cli.files.hashing import file_sha256
-from qtrain_cli.files.models import LoadedModel, load_model
-from qtrain_cli.files.packed import header_bytes
-from qtrain_cli.layout import layout_of
-from qtrain_cli.methods import METHODS, OURS, MethodRow
-from qtrain_cli.planning import plan_generator
-from qtrain_cli.regenerate import regenerate
+from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.methods.method import Choice, Scene, Unsuited
+from qtrain_cli.methods.recipes import RECIPES
+from qtrain_cli.methods.table import METHODS, OURS, Contender
+from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models.call import predict
 from qtrain_cli.results import Record
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Comparison, pack_rows
+from qtrain_cli.results.versions import VERSION
+from qtrain_cli.runs.cells import CellFolder
+from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.settings import BudgetSettings, CompareSettings, CompressSettings, own_rate
-from qtrain_cli.spec import GeneratorSpec
+from qtrain_cli.targets.layout import layout_of
+from qtrain_cli.targets.size import model_bytes as model_bytes_of
+from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training import TRAINING
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.fit import Progress
 from qtrain_cli.training.measure import row_scores
-from qtrain_cli.training.objective import Objective, check_outputs, predict
-from qtrain_cli.training.rivals import RECIPES, restored
-from qtrain_cli.training.rivals.loop import Lap, Lesson, Sized, fitting
-from qtrain_cli.training.rivals.method import Choice, Scene, Unsuited
+from qtrain_cli.training.rival_loop import Lap, Lesson, Sized, fitting
 
 Compress = Callable[[CompressSettings, Callable[[Progress], None], Callable[[str], None]], Record]
 Log = Callable[[str], None]
@@ -178,7 +180,7 @@ def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> 
         "normalisation": [settings.data.mean, settings.data.std, settings.data.validation],
         "fit": {key: fit[key] for key in ("distill", "temperature", "batch_size", "device")},
         "training": TRAINING,
-        "versions": {"qtrain": __version__, "torch": str(torch.__version__)},
+        "versions": {"qtrain": VERSION, "torch": str(torch.__version__)},
     }
     return json.dumps(known, sort_keys=True)
 
@@ -207,7 +209,7 @@ def _line(cells: list[Cell]) -> str:
     return f"{first.budget:,} bytes  {first.method}: {said}"
 
 
-def _cells_of(job: _Job, row: MethodRow, budget: int) -> list[Cell]:
+def _cells_of(job: _Job, row: Contender, budget: int) -> list[Cell]:
     """One method at one budget: tuned on the first seed, then a cell for each seed.
 
     Where nothing is tuned, the first width whose file fits.
@@ -226,7 +228,7 @@ def _cells_of(job: _Job, row: MethodRow, budget: int) -> list[Cell]:
     return [cell, *(_cell(job, row, budget, seed, choice, settings.fit.epochs) for seed in others)]
 
 
-def _tuned(job: _Job, row: MethodRow, budget: int, seed: int) -> Choice:
+def _tuned(job: _Job, row: Contender, budget: int, seed: int) -> Choice:
     """The rate and width that do best on the validation rows in a part of the epochs."""
     epochs = max(2, round(job.settings.fit.epochs * TUNING_SHARE))
     tried: dict[Choice, float] = {}
@@ -254,7 +256,7 @@ def _tuned(job: _Job, row: MethodRow, budget: int, seed: int) -> Choice:
 
 
 def _cell(
-    job: _Job, row: MethodRow, budget: int, seed: int, choice: Choice, epochs: int, tuning: bool = False
+    job: _Job, row: Contender, budget: int, seed: int, choice: Choice, epochs: int, tuning: bool = False
 ) -> Cell:
     """One training, from the state folder when it is there; test rows only when it is not for tuning."""
     name = f"{row.name}-{budget}-s{seed}-lr{choice.lr:g}-b{choice.bits}-e{epochs}" + "-t" * tuning
@@ -295,7 +297,7 @@ def _rival(job: _Job, cell: Cell, epochs: int, name: str) -> tuple[Cell, bytes |
     return replace(done, header_bytes=header_bytes(found.data)), found.data
 
 
-def _rated(cell: Cell, row: MethodRow, numbers: int) -> Cell:
+def _rated(cell: Cell, row: Contender, numbers: int) -> Cell:
     """The cell with the rate itself, where its method's rates are multiples of compress's own."""
     return replace(cell, lr=cell.lr * own_rate(numbers)) if row.relative_rates else cell
 
@@ -391,7 +393,7 @@ def _compared(job: _Job, cells: list[Cell]) -> Comparison:
         task=data.task,
         teacher=teacher,
         count=len(data.test),
-        model_bytes=accounting.model_bytes(layout_of(job.loaded.module)),
+        model_bytes=model_bytes_of(layout_of(job.loaded.module)),
         epochs=settings.fit.epochs,
         seeds=settings.seeds,
         budgets=settings.budgets,

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from qtrain_cli.errors import BadInput, missing_package
 from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
+from qtrain_cli.quantum.plateaus import gradient_variance
 from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
-from qtrain_cli.students import teaching
-from qtrain_cli.students.settings import CompareGradientsSettings, TeachSettings
+from qtrain_cli.runs import teach as teaching
+from qtrain_cli.settings.students import CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text
 from qtrain_cli.training.fit import Progress
-from qtrain_cli.training.plateaus import gradient_variance
 
 #: A table as a picture in the format of an ending. `cli` passes that of `students.figures`.
 Draw = Callable[[GradientTable, str], bytes]

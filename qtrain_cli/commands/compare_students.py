@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qtrain_cli.files.atomic import filled_folder
-from qtrain_cli.results import LABELS, MethodRow, StudentRecord, verdicts
-from qtrain_cli.students import teaching
-from qtrain_cli.students.settings import (
+from qtrain_cli.results import LABELS, StudentRecord, StudentRow, verdicts
+from qtrain_cli.runs import teach as teaching
+from qtrain_cli.settings.students import (
     METHODS,
     CircuitSettings,
     CompareStudentsSettings,
@@ -30,7 +30,7 @@ from qtrain_cli.training.fit import Progress
 class StudentTable:
     """What was found: a row a student and method, and sentences that judge them."""
 
-    rows: tuple[MethodRow, ...]
+    rows: tuple[StudentRow, ...]
     verdicts: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def run(
 
 def _rows(
     settings: CompareStudentsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> list[MethodRow]:
-    rows: list[MethodRow] = []
+) -> list[StudentRow]:
+    rows: list[StudentRow] = []
     names = _students(settings)
     for number, student in enumerate(names):
         found: dict[str, tuple[StudentRecord, ...]] = {}
@@ -66,7 +66,7 @@ def _rows(
             cells = [_cell(settings, number, student, method, seed) for seed in range(settings.seeds)]
             found[method] = tuple(_run(cell, show, log) for cell in cells)
         rows += [
-            MethodRow(student, method, done, found.get(LABELS, ()), names[student])
+            StudentRow(student, method, done, found.get(LABELS, ()), names[student])
             for method, done in found.items()
         ]
     return rows

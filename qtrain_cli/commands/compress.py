@@ -17,11 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtrain_cli import __version__
-from qtrain_cli.angles import encode, finest_step, movement, start_angles
-from qtrain_cli.errors import UsageError
-from qtrain_cli.files.artifact.container import read_container
-from qtrain_cli.files.artifact.description import (
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import (
     RUN_DIGITS,
     Description,
     Origin,
@@ -29,29 +26,32 @@ from qtrain_cli.files.artifact.description import (
     design_of,
     record_of,
     spec_to_json,
-)  # fmt: skip
-from qtrain_cli.files.artifact.numbers import Artifact, Numbers, as_stored, write_artifact
-from qtrain_cli.files.artifact.size import bytes_bound, example_of, known_of
+)
+from qtrain_cli.artifact.numbers import Artifact, Numbers, as_stored, write_artifact
+from qtrain_cli.artifact.size import bytes_bound, example_of, known_of
+from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.errors import UsageError
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.checkpoint import Checkpoint
-from qtrain_cli.files.data import Dataset, load_data
 from qtrain_cli.files.hashing import architecture_identity
-from qtrain_cli.files.models import LoadedModel, load_model
-from qtrain_cli.layout import layout_of
-from qtrain_cli.planning import plan_generator
-from qtrain_cli.regenerate import digest_of, generated_weights, state_dict
+from qtrain_cli.methods.generator.angles import encode, finest_step, movement, start_angles
+from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.spec import RAW_BITS, GeneratorSpec
+from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models.call import predict
 from qtrain_cli.results import Measured, Record
+from qtrain_cli.results.versions import VERSION, recorded_versions
+from qtrain_cli.runs.regenerate import digest_of, generated_weights, state_dict
 from qtrain_cli.settings import CompressSettings
-from qtrain_cli.spec import RAW_BITS, GeneratorSpec
+from qtrain_cli.targets.layout import layout_of
+from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training import TRAINING
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.fit import Problem, Progress, Recovery, fit
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.measuring import check_cost, check_gradient, in_words, measures
-from qtrain_cli.training.objective import Objective, check_outputs, predict
 from qtrain_cli.training.state import Fitted
 from qtrain_cli.training.statistics import has_statistics, re_estimated
-from qtrain_cli.versions import recorded_versions
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _identity(
         "generator": spec_to_json(spec),
         "fit": asdict(settings.fit),
         "training": TRAINING,
-        "versions": {"qtrain": __version__, "torch": str(torch.__version__)},
+        "versions": {"qtrain": VERSION, "torch": str(torch.__version__)},
     }
 
 

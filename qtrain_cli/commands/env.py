@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from qtrain_cli.versions import all_versions
+from qtrain_cli.results.versions import all_versions
 
 
 def run() -> dict[str, str | int]:

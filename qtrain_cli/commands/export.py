@@ -13,28 +13,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli import __version__
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import Example
+from qtrain_cli.artifact.numbers import Artifact, decode_artifact
+from qtrain_cli.artifact.student_description import is_student
+from qtrain_cli.artifact.student_tensors import StudentFile, decode_student
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.files.artifact.container import read_container
-from qtrain_cli.files.artifact.description import Example
-from qtrain_cli.files.artifact.numbers import Artifact, decode_artifact
+from qtrain_cli.exports import CircuitExport, ExportRecord, export, require_circuit_ending, write_program
+from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
-from qtrain_cli.files.exports import (
-    CircuitExport,
-    ExportRecord,
-    export,
-    require_circuit_ending,
-    write_program,
-)
-from qtrain_cli.files.models import build_architecture, load_model
-from qtrain_cli.files.students.description import is_student
-from qtrain_cli.files.students.tensors import StudentFile, decode_student
-from qtrain_cli.layout import DTYPES
+from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.models import build_architecture, load_model
 from qtrain_cli.quantum.qasm import program, require_same
-from qtrain_cli.regenerate import regenerate, stored_angles
+from qtrain_cli.results.versions import VERSION
+from qtrain_cli.runs.regenerate import regenerate, stored_angles
 from qtrain_cli.settings import ExportSettings
-from qtrain_cli.spec import GeneratorSpec
-from qtrain_cli.students.exports import export_circuit, export_tensors
+from qtrain_cli.targets.layout import DTYPES
 
 #: Two rows, so that a traced graph is not specialised to a batch of one.
 EXAMPLE_ROWS = 2
@@ -104,7 +98,7 @@ def _comments(spec: GeneratorSpec, digest: str) -> list[str]:
     """What a reader has to know. Numbers and our own words only: names come from strangers' files."""
     circuit, outcomes = spec.circuit, 2**spec.circuit.qubits
     return [
-        f"trained by qtrain {__version__}; regenerates the weights with the digest {digest}",
+        f"trained by qtrain {VERSION}; regenerates the weights with the digest {digest}",
         f"{circuit.circuits} circuits, q0 to q{circuit.circuits - 1}; {circuit.ansatz}, {circuit.entangler},"
         f" {circuit.layers} layers of {circuit.qubits} qubits",
         "q<k>[0] is the most significant bit of an outcome: c<k> read as an unsigned number is its number i",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from qtrain_cli.artifact.container import KEY, read_container
+from qtrain_cli.artifact.description import Description, describe_container
+from qtrain_cli.artifact.student_description import StudentDescription, describe_student, is_student
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.artifact.container import KEY, read_container
-from qtrain_cli.files.artifact.description import Description, describe_container
 from qtrain_cli.files.checkpoint import METADATA_KEY
 from qtrain_cli.files.header import read_header
-from qtrain_cli.files.models import describe_model, formats
-from qtrain_cli.files.students.description import StudentDescription, describe_student, is_student
+from qtrain_cli.models import describe_model, formats
 from qtrain_cli.students.spec import inference_needs, student_text
 
 

@@ -15,21 +15,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qtrain_cli import accounting
-from qtrain_cli.angles import start_angles
+from qtrain_cli.artifact.description import design_of
+from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.errors import UsageError
-from qtrain_cli.files.artifact.description import design_of
-from qtrain_cli.files.artifact.size import Known, bytes_bound
-from qtrain_cli.files.models import LoadedModel, load_model
-from qtrain_cli.generator import Generator
-from qtrain_cli.layout import complete, kept_tensors, layout_of
-from qtrain_cli.mapping import start_numbers
-from qtrain_cli.planning import plan_generator
+from qtrain_cli.methods.generator.angles import start_angles
+from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.generator.mapping import start_numbers
+from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.quantum.circuit import ANSATZE
+from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
+from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.settings import PlanSettings
-from qtrain_cli.spec import GeneratorSpec
+from qtrain_cli.targets.layout import complete, kept_tensors, layout_of
 from qtrain_cli.training.devices import on_device, resolve_device
-from qtrain_cli.training.objective import call_model, predict
 from qtrain_cli.training.whitened import state_bytes
 
 PROBE_SECONDS = 1.0
@@ -84,9 +85,9 @@ def run(settings: PlanSettings) -> Plan:
         model=loaded.name,
         trust=loaded.trust,
         entangler=spec.circuit.entangler,
-        parameter_ratio=accounting.parameter_ratio(layout.generated, layout.kept, spec.trained_numbers),
+        parameter_ratio=parameter_ratio_of(layout.generated, layout.kept, spec.trained_numbers),
         artifact_bytes=artifact_bytes,
-        bytes_ratio=accounting.bytes_ratio(design.model_bytes, artifact_bytes),
+        bytes_ratio=bytes_ratio_of(design.model_bytes, artifact_bytes),
         memory_bytes=_memory(spec),
         seconds_per_step=seconds,
         probe=probe,

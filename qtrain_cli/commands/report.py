@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtrain_cli.artifact.records import read_any_record
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically, write_failure
-from qtrain_cli.files.records import read_any_record
-from qtrain_cli.gates import check_gates
 from qtrain_cli.results import GateResult, Record, StudentRecord, any_record
+from qtrain_cli.results.gates import check_gates
 from qtrain_cli.settings import ReportSettings
 
 #: One form of a record and its gates, as text. `cli` passes those of `render`, which no command imports.

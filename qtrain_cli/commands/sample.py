@@ -22,23 +22,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import record_of
+from qtrain_cli.artifact.numbers import Artifact, decode_artifact
+from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, missing_package
-from qtrain_cli.files.artifact.container import read_container
-from qtrain_cli.files.artifact.description import record_of
-from qtrain_cli.files.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
-from qtrain_cli.files.data import Dataset, load_data
-from qtrain_cli.files.models import build_architecture, load_model, looks_up
-from qtrain_cli.generator import Generator
+from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
+from qtrain_cli.models import build_architecture, load_model, looks_up
+from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
-from qtrain_cli.regenerate import regenerate, state_dict, stored_angles
 from qtrain_cli.results import Record, SampleCell, SampleRecord
-from qtrain_cli.sampling import frequencies, shot_variance, standardised
+from qtrain_cli.runs.regenerate import regenerate, state_dict, stored_angles
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
+from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training.measure import measure_test
-from qtrain_cli.training.objective import Objective, check_outputs, predict
 
 #: A record as a picture in the format of an ending. `cli` passes that of `figures`, which no command imports.
 Painter = Callable[[SampleRecord, str], bytes]

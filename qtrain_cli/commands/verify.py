@@ -10,13 +10,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.numbers import decode_artifact
+from qtrain_cli.artifact.student_description import is_student
+from qtrain_cli.artifact.student_tensors import StudentFile, decode_student
 from qtrain_cli.errors import Refused
-from qtrain_cli.files.artifact.container import read_container
-from qtrain_cli.files.artifact.numbers import decode_artifact
-from qtrain_cli.files.students.description import is_student
-from qtrain_cli.files.students.tensors import StudentFile, decode_student
-from qtrain_cli.regenerate import regenerate
-from qtrain_cli.students.teaching import probes
+from qtrain_cli.runs.regenerate import regenerate
+from qtrain_cli.runs.teach import probes
 
 #: How far a student's outputs may be from the stored ones, of 1 plus the largest: another machine's float32.
 PROBE_TOLERANCE = 1e-4

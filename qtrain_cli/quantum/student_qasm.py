@@ -30,7 +30,7 @@ from qtrain_cli.quantum.feature_maps import (
     Term,
     data_gates,
     preparation_gates,
-)  # fmt: skip
+)
 from qtrain_cli.quantum.operations import operations
 
 Angles = Sequence[Sequence[Sequence[Sequence[float]]]]

@@ -18,10 +18,10 @@ Left out: how to show a record (`render`) and what to demand of it (`gates`). St
 from qtrain_cli.results.gradients import GradientRow, GradientTable
 from qtrain_cli.results.measured import Measured
 from qtrain_cli.results.record import Design, GateResult, Record
-from qtrain_cli.results.rows import LABELS, MethodRow, verdicts
 from qtrain_cli.results.sampling import SAMPLE_SCHEMA, SampleCell, SampleRecord
 from qtrain_cli.results.schema import SCHEMA, record_fields
 from qtrain_cli.results.scores import TASKS, Scores, Task, mean_interval, rounded, wilson_interval
+from qtrain_cli.results.student_rows import LABELS, StudentRow, verdicts
 from qtrain_cli.results.students import (
     NO_TEACHER,
     NOTHING_SHA256,
@@ -47,13 +47,13 @@ __all__ = [
     "GradientTable",
     "Lesson",
     "Measured",
-    "MethodRow",
     "Record",
     "SampleCell",
     "SampleRecord",
     "Scores",
     "StudentDesign",
     "StudentRecord",
+    "StudentRow",
     "Task",
     "any_record",
     "mean_and_spread",

@@ -25,11 +25,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.methods import MethodRow
 from qtrain_cli.results.schema import check_digest, check_whole
 from qtrain_cli.results.scores import TASKS, Z95, Task, rounded
 
 COMPARISON = "qtrain.compare/1"
+#: The name of the method that the others are set against.
+OURS = "ours"
 #: How a cell ended.
 DONE, UNREACHED, UNSUITED, FAILED = "done", "unreached", "unsuited", "failed"
 ENDS = (DONE, UNREACHED, UNSUITED, FAILED)
@@ -38,6 +39,31 @@ _STUDENT = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
     2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One method, for people: what it is, what is trained, what is tuned, whether it is a control of ours.
+
+    A control gets as many numbers as ours has at a budget, where ours reaches it. `relative_rates`: rates are
+    multiples of compress's own.
+    """
+
+    name: str
+    summary: str
+    trained: str
+    rates: tuple[float, ...]
+    widths: tuple[int, ...]
+    control: bool = False
+    relative_rates: bool = False
+
+    @property
+    def tuned(self) -> str:
+        """What was tuned, as text."""
+        rates = "learning rate " + ", ".join(f"{rate:g}" for rate in sorted(self.rates))
+        rates += " times compress's own" if self.relative_rates else ""
+        bits = ", ".join(str(width) for width in sorted(self.widths) if width)
+        return f"{rates}; bits {bits}" if len(self.widths) > 1 else rates
 
 
 @dataclass(frozen=True)
@@ -158,7 +184,7 @@ class Comparison:
     epochs: int
     seeds: tuple[int, ...]
     budgets: tuple[int, ...]
-    methods: tuple[MethodRow, ...]
+    methods: tuple[Contender, ...]
     cells: tuple[Cell, ...]
 
     @property
@@ -230,7 +256,7 @@ class Comparison:
         }
 
 
-def _method(row: MethodRow) -> dict[str, Any]:
+def _method(row: Contender) -> dict[str, Any]:
     shown = ("name", "summary", "trained", "tuned", "control")
     return {name: getattr(row, name) for name in shown}
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results.measured import Measured
+from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
+from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.results.schema import (
     SCHEMA,
     check_derived,
@@ -22,9 +23,6 @@ from qtrain_cli.results.schema import (
     record_fields,
 )
 from qtrain_cli.results.scores import TASKS, Scores, Task, rounded
-
-if TYPE_CHECKING:
-    from qtrain_cli.results.students import StudentRecord
 
 
 @dataclass(frozen=True)
@@ -85,13 +83,13 @@ class Record:
     @property
     def bytes_ratio(self) -> float:
         """How many times smaller the whole file is than the model's tensors in float32."""
-        return accounting.bytes_ratio(self.design.model_bytes, self.artifact_bytes)
+        return bytes_ratio_of(self.design.model_bytes, self.artifact_bytes)
 
     @property
     def parameter_ratio(self) -> float:
         """Numbers in the model over numbers in the artifact; kept ones count on both sides."""
         design = self.design
-        return accounting.parameter_ratio(design.weights, design.kept_weights, design.trained_numbers)
+        return parameter_ratio_of(design.weights, design.kept_weights, design.trained_numbers)
 
     def to_json(self) -> dict[str, Any]:
         """The flat object ``qtrain.report/1``, its fields in the order of the contract."""
@@ -129,7 +127,28 @@ class GateResult:
     message: str
 
 
-def check_file(record: Record | StudentRecord) -> None:
+class Finished(Protocol):
+    """What a record of any kind has: a design, what was measured, and the file."""
+
+    @property
+    def design(self) -> Any: ...
+    @property
+    def measured(self) -> Measured: ...
+    @property
+    def scores(self) -> Scores: ...
+    @property
+    def artifact_bytes(self) -> int: ...
+    @property
+    def artifact_sha256(self) -> str: ...
+    @property
+    def seconds(self) -> float | None: ...
+    @property
+    def bytes_ratio(self) -> float | None: ...
+    @property
+    def parameter_ratio(self) -> float | None: ...
+
+
+def check_file(record: Finished) -> None:
     """Raises `BadInput` for an empty file, a digest that is none, a negative time."""
     check_whole("artifact_bytes", record.artifact_bytes, least=1)
     check_digest("artifact_sha256", record.artifact_sha256)
@@ -137,7 +156,7 @@ def check_file(record: Record | StudentRecord) -> None:
         raise BadInput(f"seconds is {record.seconds}; allowed: 0 or more")
 
 
-def values_of(record: Record | StudentRecord) -> dict[str, Any]:
+def values_of(record: Finished) -> dict[str, Any]:
     """What every record's JSON has, by name and in no order; the design's own fields are among it."""
     return {
         **vars(record.design),

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtrain_cli import accounting
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results.measured import Measured
+from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
+from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.results.record import Record, check_file, own, read_values, values_of
 from qtrain_cli.results.schema import (
     LIST,
@@ -28,7 +29,7 @@ from qtrain_cli.results.schema import (
     check_derived,
     check_kind,
     check_whole,
-)  # fmt: skip
+)
 from qtrain_cli.results.scores import Scores, Task, rounded
 
 STUDENT_SCHEMA = "qtrain.student/1"
@@ -186,13 +187,13 @@ class StudentRecord:
     def bytes_ratio(self) -> float | None:
         """Bytes of the teacher's tensors in float32 over those of the file; None without a teacher."""
         model = self.design.model_bytes
-        return None if model is None else accounting.bytes_ratio(model, self.artifact_bytes)
+        return None if model is None else bytes_ratio_of(model, self.artifact_bytes)
 
     @property
     def parameter_ratio(self) -> float | None:
         """How many times fewer numbers the student has than its teacher; None without one."""
         teacher = self.design.teacher_parameters
-        return None if teacher is None else accounting.parameter_ratio(teacher, 0, self.design.parameters)
+        return None if teacher is None else parameter_ratio_of(teacher, 0, self.design.parameters)
 
     @property
     def epochs_to_95(self) -> int | None:

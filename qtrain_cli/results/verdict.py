@@ -7,8 +7,7 @@ classical curve) by more than noise. Nothing is said that the figures do not say
 
 from __future__ import annotations
 
-from qtrain_cli.methods import OURS
-from qtrain_cli.results.comparison import UNREACHED, Comparison, Difference, Point
+from qtrain_cli.results.comparison import OURS, UNREACHED, Comparison, Difference, Point
 
 
 def verdict(comparison: Comparison) -> list[str]:

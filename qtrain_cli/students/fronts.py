@@ -1,96 +1,63 @@
-"""The sizes of a student's classical front, and grids of equal cells: plain data, standard library only.
+"""The classical front of a hybrid: an input down to n features in -pi/2 .. pi/2.
 
-A convolutional front halves an image until its side is at most `SMALL_SIDE`; a linear one averages it over a
-grid. `students.spec` picks the largest that a budget pays for.
+    linear    average over a grid -> mix (linear)                                                -> (N, n)
+    conv      [convolution -> max-pool 2 -> ReLU] ... -> one spatial filter a channel -> mix     -> (N, n)
+
+The features are ``pi / 2 * tanh`` of the mix, so that a rotation by them stays within half a turn, and the
+data map ``(pi - x)(pi - y)`` of several qubits within a few turns.
 """
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import cast
 
-#: A convolutional front stops halving at this side, and opens with 5 x 5 filters from this side on.
-SMALL_SIDE, LARGE_SIDE = 7, 16
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class Front:
-    """What stands before the n features: an average over `grid` cells (linear), or convolutions.
-
-    `channels` and `kernels` are those of each convolution, `sides` what is left of the image behind each one
-    and its halving (where `halved` says so); a linear front has none.
-    """
-
-    grid: tuple[int, ...] = ()
-    channels: tuple[int, ...] = ()
-    kernels: tuple[int, ...] = ()
-    sides: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """``conv`` or ``linear``."""
-        return "conv" if self.channels else "linear"
+from qtrain_cli.students import convolutions
+from qtrain_cli.students.front_sizes import Front
+from qtrain_cli.students.reduction import averaged
 
 
-@dataclass(frozen=True)
-class Family:
-    """`size` fronts in order of their counts of numbers, made one at a time: `at(k)` is the k-th."""
+class LinearFront(nn.Module):
+    """(N, ...) -> (N, n)."""
 
-    size: int
-    at: Callable[[int], Front]
+    def __init__(self, front: Front, channels: int, features: int) -> None:
+        super().__init__()
+        self.grid = front.grid
+        self.mix = nn.Linear(math.prod(front.grid) * channels, features)
 
-
-def families(inputs: tuple[int, ...], conv: bool) -> list[Family]:
-    """Every front of a kind for these inputs; none where an image is too small for convolutions."""
-    if conv:
-        return _conv_families(inputs[1:]) if len(inputs) == 3 else []
-    if len(inputs) != 3:
-        return [Family(1, lambda _: Front(grid=(math.prod(inputs),)))]
-    height, width = inputs[1:]
-    return [Family(max(height, width), lambda k: Front(grid=(min(k + 1, height), min(k + 1, width))))]
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Features in -pi/2 .. pi/2."""
+        return bounded(self.mix(averaged(inputs, self.grid)))
 
 
-def largest(found: list[Family], count: Callable[[Front], int], most: int) -> Front | None:
-    """The front with the largest count up to `most`; a family is halved, not walked through."""
-    best = None
-    for family in found:
-        places = range(family.size)
-        fitting = bisect.bisect_right(places, most, key=lambda k: count(family.at(k)))
-        if fitting:
-            front = family.at(fitting - 1)
-            best = front if best is None or count(front) > count(best) else best
-    return best
+class ConvFront(nn.Module):
+    """(N, C, H, W) -> (N, n)."""
+
+    def __init__(self, front: Front, channels: int, features: int) -> None:
+        super().__init__()
+        before = channels
+        self.count = len(front.channels)
+        for number, (width, kernel) in enumerate(zip(front.channels, front.kernels, strict=True)):
+            self.add_module(f"conv{number}", nn.Conv2d(before, width, kernel))
+            before = width
+        self.spatial = nn.Conv2d(before, before, front.sides[-1], groups=before)
+        self.mix = nn.Linear(before, features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features in -pi/2 .. pi/2."""
+        layers = [cast(nn.Conv2d, self.get_submodule(f"conv{number}")) for number in range(self.count)]
+        if convolutions.supports(images, [*layers, self.spatial]):
+            return bounded(self.mix(convolutions.convolved(images, [*layers, self.spatial])))
+        x = images
+        for layer in layers:
+            x = F.relu(F.max_pool2d(layer(x), 2))
+        return bounded(self.mix(self.spatial(x).flatten(1)))
 
 
-def _conv_families(sides: tuple[int, ...]) -> list[Family]:
-    """Families of growing width: convolution k has k + 1 times the first one's channels, the last fewer."""
-    kernels: list[int] = []
-    left: list[tuple[int, int]] = []
-    side = (sides[0], sides[1])
-    while not left or max(side) > SMALL_SIDE:
-        kernel = 5 if min(side) >= LARGE_SIDE else 3
-        side = ((side[0] - kernel + 1) // 2, (side[1] - kernel + 1) // 2)
-        if min(side) < 1:
-            return []
-        kernels.append(kernel)
-        left.append(side)
-
-    def family(width: int) -> Family:
-        before = tuple(width * (k + 1) for k in range(len(kernels) - 1))
-        size = width * (len(kernels) - 1) + 1
-        return Family(size, lambda k: Front((), (*before, width + k), tuple(kernels), tuple(left)))
-
-    return [family(width) for width in range(1, 65)]
-
-
-def grid(sides: tuple[int, ...], most: int) -> tuple[int, int]:
-    """The most cells (rows, columns) within image and `most`, at most twice as long as wide."""
-    best, height, width = (1, 1), sides[0], sides[1]
-    for rows in range(1, min(height, most) + 1):
-        for columns in range(1, min(width, most // rows) + 1):
-            square = max(rows, columns) <= 2 * min(rows, columns)
-            if square and rows * columns >= best[0] * best[1]:
-                best = (rows, columns)
-    return best
+def bounded(x: Tensor) -> Tensor:
+    """``pi / 2 tanh x``."""
+    return torch.tanh(x) * (math.pi / 2)

@@ -32,7 +32,7 @@ from typing import Any
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.quantum.circuit import ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.feature_maps import AMPLITUDE, ENCODINGS, ENTANGLEMENTS, EncodingSpec
-from qtrain_cli.students.fronts import Front, families, grid, largest
+from qtrain_cli.students.front_sizes import Front, families, grid, largest
 
 MAX_QUBITS = 12
 MAX_PARAMS = 10**7

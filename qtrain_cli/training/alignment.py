@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
-from qtrain_cli.training.objective import predict
+from qtrain_cli.models.call import predict
 
 #: Added to a spread that may be zero: a unit that is always dead is no target.
 _LEAST_SPREAD = 1e-6

@@ -22,23 +22,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.data import Normalisation, TrainSplit, ValidationSplit
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.files.checkpoint import save_checkpoint
-from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
+from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.settings import FitSettings
+from qtrain_cli.students.networks import StudentModule, is_light
+from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.alignment import ALIGN_LOSSES
 from qtrain_cli.training.epochs import Batches
 from qtrain_cli.training.fit import Progress, Recovery
-from qtrain_cli.training.objective import Objective, call_model, predict
 from qtrain_cli.training.stopping import stop_requests
-from qtrain_cli.training.student_state import (
-    STUDENT,
-    StudentState,
-    checkpoint_of,
-    restore,
-    start_student,
-)  # fmt: skip
-from qtrain_cli.training.students import StudentModule, is_light
+from qtrain_cli.training.student_state import STUDENT, StudentState, checkpoint_of, restore, start_student
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 

@@ -23,18 +23,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.data import Normalisation, TrainSplit, ValidationSplit
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed
 from qtrain_cli.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
-from qtrain_cli.generator import Generator, Run
-from qtrain_cli.layout import complete, kept_tensors
+from qtrain_cli.methods.generator.generator import Generator, Run
+from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import FitSettings
-from qtrain_cli.spec import GeneratorSpec
+from qtrain_cli.targets.layout import complete, kept_tensors
+from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training.devices import on_device
 from qtrain_cli.training.epochs import Batches
 from qtrain_cli.training.measuring import StepCircuits, fit_cost
-from qtrain_cli.training.objective import Objective, call_model, check_outputs, predict
 from qtrain_cli.training.rounding import Rounding
 from qtrain_cli.training.state import Fitted, checkpoint_of, restore, start_state
 from qtrain_cli.training.stopping import stop_requests

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from qtrain_cli.files.data import Dataset
+from qtrain_cli.data import Dataset
+from qtrain_cli.models.call import predict
 from qtrain_cli.results import Scores, mean_interval, wilson_interval
-from qtrain_cli.training.objective import REGRESSION, Objective, predict
+from qtrain_cli.tasks.objective import REGRESSION, Objective
 
 
 @dataclass(frozen=True)

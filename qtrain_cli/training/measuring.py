@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.errors import UsageError, suggestion
-from qtrain_cli.generator import Run
+from qtrain_cli.methods.generator.generator import Run
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.estimators import ESTIMATORS, Cost
 from qtrain_cli.quantum.gradients import Instrument, Method, exact, measured_probabilities, with_shots

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtrain_cli.angles import decode, encode, finest_step, fits, movement, start_angles
-from qtrain_cli.spec import RAW_BITS, GeneratorSpec
+from qtrain_cli.methods.generator.angles import decode, encode, finest_step, fits, movement, start_angles
+from qtrain_cli.methods.generator.spec import RAW_BITS, GeneratorSpec
 
 #: From this share of the epochs on angles are rounded; the first epoch never is.
 ROUND_FROM = 0.8

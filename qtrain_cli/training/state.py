@@ -16,18 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtrain_cli.angles import start_angles
 from qtrain_cli.files.checkpoint import Checkpoint, restore_random_states
-from qtrain_cli.mapping import start_numbers
+from qtrain_cli.methods.generator.angles import start_angles
+from qtrain_cli.methods.generator.mapping import start_numbers
+from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.settings import FitSettings
-from qtrain_cli.spec import GeneratorSpec
-from qtrain_cli.training.descent import (
-    Descent,
-    refusing_what_no_run_saves,
-    seed_generators,
-    start_descent,
-)  # fmt: skip
+from qtrain_cli.training.descent import Descent, refusing_what_no_run_saves, seed_generators, start_descent
 
 _BUFFER = "buffer."
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from qtrain_cli.files.data import Normalisation
-from qtrain_cli.training.objective import call_model, joined
+from qtrain_cli.data import Normalisation
+from qtrain_cli.models.call import call_model, joined
 
 #: Training rows that are looked at, from the first on.
 ROWS = 10_240

@@ -19,12 +19,7 @@ from torch import Tensor
 
 from qtrain_cli.files.checkpoint import Checkpoint, restore_random_states
 from qtrain_cli.settings import FitSettings
-from qtrain_cli.training.descent import (
-    Descent,
-    refusing_what_no_run_saves,
-    seed_generators,
-    start_descent,
-)  # fmt: skip
+from qtrain_cli.training.descent import Descent, refusing_what_no_run_saves, seed_generators, start_descent
 
 #: Fields that are in a checkpoint's JSON as they are, beside step and best score.
 _COURSE = ("history", "evaluations", "loss", "timed", "seconds")

@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from qtrain_cli.quantum.pennylane_bridge import student_qnode
+from qtrain_cli.students.networks import build
 from qtrain_cli.students.spec import Student, parse_student
-from qtrain_cli.training.students import build
 
 BATCH, STEPS, ROUNDS = 128, 469, 7
 #: Steps in a round: about as long for both, and longer than a slice of a shared processor.

@@ -97,10 +97,10 @@ def test_no_words_are_a_call_for_help(cli):
 
 
 def test_the_version(cli):
-    from qtrain_cli import __version__
+    from qtrain_cli.results.versions import VERSION
 
     ended = cli("--version")
-    assert (ended.code, ended.out, ended.err) == (0, f"qtrain {__version__}\n", "")
+    assert (ended.code, ended.out, ended.err) == (0, f"qtrain {VERSION}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import typing
 
 import pytest
 
+from qtrain_cli.cli.config import KINDS
 from qtrain_cli.cli.parameters import VERBS, Parameter, option_parameters
-from qtrain_cli.config import KINDS
 
 ROWS = [(verb, option, row) for verb in VERBS for option, row in option_parameters(verb).items()]
 

@@ -19,7 +19,7 @@ from qtrain_cli.settings import (
     PlanSettings,
     ReportSettings,
     SampleSettings,
-)  # fmt: skip
+)
 
 
 class Seen(Exception):

@@ -184,7 +184,7 @@ def test_a_first_look_takes_the_first_width_that_fits(run, monkeypatch):
 
 
 def test_a_method_that_does_not_suit_the_model_says_why(run, monkeypatch):
-    monkeypatch.setattr("qtrain_cli.training.rivals.subspace.MAX_MATRIX", 10)
+    monkeypatch.setattr("qtrain_cli.methods.subspace.MAX_MATRIX", 10)
     (cell,) = run(methods=("subspace",)).cells
     assert (cell.end, cell.note) == (UNSUITED, "a random matrix of 3730 rows does not fit in memory")
 

@@ -10,12 +10,12 @@ import torch
 from qtrain_cli.commands import compare_gradients
 from qtrain_cli.errors import UsageError
 from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.quantum.plateaus import gradient_variance
 from qtrain_cli.quantum.statevector import expectations, probabilities
+from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import DataSettings, FitSettings
-from qtrain_cli.students import teaching
-from qtrain_cli.students.settings import CompareGradientsSettings, TeachSettings, estimators_of, parse_whole
+from qtrain_cli.settings.students import CompareGradientsSettings, TeachSettings, estimators_of, parse_whole
 from qtrain_cli.training import distillation
-from qtrain_cli.training.plateaus import gradient_variance
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ import pytest
 
 from qtrain_cli.commands import compare_students
 from qtrain_cli.errors import Interrupted, UsageError
-from qtrain_cli.results import MethodRow, Scores, verdicts
-from qtrain_cli.results.rows import welch_chance
+from qtrain_cli.results import Scores, StudentRow, verdicts
+from qtrain_cli.results.student_rows import welch_chance
 from qtrain_cli.results.students import mean_and_spread
+from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
-from qtrain_cli.students import teaching
-from qtrain_cli.students.settings import (
+from qtrain_cli.settings.students import (
     QNN_LR,
     AlignSettings,
     CompareStudentsSettings,
     SelfSettings,
     TeachSettings,
-)  # fmt: skip
+)
 
 HYBRID = "hybrid:qubits=2,reps=1,params=300"
 
@@ -115,7 +115,7 @@ def row(digits, tmp_path):
             records.append(
                 replace(record, measured=measured, lesson=replace(record.lesson, history=history, **changes))
             )
-        return MethodRow(student, method, tuple(records), tuple(records))
+        return StudentRow(student, method, tuple(records), tuple(records))
 
     return make
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import qtrain_cli
-from qtrain_cli.angles import encode, movement, start_angles
+from qtrain_cli.artifact.description import read_record
+from qtrain_cli.artifact.numbers import read_artifact
 from qtrain_cli.commands import compress, export, verify
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
-from qtrain_cli.files.artifact.description import read_record
-from qtrain_cli.files.artifact.numbers import read_artifact
+from qtrain_cli.methods.generator.angles import encode, movement, start_angles
 from qtrain_cli.settings import ExportSettings, own_rate
 
 ARCHITECTURE = """

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import qtrain_cli
+from qtrain_cli.artifact.description import read_record
+from qtrain_cli.artifact.numbers import read_artifact
 from qtrain_cli.cli import main
 from qtrain_cli.commands import inspect, verify
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.files.artifact.description import read_record
-from qtrain_cli.files.artifact.numbers import read_artifact
 
 
 @pytest.fixture

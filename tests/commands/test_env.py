@@ -5,15 +5,16 @@ import platform
 
 import torch
 
-from qtrain_cli import __version__, versions
 from qtrain_cli.commands import env
+from qtrain_cli.results import versions
+from qtrain_cli.results.versions import VERSION
 
 
 def test_what_it_says(monkeypatch):
     found = env.run()
     assert list(found)[:4] == ["qtrain", "torch", "numpy", "python"]
     assert (found["torch"], found["python"]) == (torch.__version__, platform.python_version())
-    assert found["qtrain"] in (__version__, versions.MISSING)
+    assert found["qtrain"] in (VERSION, versions.MISSING)
     assert set(versions.OPTIONAL) < set(found)
     assert found["torch_threads"] == torch.get_num_threads()
     assert json.loads(json.dumps(found)) == found

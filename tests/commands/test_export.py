@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from qtrain_cli.artifact.description import read_record
+from qtrain_cli.artifact.numbers import read_artifact
 from qtrain_cli.commands import export
 from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
-from qtrain_cli.files.artifact.description import read_record
-from qtrain_cli.files.artifact.numbers import read_artifact
-from qtrain_cli.files.exports import EXPORTERS
-from qtrain_cli.generator import Generator
+from qtrain_cli.exports import EXPORTERS
+from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.quantum.statevector import probabilities
-from qtrain_cli.regenerate import generated_weights, stored_angles
+from qtrain_cli.runs.regenerate import generated_weights, stored_angles
 from qtrain_cli.settings import ExportSettings, ModelSettings
 
 

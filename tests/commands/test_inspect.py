@@ -8,10 +8,10 @@ from artifacts import LAYOUT, artifact_of, spec_of
 from safetensors.torch import save
 from torch import nn
 
+from qtrain_cli.artifact.numbers import encode_artifact
 from qtrain_cli.cli import main
 from qtrain_cli.commands import inspect
 from qtrain_cli.errors import BadInput, Refused
-from qtrain_cli.files.artifact.numbers import encode_artifact
 from qtrain_cli.files.checkpoint import Checkpoint, save_checkpoint
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from qtrain_cli import accounting
+from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.cli import main
 from qtrain_cli.commands import plan
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.files.artifact.size import Known, bytes_bound
-from qtrain_cli.layout import layout_of
-from qtrain_cli.planning import plan_generator
+from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.settings import BudgetSettings, FitSettings, ModelSettings, PlanSettings
+from qtrain_cli.targets.layout import layout_of
+from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.training.whitened import state_bytes
 
 
@@ -53,7 +53,7 @@ def test_the_figures_are_those_of_the_planner(model):
         6,
     )
     assert found.artifact_bytes == bytes_bound(spec, Known("net.pt"))
-    assert found.model_bytes == accounting.model_bytes(layout)
+    assert found.model_bytes == model_bytes(layout)
     assert found.bytes_ratio == found.model_bytes / found.artifact_bytes
     assert found.parameter_ratio == (1498 + 9) / (90 + 9)
     assert (found.model, found.trust, found.device) == (

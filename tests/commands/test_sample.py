@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qtrain_cli.artifact.description import read_record
 from qtrain_cli.commands import sample
 from qtrain_cli.errors import BadInput, Refused, UsageError
-from qtrain_cli.files.artifact.description import read_record
+from qtrain_cli.methods.generator.sampling import frequencies
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.statevector import probabilities
-from qtrain_cli.sampling import frequencies
 from qtrain_cli.settings import DataSettings, ModelSettings, SampleSettings
 
 

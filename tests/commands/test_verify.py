@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from artifacts import artifact_of, spec_of
 
+from qtrain_cli.artifact.numbers import Artifact, write_artifact
 from qtrain_cli.cli import main
 from qtrain_cli.commands import verify
 from qtrain_cli.errors import BadInput, Refused
-from qtrain_cli.files.artifact.numbers import Artifact, write_artifact
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where it is run alone
 from format_reader import dictionary
 
-HONEST = Path(__file__).resolve().parents[1] / "files" / "artifact" / "golden" / "qtrain-3.bin"
+HONEST = Path(__file__).resolve().parents[1] / "artifact" / "golden" / "qtrain-3.bin"
 METADATA = "3"
 GIGA = 2**30
 #: Check and digest (8 bytes each) and probes (16) before the facts, and the origin behind them.

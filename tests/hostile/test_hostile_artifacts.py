@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 import qtrain_cli
+from qtrain_cli.artifact.description import describe, read_record
+from qtrain_cli.artifact.numbers import read_artifact
 from qtrain_cli.cli import main
 from qtrain_cli.commands import inspect, verify
 from qtrain_cli.errors import BadInput, QtrainError, Refused
-from qtrain_cli.files.artifact.description import describe, read_record
-from qtrain_cli.files.artifact.numbers import read_artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 HONEST = maker.HONEST.read_bytes()

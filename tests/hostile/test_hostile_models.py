@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from qtrain_cli.errors import BadInput, Refused
-from qtrain_cli.files.models import describe_model, load_model
-from qtrain_cli.files.models.graph_checks import is_arithmetic, is_plain_operator
+from qtrain_cli.models import describe_model, load_model
+from qtrain_cli.models.graph_checks import is_arithmetic, is_plain_operator
 from qtrain_cli.settings import ModelSettings
 
 

@@ -13,7 +13,7 @@ from qtrain_cli.quantum.encodings import encode
 from qtrain_cli.quantum.feature_maps import EncodingSpec
 from qtrain_cli.quantum.pennylane_bridge import student_qnode
 from qtrain_cli.quantum.statevector import evolve
-from qtrain_cli.training.students.layout import Layout
+from qtrain_cli.students.layout import Layout
 
 pytestmark = pytest.mark.skipif(native._kernels is None, reason="the compiled kernel was not built")
 

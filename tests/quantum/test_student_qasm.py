@@ -7,9 +7,9 @@ from qiskit.quantum_info import Statevector
 
 from qtrain_cli.quantum.encodings import amplitudes
 from qtrain_cli.quantum.student_qasm import inputs_of, preparation_angles, student_program
+from qtrain_cli.students.circuit import exact_probabilities
+from qtrain_cli.students.networks import build
 from qtrain_cli.students.spec import Student, parse_student
-from qtrain_cli.training.students import build
-from qtrain_cli.training.students.circuit import exact_probabilities
 
 
 @pytest.mark.parametrize(

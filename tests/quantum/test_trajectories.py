@@ -18,7 +18,7 @@ from qtrain_cli.quantum.trajectories import (
     noisy_probabilities,
     places,
     trajectories,
-)  # fmt: skip
+)
 
 ROWS = [(a, e) for a in ANSATZE for e in ANSATZE[a].entanglers]
 

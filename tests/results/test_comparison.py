@@ -9,14 +9,7 @@ import pytest
 from comparisons import cell, comparison
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.results.comparison import (
-    COMPARISON,
-    UNREACHED,
-    Cell,
-    _student,
-    pack_rows,
-    unpack_rows,
-)
+from qtrain_cli.results.comparison import COMPARISON, UNREACHED, Cell, _student, pack_rows, unpack_rows
 
 
 def test_rows_come_back():

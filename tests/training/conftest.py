@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qtrain_cli.files.data import Normalisation, TrainSplit, ValidationSplit
-from qtrain_cli.layout import layout_of
+from qtrain_cli.data import Normalisation, TrainSplit, ValidationSplit
+from qtrain_cli.methods.generator.spec import MAPPINGS, AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec, qubits_for
 from qtrain_cli.settings import FitSettings
-from qtrain_cli.spec import MAPPINGS, AngleCoding, GeneratorSpec, MappingSpec
+from qtrain_cli.targets.layout import layout_of
+from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.devices import on_device
 from qtrain_cli.training.fit import Fitted, Problem, Progress, Recovery, fit
-from qtrain_cli.training.objective import Objective
 
 DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits" / "digits.npz"
 TRAIN_ROWS, VALIDATION_ROWS = 200, 100

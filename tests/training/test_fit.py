@@ -12,15 +12,17 @@ from artifacts import idle_numbers
 from oracles import dead_angles
 from torch import nn
 
-from qtrain_cli.angles import encode, fits, start_angles
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed
 from qtrain_cli.files.checkpoint import load_checkpoint
-from qtrain_cli.generator import Generator
-from qtrain_cli.layout import complete, kept_tensors
+from qtrain_cli.methods.generator.angles import encode, fits, start_angles
+from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.generator.spec import MAPPINGS
+from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.circuit import ANSATZE
-from qtrain_cli.spec import GENERATED, MAPPINGS
+from qtrain_cli.targets.entries import GENERATED
+from qtrain_cli.targets.layout import complete, kept_tensors
+from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training import fit as fit_module
-from qtrain_cli.training.objective import Objective, predict
 from qtrain_cli.training.rounding import Rounding
 
 CHANCE = 0.1

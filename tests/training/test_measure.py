@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from qtrain_cli.files.data import Dataset, Normalisation, TestSplit, TrainSplit, ValidationSplit
+from qtrain_cli.data import Dataset, Normalisation, TestSplit, TrainSplit, ValidationSplit
 from qtrain_cli.results import mean_interval
+from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.measure import measure
-from qtrain_cli.training.objective import Objective
 
 
 class Same(nn.Module):

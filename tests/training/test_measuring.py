@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.generator import Generator
+from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.estimators import ESTIMATORS, Cost
 from qtrain_cli.quantum.statevector import probabilities

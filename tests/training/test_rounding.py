@@ -4,9 +4,9 @@ import pytest
 import torch
 from artifacts import spec_of
 
-from qtrain_cli.angles import encode, finest_step, fits, start_angles
-from qtrain_cli.files.artifact.numbers import Numbers
-from qtrain_cli.regenerate import stored_angles
+from qtrain_cli.artifact.numbers import Numbers
+from qtrain_cli.methods.generator.angles import encode, finest_step, fits, start_angles
+from qtrain_cli.runs.regenerate import stored_angles
 from qtrain_cli.training.rounding import ROUND_FROM, Rounding
 
 SPEC = spec_of(layers=40, bits=4, ansatz="efficient-su2")

@@ -8,10 +8,10 @@ import torch
 
 from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
-from qtrain_cli.layout import layout_of
+from qtrain_cli.methods.generator.spec import AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.settings import FitSettings, GradientSettings
-from qtrain_cli.spec import AngleCoding, GeneratorSpec, MappingSpec
+from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.training import whitened
 from qtrain_cli.training.state import checkpoint_of, restore, start_state
 from qtrain_cli.training.whitened import WhitenedAdam

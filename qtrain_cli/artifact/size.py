@@ -1,0 +1,131 @@
+"""How large an artifact will be, before anything is trained: an upper bound, by writing one in memory.
+
+What a run will find is filled in as long as it can get: figures with seven significant digits, losses and
+errors with the exponents of float32, kept tensors and codes that nothing compresses.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import save
+
+from qtrain_cli.artifact.container import KEY
+from qtrain_cli.artifact.description import (
+    DIGEST_DIGITS,
+    MAX_EXAMPLE_DIMENSIONS,
+    RUN_DIGITS,
+    TENSOR,
+    Description,
+    Digest,
+    Example,
+    Origin,
+    metadata,
+    payload_of,
+)
+from qtrain_cli.artifact.payload import PROBES, kept_stream
+from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes
+from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.results import Measured, Scores
+from qtrain_cli.results.versions import recorded_versions
+from qtrain_cli.targets.entries import KEPT, LayoutSpec
+
+if TYPE_CHECKING:
+    from qtrain_cli.data import Dataset
+    from qtrain_cli.models import LoadedModel
+    from qtrain_cli.settings import FitSettings
+
+_LARGE = 10**9 - 1
+#: No shape of so few elements has more digits.
+_LONGEST = Example("BOOL", (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1))
+#: Bytes by which other digits than those filled in may deflate worse.
+_MARGIN = 18
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a run before it begins; the defaults are what takes most room."""
+
+    model: str
+    task: str = "regression"
+    example: Example = _LONGEST
+    epochs: int = _LARGE
+    seed: int = 2**31 - 1
+    device: str = "cuda:99"
+    trust: str = "trusted-pickle"
+    bare: bool = False
+
+
+def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
+    """What is known once model and data are loaded; `fit` with its device and epochs settled."""
+    example = example_of(data)
+    return Known(loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare)
+
+
+def example_of(data: Dataset) -> Example:
+    """Shape and dtype of one input as the model gets it."""
+    sample = data.normalisation(data.train.inputs[:1])
+    return Example("I64" if sample.dtype == torch.int64 else "F32", tuple(sample.shape[1:]))
+
+
+def bytes_bound(spec: GeneratorSpec, known: Known) -> int:
+    """An upper bound in bytes of the finished file."""
+    digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
+    origin = None if known.bare else Origin(_longest(known), "0" * RUN_DIGITS)
+    description = Description(spec, digest, known.example, origin)
+    exact = known.bare and known.example is not _LONGEST
+    numbers = mapping_bytes(spec) + angle_bytes(spec) + (0 if exact else _MARGIN)
+    size = len(payload_of(description).joined(b"", b"")) + _kept_bytes(spec.layout) + numbers
+    return len(save({TENSOR: torch.zeros(size, dtype=torch.uint8)}, {KEY: metadata()}))
+
+
+def _longest(known: Known) -> Measured:
+    draw = random.Random(0)
+
+    def share() -> float:
+        return draw.randrange(10**6, 10**7) / 10**7
+
+    def figure() -> float:
+        return draw.randrange(10**6, 10**7) * 1e-13
+
+    if known.task == "regression":
+        interval = (figure(), 1 + figure())
+        scores = Scores(known.task, figure(), figure(), 2e-06, _LARGE, figure(), figure(), interval)
+    else:
+        scores = Scores(known.task, share(), share(), share(), _LARGE, share(), share())
+    return Measured(
+        model=known.model,
+        scores=scores,
+        train_loss=figure(),
+        test_loss=figure(),
+        epochs=known.epochs,
+        seed=known.seed,
+        device=known.device,
+        versions=recorded_versions(),
+        data_sha256="0" * 64,
+        model_sha256="0" * 64,
+        trust=known.trust,
+    )
+
+
+@lru_cache(maxsize=4)
+def _kept_bytes(layout: LayoutSpec) -> int:
+    """What the kept tensors take: random bytes, but that counters of batches stay below 2**32.
+
+    It is the same for every generator of a layout, of which a plan tries many. Short streams have deflate's
+    fixed code, in which half of all bytes take 9 bits, and a counter's zeros 25 at most; a stream that this
+    makes longer by 4 bytes or more is stored instead, with 5 bytes in front.
+    """
+    draw, entries = random.Random(0), layout.of_role(KEPT)
+    zeros = [4 if (entry.dtype, entry.count) == ("I64", 1) else 0 for entry in entries]
+    kept = b"".join(
+        draw.randbytes(entry.stored_bytes - zero) + bytes(zero)
+        for entry, zero in zip(entries, zeros, strict=True)
+    )
+    fixed = -(-(10 + 9 * (len(kept) - sum(zeros)) + 25 * (sum(zeros) // 4)) // 8)
+    longest = fixed if fixed < len(kept) + 4 else len(kept) + 5
+    return max(len(kept_stream(kept)), longest) if kept else 0

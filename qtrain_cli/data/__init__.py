@@ -1,0 +1,129 @@
+"""Labelled data in, as three splits that cannot be mistaken for each other.
+
+Each format has one file with two functions, `matches(source)` and `read(source)`, and one row in
+`READERS`; the first row that matches reads. What a reader returns is checked once, here, for all formats
+(`arrays`), and the validation rows are set apart from train (`splits`):
+
+    source --READERS--> Arrays --checked--> Arrays --hold_out--> Dataset(train, validation, test)
+
+Integer targets mean classification, floats regression. Images stay uint8 ``(N, C, H, W)`` until
+`Normalisation` makes them float32. Nothing is cached on disk, nothing is augmented or resized, and whole
+splits are held in memory: data sets larger than that are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from qtrain_cli.data import class_folders, csv_table, function, hub, npz, parquet, tensors
+from qtrain_cli.data.arrays import Arrays, checked, digest, is_classification
+from qtrain_cli.data.splits import (
+    Dataset,
+    Normalisation,
+    TestSplit,
+    TrainSplit,
+    ValidationSplit,
+    describe_data,
+    hold_out,
+)
+from qtrain_cli.errors import BadInput, QtrainError, UsageError
+from qtrain_cli.settings import DataSettings
+
+__all__ = [
+    "READERS",
+    "Dataset",
+    "Normalisation",
+    "Reader",
+    "TestSplit",
+    "TrainSplit",
+    "ValidationSplit",
+    "describe_data",
+    "load_data",
+]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One row of the table of formats. `form` is what a user writes for it."""
+
+    form: str
+    matches: Callable[[str], bool]
+    read: Callable[[str], Arrays]
+
+
+READERS: tuple[Reader, ...] = (
+    Reader("hf:NAME", hub.matches, hub.read),
+    Reader("file.py:function", function.matches, function.read),
+    Reader("a folder with train-*.parquet and test-*.parquet", parquet.matches, parquet.read),
+    Reader("a folder with train.csv and test.csv, or one .csv", csv_table.matches, csv_table.read),
+    Reader("a folder with train/CLASS/ and test/CLASS/", class_folders.matches, class_folders.read),
+    Reader("a .npz file", npz.matches, npz.read),
+    Reader("a .safetensors file", tensors.matches, tensors.read),
+)
+
+
+def load_data(settings: DataSettings, seed: int) -> Dataset:
+    """Reads, checks and splits the data that `settings.source` names.
+
+    Args:
+        settings: the source, the normalisation and the share of train that becomes validation.
+        seed: chooses the validation rows; nothing else depends on it.
+
+    Raises:
+        BadInput: nothing qtrain can read, or data that disagree with each other.
+        UsageError: `mean` and `std` do not fit the number of channels.
+        Refused: a file that would run code when read.
+    """
+    try:
+        arrays = checked(_reader_for(settings.source).read(settings.source))
+        return _split(arrays, settings, seed)
+    except QtrainError as error:
+        raise type(error)(f"data '{settings.source}': {error.message}", error.advice) from error
+    except MemoryError as error:
+        raise BadInput(
+            f"data '{settings.source}' does not fit in memory", "give a smaller data set"
+        ) from error
+    except UnicodeError as error:
+        raise BadInput(f"data '{settings.source}' has text that is not UTF-8: {error}") from error
+    except OSError as error:
+        raise BadInput(f"data '{settings.source}' cannot be read: {error.strerror or error}") from error
+
+
+def _reader_for(source: str) -> Reader:
+    for reader in READERS:
+        if reader.matches(source):
+            return reader
+    forms = "; ".join(reader.form for reader in READERS)
+    if not Path(source).exists():
+        raise BadInput("there is no such file or folder", f"allowed: {forms}")
+    raise BadInput("is nothing that qtrain reads as data", f"allowed: {forms}")
+
+
+def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
+    normalisation = Normalisation(settings.mean, settings.std)
+    _refuse_wrong_channels(normalisation, arrays.x_train.shape[1])
+    x, y = torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train)
+    train, validation = hold_out(len(x), settings.validation, seed)
+    classes = int(y.max()) + 1 if is_classification(arrays) else None
+    return Dataset(
+        train=TrainSplit(x[train], y[train]),
+        validation=ValidationSplit(x[validation], y[validation]),
+        test=TestSplit(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)),
+        task="regression" if classes is None else "classification",
+        classes=classes,
+        sha256=digest(arrays),
+        normalisation=normalisation,
+    )
+
+
+def _refuse_wrong_channels(normalisation: Normalisation, channels: int) -> None:
+    given = len(normalisation.mean)
+    if given > 1 and given != channels:
+        raise UsageError(
+            f"--mean and --std have {given} numbers and the inputs {channels} channels",
+            f"give one number for all channels, or {channels}",
+        )

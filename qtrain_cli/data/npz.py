@@ -1,0 +1,63 @@
+"""NumPy's ``.npz``: a zip archive with the arrays x_train, y_train, x_test and y_test.
+
+An array of Python objects is stored as a pickle, which runs code when read. Each array's header is read
+first, so that a pickle is refused by its dtype and a size by the bytes that are really there; only then
+does NumPy read it, with ``allow_pickle=False``. Other arrays in the file are not touched.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from qtrain_cli.data.arrays import Arrays, arrays_by_name
+from qtrain_cli.errors import BadInput, QtrainError, Refused
+
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def matches(source: str) -> bool:
+    """True for an existing ``.npz`` file."""
+    path = Path(source)
+    return path.suffix == ".npz" and path.is_file()
+
+
+def read(source: str) -> Arrays:
+    """The four arrays of the file. Raises `BadInput` if damaged, `Refused` for a pickled array."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
+            return arrays_by_name(names, lambda name: _read_array(archive, name))
+    except (QtrainError, MemoryError):
+        raise
+    except Exception as error:  # the readers of archives and headers raise whatever they stumble over
+        raise BadInput(f"damaged, or no .npz file: {error}", "write it again with numpy.savez") from error
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    entry = archive.getinfo(f"{name}.npy")
+    with archive.open(entry) as stream:
+        _refuse_header(stream, name, entry.file_size)
+    with archive.open(entry) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _refuse_header(stream: IO[bytes], name: str, size: int) -> None:
+    read_header = _HEADER_READERS.get(np.lib.format.read_magic(stream))
+    if read_header is None:
+        raise BadInput(f"{name} is in a version of the .npy format that holds no plain numbers")
+    shape, _, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise Refused(
+            f"{name} holds pickled Python objects, which would run code when read",
+            "store plain numbers: numpy.savez(..., x_train=numpy.asarray(x, dtype='float32'))",
+        )
+    if math.prod(shape) * dtype.itemsize > size:
+        raise BadInput(f"{name} claims the shape {shape}, more than the {size} bytes that are there")

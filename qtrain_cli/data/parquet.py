@@ -1,0 +1,126 @@
+"""Parquet in the layouts of the Hugging Face hub (`arrow` says what the columns mean).
+
+    folder/[data/]train-00000-of-00002.parquet ...    folder/[data/]test-*.parquet
+    folder/[data/]train.parquet                       folder/[data/]test.parquet
+    folder/[data/]train/*.parquet                     folder/[data/]test/*.parquet
+
+or one file with a column `split` of ``train`` and ``test``. Shards are read in the order of their names,
+and a missing shard is an error. A split called validation is left out: qtrain takes its own from train.
+Rows are streamed batch by batch into arrays of the final size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from qtrain_cli.data.arrays import Arrays
+from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Rows, find_columns, read_rows
+from qtrain_cli.data.columns import SPLIT_COLUMN, SPLITS, divide
+from qtrain_cli.errors import BadInput, missing_package
+
+_SHARD = re.compile(r".*-(?P<index>\d+)-of-(?P<total>\d+)\.parquet")
+
+
+def matches(source: str) -> bool:
+    """True for a ``.parquet`` file and for a folder that holds any at the places above."""
+    path = Path(source)
+    if path.is_dir():
+        return any(_files(path, split) for split in SPLITS) or any(path.glob("*.parquet"))
+    return path.suffix == ".parquet" and path.is_file()
+
+
+def read(source: str) -> Arrays:
+    """The four arrays. Raises `BadInput` for a damaged file, a missing shard or split, or columns unlike."""
+    path = Path(source)
+    return _read_folder(path) if path.is_dir() else _read_single(path)
+
+
+def _read_folder(folder: Path) -> Arrays:
+    files = {split: _files(folder, split) for split in SPLITS}
+    for split, paths in files.items():
+        if not paths:
+            raise BadInput(
+                f"there is no {split} split",
+                f"name its file {split}.parquet or {split}-00000-of-00001.parquet",
+            )
+        _refuse_missing_shards(split, paths)
+    schemas = [_open(path).schema_arrow for paths in files.values() for path in paths]
+    columns = [find_columns(schema, one_file=False) for schema in schemas]
+    if any(other != columns[0] for other in columns):
+        raise BadInput("the Parquet files differ in their columns", "write all of them with the same columns")
+    train, test = (_read_files(files[split], columns[0], split) for split in SPLITS)
+    return Arrays(train.x, train.y, test.x, test.y)
+
+
+def _read_single(path: Path) -> Arrays:
+    columns = find_columns(_open(path).schema_arrow, one_file=True)
+    if columns.split is None:
+        raise BadInput(
+            f"one Parquet file without a column '{SPLIT_COLUMN}' has no test split",
+            "give the folder that holds train-*.parquet and test-*.parquet",
+        )
+    rows = _read_files([path], columns, "file")
+    return divide(rows.x, rows.y, rows.splits)
+
+
+def _files(folder: Path, split: str) -> list[Path]:
+    """The files of one split, in the order of their names."""
+    patterns = (f"{split}.parquet", f"{split}-*.parquet", f"{split}/*.parquet")
+    bases = (folder, folder / "data")
+    return sorted(path for base in bases for pattern in patterns for path in base.glob(pattern))
+
+
+def _refuse_missing_shards(split: str, paths: Sequence[Path]) -> None:
+    """Allowed are one whole set of shards, one file, or any files of one sub-folder; never two of these."""
+    found = [match for path in paths if (match := _SHARD.fullmatch(path.name))]
+    totals = {int(match["total"]) for match in found}
+    indices = {int(match["index"]) for match in found}
+    folders = {path.parent for path in paths}
+    if len(folders) > 1 or len(totals) > 1 or (found and len(indices) < len(paths)):
+        first, last = paths[0].name, paths[-1].name
+        raise BadInput(f"the {split} split has files of two data sets ({first}, {last})", "leave one set")
+    missing = sorted(set(range(max(totals, default=0))) - indices)
+    if missing:
+        raise BadInput(
+            f"shard {missing[0]} of {max(totals)} of the {split} split is missing", "download it again"
+        )
+
+
+def _pyarrow() -> tuple[ModuleType, ModuleType]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise missing_package("reading Parquet", "pyarrow", "data") from None
+    return pyarrow, pyarrow.parquet
+
+
+def _open(path: Path) -> Any:
+    """The file with its footer read."""
+    pyarrow, parquet = _pyarrow()
+    try:
+        return parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_files(paths: Sequence[Path], columns: Columns, split: str) -> Rows:
+    count = sum(_open(path).metadata.num_rows for path in paths)
+    return read_rows(columns, count, _batches(paths, columns), split)
+
+
+def _batches(paths: Sequence[Path], columns: Columns) -> Iterator[Any]:
+    pyarrow, _ = _pyarrow()
+    for path in paths:
+        try:
+            yield from _open(path).iter_batches(batch_size=BATCH_ROWS, columns=columns.needed)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> BadInput:
+    return BadInput(f"{path.name} is damaged, or no Parquet file: {error}", "download or write it again")

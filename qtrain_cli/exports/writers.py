@@ -1,0 +1,144 @@
+"""The four formats: each function writes one file, reads it back with public tools and compares.
+
+    .safetensors  each name its own copy, metadata {"format": "pt"} as transformers expects
+    .pt           a plain dictionary of tensors, `torch.load(weights_only=True)`; tied names share storage
+    .pt2          a `torch.export` archive with a free batch dimension and no pickled entry
+    .onnx         one file with the weights inside, input `input` and output `output`, free `batch` axis
+
+Each takes a `Source` and the path to write to (not yet the final name), and returns a `Checked`; each raises
+`RunFailed` when the file does not hold what was meant. Bytes are made in memory: PyTorch's writers would
+store the temporary file's name otherwise.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from qtrain_cli.errors import RunFailed, UsageError
+from qtrain_cli.exports.comparison import require_close, require_same
+from qtrain_cli.exports.tracing import PLAIN_ADVICE, Traced, trace
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: the weights, and for a graph the module and a batch of its inputs (k, ...)."""
+
+    state: dict[str, Tensor]
+    module: nn.Module | None = None
+    example: Tensor | None = None
+
+    def traced(self) -> Traced:
+        """The module's graph, holding `state`. Raises `UsageError` without a module or an example."""
+        if self.module is None:
+            raise UsageError(
+                "this format holds the model's graph, and only its weights are known",
+                "name the model with --model or its class with --arch, or write .safetensors or .pt",
+            )
+        if self.example is None:
+            raise UsageError("this format needs the shape of the model's input to trace it", PLAIN_ADVICE)
+        traced = trace(self.module, self.state, self.example)
+        require_same(self.state, traced.module.state_dict(), "the module")
+        return traced
+
+
+@dataclass(frozen=True)
+class Checked:
+    """`how` a written file was found to be right, and a `note` on what it cannot do, if anything."""
+
+    how: str
+    note: str = ""
+
+
+def write_safetensors(source: Source, path: Path) -> Checked:
+    """Plain safetensors, which has no ties: tied names have equal copies, so strict loading works."""
+    tensors = _copies(source.state, keep_ties=False)
+    path.write_bytes(safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    require_same(source.state, safetensors.torch.load_file(path), "the file")
+    return Checked("read back with safetensors.torch.load_file, every tensor bit for bit")
+
+
+def write_pt(source: Source, path: Path) -> Checked:
+    """A plain state dictionary."""
+    buffer = io.BytesIO()
+    torch.save(_copies(source.state, keep_ties=True), buffer)
+    path.write_bytes(buffer.getvalue())
+    require_same(source.state, torch.load(path, weights_only=True), "the file")
+    return Checked("read back with torch.load(weights_only=True), every tensor bit for bit")
+
+
+def write_pt2(source: Source, path: Path) -> Checked:
+    """A `torch.export` archive: weights and graph, which run without the model's Python code."""
+    traced = source.traced()
+    buffer = io.BytesIO()
+    torch.export.save(traced.program, buffer)
+    path.write_bytes(buffer.getvalue())
+    _require_no_pickles(path)
+    program = torch.export.load(path)
+    require_same(source.state, program.state_dict, "the file")
+    compared = require_close(traced, program.module(), "the .pt2 graph")
+    return Checked(f"read back with torch.export.load, every tensor bit for bit, {compared}", traced.note)
+
+
+def write_onnx(source: Source, path: Path) -> Checked:
+    """An ONNX model. Its optimiser fuses layers into others, so outputs are compared and not tensors."""
+    import onnx
+
+    traced = source.traced()
+    program = torch.onnx.export(
+        traced.program,
+        dynamo=True,
+        dynamic_shapes=({0: "batch"},) if traced.dynamic else None,
+        input_names=["input"],
+        output_names=["output"],
+        verbose=False,
+    )
+    path.write_bytes(program.model_proto.SerializeToString())  # type: ignore[union-attr]
+    onnx.checker.check_model(str(path), full_check=True)
+    compared = require_close(traced, _onnx_outputs(path), "onnxruntime")
+    return Checked(f"checked with onnx.checker, run with onnxruntime, {compared}", traced.note)
+
+
+def _copies(state: Mapping[str, Tensor], *, keep_ties: bool) -> dict[str, Tensor]:
+    """CPU tensors that own exactly their numbers; with `keep_ties`, names of one tensor share one copy.
+
+    Views of a larger tensor are cut loose, because `torch.save` would write all of it.
+    """
+    copies: dict[str, Tensor] = {}
+    seen: dict[object, Tensor] = {}
+    for name, tensor in state.items():
+        place = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        key = place if keep_ties else name
+        if key not in seen:
+            seen[key] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        copies[name] = seen[key]
+    return copies
+
+
+def _require_no_pickles(path: Path) -> None:
+    """Refuse what `torch.export.load` would unpickle: entries marked so, and example inputs (`.pt`)."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            pickled = entry.filename.endswith(".pt") and entry.file_size > 0
+            if entry.filename.endswith("_config.json"):
+                payloads = json.loads(archive.read(entry))["config"].values()
+                pickled = any(payload["use_pickle"] for payload in payloads)
+            if pickled:
+                raise RunFailed(f"'{entry.filename}' of the .pt2 archive is pickled", PLAIN_ADVICE)
+
+
+def _onnx_outputs(path: Path) -> Callable[[Tensor], Tensor]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # its warnings are written by C++, past any redirection in Python
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda inputs: torch.from_numpy(session.run(["output"], {"input": inputs.numpy()})[0])

@@ -1,0 +1,78 @@
+"""Whole numbers in groups, as a file holds them: what their counts need, and whether groups share them.
+
+Each group of codes has a model (lowest and highest code, spread of `codec`), or all groups share one where
+that takes fewer bits. Lengths and codes are unsigned or zigzag base-128 numbers, low digits first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtrain_cli.files.codec import best_spread, bits_needed
+
+#: Bits of a group's step.
+_STEP_BITS = 16
+
+
+def group_bits(codes: Sequence[NDArray[np.int64]]) -> float:
+    """The bits that groups of these codes take in a file, with their steps, ranges and spreads."""
+    bits = _bits_shared(codes) if sharing_pays(codes) else _bits_apart(codes)
+    return bits + _STEP_BITS * len(codes)
+
+
+def model_of(codes: NDArray[np.int64]) -> tuple[int, int, int]:
+    """Lowest code, highest code, and spread."""
+    low = int(codes.min())
+    return low, int(codes.max()), best_spread(np.bincount(codes - low), low)
+
+
+def model_bytes_of(model: tuple[int, int, int]) -> bytes:
+    low, high, spread = model
+    return zigzag(low) + zigzag(high) + bytes([spread])
+
+
+def _bits(codes: NDArray[np.int64]) -> float:
+    """The bits of all codes of one model, its range and spread included."""
+    low, high, spread = model_of(codes)
+    return bits_needed(np.bincount(codes - low), low, spread) + 8 * len(model_bytes_of((low, high, spread)))
+
+
+def sharing_pays(codes: Sequence[NDArray[np.int64]]) -> bool:
+    return _bits_shared(codes) <= _bits_apart(codes)
+
+
+def _bits_shared(codes: Sequence[NDArray[np.int64]]) -> float:
+    return _bits(np.concatenate(codes))
+
+
+def _bits_apart(codes: Sequence[NDArray[np.int64]]) -> float:
+    return sum(map(_bits, codes))
+
+
+def unsigned(value: int) -> bytes:
+    digits = bytearray()
+    while value >= 128:
+        digits.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*digits, value])
+
+
+def read_unsigned(data: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (data[place] & 127) << shift
+        shift, place = shift + 7, place + 1
+        if data[place - 1] < 128:
+            return value, place
+
+
+def zigzag(value: int) -> bytes:
+    return unsigned(2 * value if value >= 0 else -2 * value - 1)
+
+
+def unzigzag(data: bytes, place: int) -> tuple[int, int]:
+    value, place = read_unsigned(data, place)
+    return (value >> 1) if value % 2 == 0 else -(value + 1) // 2, place

@@ -1,0 +1,1 @@
+"""How numbers become tensors: one file a method, `table` has them all."""

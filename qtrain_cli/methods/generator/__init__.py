@@ -1,0 +1,1 @@
+"""Ours: circuits whose measurement probabilities a small mapping turns into all weights."""

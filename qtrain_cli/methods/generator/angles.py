@@ -1,0 +1,105 @@
+"""How angles are stored: a seeded start, and entropy-coded whole steps of the movement away from it.
+
+    theta = start(seed) + step * code          code a whole number, -2047..2047
+
+Training moves an angle by little (0.1 rad is typical), so the start, which costs nothing but its seed,
+carries most of the information. A small change of any angle moves the state by half of it, whichever circuit
+and layer it belongs to, so one step serves all. The step is the finest whose codes take `bits` each on the
+average (`codec`): common codes take fewer, rare ones more. The start is the Philox 4x64 stream of NumPy with
+the seed as its key, counter 0, each 64-bit word turned into an angle by the formula below; neither depends on
+a version or a device.
+
+    start = pi * (2 * (word >> 11) * 2**-53 - 1)             uniform in [-pi, pi), float64
+
+With 32 bits the float32 angles are stored themselves.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.codec import Form, Row, best_spread, bits_needed, decode_rows, encode_rows
+from qtrain_cli.files.message import message_bytes
+from qtrain_cli.quantum.circuit import CircuitSpec
+
+#: The largest code, so that the alphabet is one that `codec` takes.
+MAX_CODE = 2047
+_HEAD = struct.Struct("<hhB")
+_BISECTIONS = 24
+#: Counts that were halved (from 32,768 numbers on) forget: so much longer a message may get.
+_LONG, _FORGETS = 30_000, 1.005
+
+
+def start_angles(circuit: CircuitSpec, seed: int) -> Tensor:
+    """The seeded start in radians, float64, shape ``(b, L, n, r)``, on the CPU."""
+    words = np.random.Philox(key=seed).random_raw(circuit.angles)
+    unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return torch.from_numpy(math.pi * (2 * unit - 1)).view(circuit.angle_shape)
+
+
+def movement(theta: Tensor, start: Tensor) -> Tensor:
+    """``theta - start`` in float64, wrapped into [-pi, pi): the shorter way around the circle."""
+    return torch.remainder(theta.double() - start + math.pi, 2 * math.pi) - math.pi
+
+
+def finest_step(moved: Tensor, bits: float) -> float:
+    """The finest step, a float32, with which the codes of a movement (any shape) take `bits` each."""
+    flat = moved.detach().double().flatten().cpu().numpy()
+    largest = max(float(np.abs(flat).max()), 1e-6)
+    fine, coarse = largest / MAX_CODE, float(np.float32(3 * largest))  # the coarse one makes every code 0
+    for _ in range(_BISECTIONS):
+        middle = float(np.float32(math.sqrt(fine * coarse)))
+        fine, coarse = (fine, middle) if fits(_codes(flat, middle), bits) else (middle, coarse)
+    return coarse
+
+
+def fits(codes: NDArray[np.int64], bits: float) -> bool:
+    """Whether codes, one axis, take no more than `bits` each on the average."""
+    histogram, low = np.bincount(codes - codes.min()), int(codes.min())
+    needed = bits_needed(histogram, low, best_spread(histogram, low))
+    return needed * (_FORGETS if codes.size > _LONG else 1) <= bits * codes.size
+
+
+def encode(moved: Tensor, step: float) -> Tensor:
+    """Whole steps of a movement, rounded half to even and clipped: int64, of its shape."""
+    return torch.from_numpy(_codes(moved.detach().double().cpu().numpy(), step))
+
+
+def decode(codes: Tensor, step: float, start: Tensor) -> Tensor:
+    """The angles that the codes stand for, float64 (b, L, n, r)."""
+    return start + codes.double() * step
+
+
+def pack(codes: Tensor) -> bytes:
+    """Codes (any shape, row-major) as bytes: lowest and highest (int16), spread (uint8), message."""
+    flat = codes.flatten().numpy()
+    low, high = int(flat.min()), int(flat.max())
+    spread = best_spread(np.bincount(flat - low), low)
+    return _HEAD.pack(low, high, spread) + encode_rows([Row(flat, low, high, spread=spread)])
+
+
+def unpack(packed: bytes, count: int, bits: int) -> Tensor:
+    """The inverse of `pack`: int64 (count,). Raises `BadInput` for bytes that no writer wrote."""
+    message = packed[_HEAD.size :]
+    if len(packed) < _HEAD.size or len(message) > message_bytes(count, bits):
+        raise BadInput(f"{len(packed)} bytes of coded angles for {count} angles of {bits} bits")
+    low, high, spread = _HEAD.unpack(packed[: _HEAD.size])
+    if not -MAX_CODE <= low <= high <= MAX_CODE:
+        raise BadInput(f"its codes range from {low} to {high}; allowed: {-MAX_CODE} to {MAX_CODE}")
+    (codes,) = decode_rows(message, [Form(count, low, high, spread=spread)])
+    if (codes.min(), codes.max()) != (low, high):
+        raise BadInput(f"its codes do not range from {low} to {high}")
+    if encode_rows([Row(codes, low, high, spread=spread)]) != message:
+        raise BadInput("its coded angles end in bytes that mean nothing")
+    return torch.from_numpy(codes)
+
+
+def _codes(moved: NDArray[np.float64], step: float) -> NDArray[np.int64]:
+    return np.clip(np.rint(moved / step), -MAX_CODE, MAX_CODE).astype(np.int64)

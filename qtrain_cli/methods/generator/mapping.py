@@ -1,0 +1,160 @@
+"""Standardised probabilities -> weights before scale and centre. One function per row of `spec.MAPPINGS`.
+
+    linear              u = g z + c
+    linear-per-tensor   u = g[t] z + c[t]                         t: the tensor the weight belongs to
+    mlp                 u = g z + c + a . tanh(V bits + s z + d)    bits of the weight's number as -1, +1
+    tensor-train        u = r . (v z + w),  r = a[bit 1] A2[bit 2] ... Ak[bit k]
+    quantum-train       u = y - mean(y),  y = W4 (W3 (W2 (W1 (bits, q) + d1) + d2) + d3) + d4
+                        q = (0.8 tanh(0.1 * 2**(n-1) p))**0.3,  2**n p = z + 1
+
+`numbers` is the flat vector of all trained numbers of the mapping, so that one optimiser, one
+checkpoint and one artifact serve every row. The gain starts at sqrt(3): with scale = 1 / sqrt(3 fan_in) and
+var(z) = 1, as complex amplitudes have it, weights start at the standard deviation of an initialiser. Real
+amplitudes have var(z) = 2 (Porter and Thomas 1956, one degree of freedom), and start at sqrt(2) times that.
+
+`quantum-train` is the mapping of the Quantum-Train paper (arXiv 2405.11304) as its published code has it: no
+activation, no scale, and a start that is torch's for a linear layer, uniform within 1 / sqrt(inputs). So its
+four layers act as one affine map of k + 1 inputs, and the mean over all weights, which is taken off, takes
+the biases with it, and the mean of q that the paper subtracts first. The biases are counted and stored as the
+paper counts them, and are not computed with: their gradient is exactly 0.
+
+`tensor-train` gives each weight a gain and a bias of its own by a matrix product state over the bits of its
+number, as the distributed form of Quantum-Train does (arXiv 2409.06992). It starts as the linear mapping,
+with the matrices close to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.methods.generator.spec import GeneratorSpec, stack_shapes
+from qtrain_cli.targets.entries import GENERATED
+
+START_GAIN = math.sqrt(3.0)
+#: Standard deviation of what the tensor train's matrices start with beside the identity.
+_NEAR = 0.05
+#: The paper's constants in q, and the least 2**n p that counts: at 0 the slope of q has no bound.
+_BETA, _GAMMA, _ALPHA = 0.8, 0.1, 0.3
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class Positions:
+    """What a mapping may know of each weight besides z: its tensor and its number's bits."""
+
+    tensor: Tensor  # (m,) int64
+    tensors: int
+    bits: Tensor  # (m, k) -1 or +1
+
+    @staticmethod
+    def of(spec: GeneratorSpec, device: torch.device, dtype: torch.dtype) -> Positions:
+        """The positions of all m weights of a generator."""
+        counts = [entry.count for entry in spec.layout.of_role(GENERATED)]
+        tensor = torch.repeat_interleave(torch.tensor(counts))
+        number = torch.arange(spec.layout.generated)
+        wanted = spec.position_bits if spec.mapping.row.reads_bits else 0
+        shifts = torch.arange(wanted - 1, -1, -1)
+        bits = ((number[:, None] >> shifts) & 1) * 2 - 1
+        return Positions(tensor.to(device), len(counts), bits.to(device, dtype))
+
+
+def start_numbers(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    """The mapping's numbers before training, float32 (k,), on the CPU."""
+    return _START[spec.mapping.kind](spec, generator)
+
+
+def apply_mapping(spec: GeneratorSpec, numbers: Tensor, z: Tensor, positions: Positions) -> Tensor:
+    """u of every weight: numbers (k,), z (m,) -> (m,). Differentiable in both."""
+    return _APPLY[spec.mapping.kind](numbers, z, positions, spec.mapping.hidden)
+
+
+def _start_linear(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    """Gains of sqrt(3), one or one for each tensor; biases of 0."""
+    numbers = torch.zeros(spec.mapping_numbers)
+    numbers[: spec.mapping_numbers // 2] = START_GAIN
+    return numbers
+
+
+def _start_mlp(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    numbers = torch.zeros(spec.mapping_numbers)
+    numbers[0] = START_GAIN
+    numbers[2:] = torch.randn(spec.mapping_numbers - 2, generator=generator) / spec.position_bits**0.5
+    numbers[-spec.mapping.hidden :] *= 0.1
+    return numbers
+
+
+def _start_tensor_train(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    bonds, k = spec.mapping.hidden, spec.position_bits
+    first = torch.eye(bonds)[0] + _NEAR * torch.randn(2, bonds, generator=generator)
+    matrices = torch.eye(bonds) + _NEAR * torch.randn(k - 1, 2, bonds, bonds, generator=generator)
+    ends = _NEAR * torch.randn(2, bonds, generator=generator)  # at 0 they would stop gradients
+    ends[:, 0] = torch.tensor([START_GAIN, 0.0])
+    return torch.cat([first.flatten(), matrices.flatten(), ends.flatten()])
+
+
+def _start_quantum_train(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:
+    """Weights and biases of each layer, uniform within 1 / sqrt(inputs)."""
+    shapes = stack_shapes(spec.position_bits)
+    edges = torch.cat([torch.full((after * (before + 1),), before**-0.5) for after, before in shapes])
+    return edges * (2 * torch.rand(spec.mapping_numbers, generator=generator) - 1)
+
+
+_START: dict[str, Callable[[GeneratorSpec, torch.Generator], Tensor]] = {
+    "linear": _start_linear,
+    "linear-per-tensor": _start_linear,
+    "mlp": _start_mlp,
+    "tensor-train": _start_tensor_train,
+    "quantum-train": _start_quantum_train,
+}
+
+
+def _linear(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
+    return numbers[0] * z + numbers[1]
+
+
+def _linear_per_tensor(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
+    gain, bias = numbers.view(2, positions.tensors).index_select(1, positions.tensor)
+    return gain * z + bias
+
+
+def _mlp(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
+    k = positions.bits.shape[1]
+    linear, flat, slope, shift, out = numbers.split((2, hidden * k, hidden, hidden, hidden))
+    inner = positions.bits @ flat.view(k, hidden) + torch.outer(z, slope) + shift  # (m, hidden)
+    return linear[0] * z + linear[1] + inner.tanh() @ out
+
+
+def _tensor_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
+    k = positions.bits.shape[1]
+    rows = numbers[: 2 * hidden].view(2, hidden)  # of the most significant bit
+    matrices = numbers[2 * hidden : -2 * hidden].view(k - 1, 2, hidden, hidden)
+    gain, bias = numbers[-2 * hidden :].view(2, hidden)
+    for matrix in matrices:
+        rows = torch.einsum("mi,bij->mbj", rows, matrix).flatten(0, 1)
+    rows = rows[: len(z)]
+    return rows @ gain * z + rows @ bias
+
+
+def _quantum_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
+    q = (_BETA * torch.tanh(_GAMMA * (z + 1).clamp_min(_LEAST) / 2)) ** _ALPHA
+    matrices, first = [], 0
+    for after, before in stack_shapes(positions.bits.shape[1]):
+        matrices.append(numbers[first : first + after * before].view(after, before))
+        first += after * (before + 1)  # past the biases
+    row = torch.linalg.multi_dot(matrices[::-1])[0]  # (k + 1,)
+    y = positions.bits @ row[:-1] + row[-1] * q
+    return y - y.mean()
+
+
+_APPLY: dict[str, Callable[[Tensor, Tensor, Positions, int], Tensor]] = {
+    "linear": _linear,
+    "linear-per-tensor": _linear_per_tensor,
+    "mlp": _mlp,
+    "tensor-train": _tensor_train,
+    "quantum-train": _quantum_train,
+}

@@ -1,0 +1,155 @@
+"""A budget turned into circuits and layers: the one planner behind `plan` and `compress`.
+
+Given m weights and a budget of N trained numbers (or a ratio, or the bytes of the finished file):
+
+    b circuits of n = ceil(log2(ceil(m / b))) qubits;   L = floor((N - mapping numbers) / (b n r))
+
+Depth is worth more than copies (eight circuits of four layers lost two points to one of 24), so b is the
+smallest count whose step stays under `WORK_LIMIT` amplitude updates, among those that fill their circuits
+(b = ceil(m / 2**n) for each n); with a given `--circuits` it is that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from qtrain_cli.errors import BadInput, UsageError, suggestion
+from qtrain_cli.methods.generator.sizes import check_work, most_angles, numbers_for_ratio, step_work
+from qtrain_cli.methods.generator.spec import MAPPINGS, AngleCoding, GeneratorSpec, MappingSpec
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, MAX_OUTCOMES, MAX_QUBITS, CircuitSpec, qubits_for
+from qtrain_cli.settings import BudgetSettings
+from qtrain_cli.targets.entries import LayoutSpec
+
+#: Amplitude updates of one pass, b * 2**n * L: some 0.3 s a training step on two cores.
+WORK_LIMIT = 2**25
+DEFAULT_RATIO = 10.0
+MIN_QUBITS_OF_SEVERAL = 8
+
+
+def plan_generator(
+    layout: LayoutSpec,
+    budget: BudgetSettings,
+    seed: int,
+    file_bytes: Callable[[GeneratorSpec], int],
+) -> GeneratorSpec:
+    """The generator that a budget buys.
+
+    Args:
+        layout: the model's tensors.
+        budget: what the user asked for; no budget means a parameter ratio of 10.
+        seed: of the angles' start.
+        file_bytes: an upper bound of the finished artifact's size, for ``--bytes``.
+
+    Raises:
+        UsageError: an unknown ansatz, entangler or mapping.
+        BadInput: the budget does not buy one layer, or buys more than can be run; no weights, or too many.
+    """
+    _known(budget)
+    if layout.generated < 1:
+        raise BadInput("no weight is left to generate", "widen --targets or narrow --ignore")
+    if layout.generated > MAX_OUTCOMES:
+        raise BadInput(
+            f"{layout.generated} weights are to be generated; allowed: {MAX_OUTCOMES}", "narrow --targets"
+        )
+    given = budget.circuits
+    counts = [given] if given else _candidate_counts(layout.generated)
+    plans = [plan for count in counts if (plan := _with_circuits(layout, budget, seed, file_bytes, count))]
+    if not plans:
+        raise BadInput(*_too_small(layout, budget, seed, file_bytes))
+    affordable = [plan for plan in plans if step_work(plan) <= WORK_LIMIT]
+    chosen = affordable[0] if affordable else plans[-1]
+    check_work(chosen)
+    return chosen
+
+
+def _known(budget: BudgetSettings) -> None:
+    tables: dict[str, Iterable[str]] = {"ansatz": ANSATZE, "entangler": ENTANGLERS, "mapping": MAPPINGS}
+    for option, table in tables.items():
+        value = getattr(budget, option)
+        if value is not None and value not in table:
+            raise UsageError(f"--{option} '{value}' does not exist", suggestion(value, table))
+    allowed = ANSATZE[budget.ansatz].entanglers
+    if budget.entangler not in (None, *allowed):
+        raise UsageError(
+            f"--entangler '{budget.entangler}' does not go with --ansatz {budget.ansatz}",
+            suggestion(str(budget.entangler), allowed),
+        )
+
+
+def _candidate_counts(weights: int) -> list[int]:
+    """From few large circuits to many small ones: for each number of qubits, as many as hold all weights."""
+    largest = min(MAX_QUBITS, qubits_for(weights, 1))
+    sizes = range(largest, min(largest, MIN_QUBITS_OF_SEVERAL) - 1, -1)
+    return [-(-weights // 2**qubits) for qubits in sizes]
+
+
+def _with_circuits(
+    layout: LayoutSpec,
+    budget: BudgetSettings,
+    seed: int,
+    file_bytes: Callable[[GeneratorSpec], int],
+    circuits: int,
+) -> GeneratorSpec | None:
+    """The deepest generator of so many circuits within the budget; None when not even one layer fits."""
+
+    def of_depth(layers: int) -> GeneratorSpec:
+        entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
+        qubits = qubits_for(layout.generated, circuits)
+        circuit = CircuitSpec(
+            budget.ansatz, entangler, qubits, layers, circuits, final_rotation=budget.final_rotation
+        )
+        mapping = MappingSpec(budget.mapping, MAPPINGS[budget.mapping].hidden)
+        return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.angle_bits, seed))
+
+    one = of_depth(1)
+    if budget.layers is not None:
+        return of_depth(int(budget.layers))
+    if budget.bytes is not None:
+        most = most_angles(one.angles) // one.circuit.angles
+        return _deepest(of_depth, most, lambda plan: file_bytes(plan) <= int(budget.bytes or 0))
+    layers = (_numbers(layout, budget) - one.mapping_numbers) // one.circuit.angles
+    return of_depth(layers) if layers >= 1 else None
+
+
+def _numbers(layout: LayoutSpec, budget: BudgetSettings) -> int:
+    if budget.params is not None:
+        return budget.params
+    return numbers_for_ratio(layout, budget.ratio or DEFAULT_RATIO)
+
+
+def _deepest(
+    of_depth: Callable[[int], GeneratorSpec], most: int, fits: Callable[[GeneratorSpec], bool]
+) -> GeneratorSpec | None:
+    """The largest depth up to `most` that fits, by doubling and bisection; sizes grow with depth."""
+    if not fits(of_depth(1)):
+        return None
+    low, high = 1, 2
+    while high <= most and fits(of_depth(high)):
+        low, high = high, 2 * high
+    high = min(high, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(of_depth(middle)) else (low, middle)
+    return of_depth(low)
+
+
+def _too_small(
+    layout: LayoutSpec, budget: BudgetSettings, seed: int, file_bytes: Callable[[GeneratorSpec], int]
+) -> tuple[str, str]:
+    """What was asked and what the smallest generator would need."""
+    count = budget.circuits or _candidate_counts(layout.generated)[0]
+    smallest = BudgetSettings(
+        layers=1, ansatz=budget.ansatz, entangler=budget.entangler, mapping=budget.mapping,
+        circuits=count, angle_bits=budget.angle_bits, final_rotation=budget.final_rotation,
+    )  # fmt: skip
+    spec = plan_generator(layout, smallest, seed, file_bytes)
+    if budget.bytes is not None:
+        return (
+            f"--bytes {budget.bytes} is too small for this model; one layer takes {file_bytes(spec)} bytes",
+            "",
+        )
+    return (
+        f"a budget of {_numbers(layout, budget)} numbers does not buy one layer;"
+        f" one layer of {count} circuit(s) takes {spec.trained_numbers}",
+        "raise --params, lower --ratio, or use fewer --circuits",
+    )

@@ -1,0 +1,49 @@
+"""A small dense network with the model's inputs and outputs, distilled from the same teacher, quantised.
+
+x -> flatten -> Linear(h) -> ReLU -> Linear -> outputs                  h hidden units, as many as fit
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from qtrain_cli.methods.method import Plan, Recipe, Scene, away_from_centre, whole_decode, whole_shapes
+from qtrain_cli.targets.layout import layout_of
+
+MAX_HIDDEN = 4096
+
+
+def largest(scene: Scene) -> int:
+    """Beyond that it is no small network."""
+    return MAX_HIDDEN
+
+
+def plan(scene: Scene, size: int) -> Plan:
+    """`size` hidden units; the seed is of the start."""
+    return {"hidden": size, "seed": scene.seed}
+
+
+def module(scene: Scene, plan: Plan) -> nn.Module:
+    """The network with its own seeded start."""
+    inputs, outputs = math.prod(scene.input_shape), math.prod(scene.output_shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan["seed"])
+        layers: list[nn.Module] = [nn.Flatten(), nn.Linear(inputs, plan["hidden"]), nn.ReLU()]
+        layers += [nn.Linear(plan["hidden"], outputs)]
+        if len(scene.output_shape) != 1:
+            layers += [nn.Unflatten(1, scene.output_shape)]
+        return nn.Sequential(*layers).to(scene.device)
+
+
+def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
+    student = module(scene, plan)
+    return away_from_centre(layout_of(student), student.state_dict())
+
+
+RECIPE = Recipe(
+    "small-dense",
+    largest=largest, plan=plan, shapes=whole_shapes, start=start, decode=whole_decode, module=module,
+)  # fmt: skip

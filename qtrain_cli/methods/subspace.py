@@ -1,0 +1,59 @@
+"""A random subspace (Li et al. 2018, arXiv 1804.08838; stored as PRANC does, arXiv 2206.08464).
+
+    w = centre + scale * sqrt(3) * (u + P d / sqrt(K))      u (m,) and P (m, K) seeded, entries of variance 1
+
+The K coefficients d start at 0, where the model has seeded random weights of an initialiser's size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.methods.generator.mapping import START_GAIN
+from qtrain_cli.methods.method import Decode, Numbers, Plan, Recipe, Scene, Shapes, Unsuited, scales_of
+from qtrain_cli.methods.seeded import MAX_MATRIX, uniform
+from qtrain_cli.targets.entries import LayoutSpec
+from qtrain_cli.targets.layout import split
+
+
+def largest(scene: Scene) -> int:
+    """As many coefficients as there are weights, and as memory holds."""
+    most = min(scene.layout.generated, MAX_MATRIX // scene.layout.generated)
+    if most < 1:
+        raise Unsuited(f"a random matrix of {scene.layout.generated} rows does not fit in memory")
+    return most
+
+
+def plan(scene: Scene, size: int) -> Plan:
+    """`size` coefficients."""
+    return {"k": size, "seed": scene.seed}
+
+
+def shapes(layout: LayoutSpec, plan: Plan) -> Shapes:
+    return {"d": (plan["k"],)}
+
+
+def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
+    return {"d": torch.zeros(plan["k"])}
+
+
+def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
+    m, k = layout.generated, plan["k"]
+    scale, centre = scales_of(layout, device)
+    base = uniform(plan["seed"], 0, m).to(device)
+    matrix = (uniform(plan["seed"], 1, m, k) / math.sqrt(k)).to(device)
+
+    def weights(numbers: Numbers) -> dict[str, Tensor]:
+        moved = base + matrix @ numbers["d"]  # (m,)
+        return split(layout, centre + scale * START_GAIN * moved)
+
+    return weights
+
+
+RECIPE = Recipe(
+    "subspace",
+    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode, whitened=True,
+)  # fmt: skip

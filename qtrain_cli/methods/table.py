@@ -1,0 +1,79 @@
+"""The methods that `qtrain compare` sets against each other: one row each, for help, tables and tuning.
+
+What a row does is in `training.rivals` under the same name (ours: `qtrain compress`). Standard library only.
+
+`rates` and `widths` are what is tuned, by the validation rows of the first seed: each rate at the first
+width, then each other width at the best rate. Rates are the peak of the one-cycle schedule, or multiples of
+what compress itself takes for so many numbers (`relative_rates`); a width is the bits of a stored number that
+a size is planned with (ours: `--angle-bits`).
+"""
+
+from __future__ import annotations
+
+from qtrain_cli.results.comparison import OURS, Contender
+
+METHODS: dict[str, Contender] = {
+    row.name: row
+    for row in (
+        Contender(
+            OURS,
+            "qtrain compress --bytes --bare",
+            "angles and mapping",
+            (1.0, 0.5, 2.0), (5, 4, 3), relative_rates=True,
+        ),
+        Contender(
+            "pruning",
+            "gradual magnitude pruning, fine-tuned, entropy-coded survivors",
+            "the weights that survive",
+            (0.005, 0.002, 0.015), (3, 2, 5),
+        ),
+        Contender(
+            "quantisation",
+            "8, 4, 3 or 2 bits for every weight, trained with the rounding in the loop",
+            "all weights",
+            (0.003, 0.001, 0.01), (0,),
+        ),
+        Contender(
+            "low-rank",
+            "SVD factors at a rank that fits, fine-tuned, quantised",
+            "the factors",
+            (0.01, 0.003, 0.03), (4, 3, 6),
+        ),
+        Contender(
+            "hashing",
+            "seeded hash to shared values (HashedNets), quantised",
+            "the shared values",
+            (0.05, 0.02, 0.1), (4, 3, 6),
+        ),
+        Contender(
+            "subspace",
+            "seeded random subspace (Li 2018, PRANC), quantised coefficients",
+            "the coefficients",
+            (0.05, 0.02, 0.1), (4, 3, 6),
+        ),
+        Contender(
+            "narrow",
+            "the same architecture scaled down in width, distilled, quantised",
+            "all weights of the narrow network",
+            (0.02, 0.01, 0.05), (4, 3, 6),
+        ),
+        Contender(
+            "small-dense",
+            "a dense network of one hidden layer, distilled, quantised",
+            "all weights of the dense network",
+            (0.02, 0.01, 0.05), (4, 3, 6),
+        ),
+        Contender(
+            "classical-curve",
+            "cos(A theta + beta), A seeded, in place of the circuit, with ours' count",
+            "the angles and one gain",
+            (1.0, 0.5, 2.0), (5, 4, 3), control=True, relative_rates=True,
+        ),
+        Contender(
+            "fixed-random",
+            "our mlp mapping over a fixed random vector in place of the circuit, with ours' count",
+            "the mapping's numbers: an MLP of as many hidden units as ours has numbers for",
+            (0.03, 0.01, 0.1), (5, 4, 3), control=True,
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,69 @@
+"""What `torch.save` wrote, to a module: a state dictionary with ``--arch``, or a whole pickled module.
+
+The file is read twice: first its structure, on the meta device, so that every mismatch is reported before a
+tensor is read or the real model is built; then its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from qtrain_cli.errors import Refused
+from qtrain_cli.models.entries import Entry, choose_entry, tensors_of
+from qtrain_cli.models.matching import fit_to_architecture
+from qtrain_cli.models.pickles import is_module, read_trusted, read_weights_only, require_within_file
+from qtrain_cli.models.stock_layers import StockRecord, rebuild_module
+from qtrain_cli.settings import ModelSettings
+
+
+def load_checkpoint(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+    """The module, and the trust it took: as little as possible, even when ``--trust-pickle`` is given.
+
+    Raises:
+        Refused: the file wants to run something, and `settings` does not trust it.
+        BadInput: damaged, no or several sets of weights, or weights that do not fit ``--arch``.
+    """
+    try:
+        return _load_safely(settings, form)
+    except Refused:
+        if not settings.trust_pickle:
+            raise
+    entry = _choose(settings, read_trusted(settings.path, form))
+    return _to_module(settings, entry, lambda: entry), "trusted-pickle"
+
+
+def _load_safely(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+    outline = _choose(settings, read_weights_only(settings.path, form, "meta"))
+    trust = "stock-layers" if is_module(outline.value) else "weights-only"
+    outline = _without_stand_ins(outline)
+    require_within_file(_tensors(outline), settings.path)
+
+    def read() -> Entry:
+        return _without_stand_ins(_choose(settings, read_weights_only(settings.path, form, "cpu")))
+
+    return _to_module(settings, outline, read), trust
+
+
+def _choose(settings: ModelSettings, tree: Any) -> Entry:
+    return choose_entry(tree, settings.weights, is_module, settings.path.name)
+
+
+def _without_stand_ins(entry: Entry) -> Entry:
+    if isinstance(entry.value, StockRecord):
+        return Entry(entry.path, rebuild_module(entry.value))
+    return entry
+
+
+def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry]) -> nn.Module:
+    """The module of the entry that `read` reads; `outline` is the same entry, perhaps without numbers."""
+    if isinstance(outline.value, nn.Module) and settings.arch is None:
+        return read().value.cpu()
+    return fit_to_architecture(settings, _tensors(outline), lambda: _tensors(read()))
+
+
+def _tensors(entry: Entry) -> dict[str, Tensor]:
+    state = entry.value.state_dict() if isinstance(entry.value, nn.Module) else entry.value
+    return tensors_of(state)

@@ -1,0 +1,141 @@
+"""``.pt2`` archives: a graph that carries its own architecture, as `torch.export.save` writes it.
+
+The module works like any other with `named_parameters` and `torch.func.functional_call`. Two things differ
+from the module it was made from:
+
+* It has one mode, the one it was exported in, and `train()` and `eval()` change nothing: BatchNorm uses its
+  stored statistics and never updates them, dropout is off. An archive exported in training mode would drop
+  weights at random in every evaluation, so it is refused with advice.
+* What depended on the input's shape is fixed, unless the export declared a dimension dynamic.
+
+Which archives may be loaded at all is decided in `graph_checks`.
+"""
+
+from __future__ import annotations
+
+import logging
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.models.formats import first_line, open_archive
+from qtrain_cli.models.graph_checks import graph_problems
+
+_TRAINING_ARGUMENTS = ("train", "training")
+_SHOWN_PROBLEMS = 3
+
+
+def load_graph(path: Path, trusted: bool) -> tuple[nn.Module, bool]:
+    """The archive's module, and whether it took the user's trust to load it.
+
+    Raises:
+        Refused: it could run code, and `trusted` is False.
+        BadInput: damaged, of another PyTorch, without exactly one program, or exported in training mode.
+    """
+    problems = find_problems(path)
+    if problems and not trusted:
+        raise Refused(
+            f"'{path.name}' could run code: it holds {_listed(problems)}",
+            "if you trust where the file comes from, add --trust-pickle",
+        )
+    program = _read_program(path)
+    _require_evaluation_mode(program, path.name)
+    return _with_one_mode(program.module(check_guards=False)), bool(problems)
+
+
+def load_old_graph(path: Path) -> nn.Module:
+    """The module of an archive of PyTorch 2.7 or older, whose tensors are pickles: for trusted files only.
+
+    Raises:
+        BadInput: damaged, or of a version that this PyTorch does not read.
+    """
+    try:
+        with _quiet_export():
+            program = torch.export.load(path)
+    except Exception as error:
+        raise _damaged(path, error) from error
+    _require_evaluation_mode(program, path.name)
+    return _with_one_mode(program.module(check_guards=False))
+
+
+def find_problems(path: Path) -> list[str]:
+    """Why the archive must not be loaded untrusted. Runs nothing. Raises `BadInput` and `Refused`."""
+    size = path.stat().st_size
+    try:
+        return graph_problems(open_archive(path, path.name, size), size)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        raise _damaged(path, error) from None
+
+
+def _read_program(path: Path) -> Any:
+    # Not torch.export.load: on an error that tries the reader of older archives, which unpickles.
+    from torch.export.pt2_archive._package import load_pt2
+
+    try:
+        with path.open("rb") as file, _quiet_export():
+            programs = load_pt2(file).exported_programs
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if len(programs) != 1:
+        raise BadInput(f"'{path.name}' holds {len(programs)} programs; allowed: one")
+    return next(iter(programs.values()))
+
+
+def _require_evaluation_mode(program: Any, name: str) -> None:
+    for node in program.graph.nodes:
+        if node.op == "call_function" and _is_training(node):
+            raise BadInput(
+                f"'{name}' was exported in training mode: its {node.target.__name__} is switched on",
+                "call model.eval() before torch.export.export",
+            )
+
+
+def _is_training(node: Any) -> bool:
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    names = [argument.name for argument in node.target._schema.arguments]
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    return any(given.get(name) is True for name in _TRAINING_ARGUMENTS)
+
+
+def _with_one_mode(module: nn.Module) -> nn.Module:
+    """PyTorch lets `train` and `eval` of such a module raise; here they do nothing, which is also true."""
+    module.training = False
+    module.train = types.MethodType(_unchanged, module)  # type: ignore[method-assign]
+    module.eval = types.MethodType(_unchanged, module)  # type: ignore[method-assign]
+    return module
+
+
+def _unchanged(module: nn.Module, mode: bool = False) -> nn.Module:
+    return module
+
+
+@contextmanager
+def _quiet_export() -> Iterator[None]:
+    """Keep the export machinery's log off stderr: what matters of it becomes our error."""
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _listed(problems: list[str]) -> str:
+    more = len(problems) - _SHOWN_PROBLEMS
+    return ", ".join(problems[:_SHOWN_PROBLEMS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _damaged(path: Path, error: BaseException) -> BadInput:
+    return BadInput(
+        f"'{path.name}' cannot be read as a .pt2 archive of PyTorch {torch.__version__}: "
+        f"{type(error).__name__}: {first_line(error)}",
+        "export it again with this PyTorch, or give the weights with --arch",
+    )

@@ -1,0 +1,1 @@
+"""Records in; terminal, Markdown, JUnit and pictures out."""

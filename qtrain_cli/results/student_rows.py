@@ -1,0 +1,196 @@
+"""Several students side by side: one row a student and method, figures over seeds, and sentences that judge.
+
+    gain = mean_a - mean_b        beyond chance when |gain| > t(f) sqrt(v_a + v_b)      v = s**2 / k
+    f = (v_a + v_b)**2 / (v_a**2 / (k_a - 1) + v_b**2 / (k_b - 1))
+
+with the spread s (standard deviation of a sample) of k seeds, all on the same test rows, and the 97.5 % point
+t of Student's distribution (Welch 1947; f rounded down). One seed has no
+spread; then the 95 % (Wilson) intervals of the two measurements decide, which take the rows as independent.
+
+Epochs are counted to 95 % of the last validation figure that the same student reached from labels with the
+same seed, so that every method of a student is held to one mark; where generations taught each other, in the
+last one, and with all epochs before it.
+
+A verdict is for its own comparison: chance finds 5 % of equal pairs different, and the more are compared, the
+more of them. Nothing is corrected for their number. Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qtrain_cli.results.scores import rounded, student_t95
+from qtrain_cli.results.students import CONVERGED, StudentRecord, mean_and_spread
+
+LABELS = "labels"
+#: The last sentence of every list of verdicts.
+UNCORRECTED = "each verdict is for its own comparison at 95 %; nothing is corrected for their number"
+
+
+@dataclass(frozen=True)
+class StudentRow:
+    """One student by one method: the records of its seeds, in order; `plain` are those from labels alone.
+
+    `name` is what the student is called beside others of its kind; without one, its kind.
+    """
+
+    student: str
+    method: str
+    records: tuple[StudentRecord, ...]
+    plain: tuple[StudentRecord, ...] = ()
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """The student's name, or its kind."""
+        return self.name or self.kind
+
+    @property
+    def kind(self) -> str:
+        """hybrid, classical or qnn."""
+        return self.records[0].design.kind
+
+    @property
+    def test(self) -> tuple[float, float | None]:
+        """Mean and spread of the test figure."""
+        return mean_and_spread([record.scores.test for record in self.records])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The mean of the seeds' 95 % intervals, which is that of the test rows."""
+        lows, highs = zip(*(record.scores.interval for record in self.records), strict=True)
+        return math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
+
+    @property
+    def reached(self) -> tuple[int, ...]:
+        """The epochs to the mark of each seed that reached it."""
+        found = [_epochs_to_mark(one, mark) for one, mark in zip(self.records, self.plain, strict=False)]
+        return tuple(number for number in found if number is not None)
+
+    @property
+    def epochs(self) -> tuple[float | None, float | None]:
+        """Mean and spread of the epochs to the mark; None where a seed never reached it."""
+        if not self.reached or len(self.reached) < len(self.records):
+            return None, None
+        return mean_and_spread(self.reached)
+
+    @property
+    def epochs_before(self) -> int:
+        """Epochs of the generations that came before the one whose epochs are counted."""
+        lesson = self.records[0].lesson
+        return lesson.generation * len(lesson.history)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data."""
+        mean, spread = self.test
+        epochs, epoch_spread = self.epochs
+        design, word = self.records[0].design, self.records[0].scores.row.word
+        teacher = self.records[0].scores.teacher
+        return {
+            "student": self.student,
+            "name": self.called,
+            "kind": self.kind,
+            "method": self.method,
+            "parameters": design.parameters,
+            "circuit_parameters": design.circuit_parameters,
+            "seeds": len(self.records),
+            f"test_{word}": rounded(mean),
+            "spread": rounded(spread),
+            "low": rounded(self.interval[0]),
+            "high": rounded(self.interval[1]),
+            f"teacher_{word}": teacher,
+            "epochs_to_95": rounded(epochs),
+            "epochs_spread": rounded(epoch_spread),
+            "seeds_to_95": len(self.reached),
+            "epochs_before": self.epochs_before,
+            "figures": [record.scores.test for record in self.records],
+        }
+
+
+def _epochs_to_mark(record: StudentRecord, plain: StudentRecord) -> int | None:
+    marks = [figure for _, figure in plain.lesson.history]
+    if not marks or marks[-1] is None:
+        return None
+    better = record.scores.row.higher_is_better
+    mark = marks[-1] * CONVERGED if better else marks[-1] / CONVERGED
+    for number, (_, figure) in enumerate(record.lesson.history, 1):
+        if figure is not None and (figure >= mark if better else figure <= mark):
+            return number
+    return None
+
+
+def verdicts(rows: Sequence[StudentRow]) -> list[str]:
+    """A sentence for each method against labels, and for each hybrid against its control."""
+    found = []
+    for row in rows:
+        if row.method == LABELS:
+            continue
+        base = next((one for one in rows if (one.student, one.method) == (row.student, LABELS)), None)
+        if base is not None:
+            found.append(f"{row.method} against labels, {row.called} student: {_judged(row, base)}")
+            found += _faster(row, base)
+    for row in rows:
+        control = f"classical:like={row.student}"
+        for other in rows:
+            if other.student == control and other.method == row.method:
+                which = f" of {row.name}" if row.name else ""
+                found.append(
+                    f"the circuit{which} against its classical control, {row.method}: {_judged(row, other)}"
+                )
+    return [*found, UNCORRECTED] if found else []
+
+
+def _judged(row: StudentRow, base: StudentRow) -> str:
+    scores = row.records[0].scores
+    gain = row.test[0] - base.test[0]
+    better = gain if scores.row.higher_is_better else -gain
+    chance = _chance(row, base)
+    size = scores.show_change(abs(gain))
+    if abs(gain) <= chance:
+        return f"a difference of {size} lies within chance ({scores.show_change(chance)})"
+    word = "gains" if better > 0 else "loses"
+    return f"{word} {size}, more than chance ({scores.show_change(chance)})"
+
+
+def _chance(row: StudentRow, base: StudentRow) -> float:
+    """How large a difference chance explains."""
+    spreads = [(one.test[1], len(one.records)) for one in (row, base)]
+    if any(spread is None for spread, _ in spreads):
+        return math.hypot(*((one.interval[1] - one.interval[0]) / 2 for one in (row, base)))
+    return welch_chance([(spread or 0.0, count) for spread, count in spreads])
+
+
+def welch_chance(spreads: Sequence[tuple[float, int]]) -> float:
+    """How far apart two means may be by chance: spread and count of each, at least 2."""
+    variances = [(spread**2 / count, count - 1) for spread, count in spreads]
+    both = math.fsum(variance for variance, _ in variances)
+    if not both:
+        return 0.0
+    freedom = both**2 / math.fsum(variance**2 / less for variance, less in variances)
+    return student_t95(max(1, math.floor(freedom + 1e-9))) * math.sqrt(both)
+
+
+def _faster(row: StudentRow, base: StudentRow) -> list[str]:
+    epochs, plain = row.epochs[0], base.epochs[0]
+    if plain is None:
+        return []
+    if epochs is None:
+        seeds = f"{len(row.reached)} of {len(row.records)} seeds"
+        return [
+            f"{row.method}, {row.called} student: {seeds} reached 95 % of what labels reach,"
+            f" labels in {plain:.1f} epochs"
+        ]
+    before = f" ({epochs + row.epochs_before:.1f} with all generations)" if row.epochs_before else ""
+    spreads = [(spread, len(one.records)) for one in (row, base) if (spread := one.epochs[1]) is not None]
+    judged = ""
+    if len(spreads) == 2:
+        chance = welch_chance(spreads)
+        word = "within chance" if abs(epochs - plain) <= chance else "more than chance"
+        judged = f"; the difference of {abs(epochs - plain):.1f} is {word} ({chance:.1f})"
+    return [
+        f"{row.method}, {row.called} student: {epochs:.1f} epochs{before} to 95 % of what labels reach,"
+        f" labels {plain:.1f}{judged}"
+    ]

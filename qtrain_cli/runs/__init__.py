@@ -1,0 +1,1 @@
+"""What commands share: one run from its inputs to its file."""

@@ -1,0 +1,391 @@
+"""One run of `qtrain train` or `qtrain distill`: student and data in, file and record out.
+
+    student text + data -> sizes -> teacher's outputs and features -> teach, generation after generation
+                        -> measure -> write
+
+The test split is used once, at the end, for the student that is written. A file that this very run has
+written before is given back as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.student_description import (
+    MAX_PROBES,
+    RUN_DIGITS,
+    StudentDescription,
+    describe_student,
+    is_student,
+    read_student_record,
+)
+from qtrain_cli.artifact.student_tensors import StudentFile, write_student
+from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.errors import BadInput, Interrupted, UsageError
+from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.checkpoint import Checkpoint
+from qtrain_cli.files.hashing import architecture_identity
+from qtrain_cli.models.call import predict
+from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
+from qtrain_cli.results.versions import VERSION, recorded_versions
+from qtrain_cli.runs.checkpoints import checkpoint_path, checkpoints, drop_strangers, of_generation
+from qtrain_cli.runs.teachers import Teacher, load_teacher
+from qtrain_cli.settings.students import TeachSettings
+from qtrain_cli.students.layout import Execution
+from qtrain_cli.students.networks import StudentModule, build
+from qtrain_cli.students.noise import MAX_NOISY_QUBITS
+from qtrain_cli.students.reduction import averaged
+from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
+from qtrain_cli.tasks.objective import Objective, check_outputs
+from qtrain_cli.training.alignment import projection, teacher_features
+from qtrain_cli.training.devices import resolve_device
+from qtrain_cli.training.distillation import Alignment, Learned, Subject, teach
+from qtrain_cli.training.fit import Progress, Recovery
+from qtrain_cli.training.measure import figures_of
+
+#: Between the seeds of two generations; a prime, so that the seeds of neighbouring runs stay apart.
+GENERATION_SEEDS = 7919
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one run works on, once everything is loaded and checked."""
+
+    settings: TeachSettings
+    student: Student
+    data: Dataset
+    teacher: Teacher | None
+    identity: dict[str, Any]
+
+    @property
+    def run(self) -> str:
+        """What the file remembers of data, teacher and settings."""
+        return Checkpoint({}, {}, self.identity).fingerprint[:RUN_DIGITS]
+
+    @property
+    def generations(self) -> int:
+        """How many trainings follow the first one."""
+        itself = self.settings.itself
+        return itself.generations if itself and itself.method == "born-again" else 0
+
+
+def run_cell(
+    cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> StudentRecord:
+    """`run` as a part of a comparison, which goes on where it was when it is run again.
+
+    With `force`, what belongs to another run is replaced; what belongs to this one is kept.
+    """
+    try:
+        return run(cell, show, log)
+    except Interrupted as stopped:
+        raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
+
+
+def run(
+    settings: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
+) -> StudentRecord:
+    """Teaches one student.
+
+    Args:
+        settings: student, data, teacher, fit, output.
+        show: called after every training step.
+        log: called with a line for each stage.
+
+    Raises:
+        UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed, Interrupted: in training; the last state is kept beside the output.
+    """
+    started = time.monotonic()
+    _check_files(settings)
+    job = _prepare(settings, log)
+    done = _finished(job)
+    if done:
+        log(f"'{settings.out}' is finished already; nothing to do")
+        return done
+    if settings.resume and settings.force:
+        drop_strangers(settings.out, job.identity, job.generations)
+    learned = _generations(job, show, log)
+    log("measuring the student")
+    write_student(settings.out, _described(job, learned), force=settings.force)
+    for path in checkpoints(settings.out):
+        path.unlink()
+    seconds = time.monotonic() - started
+    return replace(read_student_record(settings.out), seconds=seconds, training_seconds=learned.seconds)
+
+
+def _check_files(settings: TeachSettings) -> None:
+    go_on = settings.resume or settings.force
+    arch = (settings.teacher and settings.teacher.arch) or ""
+    named = [settings.data.source, settings.data.source.rpartition(":")[0], arch.rpartition(":")[0]]
+    inputs = [*([settings.teacher.path] if settings.teacher else []), *map(Path, filter(None, named))]
+    check_output(settings.out, force=go_on, inputs=inputs)
+    check_output(checkpoint_path(settings.out), force=True, inputs=inputs)
+    left = checkpoints(settings.out)
+    if left and not go_on:
+        raise UsageError(
+            f"'{left[0]}' holds the state of an interrupted run",
+            "go on from it with --resume, or begin anew with --force",
+        )
+
+
+def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> _Job:
+    spec = parse_student(settings.student)
+    device = resolve_device(settings.fit.device)
+    data = load_data(settings.data, settings.fit.seed)
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    teacher = None
+    outputs = data.classes or data.train.targets[0].numel()
+    if settings.teacher:
+        teacher = load_teacher(settings.teacher, data.normalisation, device)
+        sample = teacher.outputs(data.train.inputs[:2])
+        check_outputs(data.task, sample, data.train.targets[:2], data.classes)
+        outputs = sample[0].numel()
+    if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
+        raise BadInput("a regression has no classes to read probabilities of", "use readout=z")
+    student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
+    _check_student(student, settings, data)
+    log(_said(student, teacher))
+    log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
+    return _Job(settings, student, data, teacher, _identity(settings, student, data, teacher))
+
+
+def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> None:
+    """What only student, settings and data together can show. Raises `BadInput`, `UsageError`."""
+    student.shapes  # noqa: B018  refuses a front without room
+    circuit, spec = settings.circuit, student.spec
+    test_shots, test_noise = circuit.measured_with
+    noisy = circuit.noise or test_noise
+    if noisy and student.circuit_parameters and student.qubits > MAX_NOISY_QUBITS:
+        raise BadInput(
+            f"noise needs 4**n numbers a sample, and the student has {student.qubits} qubits;"
+            f" allowed: {MAX_NOISY_QUBITS}",
+            "use fewer qubits, or no noise",
+        )
+    if spec.kind == "classical" and (noisy or circuit.shots or test_shots or circuit.gradient != "adjoint"):
+        raise UsageError(
+            "a classical student has no circuit for --gradient, --shots, --noise, --test-shots, --test-noise"
+        )
+    if isinstance(spec, QnnSpec) and spec.encoding_name == "amplitude":
+        _check_amplitudes(student, data)
+
+
+def _check_amplitudes(student: Student, data: Dataset) -> None:
+    """Raises `BadInput` for a row of any split that has no direction."""
+    for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        for first in range(0, len(split), 1000):
+            rows = averaged(data.normalisation(split.inputs[first : first + 1000]), student.cells)
+            zero = (rows == 0).all(1)
+            if bool(zero.any()):
+                row = first + int(zero.int().argmax())
+                raise BadInput(
+                    f"row {row} of the {name} rows cannot be amplitude-encoded: it is all zeros",
+                    "drop such rows, shift the data with --mean and --std, or use encoding=angle",
+                )
+
+
+def _said(student: Student, teacher: Teacher | None) -> str:
+    text = f"{student_text(student.spec)}: {student.parameters:,} trained numbers"
+    if student.circuit_parameters:
+        text += f", {student.circuit_parameters:,} of them angles of {student.qubits} qubits"
+    if isinstance(student.spec, QnnSpec):
+        cells = " x ".join(map(str, student.cells))
+        text += f"; inputs averaged over {cells} cells into {student.slots} slots"
+    if teacher and student.parameters > teacher.parameters:
+        text += f"; larger than its teacher of {teacher.parameters:,}"
+    return text
+
+
+def _identity(
+    settings: TeachSettings, student: Student, data: Dataset, teacher: Teacher | None
+) -> dict[str, Any]:
+    """Everything that the result depends on."""
+    return {
+        "student": student_text(student.spec),
+        "inputs": list(student.inputs),
+        "outputs": student.outputs,
+        "teacher": teacher.sha256 if teacher else "",
+        "weights": (settings.teacher and settings.teacher.weights) or "",
+        "arch": architecture_identity(settings.teacher.arch if settings.teacher else None),
+        "arch_args": settings.teacher.arch_args if settings.teacher else {},
+        "data": data.sha256,
+        "normalisation": [list(settings.data.mean), list(settings.data.std)],
+        "validation": settings.data.validation,
+        "fit": asdict(settings.fit),
+        "align": asdict(settings.align) if settings.align else {},
+        "circuit": asdict(settings.circuit),
+        "self": asdict(settings.itself) if settings.itself else {},
+        "versions": {"qtrain": VERSION, "torch": str(torch.__version__)},
+    }
+
+
+def _finished(job: _Job) -> StudentRecord | None:
+    """The record of an output that this very run has written before."""
+    settings, out = job.settings, job.settings.out
+    if not (settings.resume and out.exists()):
+        return None
+    container = read_container(out)
+    if is_student(container) and describe_student(container).run == job.run:
+        return read_student_record(out)
+    if settings.force:
+        return None
+    raise UsageError(
+        f"'{out}' is the result of another run", "name another output, or replace it with --force"
+    )
+
+
+def _generations(job: _Job, show: Callable[[Progress], None], log: Callable[[str], None]) -> Learned:
+    """The last generation of a run, with the circuit runs of all; each one after the first is taught by the
+    one before it."""
+    taught = job.teacher.outputs(job.data.train.inputs) if job.teacher else None
+    learned, evaluations = _generation(job, 0, taught, show), 0
+    for number in range(1, job.generations + 1):
+        log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
+        module = _module(job, number - 1)
+        outputs = predict(module, _moved(job, learned.state), job.data.train.inputs, job.data.normalisation)
+        if module.circuit is not None:
+            evaluations += module.circuit.take_count()
+        evaluations += learned.evaluations
+        learned = _generation(job, number, outputs, show)
+    return replace(learned, evaluations=evaluations + learned.evaluations)
+
+
+def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[Progress], None]) -> Learned:
+    """One training. The first generation's weight of the teacher is 0 where there is none; all are aligned
+    with the teacher from outside, if there is one and a layer is named."""
+    settings = job.settings
+    itself, fit = settings.itself, settings.fit
+    seed = (fit.seed + number * GENERATION_SEEDS) % 2**31
+    averaging = itself is not None and itself.method == "running-average"
+    weight = fit.distill if taught is not None or averaging else 0.0
+    module = _module(job, number)
+    subject = Subject(
+        module=module,
+        train=job.data.train,
+        validation=job.data.validation,
+        prepare=job.data.normalisation,
+        objective=Objective(job.data.task, weight, fit.temperature),
+        teacher=taught,
+        alignment=_alignment(job, module),
+        ema=itself.decay if itself is not None and averaging else 0.0,
+    )
+    identity = of_generation(job.identity, number)
+    recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
+    return teach(subject, replace(fit, seed=seed), recovery, show)
+
+
+def _module(job: _Job, generation: int) -> StudentModule:
+    settings = job.settings
+    module = build(job.student, (settings.fit.seed + generation * GENERATION_SEEDS) % 2**31)
+    if module.circuit is not None:
+        how = settings.circuit
+        module.circuit.execution = Execution(how.gradient, how.shots, how.noise)
+    return module.to(torch.device(settings.fit.device))
+
+
+def _alignment(job: _Job, module: StudentModule) -> Alignment | None:
+    settings, teacher, data = job.settings.align, job.teacher, job.data
+    if settings is None or teacher is None:
+        return None
+    taught = teacher_features(
+        teacher.module, teacher.state, settings.layer, data.train.inputs, teacher.prepare
+    )
+    with torch.no_grad():
+        device = torch.device(job.settings.fit.device)
+        width = module.features(data.normalisation(data.train.inputs[:2].to(device))).shape[1]
+    if module.circuit is not None:
+        module.circuit.take_count()
+    layer = projection(width, taught.shape[1], job.settings.fit.seed)
+    return Alignment(taught, layer, settings.loss, settings.weight)
+
+
+def _moved(job: _Job, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    device = torch.device(job.settings.fit.device)
+    return {name: tensor.to(device) for name, tensor in state.items()}
+
+
+def _described(job: _Job, learned: Learned) -> StudentFile:
+    """The finished file: measured as its circuit is to be run, and its probes as simulated exactly."""
+    student = job.student
+    normalisation = job.data.normalisation
+    description = StudentDescription(
+        student=student,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        probes=probes(student, learned.state),
+        teacher=(job.teacher.parameters, job.teacher.model_bytes) if job.teacher else None,
+        lesson=_lesson(job, learned),
+        measured=_measured(job, learned.state),
+        run=job.run,
+    )
+    return StudentFile(description, {name: learned.state[name] for name in student.shapes})
+
+
+def probes(student: Student, state: dict[str, Tensor]) -> tuple[float, ...]:
+    """The first outputs for the input that FORMAT.md names, simulated exactly on the CPU."""
+    count = math.prod(student.inputs)
+    ramp = ((torch.arange(count) % 17 + 1) / 17).view(1, *student.inputs)
+    module = build(student, seed=0)
+    outputs = predict(module, {name: tensor.cpu() for name, tensor in state.items()}, ramp, lambda x: x)
+    return tuple(outputs.flatten()[:MAX_PROBES].tolist())
+
+
+def _lesson(job: _Job, learned: Learned) -> Lesson:
+    settings = job.settings
+    fit, align, how = settings.fit, settings.align, settings.circuit
+    test_shots, test_noise = how.measured_with
+    method = settings.itself.method if settings.itself else ("distilled" if job.teacher else "labels")
+    return Lesson(
+        method=method,
+        distill=fit.distill if method != "labels" else 0.0,
+        temperature=fit.temperature,
+        align=align.layer if align else None,
+        align_loss=align.loss if align else None,
+        align_weight=align.weight if align else None,
+        generation=job.generations,
+        gradient=how.gradient,
+        shots=how.shots,
+        noise=how.noise,
+        test_shots=test_shots,
+        test_noise=test_noise,
+        evaluations=learned.evaluations,
+        history=tuple(_finite(row) for row in learned.history),
+    )
+
+
+def _finite(row: tuple[float, float]) -> tuple[float | None, float | None]:
+    loss, figure = (value if math.isfinite(value) else None for value in row)
+    return loss, figure
+
+
+def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:
+    settings, data, teacher = job.settings, job.data, job.teacher
+    how, module = settings.circuit, _module(job, job.generations)
+    if module.circuit is not None:
+        module.circuit.execution = Execution(how.gradient, *how.measured_with)
+    torch.manual_seed(settings.fit.seed)  # the shots of the measurement
+    objective = Objective(data.task, 0.0, settings.fit.temperature)
+    taught = teacher.outputs(data.test.inputs) if teacher else None
+    figures = figures_of(module, _moved(job, state), taught, data, objective)
+    return Measured(
+        model=teacher.name if teacher else "",
+        scores=figures.scores,
+        train_loss=figures.train_loss,
+        test_loss=figures.test_loss,
+        epochs=settings.fit.epochs,
+        seed=settings.fit.seed,
+        device=settings.fit.device,
+        versions=recorded_versions(),
+        data_sha256=data.sha256,
+        model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
+        trust=teacher.trust if teacher else NO_TEACHER,
+    )

@@ -1,0 +1,1 @@
+"""How outputs are worth something: loss, score, words."""

@@ -1,0 +1,98 @@
+"""`trace`: the graph of a module with other weights, its free batch dimension, and what cannot be traced."""
+
+import pytest
+import torch
+from torch import nn
+
+from qtrain_cli.errors import BadInput, RunFailed
+from qtrain_cli.exports import export
+from qtrain_cli.exports.tracing import trace
+
+
+class Rows(nn.Linear):
+    """Loops over the rows of its batch, so that its graph holds for one batch size only."""
+
+    def forward(self, x):
+        return torch.stack([super(Rows, self).forward(row) for row in x])
+
+
+class Untraceable(nn.Linear):
+    """Chooses by value: a graph has no such thing."""
+
+    def forward(self, x):
+        return super().forward(x) if float(x.sum()) > 0 else x @ self.weight.T
+
+
+class Pair(nn.Linear):
+    def forward(self, x):
+        return x, super().forward(x)
+
+
+def test_the_graph_holds_the_given_weights_in_eval_mode():
+    module = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.9)).train()
+    state = {name: torch.full_like(tensor, 0.5) for name, tensor in module.state_dict().items()}
+    traced = trace(module, state, torch.zeros(1, 4))
+    assert traced.dynamic and not traced.module.training
+    for program in (traced.eager, traced.program.module()):
+        assert torch.equal(program(torch.ones(1, 4)), torch.full((1, 3), 2.5))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_the_batch_is_free_whatever_the_example_holds(rows):
+    module = nn.Linear(4, 3)
+    traced = trace(module, module.state_dict(), torch.zeros(rows, 4))
+    assert [len(probe) for probe in traced.probes()] == [1, 3]
+    assert all(traced.program.module()(probe).shape == (len(probe), 3) for probe in traced.probes())
+
+
+def test_probes_are_seeded_and_stay_in_range_for_whole_numbers():
+    module = nn.Embedding(5, 2)
+    traced = trace(module, module.state_dict(), torch.tensor([[4, 0]]))
+    assert [probe.tolist() for probe in traced.probes()] == [[[4, 0]], [[4, 0]] * 3]
+    floats = [trace(nn.Identity(), {}, torch.zeros(1, 4)).probes() for _ in range(2)]
+    assert all(torch.equal(one, other) for one, other in zip(*floats, strict=True))
+    assert floats[0][0].abs().sum() > 0
+
+
+def test_a_module_that_fixes_its_batch_is_traced_for_one_row_and_says_so(tmp_path):
+    module = Rows(4, 3)
+    record = export(module.state_dict(), tmp_path / "m.pt2", module=module, example=torch.zeros(2, 4))
+    assert record.note.startswith("the batch size is fixed at 1")
+    assert "\n" not in record.note
+    row = torch.ones(1, 4)
+    assert torch.equal(torch.export.load(tmp_path / "m.pt2").module()(row), module(row))
+
+
+def test_an_untraceable_module_is_refused_in_one_line():
+    module = Untraceable(4, 3)
+    with pytest.raises(RunFailed, match="the module cannot be traced: ") as caught:
+        trace(module, module.state_dict(), torch.zeros(2, 4))
+    assert caught.value.exit_code == 1 and ".safetensors" in caught.value.advice
+
+
+def test_weights_of_another_module_are_refused_by_name():
+    with pytest.raises(BadInput, match="the module does not fit the weights") as caught:
+        trace(nn.Linear(4, 3), {"scale": torch.ones(3)}, torch.zeros(2, 4))
+    assert 'Missing key(s) in state_dict: "weight", "bias". Unexpected' in caught.value.message
+
+
+def test_an_input_of_the_wrong_shape_is_refused_with_it():
+    module = nn.Linear(4, 3)
+    with pytest.raises(BadInput, match=r"fails on an input of shape \[2, 5\]"):
+        trace(module, module.state_dict(), torch.zeros(1, 5))
+    with pytest.raises(BadInput, match=r"the example input has the shape \[0, 4\]"):
+        trace(module, module.state_dict(), torch.zeros(0, 4))
+
+
+def test_several_outputs_are_refused():
+    module = Pair(4, 3)
+    with pytest.raises(BadInput, match="returns a tuple; allowed: one tensor"):
+        trace(module, module.state_dict(), torch.zeros(1, 4))
+
+
+def test_tied_names_with_different_weights_are_refused(tmp_path):
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    state = module.state_dict()
+    module[1].weight = module[0].weight
+    with pytest.raises(RunFailed, match=r"tensor '0.weight' of the module differs"):
+        export(state, tmp_path / "m.pt2", module=module, example=torch.zeros(1, 4))

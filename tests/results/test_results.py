@@ -1,0 +1,327 @@
+"""Records: exact JSON, both round trips, strict reading, and intervals against independent answers."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.results import TASKS, Measured, Record, Scores, mean_interval, record_fields, wilson_interval
+
+#: Of the data and of the model's file; a file holds them apart from the rest.
+DIGESTS = ("d" * 64, "e" * 64)
+CONTRACT = [
+    "schema", "model", "weights", "kept_weights", "qubits", "layers", "circuits", "ansatz", "mapping",
+    "angle_bits", "trained_numbers", "artifact_bytes", "model_bytes", "bytes_ratio", "parameter_ratio",
+    "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
+    "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
+    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256",
+    "model_sha256", "artifact_sha256", "trust",
+]  # fmt: skip
+
+shares = st.floats(0, 1)
+errors = st.floats(0, 1e300)
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
+words = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda t: "=" not in t and t.split() == [t])
+
+
+@st.composite
+def scores(draw):
+    count = draw(st.integers(1, 10**9))
+    if draw(st.booleans()):
+        return Scores(
+            "classification", *(draw(shares) for _ in range(3)), count, draw(st.none() | shares), 1.0
+        )
+    test = draw(errors)
+    interval = (test / 2, test * 2)
+    return Scores("regression", draw(errors), None, test, count, draw(errors), math.nan, interval)
+
+
+measurements = st.builds(
+    Measured,
+    model=st.text(),
+    scores=scores(),
+    train_loss=st.floats(),
+    test_loss=st.none() | st.floats(),
+    epochs=st.integers(0, 10**6),
+    seed=st.integers(0, 2**31),
+    device=st.text(),
+    versions=st.dictionaries(words, words, max_size=3),
+    data_sha256=digests,
+    model_sha256=digests,
+    trust=st.text(),
+)
+
+
+def document(record: Record, **changes):
+    return {**record.to_json(), **changes}
+
+
+def test_the_json_has_the_contracts_fields_in_their_order(make_record):
+    assert list(make_record().to_json()) == CONTRACT
+
+
+def test_regression_has_errors_in_place_of_accuracy(make_record):
+    expected = [name.replace("accuracy", "error").replace("agreement", "difference") for name in CONTRACT]
+    assert list(make_record("regression").to_json()) == expected
+
+
+def test_exact_json(make_record):
+    assert make_record(seconds=12.5).to_json() == {
+        "schema": "qtrain.report/1",
+        "model": "mnist_cnn.pt",
+        "weights": 6690,
+        "kept_weights": 0,
+        "qubits": 13,
+        "layers": 48,
+        "circuits": 1,
+        "ansatz": "real-amplitudes",
+        "mapping": "linear",
+        "angle_bits": 5,
+        "trained_numbers": 626,
+        "artifact_bytes": 1001,
+        "model_bytes": 27336,
+        "bytes_ratio": 27.30869,
+        "parameter_ratio": 10.6869,
+        "train_accuracy": 0.9791,
+        "validation_accuracy": 0.9755,
+        "test_accuracy": 0.9746,
+        "test_count": 10000,
+        "test_accuracy_low": 0.9713292,
+        "test_accuracy_high": 0.9775063,
+        "teacher_test_accuracy": 0.9872,
+        "teacher_agreement": 0.9785,
+        "train_loss": 0.07123457,
+        "test_loss": 0.09123457,
+        "generalization_gap": 0.02,
+        "seconds": 12.5,
+        "epochs": 10,
+        "seed": 0,
+        "device": "cpu",
+        "versions": {"qtrain": "0.1.0", "torch": "2.13.0+cpu"},
+        "data_sha256": "d" * 64,
+        "model_sha256": "e" * 64,
+        "artifact_sha256": "f" * 64,
+        "trust": "state dictionary",
+    }
+
+
+def test_kept_numbers_count_on_both_sides_of_the_parameter_ratio(make_record):
+    assert make_record(kept_weights=100).parameter_ratio == 6790 / 726
+
+
+def test_a_figure_that_is_not_finite_is_null(make_record):
+    text = json.dumps(make_record(test_loss=math.nan, teacher=math.inf).to_json(), allow_nan=False)
+    found = json.loads(text)
+    assert found["test_loss"] is found["generalization_gap"] is found["teacher_test_accuracy"] is None
+
+
+def test_records_are_frozen(make_record):
+    with pytest.raises(FrozenInstanceError):
+        make_record().scores.test = 1.0
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_json_round_trip(make_record, task):
+    record = make_record(task, seconds=1.5, validation=None)
+    assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+@given(measurements)
+def test_stored_round_trip(measured):
+    text = json.dumps(measured.to_stored(), allow_nan=False)
+    again = Measured.from_stored(json.loads(text), measured.data_sha256, measured.model_sha256)
+    assert again == measured
+    assert again.to_stored() == measured.to_stored()
+
+
+@given(scores())
+def test_the_interval_holds_the_figure(found):
+    low, high = found.interval
+    assert low <= found.test <= high
+    assert low >= 0
+
+
+def test_the_stored_form_is_short(make_record):
+    text = json.dumps(make_record().measured.to_stored(), separators=(",", ":"))
+    assert text == (
+        '["mnist_cnn.pt",[0.9791,0.9755,0.9746,10000,0.9872,0.9785],0.07123457,0.09123457,10,0,"cpu",'
+        '"qtrain=0.1.0 torch=2.13.0+cpu","state dictionary"]'
+    )
+
+
+# The published example of Newcombe (1998), table I: 81 of 263 has the score interval 0.2553 to 0.3662.
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_against_published_values(hits, count, low, high):
+    assert wilson_interval(hits / count, count) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 7), (1.0, 10)])
+def test_wilson_holds_the_share_against_rounding(share, count):
+    low, high = wilson_interval(share, count)  # unclamped, one end misses the share by 1e-17
+    assert low <= share <= high
+
+
+def test_mean_interval():
+    assert mean_interval(2.0, 5.0, 100) == pytest.approx((2 - 0.979982, 2 + 0.979982), abs=1e-6)
+    assert mean_interval(0.1, 5.0, 100)[0] == 0.0
+
+
+def test_a_drop_has_no_digits_of_binary_arithmetic(make_record):
+    assert make_record(test=0.97, teacher=0.98).scores.drop == 0.01
+    assert make_record(test=0.98, teacher=0.97).scores.drop == -0.01
+    assert make_record(teacher=None).scores.drop is None
+    assert make_record("regression").scores.drop == pytest.approx(0.0024)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"schema": "qtrain.report/2"},
+            "has the schema 'qtrain.report/2'; this version reads 'qtrain.report/1'",
+        ),
+        ({"extra": 1}, "unknown field 'extra'"),
+        ({"test_acuracy": 1}, "unknown field 'test_acuracy'"),
+        ({"weights": True}, "'weights' of the record is True; expected: a whole number"),
+        ({"weights": 6690.0}, "'weights' of the record is 6690.0; expected: a whole number"),
+        ({"weights": 10**30}, "'weights' of the record is 10"),
+        ({"weights": 0}, "weights is 0; allowed: 1"),
+        ({"epochs": -1}, "'epochs' of the record is -1"),
+        ({"test_loss": math.nan}, "'test_loss' of the record is nan; expected: a number or null"),
+        ({"test_loss": math.inf}, "'test_loss' of the record is inf"),
+        ({"test_loss": 10**400}, "'test_loss' of the record is 10"),
+        ({"test_accuracy": None}, "'test_accuracy' of the record is None; expected: a number"),
+        ({"test_accuracy": "0.9"}, "'test_accuracy' of the record is '0.9'"),
+        ({"test_accuracy": 97.46}, "the test figure is 97.46; allowed: 0 to 1"),
+        ({"test_count": 0}, "the test count is 0; allowed: 1 or more"),
+        ({"model": None}, "'model' of the record is None; expected: a text"),
+        ({"versions": {"torch": 2}}, "'versions' of the record is {'torch': 2}; expected: a table of texts"),
+        ({"versions": {"torch": "2 13"}}, "the version '2 13' is not one word"),
+        ({"data_sha256": "D" * 64}, r"data_sha256 is .*; expected: 64 hexadecimal digits"),
+        ({"artifact_sha256": ""}, "artifact_sha256 is ''; expected"),
+        ({"seconds": -1}, "seconds is -1"),
+        ({"bytes_ratio": 99.0}, "'bytes_ratio' is 99.0, and the record's other figures give 27.30869"),
+        ({"test_accuracy_low": 0.9}, "'test_accuracy_low' is 0.9, and"),
+        ({"generalization_gap": None}, "'generalization_gap' is None, and"),
+        ({"train_loss": None}, "'generalization_gap' is 0.02, and"),
+    ],
+)
+def test_strict_reading(make_record, changes, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        Record.from_json(document(make_record(), **changes))
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_a_missing_field(make_record, name):
+    found = document(make_record())
+    del found[name]
+    with pytest.raises(BadInput, match="schema None" if name == "schema" else f"lacks the field '{name}'"):
+        Record.from_json(found)
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 1])
+def test_not_an_object(value):
+    with pytest.raises(BadInput, match="not a JSON object"):
+        Record.from_json(value)
+
+
+def test_another_writer_may_round_differently(make_record):
+    found = document(make_record(), bytes_ratio=27336 / 1001, weights=6690)
+    assert Record.from_json(found) == make_record()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (0, 5, r"entries\[0\] of the record is 5; expected: a text"),
+        (1, {}, r"entries\[1\] of the record is {}; expected: a list"),
+        (1, [0.9], "the stored record has 1 figures; expected: 6"),
+        (1, [0.9] * 7, "the stored record has 7 figures; expected: 8"),
+        (1, [0.9, 0.9, None, 10, None, None], r"figures\[2\] of the record is None"),
+        (
+            1,
+            [0.9, 0.9, 0.9, 10.0, None, None],
+            r"figures\[3\] of the record is 10.0; expected: a whole number",
+        ),
+        (
+            1,
+            [0.9, 0.9, 0.9, 10, None, None, 1.0, 2.0],
+            "interval 1.0 to 2.0 does not hold the test error 0.9",
+        ),
+        (2, math.nan, r"entries\[2\] of the record is nan"),
+        (4, True, r"entries\[4\] of the record is True"),
+        (7, "torch", "the version '' is not one word"),
+        (7, "torch=2=3", "the version '2=3' is not one word"),
+        (8, 7, r"entries\[8\] of the record is 7; expected: a text"),
+    ],
+)
+def test_a_damaged_stored_form(make_record, place, value, message):
+    stored = make_record().measured.to_stored()
+    stored[place] = value
+    with pytest.raises(BadInput, match=message):
+        Measured.from_stored(stored, *DIGESTS)
+
+
+@pytest.mark.parametrize("stored", [None, {}, "text"])
+def test_a_stored_form_that_is_no_list(stored):
+    with pytest.raises(BadInput, match=r"the stored form of the record is .*; expected: a list"):
+        Measured.from_stored(stored, *DIGESTS)
+
+
+def test_a_stored_form_of_another_length(make_record):
+    with pytest.raises(BadInput, match="the stored record has 8 entries; expected: 9"):
+        Measured.from_stored(make_record().measured.to_stored()[:-1], *DIGESTS)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_digest_beside_the_stored_form_that_is_none(make_record, place):
+    digests = [*DIGESTS]
+    digests[place] = "d" * 63
+    with pytest.raises(BadInput, match=("data", "model")[place] + "_sha256"):
+        Measured.from_stored(make_record().measured.to_stored(), *digests)
+
+
+def test_a_task_that_is_none():
+    with pytest.raises(BadInput, match="unknown task 'classify'"):
+        Scores("classify", 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("task", "interval"), [("classification", (0.0, 1.0)), ("regression", None)])
+def test_only_an_error_brings_its_interval(task, interval):
+    with pytest.raises(BadInput, match="an error needs the interval"):
+        Scores(task, 0.5, 0.5, 0.5, 10, error_interval=interval)
+
+
+@pytest.mark.parametrize(
+    ("task", "figure", "change"),
+    [("classification", "97.46 %", "1.26 points"), ("regression", "0.0123", "0.0024")],
+)
+def test_figures_for_people(make_record, task, figure, change):
+    scores = make_record(task).scores
+    assert (scores.show(scores.test), scores.show_change(scores.drop)) == (figure, change)
+    assert scores.show(None) == "not measured"
+
+
+def test_every_kind_is_known():
+    assert {kind for row in TASKS.values() for kind in record_fields(row).values()} == {
+        "text", "whole number", "number", "number or null", "table of texts",
+    }  # fmt: skip
+
+
+def test_it_needs_the_standard_library_only():
+    code = "import sys, qtrain_cli.results, qtrain_cli.gates; print(*sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "qtrain_cli.results.gates" in modules
+    assert not {"torch", "numpy", "rich", "typer"} & set(modules)

@@ -1,0 +1,187 @@
+"""Regeneration gives the same bits whatever runs it, and only weights that match the digest come out."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import format_reader
+import numpy as np
+import pytest
+import torch
+from artifacts import LAYOUT, artifact_of, numbers_of, spec_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qtrain_cli.artifact.numbers import Artifact, read_artifact, write_artifact
+from qtrain_cli.errors import Refused
+from qtrain_cli.methods.generator.spec import MAPPINGS
+from qtrain_cli.runs.regenerate import MAX_TOLERANCE, TOLERANCE, digest_of, generated_weights, regenerate
+from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
+
+LARGE = LayoutSpec(
+    (TensorEntry("w", (5000,), "F64", GENERATED, 9), TensorEntry("b", (7,), "F32", GENERATED, 9))
+)
+DIGEST_IN_A_NEW_PROCESS = """
+import json, sys, torch
+torch.set_num_threads(int(sys.argv[2]))
+from pathlib import Path
+from qtrain_cli.files.artifact.numbers import read_artifact
+from qtrain_cli.regenerate import regenerate
+found = regenerate(read_artifact(Path(sys.argv[1])))
+print(json.dumps([found.exact, found.digest.sha256, found.digest.probes]))
+"""
+
+
+def with_digest(artifact, **changes):
+    digest = replace(artifact.description.digest, **changes)
+    return Artifact(replace(artifact.description, digest=digest), artifact.numbers)
+
+
+def other_sha(artifact, **changes):
+    """As if another machine had written it: the weights' bits differ."""
+    return with_digest(artifact, sha256="0" * 16, **changes)
+
+
+def shifted(artifact, share):
+    """The probes moved by a share of the weights' norm."""
+    weights = generated_weights(artifact.description.spec, artifact.numbers)
+    by = share * float(weights.norm())
+    return tuple(probe + by for probe in artifact.description.digest.probes)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_the_whole_state_dictionary(mapping):
+    artifact = artifact_of(spec_of(mapping=mapping))
+    found = regenerate(artifact)
+    assert found.exact and found.digest == artifact.description.digest and found.tolerance == TOLERANCE
+    assert list(found.state) == [entry.name for entry in LAYOUT.entries]
+    assert torch.equal(found.state["norm.running_mean"], artifact.numbers.kept["norm.running_mean"])
+    assert found.state["again.weight"] is found.state["last.weight"]
+    assert not any(tensor.requires_grad for tensor in found.state.values())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_make_no_difference(threads):
+    spec = spec_of(LARGE, layers=6, ansatz="efficient-su2", mapping="mlp")
+    numbers, before = numbers_of(spec), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        weights = generated_weights(spec, numbers)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(weights, generated_weights(spec, numbers))
+    assert weights.dtype == torch.float64
+
+
+def test_new_processes_make_no_difference(tmp_path):
+    spec = spec_of(LARGE, layers=6, ansatz="efficient-su2", mapping="mlp")
+    path, artifact = tmp_path / "a.qtrain", artifact_of(spec)
+    write_artifact(path, artifact)
+    command = [sys.executable, "-c", DIGEST_IN_A_NEW_PROCESS, str(path)]
+    root = Path(__file__).resolve().parents[2]
+    runs = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, cwd=root) for n in (1, 2)]
+    digest = artifact.description.digest
+    for run in runs:
+        assert json.loads(run.communicate()[0]) == [True, digest.sha256, list(digest.probes)]
+
+
+@pytest.mark.parametrize("circuits", [1, 3])
+def test_a_changed_number_is_refused(circuits):
+    artifact = artifact_of(spec_of(circuits=circuits))
+    codes = artifact.numbers.angles.clone()
+    codes[0, 0, 0, 0] += 1 if codes[0, 0, 0, 0] < 100 else -1
+    mapping, step = artifact.numbers.mapping.clone(), artifact.numbers.step * (1 + 1e-4)
+    mapping[0] *= 1 + 1e-5
+    for change in ({"angles": codes}, {"mapping": mapping}, {"step": step}):
+        with pytest.raises(Refused) as refused:
+            regenerate(Artifact(artifact.description, replace(artifact.numbers, **change)))
+        sha256 = artifact.description.digest.sha256
+        assert refused.value.message == f"the regenerated weights do not match the artifact's digest {sha256}"
+
+
+def test_other_bits_within_the_tolerance_are_accepted():
+    artifact = artifact_of(spec_of())
+    found = regenerate(other_sha(artifact, probes=shifted(artifact, 0.9e-6)))
+    assert not found.exact and found.tolerance == 1e-6
+    assert found.digest.sha256 == artifact.description.digest.sha256
+
+
+@pytest.mark.parametrize("share", [1.1e-6, -1.1e-6, 1e-3, 1e300])
+def test_other_bits_beyond_the_tolerance_are_refused(share):
+    artifact = artifact_of(spec_of())
+    with pytest.raises(Refused, match="do not match the artifact's digest"):
+        regenerate(other_sha(artifact, probes=shifted(artifact, share)))
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_every_probe_counts(place):
+    artifact = artifact_of(spec_of())
+    probes = list(artifact.description.digest.probes)
+    probes[place] += 1e-3
+    with pytest.raises(Refused):
+        regenerate(other_sha(artifact, probes=tuple(probes)))
+
+
+def test_the_stored_tolerance_is_capped():
+    artifact = artifact_of(spec_of())
+    found = regenerate(other_sha(artifact, probes=shifted(artifact, 0.9e-4), tolerance=1e6))
+    assert not found.exact and found.tolerance == MAX_TOLERANCE == 1e-4
+    with pytest.raises(Refused):
+        regenerate(other_sha(artifact, probes=shifted(artifact, 1.1e-4), tolerance=1e6))
+
+
+def test_a_smaller_stored_tolerance_holds():
+    artifact = artifact_of(spec_of())
+    with pytest.raises(Refused):
+        regenerate(other_sha(artifact, probes=shifted(artifact, 1e-7), tolerance=1e-8))
+
+
+@pytest.mark.parametrize("dtype", ["F16", "F32"])
+def test_weights_that_are_not_finite_are_refused(dtype):
+    layout = LayoutSpec(
+        (TensorEntry("w", (4,), "F32", GENERATED), TensorEntry("v", (4,), dtype, GENERATED, 1, 1e39))
+    )
+    artifact = artifact_of(spec_of(), numbers_of(spec_of()))
+    spec = spec_of(layout)
+    forged = Artifact(replace(artifact.description, spec=spec), numbers_of(spec))
+    with pytest.raises(Refused, match="the regenerated tensor 'v' is not finite"):
+        regenerate(forged)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=150))
+@settings(max_examples=40, deadline=None)
+def test_probes_are_signed_sums(values):
+    layout = LayoutSpec((TensorEntry("w", (len(values),), "F64", GENERATED),))
+    found = digest_of(layout, torch.tensor(values, dtype=torch.float64))
+    np.testing.assert_allclose(found.probes, format_reader.probes(np.array(values)), rtol=6e-8, atol=1e-12)
+    assert all(probe == np.float32(probe) for probe in found.probes)
+
+
+def test_probes_see_a_weight_that_moved():
+    """A change of 1e-5 of the norm, in any direction, moves one of the probes by more than the tolerance."""
+    random = torch.Generator().manual_seed(0)
+    weights = torch.randn(5000, dtype=torch.float64, generator=random)
+    layout = LayoutSpec((TensorEntry("w", (5000,), "F64", GENERATED),))
+    before = digest_of(layout, weights).probes
+    for _ in range(20):
+        change = torch.randn(5000, dtype=torch.float64, generator=random)
+        after = digest_of(layout, weights + 1e-5 * weights.norm() * change / change.norm()).probes
+        assert max(abs(a - b) for a, b in zip(before, after, strict=True)) > 1e-6 * float(weights.norm())
+
+
+def test_the_digest_covers_every_generated_tensor():
+    weights = torch.arange(19, dtype=torch.float64)
+    digests = {
+        digest_of(LAYOUT, weights + torch.eye(19, dtype=torch.float64)[place]).sha256 for place in range(19)
+    }
+    assert len(digests) == 19
+
+
+def test_written_and_read_it_is_the_same(tmp_path):
+    artifact = artifact_of(spec_of(bits=32))
+    write_artifact(tmp_path / "a.qtrain", artifact)
+    found, expected = regenerate(read_artifact(tmp_path / "a.qtrain")), regenerate(artifact)
+    assert all(torch.equal(found.state[name], tensor) for name, tensor in expected.state.items())
