@@ -107,7 +107,7 @@ def test_a_finished_bare_file_is_known_again_by_its_receipt(bare, run, tmp_path)
 
 def test_a_receipt_is_of_its_own_run_and_file_alone(bare, run):
     path, _ = bare
-    with pytest.raises(BadInput, match="belongs to another run: fit.seed"):
+    with pytest.raises(BadInput, match=r"belongs to another run: fit\.seed"):
         run(resume=True, bare=True, seed=1)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])

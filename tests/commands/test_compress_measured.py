@@ -89,13 +89,13 @@ def test_spsa_with_shots_goes_on_to_the_same_bytes(cli, words, tmp_path, monkeyp
     monkeypatch.setattr(recovery.Clock, "due", lambda clock: True)
     saves = []
 
-    def save(path, checkpoint, real=fit.save_checkpoint):
+    def save(path, checkpoint, real=recovery.save_checkpoint):
         saves.append(real(path, checkpoint))
         if len(saves) == 6:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "save_checkpoint", save)
+        patch.setattr(recovery, "save_checkpoint", save)
         assert cli(*words, *given).code == 130
     ended = cli(*words, *given, "--resume")
     assert ended.code == 0 and "going on from" in ended.err
