@@ -1,6 +1,6 @@
 """`qtrain compare`: the same model through every method at each byte budget, and what that says.
 
-    for each budget, for each method:  tune on validation rows of seed 0 -> a cell for each seed (`runs.cells`)
+    for each budget, for each method:  tune on validation rows of seed 0 -> a cell a seed (`runs.cells`)
     cells -> means, intervals, differences -> verdict
 
 Everyone gets the same rows, teacher, batch size, epochs and tuning: a few learning rates and widths, in a

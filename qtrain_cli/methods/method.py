@@ -70,9 +70,8 @@ class Grid:
     """How numbers become codes, and when.
 
         first(plan, epochs)                 the epoch, from 0, from which on the numbers are on the grid
-        fit(plan, numbers, bits)            steps for an epoch that begins, so that the codes take so many bits
-        settle(plan, numbers, steps, bits)  the same before a state is scored: what it is scored with is
-        stored
+        fit(plan, numbers, bits)            steps for an epoch that begins, whose codes take so many bits
+        settle(plan, numbers, steps, bits)  steps for a state that is scored, and stored with them
         coded(plan, name, numbers, step)    one group as whole numbers, int64 of its shape, on the CPU
         decoded(plan, name, codes, step)    the numbers that codes stand for
 

@@ -30,14 +30,14 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, Work, answers_of, make, scene_of
-from qtrain_cli.runs.regenerate import digest_of, generated_tensors, regenerate
+from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.regenerate import digest_of, regenerate
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
 from qtrain_cli.tasks.objective import Objective
+from qtrain_cli.training.course import Answers
 from qtrain_cli.training.devices import on_device
 from qtrain_cli.training.generated import Sized
-from qtrain_cli.training.course import Answers
 from qtrain_cli.training.measure import row_scores
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
 
@@ -195,8 +195,8 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: Numbers) -> bytes:
     """The finished bare file."""
-    made = generated_tensors(Artifact(work.blank, numbers))
-    description = replace(work.blank, digest=digest_of(work.chosen.layout, made))
+    digest = digest_of(work.chosen.layout, made_by(work, numbers), work.name)
+    description = replace(work.blank, digest=digest)
     return encode_artifact(Artifact(description, numbers))
 
 

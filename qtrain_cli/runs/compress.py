@@ -45,8 +45,8 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, Work, answers_of, make, scene_of, teacher_of
-from qtrain_cli.runs.regenerate import digest_of, generated_tensors, state_dict
+from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
@@ -196,8 +196,8 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
 def _written(job: _Job, numbers: Numbers) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
-    made = generated_tensors(Artifact(work.blank, numbers))
-    measured = _measured(job, state_dict(work.chosen.layout, made, numbers))
+    made = made_by(work, numbers)
+    measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept))
     description = Description(
         method=work.name,
         plan=work.chosen.plan,

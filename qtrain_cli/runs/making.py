@@ -24,7 +24,7 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.estimators import Cost
-from qtrain_cli.runs.regenerate import generated_tensors
+from qtrain_cli.runs.regenerate import generated, state_dict
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.tasks.objective import Objective, check_outputs
@@ -161,7 +161,7 @@ def _stored(work: Work, trainee: Generated, found: Trained) -> Numbers:
         value = values[name].detach().cpu()
         coded = form.coded and chosen.method.grid.coded(chosen.plan, name, value, steps[name])
         groups[name] = Coded(coded, steps[name]) if isinstance(coded, Tensor) else value
-    return as_stored(work.blank, groups, on_device(kept, torch.device("cpu")))
+    return as_stored(chosen.forms, chosen.layout, groups, kept)
 
 
 def _with_fresh_statistics(work: Work, numbers: Numbers, log: Log) -> Numbers:
@@ -170,10 +170,10 @@ def _with_fresh_statistics(work: Work, numbers: Numbers, log: Log) -> Numbers:
     if not has_statistics(module):
         return numbers
     log("estimating running statistics anew")
-    made = generated_tensors(Artifact(work.blank, numbers))
+    made = made_by(work, numbers)
 
     def state_of(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return on_device(TARGETS[WHOLE].bind(work.chosen.layout, kept, made), work.scene.device)
+        return on_device(state_dict(work.chosen.layout, made, kept), work.scene.device)
 
     def score(kept: Mapping[str, Tensor]) -> float:
         outputs = predict(module, state_of(kept), data.validation.inputs, data.normalisation)
@@ -193,3 +193,8 @@ def _with_fresh_statistics(work: Work, numbers: Numbers, log: Log) -> Numbers:
 def fits(work: Work, numbers: Numbers) -> bool:
     """Whether a file of these numbers keeps the budget, if there is one."""
     return work.budget is None or len(encode_artifact(Artifact(work.blank, numbers))) <= work.budget
+
+
+def made_by(work: Work, numbers: Numbers) -> dict[str, Tensor]:
+    """The generated tensors that stored numbers stand for, float64 by name."""
+    return generated(work.name, work.chosen.plan, work.chosen.layout, numbers)

@@ -1,7 +1,7 @@
 """What the tensors of a method become: the model's weights themselves now, differences or factors later.
 
-    tensors(module, targets, ignore)    the layout: which tensors a method makes, which are kept, which are tied
-    bind(layout, base, made)            the whole state dictionary: what was made, in its place among the base's
+    tensors(module, targets, ignore)    the layout: which tensors a method makes, which are kept or tied
+    bind(layout, base, made)            the state dictionary: what was made in its place, and the base's
 
 `base` are the tensors that are there already, by name: those that are stored, or a base model's. A new target
 is one file with these two functions and one row of `TARGETS`.

@@ -1,10 +1,9 @@
 """A student as a trainee: labels, a teacher's soft targets, its features, or the student's own running
 average.
 
-    penalty = weight * align(projection(features), the teacher's features)                        (`alignment`)
-    mean    <- d mean + (1 - d) theta after every step, by which the student teaches itself        (Tarvainen &
-                                                                                                   Valpola
-                                                                                                   2017)
+    penalty = weight * align(projection(features), the teacher's features)                   (`alignment`)
+    mean    <- d mean + (1 - d) theta after every step, which teaches in its turn
+                                                                         (Tarvainen and Valpola 2017)
 
 The projection is trained beside the student and thrown away at the end.
 """
