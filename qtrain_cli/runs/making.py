@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from qtrain_cli.artifact.description import Description, blank_digest
+from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
 from qtrain_cli.artifact.numbers import Artifact, Coded, Group, Numbers, as_stored, encode_artifact
+from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
 from qtrain_cli.methods.method import Scene
@@ -40,6 +41,8 @@ from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
 
 Log = Callable[[str], None]
+#: The digest of weights that are not there yet, as long as any.
+_UNKNOWN = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,8 @@ class Work:
     @property
     def blank(self) -> Description:
         """The description of a bare file whose digest is not known yet."""
-        return Description(
-            self.name, self.chosen.plan, self.chosen.layout, blank_digest(), example_of(self.data), None
-        )
+        chosen = self.chosen
+        return Description(self.name, chosen.plan, chosen.layout, _UNKNOWN, example_of(self.data), None)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _room(work: Work) -> Callable[[Mapping[str, Tensor]], float]:
     if work.budget is None:
         return lambda kept: float("inf")
     budget, blank = work.budget, work.blank
-    return lambda kept: 8.0 * (budget - frame_bytes(blank, kept))
+    return lambda kept: 8.0 * (budget - frame_bytes(blank, kept, budget))
 
 
 def _stored(work: Work, trainee: Generated, found: Trained) -> Numbers:

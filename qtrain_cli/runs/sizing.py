@@ -13,9 +13,6 @@ from qtrain_cli.methods.table import method_of
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.training.generated import Sized
 
-#: About what the step and the range of a group take.
-_GROUP_BITS = 8 * 4
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -40,8 +37,6 @@ class Measure:
         """What the finished file takes at `width` bits a number: ours at most, others about."""
         chosen = self.sized(plan)
         bits = self.method.bits(self.scene, plan, chosen.forms, width)
-        if self.method.planned is None:
-            bits += _GROUP_BITS * len(chosen.forms)
         return bytes_bound(self.name, plan, chosen.layout, self.known, bits)
 
     def fitting(self, width: int, budget: int, most: int | None = None) -> Plan:
