@@ -25,9 +25,9 @@ from qtrain_cli.artifact.description import (
     describe_container,
     design_of,
     record_of,
-    spec_to_json,
 )
-from qtrain_cli.artifact.numbers import Artifact, Numbers, as_stored, write_artifact
+from qtrain_cli.artifact.numbers import Artifact, Coded, Numbers, as_stored, forms_of, write_artifact
+from qtrain_cli.artifact.rows import rows_of
 from qtrain_cli.artifact.size import bytes_bound, example_of, known_of
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import UsageError
@@ -35,13 +35,16 @@ from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.hashing import architecture_identity
 from qtrain_cli.methods.generator.angles import encode, finest_step, movement, start_angles
+from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes
 from qtrain_cli.methods.generator.spec import RAW_BITS, GeneratorSpec
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import predict
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import VERSION, recorded_versions
-from qtrain_cli.runs.regenerate import digest_of, generated_weights, state_dict
+from qtrain_cli.runs.regenerate import digest_of, generated, state_dict
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.tasks.objective import Objective, check_outputs
@@ -97,10 +100,10 @@ def run(settings: CompressSettings, show: Callable[[Progress], None], log: Calla
     if fitted.cost.evaluations:
         log(f"spent on gradients: {in_words(fitted.cost)}")
     numbers = _stored(job, fitted)
-    weights = generated_weights(job.spec, numbers)
-    numbers = _with_fresh_statistics(job, weights, numbers, log)
+    tensors = generated(OURS, plan_of(job.spec), job.spec.layout, numbers)
+    numbers = _with_fresh_statistics(job, tensors, numbers, log)
     log("measuring the regenerated weights")
-    artifact, measured = _described(job, weights, numbers)
+    artifact, measured = _described(job, tensors, numbers)
     written = write_artifact(settings.out, artifact, force=settings.force)
     checkpoint.unlink(missing_ok=True)
     seconds = time.monotonic() - started
@@ -139,7 +142,12 @@ def _prepare(settings: CompressSettings, log: Callable[[str], None]) -> _Job:
     data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     known = known_of(settings.fit, loaded, data, settings.budget.bare)
-    spec = plan_generator(layout, settings.budget, settings.fit.seed, lambda plan: bytes_bound(plan, known))
+
+    def file_bytes(spec: GeneratorSpec) -> int:
+        bits = 8 * (mapping_bytes(spec) + angle_bytes(spec))
+        return bytes_bound(OURS, plan_of(spec), layout, known, bits)
+
+    spec = plan_generator(layout, settings.budget, settings.fit.seed, file_bytes)
     if settings.own_lr:
         settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers))
     circuit = spec.circuit
@@ -181,7 +189,7 @@ def _identity(
         "data": data.sha256,
         "normalisation": [list(settings.data.mean), list(settings.data.std)],
         "validation": settings.data.validation,
-        "generator": spec_to_json(spec),
+        "generator": {**plan_of(spec), "layout": rows_of(spec.layout)},
         "fit": asdict(settings.fit),
         "training": TRAINING,
         "versions": {"qtrain": VERSION, "torch": str(torch.__version__)},
@@ -225,16 +233,18 @@ def _train(job: _Job, checkpoint: Path, show: Callable[[Progress], None]) -> Fit
 def _stored(job: _Job, fitted: Fitted) -> Numbers:
     """What the artifact stores: angles as codes and a step (or as they are), mapping, kept tensors."""
     spec, teacher = job.spec, _teacher(job.loaded, torch.device("cpu"))
-    mapping, kept = as_stored(spec, fitted.numbers, teacher | fitted.buffers)
-    if spec.angles.bits == RAW_BITS:
-        return Numbers(fitted.theta, None, mapping, kept)
-    moved = movement(fitted.theta, start_angles(spec.circuit, spec.angles.start_seed))
-    step = fitted.grid or finest_step(moved, spec.angles.bits)
-    return Numbers(encode(moved, step), step, mapping, kept)
+    angles: Coded | Tensor = fitted.theta
+    if spec.angles.bits != RAW_BITS:
+        moved = movement(fitted.theta, start_angles(spec.circuit, spec.angles.start_seed))
+        step = fitted.grid or finest_step(moved, spec.angles.bits)
+        angles = Coded(encode(moved, step), step)
+    groups = {MAPPING: fitted.numbers, ANGLES: angles}
+    forms = forms_of(OURS, plan_of(spec), spec.layout)
+    return as_stored(forms, spec.layout, groups, teacher | fitted.buffers)
 
 
 def _with_fresh_statistics(
-    job: _Job, weights: Tensor, numbers: Numbers, log: Callable[[str], None]
+    job: _Job, tensors: dict[str, Tensor], numbers: Numbers, log: Callable[[str], None]
 ) -> Numbers:
     """The same with running statistics estimated anew, where the validation rows say that it is better."""
     module, data, settings = job.loaded.module, job.data, job.settings.fit
@@ -243,7 +253,8 @@ def _with_fresh_statistics(
     log("estimating running statistics anew")
 
     def state_of(one: Numbers) -> dict[str, Tensor]:
-        return on_device(state_dict(job.spec, weights, one), torch.device(settings.device))
+        whole = state_dict(job.spec.layout, tensors, one.kept)
+        return on_device(whole, torch.device(settings.device))
 
     def score(state: dict[str, Tensor]) -> float:
         outputs = predict(module, state, data.validation.inputs, data.normalisation)
@@ -251,8 +262,9 @@ def _with_fresh_statistics(
 
     state, inputs = state_of(numbers), data.train.inputs
     found = re_estimated(module, state, inputs, data.normalisation, settings.batch_size)
-    _, kept = as_stored(job.spec, numbers.mapping, numbers.kept | on_device(found, torch.device("cpu")))
-    other = replace(numbers, kept=kept)
+    forms = forms_of(OURS, plan_of(job.spec), job.spec.layout)
+    kept = numbers.kept | on_device(found, torch.device("cpu"))
+    other = as_stored(forms, job.spec.layout, numbers.groups, kept)
     before, after = score(state), score(state_of(other))
     if not job.objective.improves(after, before):
         return numbers
@@ -260,12 +272,14 @@ def _with_fresh_statistics(
     return other
 
 
-def _described(job: _Job, weights: Tensor, numbers: Numbers) -> tuple[Artifact, Measured]:
+def _described(job: _Job, tensors: dict[str, Tensor], numbers: Numbers) -> tuple[Artifact, Measured]:
     """The finished artifact with the digest of its regenerated weights, and their figures."""
-    measured = _measured(job, state_dict(job.spec, weights, numbers))
+    measured = _measured(job, state_dict(job.spec.layout, tensors, numbers.kept))
     description = Description(
-        spec=job.spec,
-        digest=digest_of(job.spec.layout, weights),
+        method=OURS,
+        plan=plan_of(job.spec),
+        layout=job.spec.layout,
+        digest=digest_of(job.spec.layout, tensors),
         example=example_of(job.data),
         origin=None if job.settings.budget.bare else Origin(measured, job.run),
     )

@@ -21,8 +21,11 @@ from qtrain_cli.errors import UsageError
 from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.mapping import start_numbers
+from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes
 from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.quantum.circuit import ANSATZE
@@ -75,7 +78,9 @@ def run(settings: PlanSettings) -> Plan:
     layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
 
     def file_bytes(spec: GeneratorSpec) -> int:
-        return bytes_bound(spec, Known(loaded.name, bare=settings.budget.bare))
+        known = Known(loaded.name, bare=settings.budget.bare)
+        bits = 8 * (mapping_bytes(spec) + angle_bytes(spec))
+        return bytes_bound(OURS, plan_of(spec), layout, known, bits)
 
     spec = plan_generator(layout, settings.budget, settings.fit.seed, file_bytes)
     seconds, probe = _probe(spec, loaded, settings, device)
