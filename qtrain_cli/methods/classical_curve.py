@@ -28,6 +28,7 @@ def plan(scene: Scene, size: int) -> Plan:
 
 
 def forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    subspace.check_matrix(layout, plan)
     return {"theta": Form((plan["k"],)), "gain": Form((1,))}
 
 

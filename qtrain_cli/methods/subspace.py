@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, Unsuited, scales_of
@@ -34,7 +35,14 @@ def plan(scene: Scene, size: int) -> Plan:
 
 
 def forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    check_matrix(layout, plan)
     return {"d": Form((plan["k"],))}
+
+
+def check_matrix(layout: LayoutSpec, plan: Plan) -> None:
+    """Raises `BadInput` for a matrix that no memory holds; a small file can ask for it."""
+    if layout.generated * plan["k"] > MAX_MATRIX:
+        raise BadInput(f"a random matrix of {layout.generated} x {plan['k']} does not fit in memory")
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
