@@ -83,9 +83,7 @@ def compare(
         force=force,
     )
     from qtrain_cli.commands import compare as command
-    from qtrain_cli.commands import compress as ours
 
-    outputs = command.Outputs(render_comparison.as_markdown, render_comparison.draw)
-    found = command.run(settings, ours.run, outputs, logger(quiet))
+    found = command.run(settings, logger(quiet))
     document = found.to_json(verdict(found))
     print_document(as_json, document, lambda: render_comparison.as_terminal(found))

@@ -154,7 +154,7 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
         lr=rate,
         file_bytes=len(data),
         file_sha256=hashlib.sha256(data).hexdigest(),
-        header_bytes=bytes_before_numbers(container_of(data)),
+        header_bytes=bytes_before_numbers(container_of(bench.cells.file_of(trial.name), data)),
         numbers=_count(chosen, made.numbers),
         validation=made.score,
     )
@@ -211,7 +211,7 @@ def _count(chosen: Sized, numbers: Numbers) -> int:
 def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     """The cell with its test figure: of the tensors that the finished file gives back."""
     rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
-    artifact = decode_artifact(container_of(data))
+    artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data))
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
     state = on_device(regenerate(artifact).state, scene.device)
     outputs = predict(module, state, rows.test.inputs, rows.normalisation)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +173,8 @@ class Generated:
     def _decode_at(self, step: int) -> Decode:
         if self.circuits is None:
             return self.decode
-        return partial(self.decode, run=self.circuits.at(step))
+        decode: Any = self.decode  # ours, which runs circuits
+        return partial(decode, run=self.circuits.at(step))
 
     def _count(self) -> None:
         if self.circuits is not None:
