@@ -42,6 +42,8 @@ from qtrain_cli.training.measure import row_scores
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
 
 _DIVERGED = "is not finite"
+#: What a rival's file takes is foretold about: one that seems so much too large is tried all the same.
+_NEARLY = 1.05
 
 
 @dataclass
@@ -170,8 +172,7 @@ def _chosen(bench: Bench, trial: Trial) -> Sized | int:
         raise
     except BadInput:
         return sizes.bytes(sizes.method.plan(sizes.scene, 1), width)
-    found = sizes.bytes(plan, width)
-    if found <= trial.budget:
+    if sizes.bytes(plan, width) <= _NEARLY * trial.budget:
         return sizes.sized(plan)
     return sizes.bytes(sizes.method.plan(sizes.scene, 1), min(trial.row.widths))
 
