@@ -41,6 +41,8 @@ from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
 
 Log = Callable[[str], None]
+#: Norms are some tens on the way; at the peak learning rate single steps of hundreds threw whole runs off.
+CLIP = 1.0
 #: The digest of weights that are not there yet, as long as any.
 _UNKNOWN = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
 
@@ -133,7 +135,7 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
     trainee = Generated(work.chosen, work.scene, _room(work), circuits)
     # A gradient's own noise would be taken for what makes it steep.
-    rate = Rate(fit.lr, whitened=work.chosen.method.whitened and not gradient.rough)
+    rate = Rate(fit.lr, work.chosen.method.whitened and not gradient.rough, clip=CLIP)
     found = train(trainee, _course(work), fit, rate, recovery, show)
     numbers = _with_fresh_statistics(work, _stored(work, trainee, found), log)
     return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))

@@ -14,6 +14,7 @@ Left out: what a run keeps, and why (`state`).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,12 +37,13 @@ Kinds = dict[str, dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Rate:
-    """The peak learning rate of the schedule, and what descends: `WhitenedAdam`, or Adam (`fused` as
-    there)."""
+    """How steep and how safe a descent is: the peak learning rate of its schedule, what descends
+    (`WhitenedAdam`, or Adam, `fused` as there), and the norm to which all gradients together are clipped."""
 
     lr: float
     whitened: bool = False
     fused: bool | None = None
+    clip: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,6 @@ from qtrain_cli.training.state import RunState, Trained, checkpoint_of, restore,
 from qtrain_cli.training.stopping import stop_requests
 from qtrain_cli.training.trainee import Outputs, Trainee
 
-#: Norms are some tens on the way; at the peak learning rate single steps of hundreds threw whole runs off.
-MAX_GRADIENT_NORM = 1.0
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -58,7 +55,7 @@ def train(
         trainee: what is trained.
         course: what it learns from.
         settings: epochs and seed count here; batches and devices are the course's and the trainee's matter.
-        rate: of the descent, and which descent it is.
+        rate: of the descent, which descent it is, and where gradients are clipped.
         recovery: where checkpoints go; ``resume`` goes on from an existing one.
         show: called after every step.
 
@@ -97,7 +94,7 @@ class _Loop:
         seed_generators(settings.seed)
         self.trained = tuple(trainee.parameters().values())
         self.run = RunState(trainee, start_descent(self.trained, rate, self.steps))
-        self.clock = Clock()
+        self.clip, self.clock = rate.clip, Clock()
         self.warm = False
 
     def advance(self) -> Progress:
@@ -152,7 +149,7 @@ class _Loop:
         if not bool(loss.isfinite()):
             raise self._diverged("loss")
         # Not finite too where finite numbers are too large for their sum.
-        if not bool(nn.utils.clip_grad_norm_(self.trained, MAX_GRADIENT_NORM).isfinite()):
+        if not bool(nn.utils.clip_grad_norm_(self.trained, self.clip).isfinite()):
             raise self._diverged("gradient")
 
     def validate(self) -> float:
