@@ -9,12 +9,10 @@ written before is given back as it is.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +21,6 @@ from torch import Tensor
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.student_description import (
     MAX_PROBES,
-    RUN_DIGITS,
     StudentDescription,
     describe_student,
     is_student,
@@ -36,71 +33,29 @@ from qtrain_cli.files.atomic import check_output
 from qtrain_cli.models.call import predict
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
+from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
-    fingerprint,
     model_identity,
     run_identity,
 )
 from qtrain_cli.runs.teachers import Teacher, load_teacher
-from qtrain_cli.settings import FitSettings
 from qtrain_cli.settings.students import TeachSettings
 from qtrain_cli.students.layout import Execution
-from qtrain_cli.students.networks import StudentModule, build, is_light
+from qtrain_cli.students.networks import build
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.alignment import Alignment, projection, teacher_features
-from qtrain_cli.training.batches import RowBatches
-from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
-from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import on_device, resolve_device
-from qtrain_cli.training.loop import Show, train
+from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
 from qtrain_cli.training.recovery import (
-    Recovery,
     checkpoint_path,
     checkpoints,
     drop_strangers,
-    of_generation,
 )
-from qtrain_cli.training.student import EVALUATIONS, Taught, of_student
-
-#: Between the seeds of two generations; a prime, so that the seeds of neighbouring runs stay apart.
-GENERATION_SEEDS = 7919
-#: A student's gradients are clipped to this norm: soft targets bring a factor T**2, so that norms of some
-#: units are what it learns by (clipped to 1, distilled hybrids lost 7 points of accuracy); beyond ten lies
-#: what throws it off.
-CLIP = 10.0
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What one run works on, once everything is loaded and checked."""
-
-    settings: TeachSettings
-    student: Student
-    data: Dataset
-    teacher: Teacher | None
-    identity: Identity
-
-    @property
-    def run(self) -> str:
-        """What the file remembers of data, teacher and settings."""
-        return fingerprint(self.identity, RUN_DIGITS)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is taught."""
-        return torch.device(self.settings.fit.device)
-
-    @property
-    def generations(self) -> int:
-        """How many trainings follow the first one."""
-        itself = self.settings.itself
-        return itself.generations if itself and itself.method == "born-again" else 0
 
 
 def run_cell(cell: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
@@ -135,7 +90,7 @@ def run(settings: TeachSettings, show: Show, log: Callable[[str], None]) -> Stud
         return done
     if settings.resume and settings.force:
         drop_strangers(settings.out, job.identity, job.generations)
-    learned = _generations(job, show, log)
+    learned = learn(job, show, log)
     log("measuring the student")
     write_student(settings.out, _described(job, learned), force=settings.force)
     for path in checkpoints(settings.out):
@@ -159,7 +114,7 @@ def _check_files(settings: TeachSettings) -> None:
         )
 
 
-def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> _Job:
+def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     data = load_data(settings.data, settings.fit.seed)
@@ -177,7 +132,7 @@ def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> _Job:
     _check_student(student, settings, data)
     log(_said(student, teacher))
     log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
-    return _Job(settings, student, data, teacher, _identity(settings, student, data, teacher))
+    return Teaching(settings, student, data, teacher, _identity(settings, student, data, teacher))
 
 
 def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> None:
@@ -240,7 +195,7 @@ def _identity(settings: TeachSettings, student: Student, data: Dataset, teacher:
     return run_identity(model, data_identity(settings.data, data), settings.fit, own)
 
 
-def _finished(job: _Job) -> StudentRecord | None:
+def _finished(job: Teaching) -> StudentRecord | None:
     """The record of an output that this very run has written before."""
     settings, out = job.settings, job.settings.out
     if not (settings.resume and out.exists()):
@@ -255,99 +210,7 @@ def _finished(job: _Job) -> StudentRecord | None:
     )
 
 
-@dataclass(frozen=True)
-class _Learned:
-    """One generation's student, its course, the circuits that all of them have run, seconds of its steps."""
-
-    state: dict[str, Tensor]
-    history: tuple[tuple[float, float], ...]
-    evaluations: int
-    seconds: float | None
-
-
-def _generations(job: _Job, show: Show, log: Callable[[str], None]) -> _Learned:
-    """The last generation of a run, with the circuit runs of all; each one after the first is taught by the
-    one before it."""
-    train = job.data.train
-    teach = answers_on(job.teacher.outputs, train) if job.teacher else None
-    learned, before = _generation(job, 0, teach, show), 0
-    for number in range(1, job.generations + 1):
-        log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
-        module = _module(job, number - 1)
-        state = on_device(learned.state, job.device)
-        ask = functools.partial(predict, module, state, prepare=job.data.normalisation)
-        answers = answers_on(ask, train)
-        taken = module.circuit.take_count() if module.circuit is not None else 0
-        before += taken + learned.evaluations
-        learned = _generation(job, number, answers, show)
-    return replace(learned, evaluations=before + learned.evaluations)
-
-
-def _generation(job: _Job, number: int, teach: Answers | None, show: Show) -> _Learned:
-    """One training. All generations are aligned with the teacher from outside, if there is one and a layer is
-    named."""
-    settings, itself = job.settings, job.settings.itself
-    fit = replace(settings.fit, seed=_seed(job, number))
-    averaging = itself is not None and itself.method == "running-average"
-    module = _module(job, number)
-    trainee = Taught(module, _alignment(job, module), itself.decay if itself and averaging else 0.0)
-    course = _course(job, fit, trainee.teach_itself if averaging else teach)
-    identity = of_generation(job.identity, number)
-    recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
-    with _fitting_threads(module, job.device):
-        found = train(trainee, course, fit, Rate(fit.lr, fused=True, clip=CLIP), recovery, show)
-    evaluations = int(trainee.state()[EVALUATIONS])
-    return _Learned(of_student(found.parameters), found.history, evaluations, found.seconds)
-
-
-def _course(job: _Job, fit: FitSettings, teach: Teach | None) -> Course:
-    """Labels alone, where nobody teaches: then the teacher's outputs have no weight."""
-    data = job.data
-    objective = Objective(data.task, fit.distill if teach else 0.0, fit.temperature)
-    batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, job.device)
-    return Course(batches, data.validation, data.normalisation, objective, teach or nobody)
-
-
-@contextlib.contextmanager
-def _fitting_threads(module: StudentModule, device: torch.device) -> Iterator[None]:
-    """One CPU thread for a light student; the caller's number of threads afterwards."""
-    before = torch.get_num_threads()
-    if device.type == "cpu" and is_light(module):
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _seed(job: _Job, generation: int) -> int:
-    return (job.settings.fit.seed + generation * GENERATION_SEEDS) % 2**31
-
-
-def _module(job: _Job, generation: int) -> StudentModule:
-    settings = job.settings
-    module = build(job.student, _seed(job, generation))
-    if module.circuit is not None:
-        how = settings.circuit
-        module.circuit.execution = Execution(how.gradient, how.shots, how.noise)
-    return module.to(job.device)
-
-
-def _alignment(job: _Job, module: StudentModule) -> Alignment | None:
-    settings, teacher, data = job.settings.align, job.teacher, job.data
-    if settings is None or teacher is None:
-        return None
-    taught, width = teacher_features(
-        teacher.module, teacher.state, settings.layer, data.train, teacher.prepare
-    )
-    with torch.no_grad():
-        rows = data.normalisation(data.train.inputs[:2].to(job.device))
-        features = module.features(rows).shape[1]
-    layer = projection(features, width, job.settings.fit.seed).to(job.device)
-    return Alignment(taught, layer, settings.loss, settings.weight)
-
-
-def _described(job: _Job, learned: _Learned) -> StudentFile:
+def _described(job: Teaching, learned: Learned) -> StudentFile:
     """The finished file: measured as its circuit is to be run, and its probes as simulated exactly."""
     student = job.student
     normalisation = job.data.normalisation
@@ -373,7 +236,7 @@ def probes(student: Student, state: dict[str, Tensor]) -> tuple[float, ...]:
     return tuple(outputs.flatten()[:MAX_PROBES].tolist())
 
 
-def _lesson(job: _Job, learned: _Learned) -> Lesson:
+def _lesson(job: Teaching, learned: Learned) -> Lesson:
     settings = job.settings
     fit, align, how = settings.fit, settings.align, settings.circuit
     test_shots, test_noise = how.measured_with
@@ -401,9 +264,9 @@ def _finite(row: tuple[float, float]) -> tuple[float | None, float | None]:
     return loss, figure
 
 
-def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:
+def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     settings, data, teacher = job.settings, job.data, job.teacher
-    how, module = settings.circuit, _module(job, job.generations)
+    how, module = settings.circuit, student_of(job, job.generations)
     if module.circuit is not None:
         module.circuit.execution = Execution(how.gradient, *how.measured_with)
     torch.manual_seed(settings.fit.seed)  # the shots of the measurement

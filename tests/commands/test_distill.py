@@ -13,6 +13,7 @@ from qtrain_cli.artifact.numbers import write_artifact
 from qtrain_cli.artifact.student_tensors import read_student
 from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
+from qtrain_cli.runs import generations
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
 from qtrain_cli.settings.students import AlignSettings, CircuitSettings, SelfSettings, TeachSettings
@@ -109,13 +110,13 @@ def test_born_again_and_running_average(labels, tmp_path):
 
 
 def test_every_generation_is_aligned_with_the_teacher_from_outside(make, monkeypatch):
-    seen, learn = [], teaching.train
+    seen, learn = [], generations.train
 
     def recorded(trainee, *others):
         seen.append(trainee.alignment)
         return learn(trainee, *others)
 
-    monkeypatch.setattr(teaching, "train", recorded)
+    monkeypatch.setattr(generations, "train", recorded)
     changes = {"align": AlignSettings("fc"), "itself": SelfSettings("born-again")}
     record = distill.run(make(HYBRID, epochs=1, **changes), quiet, quiet)
     assert record.lesson.align == "fc" and len(seen) == 2 and None not in seen
