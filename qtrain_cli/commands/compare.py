@@ -49,7 +49,6 @@ from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training import TRAINING
 from qtrain_cli.training.devices import on_device, resolve_device
 from qtrain_cli.training.fit import Progress
-from qtrain_cli.training.measure import row_scores
 from qtrain_cli.training.rival_loop import Lap, Lesson, Sized, fitting
 
 Compress = Callable[[CompressSettings, Callable[[Progress], None], Callable[[str], None]], Record]
@@ -372,7 +371,7 @@ def _judged(job: _Job, cell: Cell, data: bytes, name: str) -> Cell:
     rows = job.rows(cell.seed)
     module, state = _loaded_back(job, cell, data, name)
     outputs = predict(module, on_device(state, job.device), rows.test.inputs, rows.normalisation)
-    scores = row_scores(outputs, rows.test.targets, rows.task)
+    scores = job.objective(cell.seed).row_scores(outputs, rows.test.targets)
     return replace(cell, test=float(scores.mean()), rows=pack_rows(scores.tolist()))
 
 
@@ -387,7 +386,7 @@ def _compared(job: _Job, cells: list[Cell]) -> Comparison:
     settings = job.settings
     data = job.rows(settings.seeds[0])
     taught = predict(job.loaded.module, job.teacher, data.test.inputs, data.normalisation)
-    teacher = float(row_scores(taught, data.test.targets, data.task).mean())
+    teacher = job.objective(settings.seeds[0]).score(taught, data.test.targets)
     return Comparison(
         model=job.loaded.name,
         task=data.task,
