@@ -34,6 +34,7 @@ from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.targets.entries import DTYPE_BYTES, KEPT, LayoutSpec
+from qtrain_cli.tasks import TASKS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,8 @@ _LARGE = 10**9 - 1
 _LONGEST = Example("BOOL", (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1))
 #: Bytes by which other digits than those filled in may deflate worse.
 _MARGIN = 18
+#: The task whose figures take most room: numbers of any size, and the interval of the last.
+_WIDEST = max(TASKS.values(), key=lambda row: (row.stores_interval, row.most)).name
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Known:
     """What is known of a run before it begins; the defaults are what takes most room."""
 
     model: str
-    task: str = "regression"
+    task: str = _WIDEST
     example: Example = _LONGEST
     epochs: int = _LARGE
     seed: int = 2**31 - 1
@@ -126,23 +129,11 @@ def _heads(forms: Forms) -> int:
 
 def _longest(known: Known) -> Measured:
     draw = random.Random(0)
-
-    def share() -> float:
-        return draw.randrange(10**6, 10**7) / 10**7
-
-    def figure() -> float:
-        return draw.randrange(10**6, 10**7) * 1e-13
-
-    if known.task == "regression":
-        interval = (figure(), 1 + figure())
-        scores = Scores(known.task, figure(), figure(), 2e-06, _LARGE, figure(), figure(), interval)
-    else:
-        scores = Scores(known.task, share(), share(), share(), _LARGE, share(), share())
     return Measured(
         model=known.model,
-        scores=scores,
-        train_loss=figure(),
-        test_loss=figure(),
+        scores=_longest_scores(known.task, draw),
+        train_loss=_small(draw),
+        test_loss=_small(draw),
         epochs=known.epochs,
         seed=known.seed,
         device=known.device,
@@ -151,6 +142,23 @@ def _longest(known: Known) -> Measured:
         model_sha256="0" * 64,
         trust=known.trust,
     )
+
+
+def _longest_scores(task: str, draw: random.Random) -> Scores:
+    row = TASKS[task]
+
+    def figure() -> float:
+        return draw.randrange(10**6, 10**7) / 10**7 if row.bounded else _small(draw)
+
+    ends = (_small(draw), _small(draw)) if row.stores_interval else None
+    interval = ends and (ends[0], 1 - ends[1] if row.bounded else 1 + ends[1])
+    splits = (figure(), figure(), figure() if row.bounded else 2e-06)
+    return Scores(task, *splits, _LARGE, figure(), figure(), interval)
+
+
+def _small(draw: random.Random) -> float:
+    """Seven digits and an exponent."""
+    return draw.randrange(10**6, 10**7) * 1e-13
 
 
 @lru_cache(maxsize=4)

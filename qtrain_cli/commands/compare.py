@@ -31,7 +31,6 @@ from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.devices import resolve_device
-from qtrain_cli.training.measure import row_scores
 
 Log = Callable[[str], None]
 #: Tuning has this share of the epochs.
@@ -176,7 +175,7 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
     data = bench.rows(settings.seeds[0])
     scene = bench.scene(settings.seeds[0])
     taught = predict(scene.module, scene.teacher, data.test.inputs, data.normalisation)
-    teacher = float(row_scores(taught, data.test.targets, data.task).mean())
+    teacher = bench.objective(settings.seeds[0]).score(taught, data.test.targets)
     return Comparison(
         model=bench.loaded.name,
         task=data.task,

@@ -19,27 +19,26 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtrain_cli.report.students import (
+    Rows,
     gradient_rows,
     method_rows,
     student_design,
     student_lesson,
     student_result,
 )
-from qtrain_cli.results import TASKS, GateResult, Record, SampleCell, SampleRecord, StudentRecord, Task
+from qtrain_cli.results import AnyRecord, GateResult, Record, SampleCell, SampleRecord, StudentRecord
+from qtrain_cli.tasks import Task
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
 
-Rows = list[tuple[str, str]]
 Sections = dict[str, Rows]
-AnyRecord = Record | StudentRecord
 
 #: A colon and a dot after www make links, a dollar makes formulas.
 _MARKDOWN_MARKS = re.compile(r"([\\`*_\[\]<>|~&#$]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
 _PIPE_WIDTH = 160
-_CLOSENESS = {"classification": "Agreement with the teacher", "regression": "Difference to the teacher"}
 
 
 def show(renderable: RenderableType) -> None:
@@ -74,7 +73,7 @@ def as_sampling(record: SampleRecord) -> RenderableType:
     """What finite shots and noise leave: the figures to compare with, then one line a cell."""
     from rich.console import Group
 
-    task = TASKS[record.task]
+    task = record.row
     low, high = record.exact_interval
     circuits = f"{record.circuits:,} of {record.qubits} qubits and {record.layers:,} layers"
     rows = [
@@ -189,7 +188,7 @@ def as_junit(record: AnyRecord, gates: Sequence[GateResult]) -> str:
 def _sections(record: AnyRecord) -> Sections:
     if isinstance(record, StudentRecord):
         return {
-            "Result": student_result(record, _CLOSENESS[record.scores.task]),
+            "Result": student_result(record),
             "Student": student_design(record),
             "Lesson": student_lesson(record),
             "Training": _training(record),
@@ -214,7 +213,7 @@ def _result(record: Record) -> Rows:
             "Drop below the teacher",
             "not measured" if scores.drop is None else scores.show_change(scores.drop),
         ),
-        (_CLOSENESS[scores.task], scores.show(scores.closeness)),
+        (scores.row.closeness_label, scores.show(scores.closeness)),
         ("Artifact file", f"{record.artifact_bytes:,} bytes"),
         ("Same tensors in float32", f"{record.design.model_bytes:,} bytes"),
         ("Times smaller", _times(record.bytes_ratio)),

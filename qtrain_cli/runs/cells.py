@@ -38,7 +38,6 @@ from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.course import Answers
 from qtrain_cli.training.devices import on_device
 from qtrain_cli.training.generated import Sized
-from qtrain_cli.training.measure import row_scores
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
 
 _DIVERGED = "is not finite"
@@ -216,7 +215,7 @@ def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
     state = on_device(regenerate(artifact).state, scene.device)
     outputs = predict(module, state, rows.test.inputs, rows.normalisation)
-    scores = row_scores(outputs, rows.test.targets, rows.task)
+    scores = bench.objective(trial.seed).row_scores(outputs, rows.test.targets)
     return replace(cell, test=float(scores.mean()), rows=pack_rows(scores.tolist()))
 
 

@@ -127,7 +127,7 @@ def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> Teaching:
         check_outputs(data.task, sample, data.train.targets[:2], data.classes)
         outputs = sample[0].numel()
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
-        raise BadInput("a regression has no classes to read probabilities of", "use readout=z")
+        raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
     _check_student(student, settings, data)
     log(_said(student, teacher))
