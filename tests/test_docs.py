@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from qtrain_cli.cli.parameters import VERBS, option_parameters
+from qtrain_cli.cli.app import kinds_of
+from qtrain_cli.cli.table import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -71,11 +72,14 @@ def test_ci_runs_the_two_set_up_commands_word_for_word() -> None:
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
     table = set(re.findall(r"^\| `qtrain ([\w-]+)", README, re.MULTILINE))
-    assert table == set(VERBS)
+    assert table == set(COMMANDS)
 
 
 def test_every_option_in_the_readme_exists() -> None:
-    known = {f"--{name}" for verb in VERBS for name in option_parameters(verb)} | {"--json", "--check"}
+    known = {f"--{name}" for command in COMMANDS.values() for name in kinds_of(command)} | {
+        "--json",
+        "--check",
+    }
     known |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / "tests/benchmarks/conftest.py").read_text()))
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", README)) <= known
 

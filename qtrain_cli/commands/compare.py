@@ -28,8 +28,9 @@ from qtrain_cli.artifact.packed import header_bytes, restored
 from qtrain_cli.artifact.size import Known, bytes_bound, known_of
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, RunFailed, UsageError, suggestion
-from qtrain_cli.files.atomic import check_output, write_bytes_atomically
+from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.hashing import file_sha256
+from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.method import Choice, Scene, Unsuited
@@ -59,14 +60,6 @@ TUNING_SHARE = 0.25
 #: ``--quick``: this share of the epochs, nothing tuned.
 QUICK_SHARE = 0.25
 _DIVERGED = "is not finite"
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """How files beside the terminal's table are made; `cli` passes those of `render` and `charts`."""
-
-    as_markdown: Callable[[Comparison], str]
-    draw: Callable[[Comparison, Path], bytes]
 
 
 @dataclass
@@ -118,13 +111,12 @@ class _Job:
         )  # fmt: skip
 
 
-def run(settings: CompareSettings, compress: Compress, outputs: Outputs, log: Log) -> Comparison:
+def run(settings: CompareSettings, compress: Compress, log: Log) -> Comparison:
     """Runs every cell that is not there yet, and compares.
 
     Args:
         settings: model, data, budgets, methods, seeds, fit, outputs.
         compress: `commands.compress.run`.
-        outputs: how Markdown and the picture are made.
         log: called with a line for each cell.
 
     Raises:
@@ -133,12 +125,7 @@ def run(settings: CompareSettings, compress: Compress, outputs: Outputs, log: Lo
     """
     _check(settings)
     job = _prepare(settings, compress, log)
-    comparison = _compared(job, _all_cells(job))
-    if settings.markdown:
-        write_bytes_atomically(settings.markdown, outputs.as_markdown(comparison).encode(), settings.force)
-    if settings.plot:
-        write_bytes_atomically(settings.plot, outputs.draw(comparison, settings.plot), settings.force)
-    return comparison
+    return _compared(job, _all_cells(job))
 
 
 def _check(settings: CompareSettings) -> None:
@@ -146,11 +133,9 @@ def _check(settings: CompareSettings) -> None:
         if name not in METHODS:
             raise UsageError(f"the method '{name}' does not exist", suggestion(name, METHODS))
     inputs = [settings.model.path, Path(settings.data.source)]
-    for path in (settings.markdown, settings.plot):
-        if path:
-            check_output(path, settings.force, inputs)
-    if settings.plot and settings.plot.suffix not in (".png", ".svg", ".pdf"):
-        raise UsageError(f"--plot '{settings.plot}' is no picture", "end its name in .png, .svg or .pdf")
+    if settings.markdown:
+        check_output(settings.markdown, settings.force, inputs)
+    check_picture(settings.plot, settings.force, inputs)
 
 
 def _prepare(settings: CompareSettings, compress: Compress, log: Log) -> _Job:

@@ -42,7 +42,7 @@ LIVE_STATES = 7
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlanRecord:
     """What `compress` would train. `artifact_bytes` is an upper bound, `seconds_per_step` measured on
     what `probe` says, `memory_bytes` the generator's share."""
 
@@ -68,7 +68,7 @@ class Plan:
     device: str
 
 
-def run(settings: PlanSettings) -> Plan:
+def run(settings: PlanSettings) -> PlanRecord:
     """Plans one model. Raises as loading and planning do: UsageError, BadInput, Refused."""
     device = resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
@@ -80,7 +80,7 @@ def run(settings: PlanSettings) -> Plan:
     spec = plan_generator(layout, settings.budget, settings.fit.seed, file_bytes)
     seconds, probe = _probe(spec, loaded, settings, device)
     design, artifact_bytes = design_of(spec), file_bytes(spec)
-    return Plan(
+    return PlanRecord(
         **vars(design),
         model=loaded.name,
         trust=loaded.trust,

@@ -39,7 +39,7 @@ from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, Stu
 from qtrain_cli.results.versions import VERSION, recorded_versions
 from qtrain_cli.runs.checkpoints import checkpoint_path, checkpoints, drop_strangers, of_generation
 from qtrain_cli.runs.teachers import Teacher, load_teacher
-from qtrain_cli.settings.students import TeachSettings
+from qtrain_cli.settings import TeachSettings
 from qtrain_cli.students.layout import Execution
 from qtrain_cli.students.networks import StudentModule, build
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS

@@ -1,5 +1,6 @@
 """Whole comparisons on the shipped digits in seconds: cells, resume, damage, tuning, controls, outputs."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,6 @@ import numpy as np
 import pytest
 
 from qtrain_cli.commands import compare, compress
-from qtrain_cli.commands.compare import Outputs
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.results import comparison as results
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED
@@ -32,8 +32,7 @@ class Compare:
 
     def __call__(self, **changes) -> results.Comparison:
         self.laps.clear()
-        outputs = Outputs(lambda found: f"{len(found.cells)} cells", lambda found, path: b"picture")
-        return compare.run(self.make(**changes), self.compress, outputs, self.logged.append)
+        return compare.run(self.make(**changes), self.compress, self.logged.append)
 
     def compress(self, settings, show, log):
         self.laps.append("ours")
@@ -215,20 +214,28 @@ def test_a_regression_is_compared_by_its_errors(run, tmp_path):
     assert best.mean < second.mean
 
 
-def test_outputs_are_written_and_existing_ones_kept(run, tmp_path):
-    markdown, plot = tmp_path / "a.md", tmp_path / "a.png"
-    run(markdown=markdown, plot=plot)
-    assert markdown.read_text() == "2 cells" and plot.read_bytes() == b"picture"
-    with pytest.raises(UsageError, match=r"the output '.*a\.md' exists"):
-        run(markdown=markdown)
-    run(markdown=markdown, plot=plot, force=True)
+@pytest.mark.parametrize("name", ["markdown", "plot"])
+def test_outputs_that_could_not_be_written_are_refused_before_anything_is_trained(run, tmp_path, name):
+    there = tmp_path / "a.png"
+    there.write_text("mine")
+    with pytest.raises(UsageError, match=r"the output '.*a\.png' exists"):
+        run(**{name: there})
+    assert run.laps == [] and there.read_text() == "mine"
+    run(**{name: there}, force=True)
+
+
+def test_a_missing_matplotlib_is_noticed_before_anything_is_trained(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match="--plot needs the package matplotlib"):
+        run(plot=tmp_path / "a.png")
+    assert run.laps == []
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "said"),
     [
         ({"methods": ("pruned",)}, UsageError, "the method 'pruned' does not exist"),
-        ({"plot": Path("a.txt")}, UsageError, "--plot 'a.txt' is no picture"),
+        ({"plot": Path("a.txt")}, UsageError, "--plot 'a.txt' has no ending for pictures"),
         ({"path": Path("absent.pt")}, BadInput, "absent.pt"),
         ({"source": "absent.npz"}, BadInput, "absent.npz"),
     ],

@@ -110,7 +110,7 @@ def test_budgets_that_cannot_be(model, budget, kind, message):
 def test_the_command_line(model, capsys):
     assert main(["plan", str(model), "--params", "100", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == list(plan.Plan.__dataclass_fields__) and found["trained_numbers"] == 90
+    assert list(found) == list(plan.PlanRecord.__dataclass_fields__) and found["trained_numbers"] == 90
     assert main(["plan", str(model), "--params", "100"]) == 0
     assert "generator alone" in capsys.readouterr().out
 
