@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from qtrain_cli.cli.parameters import VERBS, option_parameters
+from qtrain_cli.cli.app import kinds_of
+from qtrain_cli.cli.table import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -134,7 +135,7 @@ def test_commands_that_are_not_run_have_words_that_exist() -> None:
     for command in shown:
         program, verb, *rest = shlex.split(command.replace("\\\n", " "), comments=True)
         if program == "qtrain":
-            known = {f"--{name}" for name in option_parameters(verb)} | {"--json", "-o"}
+            known = {f"--{name}" for name in kinds_of(COMMANDS[verb])} | {"--json", "-o"}
             assert {word for word in rest if re.match(r"--?[a-z]", word)} <= known, command
         else:
             assert (program, verb, rest[0]) == ("python", "-m", "pytest"), command
@@ -150,12 +151,15 @@ def test_the_readme_fits_on_three_screens() -> None:
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
     table = set(re.findall(r"^\| `qtrain ([\w-]+)", README.read_text(), re.MULTILINE))
-    assert table == set(VERBS)
+    assert table == set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_option_that_is_named_exists(page: Path) -> None:
-    known = {f"--{name}" for verb in VERBS for name in option_parameters(verb)} | {"--json", "--check"}
+    known = {f"--{name}" for command in COMMANDS.values() for name in kinds_of(command)} | {
+        "--json",
+        "--check",
+    }
     known |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / "tests/benchmarks/conftest.py").read_text()))
     assert set(OPTION.findall(page.read_text())) <= known
 

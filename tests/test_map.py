@@ -17,21 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from qtrain_cli.methods.recipes import RECIPES
 
-from qtrain_cli.cli.parameters import VERBS
+from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.data import READERS
 from qtrain_cli.exports import EXPORTERS
 from qtrain_cli.methods.generator.mapping import _APPLY, _START
 from qtrain_cli.methods.generator.spec import MAPPINGS
-from qtrain_cli.methods.recipes import RECIPES
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.quantum.noise import NOISES
 from qtrain_cli.results.gates import GATES
-from qtrain_cli.settings import PLOT_ENDINGS
-from qtrain_cli.settings.students import ALIGN_LOSSES, GRADIENTS, SELF_METHODS
-from qtrain_cli.settings.students import METHODS as TEACHING_METHODS
+from qtrain_cli.settings import ALIGNMENTS, PLOT_ENDINGS, SELF_METHODS, TEACHINGS
 from qtrain_cli.students.spec import KINDS
 from qtrain_cli.training import alignment
 
@@ -485,7 +483,7 @@ def test_every_mapping_that_is_counted_is_applied():
 
 
 def test_every_alignment_that_can_be_asked_for_is_there():
-    assert tuple(alignment.ALIGN_LOSSES) == ALIGN_LOSSES
+    assert tuple(alignment.ALIGN_LOSSES) == ALIGNMENTS
 
 
 def test_every_method_has_a_recipe_but_ours():
@@ -495,8 +493,8 @@ def test_every_method_has_a_recipe_but_ours():
 
 def test_every_command_is_a_file_and_the_other_way_round():
     files = {path.stem.replace("_", "-") for path in (PACKAGE / "commands").glob("*.py")} - {"--init--"}
-    assert files == set(VERBS)
-    for verb in VERBS:
+    assert files == set(COMMANDS)
+    for verb in COMMANDS:
         assert callable(importlib.import_module(f"qtrain_cli.commands.{verb.replace('-', '_')}").run)
 
 
@@ -504,10 +502,10 @@ def test_every_command_is_a_file_and_the_other_way_round():
     ("verb", "rows"),
     [
         ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS, *ESTIMATORS]),
-        ("train", [*KINDS, *GRADIENTS]),
-        ("distill", [*KINDS, *GRADIENTS, *ALIGN_LOSSES, *SELF_METHODS]),
-        ("compare-students", [*KINDS, *TEACHING_METHODS, *ALIGN_LOSSES]),
-        ("compare-gradients", list(GRADIENTS)),
+        ("train", [*KINDS, *ESTIMATORS]),
+        ("distill", [*KINDS, *ESTIMATORS, *ALIGNMENTS, *SELF_METHODS]),
+        ("compare-students", [*KINDS, *TEACHINGS, *ALIGNMENTS]),
+        ("compare-gradients", list(ESTIMATORS)),
         ("plan", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
         ("compare", list(METHODS)),
         ("export", list(EXPORTERS)),
@@ -521,7 +519,7 @@ def test_every_row_of_a_table_is_in_the_help(cli, verb, rows):
 
 
 def test_every_row_of_a_table_is_in_the_readme():
-    rows = [*EXPORTERS, *DATA_FORMS, *ESTIMATORS, *(f"qtrain {verb}" for verb in VERBS)]
+    rows = [*EXPORTERS, *DATA_FORMS, *ESTIMATORS, *(f"qtrain {verb}" for verb in COMMANDS)]
     assert [row for row in rows if row not in README] == []
     for form, reader in zip(DATA_FORMS, READERS, strict=True):
         assert form.lower() in reader.form.lower()
@@ -544,7 +542,7 @@ def planted(modules):
 @pytest.mark.parametrize(
     ("path", "text", "said"),
     [
-        ("settings/records.py", "\nimport qtrain_cli.results\n", "settings imports results"),
+        ("settings/shared.py", "\nimport qtrain_cli.results\n", "settings imports results"),
         ("layout.py", "\ndef f():\n    from qtrain_cli.files.data import npz\n", "layout imports files.data"),
         ("training/fit.py", "\nfrom qtrain_cli.files import models\n", "training.fit imports files.models"),
         ("commands/verify.py", "\nfrom qtrain_cli import render\n", "commands.verify imports render"),

@@ -1,8 +1,8 @@
 """Everything in a compressed model's file but its stored numbers: digests and facts. Standard library only.
 
-A report needs nothing else, so it needs no torch. Every size is checked against method, plan and layout before
-anything is allocated. What was read has to be what this version would write, character for character: so
-nothing that the checks below do not know (a second key of the same name, ``true`` for 1) can hide in it.
+A report needs nothing else, so it needs no torch. Every size is checked against method, plan and layout
+before anything is allocated. What was read has to be what this version would write, character for character:
+so nothing that the checks below do not know (a second key of the same name, ``true`` for 1) can hide in it.
 
 A rival's plan is plain whole numbers, whose meaning its method knows; how many numbers follow from it is
 checked where they are read (`numbers`), because the methods' own files need torch.

@@ -19,6 +19,7 @@ from pathlib import Path
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.models import LoadedModel, load_model
@@ -60,11 +61,9 @@ def _check(settings: CompareSettings) -> None:
         if name not in METHODS:
             raise UsageError(f"the method '{name}' does not exist", suggestion(name, METHODS))
     inputs = [settings.model.path, Path(settings.data.source)]
-    for path in (settings.markdown, settings.plot):
-        if path:
-            check_output(path, settings.force, inputs)
-    if settings.plot and settings.plot.suffix not in (".png", ".svg", ".pdf"):
-        raise UsageError(f"--plot '{settings.plot}' is no picture", "end its name in .png, .svg or .pdf")
+    if settings.markdown:
+        check_output(settings.markdown, settings.force, inputs)
+    check_picture(settings.plot, settings.force, inputs)
 
 
 def _prepare(settings: CompareSettings, log: Log) -> Bench:

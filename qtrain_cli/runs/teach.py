@@ -41,7 +41,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.teachers import Teacher, load_teacher
-from qtrain_cli.settings.students import TeachSettings
+from qtrain_cli.settings import TeachSettings
 from qtrain_cli.students.layout import Execution
 from qtrain_cli.students.networks import build
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS

@@ -1,5 +1,6 @@
 """Whole comparisons on the shipped digits in seconds: cells, resume, damage, tuning, controls, outputs."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -206,19 +207,28 @@ def test_a_regression_is_compared_by_its_errors(run, tmp_path):
     assert best.mean < second.mean
 
 
-def test_existing_outputs_are_refused_before_anything_is_trained(run, tmp_path):
-    markdown = tmp_path / "a.md"
-    markdown.write_text("mine")
-    with pytest.raises(UsageError, match=r"the output '.*a\.md' exists"):
-        run(markdown=markdown)
-    assert run.laps == [] and markdown.read_text() == "mine"
+@pytest.mark.parametrize("name", ["markdown", "plot"])
+def test_outputs_that_could_not_be_written_are_refused_before_anything_is_trained(run, tmp_path, name):
+    there = tmp_path / "a.png"
+    there.write_text("mine")
+    with pytest.raises(UsageError, match=r"the output '.*a\.png' exists"):
+        run(**{name: there})
+    assert run.laps == [] and there.read_text() == "mine"
+    run(**{name: there}, force=True)
+
+
+def test_a_missing_matplotlib_is_noticed_before_anything_is_trained(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match="--plot needs the package matplotlib"):
+        run(plot=tmp_path / "a.png")
+    assert run.laps == []
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "said"),
     [
         ({"methods": ("pruned",)}, UsageError, "the method 'pruned' does not exist"),
-        ({"plot": Path("a.txt")}, UsageError, "--plot 'a.txt' is no picture"),
+        ({"plot": Path("a.txt")}, UsageError, "--plot 'a.txt' has no ending for pictures"),
         ({"path": Path("absent.pt")}, BadInput, "absent.pt"),
         ({"source": "absent.npz"}, BadInput, "absent.npz"),
     ],

@@ -79,13 +79,34 @@ def test_what_needs_no_record_works(bare, tmp_path, capsys):
     assert main(["inspect", str(path), "--json"]) == 0
 
 
-@pytest.mark.parametrize("gates", [[], ["--min-accuracy", "0.1"], ["--max-bytes", "9KB", "--json"]])
+@pytest.mark.parametrize(
+    "gates", [[], ["--min-accuracy", "0.1"], ["--max-bytes", "9KB", "--min-ratio", "2", "--json"]]
+)
 def test_a_report_is_refused_with_gates_and_without(bare, gates, capsys):
     path, _ = bare
     assert main(["report", str(path), *gates]) == 2
     said = capsys.readouterr()
     assert f"'{path}' holds no record: it was written with --bare" in said.out + said.err
     assert "`compress --bare --json` prints the record" in said.out + said.err
+
+
+@pytest.mark.parametrize(("limit", "code"), [("9KB", 0), ("100", 3)])
+def test_the_size_of_a_file_is_judged_without_a_record(bare, limit, code, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    path, _ = bare
+    gate = ["--max-bytes", limit, "--markdown", str(tmp_path / "a.md"), "--junit", str(tmp_path / "a.xml")]
+    assert main(["report", str(path), *gate]) == code
+    size = path.stat().st_size
+    shown = capsys.readouterr().out
+    assert f"{path.name}, a bare file of {size:,} bytes" in shown and "Artifact SHA-256" in shown
+    assert "accuracy" not in shown and ("FAILED" in shown) == (code == 3)
+    for name in ("a.md", "a.xml", "summary.md"):
+        assert f"the file has {size:,} bytes" in (tmp_path / name).read_text() or (name, code) == ("a.xml", 0)
+    assert main(["report", str(path), *gate, "--force", "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema"], found["artifact_bytes"]) == ("qtrain.bare/1", size)
+    assert found["artifact_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert ("error" in found) == (code == 3)
 
 
 def test_sampling_is_refused_before_anything_is_measured(bare, data, capsys):

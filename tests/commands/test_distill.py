@@ -15,8 +15,15 @@ from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
 from qtrain_cli.runs import generations
 from qtrain_cli.runs import teach as teaching
-from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
-from qtrain_cli.settings.students import AlignSettings, CircuitSettings, SelfSettings, TeachSettings
+from qtrain_cli.settings import (
+    AlignSettings,
+    CircuitSettings,
+    DataSettings,
+    FitSettings,
+    ModelSettings,
+    SelfSettings,
+    TeachSettings,
+)
 from qtrain_cli.training import loop, recovery
 
 QNN, HYBRID = "qnn:qubits=2,layers=2", "hybrid:qubits=2,reps=1,params=300"

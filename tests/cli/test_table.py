@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qtrain_cli.cli import parameters
+from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.settings import (
     BudgetSettings,
@@ -232,10 +232,10 @@ def test_the_commands_that_take_a_file_alone(settings_of, verb):
     assert settings_of(verb, "net.qtrain") == Path("net.qtrain")
 
 
-def test_every_command_takes_the_three_common_options():
-    for verb in parameters.VERBS:
-        hints = parameters.VERBS[verb].__annotations__
-        assert {"as_json", "quiet", "verbose"} <= set(hints)
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_every_command_takes_the_three_common_options(cli, verb):
+    text = cli(verb, "--help").out
+    assert all(flag in text for flag in ("--json ", "-q, --quiet ", "-v, --verbose "))
 
 
 @pytest.mark.parametrize(
