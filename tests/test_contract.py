@@ -218,7 +218,7 @@ DOCUMENTS = {
     },
     "inspect": {
         "file": str, "format": str, "bytes": int, "circuit": dict, "mapping": dict, "angles": dict,
-        "digest": dict, "input": dict, "record": bool, "run": str, "tensors": list,
+        "digest": dict, "input": dict, "record": bool, "run": str, "tensors": list, "method": str,
     },
     "export": {
         "path": str, "bytes": int, "sha256": str, "format": str, "tensors": int, "checked": str, "note": str,

@@ -99,6 +99,8 @@ def filled(record: Any, settings: Sequence[Setting], said: Said, fixed: Mapping[
 
 
 def _read(option: Option, value: Any) -> Any:
+    if isinstance(value, list):  # several of one option
+        return tuple(value)
     return option.read(value) if option.read and value is not None else value
 
 
