@@ -14,7 +14,7 @@ import signal
 import numpy as np
 import pytest
 
-from qtrain_cli.cli.parameters import VERBS
+from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.results import record_fields
 from qtrain_cli.tasks import TASKS
 
@@ -122,7 +122,7 @@ def lines(text):
 
 
 def test_every_command_is_here():
-    assert list(GOOD) == list(VERBS)
+    assert list(GOOD) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("verb", GOOD)
@@ -452,7 +452,7 @@ def test_help_lists_all_commands_and_no_others(cli, here):
     listed = [line.split()[0] for line in text.split("Commands:\n")[1].splitlines() if line.strip()]
     files = importlib.import_module("qtrain_cli.commands").__path__
     there = {name.removesuffix(".py") for name in os.listdir(files[0]) if name.endswith(".py")}
-    assert listed == list(VERBS)
+    assert listed == list(COMMANDS)
     assert {verb.replace("-", "_") for verb in listed} == there - {"__init__"}
 
 

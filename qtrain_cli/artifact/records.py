@@ -1,23 +1,74 @@
-"""The record of a `.qtrain` file of either kind: a compressed model's, or a student's. No torch."""
+"""The record of a `.qtrain` file of either kind: a compressed model's, or a student's. No torch.
+
+A bare file has none; what it says of itself is a `BareFile`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qtrain_cli.artifact.container import read_container
-from qtrain_cli.artifact.description import describe_container, record_of
+from qtrain_cli.artifact.description import describe_container, design_of, record_of
 from qtrain_cli.artifact.student_description import describe_student, is_student, student_record
-from qtrain_cli.results import Record, StudentRecord
+from qtrain_cli.results import Design, Record, StudentRecord
+from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
+from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
+from qtrain_cli.tasks.task import seven_digits
+
+BARE_SCHEMA = "qtrain.bare/1"
+
+
+@dataclass(frozen=True)
+class BareFile:
+    """What an artifact without a record says of itself: its size and digest, and what it generates."""
+
+    artifact: str
+    design: Design
+    artifact_bytes: int
+    artifact_sha256: str
+
+    @property
+    def bytes_ratio(self) -> float:
+        """As a record's."""
+        return bytes_ratio_of(self.design.model_bytes, self.artifact_bytes)
+
+    @property
+    def parameter_ratio(self) -> float:
+        """As a record's."""
+        design = self.design
+        return parameter_ratio_of(design.weights, design.kept_weights, design.trained_numbers)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document ``qtrain.bare/1``: the fields of a record that need no measurement."""
+        return {
+            "schema": BARE_SCHEMA,
+            **vars(self.design),
+            "artifact_bytes": self.artifact_bytes,
+            "bytes_ratio": seven_digits(self.bytes_ratio),
+            "parameter_ratio": seven_digits(self.parameter_ratio),
+            "artifact_sha256": self.artifact_sha256,
+        }
 
 
 def read_any_record(path: Path) -> Record | StudentRecord:
     """The record, with the size and the hash of the very bytes that were read.
 
     Raises:
-        BadInput: no such file, no artifact, or one of another version.
+        BadInput: no such file, no artifact, one of another version, or a bare one.
         Refused: it is damaged or hostile.
     """
     container = read_container(path)
     if is_student(container):
         return student_record(describe_student(container), container)
     return record_of(describe_container(container), container)
+
+
+def read_record_or_size(path: Path) -> Record | StudentRecord | BareFile:
+    """`read_any_record`, but what a bare file says of itself where it is one."""
+    container = read_container(path)
+    if is_student(container) or (description := describe_container(container)).origin:
+        return read_any_record(path)
+    design = design_of(description.spec)
+    return BareFile(path.name, design, len(container.data), container.sha256)

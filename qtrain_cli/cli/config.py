@@ -6,9 +6,9 @@
     out = "net.qtrain"
 
 The command line wins over the file; `cli` sees to that and says which options there are, each with its kind
-from `KINDS`. Paths in the file are relative to the file. An unknown table or key, or a value of the wrong
-type, is an error: a misspelt option that is quietly ignored costs hours. It stops the command that reads
-the table and no other; a misspelt table stops the command that it resembles, or every one.
+from `VALUE_KINDS`. Paths in the file are relative to the file. An unknown table or key, or a value of the
+wrong type, is an error: a misspelt option that is quietly ignored costs hours. It stops the command that
+reads the table and no other; a misspelt table stops the command that it resembles, or every one.
 
 Consent to run what a model file carries (``--trust-pickle``) is not taken from a file: whoever sends a folder
 with a hostile model could send the consent along. ``file.py:Name`` for `arch` and `data` is taken, and runs
@@ -55,7 +55,7 @@ def load_defaults(start: Path, commands: Mapping[str, Options], reader: str | No
 
     Args:
         start: the folder to look in first; with ``Path()`` the paths in a file there stay relative.
-        commands: command -> option name -> kind, a key of `KINDS`.
+        commands: command -> option name -> kind, a key of `VALUE_KINDS`.
         reader: the command whose table alone is read; None for all of them.
 
     Raises:
@@ -112,7 +112,7 @@ def _read_table(path: Path, command: str, table: Mapping[str, Any], options: Opt
             raise UsageError(f"{where} is unknown", suggestion(_dashed(key), names))
         if name in values:
             raise UsageError(f"{where} stands twice, with - and with _", "keep one of the two")
-        values[name] = _read_value(where, KINDS[options[name]], value, path.parent)
+        values[name] = _read_value(where, VALUE_KINDS[options[name]], value, path.parent)
     return values
 
 
@@ -198,7 +198,7 @@ def _never(value: Any, folder: Path) -> None:
     return None
 
 
-KINDS: dict[str, Kind] = {
+VALUE_KINDS: dict[str, Kind] = {
     "path": Kind("a path in quotes", _path),
     "data": Kind("a path, 'hf:NAME' or 'file.py:function', in quotes", _data),
     "arch": Kind("'package.module:Class' or 'file.py:Class', in quotes", _code),

@@ -19,8 +19,8 @@ from typing import Any
 import typer
 
 from qtrain_cli.cli import config
-from qtrain_cli.cli.parameters import VERBS, option_parameters
-from qtrain_cli.cli.registry import app
+from qtrain_cli.cli.app import app, kinds_of
+from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
     BadInput,
@@ -32,7 +32,7 @@ from qtrain_cli.errors import (
     is_out_of_memory,
 )
 from qtrain_cli.files.atomic import FULL
-from qtrain_cli.report import render
+from qtrain_cli.report.text import json_text
 
 #: What the system says of a path that no command could use.
 _UNREACHABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
@@ -126,20 +126,15 @@ def _wants_defaults(arguments: list[str]) -> bool:
 
 def _verb(arguments: list[str]) -> str | None:
     """The command that is called; None where there is none of that name."""
-    return next((word for word in arguments if word in VERBS), None)
+    return next((word for word in arguments if word in COMMANDS), None)
 
 
 def _defaults(verb: str | None) -> dict[str, dict[str, Any]]:
     """What `qtrain.toml` says to this command (or to all), by parameter, as typer takes it."""
-    parameters = {verb: option_parameters(verb) for verb in VERBS}
-    kinds = {
-        verb: {option: parameter.kind for option, parameter in rows.items()}
-        for verb, rows in parameters.items()
-    }
-    found = config.load_defaults(Path(), kinds, verb)
+    found = config.load_defaults(Path(), {name: kinds_of(row) for name, row in COMMANDS.items()}, verb)
     return {
-        verb: {parameters[verb][option].name: value for option, value in values.items()}
-        for verb, values in found.items()
+        name: {option.replace("-", "_"): value for option, value in values.items()}
+        for name, values in found.items()
     }
 
 
@@ -182,7 +177,7 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.
     wanted = "--json" in arguments and not isinstance(ours, GateFailed)
-    _write(render.as_json(document) if wanted else "")
+    _write(json_text(document) if wanted else "")
     return shown.exit_code if ours else INTERNAL_EXIT_CODE
 
 

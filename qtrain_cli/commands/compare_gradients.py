@@ -7,53 +7,39 @@ gradient, so that the curves can be compared.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from qtrain_cli.errors import BadInput, missing_package
-from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.atomic import filled_folder, write_bytes_atomically
+from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.quantum.plateaus import gradient_variance
 from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
 from qtrain_cli.runs import teach as teaching
-from qtrain_cli.settings.students import CompareGradientsSettings, TeachSettings
+from qtrain_cli.settings import CircuitSettings, CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text
-from qtrain_cli.training.fit import Progress
-
-#: A table as a picture in the format of an ending. `cli` passes that of `students.figures`.
-Draw = Callable[[GradientTable, str], bytes]
+from qtrain_cli.training.loop import Progress
 
 
 def run(
-    settings: CompareGradientsSettings,
-    draw: Draw,
-    show: Callable[[Progress], None],
-    log: Callable[[str], None],
+    settings: CompareGradientsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
 ) -> GradientTable:
-    """Runs every cell that is not there yet, then the random circuits, then draws.
+    """Runs every cell that is not there yet, then the random circuits.
 
     Raises:
         UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.run`; finished cells stay.
     """
-    spec = parse_student(settings.base.student)
+    spec = parse_student(settings.student)
     if isinstance(spec, ClassicalSpec):
         raise BadInput(
             "a classical student has no circuit whose gradients could be compared", "give a hybrid"
         )
-    if settings.plot:
-        check_output(settings.plot, force=settings.force)
-        if importlib.util.find_spec("matplotlib") is None:
-            raise missing_package("--plot", "matplotlib", "plot")
+    check_picture(settings.plot, settings.force)
     with filled_folder(settings.folder):
         rows = _rows(settings, show, log)
-    table = GradientTable(student_text(spec), rows, _plateaus(settings, spec))
-    if settings.plot:
-        write_bytes_atomically(
-            settings.plot, draw(table, settings.plot.suffix[1:].lower()), force=settings.force
-        )
-    return table
+    return GradientTable(student_text(spec), rows, _plateaus(settings, spec))
 
 
 def _rows(
@@ -73,12 +59,12 @@ def _rows(
 
 
 def _cell(settings: CompareGradientsSettings, gradient: str, shots: int, seed: int) -> TeachSettings:
-    base = settings.base
-    return replace(
-        base,
-        fit=replace(base.fit, seed=seed),
+    return TeachSettings(
+        student=settings.student,
+        data=settings.data,
+        fit=replace(settings.fit, seed=seed),
         out=settings.folder / f"{gradient}-{shots}-{seed}.qtrain",
-        circuit=replace(base.circuit, gradient=gradient, shots=shots, test_shots=0, test_noise=0.0),
+        circuit=CircuitSettings(gradient, shots, settings.noise, test_shots=0, test_noise=0.0),
         resume=True,
         force=settings.force,
     )

@@ -14,16 +14,15 @@ from typing import Any
 from qtrain_cli.files.atomic import filled_folder
 from qtrain_cli.results import LABELS, StudentRecord, StudentRow, verdicts
 from qtrain_cli.runs import teach as teaching
-from qtrain_cli.settings.students import (
-    METHODS,
-    CircuitSettings,
+from qtrain_cli.settings import (
+    TEACHINGS,
     CompareStudentsSettings,
     SelfSettings,
     TeachSettings,
     rate_of,
 )
 from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
-from qtrain_cli.training.fit import Progress
+from qtrain_cli.training.loop import Progress
 
 
 @dataclass(frozen=True)
@@ -95,20 +94,18 @@ def _students(settings: CompareStudentsSettings) -> dict[str, str]:
 def _cell(
     settings: CompareStudentsSettings, number: int, student: str, method: str, seed: int
 ) -> TeachSettings:
-    base, (soft, aligned, itself) = settings.base, METHODS[method]
-    own = base.itself or SelfSettings(itself or "born-again")
-    weight = base.fit.distill if soft or itself else 0.0
-    fit = replace(base.fit, seed=seed, distill=weight, lr=rate_of(student, settings.lr))
+    soft, aligned, itself = TEACHINGS[method]
+    weight = settings.fit.distill if soft or itself else 0.0
+    fit = replace(settings.fit, seed=seed, distill=weight, lr=rate_of(student, settings.lr))
     kind = student.partition(":")[0]
     return TeachSettings(
         student=student,
-        data=base.data,
+        data=settings.data,
         fit=fit,
         out=settings.folder / f"{number}-{kind}-{method}-{seed}.qtrain",
-        teacher=base.teacher if soft or aligned else None,
-        align=base.align if aligned else None,
-        circuit=CircuitSettings() if kind == "classical" else base.circuit,
-        itself=replace(own, method=itself) if itself else None,
+        teacher=settings.teacher if soft or aligned else None,
+        align=settings.align if aligned else None,
+        itself=SelfSettings(itself, settings.generations, settings.decay) if itself else None,
         resume=True,
         force=settings.force,
     )

@@ -1,60 +1,55 @@
-"""`qtrain report`: the artifact's record, its gates, and the files a pipeline wants.
+"""`qtrain report`: the artifact's record and its gates.
 
 Reads the record from the artifact alone: nothing is evaluated and no torch is imported. Outputs that could
-not be written are refused before anything is read; when a gate fails they are written all the same, and the
-caller decides what a failed gate means (`gates.gate_failure`).
+not be written are refused before anything is read. A failed gate is an outcome like any other; the caller
+decides what it means (`gates.gate_failure`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtrain_cli.artifact.records import read_any_record
+from qtrain_cli.artifact.records import BareFile, read_any_record, read_record_or_size
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
-from qtrain_cli.files.atomic import check_output, write_bytes_atomically, write_failure
+from qtrain_cli.files.atomic import check_output
 from qtrain_cli.results import GateResult, Record, StudentRecord, any_record
-from qtrain_cli.results.gates import check_gates
+from qtrain_cli.results.gates import check_gates, size_gate
 from qtrain_cli.settings import ReportSettings
-
-#: One form of a record and its gates, as text. `cli` passes those of `render`, which no command imports.
-Renderer = Callable[[Record | StudentRecord, tuple[GateResult, ...]], str]
 
 
 @dataclass(frozen=True)
 class ReportOutcome:
     """What `run` found: the record, and one result for each gate that was asked for."""
 
-    record: Record | StudentRecord
+    record: Record | StudentRecord | BareFile
     gates: tuple[GateResult, ...]
 
 
-def run(settings: ReportSettings, as_markdown: Renderer, as_junit: Renderer) -> ReportOutcome:
-    """Read the record, check the gates, write the files that are asked for.
+def run(settings: ReportSettings) -> ReportOutcome:
+    """Reads the record and checks the gates. A bare file has no record; of it only the size can be demanded.
 
     Raises:
         UsageError: an output exists, or two outputs or an output and an input are one file; a gate does not
             fit the task.
-        BadInput: the artifact or the baseline is missing or malformed, or an output cannot be.
+        BadInput: the artifact or the baseline is missing or malformed, or an output cannot be; the artifact
+            is bare, and more than its size is asked for.
         Refused: the artifact is damaged.
-        RunFailed: the disk is full.
     """
     _check_outputs(settings)
+    if settings.gates.of_size_alone:
+        return _sized(settings)
     record = read_any_record(settings.artifact)
     path = settings.gates.baseline
-    gates = check_gates(record, settings.gates, read_baseline(path) if path else None)
-    markdown = as_markdown(record, gates)
-    if settings.markdown:
-        write_bytes_atomically(settings.markdown, markdown.encode(), settings.force)
-    if settings.junit:
-        write_bytes_atomically(settings.junit, as_junit(record, gates).encode(), settings.force)
-    if settings.step_summary:
-        _append(settings.step_summary, markdown)
-    return ReportOutcome(record, gates)
+    return ReportOutcome(record, check_gates(record, settings.gates, read_baseline(path) if path else None))
+
+
+def _sized(settings: ReportSettings) -> ReportOutcome:
+    record = read_record_or_size(settings.artifact)
+    return ReportOutcome(record, (size_gate(record.artifact_bytes, settings.gates.max_bytes or 0),))
 
 
 def read_baseline(path: Path) -> Record | StudentRecord:
@@ -105,12 +100,3 @@ def _check_outputs(settings: ReportSettings) -> None:
 
 def _real(path: Path) -> str:
     return os.path.realpath(path)
-
-
-def _append(path: Path, text: str) -> None:
-    """Add to a file that others write to as well, as the step summary of a pipeline is."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise write_failure(path, error) from error

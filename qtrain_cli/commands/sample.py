@@ -12,7 +12,6 @@ Or a PennyLane device runs the circuits: a simulator, with noise of its own or w
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,29 +25,31 @@ from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.data import Dataset, load_data
-from qtrain_cli.errors import BadInput, missing_package
-from qtrain_cli.files.atomic import check_output, write_bytes_atomically
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import build_architecture, load_model, looks_up
 from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
-from qtrain_cli.runs.regenerate import regenerate, state_dict, stored_angles
+from qtrain_cli.runs.regenerate import regenerate, state_dict, stored_numbers
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
+from qtrain_cli.targets.layout import split
 from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training.measure import measure_test
 
-#: A record as a picture in the format of an ending. `cli` passes that of `figures`, which no command imports.
-Painter = Callable[[SampleRecord, str], bytes]
 OWN_SAMPLER = "qtrain"
 
 
 @dataclass(frozen=True)
 class _Bench:
-    """What every cell is measured with; `theta` is float64 (b, L, n, r), `z` exact, of the m weights."""
+    """What every cell is measured with: `theta` (b, L, n, r) and the mapping's numbers in float64, `z` exact,
+    of the m weights."""
 
     settings: SampleSettings
     artifact: Artifact
@@ -57,6 +58,7 @@ class _Bench:
     objective: Objective
     generator: Generator
     theta: Tensor
+    mapping: Tensor
     z: Tensor
 
 
@@ -71,7 +73,7 @@ class _Repetition:
     simulation_variance: float
 
 
-def run(settings: SampleSettings, paint: Painter, log: Callable[[str], None]) -> SampleRecord:
+def run(settings: SampleSettings, log: Callable[[str], None]) -> SampleRecord:
     """Samples one artifact.
 
     Raises:
@@ -80,7 +82,7 @@ def run(settings: SampleSettings, paint: Painter, log: Callable[[str], None]) ->
             record; no such device; a package is missing.
         Refused: the artifact is damaged, or the model file would run code.
     """
-    _check_plot(settings)
+    check_picture(settings.plot, settings.force, _inputs(settings))
     container = read_container(settings.artifact)
     artifact = decode_artifact(container)
     known = record_of(artifact.description, container)
@@ -90,24 +92,12 @@ def run(settings: SampleSettings, paint: Painter, log: Callable[[str], None]) ->
     bench = _bench(settings, artifact, state)
     log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
     cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
-    record = _record(bench, known, state, cells)
-    if settings.plot:
-        picture = paint(record, settings.plot.suffix.lower().removeprefix("."))
-        write_bytes_atomically(settings.plot, picture, settings.force)
-    return record
+    return _record(bench, known, state, cells)
 
 
-def _check_plot(settings: SampleSettings) -> None:
-    if settings.plot is None:
-        return
-    inputs = [
-        settings.artifact,
-        Path(settings.data.source),
-        *([settings.model.path] if settings.model else []),
-    ]
-    check_output(settings.plot, settings.force, inputs)
-    if importlib.util.find_spec("matplotlib") is None:
-        raise missing_package("--plot", "matplotlib", "plot")
+def _inputs(settings: SampleSettings) -> list[Path]:
+    model = [settings.model.path] if settings.model else []
+    return [settings.artifact, Path(settings.data.source), *model]
 
 
 def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor]) -> _Bench:
@@ -118,10 +108,11 @@ def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor
     sample = predict(module, state, data.test.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.test.targets[:2], data.classes)
     generator = Generator(spec, dtype=torch.float64)
-    theta = stored_angles(spec, artifact.numbers)
+    stored = stored_numbers(OURS, artifact.description.plan, artifact.numbers)
+    theta, mapping = stored[ANGLES], stored[MAPPING]
     with torch.no_grad():
         z = generator.standardised(theta)
-    return _Bench(settings, artifact, module, data, objective, generator, theta, z)
+    return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z)
 
 
 def _module(settings: SampleSettings, state: dict[str, Tensor]) -> nn.Module:
@@ -201,8 +192,8 @@ def _measured(
     used = spec.layout.generated
     z = standardised(f).flatten()[:used]
     with torch.no_grad():
-        weights = bench.generator.weights_of(z, numbers.mapping.double())
-    state = state_dict(spec, weights, numbers)
+        weights = bench.generator.weights_of(z, bench.mapping)
+    state = state_dict(spec.layout, split(spec.layout, weights), numbers.kept)
     figure, interval = measure_test(bench.module, state, bench.data, bench.objective)
     return _Repetition(
         figure=figure,

@@ -77,6 +77,15 @@ def write_bytes_atomically(path: Path, data: bytes, force: bool = False) -> None
         temporary.write_bytes(data)
 
 
+def add_to(path: Path, text: str) -> None:
+    """Adds to a file that others write to too, as a pipeline's step summary is. Raises as `replacing`."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise write_failure(path, error) from error
+
+
 @contextmanager
 def filled_folder(path: Path) -> Iterator[Path]:
     """A folder for several files, made if it is not there, and removed if the block fails and left it empty.

@@ -1,15 +1,18 @@
-"""A student's record and a table of students as labels and texts for people; `render` shows them."""
+"""Students for people: the sections of one's record, and the tables of several and of their gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from qtrain_cli.report.terminal import columns, stacked, styled
+from qtrain_cli.report.text import Rows
 from qtrain_cli.results import StudentRecord
 from qtrain_cli.results.schema import task_of_fields
 from qtrain_cli.tasks import Task
 
-Rows = list[tuple[str, str]]
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def student_result(record: StudentRecord) -> Rows:
@@ -75,14 +78,36 @@ def _run_with(shots: int, noise: float) -> str:
     return f"{f'{shots:,} shots' if shots else 'exact'}, noise {noise:g}"
 
 
-def method_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def students_terminal(document: Mapping[str, Any]) -> RenderableType:
+    """The document of `compare-students` for people: a row a student and method, then the verdicts."""
+    lines = [styled(f"- {line}") for line in document["verdicts"]]
+    return stacked(columns("students", _method_rows(document["rows"])), *lines)
+
+
+def gradients_terminal(document: Mapping[str, Any]) -> RenderableType:
+    """The document of `compare-gradients` for people: a row an estimator, then the random circuits."""
+    parts = [columns(document["student"], _gradient_rows(document["rows"]))]
+    if document["plateaus"]:
+        rows = [
+            {
+                "qubits": row["qubits"],
+                "layers": row["layers"],
+                "variance of d<Z0>/dtheta, mean over theta": row["variance"],
+            }
+            for row in document["plateaus"]
+        ]
+        parts.append(columns("gradients of random circuits", rows))
+    return stacked(*parts)
+
+
+def _method_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The rows of `compare-students` as columns of text; the teacher's figure where there is one."""
     tasks = [task_of_fields(row) for row in rows]
     taught = any(row[f"teacher_{task.word}"] is not None for row, task in zip(rows, tasks, strict=True))
     return [_method_row(row, task, taught) for row, task in zip(rows, tasks, strict=True)]
 
 
-def gradient_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _gradient_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The rows of `compare-gradients` as columns of text."""
     return [_gradient_row(row) for row in rows]
 

@@ -1,44 +1,55 @@
 """What the user asked for: frozen records that refuse bad values. Standard library only.
 
-`cli` fills them (`records`) from options and `qtrain.toml` (`parsing`); commands take them and nothing else.
-Every refusal says the value, what was allowed and what to do next.
+    option, declared     how a setting is said, and what a record's fields say of it
+    parsing              texts as values
+    shared               options that several records have
+    sources, budget, fit, lesson       records that commands share
+    compression, artifacts, students, common       one record a command
+
+Each option is written once, on the field that it fills. `cli` makes command lines of the records and fills
+them; commands take them and nothing else. Every refusal says the value, what was allowed and what to do next.
 """
 
-from qtrain_cli.settings.parsing import (
-    EXACT_SHOTS,
-    parse_arguments,
-    parse_floats,
-    parse_shape,
-    parse_shots,
-    parse_size,
-    parse_sizes,
+from qtrain_cli.settings.artifacts import ExportSettings, GateSettings, ReportSettings, SampleSettings
+from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
+from qtrain_cli.settings.common import CommonSettings
+from qtrain_cli.settings.compression import CompareSettings, CompressSettings, PlanSettings
+from qtrain_cli.settings.fit import QNN_LR, FitSettings, GradientSettings, own_rate, rate_of
+from qtrain_cli.settings.lesson import (
+    ALIGNMENTS,
+    SELF_METHODS,
+    AlignSettings,
+    CircuitSettings,
+    SelfSettings,
 )
-from qtrain_cli.settings.records import (
-    MAX_BUDGET,
-    MAX_SEED,
-    PLOT_ENDINGS,
-    BudgetSettings,
-    CompareSettings,
-    CompressSettings,
-    DataSettings,
-    ExportSettings,
-    FitSettings,
-    GateSettings,
-    GradientSettings,
-    ModelSettings,
-    PlanSettings,
-    ReportSettings,
-    SampleSettings,
-    own_rate,
+from qtrain_cli.settings.parsing import EXACT_SHOTS
+from qtrain_cli.settings.shared import MAX_SEED, PLOT_ENDINGS, AnyPath, ArtifactPath
+from qtrain_cli.settings.sources import DataSettings, ModelSettings
+from qtrain_cli.settings.students import (
+    TEACHINGS,
+    CompareGradientsSettings,
+    CompareStudentsSettings,
+    TeachSettings,
 )
 
 __all__ = [
+    "ALIGNMENTS",
     "EXACT_SHOTS",
     "MAX_BUDGET",
     "MAX_SEED",
     "PLOT_ENDINGS",
+    "QNN_LR",
+    "SELF_METHODS",
+    "TEACHINGS",
+    "AlignSettings",
+    "AnyPath",
+    "ArtifactPath",
     "BudgetSettings",
+    "CircuitSettings",
+    "CommonSettings",
+    "CompareGradientsSettings",
     "CompareSettings",
+    "CompareStudentsSettings",
     "CompressSettings",
     "DataSettings",
     "ExportSettings",
@@ -49,11 +60,8 @@ __all__ = [
     "PlanSettings",
     "ReportSettings",
     "SampleSettings",
+    "SelfSettings",
+    "TeachSettings",
     "own_rate",
-    "parse_arguments",
-    "parse_floats",
-    "parse_shape",
-    "parse_shots",
-    "parse_size",
-    "parse_sizes",
+    "rate_of",
 ]

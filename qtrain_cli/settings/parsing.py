@@ -1,4 +1,4 @@
-"""Texts of options as values: sizes, lists of numbers, shapes, shots. Every refusal is a `UsageError`."""
+"""Texts of options as values: sizes, lists, shapes, shots. Every refusal is a `UsageError`."""
 
 from __future__ import annotations
 
@@ -52,6 +52,22 @@ def parse_floats(text: str | None, option: str) -> tuple[float, ...]:
     if not all(map(math.isfinite, values)):
         raise UsageError(f"{option} '{text}' is not a list of numbers", "write 0.5 or 0.4,0.5,0.6")
     return values
+
+
+def parse_whole(text: str, option: str) -> tuple[int, ...]:
+    """``"2,4,8"`` -> (2, 4, 8). Raises `UsageError`."""
+    parts = [part.strip() for part in text.split(",")]
+    require(
+        all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts),
+        f"{option} '{text}' is not a list of whole numbers",
+        "write e.g. 2,4,8",
+    )
+    return tuple(map(int, parts))
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """``"labels, distill"`` -> ("labels", "distill"), as far as anything is named."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def parse_shape(text: str | None) -> tuple[int, ...]:

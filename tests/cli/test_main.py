@@ -12,7 +12,7 @@ import pytest
 
 from qtrain_cli import errors
 from qtrain_cli.cli import main as entry
-from qtrain_cli.cli.parameters import VERBS
+from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.commands import env
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +122,7 @@ def test_words_that_are_not_understood(cli, words, message):
     assert message in line and line.endswith("`qtrain COMMAND --help` lists the options")
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_every_command_has_help(cli, verb, word):
     ended = cli(verb, word)

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +15,9 @@ from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.plateaus import gradient_variance
 from qtrain_cli.quantum.statevector import expectations, probabilities
 from qtrain_cli.runs import teach as teaching
-from qtrain_cli.settings import DataSettings, FitSettings
-from qtrain_cli.settings.students import CompareGradientsSettings, TeachSettings, estimators_of, parse_whole
-from qtrain_cli.training import distillation
+from qtrain_cli.settings import CompareGradientsSettings, DataSettings, FitSettings
+from qtrain_cli.settings.parsing import parse_names, parse_whole
+from qtrain_cli.training import loop
 
 
 @pytest.fixture
@@ -75,14 +77,12 @@ def test_seconds_are_those_of_the_steps_and_seeds_take_turns(digits, tmp_path, m
 
     run_cell = teaching.run_cell
     monkeypatch.setattr(teaching, "run_cell", cell)
-    monkeypatch.setattr(distillation.time, "perf_counter", lambda: float(next(clocks)))
-    base = TeachSettings(
-        "qnn:qubits=2,layers=1", DataSettings(str(digits / "digits.npz")), FitSettings(epochs=1), tmp_path
-    )
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(clocks)))
     settings = CompareGradientsSettings(
-        base, (("adjoint", 0), ("spsa", 5)), 2, tmp_path / "cells", qubits=(2,), layers=(1,)
-    )
-    table = compare_gradients.run(settings, None, lambda *_: None, lambda *_: None)
+        "qnn:qubits=2,layers=1", DataSettings(str(digits / "digits.npz")), FitSettings(epochs=1),
+        tmp_path / "cells", ("adjoint", "spsa"), (5,), 2, qubits=(2,), layers=(1,),
+    )  # fmt: skip
+    table = compare_gradients.run(settings, lambda *_: None, lambda *_: None)
     assert order == [("adjoint", 0), ("spsa", 0), ("adjoint", 1), ("spsa", 1)]
     # A clock that goes on by 1 a look, two looks a step, ten steps: start-up and measurement take no look.
     assert [row.seconds for row in table.rows] == [(10.0, 10.0), (10.0, 10.0)]
@@ -151,7 +151,7 @@ def test_the_variance_of_one_layer_is_that_of_its_formula():
         (("--gradients", "adjoin"), "--gradients has 'adjoin'; did you mean 'adjoint'?"),
         (("--shots", "many"), "--shots 'many' is not a list of whole numbers"),
         (("--qubits", "40"), "--qubits is [40]; allowed: 1 to 14 each"),
-        (("--plot", "x.gif"), "--plot 'x.gif' has another ending"),
+        (("--plot", "x.gif"), "--plot 'x.gif' has no ending for pictures; allowed: .png"),
         (("--seeds", "0"), "--seeds is 0; allowed: 1 to 100"),
     ],
 )
@@ -168,8 +168,10 @@ def test_a_classical_student_has_no_gradients_to_compare(cli, digits, tmp_path):
 
 
 def test_lists_become_pairs():
-    assert estimators_of("adjoint,spsa", (10,)) == (("adjoint", 0), ("spsa", 10))
-    assert parse_whole("1, 2", "--x") == (1, 2)
+    few = CompareGradientsSettings(
+        "qnn", DataSettings("x"), FitSettings(), Path("x"), ("adjoint", "spsa"), (10,)
+    )
+    assert few.estimators == (("adjoint", 0), ("spsa", 10))
+    assert parse_whole("1, 2", "--x") == (1, 2) and parse_names("a, b,") == ("a", "b")
     with pytest.raises(UsageError, match=re.escape("there is no estimator to compare")):
-        base = TeachSettings("qnn", DataSettings("x"), FitSettings(), __import__("pathlib").Path("x"))
-        CompareGradientsSettings(base, (), 1, base.out)
+        replace(few, gradients=())

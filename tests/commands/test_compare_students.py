@@ -11,13 +11,13 @@ from qtrain_cli.commands import compare_students
 from qtrain_cli.errors import Interrupted, UsageError
 from qtrain_cli.results import Scores, StudentRow, verdicts
 from qtrain_cli.runs import teach as teaching
-from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
-from qtrain_cli.settings.students import (
+from qtrain_cli.settings import (
     QNN_LR,
     AlignSettings,
     CompareStudentsSettings,
-    SelfSettings,
-    TeachSettings,
+    DataSettings,
+    FitSettings,
+    ModelSettings,
 )
 from qtrain_cli.tasks.intervals import mean_and_spread, welch_half
 
@@ -29,15 +29,16 @@ def quiet(_):
 
 
 def settings_of(digits, tmp_path, methods=("labels", "distill"), students=(HYBRID,), **changes):
-    base = TeachSettings(
-        student="",
+    return CompareStudentsSettings(
+        students=students,
         data=DataSettings(str(digits / "digits.npz")),
         fit=FitSettings(epochs=1, device="cpu"),
-        out=tmp_path / "cells",
+        folder=tmp_path / "cells",
+        methods=methods,
+        seeds=2,
         teacher=ModelSettings(digits / "digits_cnn_module.pt"),
         **changes,
     )
-    return CompareStudentsSettings(base, students, methods, 2, tmp_path / "cells")
 
 
 def test_every_student_and_control_by_every_method(digits, tmp_path):
@@ -95,10 +96,7 @@ def test_what_cannot_be_compared_is_refused(digits, tmp_path, changes, said):
 
 def test_a_method_without_its_teacher_is_refused(digits, tmp_path):
     with pytest.raises(UsageError, match="the method distill needs a teacher"):
-        CompareStudentsSettings(
-            TeachSettings("", DataSettings("x"), FitSettings(), tmp_path, itself=SelfSettings("born-again")),
-            (HYBRID,), ("distill",), 1, tmp_path,
-        )  # fmt: skip
+        CompareStudentsSettings((HYBRID,), DataSettings("x"), FitSettings(), tmp_path, ("distill",), 1)
 
 
 @pytest.fixture

@@ -79,13 +79,34 @@ def test_what_needs_no_record_works(bare, tmp_path, capsys):
     assert main(["inspect", str(path), "--json"]) == 0
 
 
-@pytest.mark.parametrize("gates", [[], ["--min-accuracy", "0.1"], ["--max-bytes", "9KB", "--json"]])
+@pytest.mark.parametrize(
+    "gates", [[], ["--min-accuracy", "0.1"], ["--max-bytes", "9KB", "--min-ratio", "2", "--json"]]
+)
 def test_a_report_is_refused_with_gates_and_without(bare, gates, capsys):
     path, _ = bare
     assert main(["report", str(path), *gates]) == 2
     said = capsys.readouterr()
     assert f"'{path}' holds no record: it was written with --bare" in said.out + said.err
     assert "`compress --bare --json` prints the record" in said.out + said.err
+
+
+@pytest.mark.parametrize(("limit", "code"), [("9KB", 0), ("100", 3)])
+def test_the_size_of_a_file_is_judged_without_a_record(bare, limit, code, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    path, _ = bare
+    gate = ["--max-bytes", limit, "--markdown", str(tmp_path / "a.md"), "--junit", str(tmp_path / "a.xml")]
+    assert main(["report", str(path), *gate]) == code
+    size = path.stat().st_size
+    shown = capsys.readouterr().out
+    assert f"{path.name}, a bare file of {size:,} bytes" in shown and "Artifact SHA-256" in shown
+    assert "accuracy" not in shown and ("FAILED" in shown) == (code == 3)
+    for name in ("a.md", "a.xml", "summary.md"):
+        assert f"the file has {size:,} bytes" in (tmp_path / name).read_text() or (name, code) == ("a.xml", 0)
+    assert main(["report", str(path), *gate, "--force", "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema"], found["artifact_bytes"]) == ("qtrain.bare/1", size)
+    assert found["artifact_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert ("error" in found) == (code == 3)
 
 
 def test_sampling_is_refused_before_anything_is_measured(bare, data, capsys):
@@ -95,10 +116,34 @@ def test_sampling_is_refused_before_anything_is_measured(bare, data, capsys):
     assert "holds no record: it was written with --bare" in said and said.count("\n") == 1
 
 
-def test_a_finished_bare_file_is_not_taken_for_the_same_run(bare, run, capsys):
+def test_a_finished_bare_file_is_known_again_by_its_receipt(bare, run, tmp_path):
+    path, record = bare
+    before, receipt = path.read_bytes(), path.with_name("net.qtrain.ckpt")
+    assert receipt.stat().st_size < 4000
+    again = run(resume=True, bare=True)
+    assert again.seen == [] and again.logged[-1] == f"'{path}' is finished already; nothing to do"
+    assert {**again.record.to_json(), "seconds": 0} == {**record.to_json(), "seconds": 0}
+    assert path.read_bytes() == before and receipt.exists()
+
+
+def test_a_receipt_is_of_its_own_run_and_file_alone(bare, run):
+    path, _ = bare
+    with pytest.raises(BadInput, match=r"belongs to another run: fit\.seed"):
+        run(resume=True, bare=True, seed=1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(BadInput, match="is not what this run has written"):
+        run(resume=True, bare=True)
+    path.unlink()
+    assert run(resume=True, bare=True).seen and path.read_bytes() == whole
+
+
+def test_a_bare_file_without_its_receipt_is_not_taken_for_the_same_run(bare, run):
     path, _ = bare
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="is bare, so that it does not say which run wrote it") as refused:
+    path.with_name(path.name + ".ckpt").unlink()
+    said = "is bare, and nothing beside it says that this run wrote it"
+    with pytest.raises(UsageError, match=said) as refused:
         run(resume=True, bare=True)
     assert refused.value.advice == "name another output, or replace it with --force"
     with pytest.raises(UsageError, match="is bare"):

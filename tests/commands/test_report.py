@@ -6,26 +6,28 @@ from pathlib import Path
 import pytest
 import torch
 
+from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.commands import report
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
+from qtrain_cli.report.junit import record_junit
+from qtrain_cli.report.records import record_markdown
+from qtrain_cli.report.views import VIEWS
 from qtrain_cli.settings import GateSettings, ReportSettings
 
 
 @pytest.fixture
 def run(monkeypatch, make_record, tmp_path):
-    """``run(**settings)`` on an artifact in the temporary folder, with renderers that name themselves."""
+    """``run(**settings)`` on an artifact in the temporary folder, and the files that are written after it."""
     artifact = tmp_path / "net.qtrain"
     artifact.write_bytes(b"artifact")
     monkeypatch.setattr(report, "read_any_record", lambda path: {artifact: make_record()}[path])
-
-    def as_markdown(record, gates):
-        return f"markdown of {record.measured.model}: {[gate.passed for gate in gates]}\n"
-
-    def as_junit(record, gates):
-        return f"<junit of {record.measured.model}: {len(gates)}/>"
+    monkeypatch.setattr(report, "read_record_or_size", lambda path: report.read_any_record(path))
 
     def call(**settings):
-        return report.run(ReportSettings(artifact, **settings), as_markdown, as_junit)
+        asked = ReportSettings(artifact, **settings)
+        outcome = report.run(asked)
+        write_outputs(VIEWS["report"], outcome, asked)
+        return outcome
 
     return call
 
@@ -44,8 +46,8 @@ def test_it_writes_the_files_even_when_a_gate_fails(run, tmp_path):
     gates = GateSettings(max_bytes=1000, min_accuracy=0.9)
     outcome = run(gates=gates, markdown=tmp_path / "a.md", junit=tmp_path / "a.xml")
     assert [gate.passed for gate in outcome.gates] == [True, False]
-    assert (tmp_path / "a.md").read_text() == "markdown of mnist_cnn.pt: [True, False]\n"
-    assert (tmp_path / "a.xml").read_text() == "<junit of mnist_cnn.pt: 2/>"
+    assert (tmp_path / "a.md").read_text() == record_markdown(outcome.record, outcome.gates)
+    assert (tmp_path / "a.xml").read_text() == record_junit(outcome.record, outcome.gates)
 
 
 @pytest.mark.parametrize("option", ["markdown", "junit"])
@@ -64,9 +66,9 @@ def test_an_existing_file_is_kept_unless_forced(run, tmp_path, option):
 def test_the_step_summary_is_added_to(run, tmp_path):
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
-    run(step_summary=summary)
-    run(step_summary=summary)
-    assert summary.read_text() == "before\n" + 2 * "markdown of mnist_cnn.pt: []\n"
+    outcomes = [run(step_summary=summary), run(step_summary=summary)]
+    texts = [record_markdown(outcome.record, outcome.gates) for outcome in outcomes]
+    assert summary.read_text() == "before\n" + texts[0] + texts[1]
 
 
 def test_a_step_summary_that_cannot_be_written(run, tmp_path):

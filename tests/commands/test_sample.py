@@ -1,5 +1,6 @@
 """`qtrain sample` on the shipped digits: what shots and noise leave, repeatable cells, and refusals."""
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def measure(settings):
     """``measure(**changes)``: the record of those settings, changed."""
 
     def call(**changes):
-        return sample.run(replace(settings, **changes), lambda record, ending: b"", lambda line: None)
+        return sample.run(replace(settings, **changes), lambda line: None)
 
     return call
 
@@ -92,32 +93,25 @@ def test_the_architecture_alone_is_enough(measure, digits):
     assert measure(model=None, arch=arch).cells == measure().cells
 
 
-def test_the_picture_is_of_the_record_and_replaces_nothing(settings, tmp_path, monkeypatch):
-    painted = []
-
-    def paint(record, ending):
-        painted.append((record, ending))
-        return b"picture"
-
+def test_a_picture_that_could_not_be_written_is_refused_before_anything_is_measured(
+    measure, tmp_path, monkeypatch
+):
     plot = tmp_path / "plot.SVG"
-    record = sample.run(replace(settings, plot=plot), paint, lambda line: None)
-    assert painted == [(record, "svg")] and plot.read_bytes() == b"picture"
+    plot.write_text("mine")
+    monkeypatch.setattr(sample, "read_container", lambda path: pytest.fail("it was read"))
     with pytest.raises(UsageError, match="exists"):
-        sample.run(replace(settings, plot=plot), paint, lambda line: None)
-    sample.run(replace(settings, plot=plot, force=True), paint, lambda line: None)
-    monkeypatch.setattr(sample.importlib.util, "find_spec", lambda name: None)
+        measure(plot=plot)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BadInput, match="--plot needs the package matplotlib"):
-        sample.run(replace(settings, plot=tmp_path / "new.png"), paint, lambda line: None)
-    assert [path.name for path in tmp_path.iterdir()] == ["plot.SVG"]
+        measure(plot=tmp_path / "new.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["plot.SVG"] and plot.read_text() == "mine"
 
 
 def test_an_input_is_never_drawn_over(settings, tmp_path, artifact):
     mine = tmp_path / "net.png"
     mine.write_bytes(artifact.read_bytes())
     with pytest.raises(UsageError, match="is also an input"):
-        sample.run(
-            replace(settings, artifact=mine, plot=mine, force=True), lambda *given: b"", lambda line: None
-        )
+        sample.run(replace(settings, artifact=mine, plot=mine, force=True), lambda line: None)
 
 
 # --- devices ---------------------------------------------------------------------------------------------

@@ -1,14 +1,14 @@
 """A comparison on the terminal, as Markdown and as a picture."""
 
 import sys
-from pathlib import Path
 
 import pytest
 from comparisons import cell, comparison
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.report import comparison as render_comparison
-from qtrain_cli.report.render import show
+from qtrain_cli.report.comparison import comparison_markdown, comparison_terminal
+from qtrain_cli.report.comparison_figure import comparison_figure
+from qtrain_cli.report.terminal import show
 from qtrain_cli.results.comparison import UNREACHED, UNSUITED, Cell
 
 GOOD, BAD = [1.0] * 98 + [0.0] * 2, [1.0] * 90 + [0.0] * 10
@@ -29,7 +29,7 @@ def found():
 
 
 def test_the_terminal_has_figures_smallest_files_and_the_verdict(found, capsys):
-    show(render_comparison.as_terminal(found))
+    show(comparison_terminal(found))
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:6]}
     assert rows["ours"] == ["94.00", "%", "±", "5.66", "94.00", "%", "±", "5.66"]
@@ -40,7 +40,7 @@ def test_the_terminal_has_figures_smallest_files_and_the_verdict(found, capsys):
 
 
 def test_markdown_says_what_was_tuned_and_how_much_the_teacher_takes(found):
-    text = render_comparison.as_markdown(found)
+    text = comparison_markdown(found)
     assert "| ours | 94.00 % ± 5.66 | 94.00 % ± 5.66 |" in text
     assert "- 2,000 bytes: quantisation is first" in text and "5,000 bytes in float32" in text
     assert "learning rate 0.001, 0.003, 0.01 |" in text
@@ -53,21 +53,21 @@ def test_markdown_says_what_was_tuned_and_how_much_the_teacher_takes(found):
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_the_picture_has_the_form_of_its_ending_and_the_same_bytes(found, ending, magic):
     pytest.importorskip("matplotlib")
-    first = render_comparison.draw(found, Path(f"a.{ending}"))
+    first = comparison_figure(found, ending)
     assert first.startswith(magic)
     if ending == "svg":
         assert all(name.encode() in first for name in ("ours", "narrow", "quantisation", "teacher"))
-    assert render_comparison.draw(found, Path(f"a.{ending}")) == first
+    assert comparison_figure(found, ending) == first
 
 
 def test_an_error_is_drawn_too():
     pytest.importorskip("matplotlib")
     found = comparison([cell("ours", 0, [0.1, 0.2])], "regression")
-    assert render_comparison.draw(found, Path("a.png")).startswith(b"\x89PNG")
+    assert comparison_figure(found, "png").startswith(b"\x89PNG")
 
 
 def test_without_matplotlib_a_picture_is_refused_with_what_to_install(found, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(BadInput, match="drawing needs the package matplotlib") as raised:
-        render_comparison.draw(found, Path("a.png"))
+        comparison_figure(found, "png")
     assert raised.value.advice == "pip install 'qtrain[plot]'"

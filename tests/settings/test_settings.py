@@ -18,6 +18,8 @@ from qtrain_cli.settings import (
     GateSettings,
     GradientSettings,
     ModelSettings,
+)
+from qtrain_cli.settings.parsing import (
     parse_arguments,
     parse_floats,
     parse_shape,

@@ -10,9 +10,11 @@ from comparisons import cell, comparison
 
 from qtrain_cli.data import Dataset, Normalisation, TestSplit, TrainSplit, ValidationSplit, load_data
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.report import comparison as comparison_report
-from qtrain_cli.report import render
-from qtrain_cli.report.students import gradient_rows
+from qtrain_cli.report.comparison import comparison_markdown
+from qtrain_cli.report.comparison_figure import comparison_figure
+from qtrain_cli.report.records import record_markdown
+from qtrain_cli.report.students import gradients_terminal
+from qtrain_cli.report.terminal import show
 from qtrain_cli.results import Measured, Record, SampleRecord
 from qtrain_cli.results.gates import check_gates
 from qtrain_cli.results.schema import task_of_fields
@@ -159,13 +161,15 @@ def test_gates(make_record):
         check_gates(record, GateSettings(max_error=0.5))
 
 
-def test_reports(make_record):
+def test_reports(make_record, capsys):
     record = record_of(make_record)
-    text = render.as_markdown(record, ())
+    text = record_markdown(record)
     assert "| Test likeness | 0.881 on 3 rows |" in text and "| Parallel to the teacher | 1.000 |" in text
     row = {"gradient": "spsa", "shots": 0, "seeds": 2, "test_likeness": 0.5, "spread": 0.1, "epochs": 1}
     row |= {"final_loss": None, "evaluations": 1, "total_shots": 0, "seconds": None}
-    assert gradient_rows([row])[0]["test likeness"] == "0.500 ± 0.100"
+    show(gradients_terminal({"student": "s", "rows": [row], "plateaus": []}))
+    shown = capsys.readouterr().out
+    assert "test likeness" in shown and "0.500 ± 0.100" in shown
 
 
 FIGURES = {"ours": [0.9, 0.7], "narrow": [0.5, 0.6]}
@@ -176,8 +180,8 @@ def test_comparisons_and_samples():
     found = comparison([*ours, *narrow], "direction")
     assert [point.method for point in found.points(1000)] == ["ours", "narrow"]
     assert found.points(1000)[0].high <= 1 and found.to_json([])["teacher_test_likeness"] == 0.99
-    assert "test likeness at equal bytes (teacher 0.990)" in comparison_report.as_markdown(found)
-    assert b">test likeness<" in comparison_report.draw(found, Path("a.svg"))
+    assert "test likeness at equal bytes (teacher 0.990)" in comparison_markdown(found)
+    assert b">test likeness<" in comparison_figure(found, "svg")
     record = SampleRecord(*"abc", "direction", *[1] * 4, "linear", "s", *[1] * 4, "d", True, None, None, 0.9,
                           (0.8, 1.0), 1.0, ())  # fmt: skip
     assert record.to_json()["exact_test_likeness"] == 0.9 and record.most == 1.0

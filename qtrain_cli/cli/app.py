@@ -1,0 +1,67 @@
+"""The commands of the table as one typer app."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from qtrain_cli.cli.perform import perform
+from qtrain_cli.cli.signature import kind_of, parameter_name, signature_of
+from qtrain_cli.cli.table import COMMANDS, Command
+from qtrain_cli.results.versions import VERSION
+from qtrain_cli.settings import CommonSettings
+from qtrain_cli.settings.declared import filled, settings_of
+
+COMMON = settings_of(CommonSettings)
+
+app = typer.Typer(
+    name="qtrain",
+    help="Compress trained PyTorch models into small artifacts that regenerate ordinary weights.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"qtrain {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def callback_of(command: Command) -> Any:
+    """The function that typer calls: its signature says the options, its docstring the help."""
+    settings = (*command.says, *COMMON)
+    names = {parameter_name(one.option): one.option.name for one in settings if one.option}
+
+    def call(**values: Any) -> None:
+        said = {names[name]: value for name, value in values.items()}
+        perform(command, filled(CommonSettings, COMMON, said, {}), said)
+
+    signature = signature_of(settings)
+    call.__name__, call.__doc__ = command.name, inspect.cleandoc(command.help)
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    call.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    return call
+
+
+for _command in COMMANDS.values():
+    app.command(_command.name)(callback_of(_command))
+
+
+def kinds_of(command: Command) -> dict[str, str]:
+    """What may stand in a command's table of `qtrain.toml`: a kind by the option's name."""
+    kinds = {one.option.name: kind_of(one, one.option) for one in (*command.says, *COMMON) if one.option}
+    return {name: kind for name, kind in kinds.items() if kind != "absent"}

@@ -1,0 +1,65 @@
+"""One command, from what was said to what is shown.
+
+said -> settings -> the command's record -> files -> one document or table -> a gate that failed
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from qtrain_cli.cli.outputs import write_outputs
+from qtrain_cli.cli.table import Command
+from qtrain_cli.settings import CommonSettings
+from qtrain_cli.settings.declared import filled
+
+Log = Callable[[str], None]
+
+
+def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -> None:
+    """Runs a command on what was said, writes the files that were asked for, and prints.
+
+    Raises:
+        QtrainError: as the command does; a failed gate last, when everything is written and printed.
+    """
+    settings = filled(command.settings, command.says, said, command.fixed)
+    record = _record(command, settings, common.quiet)
+    from qtrain_cli.report.views import VIEWS
+
+    view = VIEWS[command.view]
+    write_outputs(view, record, settings)
+    if common.json:
+        sys.stdout.write(view.as_json(record))
+    else:
+        view.show(record)
+    failure = view.failure(record)
+    if failure:
+        raise failure
+
+
+def _record(command: Command, settings: Any, quiet: bool) -> Any:
+    run = _module(command.name).run
+    with ExitStack() as stack:
+        given = [GIVEN[name](stack, quiet) for name in command.given]
+        return run(*([settings] if command.settings else []), *given)
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"qtrain_cli.commands.{name.replace('-', '_')}")
+
+
+def _show(stack: ExitStack, quiet: bool) -> Any:
+    from qtrain_cli.cli.progress import shown_progress
+
+    return stack.enter_context(shown_progress(quiet))
+
+
+def _log(stack: ExitStack, quiet: bool) -> Log:
+    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+
+
+#: What a command may be handed beside its settings: where progress and lines go.
+GIVEN: dict[str, Callable[[ExitStack, bool], Any]] = {"show": _show, "log": _log}

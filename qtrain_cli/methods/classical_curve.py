@@ -1,0 +1,55 @@
+"""The matched classical curve: what the circuit is, without the circuit.
+
+    w = centre + scale * g * sqrt(2) * cos(A theta + beta)     A (m, K), beta (m,) seeded; g = sqrt(3) (1 + d)
+
+A smooth map of K angles to m bounded numbers of mean 0 and variance 1, as a scrambling circuit's z is, but
+with random frequencies in place of gates. Stored are theta (from 0) and d; the count is ours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.methods import subspace
+from qtrain_cli.methods.forms import Form, Forms, Plan
+from qtrain_cli.methods.generator.mapping import START_GAIN
+from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
+from qtrain_cli.methods.seeded import uniform
+from qtrain_cli.targets.entries import LayoutSpec
+from qtrain_cli.targets.layout import split
+
+
+def plan(scene: Scene, size: int) -> Plan:
+    """`size` numbers: a gain and at least one angle."""
+    return {"k": max(1, size - 1), "seed": scene.seed}
+
+
+def forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    subspace.check_matrix(layout, plan)
+    return {"theta": Form((plan["k"],)), "gain": Form((1,))}
+
+
+def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
+    return {"theta": torch.zeros(plan["k"]), "gain": torch.zeros(1)}
+
+
+def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
+    m, k = layout.generated, plan["k"]
+    scale, centre = scales_of(layout, device)
+    beta = math.pi / math.sqrt(3) * uniform(plan["seed"], 0, m).to(device)  # uniform in (-pi, pi)
+    frequencies = uniform(plan["seed"], 1, m, k).to(device)
+
+    def weights(numbers: Numbers) -> dict[str, Tensor]:
+        z = math.sqrt(2) * (frequencies @ numbers["theta"] + beta).cos()  # (m,)
+        return split(layout, centre + scale * START_GAIN * (1 + numbers["gain"]) * z)
+
+    return weights
+
+
+METHOD = Method(
+    largest=subspace.largest, plan=plan, forms=forms, start=start, decode=decode,
+    whitened=True,
+)  # fmt: skip

@@ -1,0 +1,62 @@
+"""Values as text for people, and as JSON for scripts.
+
+Names come from files that strangers may have made: `plain` spells out what is not printable (escape
+sequences, line breaks, reversed writing), and each form then escapes what it would take for markup.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+#: Labels and texts.
+Rows = list[tuple[str, str]]
+#: Rows under their titles.
+Sections = dict[str, Rows]
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """One JSON document: a record's `to_json`, an error's `as_json`, or both joined. No NaN passes."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def plain(text: str) -> str:
+    """`text` with everything that is not printable spelled out, as in ``\\x1b``."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def times_text(ratio: float) -> str:
+    """How many times smaller something is."""
+    return f"{ratio:,.1f}" if ratio > 1 else f"{ratio:.2g} (it is not smaller)"
+
+
+def loss_text(loss: float | None) -> str:
+    """A loss, or that there is none."""
+    return "not measured" if loss is None else f"{loss:.4g}"
+
+
+def flat(values: Mapping[str, Any], indent: str = "") -> Rows:
+    """Any mapping as rows: a nested one is indented."""
+    rows: Rows = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += [(indent + name, ""), *flat(value, indent + "  ")]
+        else:
+            rows.append((indent + name, value_text(value)))
+    return rows
+
+
+def value_text(value: Any) -> str:
+    """Any value for people."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(value_text(item) for item in value) or "-"
+    return str(value)

@@ -1,0 +1,77 @@
+"""How small an artifact is to be, and with which generator."""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import dataclass
+from typing import Annotated
+
+from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
+from qtrain_cli.settings.option import Option, Otherwise
+from qtrain_cli.settings.parsing import parse_size, require
+
+MAX_BUDGET = 2**63
+
+
+@dataclass(frozen=True)
+class BudgetSettings:
+    """How small, and with which generator. At most one of `params`, `ratio`, `bytes`; None: a ratio of 10.
+
+    No entangler: the ansatz's own. `bare`: the file holds what regenerates the weights, and no record.
+    """
+
+    params: Annotated[int | None, Option("--params", "Budget: at most N trained numbers.")] = None
+    ratio: Annotated[float | None, Option("--ratio", "Budget: R times fewer numbers."), Otherwise("10")] = (
+        None
+    )
+    bytes: Annotated[
+        int | None,
+        Option("--bytes", "Budget: finished file of at most SIZE, e.g. 2KB.", read=parse_size),
+    ] = None
+    ansatz: Annotated[str, Option("--ansatz", "{choices}.", choices=ANSATZE)] = "real-amplitudes"
+    entangler: Annotated[
+        str | None, Option("--entangler", "{choices}.", choices=ENTANGLERS), Otherwise("the ansatz's first")
+    ] = None
+    layers: Annotated[int | None, Option("--layers", "Layers of each circuit, in place of a budget.")] = None
+    circuits: Annotated[int | None, Option("--circuits", "How many circuits."), Otherwise("planned")] = None
+    mapping: Annotated[str, Option("--mapping", "{choices}.", choices="mappings")] = "linear"
+    angle_bits: Annotated[
+        int, Option("--angle-bits", "Bits of a stored angle on the average: 2 to 16, or 32.")
+    ] = 5
+    targets: Annotated[
+        tuple[str, ...], Option("--targets", "Generate only these: name, glob or re:. Repeatable.")
+    ] = ()
+    ignore: Annotated[
+        tuple[str, ...], Option("--ignore", "Keep these as they are: name, glob or re:. Repeatable.")
+    ] = ()
+    final_rotation: Annotated[
+        bool, Option("--final-rotation", "No entangler after the last layer, as in Qiskit.")
+    ] = False
+    bare: Annotated[
+        bool,
+        Option(
+            "--bare/--no-bare",
+            "Leave out the record and the digests of data, model and run: smaller, and all that `report` says"
+            " of it is how large it is.",
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        given = [f"--{name}" for name in ("params", "ratio", "bytes") if getattr(self, name) is not None]
+        require(len(given) <= 1, f"{' and '.join(given)} are given", "give one budget")
+        require(
+            not (given and self.layers is not None),
+            f"{' and '.join(given)} and --layers both fix the size",
+            "give a budget or --layers, not both",
+        )
+        for name in ("params", "ratio", "bytes", "layers", "circuits"):
+            value = getattr(self, name)
+            require(
+                value is None or 0 < value < MAX_BUDGET,
+                f"--{name} is {reprlib.repr(value)}; allowed: above 0, below 2**63",
+            )
+        require(
+            self.ratio is None or self.ratio >= 1,
+            f"--ratio is {self.ratio}; allowed: 1 or more",
+            "10 makes one trained number of ten weights",
+        )

@@ -1,0 +1,109 @@
+"""What compresses a model, plans it, or sets it against other methods: one record a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
+from qtrain_cli.settings.fit import MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
+from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
+from qtrain_cli.settings.parsing import parse_names, parse_shape, parse_sizes, require
+from qtrain_cli.settings.shared import Force, Markdown, Plot, Resume, check_plot
+from qtrain_cli.settings.sources import DataSettings, ModelSettings
+
+_OWN_RATE = f"{MAX_OWN_LR}, {MAX_ROUGH_LR} with --shots or spsa; less above {OWN_LR_NUMBERS} trained numbers"
+
+
+def _beside_model(ending: str) -> Otherwise:
+    """A path in the current folder that is called as the model is."""
+    return Otherwise(f"MODEL's name + {ending}", lambda said: Path(said["model"].stem + ending))
+
+
+def _seeds(said: Said) -> tuple[int, ...]:
+    return (0,) if said["quick"] else (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class CompressSettings:
+    """`qtrain compress`: model, data, budget, fit, and the output file.
+
+    With `own_lr` the learning rate follows from the number of trained numbers, and the fit's is not used.
+    """
+
+    model: ModelSettings
+    data: DataSettings
+    budget: BudgetSettings
+    fit: Annotated[FitSettings, Inside("lr", Otherwise(_OWN_RATE))]
+    out: Annotated[Path, Option("--out", "The artifact.", short="-o"), _beside_model(".qtrain")]
+    resume: Resume = False
+    force: Force = False
+    own_lr: Annotated[bool, Otherwise(rule=lambda said: said["lr"] is None)] = False
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """`qtrain plan`: like compress, without data, training or an output."""
+
+    model: ModelSettings
+    budget: BudgetSettings
+    fit: FitSettings
+    input_shape: Annotated[
+        tuple[int, ...],
+        Option("--input-shape", "Of one input, e.g. 1,28,28: times whole steps.", read=parse_shape),
+    ] = ()
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """`qtrain compare`: model and data as for compress, byte budgets, methods by name, seeds, outputs.
+
+    `state` is the folder that finished cells are kept in. The fit's own seed and rate are not used.
+    """
+
+    model: ModelSettings
+    data: DataSettings
+    budgets: Annotated[
+        tuple[int, ...],
+        Option("--bytes", "Budgets of the finished file, e.g. 600,1KB,2KB.", read=parse_sizes, kind="row"),
+    ]
+    methods: Annotated[
+        tuple[str, ...],
+        Option(
+            "--methods", "{choices}; several with commas.", choices="methods", every=True, read=parse_names,
+            kind="row",
+        ),
+        Otherwise("all"),
+    ]  # fmt: skip
+    seeds: Annotated[
+        tuple[int, ...],
+        Option(
+            "--seeds", "How many seeds: 0, 1, ...", typed=int, least=1,
+            read=lambda count: tuple(range(count)),
+        ),
+        Otherwise("3, or 1 with --quick", _seeds),
+    ]  # fmt: skip
+    fit: FitSettings
+    state: Annotated[Path, Option("--state", "Folder for finished cells."), _beside_model(".compare")]
+    quick: Annotated[bool, Option("--quick", "A quarter of the epochs, nothing tuned: a first look.")] = False
+    markdown: Markdown = None
+    plot: Plot = None
+    force: Force = False
+
+    def __post_init__(self) -> None:
+        for option, values in (
+            ("--bytes", self.budgets),
+            ("--methods", self.methods),
+            ("--seeds", self.seeds),
+        ):
+            require(bool(values), f"{option} names nothing", "give at least one")
+            require(
+                len(set(values)) == len(values), f"{option} names {_twice(values)} twice", "give each once"
+            )
+        require(max(self.budgets) < MAX_BUDGET, f"--bytes is {max(self.budgets)}; allowed: below 2**63")
+        check_plot(self.plot)
+
+
+def _twice(values: tuple[Any, ...]) -> Any:
+    return next((value for value in values if values.count(value) > 1), None)

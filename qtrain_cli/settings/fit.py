@@ -1,0 +1,123 @@
+"""How something is trained: epochs, rates, and the gradient of a generator's circuits."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from qtrain_cli.quantum.estimators import ESTIMATORS
+from qtrain_cli.settings.option import Option, Otherwise
+from qtrain_cli.settings.parsing import require
+from qtrain_cli.settings.shared import LEARNING_RATE, Seed, check_seed
+
+MAX_EPOCHS = 10**9 - 1
+MAX_TEMPERATURE = 1e6
+MIN_EPOCHS, MIN_STEPS = 10, 2000
+#: The learning rate of a generator of N numbers is M (600 / N)^(2/3), at most M: near the best of those tried
+#: on MNIST (457 to 2,849 numbers). The second M is that of Adam, by which rough gradients descend.
+MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, OWN_LR_POWER = 0.013, 0.02, 600, 2 / 3
+#: The default peak learning rate of a qnn, whose angles and scales turn by radians. Chosen on the digits'
+#: validation rows, with 0.02 (that of every other student) and 0.05 beside it.
+QNN_LR = 0.1
+MAX_SHOTS, MAX_SAMPLES = 10**9, 10**6
+
+
+@dataclass(frozen=True)
+class GradientSettings:
+    """How the circuits' gradient is found (`quantum.estimators` has the methods), and by what they are run.
+
+    No shots: exact probabilities. No PennyLane device: the engine.
+    """
+
+    method: Annotated[
+        str,
+        Option("--gradient", "{choices}. What a measured one spent is said on stderr.", choices=ESTIMATORS),
+    ] = "adjoint"
+    shots: Annotated[int | None, Option("--shots", "Of each circuit."), Otherwise("exact probabilities")] = (
+        None
+    )
+    pennylane_device: Annotated[
+        str | None,
+        Option("--pennylane-device", "Runs the circuits, e.g. default.qubit."),
+        Otherwise("the engine"),
+    ] = None
+    spsa_samples: Annotated[
+        int, Option("--spsa-samples", "Random directions of a step of --gradient spsa.")
+    ] = 1
+
+    @property
+    def rough(self) -> bool:
+        """Whether the same angles give another gradient each time."""
+        return self.shots is not None or self.method == "spsa"
+
+    def __post_init__(self) -> None:
+        for option, value, most in (
+            ("shots", self.shots, MAX_SHOTS),
+            ("spsa-samples", self.spsa_samples, MAX_SAMPLES),
+        ):
+            require(
+                value is None or 1 <= value <= most,
+                f"--{option} is {reprlib.repr(value)}; allowed: 1 to {most}",
+            )
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How something is trained. `distill` is the weight of the teacher's soft targets.
+
+    `epochs` 0: 10, or as many more as `MIN_STEPS` steps take on little data.
+    """
+
+    distill: Annotated[float, Option("--distill", "Weight of the teacher's outputs, 0 to 1.")] = 0.5
+    temperature: Annotated[float, Option("--temperature", "Of the teacher's outputs.")] = 4.0
+    epochs: Annotated[
+        int,
+        Option("--epochs", "Passes over the rows.", least=1),
+        Otherwise(f"{MIN_EPOCHS}; more below {MIN_STEPS:,} steps"),
+    ] = 0
+    batch_size: Annotated[int, Option("--batch-size", "Rows of a training step.")] = 128
+    lr: Annotated[float, LEARNING_RATE] = 0.02
+    seed: Seed = 0
+    device: Annotated[str, Option("--device", "auto, cpu, cuda or cuda:1.")] = "auto"
+    gradient: GradientSettings = field(default_factory=GradientSettings)
+
+    def __post_init__(self) -> None:
+        require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
+        require(
+            0 < self.temperature <= MAX_TEMPERATURE,
+            f"--temperature is {self.temperature}; allowed: above 0, at most {MAX_TEMPERATURE:g}",
+        )
+        require(
+            0 <= self.epochs <= MAX_EPOCHS,
+            f"--epochs is {reprlib.repr(self.epochs)}; allowed: 1 to {MAX_EPOCHS}",
+        )
+        require(self.batch_size >= 1, f"--batch-size is {self.batch_size}; allowed: 1 or more")
+        require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
+        check_seed(self.seed)
+
+    def for_rows(self, rows: int) -> FitSettings:
+        """The same settings with the number of epochs that these training rows take by default."""
+        steps = max(1, rows // min(self.batch_size, rows))
+        return replace(self, epochs=self.epochs or max(MIN_EPOCHS, -(-MIN_STEPS // steps)))
+
+    def for_numbers(self, numbers: int) -> FitSettings:
+        """The same settings with the learning rate for so many trained numbers."""
+        return replace(self, lr=own_rate(numbers, self.gradient.rough))
+
+    def steps(self, rows: int) -> int:
+        """How many steps all epochs have together on so many training rows, in whole batches."""
+        return rows // min(self.batch_size, rows) * self.epochs
+
+
+def own_rate(numbers: int, rough: bool = False) -> float:
+    """Compress's own peak learning rate for so many trained numbers: the deeper the circuit, the smaller."""
+    return (MAX_ROUGH_LR if rough else MAX_OWN_LR) * min(1.0, OWN_LR_NUMBERS / numbers) ** OWN_LR_POWER
+
+
+def rate_of(student: str, lr: float | None) -> float:
+    """The peak learning rate of a student by its text: the one given, or that of its kind."""
+    if lr is not None:
+        return lr
+    return QNN_LR if student.partition(":")[0].strip() == "qnn" else FitSettings.lr

@@ -1,0 +1,48 @@
+"""Options that several records have, each with a name: they are written here once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from qtrain_cli.settings.option import Option
+from qtrain_cli.settings.parsing import parse_arguments, require
+
+PLOT_ENDINGS = (".png", ".svg", ".pdf")
+MAX_SEED = 2**31 - 1
+#: Of a table of students or gradients.
+MAX_SEEDS = 100
+
+ArtifactPath = Annotated[Path, Option("ARTIFACT", "A .qtrain file.")]
+AnyPath = Annotated[Path, Option("FILE", "A model, a checkpoint or an artifact.")]
+Arch = Annotated[str | None, Option("--arch", "package.module:Class or file.py:Class.", kind="arch")]
+ArchArgs = Annotated[
+    dict[str, Any], Option("--arch-args", "JSON object for the class.", read=parse_arguments, kind="json")
+]
+Seed = Annotated[int, Option("--seed", "Seed of everything random.")]
+Seeds = Annotated[int, Option("--seeds", "How many seeds, from 0.")]
+CellsFolder = Annotated[Path, Option("--out", "A folder for the students' files.", short="-o")]
+Force = Annotated[bool, Option("--force", "Replace an existing output.")]
+Resume = Annotated[bool, Option("--resume", "Go on from an interrupted run's state.")]
+Markdown = Annotated[Path | None, Option("--markdown", "Also write Markdown to this file.")]
+Plot = Annotated[Path | None, Option("--plot", "Also draw it: {choices}.", choices=PLOT_ENDINGS)]
+#: Of fields whose types differ.
+LEARNING_RATE = Option("--lr", "Peak learning rate of the one-cycle schedule.")
+
+
+def check_seed(seed: int) -> None:
+    """Raises `UsageError` for a seed that some generator would not take."""
+    require(0 <= seed <= MAX_SEED, f"--seed is {seed}; allowed: 0 to {MAX_SEED}")
+
+
+def check_seeds(seeds: int) -> None:
+    """Raises `UsageError` for no seeds, or far too many."""
+    require(1 <= seeds <= MAX_SEEDS, f"--seeds is {seeds}; allowed: 1 to {MAX_SEEDS}")
+
+
+def check_plot(path: Path | None) -> None:
+    """Raises `UsageError` for a picture in a form that is not drawn; the ending's case does not matter."""
+    require(
+        path is None or path.suffix.lower() in PLOT_ENDINGS,
+        f"--plot '{path}' has no ending for pictures; allowed: {', '.join(PLOT_ENDINGS)}",
+    )

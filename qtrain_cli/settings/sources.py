@@ -1,0 +1,67 @@
+"""What a run begins with: a model's file, and data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from qtrain_cli.settings.option import Option
+from qtrain_cli.settings.parsing import parse_floats, require
+from qtrain_cli.settings.shared import Arch, ArchArgs
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which model file, and how to read it. `weights` names the entry of a checkpoint dictionary."""
+
+    path: Annotated[Path, Option("MODEL", "A trained model's file.")]
+    arch: Arch = None
+    arch_args: ArchArgs = field(default_factory=dict)
+    weights: Annotated[str | None, Option("--weights", "Entry of a checkpoint dictionary.")] = None
+    trust_pickle: Annotated[
+        bool, Option("--trust-pickle", "Run the code in a pickled file.", kind="consent")
+    ] = False
+
+    def __post_init__(self) -> None:
+        require(
+            self.arch is None or ":" in self.arch,
+            f"--arch '{self.arch}' names no class",
+            "write package.module:Class or file.py:Class",
+        )
+        require(bool(self.arch) or not self.arch_args, "--arch-args needs --arch")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which data, and how inputs are normalised: ``(x - mean) / std`` per channel after uint8 / 255.
+
+    `validation` is the share of the training rows that is set apart to choose the best state.
+    """
+
+    source: Annotated[str, Option("--data", "Folder, file, hf:NAME or file.py:function.", kind="data")]
+    mean: Annotated[
+        tuple[float, ...],
+        Option(
+            "--mean", "Normalisation, one number or one a channel.",
+            read=partial(parse_floats, option="--mean"), kind="numbers",
+        ),
+    ] = ()  # fmt: skip
+    std: Annotated[
+        tuple[float, ...],
+        Option(
+            "--std", "Normalisation, as --mean.", read=partial(parse_floats, option="--std"), kind="numbers"
+        ),
+    ] = ()
+    validation: Annotated[float, Option("--validation", "Share of train set apart.")] = 0.1
+
+    def __post_init__(self) -> None:
+        require(bool(self.mean) == bool(self.std), "--mean and --std go together", "give both or neither")
+        require(
+            len(self.mean) == len(self.std),
+            f"--mean has {len(self.mean)} numbers and --std {len(self.std)}",
+            "give one number for all channels, or one per channel",
+        )
+        require(all(value > 0 for value in self.std), "--std must be positive")
+        require(0 < self.validation < 1, f"--validation is {self.validation}; allowed: between 0 and 1")
