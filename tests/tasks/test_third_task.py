@@ -1,7 +1,6 @@
 """A third task is a row and a line: everything else, from data to report, works without a word about it."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
