@@ -53,8 +53,7 @@ Group = Coded | Tensor
 
 @dataclass(frozen=True)
 class Numbers:
-    """Everything stored, on the CPU: groups by name (float32 where they are not coded), kept tensors by
-    name."""
+    """Everything stored, on the CPU, by name: groups (float32 where they are not coded), kept tensors."""
 
     groups: dict[str, Group]
     kept: dict[str, Tensor]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import Example
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
-from qtrain_cli.artifact.student_description import is_student
-from qtrain_cli.artifact.student_tensors import StudentFile, decode_student
+from qtrain_cli.artifact.student import is_student
+from qtrain_cli.artifact.student_file import StudentFile, decode_student
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.exports import CircuitExport, ExportRecord, export, require_circuit_ending, write_program
 from qtrain_cli.exports.students import export_circuit, export_tensors

@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from qtrain_cli.artifact.student_description import (
-    RUN_DIGITS,
-)
+from qtrain_cli.artifact.container import RUN_DIGITS
 from qtrain_cli.data import Dataset
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.identity import (

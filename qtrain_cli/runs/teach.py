@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.artifact.container import read_container
-from qtrain_cli.artifact.student_description import (
-    MAX_PROBES,
+from qtrain_cli.artifact.payload import MAX_OUTPUTS
+from qtrain_cli.artifact.student import (
     StudentDescription,
     describe_student,
     is_student,
     read_student_record,
 )
-from qtrain_cli.artifact.student_tensors import StudentFile, write_student
+from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.files.atomic import check_output
@@ -233,7 +233,7 @@ def probes(student: Student, state: dict[str, Tensor]) -> tuple[float, ...]:
     ramp = ((torch.arange(count) % 17 + 1) / 17).view(1, *student.inputs)
     module = build(student, seed=0)
     outputs = predict(module, {name: tensor.cpu() for name, tensor in state.items()}, ramp, lambda x: x)
-    return tuple(outputs.flatten()[:MAX_PROBES].tolist())
+    return tuple(outputs.flatten()[:MAX_OUTPUTS].tolist())
 
 
 def _lesson(job: Teaching, learned: Learned) -> Lesson:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.artifact.container import KEY, read_container
-from qtrain_cli.artifact.student_description import is_student
-from qtrain_cli.artifact.student_tensors import StudentFile, decode_student, float32_bytes
+from qtrain_cli.artifact.student import is_student
+from qtrain_cli.artifact.student_file import StudentFile, decode_student, float32_bytes
 from qtrain_cli.data import Normalisation
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.header import read_header

@@ -1,7 +1,7 @@
 """Compressed models of the format `qtrain/3` (FORMAT-3.md), in the parts and words of this one.
 
-What differs: the probes stand before the facts, the plan's members stand among the facts, the preset
-dictionary is another one, and the range of the codes takes two bytes for each of its ends.
+What differs: the probes stand before the facts, the plan's members among the facts, the preset dictionary is
+another one, and the range of the codes takes two bytes for each of its ends.
 """
 
 from __future__ import annotations
