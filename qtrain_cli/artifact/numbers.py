@@ -18,18 +18,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from qtrain_cli.artifact.coded import (
-    Codes,
-    check_forms,
-    check_size,
-    coded_forms,
-    pack,
-    raw_bytes,
-    raw_forms,
-    unpack,
-)
+from qtrain_cli.artifact.coded import Codes, pack, unpack
 from qtrain_cli.artifact.container import KEY, Container, read_container, sealed
 from qtrain_cli.artifact.description import Description, taken_apart, tensor_of
+from qtrain_cli.artifact.extents import check_forms, check_size, coded_forms, raw_bytes, raw_forms
 from qtrain_cli.artifact.formats import metadata
 from qtrain_cli.artifact.payload import TENSOR
 from qtrain_cli.errors import BadInput

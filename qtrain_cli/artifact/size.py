@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qtrain_cli.artifact.coded import MOST_MODEL, coded_forms, raw_bytes
+from qtrain_cli.artifact.extents import MOST_MODEL, coded_forms, raw_bytes
 from qtrain_cli.artifact.container import MAX_FILE_BYTES, RUN_DIGITS
 from qtrain_cli.artifact.description import (
     DIGEST_DIGITS,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtrain_cli.artifact.coded import check_size
+from qtrain_cli.artifact.extents import check_size
 from qtrain_cli.artifact.container import (
     RUN_DIGITS,
     Container,
