@@ -67,7 +67,7 @@ def _label(axes: Any, comparison: Comparison) -> None:
     axes.minorticks_off()
     axes.set_xlabel("bytes of the whole file (log scale)")
     axes.set_ylabel("test accuracy in %" if comparison.row.higher_is_better else "test error")
-    axes.settitle_of(title_of(comparison), fontsize=10)
+    axes.set_title(title_of(comparison), fontsize=10)
     axes.grid(alpha=0.3)
 
 

@@ -29,7 +29,7 @@ MISSING = dataclasses.MISSING
 class Setting:
     """One field of a command's records.
 
-    `path` is ``fit.seed``; `default` the field's own, or `MISSING`. Without an `option` a rule alone fills it.
+    `path` is ``fit.seed``, `default` the field's own or `MISSING`. Without an `option` a rule fills it.
     """
 
     path: str
@@ -98,7 +98,9 @@ def filled(record: Any, settings: Sequence[Setting], said: Said, fixed: Mapping[
 
 
 def _read(option: Option, value: Any) -> Any:
-    return option.read(value) if option.read and value is not None else value
+    if option.read and value is not None:
+        return option.read(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _values(settings: Sequence[Setting], read: Said) -> dict[str, Any]:

@@ -125,9 +125,15 @@ def test_plan(settings_of):
 
 def test_export(settings_of):
     words = ("export", "net.qtrain", "--classical", "-o", "net.pt")
-    assert settings_of(*words) == ExportSettings(Path("net.qtrain"), Path("net.pt"))
+    assert settings_of(*words) == ExportSettings(Path("net.qtrain"), Path("net.pt"), classical=True)
     assert settings_of(*words, "--model", "net.pt", *MODEL, "--force") == ExportSettings(
-        Path("net.qtrain"), Path("net.pt"), MODEL_SETTINGS, "net.py:Net", {"width": 8}, force=True
+        Path("net.qtrain"),
+        Path("net.pt"),
+        MODEL_SETTINGS,
+        "net.py:Net",
+        {"width": 8},
+        force=True,
+        classical=True,
     )
 
 
@@ -142,7 +148,9 @@ def test_export_must_be_told_what(cli):
 
 def test_export_of_circuits(settings_of):
     words = ("export", "net.qtrain", "--quantum", "-o", "net.qasm")
-    assert settings_of(*words) == ExportSettings(Path("net.qtrain"), Path("net.qasm"), quantum=True)
+    assert settings_of(*words) == ExportSettings(
+        Path("net.qtrain"), Path("net.qasm"), quantum=True, classical=False
+    )
     assert settings_of(*words, "--circuit", "3").circuit == 3
 
 
