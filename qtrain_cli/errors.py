@@ -83,6 +83,12 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, or its class when it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Python says it by a class; torch in words, on a GPU and in the CPU's allocator."""
     said = str(error) if isinstance(error, RuntimeError) else ""

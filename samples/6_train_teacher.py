@@ -3,8 +3,8 @@
     python samples/6_train_teacher.py FILE.py:CLASS DATA OUT.pt [EPOCHS]
 
 DATA in Parquet needs `pip install '.[data]'`. Prints the accuracy on the whole test split, which is used
-once, at the end. Of the README's tables are cifar10_cnn.py:Cifar10CNN (the paper's network, 20 epochs)
-and mnist_relu_cnn.py:MnistReluCNN (8 epochs). Compress one with
+once, at the end. Of the table in results/sizes.md are cifar10_cnn.py:Cifar10CNN (the paper's network, 20
+epochs) and mnist_relu_cnn.py:MnistReluCNN (8 epochs). Compress one with
 
     qtrain compress OUT.pt --arch FILE.py:CLASS --data DATA --mean 0.5 --std 0.5
 """

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from qtrain_cli.cli.table import COMMANDS
-from qtrain_cli.results import TASKS, record_fields
+from qtrain_cli.results import record_fields
+from qtrain_cli.tasks import TASKS
 
 ANSI = "\x1b"
 SHOTS = ("--shots", "1e4,exact", "--repeat", "2")

@@ -67,7 +67,11 @@ def read_container(path: Path) -> Container:
         BadInput: the file is missing, or a well-formed safetensors or PyTorch file that is no artifact.
         Refused: it is damaged or hostile.
     """
-    data = _read(path)
+    return container_of(path, _read(path))
+
+
+def container_of(path: Path, data: bytes) -> Container:
+    """`read_container` for bytes that were read before, or not written yet; `path` is for messages."""
     if data.startswith(FOREIGN):
         raise BadInput(
             f"'{path}' is no qtrain artifact: it begins as a zip archive or a pickle, as PyTorch's files do",

@@ -1,47 +1,58 @@
-"""Everything in an artifact but its stored numbers: metadata, digests, facts. Standard library only.
+"""Everything in a compressed model's file but its stored numbers: digests and facts. Standard library only.
 
-A report needs nothing else, so it needs no torch. Every size is checked against the generator's spec before
-anything is allocated. What was read has to be what this version would write, character for character: so
-nothing that the checks below do not know (a second key of the same name, ``true`` for 1) can hide in it.
+A report needs nothing else, so it needs no torch. Every size is checked against method, plan and layout
+before anything is allocated. What was read has to be what this version would write, character for character:
+so nothing that the checks below do not know (a second key of the same name, ``true`` for 1) can hide in it.
+
+A rival's plan is plain whole numbers, whose meaning its method knows; how many numbers follow from it is
+checked where they are read (`numbers`), because the methods' own files need torch.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import re
 import reprlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from qtrain_cli.artifact.coded import check_forms, check_size
 from qtrain_cli.artifact.container import RUN_DIGITS, Container, canonical, check_hexadecimal, read_container
+from qtrain_cli.artifact.formats import FORMER_STUDENT, format_of
+from qtrain_cli.artifact.former import model_3
 from qtrain_cli.artifact.payload import (
     DIGEST_BYTES,
     PROBES,
-    Payload,
+    STUDENT,
+    Opened,
     inflated,
+    joined,
     most_inflated,
-    origin_of,
-    parted,
+    opened,
 )
+from qtrain_cli.artifact.rows import layout_from, rows_of
 from qtrain_cli.errors import BadInput, QtrainError
-from qtrain_cli.methods.generator.sizes import ANGLES_HEAD_BYTES, angle_bytes, check_work, mapping_bytes
-from qtrain_cli.methods.generator.spec import RAW_BITS, AngleCoding, GeneratorSpec, MappingSpec
-from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.methods.forms import Plan
+from qtrain_cli.methods.generator.plan import forms as generator_forms
+from qtrain_cli.methods.generator.plan import plan_of, spec_of
+from qtrain_cli.methods.generator.sizes import check_work
+from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.methods.table import METHODS, OURS
+from qtrain_cli.quantum.circuit import MAX_OUTCOMES
 from qtrain_cli.results import Design, Measured, Record
-from qtrain_cli.targets.entries import DTYPE_BYTES, GENERATED, KEPT, TIED, LayoutSpec, TensorEntry
+from qtrain_cli.targets.entries import DTYPE_BYTES, KEPT, LayoutSpec
 from qtrain_cli.targets.size import model_bytes as model_bytes_of
 
-#: The whole of the metadata, as JSON; what is said of a file is `qtrain/3`.
-FORMAT = 3
-#: The one tensor of the file.
-TENSOR = "q"
-#: How the formats of the other kind of file begin (`files.students`).
-STUDENTS = "qtrain.student/"
-RULES = "wire0=msb float64 half-even"
+#: What regeneration keeps to: ours, and every other method.
+RULES, RIVAL_RULES = "wire0=msb float64 half-even", "float32 half-even"
 DIGEST_DIGITS = 2 * DIGEST_BYTES
 MAX_EXAMPLE_DIMENSIONS = 8
 MAX_EXAMPLE_ELEMENTS = 2**28
+#: Members of a rival's plan.
+MAX_PLAN = 8
+_WORD = re.compile("[a-z0-9_-]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -49,8 +60,7 @@ class Digest:
     """What the regenerated weights must be: exactly (`sha256`), or within `tolerance` on another machine.
 
     `sha256` is the first 16 hexadecimal digits over the generated tensors' bytes in layout order; `probes`
-    are signed sums of the float64 weights as float32, which may be off by `tolerance` times the weights'
-    norm.
+    are signed sums of the weights as float32, which may be off by `tolerance` times the weights' norm.
     Raises `BadInput` for what is no digest.
     """
 
@@ -93,7 +103,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an artifact comes from: what was measured, and `run`, which identifies the run that wrote it."""
+    """Where a file comes from: what was measured, and `run`, which identifies the run that wrote it."""
 
     measured: Measured
     run: str
@@ -104,20 +114,39 @@ class Origin:
 
 @dataclass(frozen=True)
 class Description:
-    """All of an artifact except its stored numbers; a bare one has no origin."""
+    """All of a file except its stored numbers; a bare one has no origin.
 
-    spec: GeneratorSpec
+    `method` is a row of `methods.table`, `plan` what it is at this size.
+    """
+
+    method: str
+    plan: Plan
+    layout: LayoutSpec
     digest: Digest
     example: Example
     origin: Origin | None
+
+    @cached_property
+    def spec(self) -> GeneratorSpec:
+        """The generator. Raises `BadInput` for a rival, which has none."""
+        if self.method != OURS:
+            raise BadInput(
+                f"this is a file of the rival '{self.method}', which has no circuits",
+                "`qtrain verify`, `inspect` and `export --classical` take it",
+            )
+        return spec_of(self.layout, self.plan)
+
+
+class _Foreign(Exception):
+    """A file that another kind of reader takes: no attack. Its message, and advice."""
 
 
 def describe(path: Path) -> Description:
     """Everything but the stored numbers, validated; standard library only.
 
     Raises:
-        BadInput: the file is missing, a well-formed safetensors file that is no artifact, or an artifact of
-            another format.
+        BadInput: the file is missing, a well-formed safetensors file that is no artifact, a student, or of a
+            format or method that another version reads.
         Refused: it is damaged or hostile.
     """
     return describe_container(read_container(path))
@@ -129,14 +158,17 @@ def describe_container(container: Container) -> Description:
 
 
 def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
-    """The description, and the bytes of kept tensors and numbers, of the sizes that its spec asks for."""
-    _check_format(container)
+    """The description, the bytes of the kept tensors, of their right size, and those of the numbers."""
+    found = format_of(container)
     try:
-        description, text, rest = _described(container)
-        check_work(description.spec)
-        kept, numbers = _stored_parts(description.spec, rest)
-        if facts(description) != text:
+        parts = _opened(container, found)
+        description = _described(parts)
+        kept, numbers = _stored_parts(description, parts)
+        if parts.rewritten(facts(description)) != parts.text:
             raise BadInput("its facts are not what an honest writer writes")
+    except _Foreign as error:
+        what, advice = error.args
+        raise BadInput(f"'{container.path}' {what}", advice) from None
     except QtrainError as error:
         raise container.refused(error.message) from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -145,89 +177,100 @@ def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
     return description, kept, numbers
 
 
-def _check_format(container: Container) -> None:
-    """Another version's file is no attack, and may keep other rules from here on."""
-    if container.text == metadata():
-        return
-    try:
-        value = json.loads(container.text)
-    except (ValueError, RecursionError) as error:
-        raise container.refused(f"its metadata is not JSON ({error})") from None
-    found = _other_format(value)
-    if found is None:
-        raise container.refused("its metadata is not what an honest writer writes")
-    if found.startswith(STUDENTS):
+def _opened(container: Container, found: str) -> Opened:
+    """The parts of a file, whichever format it has. Raises `_Foreign` for a student's."""
+    if found == str(model_3.FORMAT):
+        return model_3.opened(container)
+    if found != FORMER_STUDENT:
+        parts = opened(container, canonical)
+        if parts.facts.get("method") != STUDENT:
+            return parts
+    raise _Foreign(
+        "is a student, which has no generated weights",
+        "`qtrain report`, `verify`, `inspect` and `export` take it",
+    )
+
+
+def _described(parts: Opened) -> Description:
+    """The description that the facts give."""
+    value = parts.facts
+    method = value.get("method", OURS)
+    _check_known(value, method)
+    if value["rules"] != rules_of(method):
         raise BadInput(
-            f"'{container.path}' is a student, which has no generated weights",
-            "`qtrain report`, `verify`, `inspect` and `export` take it",
+            f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{rules_of(method)}'"
         )
-    raise BadInput(
-        f"'{container.path}' has the format {reprlib.repr(found)}; this version reads 'qtrain/{FORMAT}'",
-        "use the version of qtrain that wrote it",
-    )
-
-
-def _other_format(value: Any) -> str | None:
-    """The format that metadata name; None for none, and for this one in other words than its own."""
-    found = value.get("format") if isinstance(value, dict) else None
-    if type(value) is int:
-        found = f"qtrain/{value}"
-    return found if isinstance(found, str) and found != f"qtrain/{FORMAT}" else None
-
-
-def _described(container: Container) -> tuple[Description, str, bytes]:
-    """The description, the facts that it was read from, and what follows it in the tensor."""
-    digest, probes, text, rest = parted(_tensor_bytes(container))
-    value = json.loads(text)
-    if value["rules"] != RULES:
-        raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
-    origin = None
-    if "record" in value:
-        (run, data, model), rest = origin_of(rest)
-        origin = Origin(Measured.from_stored(value["record"], data, model), run)
     dtype, *shape = value["input"]
-    description = Description(
-        spec=_spec(value),
-        digest=Digest(digest, probes, float(value["tolerance"])),
+    layout = layout_from(value["layout"])
+    return Description(
+        method=method,
+        plan=_plan(method, layout, value["plan"]),
+        layout=layout,
+        digest=Digest(parts.digest, parts.probes, float(value["tolerance"])),
         example=Example(dtype, tuple(shape)),
-        origin=origin,
+        origin=_origin(value, parts.origin),
     )
-    return description, text, rest
 
 
-def _tensor_bytes(container: Container) -> bytes:
-    """The bytes of the one tensor. Raises `BadInput` for other tensors than it, or more metadata."""
-    if len(container.header.metadata) != 1:
-        raise BadInput("its header has other metadata than its own")
-    tensors = container.header.tensors
-    size = len(container.data) - container.header.payload_start
-    if {name: (row.dtype, row.shape) for name, row in tensors.items()} != {TENSOR: ("U8", (size,))}:
-        shown = reprlib.repr(", ".join(tensors))
-        raise BadInput(f"it holds the tensors {shown}; needed: one, '{TENSOR}', of bytes")
-    return container.data[container.header.payload_start :]
+def _check_known(value: Any, method: Any) -> None:
+    """Raises `_Foreign` for what later versions may write in this format: more methods, changes to a base."""
+    if "target" in value:
+        raise _Foreign("holds changes to another model; a newer qtrain reads it", "update qtrain")
+    if not isinstance(method, str) or not _WORD.fullmatch(method):
+        raise BadInput(f"its method is {reprlib.repr(method)}")
+    if method not in METHODS:
+        raise _Foreign(f"has the method '{method}'; a newer qtrain reads it", "update qtrain")
 
 
-def bytes_before_numbers(container: Container) -> int:
-    """Bytes of a checked file that are no stored number: names, shapes, digests, record."""
-    return len(container.data) - len(_described(container)[2])
+def _origin(value: Any, digests: tuple[str, ...]) -> Origin | None:
+    if not digests:
+        return None
+    run, data, model = digests
+    return Origin(Measured.from_stored(value["record"], data, model), run)
 
 
-def _stored_parts(spec: GeneratorSpec, rest: bytes) -> tuple[bytes, bytes]:
-    """Kept tensors and numbers, of the sizes that the spec asks for. Raises `BadInput`."""
-    entries, kept = spec.layout.of_role(KEPT), b""
-    size = sum(entry.stored_bytes for entry in entries)
+def _plan(method: str, layout: LayoutSpec, given: Any) -> Plan:
+    """The plan, in the one way that it is written. Raises `BadInput` for what nobody could run."""
+    if method == OURS:
+        spec = spec_of(layout, given)
+        check_work(spec)
+        return plan_of(spec)
+    if not 1 <= layout.generated <= MAX_OUTCOMES:
+        raise BadInput(f"it has {layout.generated} weights; allowed: 1 to {MAX_OUTCOMES}")
+    whole = all(type(number) is int and 0 <= number < 2**63 for number in given.values())
+    if not whole or not all(map(_WORD.fullmatch, given)) or len(given) > MAX_PLAN:
+        raise BadInput(f"its plan is {reprlib.repr(given)}; allowed: up to {MAX_PLAN} named whole numbers")
+    return dict(given)
+
+
+def _stored_parts(description: Description, parts: Opened) -> tuple[bytes, bytes]:
+    """Kept tensors and numbers, of the sizes that the facts ask for. Raises `BadInput`."""
+    kept, numbers = kept_part(description.layout, parts.rest)
+    if description.method == OURS:
+        forms = generator_forms(description.layout, description.plan)
+        numbers = parts.numbers(forms, numbers)
+        check_forms(forms)
+        check_size(forms, len(numbers))
+    return kept, numbers
+
+
+def kept_part(layout: LayoutSpec, rest: bytes) -> tuple[bytes, bytes]:
+    """The bytes of the kept tensors, and what follows their stream. Raises `BadInput` for another size."""
+    size = sum(entry.stored_bytes for entry in layout.of_role(KEPT))
     if size > most_inflated(len(rest)):
         most = most_inflated(len(rest))
         raise BadInput(f"its kept tensors take {size} bytes; {len(rest)} bytes may give {most}")
+    kept = b""
     if size:
         kept, rest = inflated(rest, size)
     if len(kept) != size:
         raise BadInput(f"its kept tensors take {len(kept)} bytes; needed: {size}")
-    mapping, angles = mapping_bytes(spec), angle_bytes(spec)
-    least = angles if spec.angles.bits == RAW_BITS else ANGLES_HEAD_BYTES
-    if not mapping + least <= len(rest) <= mapping + angles:
-        raise BadInput(f"its numbers take {len(rest)} bytes; needed: {mapping + least} to {mapping + angles}")
     return kept, rest
+
+
+def bytes_before_numbers(container: Container) -> int:
+    """Bytes of a checked file that are no stored number: names, shapes, digests, record."""
+    return len(container.data) - len(_opened(container, format_of(container)).rest)
 
 
 def read_record(path: Path) -> Record:
@@ -238,12 +281,12 @@ def read_record(path: Path) -> Record:
 
 def record_of(description: Description, container: Container) -> Record:
     """A record: what was measured, joined with what follows from the spec and the file. Raises `BadInput`."""
+    design = design_of(description.spec)
     if description.origin is None:
         raise BadInput(
             f"'{container.path}' holds no record: it was written with --bare",
             "`qtrain inspect` says what it holds; `compress --bare --json` prints the record",
         )
-    design = design_of(description.spec)
     return Record(design, description.origin.measured, len(container.data), container.sha256)
 
 
@@ -263,90 +306,29 @@ def design_of(spec: GeneratorSpec) -> Design:
     )
 
 
-def metadata() -> str:
-    """The metadata's canonical JSON."""
-    return canonical(FORMAT)
+def rules_of(method: str) -> str:
+    """What the regeneration of a method keeps to: bit order, precision, rounding."""
+    return RULES if method == OURS else RIVAL_RULES
 
 
-def facts(description: Description) -> str:
-    """The facts' canonical JSON."""
-    origin = description.origin
+def facts(description: Description) -> dict[str, Any]:
+    """The facts, as plain data. Ours is the method that needs no name."""
+    origin, method = description.origin, description.method
     record = {"record": origin.measured.to_stored()} if origin else {}
-    return canonical(
-        {
-            "rules": RULES,
-            "tolerance": description.digest.tolerance,
-            "input": [description.example.dtype, *description.example.shape],
-            **record,
-            **spec_to_json(description.spec),
-        }
-    )
-
-
-def payload_of(description: Description) -> Payload:
-    """The parts of a file's tensor that a description is made of."""
-    digest, origin = description.digest, description.origin
-    digests = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256) if origin else ()
-    return Payload(digest.sha256, digest.probes, facts(description), digests)
-
-
-def spec_to_json(spec: GeneratorSpec) -> dict[str, Any]:
-    """A generator's spec as the plain data that an artifact holds."""
-    circuit = spec.circuit
-    sizes = [circuit.qubits, circuit.layers, circuit.circuits]
+    named = {} if method == OURS else {"method": method}
     return {
-        "circuit": [circuit.ansatz, circuit.entangler, *sizes, *([1] if circuit.final_rotation else [])],
-        "mapping": [spec.mapping.kind, spec.mapping.hidden],
-        "angles": [spec.angles.bits, spec.angles.start_seed],
-        "layout": [_row(entry) for entry in spec.layout.entries],
+        "rules": rules_of(method),
+        "tolerance": description.digest.tolerance,
+        "input": [description.example.dtype, *description.example.shape],
+        "plan": description.plan,
+        "layout": rows_of(description.layout),
+        **named,
+        **record,
     }
 
 
-def _row(entry: TensorEntry) -> list[Any]:
-    """[name, dtype, shape] or [..., stored] kept, [name, source] tied, [name, shape, fan-in] or [..., centre,
-    dtype] generated."""
-    if entry.role == KEPT:
-        return [entry.name, entry.dtype, list(entry.shape), *([entry.stored] if entry.stored else [])]
-    if entry.role == TIED:
-        return [entry.name, entry.source]
-    row = [entry.name, list(entry.shape), entry.fan_in]
-    return row if (entry.centre, entry.dtype) == (0.0, "F32") else [*row, entry.centre, entry.dtype]
-
-
-def _spec(value: Any) -> GeneratorSpec:
-    ansatz, entangler, qubits, layers, circuits, *final = value["circuit"]
-    bits, seed = value["angles"]
-    kind, hidden = value["mapping"]
-    if not all(type(size) is int for size in (qubits, layers, circuits, *final, bits, seed, hidden)):
-        raise BadInput("a size in its generator is not a whole number")
-    if final not in ([], [1]):
-        raise BadInput(f"its circuit ends in {reprlib.repr(final)}; allowed: nothing, or 1")
-    return GeneratorSpec(
-        CircuitSpec(ansatz, entangler, qubits, layers, circuits, final_rotation=bool(final)),
-        MappingSpec(kind, hidden),
-        _layout(value["layout"]),
-        AngleCoding(bits, seed),
-    )
-
-
-def _layout(rows: list[Any]) -> LayoutSpec:
-    own = {row[0]: _entry(row) for row in rows if len(row) != 2}
-    entries = []
-    for row in rows:
-        source = own.get(row[1]) if len(row) == 2 else None
-        if len(row) != 2:
-            entries.append(own[row[0]])
-        elif source is None:
-            raise BadInput(f"tensor '{row[0]}' is tied to '{row[1]}', which is not there")
-        else:
-            entries.append(TensorEntry(row[0], source.shape, source.dtype, TIED, source=row[1]))
-    return LayoutSpec(tuple(entries))
-
-
-def _entry(row: list[Any]) -> TensorEntry:
-    name, *rest = row
-    if isinstance(rest[0], str):
-        dtype, shape, stored = (*rest, "") if len(rest) == 2 else rest
-        return TensorEntry(name, tuple(shape), dtype, KEPT, stored=stored)
-    shape, fan_in, centre, dtype = (*rest, 0.0, "F32") if len(rest) == 2 else rest
-    return TensorEntry(name, tuple(shape), dtype, GENERATED, fan_in, float(centre))
+def tensor_of(description: Description, kept: bytes, numbers: bytes) -> bytes:
+    """The bytes of a file's tensor, its check blank."""
+    digest, origin = description.digest, description.origin
+    digests = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256) if origin else ()
+    return joined(digest.sha256, canonical(facts(description)), digest.probes, digests, kept, numbers)

@@ -1,7 +1,7 @@
-"""The stored numbers of an artifact, and the file as a whole: writing it and reading it.
+"""The stored numbers of a compressed model, and the file as a whole: writing it and reading it.
 
-    mapping   float16, or float32 beside raw angles
-    angles    the step (float32) and the codes' message (`angles.pack`), or float32 angles
+    groups    of its method, by name: numbers as they are, or codes and their step     (`coded` has the bytes)
+    kept      tensors that are stored as they are, by name
 
 The library of safetensors writes the file. Its bytes are read here, by the header that was validated: a
 second reader may understand a crafted header in another way than the one that checked it.
@@ -10,7 +10,6 @@ second reader may understand a crafted header in another way than the one that c
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,60 +18,93 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from qtrain_cli.artifact.coded import (
+    Codes,
+    check_forms,
+    check_size,
+    coded_forms,
+    pack,
+    raw_bytes,
+    raw_forms,
+    unpack,
+)
 from qtrain_cli.artifact.container import KEY, Container, read_container, sealed
-from qtrain_cli.artifact.description import TENSOR, Description, metadata, payload_of, taken_apart
+from qtrain_cli.artifact.description import Description, taken_apart, tensor_of
+from qtrain_cli.artifact.formats import metadata
+from qtrain_cli.artifact.payload import TENSOR
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.atomic import replacing
-from qtrain_cli.methods.generator.angles import pack, unpack
-from qtrain_cli.methods.generator.sizes import mapping_bytes
-from qtrain_cli.methods.generator.spec import RAW_BITS, GeneratorSpec
+from qtrain_cli.methods.forms import Form, Forms, Plan
+from qtrain_cli.methods.table import method_of
 from qtrain_cli.targets.entries import KEPT, LayoutSpec
 from qtrain_cli.targets.layout import DTYPES, narrowed
 
-_STEP = struct.Struct("<f")
+
+@dataclass(frozen=True)
+class Coded:
+    """A group on a grid: int64 codes of its form's shape, on the CPU, and their step."""
+
+    codes: Tensor
+    step: float
+
+
+Group = Coded | Tensor
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Everything stored: angles, mapping and kept tensors, all on the CPU.
+    """Everything stored, on the CPU: groups by name (float32 where they are not coded), kept tensors by
+    name."""
 
-    `angles` is float32 (b, L, n, r) for 32 bits, else the int64 codes of that shape with their `step` in
-    radians, a float32; `mapping` is float32 (k,); `kept` is by tensor name.
-    """
-
-    angles: Tensor
-    step: float | None
-    mapping: Tensor
+    groups: dict[str, Group]
     kept: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A whole artifact in memory."""
+    """A whole file in memory."""
 
     description: Description
     numbers: Numbers
 
 
+def forms_of(method: str, plan: Plan, layout: LayoutSpec) -> Forms:
+    """How a file holds the groups of a method.
+
+    Raises:
+        BadInput: a plan that is none of this method's, or that asks for more than is read.
+    """
+    try:
+        forms = method_of(method).forms(layout, plan)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise BadInput(f"its plan is none of '{method}' ({type(error).__name__}: {error})") from None
+    check_forms(forms)
+    return forms
+
+
 def as_stored(
-    spec: GeneratorSpec, mapping: Tensor, kept: Mapping[str, Tensor]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mapping numbers and kept tensors as a file gives them back: rounded to the dtypes of the file."""
-    entries = spec.layout.of_role(KEPT)
+    forms: Forms, layout: LayoutSpec, groups: Mapping[str, Group], kept: Mapping[str, Tensor]
+) -> Numbers:
+    """Groups and kept tensors as a file gives them back: rounded to the dtypes of the file.
+
+    What those cannot hold becomes their largest number.
+    """
+    entries = layout.of_role(KEPT)
     rounded = {entry.name: narrowed(entry, kept[entry.name]).to(DTYPES[entry.dtype]) for entry in entries}
-    return _clamped(mapping.detach().cpu(), _mapping_dtype(spec)).float(), rounded
+    stored = {name: _group_as_stored(form, groups[name]) for name, form in forms.items()}
+    return Numbers(stored, {name: tensor.detach().cpu() for name, tensor in rounded.items()})
 
 
 def encode_artifact(artifact: Artifact) -> bytes:
     """The file's bytes. The same artifact gives the same bytes."""
-    spec, numbers = artifact.description.spec, artifact.numbers
-    kept = b"".join(_bytes(narrowed(entry, numbers.kept[entry.name])) for entry in spec.layout.of_role(KEPT))
-    mapping = _bytes(numbers.mapping.to(_mapping_dtype(spec)))
-    if numbers.step is None:
-        angles = _bytes(numbers.angles.float())
-    else:
-        angles = _STEP.pack(numbers.step) + pack(numbers.angles)
-    data = payload_of(artifact.description).joined(kept, mapping + angles)
+    description, numbers = artifact.description, artifact.numbers
+    forms = forms_of(description.method, description.plan, description.layout)
+    kept = kept_bytes(description.layout, numbers.kept)
+    return file_of(tensor_of(description, kept, _group_bytes(forms, numbers.groups)))
+
+
+def file_of(data: bytes) -> bytes:
+    """The file whose one tensor has these bytes, its check set."""
     return sealed(save({TENSOR: torch.frombuffer(bytearray(data), dtype=torch.uint8)}, {KEY: metadata()}))
 
 
@@ -93,59 +125,78 @@ def read_artifact(path: Path) -> Artifact:
 def decode_artifact(container: Container) -> Artifact:
     """`read_artifact` for a file that was read before."""
     description, kept, numbers = taken_apart(container)
-    spec = description.spec
     try:
-        mapping = _tensor(numbers, _mapping_dtype(spec), (spec.mapping_numbers,)).float()
-        angles, step = _angles(spec, numbers[mapping_bytes(spec) :])
-        if not bool(mapping.isfinite().all()):
-            raise BadInput("a number of its mapping is not finite")
-        return Artifact(description, Numbers(angles, step, mapping, _kept(spec.layout, kept)))
+        forms = forms_of(description.method, description.plan, description.layout)
+        check_size(forms, len(numbers))
+        groups = _groups(forms, numbers)
     except BadInput as error:
         raise container.refused(error.message) from None
+    return Artifact(description, Numbers(groups, _kept(description.layout, kept)))
 
 
-def _clamped(mapping: Tensor, dtype: torch.dtype) -> Tensor:
-    """Mapping numbers in the dtype of the file; what it cannot hold becomes its largest number."""
+def kept_bytes(layout: LayoutSpec, kept: Mapping[str, Tensor]) -> bytes:
+    """The kept tensors' bytes, row after row, in the dtypes of the file."""
+    return b"".join(bytes_of(narrowed(entry, kept[entry.name])) for entry in layout.of_role(KEPT))
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """A tensor's bytes, little-endian, row-major."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
+def tensor_from(data: bytes, place: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """The tensor that begins at this byte, copied out of them."""
+    count = math.prod(shape)
+    if not count:
+        return torch.empty(shape, dtype=dtype)
+    own = bytearray(data[place : place + count * dtype.itemsize])
+    return torch.frombuffer(own, dtype=dtype).view(shape)
+
+
+def _group_as_stored(form: Form, group: Group) -> Group:
+    dtype = DTYPES[form.dtype]
+    if isinstance(group, Coded):
+        return Coded(group.codes.detach().cpu(), float(_clamped(torch.tensor(group.step), dtype)))
+    return _clamped(group.detach().cpu(), dtype).float()
+
+
+def _clamped(numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers in the dtype of the file; what it cannot hold becomes its largest number."""
     most = torch.finfo(dtype).max
-    return mapping.clamp(-most, most).to(dtype)
+    return numbers.clamp(-most, most).to(dtype)
 
 
-def _mapping_dtype(spec: GeneratorSpec) -> torch.dtype:
-    return torch.float32 if spec.angles.bits == RAW_BITS else torch.float16
+def _group_bytes(forms: Forms, groups: Mapping[str, Group]) -> bytes:
+    raw, codes = b"", {}
+    for name, form in forms.items():
+        group = groups[name]
+        if isinstance(group, Coded):
+            codes[name] = Codes(group.codes.flatten().numpy(), group.step)
+        else:
+            raw += bytes_of(group.to(DTYPES[form.dtype]))
+    return raw + pack(coded_forms(forms), codes)
 
 
-def _angles(spec: GeneratorSpec, data: bytes) -> tuple[Tensor, float | None]:
-    shape = spec.circuit.angle_shape
-    if spec.angles.bits == RAW_BITS:
-        angles = _tensor(data, torch.float32, shape)
-        if not bool(angles.isfinite().all()):
-            raise BadInput("a number of its angles is not finite")
-        return angles, None
-    (step,) = _STEP.unpack(data[: _STEP.size])
-    if not 0 < step < math.inf:
-        raise BadInput(f"its step is {step}; allowed: above 0, finite")
-    return unpack(data[_STEP.size :], spec.circuit.angles, spec.angles.bits).view(shape), step
+def _groups(forms: Forms, data: bytes) -> dict[str, Group]:
+    """All groups in their order. Raises `BadInput` for numbers that are not finite."""
+    place, groups = 0, dict[str, Group]()
+    for name, form in raw_forms(forms).items():
+        stored = tensor_from(data, place, DTYPES[form.dtype], form.shape).float()
+        if not bool(stored.isfinite().all()):
+            raise BadInput(f"a number of its {name} is not finite")
+        groups[name] = stored
+        place += raw_bytes({name: form})
+    for name, part in unpack(coded_forms(forms), data[place:]).items():
+        groups[name] = Coded(torch.from_numpy(part.codes).view(forms[name].shape), part.step)
+    return {name: groups[name] for name in forms}
 
 
 def _kept(layout: LayoutSpec, data: bytes) -> dict[str, Tensor]:
     """The kept tensors by name, in their own dtypes."""
     kept, place = {}, 0
     for entry in layout.of_role(KEPT):
-        stored = _tensor(data[place:], DTYPES[entry.stored or entry.dtype], entry.shape)
+        stored = tensor_from(data, place, DTYPES[entry.stored or entry.dtype], entry.shape)
         kept[entry.name] = stored.to(DTYPES[entry.dtype])
         place += entry.stored_bytes
     return kept
-
-
-def _tensor(data: bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    """The tensor at the beginning of these bytes, copied out of them."""
-    count = math.prod(shape)
-    if not count:
-        return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(bytearray(data[: count * dtype.itemsize]), dtype=dtype).view(shape)
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    """A tensor's bytes, little-endian, row-major."""
-    flat = tensor.detach().cpu().contiguous().flatten()
-    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

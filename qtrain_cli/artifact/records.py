@@ -12,9 +12,10 @@ from typing import Any
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import describe_container, design_of, record_of
 from qtrain_cli.artifact.student_description import describe_student, is_student, student_record
-from qtrain_cli.results import Design, Record, StudentRecord, rounded
+from qtrain_cli.results import Design, Record, StudentRecord
 from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
 from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
+from qtrain_cli.tasks.task import seven_digits
 
 BARE_SCHEMA = "qtrain.bare/1"
 
@@ -45,8 +46,8 @@ class BareFile:
             "schema": BARE_SCHEMA,
             **vars(self.design),
             "artifact_bytes": self.artifact_bytes,
-            "bytes_ratio": rounded(self.bytes_ratio),
-            "parameter_ratio": rounded(self.parameter_ratio),
+            "bytes_ratio": seven_digits(self.bytes_ratio),
+            "parameter_ratio": seven_digits(self.parameter_ratio),
             "artifact_sha256": self.artifact_sha256,
         }
 

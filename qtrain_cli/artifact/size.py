@@ -1,4 +1,4 @@
-"""How large an artifact will be, before anything is trained: an upper bound, by writing one in memory.
+"""How large a file will be, before anything is trained: an upper bound, by writing one in memory.
 
 What a run will find is filled in as long as it can get: figures with seven significant digits, losses and
 errors with the exponents of float32, kept tensors and codes that nothing compresses.
@@ -6,35 +6,39 @@ errors with the exponents of float32, kept tensors and codes that nothing compre
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save
 
-from qtrain_cli.artifact.container import KEY
+from qtrain_cli.artifact.coded import MOST_MODEL, coded_forms, raw_bytes
+from qtrain_cli.artifact.container import MAX_FILE_BYTES, RUN_DIGITS
 from qtrain_cli.artifact.description import (
     DIGEST_DIGITS,
     MAX_EXAMPLE_DIMENSIONS,
-    RUN_DIGITS,
-    TENSOR,
     Description,
     Digest,
     Example,
     Origin,
-    metadata,
-    payload_of,
+    tensor_of,
 )
+from qtrain_cli.artifact.formats import metadata
+from qtrain_cli.artifact.numbers import forms_of, kept_bytes
 from qtrain_cli.artifact.payload import PROBES, kept_stream
-from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes
-from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.files.message import MESSAGE_SLACK
+from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
-from qtrain_cli.targets.entries import KEPT, LayoutSpec
+from qtrain_cli.targets.entries import DTYPE_BYTES, KEPT, LayoutSpec
+from qtrain_cli.tasks import TASKS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from qtrain_cli.data import Dataset
     from qtrain_cli.models import LoadedModel
     from qtrain_cli.settings import FitSettings
@@ -44,6 +48,8 @@ _LARGE = 10**9 - 1
 _LONGEST = Example("BOOL", (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1))
 #: Bytes by which other digits than those filled in may deflate worse.
 _MARGIN = 18
+#: The task whose figures take most room: numbers of any size, and the interval of the last.
+_WIDEST = max(TASKS.values(), key=lambda row: (row.stores_interval, row.most)).name
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Known:
     """What is known of a run before it begins; the defaults are what takes most room."""
 
     model: str
-    task: str = "regression"
+    task: str = _WIDEST
     example: Example = _LONGEST
     epochs: int = _LARGE
     seed: int = 2**31 - 1
@@ -72,36 +78,62 @@ def example_of(data: Dataset) -> Example:
     return Example("I64" if sample.dtype == torch.int64 else "F32", tuple(sample.shape[1:]))
 
 
-def bytes_bound(spec: GeneratorSpec, known: Known) -> int:
-    """An upper bound in bytes of the finished file."""
+def bytes_bound(method: str, plan: Plan, layout: LayoutSpec, known: Known, numbers_bits: float) -> int:
+    """An upper bound in bytes of the finished file.
+
+    Args:
+        method: a row of the methods' table.
+        plan: what it is at one size.
+        layout: the tensors that it gives.
+        known: what is known of the run.
+        numbers_bits: what its groups take at most: ours with all that belongs to them
+            (`generator.sizes`), a rival's without steps and ranges, which are added here.
+    """
     digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
     origin = None if known.bare else Origin(_longest(known), "0" * RUN_DIGITS)
-    description = Description(spec, digest, known.example, origin)
+    description = Description(method, plan, layout, digest, known.example, origin)
     exact = known.bare and known.example is not _LONGEST
-    numbers = mapping_bytes(spec) + angle_bytes(spec) + (0 if exact else _MARGIN)
-    size = len(payload_of(description).joined(b"", b"")) + _kept_bytes(spec.layout) + numbers
-    return len(save({TENSOR: torch.zeros(size, dtype=torch.uint8)}, {KEY: metadata()}))
+    numbers = math.ceil(numbers_bits / 8) + _heads(forms_of(method, plan, layout)) + (0 if exact else _MARGIN)
+    return file_bytes(len(tensor_of(description, b"", b"")) + _kept_bytes(layout) + numbers)
+
+
+def frame_bytes(description: Description, kept: Mapping[str, Tensor], budget: int = MAX_FILE_BYTES) -> int:
+    """All bytes of a file of these kept tensors but those of its coded groups (`files.groups.group_bits`).
+
+    The message's end and the byte that says what is shared count among them. `budget`: the whole file has no
+    more bytes; the header's own numbers are as long.
+    """
+    forms = forms_of(description.method, description.plan, description.layout)
+    tensor = len(tensor_of(description, kept_bytes(description.layout, kept), b"")) + raw_bytes(forms)
+    coded = len(coded_forms(forms))
+    return file_bytes(budget) - budget + tensor + (coded > 1) + (MESSAGE_SLACK if coded else 0)
+
+
+def file_bytes(tensor: int) -> int:
+    """Size of the file whose tensor has so many bytes."""
+    header = (
+        f'{{"__metadata__":{{"qtrain":"{metadata()}"}},'
+        f'"q":{{"dtype":"U8","shape":[{tensor}],"data_offsets":[0,{tensor}]}}}}'
+    )
+    return 8 + -(-len(header) // 8) * 8 + tensor
+
+
+def _heads(forms: Forms) -> int:
+    """Steps, ranges and the message's end of groups whose own bits say nothing of them."""
+    coded = list(coded_forms(forms).values())
+    if not coded or all(form.bits for form in coded):
+        return 0
+    steps = sum(DTYPE_BYTES[form.dtype] for form in coded)
+    return steps + MOST_MODEL + (len(coded) > 1) + MESSAGE_SLACK
 
 
 def _longest(known: Known) -> Measured:
     draw = random.Random(0)
-
-    def share() -> float:
-        return draw.randrange(10**6, 10**7) / 10**7
-
-    def figure() -> float:
-        return draw.randrange(10**6, 10**7) * 1e-13
-
-    if known.task == "regression":
-        interval = (figure(), 1 + figure())
-        scores = Scores(known.task, figure(), figure(), 2e-06, _LARGE, figure(), figure(), interval)
-    else:
-        scores = Scores(known.task, share(), share(), share(), _LARGE, share(), share())
     return Measured(
         model=known.model,
-        scores=scores,
-        train_loss=figure(),
-        test_loss=figure(),
+        scores=_longest_scores(known.task, draw),
+        train_loss=_small(draw),
+        test_loss=_small(draw),
         epochs=known.epochs,
         seed=known.seed,
         device=known.device,
@@ -110,6 +142,23 @@ def _longest(known: Known) -> Measured:
         model_sha256="0" * 64,
         trust=known.trust,
     )
+
+
+def _longest_scores(task: str, draw: random.Random) -> Scores:
+    row = TASKS[task]
+
+    def figure() -> float:
+        return draw.randrange(10**6, 10**7) / 10**7 if row.bounded else _small(draw)
+
+    ends = (_small(draw), _small(draw)) if row.stores_interval else None
+    interval = ends and (ends[0], 1 - ends[1] if row.bounded else 1 + ends[1])
+    splits = (figure(), figure(), figure() if row.bounded else 2e-06)
+    return Scores(task, *splits, _LARGE, figure(), figure(), interval)
+
+
+def _small(draw: random.Random) -> float:
+    """Seven digits and an exponent."""
+    return draw.randrange(10**6, 10**7) * 1e-13
 
 
 @lru_cache(maxsize=4)

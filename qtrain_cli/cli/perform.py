@@ -61,9 +61,5 @@ def _log(stack: ExitStack, quiet: bool) -> Log:
     return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
 
 
-def _compress(stack: ExitStack, quiet: bool) -> Any:
-    return _module("compress").run
-
-
-#: What a command may be handed beside its settings: where progress and lines go, and another command.
-GIVEN: dict[str, Callable[[ExitStack, bool], Any]] = {"show": _show, "log": _log, "compress": _compress}
+#: What a command may be handed beside its settings: where progress and lines go.
+GIVEN: dict[str, Callable[[ExitStack, bool], Any]] = {"show": _show, "log": _log}

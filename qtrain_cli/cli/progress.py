@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qtrain_cli.training.fit import Progress
+    from qtrain_cli.training.loop import Progress
 
 #: About how many lines a whole run prints where there is no terminal.
 LINES = 10

@@ -20,7 +20,7 @@ from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import CircuitSettings, CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text
-from qtrain_cli.training.fit import Progress
+from qtrain_cli.training.loop import Progress
 
 
 def run(

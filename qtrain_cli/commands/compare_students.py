@@ -22,7 +22,7 @@ from qtrain_cli.settings import (
     rate_of,
 )
 from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
-from qtrain_cli.training.fit import Progress
+from qtrain_cli.training.loop import Progress
 
 
 @dataclass(frozen=True)

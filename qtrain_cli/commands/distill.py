@@ -8,7 +8,7 @@ from qtrain_cli.errors import UsageError
 from qtrain_cli.results import StudentRecord
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import TeachSettings
-from qtrain_cli.training.fit import Progress
+from qtrain_cli.training.loop import Progress
 
 
 def run(

@@ -11,6 +11,7 @@ from qtrain_cli.artifact.student_description import StudentDescription, describe
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.checkpoint import METADATA_KEY
 from qtrain_cli.files.header import read_header
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import describe_model, formats
 from qtrain_cli.students.spec import inference_needs, student_text
 
@@ -33,23 +34,29 @@ def run(path: Path) -> dict[str, Any]:
 
 
 def _artifact(path: Path, description: Description) -> dict[str, Any]:
-    spec = description.spec
     return {
         "file": path.name,
         "format": "qtrain artifact",
         "bytes": path.stat().st_size,
-        "circuit": vars(spec.circuit),
-        "mapping": vars(spec.mapping),
-        "angles": vars(spec.angles),
+        "method": description.method,
+        **_generator(description),
         "digest": vars(description.digest),
         "input": vars(description.example),
         "record": description.origin is not None,
         "run": description.origin.run if description.origin else None,
         "tensors": [
             {"name": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "role": entry.role}
-            for entry in spec.layout.entries
+            for entry in description.layout.entries
         ],
     }
+
+
+def _generator(description: Description) -> dict[str, Any]:
+    """The parts of ours; a rival has its plan."""
+    if description.method != OURS:
+        return {"plan": description.plan}
+    spec = description.spec
+    return {"circuit": vars(spec.circuit), "mapping": vars(spec.mapping), "angles": vars(spec.angles)}
 
 
 def _student(path: Path, description: StudentDescription) -> dict[str, Any]:

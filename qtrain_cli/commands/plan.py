@@ -16,21 +16,24 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.artifact.description import design_of
-from qtrain_cli.artifact.size import Known, bytes_bound
+from qtrain_cli.artifact.size import Known
 from qtrain_cli.errors import UsageError
-from qtrain_cli.methods.generator.angles import start_angles
-from qtrain_cli.methods.generator.generator import Generator
-from qtrain_cli.methods.generator.mapping import start_numbers
+from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.methods.method import Scene
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import call_model, predict
+from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
 from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
+from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import PlanSettings
-from qtrain_cli.targets.layout import complete, kept_tensors, layout_of
+from qtrain_cli.targets.target import TARGETS, WHOLE
+from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.generated import Generated, Sized
 from qtrain_cli.training.whitened import state_bytes
 
 PROBE_SECONDS = 1.0
@@ -70,15 +73,16 @@ class PlanRecord:
 
 def run(settings: PlanSettings) -> PlanRecord:
     """Plans one model. Raises as loading and planning do: UsageError, BadInput, Refused."""
-    device = resolve_device(settings.fit.device)
+    budget, device = settings.budget, resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
-    layout = layout_of(loaded.module, settings.budget.targets, settings.budget.ignore)
+    sizes = Measure(OURS, _scene(loaded, settings, device), Known(loaded.name, bare=budget.bare))
+    layout = sizes.scene.layout
 
     def file_bytes(spec: GeneratorSpec) -> int:
-        return bytes_bound(spec, Known(loaded.name, bare=settings.budget.bare))
+        return sizes.bytes(plan_of(spec), budget.angle_bits)
 
-    spec = plan_generator(layout, settings.budget, settings.fit.seed, file_bytes)
-    seconds, probe = _probe(spec, loaded, settings, device)
+    spec = plan_generator(layout, budget, settings.fit.seed, file_bytes)
+    seconds, probe = _probe(sizes.sized(plan_of(spec)), sizes.scene, settings)
     design, artifact_bytes = design_of(spec), file_bytes(spec)
     return PlanRecord(
         **vars(design),
@@ -95,6 +99,14 @@ def run(settings: PlanSettings) -> PlanRecord:
     )
 
 
+def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) -> Scene:
+    """The model for a plan, which knows no data."""
+    budget, module = settings.budget, loaded.module.to(device)
+    layout = TARGETS[WHOLE].tensors(module, budget.targets, budget.ignore)
+    teacher = on_device(module.state_dict(keep_vars=True), device)
+    return Scene(module, teacher, layout, settings.input_shape, (), settings.fit.seed, device)
+
+
 def _memory(spec: GeneratorSpec) -> int:
     """Bytes of the state vectors, of the weights with their scales, centres and gradients (float32), and of
     what the descent keeps of the trained numbers."""
@@ -103,34 +115,30 @@ def _memory(spec: GeneratorSpec) -> int:
     return states + 6 * 4 * spec.layout.generated + state_bytes(spec.trained_numbers)
 
 
-def _probe(
-    spec: GeneratorSpec, loaded: LoadedModel, settings: PlanSettings, device: torch.device
-) -> tuple[float, str]:
+def _probe(chosen: Sized, scene: Scene, settings: PlanSettings) -> tuple[float, str]:
     """Median seconds of a step, forward and backward, and what was measured."""
-    generator = Generator(spec, device)
-    theta = start_angles(spec.circuit, settings.fit.seed).float().to(device).requires_grad_()
-    numbers = (
-        start_numbers(spec, torch.Generator().manual_seed(settings.fit.seed)).to(device).requires_grad_()
-    )
+    trainee = Generated(chosen, scene, lambda kept: 0.0)
+    batch = settings.fit.batch_size
     if not settings.input_shape:
-        return _median_seconds(lambda: generator.weights(theta, numbers).sum(), device), "generator alone"
-    state = on_device(loaded.module.to(device).state_dict(keep_vars=True), device)
-    size = settings.fit.batch_size * math.prod(settings.input_shape)
+        return _median_seconds(lambda: _sum(trainee), scene.device), "generator alone"
+    size = batch * math.prod(settings.input_shape)
     if size > MAX_BATCH_NUMBERS:
         raise UsageError(
             f"a batch of the --input-shape has {size} numbers; allowed: {MAX_BATCH_NUMBERS}",
             "use a smaller --batch-size or --input-shape",
         )
-    inputs = torch.rand(settings.fit.batch_size, *settings.input_shape, device=device)
-    predict(loaded.module, state, inputs[:2], lambda batch: batch)
-    loaded.module.train()
-    kept = kept_tensors(spec.layout, state)
+    inputs = torch.rand(batch, *settings.input_shape, device=scene.device)
+    predict(scene.module, scene.teacher, inputs[:2], lambda rows: rows)
+    rows = Batch(0, inputs, inputs, inputs[:, :0])
+    return _median_seconds(
+        lambda: trainee.outputs(rows).scores.square().mean(), scene.device
+    ), f"training step, batch {batch}"
 
-    def step() -> Tensor:
-        whole = complete(spec.layout, generator.tensors(theta, numbers), kept)
-        return call_model(loaded.module, whole, inputs).square().mean()
 
-    return _median_seconds(step, device), f"training step, batch {settings.fit.batch_size}"
+def _sum(trainee: Generated) -> Tensor:
+    """Of all generated weights."""
+    made = trainee.decode(trainee.numbers).values()
+    return torch.stack([tensor.float().sum() for tensor in made]).sum()
 
 
 def _median_seconds(loss: Callable[[], Tensor], device: torch.device) -> float:

@@ -28,15 +28,18 @@ from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import build_architecture, load_model, looks_up
 from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
-from qtrain_cli.runs.regenerate import regenerate, state_dict, stored_angles
+from qtrain_cli.runs.regenerate import regenerate, state_dict, stored_numbers
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
+from qtrain_cli.targets.layout import split
 from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training.measure import measure_test
 
@@ -45,7 +48,8 @@ OWN_SAMPLER = "qtrain"
 
 @dataclass(frozen=True)
 class _Bench:
-    """What every cell is measured with; `theta` is float64 (b, L, n, r), `z` exact, of the m weights."""
+    """What every cell is measured with: `theta` (b, L, n, r) and the mapping's numbers in float64, `z` exact,
+    of the m weights."""
 
     settings: SampleSettings
     artifact: Artifact
@@ -54,6 +58,7 @@ class _Bench:
     objective: Objective
     generator: Generator
     theta: Tensor
+    mapping: Tensor
     z: Tensor
 
 
@@ -103,10 +108,11 @@ def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor
     sample = predict(module, state, data.test.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.test.targets[:2], data.classes)
     generator = Generator(spec, dtype=torch.float64)
-    theta = stored_angles(spec, artifact.numbers)
+    stored = stored_numbers(OURS, artifact.description.plan, artifact.numbers)
+    theta, mapping = stored[ANGLES], stored[MAPPING]
     with torch.no_grad():
         z = generator.standardised(theta)
-    return _Bench(settings, artifact, module, data, objective, generator, theta, z)
+    return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z)
 
 
 def _module(settings: SampleSettings, state: dict[str, Tensor]) -> nn.Module:
@@ -186,8 +192,8 @@ def _measured(
     used = spec.layout.generated
     z = standardised(f).flatten()[:used]
     with torch.no_grad():
-        weights = bench.generator.weights_of(z, numbers.mapping.double())
-    state = state_dict(spec, weights, numbers)
+        weights = bench.generator.weights_of(z, bench.mapping)
+    state = state_dict(spec.layout, split(spec.layout, weights), numbers.kept)
     figure, interval = measure_test(bench.module, state, bench.data, bench.objective)
     return _Repetition(
         figure=figure,

@@ -47,7 +47,7 @@ def run(path: Path) -> Verification:
     found = regenerate(artifact)
     return Verification(
         artifact=path.name,
-        weights=artifact.description.spec.layout.generated,
+        weights=artifact.description.layout.generated,
         tensors=len(found.state),
         sha256=found.digest.sha256,
         agreement="exact" if found.exact else "within tolerance",

@@ -6,9 +6,9 @@ Each format has one file with two functions, `matches(source)` and `read(source)
 
     source --READERS--> Arrays --checked--> Arrays --hold_out--> Dataset(train, validation, test)
 
-Integer targets mean classification, floats regression. Images stay uint8 ``(N, C, H, W)`` until
-`Normalisation` makes them float32. Nothing is cached on disk, nothing is augmented or resized, and whole
-splits are held in memory: data sets larger than that are left out.
+The task is the first of the table that takes the targets (`tasks`); integers are class numbers. Images stay
+uint8 ``(N, C, H, W)`` until `Normalisation` makes them float32. Nothing is cached on disk, nothing is
+augmented or resized, and whole splits are held in memory: data sets larger than that are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from qtrain_cli.data import class_folders, csv_table, function, hub, npz, parquet, tensors
-from qtrain_cli.data.arrays import Arrays, checked, digest, is_classification
+from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
 from qtrain_cli.data.splits import (
     Dataset,
     Normalisation,
@@ -32,6 +32,7 @@ from qtrain_cli.data.splits import (
 )
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
 from qtrain_cli.settings import DataSettings
+from qtrain_cli.tasks import task_of_targets
 
 __all__ = [
     "READERS",
@@ -108,13 +109,12 @@ def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
     _refuse_wrong_channels(normalisation, arrays.x_train.shape[1])
     x, y = torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train)
     train, validation = hold_out(len(x), settings.validation, seed)
-    classes = int(y.max()) + 1 if is_classification(arrays) else None
     return Dataset(
         train=TrainSplit(x[train], y[train]),
         validation=ValidationSplit(x[validation], y[validation]),
         test=TestSplit(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)),
-        task="regression" if classes is None else "classification",
-        classes=classes,
+        task=task_of_targets(arrays.y_train).name,
+        classes=class_count(arrays),
         sha256=digest(arrays),
         normalisation=normalisation,
     )

@@ -3,10 +3,11 @@
     x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1
        integers in both splits     int64: tokens for a model that looks them up, else made float32 later
        any other number (N, ...)   float32, finite
-    y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1   -> classification
-       floats (N,) or (N, k)       float32, finite                              -> regression
+    y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1
+       floats (N,) or (N, k)       float32, finite
 
-`classes` is the largest label of train plus one. Train and test have to agree in everything but N.
+Which task such targets are for is said by the table of tasks (`tasks.task_of_targets`). `classes` is the
+largest label of train plus one. Train and test have to agree in everything but N.
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ def as_array(name: str, value: Any) -> np.ndarray:
         raise BadInput(f"{name} is no array of numbers: {error}") from error
 
 
-def is_classification(arrays: Arrays) -> bool:
-    """True for integer targets."""
-    return arrays.y_train.dtype.kind == "i"
+def class_count(arrays: Arrays) -> int | None:
+    """How many classes checked targets number; None where they are no class numbers."""
+    y = arrays.y_train
+    return int(y.max()) + 1 if y.dtype.kind == "i" else None
 
 
 def digest(arrays: Arrays) -> str:
@@ -93,7 +95,7 @@ def checked(raw: Arrays) -> Arrays:
     _refuse_rows("test", arrays.x_test, arrays.y_test, 1)
     _refuse_difference("x", arrays.x_train, arrays.x_test)
     _refuse_difference("y", arrays.y_train, arrays.y_test)
-    if is_classification(arrays):
+    if class_count(arrays) is not None:
         _refuse_unknown_labels(arrays)
     return arrays
 

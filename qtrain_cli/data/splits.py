@@ -84,9 +84,9 @@ class TestSplit:
 class Dataset:
     """Everything a run needs of its data.
 
-    `task` is "classification" (int64 targets ``(N,)``, 0 to `classes` - 1) or "regression" (float32
-    targets, `classes` is None). `sha256` covers train, validation and test, and depends on neither the
-    seed nor the share of validation.
+    `task` is the name of a row of the table of tasks. Targets are int64 class numbers ``(N,)``, 0 to
+    `classes` - 1, or float32, and then `classes` is None. `sha256` covers train, validation and test, and
+    depends on neither the seed nor the share of validation.
     """
 
     train: TrainSplit

@@ -14,9 +14,10 @@ import math
 import torch
 from torch import Tensor
 
+from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN, Positions, apply_mapping
 from qtrain_cli.methods.generator.spec import MAX_BIT_ELEMENTS, MAX_HIDDEN, GeneratorSpec, MappingSpec
-from qtrain_cli.methods.method import Decode, Numbers, Plan, Recipe, Scene, Shapes, scales_of
+from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
 from qtrain_cli.methods.seeded import uniform
 from qtrain_cli.quantum.circuit import CircuitSpec, qubits_for
 from qtrain_cli.targets.entries import LayoutSpec
@@ -35,12 +36,12 @@ def plan(scene: Scene, size: int) -> Plan:
     return {"hidden": max(1, 1 + (size - one) // (two - one)), "seed": scene.seed}
 
 
-def shapes(layout: LayoutSpec, plan: Plan) -> Shapes:
-    return {"numbers": (_spec(layout, plan["hidden"]).mapping_numbers,)}
+def forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    return {"numbers": Form((_spec(layout, plan["hidden"]).mapping_numbers,))}
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
-    return {name: torch.zeros(shape) for name, shape in shapes(scene.layout, plan).items()}
+    return {name: torch.zeros(form.shape) for name, form in forms(scene.layout, plan).items()}
 
 
 def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
@@ -77,7 +78,6 @@ def _begin(spec: GeneratorSpec, seed: int) -> Tensor:
     return numbers
 
 
-RECIPE = Recipe(
-    "fixed-random",
-    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode, whitened=True,
+METHOD = Method(
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode, whitened=True,
 )  # fmt: skip

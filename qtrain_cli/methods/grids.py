@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from qtrain_cli.files.groups import group_bits
@@ -27,7 +25,6 @@ _HALVINGS = 12
 _LEAST_STEP = 2.0**-14  # the smallest normal float16
 
 Steps = dict[str, float]
-Codes = dict[str, NDArray[np.int64]]
 
 
 def fit_steps(numbers: Mapping[str, Tensor], limit: int, most_bits: float) -> tuple[Steps, float]:
@@ -43,7 +40,7 @@ def fit_steps(numbers: Mapping[str, Tensor], limit: int, most_bits: float) -> tu
 
     def at(q: float) -> tuple[Steps, float]:
         steps = {name: float(np.float16(max(q * step, _LEAST_STEP))) for name, step in base.items()}
-        return steps, group_bits(list(coded(numbers, steps, limit).values()))
+        return steps, bits_of(numbers, steps, limit)
 
     finest, coarsest = at(low), at(high)
     if finest[1] <= most_bits:
@@ -59,35 +56,26 @@ def fit_steps(numbers: Mapping[str, Tensor], limit: int, most_bits: float) -> tu
     return best
 
 
+def bits_of(numbers: Mapping[str, Tensor], steps: Mapping[str, float], limit: int) -> float:
+    """What the codes of all groups take in a file."""
+    return group_bits([coded(part, steps[name], limit).flatten().numpy() for name, part in numbers.items()])
+
+
 def fine_steps(numbers: Mapping[str, Tensor], limit: int) -> Steps:
     """The step of each group that q stretches."""
     return {name: _best_step(tensor, limit) if limit else _rms(tensor) for name, tensor in numbers.items()}
 
 
-def coded(numbers: Mapping[str, Tensor], steps: Mapping[str, float], limit: int) -> Codes:
-    """The codes of each group, rounded half to even and clipped: int64 (count,)."""
+def coded(numbers: Tensor, step: float, limit: int) -> Tensor:
+    """Codes of one group, rounded half to even and clipped: int64 of its shape, on the CPU."""
     most = limit or FREE_LIMIT
-    found = {}
-    for name, tensor in numbers.items():
-        # Double: the same code on every machine, whatever the training ran on.
-        ratio = tensor.detach().double().flatten().cpu() / steps[name]
-        found[name] = ratio.round().clamp(-most, most).long().numpy()
-    return found
+    # Double: the same code on every machine, whatever the training ran on.
+    return (numbers.detach().double().cpu() / step).round().clamp(-most, most).long()
 
 
-def decoded(codes: Mapping[str, NDArray[np.int64]], steps: Mapping[str, float]) -> dict[str, Tensor]:
-    """The numbers that codes stand for, float32 (count,)."""
-    return {name: torch.from_numpy(part).float() * steps[name] for name, part in codes.items()}
-
-
-def rounded(numbers: Mapping[str, Tensor], steps: Mapping[str, float], limit: int) -> dict[str, Tensor]:
-    """The numbers on their grids; the gradient passes as if nothing had been rounded (straight-through)."""
-    most = limit or FREE_LIMIT
-    return {
-        name: tensor
-        + ((tensor / steps[name]).round().clamp(-most, most) * steps[name] - tensor).detach()
-        for name, tensor in numbers.items()
-    }  # fmt: skip
+def decoded(codes: Tensor, step: float) -> Tensor:
+    """The numbers that codes stand for, float32 of their shape."""
+    return codes.float() * step
 
 
 def _rms(tensor: Tensor) -> float:

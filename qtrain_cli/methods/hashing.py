@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
-from qtrain_cli.methods.method import Decode, Numbers, Plan, Recipe, Scene, Shapes, scales_of
+from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
 from qtrain_cli.methods.seeded import uniform, whole
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import split
@@ -27,8 +28,8 @@ def plan(scene: Scene, size: int) -> Plan:
     return {"k": size, "seed": scene.seed}
 
 
-def shapes(layout: LayoutSpec, plan: Plan) -> Shapes:
-    return {"v": (plan["k"],)}
+def forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    return {"v": Form((plan["k"],))}
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
@@ -48,7 +49,6 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     return weights
 
 
-RECIPE = Recipe(
-    "hashing",
-    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode,
+METHOD = Method(
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode,
 )  # fmt: skip

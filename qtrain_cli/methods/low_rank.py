@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qtrain_cli.methods.method import Decode, Numbers, Plan, Recipe, Scene, Shapes, away_from_centre, in_place
+from qtrain_cli.methods.forms import Form, Forms, Plan
+from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, away_from_centre, in_place
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 
 _STEPS = 256
@@ -26,14 +27,14 @@ def plan(scene: Scene, size: int) -> Plan:
     return {"share": size}
 
 
-def shapes(layout: LayoutSpec, plan: Plan) -> Shapes:
-    found: Shapes = {}
+def forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    found: Forms = {}
     for number, entry in enumerate(layout.of_role(GENERATED)):
         rank, (rows, columns) = _rank(entry, plan), _sides(entry)
         if rank:
-            found |= {f"u{number}": (rows, rank), f"v{number}": (rank, columns)}
+            found |= {f"u{number}": Form((rows, rank)), f"v{number}": Form((rank, columns))}
         else:
-            found[f"w{number}"] = entry.shape
+            found[f"w{number}"] = Form(entry.shape)
     return found
 
 
@@ -80,7 +81,6 @@ def _rank(entry: TensorEntry, plan: Plan) -> int:
     return rank if rank * (rows + columns) < rows * columns else 0
 
 
-RECIPE = Recipe(
-    "low-rank",
-    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode,
+METHOD = Method(
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode,
 )  # fmt: skip

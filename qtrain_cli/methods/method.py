@@ -1,33 +1,35 @@
-"""What a rival method is: a few functions, so that one loop trains, rounds and writes all of them.
+"""What a method is: a few functions, so that one loop trains, rounds and writes all of them, ours among them.
 
     plan(scene, size)       plain data that goes into the file; a larger size has more numbers
+    forms(layout, plan)     the groups of numbers and how the file holds them
     start(scene, plan)      the numbers before training, in named groups
     decode(layout, plan)    numbers -> the generated tensors by name; differentiable, and all a reader needs
     module(scene, plan)     whose tensors these are: the model itself, or a smaller one
 
 A budget of bytes becomes a size by `bits(scene, plan, width)`: what the numbers will take at so many bits
-each. The grid that they are rounded to follows from the bytes that are left (`grids`).
+each. Late in training the numbers are on a grid, codes and their steps, as the file will have them (`Grid`;
+`grids` has the plain one). What is left to the methods' files is what differs.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.methods.table import METHODS, Contender
+from qtrain_cli.methods import grids
+from qtrain_cli.methods.forms import Form, Forms, Plan, count_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.layout import DTYPES
 
-Plan = dict[str, Any]
 Numbers = Mapping[str, Tensor]
 Decode = Callable[[Numbers], dict[str, Tensor]]
-Shapes = dict[str, tuple[int, ...]]
+Steps = dict[str, float]
+#: An upper bound of the bytes of the finished file with this plan.
+FileBytes = Callable[[Plan], int]
 
 
 class Unsuited(BadInput):
@@ -55,49 +57,73 @@ class Choice:
     bits: int
 
 
-def count_of(shapes: Shapes) -> int:
-    """How many numbers groups of these shapes have together."""
-    return sum(math.prod(shape) for shape in shapes.values())
-
-
 def _own_module(scene: Scene, plan: Plan) -> nn.Module:
     return scene.module
 
 
-def _no_limit(plan: Plan) -> int:
-    return 0
-
-
-def _counted(scene: Scene, plan: Plan, shapes: Shapes, width: float) -> float:
-    return width * count_of(shapes)
+def _counted(scene: Scene, plan: Plan, forms: Forms, width: float) -> float:
+    return width * count_of(forms)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What one row of `methods.METHODS` does.
+class Grid:
+    """How numbers become codes, and when.
 
-    `whitened`: descends as ours does, in the eigenbasis of its gradients, and not by plain Adam.
-    `rounding` is the share of the epochs, the last ones, that have the rounding in the loop. `limit` is the
-    largest code of a plan's grid (0: any). `mask` says which numbers are zero at a point of training, 0 to 1.
+        first(plan, epochs)                 the epoch, from 0, from which on the numbers are on the grid
+        fit(plan, numbers, bits)            steps for an epoch that begins, whose codes take so many bits
+        settle(plan, numbers, steps, bits)  steps for a state that is scored, and stored with them
+        coded(plan, name, numbers, step)    one group as whole numbers, int64 of its shape, on the CPU
+        decoded(plan, name, codes, step)    the numbers that codes stand for
+
+    `fit` names the groups that are coded; others are trained and stored as they are.
     """
 
-    name: str
+    first: Callable[[Plan, int], int]
+    fit: Callable[[Plan, Numbers, float], Steps]
+    settle: Callable[[Plan, Numbers, Steps, float], Steps]
+    coded: Callable[[Plan, str, Tensor, float], Tensor]
+    decoded: Callable[[Plan, str, Tensor, float], Tensor]
+
+
+def plain_grid(share: float = 0.4, limit: Callable[[Plan], int] = lambda plan: 0) -> Grid:
+    """A uniform grid a group, as fine as the bytes of the file allow (`grids`).
+
+    Args:
+        share: of the epochs, the last ones, that have the rounding in the loop.
+        limit: the largest code of a plan's grid; 0: any.
+    """
+    return Grid(
+        first=lambda plan, epochs: min(epochs - 1, round(epochs * (1 - share))),
+        fit=lambda plan, numbers, bits: grids.fit_steps(numbers, limit(plan), bits)[0],
+        settle=lambda plan, numbers, steps, bits: grids.fit_steps(numbers, limit(plan), bits)[0],
+        coded=lambda plan, name, numbers, step: grids.coded(numbers, step, limit(plan)),
+        decoded=lambda plan, name, codes, step: grids.decoded(codes, step),
+    )
+
+
+@dataclass(frozen=True)
+class Method:
+    """What one row of `table.METHODS` does.
+
+    `whitened`: it descends in the eigenbasis of its gradients, and not by plain Adam. `mask` says which
+    numbers are zero at a point of training, 0 to 1. `exact` decodes in the precision of regenerated weights,
+    where that is not the one of training. `planned` finds the plan of a budget itself, given the bits of a
+    number, the budget and a bound of the file's bytes; without it the largest size that fits is found by
+    bisection.
+    """
+
     largest: Callable[[Scene], int]
     plan: Callable[[Scene, int], Plan]
-    shapes: Callable[[LayoutSpec, Plan], Shapes]
+    forms: Callable[[LayoutSpec, Plan], Forms]
     start: Callable[[Scene, Plan], dict[str, Tensor]]
     decode: Callable[[LayoutSpec, Plan, torch.device], Decode]
     module: Callable[[Scene, Plan], nn.Module] = _own_module
-    bits: Callable[[Scene, Plan, Shapes, float], float] = _counted
-    limit: Callable[[Plan], int] = _no_limit
+    bits: Callable[[Scene, Plan, Forms, float], float] = _counted
+    grid: Grid = field(default_factory=plain_grid)
     mask: Callable[[Plan, Numbers, float], dict[str, Tensor]] | None = None
-    rounding: float = 0.4
     whitened: bool = False
-
-    @property
-    def row(self) -> Contender:
-        """The method's row in the table for people."""
-        return METHODS[self.name]
+    exact: Callable[[LayoutSpec, Plan, torch.device], Decode] | None = None
+    planned: Callable[[Scene, int, int, FileBytes], Plan] | None = None
 
 
 def scales_of(layout: LayoutSpec, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -125,9 +151,9 @@ def away_from_centre(layout: LayoutSpec, state: Mapping[str, Tensor]) -> dict[st
     }
 
 
-def whole_shapes(layout: LayoutSpec, plan: Plan) -> Shapes:
-    """The shapes of a method that stores every generated tensor itself."""
-    return {entry.name: entry.shape for entry in layout.of_role(GENERATED)}
+def whole_forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    """The groups of a method that stores every generated tensor itself."""
+    return {entry.name: Form(entry.shape) for entry in layout.of_role(GENERATED)}
 
 
 def whole_decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:

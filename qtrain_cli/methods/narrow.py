@@ -15,15 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.methods.method import (
-    Plan,
-    Recipe,
-    Scene,
-    Unsuited,
-    away_from_centre,
-    whole_decode,
-    whole_shapes,
-)
+from qtrain_cli.methods.forms import Plan
+from qtrain_cli.methods.method import Method, Scene, Unsuited, away_from_centre, whole_decode, whole_forms
 from qtrain_cli.targets.entries import TIED
 from qtrain_cli.targets.layout import layout_of
 
@@ -120,7 +113,6 @@ def _check(scene: Scene, student: nn.Module) -> None:
         raise Unsuited(f"narrower, it has outputs of the shape {list(shape)}")
 
 
-RECIPE = Recipe(
-    "narrow",
-    largest=largest, plan=plan, shapes=whole_shapes, start=start, decode=whole_decode, module=module,
+METHOD = Method(
+    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode, module=module,
 )  # fmt: skip

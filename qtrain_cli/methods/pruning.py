@@ -15,16 +15,8 @@ import math
 import torch
 from torch import Tensor
 
-from qtrain_cli.methods.method import (
-    Numbers,
-    Plan,
-    Recipe,
-    Scene,
-    Shapes,
-    away_from_centre,
-    whole_decode,
-    whole_shapes,
-)
+from qtrain_cli.methods.forms import Forms, Plan
+from qtrain_cli.methods.method import Method, Numbers, Scene, away_from_centre, whole_decode, whole_forms
 
 _PRUNED_AT = 0.5
 
@@ -43,7 +35,7 @@ def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
     return away_from_centre(scene.layout, scene.teacher)
 
 
-def bits(scene: Scene, plan: Plan, shapes: Shapes, width: float) -> float:
+def bits(scene: Scene, plan: Plan, forms: Forms, width: float) -> float:
     """m H(K / m) for the positions and `width` for each survivor."""
     m, k = scene.layout.generated, plan["survivors"]
     share = k / m
@@ -60,8 +52,7 @@ def mask(plan: Plan, numbers: Numbers, progress: float) -> dict[str, Tensor]:
     return {name: (tensor.detach().abs() >= least).float() for name, tensor in numbers.items()}
 
 
-RECIPE = Recipe(
-    "pruning",
-    largest=largest, plan=plan, shapes=whole_shapes, start=start, decode=whole_decode, bits=bits, mask=mask,
+METHOD = Method(
+    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode, bits=bits, mask=mask,
     whitened=True,
 )  # fmt: skip

@@ -12,17 +12,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from qtrain_cli.files.groups import group_bits
-from qtrain_cli.methods.grids import coded, fine_steps
-from qtrain_cli.methods.method import (
-    Plan,
-    Recipe,
-    Scene,
-    Shapes,
-    away_from_centre,
-    whole_decode,
-    whole_shapes,
-)
+from qtrain_cli.methods.forms import Forms, Plan
+from qtrain_cli.methods.grids import bits_of, fine_steps
+from qtrain_cli.methods.method import Method, Scene, away_from_centre, plain_grid, whole_decode, whole_forms
 
 BITS = (2, 3, 4, 8)
 #: Training on a grid leaves more zeros than the teacher has: about as many as on a grid so much coarser.
@@ -43,13 +35,12 @@ def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
     return away_from_centre(scene.layout, scene.teacher)
 
 
-def bits(scene: Scene, plan: Plan, shapes: Shapes, width: float) -> float:
+def bits(scene: Scene, plan: Plan, forms: Forms, width: float) -> float:
     """What the teacher's own weights take on this grid, stretched by a part of what a budget may ask for."""
     values = start(scene, plan)
     limit = highest(plan)
     steps = {name: _TYPICAL * step for name, step in fine_steps(values, limit).items()}
-    codes = coded(values, steps, limit)
-    return group_bits(list(codes.values()))
+    return bits_of(values, steps, limit)
 
 
 def highest(plan: Plan) -> int:
@@ -57,8 +48,7 @@ def highest(plan: Plan) -> int:
     return 2 ** (plan["bits"] - 1) - 1
 
 
-RECIPE = Recipe(
-    "quantisation",
-    largest=largest, plan=plan, shapes=whole_shapes, start=start, decode=whole_decode, bits=bits,
-    limit=highest, rounding=1.0,
+METHOD = Method(
+    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode, bits=bits,
+    grid=plain_grid(1.0, highest),
 )  # fmt: skip

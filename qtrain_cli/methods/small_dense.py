@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.methods.method import Plan, Recipe, Scene, away_from_centre, whole_decode, whole_shapes
+from qtrain_cli.methods.forms import Plan
+from qtrain_cli.methods.method import Method, Scene, away_from_centre, whole_decode, whole_forms
 from qtrain_cli.targets.layout import layout_of
 
 MAX_HIDDEN = 4096
@@ -43,7 +44,6 @@ def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
     return away_from_centre(layout_of(student), student.state_dict())
 
 
-RECIPE = Recipe(
-    "small-dense",
-    largest=largest, plan=plan, shapes=whole_shapes, start=start, decode=whole_decode, module=module,
+METHOD = Method(
+    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode, module=module,
 )  # fmt: skip

@@ -12,8 +12,10 @@ import math
 import torch
 from torch import Tensor
 
+from qtrain_cli.errors import BadInput
+from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
-from qtrain_cli.methods.method import Decode, Numbers, Plan, Recipe, Scene, Shapes, Unsuited, scales_of
+from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, Unsuited, scales_of
 from qtrain_cli.methods.seeded import MAX_MATRIX, uniform
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import split
@@ -32,8 +34,15 @@ def plan(scene: Scene, size: int) -> Plan:
     return {"k": size, "seed": scene.seed}
 
 
-def shapes(layout: LayoutSpec, plan: Plan) -> Shapes:
-    return {"d": (plan["k"],)}
+def forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    check_matrix(layout, plan)
+    return {"d": Form((plan["k"],))}
+
+
+def check_matrix(layout: LayoutSpec, plan: Plan) -> None:
+    """Raises `BadInput` for a matrix that no memory holds; a small file can ask for it."""
+    if layout.generated * plan["k"] > MAX_MATRIX:
+        raise BadInput(f"a random matrix of {layout.generated} x {plan['k']} does not fit in memory")
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
@@ -53,7 +62,6 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     return weights
 
 
-RECIPE = Recipe(
-    "subspace",
-    largest=largest, plan=plan, shapes=shapes, start=start, decode=decode, whitened=True,
+METHOD = Method(
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode, whitened=True,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The methods that `qtrain compare` sets against each other: one row each, for help, tables and tuning.
 
-What a row does is in `training.rivals` under the same name (ours: `qtrain compress`). Standard library only.
+What a row does is its file here, of the same name (ours: `generator`), found when it is asked for: so the
+table itself needs the standard library only. A new method is one new file and one row.
 
 `rates` and `widths` are what is tuned, by the validation rows of the first seed: each rate at the first
 width, then each other width at the best rate. Rates are the peak of the one-cycle schedule, or multiples of
@@ -10,7 +11,13 @@ a size is planned with (ours: `--angle-bits`).
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from qtrain_cli.results.comparison import OURS, Contender
+
+if TYPE_CHECKING:
+    from qtrain_cli.methods.method import Method
 
 METHODS: dict[str, Contender] = {
     row.name: row
@@ -77,3 +84,10 @@ METHODS: dict[str, Contender] = {
         ),
     )
 }  # fmt: skip
+
+
+def method_of(name: str) -> Method:
+    """What a row of the table does; it needs torch."""
+    file = "generator.method" if name == OURS else name.replace("-", "_")
+    found: Method = importlib.import_module(f"qtrain_cli.methods.{file}").METHOD
+    return found

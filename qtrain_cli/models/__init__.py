@@ -1,12 +1,13 @@
 """Models in: from any file people keep trained weights in to one `LoadedModel`.
 
     format (`formats`)        module                         read by
-    torch, torch-legacy       --arch, or built of stock      `pickles`, `entries`, `stock_layers`, `matching`
+    torch, torch-legacy       --arch, or built of stock      `pickles`, `entries`, `matching`
     safetensors               --arch                         `tensors`, `matching`
-    pt2                       in the file                    `graphs`, `graph_checks`
+    pt2                       in the file                    `graphs`
 
-Nothing in a file is run unless the user says ``--trust-pickle``; naming ``--arch`` runs the user's own code.
-`describe_model` never runs anything. Left out: TorchScript, TensorFlow, sharded checkpoints.
+Nothing in a file is run unless the user says ``--trust-pickle``: `untrusted` sees to that, under the PyTorch
+versions it was checked against. Naming ``--arch`` runs the user's own code. `describe_model` never runs
+anything. Left out: TorchScript, TensorFlow, sharded checkpoints.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def load_model(settings: ModelSettings) -> LoadedModel:
         BadInput: missing or damaged file, weights that do not fit ``--arch``, no parameters, a weight that
             is not finite.
         UsageError: ``--arch`` or ``--weights`` for a file that has no use for it.
-        Refused: the file would run code, and ``--trust-pickle`` was not given; or it is a zip bomb.
+        Refused: the file would run code, or is of a kind that this PyTorch's reader was not audited for, and
+            ``--trust-pickle`` was not given; or it is a zip bomb.
     """
     form = formats.detect_format(settings.path)
     module, trust = _LOADERS[form](settings, form)

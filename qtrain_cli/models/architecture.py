@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qtrain_cli.errors import BadInput, suggestion
-from qtrain_cli.models.formats import first_line
+from qtrain_cli.errors import BadInput, first_line, suggestion
 
 
 def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from qtrain_cli.errors import Refused
 from qtrain_cli.models.entries import Entry, choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
-from qtrain_cli.models.pickles import is_module, read_trusted, read_weights_only, require_within_file
-from qtrain_cli.models.stock_layers import StockRecord, rebuild_module
+from qtrain_cli.models.pickles import is_module, read_trusted, read_weights_only
+from qtrain_cli.models.untrusted.sizes import require_within_file
+from qtrain_cli.models.untrusted.stand_ins import StockRecord
+from qtrain_cli.models.untrusted.stock_layers import rebuild_module
 from qtrain_cli.settings import ModelSettings
 
 

@@ -10,14 +10,16 @@ from typing import Any
 
 from torch import Tensor
 
-from qtrain_cli.errors import BadInput, QtrainError
+from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import find_entries, tensors_of
-from qtrain_cli.models.formats import first_line
 from qtrain_cli.models.graphs import find_problems
-from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert, require_within_file
-from qtrain_cli.models.stock_layers import StockRecord, rebuild_module
+from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert
 from qtrain_cli.models.tensors import header_tensors
+from qtrain_cli.models.untrusted.sizes import open_archive, require_within_file
+from qtrain_cli.models.untrusted.stand_ins import StockRecord
+from qtrain_cli.models.untrusted.stock_layers import rebuild_module
+from qtrain_cli.models.untrusted.versions import require_audited
 
 
 def describe_model(path: Path) -> dict[str, Any]:
@@ -42,14 +44,22 @@ def _safetensors(path: Path, form: str) -> dict[str, Any]:
 
 
 def _graph(path: Path, form: str) -> dict[str, Any]:
-    problems = find_problems(path)
-    reader = formats.open_archive(path, path.name, path.stat().st_size)
+    problems = [*_unaudited(path), *find_problems(path)]
+    reader = open_archive(path, path.name, path.stat().st_size)
     config = json.loads(reader.get_record("data/weights/model_weights_config.json"))["config"]
     try:
         rows = [_graph_row(name, meta["tensor_meta"]) for name, meta in config.items()]
         return _facts(False, problems, {"": rows})
     except (LookupError, TypeError, AttributeError) as error:
         raise BadInput(f"'{path.name}' describes its tensors wrongly: {first_line(error)}") from None
+
+
+def _unaudited(path: Path) -> list[str]:
+    try:
+        require_audited(f"the .pt2 archive '{path.name}'")
+    except Refused as error:
+        return [error.message]
+    return []
 
 
 def _other(path: Path, form: str) -> dict[str, Any]:

@@ -8,22 +8,18 @@
     torchscript    a zip archive with a `code/` folder: `torch.jit.save`
     pickle         any other pickle
 
-Zip archives are read with PyTorch's own reader, the one that loads them later: two readers may be made to
-see different records in one crafted file. torch stores its records uncompressed, so records that claim to
-be larger than the whole file are a zip bomb.
+Zip archives are opened by `untrusted.sizes`: with PyTorch's own reader, which loads them later.
 """
 
 from __future__ import annotations
 
-import os
 import pickletools
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import torch
-
-from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.errors import BadInput
+from qtrain_cli.models.untrusted.sizes import open_archive
 
 SAFETENSORS, TORCH, TORCH_LEGACY = "safetensors", "torch", "torch-legacy"
 PT2, PT2_LEGACY, TORCHSCRIPT, PICKLE = "pt2", "pt2-legacy", "torchscript", "pickle"
@@ -51,37 +47,6 @@ def detect_format(path: Path) -> str:
         f"'{path.name}' is not a model file: it starts with {start[:8]!r}",
         "give a .pt, .pth, .th, .bin, .safetensors or .pt2 file",
     )
-
-
-def open_archive(source: Path | IO[bytes], name: str, size: int) -> Any:
-    """PyTorch's zip reader on a file of `size` bytes.
-
-    Raises:
-        BadInput: not a readable zip archive.
-        Refused: its records are together larger than the file.
-    """
-    try:
-        # As bytes: not every file name is UTF-8. PyTorch's stubs know neither bytes nor text here.
-        opened: Any = os.fsencode(source) if isinstance(source, Path) else source
-        reader = torch._C.PyTorchFileReader(opened)
-        declared = sum(reader.get_record_size(record) for record in reader.get_all_records())
-    except (RuntimeError, ValueError) as error:
-        raise BadInput(
-            f"'{name}' is a damaged or truncated zip archive: {first_line(error)}",
-            "copy or download it again",
-        ) from None
-    if declared > size:
-        raise Refused(
-            f"'{name}' has {size} bytes and claims to hold {declared}; torch stores records uncompressed",
-            "do not use this file: it is damaged or a zip bomb",
-        )
-    return reader
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, or its class when it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -8,7 +8,7 @@ from the module it was made from:
   weights at random in every evaluation, so it is refused with advice.
 * What depended on the input's shape is fixed, unless the export declared a dimension dynamic.
 
-Which archives may be loaded at all is decided in `graph_checks`.
+Which archives may be loaded at all is decided in `untrusted`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from qtrain_cli.errors import BadInput, Refused
-from qtrain_cli.models.formats import first_line, open_archive
-from qtrain_cli.models.graph_checks import graph_problems
+from qtrain_cli.errors import BadInput, Refused, first_line
+from qtrain_cli.models.untrusted.graph_checks import graph_problems
+from qtrain_cli.models.untrusted.sizes import open_archive
+from qtrain_cli.models.untrusted.versions import is_audited, require_audited
 
 _TRAINING_ARGUMENTS = ("train", "training")
 _SHOWN_PROBLEMS = 3
@@ -35,9 +36,11 @@ def load_graph(path: Path, trusted: bool) -> tuple[nn.Module, bool]:
     """The archive's module, and whether it took the user's trust to load it.
 
     Raises:
-        Refused: it could run code, and `trusted` is False.
+        Refused: it could run code, or this PyTorch was not audited, and `trusted` is False.
         BadInput: damaged, of another PyTorch, without exactly one program, or exported in training mode.
     """
+    if not trusted:
+        require_audited(f"the .pt2 archive '{path.name}'")
     problems = find_problems(path)
     if problems and not trusted:
         raise Refused(
@@ -46,7 +49,7 @@ def load_graph(path: Path, trusted: bool) -> tuple[nn.Module, bool]:
         )
     program = _read_program(path)
     _require_evaluation_mode(program, path.name)
-    return _with_one_mode(program.module(check_guards=False)), bool(problems)
+    return _with_one_mode(program.module(check_guards=False)), bool(problems) or not is_audited()
 
 
 def load_old_graph(path: Path) -> nn.Module:

@@ -16,9 +16,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, first_line
 from qtrain_cli.models.architecture import construct, construct_skeleton, find_factory
-from qtrain_cli.models.formats import first_line
 from qtrain_cli.settings import ModelSettings
 
 WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")

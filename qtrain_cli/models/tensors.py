@@ -12,8 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.models.formats import first_line
+from qtrain_cli.errors import BadInput, UsageError, first_line
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.settings import ModelSettings
 

@@ -82,7 +82,7 @@ def _shown(comparison: Comparison, method: str, budget: int) -> str:
             return "-"
         return f"needs {first.file_bytes:,} B" if first.end == UNREACHED else first.end
     figure = comparison.show(point.mean)
-    return figure if point.spread is None else f"{figure} ± {comparison.show_change(point.spread).split()[0]}"
+    return figure if point.spread is None else f"{figure} ± {comparison.row.bare(point.spread)}"
 
 
 def _details(comparison: Comparison) -> Iterator[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from qtrain_cli.results.comparison import Comparison
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Accuracies so far below the best are cut off: they would squeeze the others into a line.
+#: Bounded figures so much worse than the best are cut off: they would squeeze the others into a line.
 _DEEPEST = 0.2
 
 
@@ -29,11 +29,10 @@ def _draw(figure: Figure, comparison: Comparison) -> None:
     axes: Any = figure.subplots()
     for place, row in enumerate(comparison.methods):
         _line(axes, comparison, row, place)
-    if comparison.row.higher_is_better:
-        axes.axhline(100 * comparison.teacher, color="black", linewidth=0.8, linestyle=":")
-        axes.annotate(
-            "teacher", (0.005, 100 * comparison.teacher), xycoords=("axes fraction", "data"), va="bottom"
-        )
+    if comparison.row.bounded:
+        teacher = comparison.row.scale.factor * comparison.teacher
+        axes.axhline(teacher, color="black", linewidth=0.8, linestyle=":")
+        axes.annotate("teacher", (0.005, teacher), xycoords=("axes fraction", "data"), va="bottom")
         axes.set_ylim(*_reach(comparison))
     _label(axes, comparison)
     figure.legend(loc="outside right center", frameon=False)
@@ -44,7 +43,7 @@ def _line(axes: Any, comparison: Comparison, row: Contender, place: int) -> None
     points = [point for budget in comparison.budgets if (point := comparison.point(row.name, budget))]
     if not points:
         return
-    unit = 100 if comparison.row.higher_is_better else 1
+    unit = comparison.row.scale.factor
     shift = 1 + 0.008 * (place - len(comparison.methods) / 2)
     style = (
         {"linewidth": 3.0, "color": "black"} if row.name == OURS else {"linewidth": 1.3, "color": f"C{place}"}
@@ -66,15 +65,19 @@ def _label(axes: Any, comparison: Comparison) -> None:
     axes.set_xticks(comparison.budgets, [f"{budget:,}" for budget in comparison.budgets])
     axes.minorticks_off()
     axes.set_xlabel("bytes of the whole file (log scale)")
-    axes.set_ylabel("test accuracy in %" if comparison.row.higher_is_better else "test error")
+    axes.set_ylabel(comparison.row.heading(f"test {comparison.row.word}"))
     axes.set_title(title_of(comparison), fontsize=10)
     axes.grid(alpha=0.3)
 
 
 def _reach(comparison: Comparison) -> tuple[float, float]:
-    """The lowest and highest accuracy that the picture shows, in %."""
+    """The lowest and highest figure that the picture shows, as people see them."""
+    row = comparison.row
     points = [point for budget in comparison.budgets for point in comparison.points(budget)]
-    best = max([comparison.teacher, *(point.mean for point in points)])
-    worst = min((point.low for point in points), default=0.0)
-    lowest = max(worst, best - _DEEPEST)
-    return 100 * (lowest - 0.05 * (best - lowest)), 100 * (best + 0.1 * (best - lowest) + 1e-3)
+    figures = [comparison.teacher, *(point.mean for point in points)]
+    best = max(figures, key=lambda figure: row.gain(figure, 0.0))
+    depths = (row.gain(best, row.worse_first((point.low, point.high))[0]) for point in points)
+    depth = min(max(depths, default=_DEEPEST), _DEEPEST)
+    beyond = row.gain(0.1 * depth + 1e-3, 0.0)  # with the sign of better
+    low, high = sorted((best - row.gain(1.05 * depth, 0.0), best + beyond))
+    return row.scale.factor * low, row.scale.factor * high

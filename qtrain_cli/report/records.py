@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 #: What there is to show of one file.
 Shown = Record | StudentRecord | BareFile
-_CLOSENESS = {"classification": "Agreement with the teacher", "regression": "Difference to the teacher"}
 
 
 def record_terminal(record: Shown, gates: Sequence[GateResult] = ()) -> RenderableType:
@@ -56,7 +55,7 @@ def sections_of(record: Shown) -> Sections:
         }
     if isinstance(record, StudentRecord):
         return {
-            "Result": student_result(record, _CLOSENESS[record.scores.task]),
+            "Result": student_result(record),
             "Student": student_design(record),
             "Lesson": student_lesson(record),
             "Training": _training(record),
@@ -81,7 +80,7 @@ def _result(record: Record) -> Rows:
             "Drop below the teacher",
             "not measured" if scores.drop is None else scores.show_change(scores.drop),
         ),
-        (_CLOSENESS[scores.task], scores.show(scores.closeness)),
+        (scores.row.closeness_label, scores.show(scores.closeness)),
         *_size(record),
     ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtrain_cli.report.terminal import columns, sheet, stacked, styled
-from qtrain_cli.results import TASKS, SampleCell, SampleRecord, Task
+from qtrain_cli.results import SampleCell, SampleRecord
+from qtrain_cli.tasks import Task
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def sampling_terminal(record: SampleRecord) -> RenderableType:
     """The record's figures, and its cells."""
-    task = TASKS[record.task]
+    task = record.row
     low, high = record.exact_interval
     circuits = f"{record.circuits:,} of {record.qubits} qubits and {record.layers:,} layers"
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtrain_cli.report.pictures import BLACK, BLUE, GREEN, MARKS, ORANGE, PURPLE, SKY, VERMILION, picture
-from qtrain_cli.results import TASKS, SampleCell, SampleRecord
+from qtrain_cli.results import SampleCell, SampleRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def sampling_figure(record: SampleRecord, ending: str) -> bytes:
 
 
 def _draw(axes: Axes, record: SampleRecord) -> None:
-    task, factor = TASKS[record.task], _factor(record)
+    task, factor = record.row, record.row.scale.factor
     infinity = _infinity(record)
     low, high = record.exact_interval
     axes.axhline(factor * record.exact, color="0.35", lw=1, label="exact probabilities, no noise")
@@ -41,12 +41,12 @@ def _draw(axes: Axes, record: SampleRecord) -> None:
     axes.set_xscale("log")
     _label_infinity(axes, record, infinity)
     axes.set_xlabel("shots of each circuit")
-    axes.set_ylabel(f"test {task.word}" + (", %" if task.higher_is_better else ""))
-    if not task.higher_is_better:
-        axes.set_yscale("log")
-    else:  # intervals of few repetitions reach beyond what an accuracy can be
+    axes.set_ylabel(task.heading(f"test {task.word}"))
+    if task.bounded:  # intervals of few repetitions reach beyond what a figure can be
         low, high = axes.get_ylim()
-        axes.set_ylim(max(low, 0), min(high, 102))
+        axes.set_ylim(max(low, 0), min(high, 1.02 * factor * task.most))
+    else:
+        axes.set_yscale("log")
     axes.set_title(
         f"{record.artifact}: circuits {record.circuits:,}, qubits {record.qubits}, layers {record.layers:,};"
         f" {record.count:,} test rows, repetitions {record.repeat:,}",
@@ -82,11 +82,6 @@ def _line(
         capsize=2.5,
         label="no noise" if noise == "none" else noise.replace(":", " ").replace("+", ", "),
     )
-
-
-def _factor(record: SampleRecord) -> float:
-    """Accuracies are shown in percent."""
-    return 100.0 if TASKS[record.task].higher_is_better else 1.0
 
 
 def _infinity(record: SampleRecord) -> float:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from qtrain_cli.report.terminal import columns, stacked, styled
 from qtrain_cli.report.text import Rows
 from qtrain_cli.results import StudentRecord
+from qtrain_cli.results.schema import task_of_fields
+from qtrain_cli.tasks import Task
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def student_result(record: StudentRecord, closeness: str) -> Rows:
-    """What came out; `closeness` is what agreement with the teacher is called."""
+def student_result(record: StudentRecord) -> Rows:
+    """What came out."""
     scores, word = record.scores, record.scores.row.word
     low, high = scores.interval
     rows = [
@@ -26,7 +28,7 @@ def student_result(record: StudentRecord, closeness: str) -> Rows:
         rows += [
             (f"Teacher's test {word}", scores.show(scores.teacher)),
             ("Drop below the teacher", drop),
-            (closeness, scores.show(scores.closeness)),
+            (scores.row.closeness_label, scores.show(scores.closeness)),
         ]
     return [*rows, ("Student's file", f"{record.artifact_bytes:,} bytes")]
 
@@ -100,8 +102,9 @@ def gradients_terminal(document: Mapping[str, Any]) -> RenderableType:
 
 def _method_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The rows of `compare-students` as columns of text; the teacher's figure where there is one."""
-    taught = any(_teacher(row) is not None for row in rows)
-    return [_method_row(row, taught) for row in rows]
+    tasks = [task_of_fields(row) for row in rows]
+    taught = any(row[f"teacher_{task.word}"] is not None for row, task in zip(rows, tasks, strict=True))
+    return [_method_row(row, task, taught) for row, task in zip(rows, tasks, strict=True)]
 
 
 def _gradient_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -110,12 +113,11 @@ def _gradient_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def _gradient_row(row: Mapping[str, Any]) -> dict[str, str]:
-    word = "error" if "test_error" in row else "accuracy"
-    unit = "" if word == "error" else ", %"
+    task = task_of_fields(row)
     return {
         "gradient": row["gradient"],
         "shots": f"{row['shots']:,}" if row["shots"] else "exact",
-        f"test {word}{unit}": _spread(row[f"test_{word}"], row["spread"], word),
+        task.heading(f"test {task.word}"): _spread(row[f"test_{task.word}"], row["spread"], task),
         "final loss": "-" if row["final_loss"] is None else f"{row['final_loss']:.4f}",
         "epochs": str(row["epochs"]),
         "circuit runs": f"{row['evaluations']:,}",
@@ -125,24 +127,17 @@ def _gradient_row(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _teacher(row: Mapping[str, Any]) -> float | None:
-    figure: float | None = row.get("teacher_accuracy", row.get("teacher_error"))
-    return figure
-
-
-def _method_row(row: Mapping[str, Any], taught: bool) -> dict[str, str]:
-    word = "error" if "test_error" in row else "accuracy"
-    unit = "" if word == "error" else ", %"
+def _method_row(row: Mapping[str, Any], task: Task, taught: bool) -> dict[str, str]:
     alone = row["name"] == row["kind"] == "qnn"
-    teacher = _teacher(row)
-    by_teacher = {f"teacher{unit}": "-" if teacher is None else _figure(teacher, word)} if taught else {}
+    teacher = row[f"teacher_{task.word}"]
+    by_teacher = {task.heading("teacher"): "-" if teacher is None else task.bare(teacher)} if taught else {}
     return {
         "student": row["student"].partition(",encoding")[0] if alone else row["name"],
         "method": row["method"],
         "numbers": f"{row['parameters']:,}",
-        f"test {word}{unit}": _spread(row[f"test_{word}"], row["spread"], word),
+        task.heading(f"test {task.word}"): _spread(row[f"test_{task.word}"], row["spread"], task),
         **by_teacher,
-        "95 % interval": f"{_figure(row['low'], word)} to {_figure(row['high'], word)}",
+        "95 % interval": f"{task.bare(row['low'])} to {task.bare(row['high'])}",
         "epochs to 95 %": "-"
         if row["epochs_to_95"] is None
         else f"{row['epochs_to_95']:.1f}"
@@ -151,9 +146,5 @@ def _method_row(row: Mapping[str, Any], taught: bool) -> dict[str, str]:
     }
 
 
-def _spread(mean: float, spread: float | None, word: str) -> str:
-    return _figure(mean, word) + ("" if spread is None else f" ± {_figure(spread, word)}")
-
-
-def _figure(value: float, word: str) -> str:
-    return f"{value:.4g}" if word == "error" else f"{100 * value:.2f}"
+def _spread(mean: float, spread: float | None, task: Task) -> str:
+    return task.bare(mean) + ("" if spread is None else f" ± {task.bare(spread)}")

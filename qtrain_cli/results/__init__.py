@@ -20,17 +20,17 @@ from qtrain_cli.results.measured import Measured
 from qtrain_cli.results.record import Design, GateResult, Record
 from qtrain_cli.results.sampling import SAMPLE_SCHEMA, SampleCell, SampleRecord
 from qtrain_cli.results.schema import SCHEMA, record_fields
-from qtrain_cli.results.scores import TASKS, Scores, Task, mean_interval, rounded, wilson_interval
+from qtrain_cli.results.scores import Scores
 from qtrain_cli.results.student_rows import LABELS, StudentRow, verdicts
 from qtrain_cli.results.students import (
     NO_TEACHER,
     NOTHING_SHA256,
     STUDENT_SCHEMA,
+    AnyRecord,
     Lesson,
     StudentDesign,
     StudentRecord,
     any_record,
-    mean_and_spread,
 )
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
     "SAMPLE_SCHEMA",
     "SCHEMA",
     "STUDENT_SCHEMA",
-    "TASKS",
+    "AnyRecord",
     "Design",
     "GateResult",
     "GradientRow",
@@ -54,12 +54,7 @@ __all__ = [
     "StudentDesign",
     "StudentRecord",
     "StudentRow",
-    "Task",
     "any_record",
-    "mean_and_spread",
-    "mean_interval",
     "record_fields",
-    "rounded",
     "verdicts",
-    "wilson_interval",
 ]

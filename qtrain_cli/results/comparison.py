@@ -1,11 +1,11 @@
 """Methods at equal bytes: cells of (method, budget, seed), their means, and how far chance moves them.
 
-    figure of a cell        mean over test rows of its scores: right or wrong (1, 0), or the squared error
+    figure of a cell        mean over test rows of its scores: right or wrong (1, 0), or squared errors
     point                   mean of a method's cells at a budget, over k seeds
     interval of a point     +- hypot(t(k - 1) s / sqrt(k), z sqrt(v / N))
 
-s: standard deviation over seeds; v: variance over the N test rows of a row's mean score; z, t: 97.5 % points
-of the normal and of Student's distribution. Two points are compared on the same test rows, pair by pair,
+s: standard deviation over seeds; v: variance over the N test rows of a row's mean score; z and t: see
+`tasks.intervals`. Two points are compared on the same test rows, pair by pair,
 
     difference              +- hypot(t(ka + kb - 2) sqrt(sa**2 / ka + sb**2 / kb), z sqrt(var(d) / N))
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 import array
 import base64
 import math
-import statistics
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -26,7 +25,9 @@ from typing import Any
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results.schema import check_digest, check_whole
-from qtrain_cli.results.scores import TASKS, Z95, Task, rounded
+from qtrain_cli.tasks import TASKS, Task
+from qtrain_cli.tasks.intervals import mean_and_spread, pooled_half, repetitions_half, rows_half
+from qtrain_cli.tasks.task import seven_digits
 
 COMPARISON = "qtrain.compare/1"
 #: The name of the method that the others are set against.
@@ -34,11 +35,6 @@ OURS = "ours"
 #: How a cell ended.
 DONE, UNREACHED, UNSUITED, FAILED = "done", "unreached", "unsuited", "failed"
 ENDS = (DONE, UNREACHED, UNSUITED, FAILED)
-#: The 97.5 % points of Student's distribution at 1, 2, ... degrees of freedom; beyond, the normal's.
-_STUDENT = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ class Cell:
         if self.end == DONE:
             check_digest("file_sha256", self.file_sha256)
         for name in ("validation", "test", "lr", "seconds"):
-            object.__setattr__(self, name, rounded(getattr(self, name)))
+            object.__setattr__(self, name, seven_digits(getattr(self, name)))
 
     def to_json(self) -> dict[str, Any]:
         """All fields by name."""
@@ -194,11 +190,11 @@ class Comparison:
 
     def show(self, figure: float) -> str:
         """A figure for people: ``97.31 %``, or ``0.0123`` for an error."""
-        return f"{100 * figure:.2f} %" if self.row.higher_is_better else f"{figure:.4g}"
+        return self.row.show(figure)
 
     def show_change(self, change: float) -> str:
         """A difference for people, without its sign: ``0.31 points``, or ``0.0012``."""
-        return f"{100 * abs(change):.2f} points" if self.row.higher_is_better else f"{abs(change):.4g}"
+        return self.row.show_change(abs(change))
 
     def cells_of(self, method: str, budget: int) -> list[Cell]:
         """The cells of one method at one budget."""
@@ -209,33 +205,26 @@ class Comparison:
         cells = self.cells_of(method, budget)
         if not cells or any(cell.end != DONE or cell.test is None for cell in cells):
             return None
-        figures = [float(cell.test or 0) for cell in cells]
-        mean, spread = statistics.fmean(figures), _spread(figures)
-        seeds = _student(len(cells) - 1) * (spread or 0) / math.sqrt(len(cells))
-        half = math.hypot(seeds, _rows_half(_row_means(cells)))
-        most = 1.0 if self.row.higher_is_better else math.inf
+        mean, spread = _over_seeds(cells)
+        half = math.hypot(repetitions_half(spread, len(cells)), rows_half(_row_means(cells)))
         best = cells[0]
         return Point(
-            method, budget, len(cells), mean, spread, max(0.0, mean - half), min(most, mean + half),
+            method, budget, len(cells), mean, spread, *self.row.within(mean - half, mean + half),
             max(cell.file_bytes for cell in cells), best.header_bytes, best.numbers, best.lr, best.bits,
         )  # fmt: skip
 
     def points(self, budget: int) -> list[Point]:
         """The points at a budget, the best first."""
         found = [point for one in self.methods if (point := self.point(one.name, budget))]
-        return sorted(found, key=lambda point: point.mean, reverse=self.row.higher_is_better)
+        return sorted(found, key=lambda point: self.row.gain(0.0, point.mean))
 
     def difference(self, one: str, other: str, budget: int) -> Difference:
         """`one` against `other`, both of which have a point at this budget."""
         mine, theirs = self.cells_of(one, budget), self.cells_of(other, budget)
-        sign = 1 if self.row.higher_is_better else -1
-        rows = [sign * (a - b) for a, b in zip(_row_means(mine), _row_means(theirs), strict=True)]
-        spreads = [
-            (_spread([cell.test or 0.0 for cell in cells]) or 0.0, len(cells)) for cells in (mine, theirs)
-        ]
-        freedom = len(mine) + len(theirs) - 2
-        seeds = _student(freedom) * math.sqrt(sum(s**2 / k for s, k in spreads))
-        return Difference(one, other, budget, statistics.fmean(rows), math.hypot(seeds, _rows_half(rows)))
+        pairs = zip(_row_means(mine), _row_means(theirs), strict=True)
+        rows = [self.row.gain(a, b) for a, b in pairs]
+        seeds = pooled_half([(_over_seeds(cells)[1], len(cells)) for cells in (mine, theirs)])
+        return Difference(one, other, budget, mean_and_spread(rows)[0], math.hypot(seeds, rows_half(rows)))
 
     def to_json(self, verdict: Sequence[str]) -> dict[str, Any]:
         """The one JSON document of ``qtrain compare --json``; cells come without their rows."""
@@ -262,27 +251,17 @@ def _method(row: Contender) -> dict[str, Any]:
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: rounded(value) if isinstance(value, float) else value for name, value in values.items()}
+    return {
+        name: seven_digits(value) if isinstance(value, float) else value for name, value in values.items()
+    }
 
 
-def _spread(figures: Sequence[float]) -> float | None:
-    return statistics.stdev(figures) if len(figures) > 1 else None
-
-
-def _student(freedom: int) -> float:
-    """0 without freedom: where there is one seed there is no spread to weigh."""
-    if freedom < 1:
-        return 0.0
-    return _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else Z95
+def _over_seeds(cells: Sequence[Cell]) -> tuple[float, float | None]:
+    """Mean and spread of the figures of some seeds."""
+    return mean_and_spread([cell.test or 0.0 for cell in cells])
 
 
 def _row_means(cells: Sequence[Cell]) -> list[float]:
     """Each test row's mean score over the seeds."""
-    return [
-        statistics.fmean(scores) for scores in zip(*(unpack_rows(cell.rows) for cell in cells), strict=True)
-    ]
-
-
-def _rows_half(rows: Sequence[float]) -> float:
-    """Half the 95 % interval of the mean of these rows."""
-    return Z95 * statistics.pstdev(rows) / math.sqrt(len(rows))
+    columns = zip(*(unpack_rows(cell.rows) for cell in cells), strict=True)
+    return [math.fsum(scores) / len(scores) for scores in columns]

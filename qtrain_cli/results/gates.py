@@ -4,12 +4,11 @@ A gate is decided by its number alone, so that it is predictable. Where the numb
 figure (`max-drop`, `max-regression`), the sentence adds whether chance explains it: a fall from `a` to `b`
 lies inside the 95 % interval of the two measurements when
 
-    |a - b| <= sqrt((a - low_a)**2 + (high_b - b)**2)          for an accuracy; for an error with low and high
-                                                               of the two exchanged
+    |a - b| <= sqrt((a - worse_a)**2 + (better_b - b)**2)      worse, better: the ends of a figure's interval
 
 which is Newcombe's interval of a difference (1998, method 10) reaching zero. It takes the two measurements as
-independent; on the same rows they are not, and the true interval is narrower. The teacher's error has no
-stored interval, so there the test error's own half is used.
+independent; on the same rows they are not, and the true interval is narrower. No interval of a teacher's
+figure is stored: where none follows from figure and count, the test figure's own half is used.
 
 Sentences show accuracies and drops as fractions of 1, as the options take them.
 """
@@ -18,13 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from qtrain_cli.errors import BadInput, GateFailed, UsageError
-from qtrain_cli.results import TASKS, GateResult, Record, Scores, StudentRecord, wilson_interval
+from qtrain_cli.results import AnyRecord, GateResult, Scores
 from qtrain_cli.settings import GateSettings
+from qtrain_cli.tasks.intervals import Interval
 
-Interval = tuple[float, float]
-AnyRecord = Record | StudentRecord
 Check = Callable[[AnyRecord, float, AnyRecord | None], GateResult]
 
 
@@ -53,24 +52,22 @@ def gate_failure(results: tuple[GateResult, ...]) -> GateFailed | None:
     )
 
 
-def _min_accuracy(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
-    scores = _scores_of("classification", record, "--min-accuracy", "--max-error")
-    message = f"test accuracy is {scores.test:.7g}; allowed: at least {limit:g}"
-    return GateResult("min-accuracy", scores.test >= limit, limit, scores.test, message)
-
-
-def _max_error(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
-    scores = _scores_of("regression", record, "--max-error", "--min-accuracy")
-    message = f"test error is {scores.test:.7g}; allowed: at most {limit:g}"
-    return GateResult("max-error", scores.test <= limit, limit, scores.test, message)
+def _test_figure(record: AnyRecord, limit: float, _: AnyRecord | None, option: str) -> GateResult:
+    """The test figure against its limit: the option that the task's row names."""
+    scores, row = record.scores, record.scores.row
+    if row.gate != option:
+        raise UsageError(f"--{option} does not fit a {row.name} artifact", f"use --{row.gate}")
+    allowed = "at least" if row.higher_is_better else "at most"
+    message = f"test {row.word} is {scores.test:.7g}; allowed: {allowed} {limit:g}"
+    return GateResult(option, row.reaches(scores.test, limit), limit, scores.test, message)
 
 
 def _max_drop(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
     scores = record.scores
     if scores.teacher is None or scores.drop is None:
         raise UsageError("--max-drop needs the teacher's test figure, and this record has none")
-    known = scores.row.higher_is_better
-    interval = wilson_interval(scores.teacher, scores.count) if known else (scores.teacher, scores.teacher)
+    derived = scores.row.derived
+    interval = derived(scores.teacher, scores.count) if derived else (scores.teacher, scores.teacher)
     message = _fall(scores, "the teacher", scores.teacher, interval, limit)
     return GateResult("max-drop", scores.drop <= limit, limit, scores.drop, message)
 
@@ -114,19 +111,13 @@ def _max_regression(record: AnyRecord, limit: float, baseline: AnyRecord | None)
 
 #: Option name -> check, in the order in which they are reported.
 GATES: dict[str, Check] = {
-    "min-accuracy": _min_accuracy,
-    "max-error": _max_error,
+    "min-accuracy": partial(_test_figure, option="min-accuracy"),
+    "max-error": partial(_test_figure, option="max-error"),
     "max-drop": _max_drop,
     "min-ratio": _min_ratio,
     "max-bytes": _max_bytes,
     "max-regression": _max_regression,
 }
-
-
-def _scores_of(task: str, record: AnyRecord, option: str, instead: str) -> Scores:
-    if record.scores.row != TASKS[task]:
-        raise UsageError(f"{option} does not fit a {record.scores.task} artifact", f"use {instead}")
-    return record.scores
 
 
 def _fall(scores: Scores, whom: str, figure: float, interval: Interval, limit: float) -> str:
@@ -145,5 +136,6 @@ def _fall(scores: Scores, whom: str, figure: float, interval: Interval, limit: f
 
 def _chance(scores: Scores, figure: float, interval: Interval) -> float:
     """The largest fall from `figure` to `scores.test` that the intervals of the two explain."""
-    toward, away = (1, 0) if scores.row.higher_is_better else (0, 1)
-    return math.hypot(scores.interval[toward] - scores.test, figure - interval[away])
+    _, better = scores.row.worse_first(scores.interval)
+    worse, _ = scores.row.worse_first(interval)
+    return math.hypot(better - scores.test, figure - worse)

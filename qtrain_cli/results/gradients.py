@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qtrain_cli.results.scores import rounded
-from qtrain_cli.results.students import StudentRecord, mean_and_spread
+from qtrain_cli.results.students import StudentRecord
+from qtrain_cli.tasks.intervals import mean_and_spread
+from qtrain_cli.tasks.task import seven_digits
 
 GRADIENTS_SCHEMA = "qtrain.gradients/1"
 
@@ -65,15 +66,15 @@ class GradientRow:
             "gradient": self.gradient,
             "shots": self.shots,
             "seeds": len(self.records),
-            f"test_{word}": rounded(mean),
-            "spread": rounded(spread),
-            "final_loss": rounded(losses[-1]) if losses else None,
+            f"test_{word}": seven_digits(mean),
+            "spread": seven_digits(spread),
+            "final_loss": seven_digits(losses[-1]) if losses else None,
             "epochs": len(losses),
             "evaluations": self.evaluations,
             "total_shots": self.total_shots,
-            "seconds": rounded(self.mean_seconds),
-            "losses": [rounded(loss) for loss in losses],
-            "loss_spreads": [rounded(spread) for spread in self.loss_spreads],
+            "seconds": seven_digits(self.mean_seconds),
+            "losses": [seven_digits(loss) for loss in losses],
+            "loss_spreads": [seven_digits(spread) for spread in self.loss_spreads],
         }
 
 

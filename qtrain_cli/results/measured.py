@@ -5,8 +5,11 @@ outweigh their values:
 
     [model, figures, train loss, test loss, epochs, seed, device, versions, trust]
 
-    figures    [train, validation, test, count, teacher, closeness], for regression also low, high
+    figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
+               test figure is stored, then the task's name where their number does not tell it
     versions   "name=version name=version ..."
+
+Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
 
 The digests of data and model are stored beside it, in whatever form costs the file least.
 """
@@ -18,9 +21,11 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, suggestion
 from qtrain_cli.results.schema import LIST, MAYBE, NUMBER, TEXT, WHOLE, check_digest, check_kind, check_whole
-from qtrain_cli.results.scores import Scores, rounded
+from qtrain_cli.results.scores import Scores
+from qtrain_cli.tasks import TASKS, Task
+from qtrain_cli.tasks.task import seven_digits
 
 _WORD = re.compile(r"[^\s=]+")
 _STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, WHOLE, WHOLE, TEXT, TEXT, TEXT)
@@ -59,30 +64,21 @@ class Measured:
         for word in (*self.versions, *self.versions.values()):
             if not _WORD.fullmatch(word):
                 raise BadInput(f"the version {reprlib.repr(word)} is not one word without '='")
-        object.__setattr__(self, "train_loss", rounded(self.train_loss))
-        object.__setattr__(self, "test_loss", rounded(self.test_loss))
+        object.__setattr__(self, "train_loss", seven_digits(self.train_loss))
+        object.__setattr__(self, "test_loss", seven_digits(self.test_loss))
 
     @property
     def generalization_gap(self) -> float | None:
         """Test loss minus train loss; None when one of them is missing."""
         if self.train_loss is None or self.test_loss is None:
             return None
-        return rounded(self.test_loss - self.train_loss)
+        return seven_digits(self.test_loss - self.train_loss)
 
     def to_stored(self) -> list[Any]:
         """The list above, ready for `json.dumps`."""
-        scores = self.scores
-        figures = [
-            scores.train,
-            scores.validation,
-            scores.test,
-            scores.count,
-            scores.teacher,
-            scores.closeness,
-        ]
         return [
             self.model,
-            [*figures, *(scores.error_interval or ())],
+            _stored_figures(self.scores),
             self.train_loss,
             self.test_loss,
             self.epochs,
@@ -120,20 +116,36 @@ def _check_kinds(what: str, kinds: tuple[str, ...], values: list[Any]) -> None:
         check_kind(f"{what}[{place}]", kind, value)
 
 
+def _stored_figures(scores: Scores) -> list[Any]:
+    splits = [scores.train, scores.validation, scores.test, scores.count]
+    return [
+        *splits,
+        scores.teacher,
+        scores.closeness,
+        *(scores.stored_interval or ()),
+        *([] if scores.row.told_by_count else [scores.task]),
+    ]
+
+
 def _stored_scores(figures: list[Any]) -> Scores:
-    has_interval = len(figures) > len(_FIGURE_KINDS)
-    _check_kinds("figures", _FIGURE_KINDS + (_INTERVAL_KINDS if has_interval else ()), figures)
-    train, validation, test, count, teacher, closeness, *interval = figures
-    return Scores(
-        "regression" if has_interval else "classification",
-        train,
-        validation,
-        test,
-        count,
-        teacher,
-        closeness,
-        (interval[0], interval[1]) if has_interval else None,
-    )
+    *numbers, last = figures or [None]
+    named = isinstance(last, str)
+    numbers = numbers if named else figures
+    task = _named_task(last) if named else _task_of_count(len(numbers) > len(_FIGURE_KINDS))
+    _check_kinds("figures", _FIGURE_KINDS + (_INTERVAL_KINDS if task.stores_interval else ()), numbers)
+    train, validation, test, count, teacher, closeness, *interval = numbers
+    stored = (interval[0], interval[1]) if task.stores_interval else None
+    return Scores(task.name, train, validation, test, count, teacher, closeness, stored)
+
+
+def _task_of_count(has_interval: bool) -> Task:
+    return next(row for row in TASKS.values() if row.told_by_count and row.stores_interval == has_interval)
+
+
+def _named_task(name: str) -> Task:
+    if name not in TASKS:
+        raise BadInput(f"unknown task {reprlib.repr(name)}", suggestion(name, TASKS))
+    return TASKS[name]
 
 
 def _stored_versions(text: str) -> dict[str, str]:

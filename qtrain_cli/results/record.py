@@ -21,8 +21,11 @@ from qtrain_cli.results.schema import (
     check_whole,
     checked_document,
     record_fields,
+    task_of_fields,
 )
-from qtrain_cli.results.scores import TASKS, Scores, Task, rounded
+from qtrain_cli.results.scores import Scores
+from qtrain_cli.tasks import Task
+from qtrain_cli.tasks.task import seven_digits
 
 
 @dataclass(frozen=True)
@@ -164,10 +167,10 @@ def values_of(record: Finished) -> dict[str, Any]:
         **record.scores.to_json(),
         "artifact_bytes": record.artifact_bytes,
         "artifact_sha256": record.artifact_sha256,
-        "bytes_ratio": rounded(record.bytes_ratio),
-        "parameter_ratio": rounded(record.parameter_ratio),
+        "bytes_ratio": seven_digits(record.bytes_ratio),
+        "parameter_ratio": seven_digits(record.parameter_ratio),
         "generalization_gap": record.measured.generalization_gap,
-        "seconds": rounded(record.seconds),
+        "seconds": seven_digits(record.seconds),
     }
 
 
@@ -177,8 +180,7 @@ def read_values(document: Any, fields_of: Callable[[Task], Mapping[str, str]], s
     Raises:
         BadInput: it has not exactly the fields that `fields_of` its task says, each of its kind.
     """
-    errs = isinstance(document, dict) and "test_error" in document
-    task = TASKS["regression" if errs else "classification"]
+    task = task_of_fields(document if isinstance(document, dict) else ())
     given = checked_document(document, fields_of(task), schema)
     return {**given, "scores": Scores.from_json(task, given)}
 

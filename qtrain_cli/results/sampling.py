@@ -17,16 +17,15 @@ Left out: pairing of rows.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qtrain_cli.results.scores import TASKS, joint_interval, rounded, student_interval
+from qtrain_cli.tasks import TASKS, Task
+from qtrain_cli.tasks.intervals import Interval, joint_interval, mean_and_spread, student_interval
+from qtrain_cli.tasks.task import seven_digits
 
 SAMPLE_SCHEMA = "qtrain.sample/1"
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,12 @@ class SampleCell:
     @property
     def mean(self) -> float:
         """Over the repetitions."""
-        return statistics.fmean(self.figures)
+        return mean_and_spread(self.figures)[0]
 
     @property
     def deviation(self) -> float | None:
         """The standard deviation of one repetition; None of a single one."""
-        if len(self.figures) < 2 or not all(map(math.isfinite, self.figures)):
-            return None
-        return statistics.stdev(self.figures)
+        return mean_and_spread(self.figures)[1]
 
     @property
     def repetition_interval(self) -> Interval | None:
@@ -67,8 +64,8 @@ class SampleCell:
     @property
     def test_interval(self) -> Interval:
         """95 %: test rows."""
-        low, high = zip(*self.test_intervals, strict=True)
-        return statistics.fmean(low), statistics.fmean(high)
+        low, high = (mean_and_spread(ends)[0] for ends in zip(*self.test_intervals, strict=True))
+        return low, high
 
     def interval(self, most: float = math.inf) -> Interval:
         """95 %: both, within 0 and `most`."""
@@ -109,9 +106,14 @@ class SampleRecord:
     cells: tuple[SampleCell, ...]
 
     @property
+    def row(self) -> Task:
+        """The task's row of the table."""
+        return TASKS[self.task]
+
+    @property
     def most(self) -> float:
         """The largest figure there can be."""
-        return 1.0 if TASKS[self.task].higher_is_better else math.inf
+        return self.row.most
 
     @property
     def unbiased(self) -> bool:
@@ -120,11 +122,11 @@ class SampleRecord:
 
     def drop(self, cell: SampleCell) -> float:
         """How much worse than with exact probabilities; negative when better."""
-        return self.exact - cell.mean if TASKS[self.task].higher_is_better else cell.mean - self.exact
+        return self.row.gain(self.exact, cell.mean)
 
     def to_json(self) -> dict[str, Any]:
         """One document, its fields in a fixed order; figures carry the task's word."""
-        word = TASKS[self.task].word
+        word = self.row.word
         low, high = self.exact_interval
         return {
             "schema": SAMPLE_SCHEMA,
@@ -136,10 +138,10 @@ class SampleRecord:
             "test_count": self.count,
             f"teacher_test_{word}": self.teacher,
             f"recorded_test_{word}": self.recorded,
-            f"exact_test_{word}": rounded(self.exact),
-            f"exact_test_{word}_low": rounded(low),
-            f"exact_test_{word}_high": rounded(high),
-            "z_variance": rounded(self.z_variance),
+            f"exact_test_{word}": seven_digits(self.exact),
+            f"exact_test_{word}_low": seven_digits(low),
+            f"exact_test_{word}_high": seven_digits(high),
+            "z_variance": seven_digits(self.z_variance),
             "rows": [self._row(cell, word) for cell in self.cells],
         }  # fmt: skip
 
@@ -151,16 +153,16 @@ class SampleRecord:
             "noise": cell.noise,
             "shots": cell.shots,
             "repetitions": len(cell.figures),
-            f"test_{word}": rounded(cell.mean),
-            f"test_{word}_low": rounded(low),
-            f"test_{word}_high": rounded(high),
-            "repetitions_low": rounded(shots_low),
-            "repetitions_high": rounded(shots_high),
-            "test_rows_low": rounded(test_low),
-            "test_rows_high": rounded(test_high),
-            "deviation": rounded(cell.deviation),
-            "drop": rounded(self.drop(cell)),
-            "z_error": rounded(cell.z_error),
-            "shot_variance": rounded(cell.shot_variance),
-            "simulation_variance": rounded(cell.simulation_variance),
+            f"test_{word}": seven_digits(cell.mean),
+            f"test_{word}_low": seven_digits(low),
+            f"test_{word}_high": seven_digits(high),
+            "repetitions_low": seven_digits(shots_low),
+            "repetitions_high": seven_digits(shots_high),
+            "test_rows_low": seven_digits(test_low),
+            "test_rows_high": seven_digits(test_high),
+            "deviation": seven_digits(cell.deviation),
+            "drop": seven_digits(self.drop(cell)),
+            "z_error": seven_digits(cell.z_error),
+            "shot_variance": seven_digits(cell.shot_variance),
+            "simulation_variance": seven_digits(cell.simulation_variance),
         }

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from qtrain_cli.errors import BadInput, suggestion
-from qtrain_cli.results.scores import Task
+from qtrain_cli.tasks import TASKS, Task
 
 SCHEMA = "qtrain.report/1"
 MAX_WHOLE = 2**63
@@ -44,15 +44,20 @@ _IS_KIND: dict[str, Callable[[Any], bool]] = {
     MAYBE_WHOLE: lambda value: value is None or _is_whole(value),
 }
 
-#: The braces are filled with the task's words: ``test_accuracy`` or ``test_error``.
-_FIELDS: tuple[tuple[str, str], ...] = (
+Fields = tuple[tuple[str, str], ...]
+
+#: The task's figures. The braces are filled with its words: ``test_accuracy`` or ``test_error``.
+FIGURES: Fields = (
+    ("train_{word}", MAYBE), ("validation_{word}", MAYBE), ("test_{word}", NUMBER), ("test_count", WHOLE),
+    ("test_{word}_low", NUMBER), ("test_{word}_high", NUMBER),
+    ("teacher_test_{word}", MAYBE), ("teacher_{closeness}", MAYBE),
+)  # fmt: skip
+_FIELDS: Fields = (
     ("schema", TEXT), ("model", TEXT),
     ("weights", WHOLE), ("kept_weights", WHOLE), ("qubits", WHOLE), ("layers", WHOLE), ("circuits", WHOLE),
     ("ansatz", TEXT), ("mapping", TEXT), ("angle_bits", WHOLE), ("trained_numbers", WHOLE),
     ("artifact_bytes", WHOLE), ("model_bytes", WHOLE), ("bytes_ratio", NUMBER), ("parameter_ratio", NUMBER),
-    ("train_{word}", MAYBE), ("validation_{word}", MAYBE), ("test_{word}", NUMBER), ("test_count", WHOLE),
-    ("test_{word}_low", NUMBER), ("test_{word}_high", NUMBER),
-    ("teacher_test_{word}", MAYBE), ("teacher_{closeness}", MAYBE),
+    *FIGURES,
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
     ("seconds", MAYBE), ("epochs", WHOLE), ("seed", WHOLE), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
@@ -61,7 +66,18 @@ _FIELDS: tuple[tuple[str, str], ...] = (
 
 def record_fields(task: Task) -> dict[str, str]:
     """The JSON's field names in their order, each with its kind, for one task."""
-    return {name.format(word=task.word, closeness=task.closeness): kind for name, kind in _FIELDS}
+    return named_fields(_FIELDS, task)
+
+
+def named_fields(fields: Fields, task: Task) -> dict[str, str]:
+    """Field names with a task's words, each with its kind, in their order."""
+    return {task.named(name): kind for name, kind in fields}
+
+
+def task_of_fields(names: Iterable[str]) -> Task:
+    """The row whose figures most of a document's field names hold; the first row where none does."""
+    given = set(names)
+    return max(TASKS.values(), key=lambda row: len(given & named_fields(FIGURES, row).keys()))
 
 
 def checked_document(document: Any, kinds: Mapping[str, str], schema: str = SCHEMA) -> dict[str, Any]:

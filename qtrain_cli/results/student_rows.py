@@ -1,11 +1,8 @@
 """Several students side by side: one row a student and method, figures over seeds, and sentences that judge.
 
-    gain = mean_a - mean_b        beyond chance when |gain| > t(f) sqrt(v_a + v_b)      v = s**2 / k
-    f = (v_a + v_b)**2 / (v_a**2 / (k_a - 1) + v_b**2 / (k_b - 1))
-
-with the spread s (standard deviation of a sample) of k seeds, all on the same test rows, and the 97.5 % point
-t of Student's distribution (Welch 1947; f rounded down). One seed has no
-spread; then the 95 % (Wilson) intervals of the two measurements decide, which take the rows as independent.
+A gain is beyond chance when it is larger than Welch's interval of two means of seeds (`tasks.intervals`), all
+on the same test rows. One seed has no spread; then the 95 % intervals of the two measurements decide, which
+take the rows as independent.
 
 Epochs are counted to 95 % of the last validation figure that the same student reached from labels with the
 same seed, so that every method of a student is held to one mark; where generations taught each other, in the
@@ -22,8 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtrain_cli.results.scores import rounded, student_t95
-from qtrain_cli.results.students import CONVERGED, StudentRecord, mean_and_spread
+from qtrain_cli.results.students import StudentRecord
+from qtrain_cli.tasks.intervals import Interval, mean_and_spread, welch_half
+from qtrain_cli.tasks.task import seven_digits
 
 LABELS = "labels"
 #: The last sentence of every list of verdicts.
@@ -59,7 +57,7 @@ class StudentRow:
         return mean_and_spread([record.scores.test for record in self.records])
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval:
         """The mean of the seeds' 95 % intervals, which is that of the test rows."""
         lows, highs = zip(*(record.scores.interval for record in self.records), strict=True)
         return math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
@@ -67,7 +65,8 @@ class StudentRow:
     @property
     def reached(self) -> tuple[int, ...]:
         """The epochs to the mark of each seed that reached it."""
-        found = [_epochs_to_mark(one, mark) for one, mark in zip(self.records, self.plain, strict=False)]
+        pairs = zip(self.records, self.plain, strict=False)
+        found = [_epochs_to_mark(record, plain) for record, plain in pairs]
         return tuple(number for number in found if number is not None)
 
     @property
@@ -97,13 +96,13 @@ class StudentRow:
             "parameters": design.parameters,
             "circuit_parameters": design.circuit_parameters,
             "seeds": len(self.records),
-            f"test_{word}": rounded(mean),
-            "spread": rounded(spread),
-            "low": rounded(self.interval[0]),
-            "high": rounded(self.interval[1]),
+            f"test_{word}": seven_digits(mean),
+            "spread": seven_digits(spread),
+            "low": seven_digits(self.interval[0]),
+            "high": seven_digits(self.interval[1]),
             f"teacher_{word}": teacher,
-            "epochs_to_95": rounded(epochs),
-            "epochs_spread": rounded(epoch_spread),
+            "epochs_to_95": seven_digits(epochs),
+            "epochs_spread": seven_digits(epoch_spread),
             "seeds_to_95": len(self.reached),
             "epochs_before": self.epochs_before,
             "figures": [record.scores.test for record in self.records],
@@ -111,15 +110,8 @@ class StudentRow:
 
 
 def _epochs_to_mark(record: StudentRecord, plain: StudentRecord) -> int | None:
-    marks = [figure for _, figure in plain.lesson.history]
-    if not marks or marks[-1] is None:
-        return None
-    better = record.scores.row.higher_is_better
-    mark = marks[-1] * CONVERGED if better else marks[-1] / CONVERGED
-    for number, (_, figure) in enumerate(record.lesson.history, 1):
-        if figure is not None and (figure >= mark if better else figure <= mark):
-            return number
-    return None
+    task = record.scores.row
+    return record.lesson.epochs_to(plain.lesson.mark(task), task)
 
 
 def verdicts(rows: Sequence[StudentRow]) -> list[str]:
@@ -145,13 +137,12 @@ def verdicts(rows: Sequence[StudentRow]) -> list[str]:
 
 def _judged(row: StudentRow, base: StudentRow) -> str:
     scores = row.records[0].scores
-    gain = row.test[0] - base.test[0]
-    better = gain if scores.row.higher_is_better else -gain
+    gain = scores.row.gain(row.test[0], base.test[0])
     chance = _chance(row, base)
     size = scores.show_change(abs(gain))
     if abs(gain) <= chance:
         return f"a difference of {size} lies within chance ({scores.show_change(chance)})"
-    word = "gains" if better > 0 else "loses"
+    word = "gains" if gain > 0 else "loses"
     return f"{word} {size}, more than chance ({scores.show_change(chance)})"
 
 
@@ -160,17 +151,7 @@ def _chance(row: StudentRow, base: StudentRow) -> float:
     spreads = [(one.test[1], len(one.records)) for one in (row, base)]
     if any(spread is None for spread, _ in spreads):
         return math.hypot(*((one.interval[1] - one.interval[0]) / 2 for one in (row, base)))
-    return welch_chance([(spread or 0.0, count) for spread, count in spreads])
-
-
-def welch_chance(spreads: Sequence[tuple[float, int]]) -> float:
-    """How far apart two means may be by chance: spread and count of each, at least 2."""
-    variances = [(spread**2 / count, count - 1) for spread, count in spreads]
-    both = math.fsum(variance for variance, _ in variances)
-    if not both:
-        return 0.0
-    freedom = both**2 / math.fsum(variance**2 / less for variance, less in variances)
-    return student_t95(max(1, math.floor(freedom + 1e-9))) * math.sqrt(both)
+    return welch_half([(spread or 0.0, count) for spread, count in spreads])
 
 
 def _faster(row: StudentRow, base: StudentRow) -> list[str]:
@@ -187,7 +168,7 @@ def _faster(row: StudentRow, base: StudentRow) -> list[str]:
     spreads = [(spread, len(one.records)) for one in (row, base) if (spread := one.epochs[1]) is not None]
     judged = ""
     if len(spreads) == 2:
-        chance = welch_chance(spreads)
+        chance = welch_half(spreads)
         word = "within chance" if abs(epochs - plain) <= chance else "more than chance"
         judged = f"; the difference of {abs(epochs - plain):.1f} is {word} ({chance:.1f})"
     return [

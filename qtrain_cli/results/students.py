@@ -7,8 +7,6 @@ every field about one is null. Standard library only.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +16,7 @@ from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
 from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.results.record import Record, check_file, own, read_values, values_of
 from qtrain_cli.results.schema import (
+    FIGURES,
     LIST,
     MAYBE,
     MAYBE_TEXT,
@@ -26,11 +25,15 @@ from qtrain_cli.results.schema import (
     TABLE,
     TEXT,
     WHOLE,
+    Fields,
     check_derived,
     check_kind,
     check_whole,
+    named_fields,
 )
-from qtrain_cli.results.scores import Scores, Task, rounded
+from qtrain_cli.results.scores import Scores
+from qtrain_cli.tasks import Task
+from qtrain_cli.tasks.task import seven_digits
 
 STUDENT_SCHEMA = "qtrain.student/1"
 #: In place of a teacher's trust and digest, where there is none: the digest of nothing.
@@ -40,23 +43,21 @@ NOTHING_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8
 CONVERGED = 0.95
 MAX_HISTORY = 100_000
 
-_DESIGN: tuple[tuple[str, str], ...] = (
+_DESIGN: Fields = (
     ("student", TEXT), ("kind", TEXT), ("parameters", WHOLE), ("circuit_parameters", WHOLE),
     ("qubits", WHOLE),
     ("teacher_parameters", MAYBE_WHOLE), ("model_bytes", MAYBE_WHOLE),
 )  # fmt: skip
-_LESSON: tuple[tuple[str, str], ...] = (
+_LESSON: Fields = (
     ("method", TEXT), ("distill", NUMBER), ("temperature", NUMBER), ("align", MAYBE_TEXT),
     ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", WHOLE), ("gradient", TEXT),
     ("shots", WHOLE), ("noise", NUMBER), ("test_shots", WHOLE), ("test_noise", NUMBER),
     ("evaluations", WHOLE), ("history", LIST),
 )  # fmt: skip
-_FIELDS: tuple[tuple[str, str], ...] = (
+_FIELDS: Fields = (
     ("schema", TEXT), ("model", MAYBE_TEXT), *_DESIGN,
     ("artifact_bytes", WHOLE), ("bytes_ratio", MAYBE), ("parameter_ratio", MAYBE),
-    ("train_{word}", MAYBE), ("validation_{word}", MAYBE), ("test_{word}", NUMBER), ("test_count", WHOLE),
-    ("test_{word}_low", NUMBER), ("test_{word}_high", NUMBER),
-    ("teacher_test_{word}", MAYBE), ("teacher_{closeness}", MAYBE),
+    *FIGURES,
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
     *_LESSON, ("total_shots", WHOLE), ("epochs_to_95", MAYBE_WHOLE),
     ("seconds", MAYBE), ("epochs", WHOLE), ("seed", WHOLE), ("device", TEXT), ("versions", TABLE),
@@ -135,16 +136,15 @@ class Lesson:
         check_kind("'history'", LIST, given["history"])
         return cls(**{**given, "history": tuple(given["history"])})
 
-    def epochs_to(self, share: float, higher_is_better: bool) -> int | None:
-        """The first epoch whose validation figure reaches that share of the last one's; None without any."""
-        figures = [figure for _, figure in self.history]
-        if not figures or figures[-1] is None:
-            return None
-        last = figures[-1]
-        for number, figure in enumerate(figures, 1):
-            if figure is not None and (
-                figure >= share * last if higher_is_better else figure <= last / share
-            ):
+    def mark(self, task: Task) -> float | None:
+        """The figure to which epochs are counted: 95 % as good as the last; None without one."""
+        last = self.history[-1][1] if self.history else None
+        return None if last is None else task.share_of(last, CONVERGED)
+
+    def epochs_to(self, mark: float | None, task: Task) -> int | None:
+        """The first epoch whose validation figure reaches a mark; None where none does."""
+        for number, (_, figure) in enumerate(self.history, 1):
+            if mark is not None and figure is not None and task.reaches(figure, mark):
                 return number
         return None
 
@@ -154,7 +154,7 @@ def _checked_epoch(row: Any) -> tuple[float | None, float | None]:
         raise BadInput("an epoch of the history is not a loss and a figure")
     for value in row:
         check_kind("'history'", MAYBE, value)
-    return rounded(row[0]), rounded(row[1])
+    return seven_digits(row[0]), seven_digits(row[1])
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,8 @@ class StudentRecord:
     @property
     def epochs_to_95(self) -> int | None:
         """Epochs until 95 % of the last validation figure was reached."""
-        return self.lesson.epochs_to(CONVERGED, self.scores.row.higher_is_better)
+        task = self.scores.row
+        return self.lesson.epochs_to(self.lesson.mark(task), task)
 
     def to_json(self) -> dict[str, Any]:
         """The flat object ``qtrain.student/1``."""
@@ -236,19 +237,14 @@ class StudentRecord:
 
 def student_fields(task: Task) -> dict[str, str]:
     """The JSON's field names in their order, each with its kind, for one task."""
-    return {name.format(word=task.word, closeness=task.closeness): kind for name, kind in _FIELDS}
+    return named_fields(_FIELDS, task)
 
 
-def any_record(document: Any) -> Record | StudentRecord:
+AnyRecord = Record | StudentRecord
+
+
+def any_record(document: Any) -> AnyRecord:
     """A record of either kind, by its schema. Raises `BadInput`."""
     if isinstance(document, dict) and document.get("schema") == STUDENT_SCHEMA:
         return StudentRecord.from_json(document)
     return Record.from_json(document)
-
-
-def mean_and_spread(figures: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (of a sample) of some seeds' figures; no spread of one."""
-    mean = math.fsum(figures) / len(figures)
-    if len(figures) < 2:
-        return mean, None
-    return mean, math.sqrt(math.fsum((figure - mean) ** 2 for figure in figures) / (len(figures) - 1))

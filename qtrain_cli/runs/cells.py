@@ -1,74 +1,225 @@
-"""The state folder of a comparison: each finished cell is a JSON file and the very file that was measured.
+"""One cell of a comparison: a method at a budget with a seed, trained, written, loaded back and tested.
 
-    STATE/FINGERPRINT/ours-2000-s0-lr0.02-b8-e200.json       the cell
-    STATE/FINGERPRINT/ours-2000-s0-lr0.02-b8-e200.bin        its file, with the SHA-256 that the cell names
-
-The fingerprint is that of model, data and settings, so that a stranger's cells are never mistaken for ours. A
-cell appears whole or not at all; killed means "run it again". One that is damaged, or whose file is missing
-or was changed, counts as not done, and is said.
+Every method goes the same way, ours too: sized in bytes (`sizing`), made (`making`), its file read back, its
+tensors judged on the test rows. A cell that is in the state folder already is not made again, and one that
+was interrupted goes on from its checkpoint.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
-from pathlib import Path
+import time
+from dataclasses import dataclass, field, replace
 
-from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.files.atomic import write_bytes_atomically
-from qtrain_cli.results.comparison import DONE, Cell
+from qtrain_cli.artifact.container import container_of
+from qtrain_cli.artifact.description import bytes_before_numbers
+from qtrain_cli.artifact.numbers import Artifact, Coded, Numbers, decode_artifact, encode_artifact
+from qtrain_cli.artifact.size import known_of
+from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.errors import BadInput, RunFailed
+from qtrain_cli.methods.method import Choice, Scene, Unsuited
+from qtrain_cli.methods.table import METHODS, OURS, method_of
+from qtrain_cli.models import LoadedModel
+from qtrain_cli.models.call import predict
+from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
+from qtrain_cli.runs.cell_folder import CellFolder
+from qtrain_cli.runs.identity import (
+    Identity,
+    data_identity,
+    layout_identity,
+    model_identity,
+    run_identity,
+)
+from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.regenerate import digest_of, regenerate
+from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.settings import CompareSettings, own_rate
+from qtrain_cli.tasks.objective import Objective
+from qtrain_cli.training.course import Answers
+from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.generated import Sized
+from qtrain_cli.training.recovery import Recovery, checkpoint_path
 
-FINGERPRINT_DIGITS = 16
+_DIVERGED = "is not finite"
+#: What a rival's file takes is foretold about: one that seems so much too large is tried all the same.
+_NEARLY = 1.05
 
 
-class CellFolder:
-    """The cells of one comparison.
+@dataclass
+class Bench:
+    """What the cells of one comparison share. The splits of each seed are made when they are first asked
+    for."""
 
-    Args:
-        folder: the state folder, made if it is not there.
-        identity: canonical text of everything that the cells depend on.
-        log: is told of every damaged cell.
+    settings: CompareSettings
+    loaded: LoadedModel
+    cells: CellFolder
+    log: Log
+    data: dict[int, Dataset] = field(default_factory=dict)
+    answers: dict[int, Answers] = field(default_factory=dict)
 
-    Raises:
-        UsageError: the folder's name is taken by something else.
+    def rows(self, seed: int) -> Dataset:
+        """The data, with the validation rows that this seed sets apart."""
+        if seed not in self.data:
+            self.data[seed] = load_data(self.settings.data, seed).for_lookups(self.loaded.looks_up)
+        return self.data[seed]
+
+    def objective(self, seed: int) -> Objective:
+        """What is learned and scored."""
+        fit = self.settings.fit
+        return Objective(self.rows(seed).task, fit.distill, fit.temperature)
+
+    def scene(self, seed: int) -> Scene:
+        """The model for the methods."""
+        fit = replace(self.settings.fit, seed=seed)
+        return scene_of(self.loaded, self.rows(seed), fit, ((), ()))
+
+    def taught(self, seed: int) -> Answers:
+        """The teacher's outputs, computed once."""
+        if seed not in self.answers:
+            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed))
+        return self.answers[seed]
+
+    def sizes(self, name: str, seed: int, epochs: int) -> Measure:
+        """What sizes a method's files."""
+        fit = replace(self.settings.fit, seed=seed, epochs=epochs)
+        return Measure(name, self.scene(seed), known_of(fit, self.loaded, self.rows(seed), bare=True))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one cell is: a method at a budget with a seed, its rate and bits, epochs, and what it is for.
+
+    `most` is a bound of its size beside the budget's own: a control has no more numbers than ours.
     """
 
-    def __init__(self, folder: Path, identity: str, log: Callable[[str], None]) -> None:
-        self.folder = folder / hashlib.sha256(identity.encode()).hexdigest()[:FINGERPRINT_DIGITS]
-        self.log = log
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise UsageError(
-                f"the state folder '{folder}' is no folder", "name another with --state"
-            ) from None
+    row: Contender
+    budget: int
+    seed: int
+    choice: Choice
+    epochs: int
+    tuning: bool = False
+    most: int | None = None
 
-    def file_of(self, name: str) -> Path:
-        """Where the file of a cell lies."""
-        return self.folder / f"{name}.bin"
-
-    def load(self, name: str) -> Cell | None:
-        """A finished cell; None when it is not there, or damaged."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
-            return None
-        try:
-            cell = Cell.from_json(json.loads(path.read_bytes()))
-            if cell.end == DONE and _sha256(self.file_of(name)) != cell.file_sha256:
-                raise BadInput("its file is not the one that was measured")
-        except (BadInput, OSError, ValueError, RecursionError) as error:
-            self.log(f"the cell '{path.name}' is damaged and is made again ({error})")
-            return None
-        return cell
-
-    def save(self, name: str, cell: Cell, data: bytes | None) -> None:
-        """Writes a cell, and its file first; no data: the file is there already, or there is none."""
-        if data is not None:
-            write_bytes_atomically(self.file_of(name), data, force=True)
-        text = json.dumps(cell.to_json(), indent=1)
-        write_bytes_atomically(self.folder / f"{name}.json", text.encode(), force=True)
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        choice = self.choice
+        tail = f"lr{choice.lr:g}-b{choice.bits}-e{self.epochs}" + "-t" * self.tuning
+        return f"{self.row.name}-{self.budget}-s{self.seed}-{tail}"
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def run_trial(bench: Bench, trial: Trial) -> Cell:
+    """One cell, from the state folder when it is there; test rows are used only when it is not for tuning.
+
+    Raises:
+        Interrupted, RunFailed, BadInput: as `making.make`, but for a loss or gradient that is not finite.
+    """
+    done = bench.cells.load(trial.name)
+    if done:
+        return done
+    started = time.monotonic()
+    choice = trial.choice
+    cell = Cell(trial.row.name, trial.budget, trial.seed, FAILED, lr=choice.lr, bits=choice.bits)
+    try:
+        cell, data = _trained(bench, trial, cell)
+    except Unsuited as error:
+        return replace(cell, end=UNSUITED, note=error.message)
+    except RunFailed as error:
+        if _DIVERGED not in error.message:
+            raise
+        cell, data = replace(cell, note=error.message), None
+    if cell.end == DONE and data is not None and not trial.tuning:
+        cell = _judged(bench, trial, cell, data)
+    cell = replace(cell, seconds=time.monotonic() - started)
+    bench.cells.save(trial.name, cell, data)
+    checkpoint_path(bench.cells.file_of(trial.name)).unlink(missing_ok=True)
+    return cell
+
+
+def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None]:
+    """A cell without its test figure, and its file; no file where none of the method meets the budget."""
+    chosen = _chosen(bench, trial)
+    if isinstance(chosen, int):
+        return replace(cell, end=UNREACHED, file_bytes=chosen), None
+    rate = cell.lr * own_rate(chosen.numbers) if trial.row.relative_rates else cell.lr
+    work = _work(bench, trial, chosen, rate)
+    checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
+    recovery = Recovery(checkpoint, _identity(bench, work), resume=True)
+    made = make(work, recovery, lambda progress: None, lambda line: None)
+    data = _file_of(work, made.numbers)
+    if len(data) > trial.budget:
+        return replace(cell, lr=rate, end=UNREACHED, file_bytes=len(data)), None
+    done = replace(
+        cell,
+        end=DONE,
+        lr=rate,
+        file_bytes=len(data),
+        file_sha256=hashlib.sha256(data).hexdigest(),
+        header_bytes=bytes_before_numbers(container_of(bench.cells.file_of(trial.name), data)),
+        numbers=_count(chosen, made.numbers),
+        validation=made.score,
+    )
+    return done, data
+
+
+def _chosen(bench: Bench, trial: Trial) -> Sized | int:
+    """The method at the size that fits, or the bytes of its smallest file where none does."""
+    sizes, width = bench.sizes(trial.row.name, trial.seed, trial.epochs), trial.choice.bits
+    try:
+        plan = sizes.fitting(width, trial.budget, trial.most)
+    except Unsuited:
+        raise
+    except BadInput:
+        return sizes.bytes(sizes.method.plan(sizes.scene, 1), width)
+    if sizes.bytes(plan, width) <= _NEARLY * trial.budget:
+        return sizes.sized(plan)
+    return sizes.bytes(sizes.method.plan(sizes.scene, 1), min(trial.row.widths))
+
+
+def _work(bench: Bench, trial: Trial, chosen: Sized, rate: float) -> Work:
+    fit = replace(bench.settings.fit, seed=trial.seed, epochs=trial.epochs, lr=rate)
+    rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
+    bound = None if chosen.method.planned else trial.budget
+    return Work(trial.row.name, chosen, scene, rows, fit, bench.taught(trial.seed), bound)
+
+
+def _identity(bench: Bench, work: Work) -> Identity:
+    """Of the cell's checkpoint: everything that it depends on."""
+    settings, chosen = bench.settings, work.chosen
+    own = {"method": work.name, "plan": chosen.plan, "layout": layout_identity(chosen.layout)}
+    model = model_identity(settings.model, bench.loaded.sha256)
+    return run_identity(
+        model, data_identity(settings.data, work.data), work.fit, {**own, "budget": work.budget}
+    )
+
+
+def _file_of(work: Work, numbers: Numbers) -> bytes:
+    """The finished bare file."""
+    digest = digest_of(work.chosen.layout, made_by(work, numbers), work.name)
+    description = replace(work.blank, digest=digest)
+    return encode_artifact(Artifact(description, numbers))
+
+
+def _count(chosen: Sized, numbers: Numbers) -> int:
+    """How many numbers are stored; a pruned one is a position that is not."""
+    if chosen.method.mask is None:
+        return chosen.numbers
+    parts = (group for group in numbers.groups.values() if isinstance(group, Coded))
+    return sum(int(part.codes.count_nonzero()) for part in parts)
+
+
+def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
+    """The cell with its test figure: of the tensors that the finished file gives back."""
+    rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
+    artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data))
+    module = method_of(artifact.description.method).module(scene, artifact.description.plan)
+    state = on_device(regenerate(artifact).state, scene.device)
+    outputs = predict(module, state, rows.test.inputs, rows.normalisation)
+    scores = bench.objective(trial.seed).row_scores(outputs, rows.test.targets)
+    return replace(cell, test=float(scores.mean()), rows=pack_rows(scores.tolist()))
+
+
+def ours_count(bench: Bench, trial: Trial) -> int | None:
+    """How many numbers ours has at a trial's budget with its bits; None: it has no file so small."""
+    chosen = _chosen(bench, replace(trial, row=METHODS[OURS], most=None))
+    return None if isinstance(chosen, int) else chosen.numbers

@@ -1,39 +1,45 @@
-"""Artifact -> ordinary weights, in float64 on one thread of the CPU, and the digest they must match.
+"""A file -> ordinary weights, by its method, on one thread of the CPU, and the digest they must match.
 
-The digest is exact on the machine that wrote the artifact, whatever its number of threads. Another
-machine's arithmetic may round differently: there the signed sums of the float64 weights ("probes") have to
-agree within a tolerance that is far below what any float32 model can feel.
+    stored groups -> numbers -> method's decoder -> tensors in float64 -> tensors in their own dtypes
+
+The digest is exact on the machine that wrote the file, whatever its number of threads. Another machine's
+arithmetic may round differently: there the signed sums of the weights before their last rounding ("probes")
+have to agree within a tolerance that is far below what any float32 model can feel. Ours decodes in float64;
+a rival decodes in float32, as it was trained, and is allowed ten times as much.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
-from qtrain_cli.artifact.numbers import Artifact, Numbers
+from qtrain_cli.artifact.numbers import Artifact, Coded, Numbers
 from qtrain_cli.artifact.payload import PROBES, single_precision
 from qtrain_cli.errors import Refused
-from qtrain_cli.methods.generator.angles import decode, start_angles
-from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.forms import Plan
+from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
-from qtrain_cli.targets.entries import LayoutSpec
-from qtrain_cli.targets.layout import complete, split
+from qtrain_cli.methods.table import OURS, method_of
+from qtrain_cli.targets.entries import GENERATED, LayoutSpec
+from qtrain_cli.targets.layout import complete, join, split
 
-TOLERANCE = 1e-6
+TOLERANCE, RIVAL_TOLERANCE = 1e-6, 1e-5
 MAX_TOLERANCE = 1e-4
+
+Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Regenerated:
     """A whole state dictionary, its digest, and how it agrees with the stored one: exactly, or within
-    `tolerance`, which is the artifact's, capped."""
+    `tolerance`, which is the file's, capped."""
 
     state: dict[str, Tensor]
     digest: Digest
@@ -47,10 +53,11 @@ def regenerate(artifact: Artifact) -> Regenerated:
     Raises:
         Refused: they are neither those of the digest nor within its tolerance, or not all finite.
     """
-    spec, stored = artifact.description.spec, artifact.description.digest
-    weights = generated_weights(spec, artifact.numbers)
-    _require_finite(spec.layout, weights)
-    digest = digest_of(spec.layout, weights)
+    description, stored = artifact.description, artifact.description.digest
+    layout, method = description.layout, description.method
+    weights = join(layout, _decoded(method, description.plan, layout, artifact.numbers))
+    _require_finite(layout, weights)
+    digest = _digest(layout, weights, method)
     exact = digest.sha256 == stored.sha256
     tolerance = min(stored.tolerance, MAX_TOLERANCE)
     if not exact and not _agree(digest, stored, tolerance * float(weights.norm())):
@@ -58,35 +65,68 @@ def regenerate(artifact: Artifact) -> Regenerated:
             f"the regenerated weights do not match the artifact's digest {stored.sha256}",
             "the file was changed, or was written by another version",
         )
-    return Regenerated(state_dict(spec, weights, artifact.numbers), digest, exact, tolerance)
+    state = complete(layout, split(layout, weights), artifact.numbers.kept)
+    return Regenerated(state, digest, exact, tolerance)
 
 
-def generated_weights(spec: GeneratorSpec, numbers: Numbers) -> Tensor:
-    """The float64 vector (m,) of generated weights, computed on one thread for the sake of its bits."""
+def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: Numbers) -> dict[str, Tensor]:
+    """The generated tensors by name in float64, before they are rounded to their own dtypes.
+
+    Computed on one thread for the sake of its bits.
+    """
+    found = method_of(method)
+    wide = LayoutSpec(tuple(replace(entry, dtype="F64") for entry in layout.of_role(GENERATED)))
     with _one_thread(), torch.no_grad():
-        generator = Generator(spec, dtype=torch.float64)
-        return generator.weights(stored_angles(spec, numbers), numbers.mapping.double())
+        decode = (found.exact or found.decode)(wide, plan, torch.device("cpu"))
+        return decode(stored_numbers(method, plan, numbers))
+
+
+def stored_numbers(method: str, plan: Plan, numbers: Numbers) -> dict[str, Tensor]:
+    """What the stored groups stand for, by name: ours in float64, a rival's in float32."""
+    found, values = method_of(method), dict[str, Tensor]()
+    for name, group in numbers.groups.items():
+        if isinstance(group, Coded):
+            values[name] = found.grid.decoded(plan, name, group.codes, group.step)
+        else:
+            values[name] = group.double() if found.exact else group
+    return values
 
 
 def stored_angles(spec: GeneratorSpec, numbers: Numbers) -> Tensor:
     """The angles in radians that the stored numbers stand for, float64 (b, L, n, r)."""
-    if numbers.step is None:
-        return numbers.angles.double()
-    return decode(numbers.angles, numbers.step, start_angles(spec.circuit, spec.angles.start_seed))
+    return stored_numbers(OURS, plan_of(spec), numbers)[ANGLES]
 
 
-def state_dict(spec: GeneratorSpec, weights: Tensor, numbers: Numbers) -> dict[str, Tensor]:
-    """The model's state dictionary: generated weights (m,) and kept tensors under their names."""
-    return complete(spec.layout, split(spec.layout, weights), numbers.kept)
+def state_dict(layout: LayoutSpec, tensors: Tensors, kept: Tensors) -> dict[str, Tensor]:
+    """The model's state dictionary: generated tensors, rounded to their own dtypes, and kept ones."""
+    return complete(layout, split(layout, join(layout, tensors)), kept)
 
 
-def digest_of(layout: LayoutSpec, weights: Tensor) -> Digest:
-    """The digest of a float64 weight vector: (m,) -> `Digest`."""
+def digest_of(layout: LayoutSpec, tensors: Tensors, method: str = OURS) -> Digest:
+    """The digest of generated tensors by name, as `generated` gives them."""
+    return _digest(layout, join(layout, tensors), method)
+
+
+def _digest(layout: LayoutSpec, weights: Tensor, method: str) -> Digest:
+    """Of a float64 weight vector (m,)."""
     hashed = hashlib.sha256()
     for tensor in split(layout, weights).values():
         hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     probes = tuple(single_precision(probe) for probe in _probe(weights))
-    return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, TOLERANCE)
+    tolerance = TOLERANCE if method == OURS else RIVAL_TOLERANCE
+    return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, tolerance)
+
+
+def _decoded(method: str, plan: Plan, layout: LayoutSpec, numbers: Numbers) -> dict[str, Tensor]:
+    """`generated` for a file of any origin. Raises `Refused` where its plan does not fit its layout."""
+    try:
+        return generated(method, plan, layout, numbers)
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        shown = str(error).partition("\n")[0]
+        raise Refused(
+            f"the numbers of the method '{method}' cannot be decoded ({type(error).__name__}: {shown})",
+            "do not use this file",
+        ) from None
 
 
 def _require_finite(layout: LayoutSpec, weights: Tensor) -> None:

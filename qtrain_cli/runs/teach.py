@@ -12,9 +12,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,6 @@ from torch import Tensor
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.student_description import (
     MAX_PROBES,
-    RUN_DIGITS,
     StudentDescription,
     describe_student,
     is_student,
@@ -32,55 +30,35 @@ from qtrain_cli.artifact.student_tensors import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.files.atomic import check_output
-from qtrain_cli.files.checkpoint import Checkpoint
-from qtrain_cli.files.hashing import architecture_identity
 from qtrain_cli.models.call import predict
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
-from qtrain_cli.results.versions import VERSION, recorded_versions
-from qtrain_cli.runs.checkpoints import checkpoint_path, checkpoints, drop_strangers, of_generation
+from qtrain_cli.results.versions import recorded_versions
+from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
+from qtrain_cli.runs.identity import (
+    Identity,
+    data_identity,
+    model_identity,
+    run_identity,
+)
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
 from qtrain_cli.students.layout import Execution
-from qtrain_cli.students.networks import StudentModule, build
+from qtrain_cli.students.networks import build
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.alignment import projection, teacher_features
-from qtrain_cli.training.devices import resolve_device
-from qtrain_cli.training.distillation import Alignment, Learned, Subject, teach
-from qtrain_cli.training.fit import Progress, Recovery
+from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
-
-#: Between the seeds of two generations; a prime, so that the seeds of neighbouring runs stay apart.
-GENERATION_SEEDS = 7919
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What one run works on, once everything is loaded and checked."""
-
-    settings: TeachSettings
-    student: Student
-    data: Dataset
-    teacher: Teacher | None
-    identity: dict[str, Any]
-
-    @property
-    def run(self) -> str:
-        """What the file remembers of data, teacher and settings."""
-        return Checkpoint({}, {}, self.identity).fingerprint[:RUN_DIGITS]
-
-    @property
-    def generations(self) -> int:
-        """How many trainings follow the first one."""
-        itself = self.settings.itself
-        return itself.generations if itself and itself.method == "born-again" else 0
+from qtrain_cli.training.recovery import (
+    checkpoint_path,
+    checkpoints,
+    drop_strangers,
+)
 
 
-def run_cell(
-    cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> StudentRecord:
+def run_cell(cell: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
     """`run` as a part of a comparison, which goes on where it was when it is run again.
 
     With `force`, what belongs to another run is replaced; what belongs to this one is kept.
@@ -91,9 +69,7 @@ def run_cell(
         raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
 
 
-def run(
-    settings: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> StudentRecord:
+def run(settings: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
     """Teaches one student.
 
     Args:
@@ -114,7 +90,7 @@ def run(
         return done
     if settings.resume and settings.force:
         drop_strangers(settings.out, job.identity, job.generations)
-    learned = _generations(job, show, log)
+    learned = learn(job, show, log)
     log("measuring the student")
     write_student(settings.out, _described(job, learned), force=settings.force)
     for path in checkpoints(settings.out):
@@ -138,7 +114,7 @@ def _check_files(settings: TeachSettings) -> None:
         )
 
 
-def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> _Job:
+def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     data = load_data(settings.data, settings.fit.seed)
@@ -151,12 +127,12 @@ def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> _Job:
         check_outputs(data.task, sample, data.train.targets[:2], data.classes)
         outputs = sample[0].numel()
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
-        raise BadInput("a regression has no classes to read probabilities of", "use readout=z")
+        raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
     _check_student(student, settings, data)
     log(_said(student, teacher))
     log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
-    return _Job(settings, student, data, teacher, _identity(settings, student, data, teacher))
+    return Teaching(settings, student, data, teacher, _identity(settings, student, data, teacher))
 
 
 def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> None:
@@ -205,30 +181,21 @@ def _said(student: Student, teacher: Teacher | None) -> str:
     return text
 
 
-def _identity(
-    settings: TeachSettings, student: Student, data: Dataset, teacher: Teacher | None
-) -> dict[str, Any]:
+def _identity(settings: TeachSettings, student: Student, data: Dataset, teacher: Teacher | None) -> Identity:
     """Everything that the result depends on."""
-    return {
+    own = {
         "student": student_text(student.spec),
         "inputs": list(student.inputs),
         "outputs": student.outputs,
-        "teacher": teacher.sha256 if teacher else "",
-        "weights": (settings.teacher and settings.teacher.weights) or "",
-        "arch": architecture_identity(settings.teacher.arch if settings.teacher else None),
-        "arch_args": settings.teacher.arch_args if settings.teacher else {},
-        "data": data.sha256,
-        "normalisation": [list(settings.data.mean), list(settings.data.std)],
-        "validation": settings.data.validation,
-        "fit": asdict(settings.fit),
         "align": asdict(settings.align) if settings.align else {},
         "circuit": asdict(settings.circuit),
         "self": asdict(settings.itself) if settings.itself else {},
-        "versions": {"qtrain": VERSION, "torch": str(torch.__version__)},
     }
+    model = model_identity(settings.teacher, teacher.sha256 if teacher else "")
+    return run_identity(model, data_identity(settings.data, data), settings.fit, own)
 
 
-def _finished(job: _Job) -> StudentRecord | None:
+def _finished(job: Teaching) -> StudentRecord | None:
     """The record of an output that this very run has written before."""
     settings, out = job.settings, job.settings.out
     if not (settings.resume and out.exists()):
@@ -243,77 +210,7 @@ def _finished(job: _Job) -> StudentRecord | None:
     )
 
 
-def _generations(job: _Job, show: Callable[[Progress], None], log: Callable[[str], None]) -> Learned:
-    """The last generation of a run, with the circuit runs of all; each one after the first is taught by the
-    one before it."""
-    taught = job.teacher.outputs(job.data.train.inputs) if job.teacher else None
-    learned, evaluations = _generation(job, 0, taught, show), 0
-    for number in range(1, job.generations + 1):
-        log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
-        module = _module(job, number - 1)
-        outputs = predict(module, _moved(job, learned.state), job.data.train.inputs, job.data.normalisation)
-        if module.circuit is not None:
-            evaluations += module.circuit.take_count()
-        evaluations += learned.evaluations
-        learned = _generation(job, number, outputs, show)
-    return replace(learned, evaluations=evaluations + learned.evaluations)
-
-
-def _generation(job: _Job, number: int, taught: Tensor | None, show: Callable[[Progress], None]) -> Learned:
-    """One training. The first generation's weight of the teacher is 0 where there is none; all are aligned
-    with the teacher from outside, if there is one and a layer is named."""
-    settings = job.settings
-    itself, fit = settings.itself, settings.fit
-    seed = (fit.seed + number * GENERATION_SEEDS) % 2**31
-    averaging = itself is not None and itself.method == "running-average"
-    weight = fit.distill if taught is not None or averaging else 0.0
-    module = _module(job, number)
-    subject = Subject(
-        module=module,
-        train=job.data.train,
-        validation=job.data.validation,
-        prepare=job.data.normalisation,
-        objective=Objective(job.data.task, weight, fit.temperature),
-        teacher=taught,
-        alignment=_alignment(job, module),
-        ema=itself.decay if itself is not None and averaging else 0.0,
-    )
-    identity = of_generation(job.identity, number)
-    recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
-    return teach(subject, replace(fit, seed=seed), recovery, show)
-
-
-def _module(job: _Job, generation: int) -> StudentModule:
-    settings = job.settings
-    module = build(job.student, (settings.fit.seed + generation * GENERATION_SEEDS) % 2**31)
-    if module.circuit is not None:
-        how = settings.circuit
-        module.circuit.execution = Execution(how.gradient, how.shots, how.noise)
-    return module.to(torch.device(settings.fit.device))
-
-
-def _alignment(job: _Job, module: StudentModule) -> Alignment | None:
-    settings, teacher, data = job.settings.align, job.teacher, job.data
-    if settings is None or teacher is None:
-        return None
-    taught = teacher_features(
-        teacher.module, teacher.state, settings.layer, data.train.inputs, teacher.prepare
-    )
-    with torch.no_grad():
-        device = torch.device(job.settings.fit.device)
-        width = module.features(data.normalisation(data.train.inputs[:2].to(device))).shape[1]
-    if module.circuit is not None:
-        module.circuit.take_count()
-    layer = projection(width, taught.shape[1], job.settings.fit.seed)
-    return Alignment(taught, layer, settings.loss, settings.weight)
-
-
-def _moved(job: _Job, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    device = torch.device(job.settings.fit.device)
-    return {name: tensor.to(device) for name, tensor in state.items()}
-
-
-def _described(job: _Job, learned: Learned) -> StudentFile:
+def _described(job: Teaching, learned: Learned) -> StudentFile:
     """The finished file: measured as its circuit is to be run, and its probes as simulated exactly."""
     student = job.student
     normalisation = job.data.normalisation
@@ -339,7 +236,7 @@ def probes(student: Student, state: dict[str, Tensor]) -> tuple[float, ...]:
     return tuple(outputs.flatten()[:MAX_PROBES].tolist())
 
 
-def _lesson(job: _Job, learned: Learned) -> Lesson:
+def _lesson(job: Teaching, learned: Learned) -> Lesson:
     settings = job.settings
     fit, align, how = settings.fit, settings.align, settings.circuit
     test_shots, test_noise = how.measured_with
@@ -367,15 +264,15 @@ def _finite(row: tuple[float, float]) -> tuple[float | None, float | None]:
     return loss, figure
 
 
-def _measured(job: _Job, state: dict[str, Tensor]) -> Measured:
+def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     settings, data, teacher = job.settings, job.data, job.teacher
-    how, module = settings.circuit, _module(job, job.generations)
+    how, module = settings.circuit, student_of(job, job.generations)
     if module.circuit is not None:
         module.circuit.execution = Execution(how.gradient, *how.measured_with)
     torch.manual_seed(settings.fit.seed)  # the shots of the measurement
     objective = Objective(data.task, 0.0, settings.fit.temperature)
     taught = teacher.outputs(data.test.inputs) if teacher else None
-    figures = figures_of(module, _moved(job, state), taught, data, objective)
+    figures = figures_of(module, on_device(state, job.device), taught, data, objective)
     return Measured(
         model=teacher.name if teacher else "",
         scores=figures.scores,

@@ -13,13 +13,17 @@ A teacher's features are read by a hook on the named layer. Only the projection 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from qtrain_cli.data import TrainSplit
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.models.call import predict
+from qtrain_cli.training.batches import Batch
+from qtrain_cli.training.course import Answers
 
 #: Added to a spread that may be zero: a unit that is always dead is no target.
 _LEAST_SPREAD = 1e-6
@@ -46,36 +50,67 @@ def cka(projected: Tensor, taught: Tensor) -> Tensor:
 ALIGN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "cosine": cosine, "cka": cka}
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """A teacher's standardised features of a batch (N, d), the projection to them, loss and weight."""
+
+    taught: Answers
+    projection: nn.Linear
+    loss: str
+    weight: float
+
+    def penalty(self, features: Tensor, batch: Batch) -> Tensor:
+        """The weighted alignment loss of a batch, a scalar: features (N, k) of the student."""
+        return self.weight * ALIGN_LOSSES[self.loss](self.projection(features), self.taught(batch))
+
+
 def teacher_features(
     module: nn.Module,
     state: Mapping[str, Tensor],
     layer: str,
-    inputs: Tensor,
+    train: TrainSplit,
     prepare: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """What the named layer returns for every row, flat and standardised: (N, d) on the CPU.
+) -> tuple[Answers, int]:
+    """What the named layer returns for a batch, flat and standardised over the training rows: (N, d), and d.
 
     Raises:
         UsageError: no such layer (with the nearest), or one that is not a single module call with a tensor.
         BadInput: it returns no row for each input.
     """
+    ask = _caught(module, state, layer, prepare)
+    features = ask(train.inputs)
+    mean, spread = features.mean(0), features.std(0) + _LEAST_SPREAD
+    known = (features - mean) / spread
+    return Answers(lambda inputs: (ask(inputs) - mean) / spread, known), known.shape[1]
+
+
+def _caught(
+    module: nn.Module, state: Mapping[str, Tensor], layer: str, prepare: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    """Inputs (N, ...) -> what the layer returns for them (N, d), on the CPU."""
     found = dict(module.named_modules())
-    names = [name for name in found if name]
     if layer not in found or not layer:
-        raise UsageError(f"the teacher has no layer '{layer}'", suggestion(layer, names))
-    caught: list[Tensor] = []
-    hook = found[layer].register_forward_hook(lambda _m, _i, out: caught.append(_rows(layer, out)))
-    try:
-        predict(module, state, inputs, prepare)
-    finally:
-        hook.remove()
-    features = torch.cat(caught) if caught else torch.empty(0)
+        raise UsageError(f"the teacher has no layer '{layer}'", suggestion(layer, filter(None, found)))
+
+    def ask(inputs: Tensor) -> Tensor:
+        caught: list[Tensor] = []
+        hook = found[layer].register_forward_hook(lambda _m, _i, out: caught.append(_rows(layer, out)))
+        try:
+            predict(module, state, inputs, prepare)
+        finally:
+            hook.remove()
+        return _a_row_each(layer, torch.cat(caught) if caught else torch.empty(0), inputs)
+
+    return ask
+
+
+def _a_row_each(layer: str, features: Tensor, inputs: Tensor) -> Tensor:
     if len(features) != len(inputs):
         raise BadInput(
             f"the teacher's layer '{layer}' returns {len(features)} rows for {len(inputs)} inputs",
             "align with a layer that runs once for each input",
         )
-    return (features - features.mean(0)) / (features.std(0) + _LEAST_SPREAD)
+    return features
 
 
 def _rows(layer: str, out: object) -> Tensor:

@@ -9,11 +9,12 @@
 A checkpoint is put into a freshly started run, which says what its tensors must look like. What no run saves
 is refused before anything has changed, so that it cannot fail, or never end, later.
 
-Left out: what a run keeps, and why (`state`, `student_state`).
+Left out: what a run keeps, and why (`state`).
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,17 @@ _ADAM, _RANDOM = "adam", "random."
 
 #: Kind -> name -> tensor.
 Kinds = dict[str, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How steep and how safe a descent is: the peak learning rate of its schedule, what descends
+    (`WhitenedAdam`, or Adam, `fused` as there), and the norm to which all gradients together are clipped."""
+
+    lr: float
+    whitened: bool = False
+    fused: bool | None = None
+    clip: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -117,20 +129,12 @@ class Descent:
         return {"step": torch.tensor(0.0), "exp_avg": tensor, "exp_avg_sq": tensor}
 
 
-def start_descent(
-    trained: Sequence[Tensor], lr: float, steps: int, fused: bool | None = None, whitened: bool = False
-) -> Descent:
-    """A fresh descent of so many steps, `lr` its peak learning rate.
-
-    Args:
-        trained: what is moved.
-        lr: of the schedule's peak.
-        steps: of the whole run.
-        fused: as in `torch.optim.Adam`.
-        whitened: with `WhitenedAdam` in Adam's place, which has no fused form.
-    """
-    tensors = list(trained)
-    optimizer = WhitenedAdam(tensors, lr) if whitened else torch.optim.Adam(tensors, lr=lr, fused=fused)
+def start_descent(trained: Sequence[Tensor], rate: Rate, steps: int) -> Descent:
+    """A fresh descent of so many steps."""
+    tensors, lr = list(trained), rate.lr
+    optimizer = (
+        WhitenedAdam(tensors, lr) if rate.whitened else torch.optim.Adam(tensors, lr=lr, fused=rate.fused)
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
     return Descent(tuple(trained), optimizer, schedule)
 

@@ -1,7 +1,7 @@
 """The figures of a record, measured on whole splits: the only use of the test split.
 
-Student and teacher go through the same evaluation. For a regression the interval of the test error comes
-from the spread of the squared errors; that of an accuracy follows from its count (`results.scores`).
+Student and teacher go through the same evaluation. Where the interval of the test figure does not follow from
+figure and count alone, it comes from the spread of the test rows' scores (`tasks.task`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from qtrain_cli.data import Dataset
 from qtrain_cli.models.call import predict
-from qtrain_cli.results import Scores, mean_interval, wilson_interval
-from qtrain_cli.tasks.objective import REGRESSION, Objective
+from qtrain_cli.results import Scores
+from qtrain_cli.tasks.intervals import Interval
+from qtrain_cli.tasks.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,16 @@ def figures_of(
         predict(module, state, split.inputs, data.normalisation)
         for split in (data.train, data.validation, data.test)
     )
-    error = objective.score(test, data.test.targets)
     return Figures(
         scores=Scores(
             task=data.task,
             train=objective.score(train, data.train.targets),
             validation=objective.score(validation, data.validation.targets),
-            test=error,
+            test=objective.score(test, data.test.targets),
             count=len(data.test),
             teacher=None if taught is None else objective.score(taught, data.test.targets),
             closeness=None if taught is None else objective.closeness(test, taught),
-            error_interval=_interval(test, data, error) if data.task == REGRESSION else None,
+            stored_interval=objective.stored_interval(objective.row_scores(test, data.test.targets)),
         ),
         train_loss=float(objective.hard_loss(train, data.train.targets)),
         test_loss=float(objective.hard_loss(test, data.test.targets)),
@@ -73,24 +73,9 @@ def figures_of(
 
 def measure_test(
     module: nn.Module, state: Mapping[str, Tensor], data: Dataset, objective: Objective
-) -> tuple[float, tuple[float, float]]:
+) -> tuple[float, Interval]:
     """The test figure of `state` and its 95 % interval. Raises as `measure`, but for a figure that is not
     finite."""
     outputs = predict(module, state, data.test.inputs, data.normalisation)
-    figure = objective.score(outputs, data.test.targets)
-    if data.task == REGRESSION:
-        return figure, _interval(outputs, data, figure)
-    return figure, wilson_interval(figure, len(data.test))
-
-
-def row_scores(outputs: Tensor, targets: Tensor, task: str) -> Tensor:
-    """Each row's own score, float64 (N,): 1 for right, 0 for wrong, or its squared error."""
-    if task == REGRESSION:
-        return (outputs - targets.view_as(outputs)).square().double().flatten(1).mean(1)
-    return (outputs.argmax(1) == targets).double()
-
-
-def _interval(outputs: Tensor, data: Dataset, error: float) -> tuple[float, float]:
-    """The 95 % interval of the mean squared error on the test rows: outputs (N, ...)."""
-    squared = row_scores(outputs, data.test.targets, REGRESSION)
-    return mean_interval(error, float(squared.std(correction=0)), len(data.test))
+    scores = objective.row_scores(outputs, data.test.targets)
+    return float(scores.mean()), objective.interval(scores)

@@ -1,114 +1,107 @@
-"""Everything that changes while fitting, and so everything that a checkpoint holds.
+"""Everything that changes while training, and so everything that a checkpoint holds.
 
-    run.*      angles, their step (0: not rounded yet), mapping numbers, buffers
-    best.*     the same, of the best state so far
-    JSON       step, best score
+    run.*      the trainee's parameters (`parameter.NAME`) and its state (`state.NAME`)
+    best.*     the same, of the best epoch so far
+    JSON       step, best score, history, the epoch's summed loss, how many steps took how many seconds
 
 and what every run's `descent` adds: moments, random states, learning rate, the schedule. A checkpoint put
-into a freshly started run of the same identity continues it bit for bit.
+into a freshly started run of the same identity continues it bit for bit. A finished run's checkpoint gives
+its result at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from qtrain_cli.files.checkpoint import Checkpoint, restore_random_states
-from qtrain_cli.methods.generator.angles import start_angles
-from qtrain_cli.methods.generator.mapping import start_numbers
-from qtrain_cli.methods.generator.spec import GeneratorSpec
-from qtrain_cli.quantum.estimators import Cost
-from qtrain_cli.settings import FitSettings
-from qtrain_cli.training.descent import Descent, refusing_what_no_run_saves, seed_generators, start_descent
+from qtrain_cli.training.descent import Descent, refusing_what_no_run_saves
+from qtrain_cli.training.trainee import Trainee
 
-_BUFFER = "buffer."
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a run found: angles (b, L, n, r), mapping numbers (k,), buffers by name; all on the CPU.
-
-    `grid` is the step that the angles were rounded with, in radians; 0 if they were not. `cost` is what its
-    steps have measured, nothing where the engine gave the gradient.
-    """
-
-    theta: Tensor
-    numbers: Tensor
-    buffers: dict[str, Tensor]
-    grid: float = 0.0
-    cost: Cost = field(default_factory=Cost)
+#: Fields that are in a checkpoint's JSON as they are, beside step and best score.
+_COURSE = ("history", "loss", "timed", "seconds")
+_PARAMETER, _STATE = "parameter.", "state."
 
 
 @dataclass
 class RunState:
-    """The state of one run: `theta` (b, L, n, r) and `numbers` (k,) are trained, `best` is by name.
+    """The state of one run; `best` holds copies by the names of `current`."""
 
-    `grid` () is the step in radians that the angles are rounded with, float64; 0 until they are.
-    """
-
-    theta: Tensor
-    numbers: Tensor
-    buffers: dict[str, Tensor]
+    trainee: Trainee
     descent: Descent
-    grid: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     step: int = 0
     best_score: float | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
+    history: list[list[float]] = field(default_factory=list)
+    loss: float = 0.0
+    timed: int = 0
+    seconds: float = 0.0
 
     def current(self) -> dict[str, Tensor]:
-        """The trained tensors and the buffers by name, detached, sharing memory with the run."""
-        named = {"theta": self.theta.detach(), "numbers": self.numbers.detach(), "grid": self.grid}
-        return named | {_BUFFER + name: tensor for name, tensor in self.buffers.items()}
+        """All tensors of the trainee, detached, sharing memory with it."""
+        parameters = self.trainee.parameters().items()
+        named = {_PARAMETER + name: tensor.detach() for name, tensor in parameters}
+        return named | {_STATE + name: tensor for name, tensor in self.trainee.state().items()}
 
     def remember_best(self, score: float) -> None:
         """Copies the present tensors as the best ones so far."""
         self.best_score = score
         self.best = {name: tensor.clone() for name, tensor in self.current().items()}
 
-    def round_with(self, step: float) -> None:
-        """Sets the angles' step. With the first one, what was best before it no longer counts."""
-        if not self.grid:
-            self.best_score, self.best = None, {}
-        self.grid.fill_(step)
+    def forget_best(self) -> None:
+        """What comes is of another kind: nothing before it can be compared."""
+        self.best_score, self.best = None, {}
 
-    def keep_buffers(self, state: dict[str, Tensor]) -> None:
-        """Takes the buffers out of a state dictionary that the model has run with.
+    def count_time(self, seconds: float | None) -> None:
+        """Adds a step's time; None is a step that is not timed."""
+        if seconds is not None:
+            self.timed, self.seconds = self.timed + 1, self.seconds + seconds
 
-        Most layers change a buffer where it lies; a layer that assigns a new tensor leaves that one here.
-        """
-        self.buffers = {name: state[name].detach() for name in self.buffers}
-
-    def fitted(self) -> Fitted:
-        """The best state, or the present one when no validation score was finite."""
-        best = {name: tensor.cpu().clone() for name, tensor in (self.best or self.current()).items()}
-        buffers = {name: best[_BUFFER + name] for name in self.buffers}
-        return Fitted(best["theta"], best["numbers"], buffers, float(best["grid"]))
+    def end_epoch(self, steps: int, score: float) -> None:
+        """Puts an epoch's mean loss and validation score down."""
+        self.history.append([self.loss / steps, score])
+        self.loss = 0.0
 
 
-def start_state(
-    spec: GeneratorSpec, buffers: dict[str, Tensor], settings: FitSettings, steps: int
-) -> RunState:
-    """The seeded start: angles from the artifact's own stream, mapping numbers, copies of `buffers`.
+@dataclass(frozen=True)
+class Trained:
+    """What a run found: the best state by validation, or the last one when no score was finite.
 
-    Every generator that the model may draw from is seeded.
+    `parameters` and `state` are on the CPU, by the trainee's names; `history` has loss and validation score
+    of each epoch, `seconds` what all steps took (None where no more than a first step was timed).
     """
-    seed_generators(settings.seed)
-    device = torch.device(settings.device)
-    theta = start_angles(spec.circuit, spec.angles.start_seed).float().to(device).requires_grad_()
-    numbers = start_numbers(spec, torch.Generator().manual_seed(settings.seed)).to(device).requires_grad_()
-    copies = {name: tensor.detach().clone() for name, tensor in buffers.items()}
-    # A gradient's own noise would be taken for what makes it steep.
-    descent = start_descent((theta, numbers), settings.lr, steps, whitened=not settings.gradient.rough)
-    return RunState(theta, numbers, copies, descent)
+
+    parameters: dict[str, Tensor]
+    state: dict[str, Tensor]
+    score: float | None
+    history: tuple[tuple[float, float], ...]
+    seconds: float | None = None
+
+
+def trained(run: RunState) -> Trained:
+    """The result of a run that has ended."""
+    best = {name: tensor.cpu().clone() for name, tensor in (run.best or run.current()).items()}
+    return Trained(
+        parameters=_stripped(best, _PARAMETER),
+        state=_stripped(best, _STATE),
+        score=run.best_score,
+        history=tuple((row[0], row[1]) for row in run.history),
+        seconds=run.seconds / run.timed * run.step if run.timed else None,
+    )
+
+
+def _stripped(named: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): part for name, part in named.items() if name.startswith(prefix)}
 
 
 def checkpoint_of(run: RunState, identity: dict[str, Any]) -> Checkpoint:
     """The whole state as a checkpoint of the run that `identity` describes."""
     kinds = {"run": run.current(), "best": run.best}
-    return run.descent.checkpoint(kinds, {"step": run.step, "best_score": run.best_score}, identity)
+    state = {name: getattr(run, name) for name in ("step", "best_score", *_COURSE)}
+    return run.descent.checkpoint(kinds, state, identity)
 
 
 def restore(run: RunState, checkpoint: Checkpoint) -> None:
@@ -122,9 +115,20 @@ def restore(run: RunState, checkpoint: Checkpoint) -> None:
         state, current = checkpoint.state, run.current()
         best = {} if state["best_score"] is None else current
         kinds = run.descent.checked(checkpoint, {"run": current, "best": best})
+        _check_course(state)
         for name, tensor in current.items():
             tensor.copy_(kinds["run"][name])
-        run.best = {name: tensor.to(run.theta.device) for name, tensor in kinds["best"].items()}
-        run.step, run.best_score = state["step"], state["best_score"]
+        run.best = {name: tensor.to(current[name].device) for name, tensor in kinds["best"].items()}
+        for name in ("step", "best_score", *_COURSE):
+            setattr(run, name, state[name])
         run.descent.restore(kinds["adam"], state)
         restore_random_states(checkpoint.tensors)
+
+
+def _check_course(state: dict[str, Any]) -> None:
+    """Raises `ValueError` for a course that no run has saved."""
+    rows = [value for row in state["history"] for value in row]
+    if not all(type(number) is float for number in (state["loss"], state["seconds"], *rows)):
+        raise ValueError("a loss, a time or a history that are no numbers")
+    if type(state["timed"]) is not int or any(len(row) != 2 for row in state["history"]):
+        raise ValueError("a count or a history that is none")

@@ -242,7 +242,7 @@ def test_every_kind_refuses_a_date(tmp_path, kind):
 
 def test_it_needs_the_standard_library_only():
     """As a file by itself: its folder is the whole command line, which needs typer."""
-    code = "import runpy, sys; runpy.run_path(sys.argv[1])['find_config']; print(*sys.modules)"
+    code = "import runpy, sys; assert runpy.run_path(sys.argv[1])['find_config']; print(*sys.modules)"
     words = [sys.executable, "-c", code, config.__file__]
     modules = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert "qtrain_cli.errors" in modules.split()

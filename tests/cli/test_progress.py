@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from qtrain_cli.cli.progress import LINES, shown_progress
-from qtrain_cli.training.fit import Progress
+from qtrain_cli.training.loop import Progress
 
 
 def steps(epochs, per_epoch=3, word="accuracy"):

@@ -9,7 +9,7 @@ import pytest
 from qtrain_cli.commands import compress
 from qtrain_cli.results import Record
 from qtrain_cli.settings import BudgetSettings, CompressSettings, DataSettings, FitSettings, ModelSettings
-from qtrain_cli.training.fit import Progress
+from qtrain_cli.training.loop import Progress
 
 
 @dataclass

@@ -3,15 +3,18 @@
 import importlib.util
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qtrain_cli.commands import compare, compress
+from qtrain_cli.commands import compare
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
+from qtrain_cli.methods import small_dense, table
 from qtrain_cli.results import comparison as results
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED
+from qtrain_cli.runs import cells, identity
 from qtrain_cli.settings import CompareSettings, DataSettings, FitSettings, ModelSettings, own_rate
 
 QUICK = ("quantisation", "small-dense")
@@ -22,21 +25,17 @@ class Compare:
 
     def __init__(self, make: Callable[..., CompareSettings], monkeypatch) -> None:
         self.make, self.logged, self.laps = make, [], []
-        real = compare.Lap.run
+        real = cells.make
 
-        def counted(lap):
-            self.laps.append(lap.chosen.recipe.name)
-            return real(lap)
+        def counted(work, *others):
+            self.laps.append(work.name)
+            return real(work, *others)
 
-        monkeypatch.setattr(compare.Lap, "run", counted)
+        monkeypatch.setattr(cells, "make", counted)
 
     def __call__(self, **changes) -> results.Comparison:
         self.laps.clear()
-        return compare.run(self.make(**changes), self.compress, self.logged.append)
-
-    def compress(self, settings, show, log):
-        self.laps.append("ours")
-        return compress.run(settings, show, log)
+        return compare.run(self.make(**changes), self.logged.append)
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_cells_are_files_that_were_loaded_back_and_tested(run, tmp_path):
     assert found.teacher == pytest.approx(0.9944, abs=1e-4) and (found.count, found.epochs) == (360, 2)
 
 
-def test_ours_is_compress_itself(run):
+def test_ours_is_bare_and_within_its_bytes(run):
     (cell,) = run(methods=("ours",), budgets=(1900,)).cells
     assert run.laps == ["ours"] and cell.end == DONE
     assert 150 < cell.header_bytes < 300  # bare: no record, as in rivals' files
@@ -101,19 +100,13 @@ def test_finished_cells_are_not_made_again(run):
 
 
 def test_a_killed_run_goes_on_where_it_was(run, monkeypatch):
-    real = compare.RECIPES["small-dense"].start
-
     def die(scene, plan):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(
-        compare.RECIPES, "small-dense", compare.replace(compare.RECIPES["small-dense"], start=die)
-    )
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    monkeypatch.setitem(
-        compare.RECIPES, "small-dense", compare.replace(compare.RECIPES["small-dense"], start=real)
-    )
+    with monkeypatch.context() as patch:
+        patch.setattr(small_dense, "METHOD", replace(small_dense.METHOD, start=die))
+        with pytest.raises(KeyboardInterrupt):
+            run()
     run()
     assert run.laps == ["small-dense"]
 
@@ -141,7 +134,7 @@ def test_other_settings_and_data_have_other_cells(run, digits, tmp_path):
 
 def test_another_way_of_training_has_other_cells(run, monkeypatch):
     run()
-    monkeypatch.setattr(compare, "TRAINING", compare.TRAINING + 1)
+    monkeypatch.setattr(identity, "TRAINING", identity.TRAINING + 1)
     run()
     assert sorted(run.laps) == sorted(QUICK)
 
@@ -175,10 +168,10 @@ def test_a_control_has_the_whole_budget_where_ours_does_not_reach(run):
 
 
 def test_a_first_look_takes_the_first_width_that_fits(run, monkeypatch):
-    wide = compare.replace(compare.METHODS["small-dense"], widths=(16, 4))
-    monkeypatch.setitem(compare.METHODS, "small-dense", wide)
-    small, large = run(methods=("small-dense",), budgets=(200, 1000)).cells
-    assert (small.end, small.bits) == (DONE, 4) and small.file_bytes <= 200
+    wide = replace(table.METHODS["small-dense"], widths=(16, 4))
+    monkeypatch.setitem(table.METHODS, "small-dense", wide)
+    small, large = run(methods=("small-dense",), budgets=(300, 1000)).cells
+    assert (small.end, small.bits) == (DONE, 4) and small.file_bytes <= 300
     assert (large.end, large.bits) == (DONE, 16)
 
 
@@ -189,17 +182,17 @@ def test_a_method_that_does_not_suit_the_model_says_why(run, monkeypatch):
 
 
 def test_a_run_that_diverges_is_a_failed_cell_and_other_failures_end_the_call(run, monkeypatch):
-    def diverge(lap):
-        raise RunFailed("the loss of 'quantisation' is not finite")
+    def diverge(*given):
+        raise RunFailed("the loss is not finite at step 1 (epoch 1)")
 
-    monkeypatch.setattr(compare.Lap, "run", diverge)
+    monkeypatch.setattr(cells, "make", diverge)
     found = run(methods=("quantisation",))
     assert (found.cells[0].end, found.points(1000)) == (FAILED, [])
 
-    def fill(lap):
+    def fill(*given):
         raise RunFailed("'x' could not be written: no space left")
 
-    monkeypatch.setattr(compare.Lap, "run", fill)
+    monkeypatch.setattr(cells, "make", fill)
     with pytest.raises(RunFailed, match="no space left"):
         run(methods=("quantisation",), budgets=(1100,))
 

@@ -17,7 +17,7 @@ from qtrain_cli.quantum.statevector import expectations, probabilities
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import CompareGradientsSettings, DataSettings, FitSettings
 from qtrain_cli.settings.parsing import parse_names, parse_whole
-from qtrain_cli.training import distillation
+from qtrain_cli.training import loop
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_seconds_are_those_of_the_steps_and_seeds_take_turns(digits, tmp_path, m
 
     run_cell = teaching.run_cell
     monkeypatch.setattr(teaching, "run_cell", cell)
-    monkeypatch.setattr(distillation.time, "perf_counter", lambda: float(next(clocks)))
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(clocks)))
     settings = CompareGradientsSettings(
         "qnn:qubits=2,layers=1", DataSettings(str(digits / "digits.npz")), FitSettings(epochs=1),
         tmp_path / "cells", ("adjoint", "spsa"), (5,), 2, qubits=(2,), layers=(1,),

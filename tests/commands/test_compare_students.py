@@ -10,8 +10,6 @@ import pytest
 from qtrain_cli.commands import compare_students
 from qtrain_cli.errors import Interrupted, UsageError
 from qtrain_cli.results import Scores, StudentRow, verdicts
-from qtrain_cli.results.student_rows import welch_chance
-from qtrain_cli.results.students import mean_and_spread
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import (
     QNN_LR,
@@ -21,6 +19,7 @@ from qtrain_cli.settings import (
     FitSettings,
     ModelSettings,
 )
+from qtrain_cli.tasks.intervals import mean_and_spread, welch_half
 
 HYBRID = "hybrid:qubits=2,reps=1,params=300"
 
@@ -149,7 +148,7 @@ def test_equal_methods_of_two_seeds_differ_by_chance_as_often_as_is_said():
         figures = [[generator.gauss(0, 1) for _ in range(2)] for _ in range(2)]
         spreads = [(mean_and_spread(pair)[1], 2) for pair in figures]
         gain = abs(sum(figures[0]) - sum(figures[1])) / 2
-        seen += gain > welch_chance(spreads)
+        seen += gain > welch_half(spreads)
     assert seen / count < 0.05
 
 

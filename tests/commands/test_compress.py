@@ -12,10 +12,13 @@ from torch import nn
 import qtrain_cli
 from qtrain_cli.artifact.description import read_record
 from qtrain_cli.artifact.numbers import read_artifact
-from qtrain_cli.commands import compress, export, verify
+from qtrain_cli.commands import export, verify
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.methods.generator.angles import encode, movement, start_angles
+from qtrain_cli.methods.generator.plan import ANGLES
+from qtrain_cli.runs import compress, making
 from qtrain_cli.settings import ExportSettings, own_rate
+from qtrain_cli.tasks.objective import Objective
 
 ARCHITECTURE = """
 import torch
@@ -173,10 +176,10 @@ def test_other_generators(run, generator, tmp_path):
 def test_running_statistics_anew_are_taken_only_where_they_are_better(
     run, digits, tmp_path, monkeypatch, better
 ):
-    real = compress.Objective.improves
+    real = Objective.improves
     # Whether a score beats none yet is the fit's own question.
     answer = lambda self, score, best: real(self, score, None) if best is None else better  # noqa: E731
-    monkeypatch.setattr(compress.Objective, "improves", answer)
+    monkeypatch.setattr(Objective, "improves", answer)
     run(epochs=1)
     seen = int(read_artifact(tmp_path / "net.qtrain").numbers.kept["norm1.num_batches_tracked"])
     before = int(torch.load(digits / "digits_cnn.pt")["norm1.num_batches_tracked"])
@@ -370,20 +373,21 @@ def test_the_learning_rate_follows_from_the_numbers_unless_it_is_given(run, tmp_
         "other": {"lr": 0.01},
     }.items():
         run(out=tmp_path / name, epochs=1, **changes)
-        files[name] = read_artifact(tmp_path / name).numbers.angles
+        files[name] = read_artifact(tmp_path / name).numbers.groups[ANGLES].codes
     assert torch.equal(files["own"], files["same"]) and not torch.equal(files["own"], files["other"])
 
 
 def test_the_file_has_the_step_that_validation_chose(run, tmp_path, monkeypatch):
     """Another step would round the angles in another way than the one that they were trained for."""
-    found, fit = [], compress.fit
-    monkeypatch.setattr(compress, "fit", lambda *given: found.append(fit(*given)) or found[-1])
+    found, train = [], making.train
+    monkeypatch.setattr(making, "train", lambda *given: found.append(train(*given)) or found[-1])
     run(angle_bits=3, epochs=10, lr=0.02)
-    numbers = read_artifact(tmp_path / "net.qtrain").numbers
-    assert numbers.step == found[0].grid > 0
+    stored = read_artifact(tmp_path / "net.qtrain").numbers.groups[ANGLES]
+    step = float(found[0].state[f"step.{ANGLES}"])
+    assert stored.step == step > 0
     spec = read_artifact(tmp_path / "net.qtrain").description.spec
-    moved = movement(found[0].theta, start_angles(spec.circuit, spec.angles.start_seed))
-    assert torch.equal(numbers.angles, encode(moved, found[0].grid))
+    moved = movement(found[0].parameters[ANGLES], start_angles(spec.circuit, spec.angles.start_seed))
+    assert torch.equal(stored.codes, encode(moved, step))
 
 
 class Reader(nn.Module):

@@ -116,10 +116,34 @@ def test_sampling_is_refused_before_anything_is_measured(bare, data, capsys):
     assert "holds no record: it was written with --bare" in said and said.count("\n") == 1
 
 
-def test_a_finished_bare_file_is_not_taken_for_the_same_run(bare, run, capsys):
+def test_a_finished_bare_file_is_known_again_by_its_receipt(bare, run, tmp_path):
+    path, record = bare
+    before, receipt = path.read_bytes(), path.with_name("net.qtrain.ckpt")
+    assert receipt.stat().st_size < 4000
+    again = run(resume=True, bare=True)
+    assert again.seen == [] and again.logged[-1] == f"'{path}' is finished already; nothing to do"
+    assert {**again.record.to_json(), "seconds": 0} == {**record.to_json(), "seconds": 0}
+    assert path.read_bytes() == before and receipt.exists()
+
+
+def test_a_receipt_is_of_its_own_run_and_file_alone(bare, run):
+    path, _ = bare
+    with pytest.raises(BadInput, match=r"belongs to another run: fit\.seed"):
+        run(resume=True, bare=True, seed=1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(BadInput, match="is not what this run has written"):
+        run(resume=True, bare=True)
+    path.unlink()
+    assert run(resume=True, bare=True).seen and path.read_bytes() == whole
+
+
+def test_a_bare_file_without_its_receipt_is_not_taken_for_the_same_run(bare, run):
     path, _ = bare
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="is bare, so that it does not say which run wrote it") as refused:
+    path.with_name(path.name + ".ckpt").unlink()
+    said = "is bare, and nothing beside it says that this run wrote it"
+    with pytest.raises(UsageError, match=said) as refused:
         run(resume=True, bare=True)
     assert refused.value.advice == "name another output, or replace it with --force"
     with pytest.raises(UsageError, match="is bare"):

@@ -12,7 +12,7 @@ from torch import nn
 
 from qtrain_cli.commands import verify
 from qtrain_cli.errors import BadInput
-from qtrain_cli.training import fit
+from qtrain_cli.training import loop, recovery
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +86,16 @@ def test_spsa_with_shots_goes_on_to_the_same_bytes(cli, words, tmp_path, monkeyp
     assert cli(*words, *given).code == 0
     whole = (tmp_path / "a.qtrain").read_bytes()
     (tmp_path / "a.qtrain").unlink()
-    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", -1)
+    monkeypatch.setattr(recovery.Clock, "due", lambda clock: True)
     saves = []
 
-    def save(path, checkpoint, real=fit.save_checkpoint):
+    def save(path, checkpoint, real=recovery.save_checkpoint):
         saves.append(real(path, checkpoint))
         if len(saves) == 6:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "save_checkpoint", save)
+        patch.setattr(recovery, "save_checkpoint", save)
         assert cli(*words, *given).code == 130
     ended = cli(*words, *given, "--resume")
     assert ended.code == 0 and "going on from" in ended.err
@@ -105,8 +105,8 @@ def test_spsa_with_shots_goes_on_to_the_same_bytes(cli, words, tmp_path, monkeyp
 
 
 def test_another_number_of_shots_is_another_run(cli, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "SECONDS_BETWEEN_CHECKPOINTS", -1)
-    monkeypatch.setattr(fit._Loop, "advance", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(recovery.Clock, "due", lambda clock: True)
+    monkeypatch.setattr(loop._Loop, "advance", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
     assert cli(*words, "--gradient", "spsa", "--shots", "5", "--epochs", "1").code == 130
     ended = cli(*words, "--gradient", "spsa", "--shots", "6", "--epochs", "1", "--resume")
     assert ended.code == 2 and "fit.gradient.shots is 5 there and 6 here" in ended.err

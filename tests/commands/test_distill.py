@@ -13,7 +13,7 @@ from qtrain_cli.artifact.numbers import write_artifact
 from qtrain_cli.artifact.student_tensors import read_student
 from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
-from qtrain_cli.runs import checkpoints
+from qtrain_cli.runs import generations
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import (
     AlignSettings,
@@ -24,7 +24,7 @@ from qtrain_cli.settings import (
     SelfSettings,
     TeachSettings,
 )
-from qtrain_cli.training import distillation
+from qtrain_cli.training import loop, recovery
 
 QNN, HYBRID = "qnn:qubits=2,layers=2", "hybrid:qubits=2,reps=1,params=300"
 
@@ -117,13 +117,13 @@ def test_born_again_and_running_average(labels, tmp_path):
 
 
 def test_every_generation_is_aligned_with_the_teacher_from_outside(make, monkeypatch):
-    seen, teach = [], teaching.teach
+    seen, learn = [], generations.train
 
-    def recorded(subject, *others):
-        seen.append(subject.alignment)
-        return teach(subject, *others)
+    def recorded(trainee, *others):
+        seen.append(trainee.alignment)
+        return learn(trainee, *others)
 
-    monkeypatch.setattr(teaching, "teach", recorded)
+    monkeypatch.setattr(generations, "train", recorded)
     changes = {"align": AlignSettings("fc"), "itself": SelfSettings("born-again")}
     record = distill.run(make(HYBRID, epochs=1, **changes), quiet, quiet)
     assert record.lesson.align == "fc" and len(seen) == 2 and None not in seen
@@ -148,7 +148,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(labels, tmp_path, monkeypa
         if len(seen) == steps:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(distillation, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(recovery.Clock, "due", lambda clock: True)
     with pytest.raises(KeyboardInterrupt):
         verb.run(labels(itself=itself, out=out), stop, quiet)
     with pytest.raises(UsageError, match="holds the state of an interrupted run"):
@@ -365,7 +365,7 @@ def test_a_diverged_run_says_so_and_keeps_its_state(labels, tmp_path):
     settings = labels(fit=FitSettings(0.0, 4.0, 3, 128, 1e30, 0, "cpu"), student=HYBRID)
     with pytest.raises(RunFailed, match="is not finite at step"):
         train.run(settings, quiet, quiet)
-    assert checkpoints.checkpoint_path(settings.out).exists() and not settings.out.exists()
+    assert recovery.checkpoint_path(settings.out).exists() and not settings.out.exists()
 
 
 def test_a_stop_request_saves_and_says_resume(labels, monkeypatch):
@@ -374,7 +374,7 @@ def test_a_stop_request_saves_and_says_resume(labels, monkeypatch):
 
     asked = threading.Event()
     asked.set()
-    monkeypatch.setattr(distillation, "stop_requests", lambda: contextlib.nullcontext(asked))
+    monkeypatch.setattr(loop, "stop_requests", lambda: contextlib.nullcontext(asked))
     with pytest.raises(Interrupted, match="stopped; the state is in"):
         train.run(labels(), quiet, quiet)
 
@@ -421,7 +421,7 @@ def test_exports_of_a_student(cli, digits, tmp_path):
 
 def test_a_state_of_a_later_generation_is_noticed(labels):
     settings = labels(itself=SelfSettings("born-again"))
-    checkpoints.checkpoint_path(settings.out, 3).write_bytes(b"")
+    recovery.checkpoint_path(settings.out, 3).write_bytes(b"")
     with pytest.raises(UsageError, match="holds the state of an interrupted run"):
         distill.run(settings, quiet, quiet)
 

@@ -11,7 +11,9 @@ from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.cli import main
 from qtrain_cli.commands import plan
 from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes
 from qtrain_cli.settings import BudgetSettings, FitSettings, ModelSettings, PlanSettings
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.targets.size import model_bytes
@@ -52,7 +54,9 @@ def test_the_figures_are_those_of_the_planner(model):
         "linear",
         6,
     )
-    assert found.artifact_bytes == bytes_bound(spec, Known("net.pt"))
+    bits = 8 * (mapping_bytes(spec) + angle_bytes(spec))
+    bound = bytes_bound("ours", plan_of(spec), layout, Known("net.pt"), bits)
+    assert found.artifact_bytes == bound
     assert found.model_bytes == model_bytes(layout)
     assert found.bytes_ratio == found.model_bytes / found.artifact_bytes
     assert found.parameter_ratio == (1498 + 9) / (90 + 9)

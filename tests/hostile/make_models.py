@@ -49,6 +49,13 @@ class HugeBytes:
         return bytearray, (10**12,)
 
 
+class HugeResult:
+    """Unpickled, it has a function that layers may keep write out a number that is shown many times."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return nn.functional.relu, (torch.zeros(1).expand(3 * 10**8),)
+
+
 def network() -> nn.Sequential:
     """A small honest network of stock layers, (N, 4) to (N, 2)."""
     torch.manual_seed(0)
@@ -126,6 +133,10 @@ def make_huge_tensor(path: Path, canary: Path) -> None:
 
 def make_huge_bytearray(path: Path, canary: Path) -> None:
     torch.save({"weight": torch.zeros(1), "note": HugeBytes()}, path)
+
+
+def make_huge_result(path: Path, canary: Path) -> None:
+    torch.save(with_attribute("note", HugeResult()), path)
 
 
 def make_compressed(path: Path, canary: Path) -> None:
@@ -303,6 +314,7 @@ REFUSED: dict[str, Callable[[Path, Path], None]] = {
     "stock_with_cycle.pt": make_stock_with_cycle,
     "huge_tensor.pt": make_huge_tensor,
     "huge_bytearray.pt": make_huge_bytearray,
+    "huge_result.pt": make_huge_result,
     "compressed.pt": make_compressed,
     "graph_operator.pt2": make_graph_operator,
     "graph_library.pt2": make_graph_library,

@@ -19,7 +19,7 @@ import torch
 
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.models import describe_model, load_model
-from qtrain_cli.models.graph_checks import is_arithmetic, is_plain_operator
+from qtrain_cli.models.untrusted.graph_checks import is_arithmetic, is_plain_operator
 from qtrain_cli.settings import ModelSettings
 
 
@@ -99,6 +99,7 @@ def test_hostile_files_are_described_without_running_them(tmp_path: Path, name: 
         ("stock_with_cycle.pt", "contains itself"),
         ("huge_tensor.pt", "'weight' has the shape [1000000000000]"),
         ("huge_bytearray.pt", "wants to run builtins.bytearray"),
+        ("huge_result.pt", "'note' is a torch.nn.functional.relu and not plain data"),
         ("old_graph.pt2", "PyTorch 2.7 or older"),
         ("compressed.pt", "claims to hold 50000002"),
         ("graph_pickled_weight.pt2", "the tensor 'first.bias', which is stored as a pickle"),

@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from qtrain_cli.artifact.packed import _counts, read_packed, restored
+from qtrain_cli.methods.recipes import RECIPES
+from qtrain_cli.training.rival_loop import Lap, fitting, sized
+
 from qtrain_cli.data import Normalisation
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.methods import low_rank, pruning
 from qtrain_cli.methods.method import Choice, away_from_centre, in_place, scales_of
-from qtrain_cli.methods.recipes import RECIPES
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.models.call import predict
 from qtrain_cli.settings import own_rate
 from qtrain_cli.targets.layout import layout_of, split
 from qtrain_cli.training import rival_loop as loop
-from qtrain_cli.training.rival_loop import Lap, fitting, sized
 from qtrain_cli.training.whitened import WhitenedAdam
 
 BUDGET = 700

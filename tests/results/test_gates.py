@@ -115,13 +115,13 @@ def test_the_number_alone_decides(make_record):
 
 @pytest.mark.parametrize(("test", "words"), [(0.0105, "inside"), (0.0123, "outside")])
 def test_chance_of_an_error_is_its_own_interval(make_record, test, words):
-    record = make_record("regression", test=test, error_interval=(test - 0.001, test + 0.002))
+    record = make_record("regression", test=test, stored_interval=(test - 0.001, test + 0.002))
     assert f"lies {words} the" in only(check_gates(record, GateSettings(max_drop=1.0))).message
 
 
 def test_chance_against_a_baseline_of_errors_takes_both_intervals(make_record):
-    new = make_record("regression", test=0.5, error_interval=(0.46, 0.9))
-    old = make_record("regression", test=0.45, error_interval=(0.1, 0.49))
+    new = make_record("regression", test=0.5, stored_interval=(0.46, 0.9))
+    old = make_record("regression", test=0.45, stored_interval=(0.1, 0.49))
     assert (
         "(up to 0.057 on 500 test rows), so it may be chance"
         in only(check_gates(new, **against(old, 0))).message

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.results import TASKS, Measured, Record, Scores, mean_interval, record_fields, wilson_interval
+from qtrain_cli.results import Measured, Record, Scores, record_fields
+from qtrain_cli.tasks import TASKS
 
 #: Of the data and of the model's file; a file holds them apart from the rest.
 DIGESTS = ("d" * 64, "e" * 64)
@@ -155,26 +156,6 @@ def test_the_stored_form_is_short(make_record):
     )
 
 
-# The published example of Newcombe (1998), table I: 81 of 263 has the score interval 0.2553 to 0.3662.
-@pytest.mark.parametrize(
-    ("hits", "count", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilson_against_published_values(hits, count, low, high):
-    assert wilson_interval(hits / count, count) == pytest.approx((low, high), abs=5e-5)
-
-
-@pytest.mark.parametrize(("share", "count"), [(0.0, 7), (1.0, 10)])
-def test_wilson_holds_the_share_against_rounding(share, count):
-    low, high = wilson_interval(share, count)  # unclamped, one end misses the share by 1e-17
-    assert low <= share <= high
-
-
-def test_mean_interval():
-    assert mean_interval(2.0, 5.0, 100) == pytest.approx((2 - 0.979982, 2 + 0.979982), abs=1e-6)
-    assert mean_interval(0.1, 5.0, 100)[0] == 0.0
-
-
 def test_a_drop_has_no_digits_of_binary_arithmetic(make_record):
     assert make_record(test=0.97, teacher=0.98).scores.drop == 0.01
     assert make_record(test=0.98, teacher=0.97).scores.drop == -0.01
@@ -296,10 +277,16 @@ def test_a_task_that_is_none():
         Scores("classify", 1, 1, 1, 1)
 
 
-@pytest.mark.parametrize(("task", "interval"), [("classification", (0.0, 1.0)), ("regression", None)])
-def test_only_an_error_brings_its_interval(task, interval):
-    with pytest.raises(BadInput, match="an error needs the interval"):
-        Scores(task, 0.5, 0.5, 0.5, 10, error_interval=interval)
+@pytest.mark.parametrize(
+    ("task", "interval", "said"),
+    [
+        ("classification", (0.0, 1.0), "the test accuracy of a classification derives its interval"),
+        ("regression", None, "the test error of a regression needs an interval beside it"),
+    ],
+)
+def test_only_an_error_brings_its_interval(task, interval, said):
+    with pytest.raises(BadInput, match=said):
+        Scores(task, 0.5, 0.5, 0.5, 10, stored_interval=interval)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +306,7 @@ def test_every_kind_is_known():
 
 
 def test_it_needs_the_standard_library_only():
-    code = "import sys, qtrain_cli.results, qtrain_cli.gates; print(*sorted(sys.modules))"
+    code = "import sys, qtrain_cli.results.gates, qtrain_cli.tasks.objective; print(*sorted(sys.modules))"
     modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -4,12 +4,9 @@ import json
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from qtrain_cli.results import SAMPLE_SCHEMA, SampleCell, SampleRecord
-from qtrain_cli.results.scores import joint_interval, student_interval, student_t95
 
 CELL = SampleCell("none", 1000, (0.5, 0.7), ((0.4, 0.6), (0.6, 0.8)), 0.25, 0.2, 0.0)
 RECORD = SampleRecord(
@@ -18,25 +15,6 @@ RECORD = SampleRecord(
     count=360, data_sha256="d" * 64, same_data=True, recorded=0.9, teacher=0.99, exact=0.9,
     exact_interval=(0.86, 0.93), z_variance=2.0, cells=(CELL, replace(CELL, shots=None, figures=(0.9,))),
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 9, 10, 11, 12, 20, 50, 1000])
-def test_students_points_are_scipys(freedom):
-    assert student_t95(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-5)
-
-
-def test_the_interval_of_repetitions_covers_the_mean_as_often_as_it_says():
-    """95 % of 4,000 samples of four; 1.96 in place of Student's 3.18 would reach 85 %."""
-    samples = np.random.default_rng(0).normal(size=(4000, 4))
-    held = [low <= 0 <= high for low, high in (student_interval(list(row)) or (1, 1) for row in samples)]
-    assert np.mean(held) == pytest.approx(0.95, abs=0.012)
-    assert student_interval([0.5]) is None
-
-
-def test_half_widths_add_in_squares_on_each_side():
-    assert joint_interval(0.5, (0.2, 0.6), (0.1, 0.8)) == pytest.approx((0.0, 0.5 + math.hypot(0.1, 0.3)))
-    assert joint_interval(0.5, (0.4, 0.7), None) == pytest.approx((0.4, 0.7))
-    assert joint_interval(0.9, (0.8, 1.0), (0.8, 1.0), most=1.0) == pytest.approx((0.9 - 0.1 * 2**0.5, 1.0))
 
 
 def test_a_cell_by_hand():

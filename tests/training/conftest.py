@@ -16,7 +16,7 @@ from qtrain_cli.settings import FitSettings
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.devices import on_device
-from qtrain_cli.training.fit import Fitted, Problem, Progress, Recovery, fit
+from qtrain_cli.training.loop import Fitted, Problem, Progress, Recovery, fit
 
 DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits" / "digits.npz"
 TRAIN_ROWS, VALIDATION_ROWS = 200, 100

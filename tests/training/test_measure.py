@@ -1,11 +1,12 @@
 """Figures of whole splits, by hand."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from qtrain_cli.data import Dataset, Normalisation, TestSplit, TrainSplit, ValidationSplit
-from qtrain_cli.results import mean_interval
+from qtrain_cli.tasks.intervals import mean_interval
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.measure import measure
 
@@ -37,10 +38,19 @@ def test_accuracies_of_the_three_splits():
     scores = figures.scores
     assert (scores.train, scores.validation, scores.test) == pytest.approx((1, 2 / 3, 1 / 3))
     assert (scores.count, scores.teacher, scores.closeness) == pytest.approx((3, 0, 1 / 3))
-    assert scores.error_interval is None
+    assert scores.stored_interval is None
     cross_entropy = nn.functional.cross_entropy
     assert figures.train_loss == pytest.approx(float(cross_entropy(outputs, rights[0])))
     assert figures.test_loss == pytest.approx(float(cross_entropy(outputs, rights[2])))
+
+
+def test_outputs_without_a_column_have_figures_and_an_interval():
+    inputs = torch.tensor([0.0, 1.0, 3.0])
+    data = dataset("regression", [(inputs, torch.zeros(3))] * 3)
+    state = {"shift": torch.zeros(1)}
+    scores = measure(Same(), state, state, data, Objective("regression", 0.9, 4.0)).scores
+    assert scores.test == pytest.approx(10 / 3)
+    assert scores.stored_interval[1] == pytest.approx(10 / 3 + 1.959964 * np.std([0, 1, 9]) / 3**0.5)
 
 
 @pytest.mark.parametrize("column", [False, True])
@@ -55,7 +65,7 @@ def test_errors_of_the_three_splits_and_the_interval_of_the_last(column):
     assert (scores.train, scores.validation, scores.test) == pytest.approx((0, 1, 10 / 3))
     assert (scores.teacher, scores.closeness) == pytest.approx(((4 + 9 + 25) / 3, 4))
     squares = torch.tensor([0.0, 1.0, 9.0]).double()
-    assert scores.error_interval == pytest.approx(
+    assert scores.stored_interval == pytest.approx(
         mean_interval(10 / 3, float(squares.std(correction=0)), 3), rel=1e-6
     )
     assert (figures.train_loss, figures.test_loss) == pytest.approx((0, 10 / 3))

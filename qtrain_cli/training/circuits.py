@@ -32,16 +32,18 @@ MAX_EVALUATIONS, MAX_DEVICE_EVALUATIONS = 10**7, 10**6
 
 
 class StepCircuits:
-    """Runs the circuits of each training step; `cost` is what it has measured so far, none in the engine."""
+    """Runs the circuits of each training step."""
 
     def __init__(self, settings: GradientSettings, seed: int) -> None:
         self._settings, self._seed = settings, seed
         self._instrument = Instrument(_backend(settings), settings.shots)
 
-    @property
-    def cost(self) -> Cost:
-        """Circuits and shots up to now."""
-        return self._instrument.cost
+    def take(self) -> tuple[int, int]:
+        """Circuits and shots since the last call, which begins a new count."""
+        cost = self._instrument.cost
+        taken = cost.evaluations, cost.shots
+        cost.evaluations = cost.shots = 0
+        return taken
 
     def at(self, step: int) -> Run:
         """What gives the probabilities of this step, counted from 0."""

@@ -1,9 +1,7 @@
 """Whole pickled modules, when they are built of PyTorch's own layers and of nothing else.
 
-The classes of ``torch.nn.modules`` are not handed to the unpickler, not even to the restricted one: a file
-that may call their constructors and set their attributes could ask for terabytes, or hang a function into
-``_forward_hooks`` or ``forward``. The unpickler gets an inert *stand-in* for each class instead, which keeps
-what the file says about it and does nothing. Modules are made from the stand-ins afterwards, here:
+The unpickler got a stand-in for every class and function (`stand_ins`), so nothing ran while the file was
+read. Modules are made from the stand-ins here, under a PyTorch whose layers were audited (`versions`):
 
 * the constructor was never asked for by the file, only `__new__` and a state, as `torch.save` writes it;
 * the state is plain data: numbers, strings, containers, tensors (stripped of everything but their values);
@@ -16,83 +14,30 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput, Refused
-from qtrain_cli.models.formats import first_line
+from qtrain_cli.errors import BadInput, Refused, first_line
+from qtrain_cli.models.untrusted.stand_ins import STOCK_CLASSES, STOCK_FUNCTIONS, Inert, StockRecord
+from qtrain_cli.models.untrusted.versions import require_audited
 
 _BASE_STATE = frozenset(vars(nn.Module()))
 _OWN_STATE = frozenset({"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
 _HOOKS = _BASE_STATE - _OWN_STATE
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
-#: Functions that stock layers keep as attributes (the activation of transformer layers).
-STOCK_FUNCTIONS = {
-    "torch.nn.functional.relu": nn.functional.relu,
-    "torch._C._nn.gelu": nn.functional.gelu,
-}
-
-
-def _stock_classes() -> dict[str, type[nn.Module]]:
-    files = [module for module in vars(nn.modules).values() if isinstance(module, ModuleType)]
-    classes = [value for file in files for value in vars(file).values() if isinstance(value, type)]
-    lazy = nn.modules.lazy.LazyModuleMixin  # has no weights yet, and replaces its own class
-    return {
-        f"{cls.__module__}.{cls.__qualname__}": cls
-        for cls in classes
-        if issubclass(cls, nn.Module)
-        and cls is not nn.Module
-        and not issubclass(cls, lazy)
-        and cls.__module__.startswith("torch.nn.modules.")
-    }
-
-
-#: Every stock layer by the name a pickle gives it.
-STOCK_CLASSES = _stock_classes()
-
-
-class Inert:
-    """What a pickle's global becomes: it can be called, made and given a state, and only remembers."""
-
-    source: ClassVar[str] = ""
-
-    def __new__(cls, *args: Any) -> Inert:
-        record = super().__new__(cls)
-        record.args = args
-        record.state = {}
-        return record
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    args: tuple[Any, ...]
-    state: Any
-
-
-class StockRecord(Inert):
-    """Stands in for a stock layer."""
-
-
-def inert(source: str, base: type[Inert] = Inert) -> type[Inert]:
-    """A new stand-in for the global `source`."""
-    return type("Inert", (base,), {"source": source})
-
-
-STAND_INS: list[tuple[Any, str]] = [(inert(name, StockRecord), name) for name in STOCK_CLASSES] + [
-    (function, name) for name, function in STOCK_FUNCTIONS.items()
-]
 
 
 def rebuild_module(record: StockRecord) -> nn.Module:
     """The module that the stand-ins describe.
 
     Raises:
-        Refused: anything in it that is more than a stock layer with plain data.
+        Refused: anything in it that is more than a stock layer with plain data; or a PyTorch that was not
+            audited.
         BadInput: a state that the layer's class does not take.
     """
+    require_audited("a whole pickled module")
     try:
         return _Rebuilding().module(record, "")
     except RecursionError:
@@ -154,8 +99,10 @@ class _Rebuilding:
 
     def _plain(self, value: Any, path: str) -> Any:
         """The same value, with every tensor replaced by one that carries nothing but its numbers."""
-        if type(value) in _PLAIN or any(value is function for function in STOCK_FUNCTIONS.values()):
+        if type(value) in _PLAIN:
             return value
+        if isinstance(value, type) and issubclass(value, Inert) and value.source in STOCK_FUNCTIONS:
+            return STOCK_FUNCTIONS[value.source]
         if type(value) in (list, tuple, set):
             return type(value)(self._plain(item, path) for item in value)
         if type(value) in (dict, OrderedDict):

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.methods import subspace
+from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
-from qtrain_cli.methods.method import Decode, Numbers, Plan, Recipe, Scene, Shapes, scales_of
+from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
 from qtrain_cli.methods.seeded import uniform
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import split
@@ -26,8 +27,9 @@ def plan(scene: Scene, size: int) -> Plan:
     return {"k": max(1, size - 1), "seed": scene.seed}
 
 
-def shapes(layout: LayoutSpec, plan: Plan) -> Shapes:
-    return {"theta": (plan["k"],), "gain": (1,)}
+def forms(layout: LayoutSpec, plan: Plan) -> Forms:
+    subspace.check_matrix(layout, plan)
+    return {"theta": Form((plan["k"],)), "gain": Form((1,))}
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
@@ -47,8 +49,7 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     return weights
 
 
-RECIPE = Recipe(
-    "classical-curve",
-    largest=subspace.largest, plan=plan, shapes=shapes, start=start, decode=decode,
+METHOD = Method(
+    largest=subspace.largest, plan=plan, forms=forms, start=start, decode=decode,
     whitened=True,
 )  # fmt: skip

@@ -28,8 +28,8 @@ from typing import Any
 
 import torch
 
-from qtrain_cli.errors import QtrainError
-from qtrain_cli.models.formats import first_line, open_archive
+from qtrain_cli.errors import QtrainError, first_line
+from qtrain_cli.models.untrusted.sizes import open_archive
 
 _RECORDS = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/(version|serialization_id)"

@@ -1,0 +1,144 @@
+"""Ours as a row of the table: circuits and a mapping in the place of a rival's numbers.
+
+    numbers     angles (b, L, n, r) in radians, mapping (k,)                  decode: `Generator`
+    grid        whole steps of the angles' movement away from their start (`angles`); the mapping is none
+
+The step is fitted anew at the beginning of every epoch that has the rounding in the loop, with some room,
+because what fits into so many bits changes as the angles move, and once more before a state is scored, if the
+codes no longer fit: whatever validation chooses can be stored as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.methods.forms import Forms, Plan
+from qtrain_cli.methods.generator import angles
+from qtrain_cli.methods.generator.generator import Generator, Run
+from qtrain_cli.methods.generator.mapping import start_numbers
+from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, forms, plan_of, spec_of
+from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes, most_angles
+from qtrain_cli.methods.generator.spec import RAW_BITS
+from qtrain_cli.methods.method import FileBytes, Grid, Method, Numbers, Scene, Steps
+from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.quantum.statevector import probabilities
+from qtrain_cli.settings import BudgetSettings
+from qtrain_cli.targets.entries import LayoutSpec
+
+#: From this share of the epochs on angles are rounded; the first epoch never is.
+ROUND_FROM = 0.8
+#: Room that a step fitted at an epoch's beginning leaves for the epoch's movement.
+_ROOM = 0.985
+
+
+class Weights:
+    """Numbers to tensors by one generator; `run` measures circuits in place of the engine."""
+
+    def __init__(self, layout: LayoutSpec, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
+        self.generator = Generator(spec_of(layout, plan), device, dtype)
+
+    def __call__(self, numbers: Numbers, run: Run = probabilities) -> dict[str, Tensor]:
+        """The generated tensors by name."""
+        return self.generator.tensors(numbers[ANGLES], numbers[MAPPING], run)
+
+
+def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
+    """Angles from the file's own stream, the mapping's numbers from the seed."""
+    spec = spec_of(scene.layout, plan)
+    begin = angles.start_angles(spec.circuit, spec.angles.start_seed).float()
+    return {ANGLES: begin, MAPPING: start_numbers(spec, torch.Generator().manual_seed(scene.seed))}
+
+
+def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Weights:
+    return Weights(layout, plan, device, torch.float32)
+
+
+def exact(layout: LayoutSpec, plan: Plan, device: torch.device) -> Weights:
+    """Float64, from the float64 numbers of a file."""
+    return Weights(layout, plan, device, torch.float64)
+
+
+def largest(scene: Scene) -> int:
+    """As many layers as may be stored at all, of one circuit."""
+    one = spec_of(scene.layout, plan(scene, 1))
+    return most_angles(one.angles) // one.circuit.angles
+
+
+def plan(scene: Scene, size: int) -> Plan:
+    """`size` layers, everything else by default."""
+    wanted = BudgetSettings(layers=size)
+    return plan_of(plan_generator(scene.layout, wanted, scene.seed, lambda spec: 0))
+
+
+def planned(scene: Scene, width: int, budget: int, file_bytes: FileBytes) -> Plan:
+    """What `compress --bytes --bare` would train. Raises `BadInput` where not one layer fits."""
+    wanted = BudgetSettings(bytes=budget, angle_bits=width, bare=True)
+    spec = plan_generator(scene.layout, wanted, scene.seed, lambda one: file_bytes(plan_of(one)))
+    return plan_of(spec)
+
+
+def bits(scene: Scene, plan: Plan, forms: Forms, width: float) -> float:
+    """What angles and mapping take at most; the plan has its own width."""
+    spec = spec_of(scene.layout, plan)
+    return 8 * (mapping_bytes(spec) + angle_bytes(spec))
+
+
+def first(plan: Plan, epochs: int) -> int:
+    return epochs if plan["angles"][0] == RAW_BITS else max(1, round(ROUND_FROM * epochs))
+
+
+def fit(plan: Plan, numbers: Numbers, most_bits: float) -> Steps:
+    """One step for all circuits; raw angles have none."""
+    width = plan["angles"][0]
+    if width == RAW_BITS:
+        return {}
+    return {ANGLES: angles.finest_step(_moved(plan, numbers[ANGLES]), _ROOM * width)}
+
+
+def settle(plan: Plan, numbers: Numbers, steps: Steps, most_bits: float) -> Steps:
+    """The step itself where the codes fit, else the finest that fits."""
+    width = plan["angles"][0]
+    if width == RAW_BITS:
+        return {}
+    moved = _moved(plan, numbers[ANGLES])
+    step = steps.get(ANGLES, 0.0)
+    if step and angles.fits(angles.encode(moved, step).flatten().numpy(), width):
+        return steps
+    return {ANGLES: angles.finest_step(moved, width)}
+
+
+def coded(plan: Plan, name: str, numbers: Tensor, step: float) -> Tensor:
+    return angles.encode(_moved(plan, numbers), step)
+
+
+def decoded(plan: Plan, name: str, codes: Tensor, step: float) -> Tensor:
+    """Float64."""
+    return angles.decode(codes, step, _begin(plan))
+
+
+def _moved(plan: Plan, theta: Tensor) -> Tensor:
+    """How far angles are from their start, in radians, float64 on the CPU."""
+    return angles.movement(theta.detach().cpu(), _begin(plan))
+
+
+def _begin(plan: Plan) -> Tensor:
+    return _started(tuple(plan["circuit"]), plan["angles"][1])
+
+
+@functools.lru_cache(maxsize=4)
+def _started(circuit: tuple[Any, ...], seed: int) -> Tensor:
+    """The seeded start (b, L, n, r), float64; kept for the next step: not to be changed in place."""
+    ansatz, entangler, qubits, layers, circuits, *final = circuit
+    whole = CircuitSpec(ansatz, entangler, qubits, layers, circuits, final_rotation=bool(final))
+    return angles.start_angles(whole, seed)
+
+
+METHOD = Method(
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode, exact=exact, bits=bits,
+    planned=planned, grid=Grid(first, fit, settle, coded, decoded), whitened=True,
+)  # fmt: skip

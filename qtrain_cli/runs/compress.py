@@ -1,0 +1,242 @@
+"""One run of `qtrain compress`: model and data in, artifact and record out.
+
+    model -> layout -> plan -> make (`making`) -> regenerate -> measure -> write
+
+Everything that is measured is measured on the weights that the finished file regenerates. The test split is
+used once, at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import (
+    RUN_DIGITS,
+    Description,
+    Origin,
+    describe_container,
+    design_of,
+    record_of,
+)  # fmt: skip
+from qtrain_cli.artifact.numbers import Artifact, Numbers, write_artifact
+from qtrain_cli.artifact.size import example_of, known_of
+from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.errors import UsageError
+from qtrain_cli.files.atomic import check_output
+from qtrain_cli.methods.generator.plan import plan_of
+from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.methods.table import OURS
+from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.results import Measured, Record
+from qtrain_cli.results.versions import recorded_versions
+from qtrain_cli.runs import receipts
+from qtrain_cli.runs.identity import (
+    Identity,
+    data_identity,
+    fingerprint,
+    layout_identity,
+    model_identity,
+    run_identity,
+)
+from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.regenerate import digest_of, state_dict
+from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.settings import CompressSettings
+from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
+from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.loop import Show
+from qtrain_cli.training.measure import measure
+from qtrain_cli.training.recovery import Recovery, checkpoint_path
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What one call works on, once model and data are loaded and the plan is made."""
+
+    settings: CompressSettings
+    loaded: LoadedModel
+    data: Dataset
+    spec: GeneratorSpec
+    work: Work
+    identity: Identity
+
+    @property
+    def run(self) -> str:
+        """What the artifact remembers of model, data and settings."""
+        return fingerprint(self.identity, RUN_DIGITS)
+
+
+def run(settings: CompressSettings, show: Show, log: Log) -> Record:
+    """Compresses one model.
+
+    Args:
+        settings: model, data, budget, fit, output.
+        show: called after every training step.
+        log: called with a line for each stage.
+
+    Raises:
+        UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed, Interrupted: in training; the last state is kept beside the output.
+    """
+    started = time.monotonic()
+    checkpoint = _check_files(settings)
+    job = _prepare(settings, log)
+    done = _finished(job, checkpoint)
+    if done:
+        log(f"'{settings.out}' is finished already; nothing to do")
+        return done
+    if settings.resume:
+        where = "going on from" if checkpoint.exists() else "beginning, for there is no"
+        log(f"{where} '{checkpoint}'")
+    made = make(job.work, Recovery(checkpoint, job.identity, settings.resume), show, log)
+    if made.spent.evaluations:
+        log(f"spent on gradients: {in_words(made.spent)}")
+    log("measuring the regenerated weights")
+    record = _written(job, made.numbers)
+    _leave(job, checkpoint, record)
+    return replace(record, seconds=time.monotonic() - started)
+
+
+def _check_files(settings: CompressSettings) -> Path:
+    """The checkpoint's path, once neither it nor the output stands in the way."""
+    go_on = settings.resume or settings.force
+    named = (settings.model.arch or "", settings.data.source)
+    code = [text.rpartition(":")[0] for text in named]  # of file.py:Name
+    inputs = [settings.model.path, *map(Path, filter(None, (settings.data.source, *code)))]
+    check_output(settings.out, force=go_on, inputs=inputs)
+    checkpoint = checkpoint_path(settings.out)
+    check_output(checkpoint, force=True, inputs=inputs)
+    if checkpoint.exists() and not go_on:
+        raise UsageError(
+            f"'{checkpoint}' holds the state of an interrupted run",
+            "go on from it with --resume, or begin anew with --force",
+        )
+    return checkpoint
+
+
+def _prepare(settings: CompressSettings, log: Log) -> _Job:
+    budget, device = settings.budget, resolve_device(settings.fit.device)
+    loaded = load_model(settings.model)
+    data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore))
+    sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
+    spec = plan_generator(
+        scene.layout, budget, settings.fit.seed, lambda plan: sizes.bytes(plan_of(plan), budget.angle_bits)
+    )
+    if settings.own_lr:
+        settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers))
+    check_gradient(settings.fit.gradient, spec.circuit)
+    _say(loaded, spec, data, log)
+    _log_cost(settings, spec, len(data.train), log)
+    chosen = sizes.sized(plan_of(spec))
+    work = Work(OURS, chosen, scene, data, settings.fit, answers_of(scene, data))
+    return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work))
+
+
+def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> None:
+    circuit, layout = spec.circuit, spec.layout
+    log(
+        f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
+        f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
+    )
+    log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
+
+
+def _log_cost(settings: CompressSettings, spec: GeneratorSpec, rows: int, log: Log) -> None:
+    """What the fit will measure, before it begins. Raises `UsageError` where that is absurd."""
+    cost, gradient = check_cost(settings.fit, spec.circuit, rows), settings.fit.gradient
+    if measures(gradient):
+        where = f" on {gradient.pennylane_device}" if gradient.pennylane_device else ""
+        log(f"gradient: {gradient.method}{where}, {in_words(cost)}")
+
+
+def _identity(settings: CompressSettings, loaded: LoadedModel, data: Dataset, work: Work) -> Identity:
+    """Everything that the result depends on."""
+    chosen = work.chosen
+    own: dict[str, Any] = {
+        "method": work.name, "plan": chosen.plan, "layout": layout_identity(chosen.layout),
+    }  # fmt: skip
+    model = model_identity(settings.model, loaded.sha256)
+    return run_identity(model, data_identity(settings.data, data), settings.fit, own)
+
+
+def _finished(job: _Job, checkpoint: Path) -> Record | None:
+    """The record of an output that this very run has written before."""
+    settings, out = job.settings, job.settings.out
+    if not settings.resume:
+        return None
+    if settings.budget.bare:
+        known = receipts.read(checkpoint, job.identity, out)
+        if known:
+            return known
+    if not out.exists():
+        return None
+    container = read_container(out)
+    description = describe_container(container)
+    origin, bare = description.origin, settings.budget.bare
+    if origin and origin.run == job.run and not bare:
+        return record_of(description, container)
+    if settings.force:
+        return None
+    if origin is None:
+        what = "is bare, and nothing beside it says that this run wrote it"
+    else:
+        what = "holds a record, which --bare leaves out" if bare else "is the result of another run"
+    raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
+
+
+def _written(job: _Job, numbers: Numbers) -> Record:
+    """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
+    work, settings = job.work, job.settings
+    made = made_by(work, numbers)
+    measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept))
+    description = Description(
+        method=work.name,
+        plan=work.chosen.plan,
+        layout=work.chosen.layout,
+        digest=digest_of(work.chosen.layout, made),
+        example=example_of(job.data),
+        origin=None if settings.budget.bare else Origin(measured, job.run),
+    )
+    written = write_artifact(settings.out, Artifact(description, numbers), force=settings.force)
+    return Record(design_of(job.spec), measured, len(written.data), written.sha256)
+
+
+def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
+    """Nothing beside a file that says itself which run wrote it; a receipt beside a bare one."""
+    if job.settings.budget.bare:
+        receipts.write(checkpoint, job.identity, record)
+    else:
+        checkpoint.unlink(missing_ok=True)
+
+
+def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
+    settings, device = job.settings.fit, torch.device(job.settings.fit.device)
+    figures = measure(
+        job.loaded.module,
+        on_device(state, device),
+        teacher_of(job.loaded, device),
+        job.data,
+        job.work.objective,
+    )
+    return Measured(
+        model=job.loaded.name,
+        scores=figures.scores,
+        train_loss=figures.train_loss,
+        test_loss=figures.test_loss,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        device=settings.device,
+        versions=recorded_versions(),
+        data_sha256=job.data.sha256,
+        model_sha256=job.loaded.sha256,
+        trust=job.loaded.trust,
+    )

@@ -1,0 +1,170 @@
+"""What a student learns in one run: one training, or generation after generation, each taught by the last.
+
+generation 0     from labels, or from the teacher's outputs and features (or from its own running average)
+generation k     from the outputs of generation k - 1, with a seed of its own                 (born again)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.artifact.student_description import (
+    RUN_DIGITS,
+)
+from qtrain_cli.data import Dataset
+from qtrain_cli.models.call import predict
+from qtrain_cli.runs.identity import (
+    Identity,
+    fingerprint,
+)
+from qtrain_cli.runs.teachers import Teacher
+from qtrain_cli.settings import FitSettings
+from qtrain_cli.settings.students import TeachSettings
+from qtrain_cli.students.layout import Execution
+from qtrain_cli.students.networks import StudentModule, build, is_light
+from qtrain_cli.students.spec import Student
+from qtrain_cli.tasks.objective import Objective
+from qtrain_cli.training.alignment import Alignment, projection, teacher_features
+from qtrain_cli.training.batches import RowBatches
+from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
+from qtrain_cli.training.descent import Rate
+from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.loop import Show, train
+from qtrain_cli.training.recovery import (
+    Recovery,
+    checkpoint_path,
+    of_generation,
+)
+from qtrain_cli.training.student import EVALUATIONS, Taught, of_student
+
+#: Between the seeds of two generations; a prime, so that the seeds of neighbouring runs stay apart.
+GENERATION_SEEDS = 7919
+#: A student's gradients are clipped to this norm: soft targets bring a factor T**2, so that norms of some
+#: units are what it learns by (clipped to 1, distilled hybrids lost 7 points of accuracy); beyond ten lies
+#: what throws it off.
+CLIP = 10.0
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What one run works on, once everything is loaded and checked."""
+
+    settings: TeachSettings
+    student: Student
+    data: Dataset
+    teacher: Teacher | None
+    identity: Identity
+
+    @property
+    def run(self) -> str:
+        """What the file remembers of data, teacher and settings."""
+        return fingerprint(self.identity, RUN_DIGITS)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is taught."""
+        return torch.device(self.settings.fit.device)
+
+    @property
+    def generations(self) -> int:
+        """How many trainings follow the first one."""
+        itself = self.settings.itself
+        return itself.generations if itself and itself.method == "born-again" else 0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One generation's student, its course, the circuits that all of them have run, seconds of its steps."""
+
+    state: dict[str, Tensor]
+    history: tuple[tuple[float, float], ...]
+    evaluations: int
+    seconds: float | None
+
+
+def learn(job: Teaching, show: Show, log: Callable[[str], None]) -> Learned:
+    """The last generation of a run, with the circuit runs of all; each one after the first is taught by the
+    one before it."""
+    train = job.data.train
+    teach = answers_on(job.teacher.outputs, train) if job.teacher else None
+    learned, before = _generation(job, 0, teach, show), 0
+    for number in range(1, job.generations + 1):
+        log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
+        module = student_of(job, number - 1)
+        state = on_device(learned.state, job.device)
+        ask = functools.partial(predict, module, state, prepare=job.data.normalisation)
+        answers = answers_on(ask, train)
+        taken = module.circuit.take_count() if module.circuit is not None else 0
+        before += taken + learned.evaluations
+        learned = _generation(job, number, answers, show)
+    return replace(learned, evaluations=before + learned.evaluations)
+
+
+def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -> Learned:
+    """One training. All generations are aligned with the teacher from outside, if there is one and a layer is
+    named."""
+    settings, itself = job.settings, job.settings.itself
+    fit = replace(settings.fit, seed=_seed(job, number))
+    averaging = itself is not None and itself.method == "running-average"
+    module = student_of(job, number)
+    trainee = Taught(module, _alignment(job, module), itself.decay if itself and averaging else 0.0)
+    course = _course(job, fit, trainee.teach_itself if averaging else teach)
+    identity = of_generation(job.identity, number)
+    recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
+    with _fitting_threads(module, job.device):
+        found = train(trainee, course, fit, Rate(fit.lr, fused=True, clip=CLIP), recovery, show)
+    evaluations = int(trainee.state()[EVALUATIONS])
+    return Learned(of_student(found.parameters), found.history, evaluations, found.seconds)
+
+
+def _course(job: Teaching, fit: FitSettings, teach: Teach | None) -> Course:
+    """Labels alone, where nobody teaches: then the teacher's outputs have no weight."""
+    data = job.data
+    objective = Objective(data.task, fit.distill if teach else 0.0, fit.temperature)
+    batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, job.device)
+    return Course(batches, data.validation, data.normalisation, objective, teach or nobody)
+
+
+@contextlib.contextmanager
+def _fitting_threads(module: StudentModule, device: torch.device) -> Iterator[None]:
+    """One CPU thread for a light student; the caller's number of threads afterwards."""
+    before = torch.get_num_threads()
+    if device.type == "cpu" and is_light(module):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _seed(job: Teaching, generation: int) -> int:
+    return (job.settings.fit.seed + generation * GENERATION_SEEDS) % 2**31
+
+
+def student_of(job: Teaching, generation: int) -> StudentModule:
+    settings = job.settings
+    module = build(job.student, _seed(job, generation))
+    if module.circuit is not None:
+        how = settings.circuit
+        module.circuit.execution = Execution(how.gradient, how.shots, how.noise)
+    return module.to(job.device)
+
+
+def _alignment(job: Teaching, module: StudentModule) -> Alignment | None:
+    settings, teacher, data = job.settings.align, job.teacher, job.data
+    if settings is None or teacher is None:
+        return None
+    taught, width = teacher_features(
+        teacher.module, teacher.state, settings.layer, data.train, teacher.prepare
+    )
+    with torch.no_grad():
+        rows = data.normalisation(data.train.inputs[:2].to(job.device))
+        features = module.features(rows).shape[1]
+    layer = projection(features, width, job.settings.fit.seed).to(job.device)
+    return Alignment(taught, layer, settings.loss, settings.weight)

@@ -1,0 +1,69 @@
+"""What a run depends on, as plain data: whoever's identity is equal may go on from each other's state.
+
+One identity for every kind of run. A change of how the same settings train (`TRAINING`) makes another run of
+them; so does another version of this project or of PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from qtrain_cli.data import Dataset
+from qtrain_cli.files.checkpoint import Checkpoint
+from qtrain_cli.files.hashing import architecture_identity
+from qtrain_cli.results.versions import VERSION
+from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
+from qtrain_cli.targets.entries import LayoutSpec
+from qtrain_cli.training import TRAINING
+
+Identity = dict[str, Any]
+
+
+def model_identity(settings: ModelSettings | None, sha256: str) -> Identity:
+    """Of a model's file and how it is read; nothing where there is none."""
+    return {
+        "model": sha256,
+        "weights": (settings and settings.weights) or "",
+        "arch": architecture_identity(settings.arch if settings else None),
+        "arch_args": settings.arch_args if settings else {},
+    }
+
+
+def data_identity(settings: DataSettings, data: Dataset) -> Identity:
+    """Of the rows, their normalisation, and the share of them that is set apart."""
+    return {
+        "data": data.sha256,
+        "normalisation": [list(settings.mean), list(settings.std)],
+        "validation": settings.validation,
+    }
+
+
+def layout_identity(layout: LayoutSpec) -> list[list[Any]]:
+    """Of a model's tensors and what becomes of each."""
+    return [
+        [entry.name, list(entry.shape), entry.dtype, entry.role, entry.fan_in, entry.centre, entry.source]
+        for entry in layout.entries
+    ]
+
+
+def run_identity(
+    model: Identity, data: Identity, fit: FitSettings | Mapping[str, Any], own: Identity
+) -> Identity:
+    """The whole: model, data, the fit's settings, and what only this kind of run has."""
+    return {
+        **model,
+        **data,
+        "fit": asdict(fit) if isinstance(fit, FitSettings) else dict(fit),
+        **own,
+        "training": TRAINING,
+        "versions": {"qtrain": VERSION, "torch": str(torch.__version__)},
+    }
+
+
+def fingerprint(identity: Identity, digits: int) -> str:
+    """The first digits of its SHA-256, in hexadecimal: what an artifact remembers of its run."""
+    return Checkpoint({}, {}, identity).fingerprint[:digits]

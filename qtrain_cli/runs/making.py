@@ -1,0 +1,204 @@
+"""From a model, its data and a method at its size to the numbers of a file: what `compress` and each cell of
+a comparison do alike, for ours and for rivals.
+
+    scene, plan --train--> best state --codes--> stored numbers --fresh statistics?--> what the file holds
+
+Running statistics of the finished weights are estimated anew, and taken where the validation rows say that it
+is better and the file still fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
+from qtrain_cli.artifact.numbers import Artifact, Coded, Group, Numbers, as_stored, encode_artifact
+from qtrain_cli.artifact.payload import PROBES
+from qtrain_cli.artifact.size import example_of, frame_bytes
+from qtrain_cli.data import Dataset
+from qtrain_cli.methods.method import Scene
+from qtrain_cli.methods.table import OURS
+from qtrain_cli.models import LoadedModel
+from qtrain_cli.models.call import predict
+from qtrain_cli.quantum.estimators import Cost
+from qtrain_cli.runs.regenerate import generated, state_dict
+from qtrain_cli.settings import FitSettings
+from qtrain_cli.targets.target import TARGETS, WHOLE
+from qtrain_cli.tasks.objective import Objective, check_outputs
+from qtrain_cli.training.batches import RowBatches
+from qtrain_cli.training.circuits import StepCircuits, measures
+from qtrain_cli.training.course import Answers, Course
+from qtrain_cli.training.descent import Rate
+from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.generated import SPENT, Generated, Sized, stored
+from qtrain_cli.training.loop import Show, train
+from qtrain_cli.training.recovery import Recovery
+from qtrain_cli.training.state import Trained
+from qtrain_cli.training.statistics import has_statistics, re_estimated
+
+Log = Callable[[str], None]
+#: Norms are some tens on the way; at the peak learning rate single steps of hundreds threw whole runs off.
+CLIP = 1.0
+#: The digest of weights that are not there yet, as long as any.
+_UNKNOWN = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is made: `name` of the method, at its size, for these rows.
+
+    `answers` are the teacher's; `budget` is a bound in bytes that the finished file has to keep, None where
+    the plan keeps it by itself.
+    """
+
+    name: str
+    chosen: Sized
+    scene: Scene
+    data: Dataset
+    fit: FitSettings
+    answers: Answers
+    budget: int | None = None
+
+    @property
+    def objective(self) -> Objective:
+        """The loss with the teacher's weight."""
+        return Objective(self.data.task, self.fit.distill, self.fit.temperature)
+
+    @property
+    def blank(self) -> Description:
+        """The description of a bare file whose digest is not known yet."""
+        chosen = self.chosen
+        return Description(self.name, chosen.plan, chosen.layout, _UNKNOWN, example_of(self.data), None)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came out: the stored numbers, the score that validation chose them by, circuits and shots
+    spent."""
+
+    numbers: Numbers
+    score: float | None
+    spent: Cost
+
+
+def scene_of(
+    loaded: LoadedModel, data: Dataset, fit: FitSettings, patterns: tuple[tuple[str, ...], ...]
+) -> Scene:
+    """The model on the fit's device, with what goes in and out of it.
+
+    Args:
+        loaded: the model; it is moved to the device.
+        data: whose rows it takes.
+        fit: device and seed.
+        patterns: `--targets` and `--ignore`.
+
+    Raises:
+        BadInput: the model does not take the rows, or its outputs do not fit the targets.
+    """
+    device, module = torch.device(fit.device), loaded.module
+    layout = TARGETS[WHOLE].tensors(module, *patterns)
+    module.to(device)
+    teacher = teacher_of(loaded, device)
+    sample = predict(module, teacher, data.train.inputs[:2], data.normalisation)
+    check_outputs(data.task, sample, data.train.targets[:2], data.classes)
+    shapes = tuple(data.train.inputs.shape[1:]), tuple(sample.shape[1:])
+    return Scene(module, teacher, layout, *shapes, fit.seed, device)
+
+
+def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
+    """The model's own tensors on a device."""
+    return on_device(loaded.module.state_dict(keep_vars=True), device)
+
+
+def answers_of(scene: Scene, data: Dataset) -> Answers:
+    """The model as the teacher of its training rows. Raises `BadInput` where its outputs are not finite."""
+
+    def ask(inputs: Tensor) -> Tensor:
+        return predict(scene.module, scene.teacher, inputs, data.normalisation)
+
+    known = ask(data.train.inputs)
+    check_outputs(data.task, known, data.train.targets, None)
+    return Answers(ask, known)
+
+
+def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
+    """Trains, and returns what a file is to hold.
+
+    Raises:
+        RunFailed, Interrupted, BadInput, Refused: as `training.loop.train`.
+    """
+    fit, gradient = work.fit, work.fit.gradient
+    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
+    trainee = Generated(work.chosen, work.scene, _room(work), circuits)
+    # A gradient's own noise would be taken for what makes it steep.
+    rate = Rate(fit.lr, work.chosen.method.whitened and not gradient.rough, clip=CLIP)
+    found = train(trainee, _course(work), fit, rate, recovery, show)
+    numbers = _with_fresh_statistics(work, _stored(work, trainee, found), log)
+    return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))
+
+
+def _course(work: Work) -> Course:
+    data, fit = work.data, work.fit
+    batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, work.scene.device)
+    return Course(batches, data.validation, data.normalisation, work.objective, work.answers)
+
+
+def _room(work: Work) -> Callable[[Mapping[str, Tensor]], float]:
+    """The bits that are left for coded numbers beside these kept tensors."""
+    if work.budget is None:
+        return lambda kept: float("inf")
+    budget, blank = work.budget, work.blank
+    return lambda kept: 8.0 * (budget - frame_bytes(blank, kept, budget))
+
+
+def _stored(work: Work, trainee: Generated, found: Trained) -> Numbers:
+    """Codes and steps of coded groups, others as they are, and kept tensors: as the file gives them back."""
+    trainee.load(found)
+    chosen, kept = work.chosen, trainee.kept | trainee.buffers
+    steps, values = trainee.settled(kept), trainee.masked()
+    groups: dict[str, Group] = {}
+    for name, form in chosen.forms.items():
+        value = values[name].detach().cpu()
+        coded = form.coded and chosen.method.grid.coded(chosen.plan, name, value, steps[name])
+        groups[name] = Coded(coded, steps[name]) if isinstance(coded, Tensor) else value
+    return as_stored(chosen.forms, chosen.layout, groups, kept)
+
+
+def _with_fresh_statistics(work: Work, numbers: Numbers, log: Log) -> Numbers:
+    """The same with running statistics estimated anew, where the validation rows say that it is better."""
+    module, data = work.chosen.module, work.data
+    if not has_statistics(module):
+        return numbers
+    log("estimating running statistics anew")
+    made = made_by(work, numbers)
+
+    def state_of(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return on_device(state_dict(work.chosen.layout, made, kept), work.scene.device)
+
+    def score(kept: Mapping[str, Tensor]) -> float:
+        outputs = predict(module, state_of(kept), data.validation.inputs, data.normalisation)
+        return work.objective.score(outputs, data.validation.targets)
+
+    size, inputs = work.fit.batch_size, data.train.inputs
+    found = re_estimated(module, state_of(numbers.kept), inputs, data.normalisation, size)
+    other = stored(work.chosen.layout, numbers.kept | on_device(found, torch.device("cpu")))
+    before, after = score(numbers.kept), score(other)
+    fresh = replace(numbers, kept=other)
+    if not work.objective.improves(after, before) or not fits(work, fresh):
+        return numbers
+    log(f"they are better: validation {work.objective.word} {before:.4g} -> {after:.4g}")
+    return fresh
+
+
+def fits(work: Work, numbers: Numbers) -> bool:
+    """Whether a file of these numbers keeps the budget, if there is one."""
+    return work.budget is None or len(encode_artifact(Artifact(work.blank, numbers))) <= work.budget
+
+
+def made_by(work: Work, numbers: Numbers) -> dict[str, Tensor]:
+    """The generated tensors that stored numbers stand for, float64 by name."""
+    return generated(work.name, work.chosen.plan, work.chosen.layout, numbers)

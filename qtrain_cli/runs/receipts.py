@@ -1,0 +1,44 @@
+"""What says of a finished bare file which run wrote it: its checkpoint, emptied of everything but that.
+
+A bare file holds no record and no digest of its run, so that `--resume` could not know it again. Where its
+checkpoint lay, a receipt of less than 3 KB stays: the run's identity, the file's SHA-256, and the record.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from qtrain_cli.files.hashing import file_sha256
+from qtrain_cli.results import Record
+
+_RECORD = "finished"
+
+
+def write(path: Path, identity: dict[str, Any], record: Record) -> None:
+    """Replaces a checkpoint by the receipt of what it became."""
+    save_checkpoint(path, Checkpoint({}, {_RECORD: record.to_json()}, identity))
+
+
+def read(path: Path, identity: dict[str, Any], out: Path) -> Record | None:
+    """The record of `out`, if a receipt says that this very run wrote these very bytes.
+
+    A receipt whose file is gone or changed is removed: there is nothing in it to go on from.
+
+    Raises:
+        BadInput: the receipt or checkpoint belongs to another run. Refused: it is damaged.
+    """
+    if not path.exists():
+        return None
+    found = load_checkpoint(path, identity).state.get(_RECORD)
+    if found is None:
+        return None
+    record = Record.from_json(found)
+    if out.is_file() and file_sha256(out) == record.artifact_sha256:
+        return record
+    path.unlink()
+    if out.exists():
+        raise BadInput(f"'{out}' is not what this run has written", "name another output, or use --force")
+    return None

@@ -1,0 +1,66 @@
+"""Regression: outputs near to numbers.
+
+    hard loss   MSE(y, s)            soft loss   MSE(t, s), whatever the temperature
+    score       a row's mean squared error; the mean over rows is the error
+    closeness   a row's mean squared difference to the teacher
+
+s: student outputs (N,) or (N, ...), t: teacher outputs, y: targets of as many numbers a row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.tasks.task import PLAIN, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+def _takes(targets: np.ndarray) -> bool:
+    return targets.dtype.kind == "f"
+
+
+def _check(outputs: Tensor, targets: Tensor, classes: int | None) -> None:
+    if outputs[0].numel() != targets[0].numel():
+        shapes = [list(rows.shape[1:]) for rows in (outputs, targets)]
+        raise BadInput(f"the model's outputs have the shape {shapes[0]}, the targets {shapes[1]}")
+
+
+def _hard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    from torch.nn.functional import mse_loss
+
+    return mse_loss(outputs, targets.view_as(outputs))
+
+
+def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    from torch.nn.functional import mse_loss
+
+    return mse_loss(outputs, teacher)
+
+
+def _row_scores(outputs: Tensor, targets: Tensor) -> Tensor:
+    squares = (outputs - targets.view_as(outputs)).square().double()
+    return squares.reshape(len(outputs), -1).mean(1)  # (N, ...) -> (N, numbers) -> (N,)
+
+
+REGRESSION = Task(
+    name="regression",
+    word="error",
+    closeness="difference",
+    closeness_label="Difference to the teacher",
+    higher_is_better=False,
+    most=math.inf,
+    scale=PLAIN,
+    gate="max-error",
+    takes=_takes,
+    check=_check,
+    hard_loss=_hard_loss,
+    soft_loss=_soft_loss,
+    row_scores=_row_scores,
+    row_closeness=_row_scores,
+    told_by_count=True,
+)

@@ -1,0 +1,163 @@
+"""What a row of the table of tasks is: everything about how outputs are worth something.
+
+    outputs (N, ...), targets (N, ...)   --row_scores-->     one score a row (N,); their mean is the figure
+    outputs (N, ...), teacher's outputs  --row_closeness-->  the same against the teacher
+    outputs, targets, teacher's outputs  --hard_loss, soft_loss-->  what training makes small
+
+The words name the figures in JSON (``test_accuracy``, ``teacher_agreement``) and for people; the direction
+says which of two figures is better; the scale says how figures are written. Outside this folder nobody asks
+which task it is: they hand a row their figures and let it answer. A new task is a file with a row, and a line
+in `TASKS`.
+
+A figure is a mean of rows' scores from 0 up, at most `most`. So its 95 % interval follows from their spread,
+which only the run knows and the record stores; or, for rows that are right or wrong, from figure and count
+alone (`derived`), and nothing is stored.
+
+Nothing here loads torch: a report is made without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtrain_cli.tasks.intervals import Interval, mean_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+def seven_digits(value: float | None) -> float | None:
+    """Seven significant digits; None for what is missing or not finite, because JSON has no NaN."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.7g}")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How figures are written: times `factor`, with `digits`, and the units of a figure and of a change."""
+
+    factor: float
+    digits: str
+    unit: str
+    change: str
+
+
+PERCENT = Scale(100.0, ".2f", " %", " points")
+PLAIN = Scale(1.0, ".4g", "", "")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row.
+
+    Args:
+        name: what JSON and `TASKS` call it.
+        word: what its figures are called, and by it (no other row's) a JSON document is known.
+        closeness: what the closeness to the teacher is called in JSON.
+        closeness_label: and for people.
+        higher_is_better: the direction of its figures, closeness aside.
+        most: the largest figure there can be, 1 or infinity.
+        scale: how people see figures.
+        gate: the option of `qtrain report` that limits its test figure.
+        takes: whether checked targets (N, ...) are this task's.
+        check: raises `BadInput` for finite outputs that cannot be compared with targets; the last argument is
+            the number of classes, where targets are class numbers.
+        hard_loss: of outputs and targets, a scalar.
+        soft_loss: of outputs, the teacher's, and the temperature, a scalar.
+        row_scores: of outputs and targets, float64 (N,).
+        row_closeness: of outputs and the teacher's, float64 (N,).
+        derived: the 95 % interval of a figure on so many rows; None where it needs the rows' scores.
+        told_by_count: whether the number of stored figures tells this task, so that artifacts store no name.
+            One row with a stored interval and one without can be: those that were there first.
+    """
+
+    name: str
+    word: str
+    closeness: str
+    closeness_label: str
+    higher_is_better: bool
+    most: float
+    scale: Scale
+    gate: str
+    takes: Callable[[np.ndarray], bool]
+    check: Callable[[Tensor, Tensor, int | None], None]
+    hard_loss: Callable[[Tensor, Tensor], Tensor]
+    soft_loss: Callable[[Tensor, Tensor, float], Tensor]
+    row_scores: Callable[[Tensor, Tensor], Tensor]
+    row_closeness: Callable[[Tensor, Tensor], Tensor]
+    derived: Callable[[float, int], Interval] | None = None
+    told_by_count: bool = False
+
+    # --- which figure is better, and how good one is -------------------------------------------------------
+
+    def gain(self, figure: float, than: float) -> float:
+        """By how much a figure is better than another; negative when it is worse."""
+        return figure - than if self.higher_is_better else than - figure
+
+    def better(self, figure: float, than: float) -> bool:
+        """Whether one figure beats another."""
+        return self.gain(figure, than) > 0
+
+    def reaches(self, figure: float, mark: float) -> bool:
+        """Whether a figure is at least as good as a mark."""
+        return self.gain(figure, mark) >= 0
+
+    def share_of(self, figure: float, share: float) -> float:
+        """The figure that is only `share` as good: 0.95 of an accuracy, or an error over 0.95."""
+        return figure * share if self.higher_is_better else figure / share
+
+    def worse_first(self, interval: Interval) -> Interval:
+        """The two ends of an interval, the worse one first."""
+        low, high = interval
+        return (low, high) if self.higher_is_better else (high, low)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a largest figure."""
+        return math.isfinite(self.most)
+
+    def within(self, low: float, high: float) -> Interval:
+        """An interval, cut off where no figure can be."""
+        return max(0.0, low), min(self.most, high)
+
+    # --- how far chance moves it ---------------------------------------------------------------------------
+
+    @property
+    def stores_interval(self) -> bool:
+        """Whether a record has to store the interval of its test figure, because nothing else tells it."""
+        return self.derived is None
+
+    def interval(self, figure: float, count: int, deviation: float) -> Interval:
+        """95 %: of the mean of `count` rows' scores with this standard deviation."""
+        if self.derived:
+            return self.derived(figure, count)
+        return mean_interval(figure, deviation, count, self.most)
+
+    # --- how it is written ---------------------------------------------------------------------------------
+
+    def named(self, template: str) -> str:
+        """``test_{word}`` or ``teacher_{closeness}`` with this task's words: a name in JSON."""
+        return template.format(word=self.word, closeness=self.closeness)
+
+    def bare(self, figure: float) -> str:
+        """A figure for people without its unit: ``97.31`` or ``0.0123``."""
+        return f"{self.scale.factor * figure:{self.scale.digits}}"
+
+    def show(self, figure: float | None) -> str:
+        """A figure for people: ``97.31 %``, or ``0.0123`` for an error."""
+        return "not measured" if figure is None else self.bare(figure) + self.scale.unit
+
+    def show_interval(self, low: float, high: float) -> str:
+        """Two figures for people: ``97.01 to 97.60 %``."""
+        return f"{self.bare(low)} to {self.show(high)}"
+
+    def show_change(self, change: float) -> str:
+        """A difference of two figures for people: ``0.31 points``, or ``0.0012`` for errors."""
+        return self.bare(change) + self.scale.change
+
+    def heading(self, what: str) -> str:
+        """`what` over a column or along an axis of bare figures: ``test accuracy, %`` or ``test error``."""
+        return f"{what},{self.scale.unit}" if self.scale.unit else what

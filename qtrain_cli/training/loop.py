@@ -1,0 +1,171 @@
+"""The loop: whatever is trained (`trainee`), from whatever it learns (`course`), with the same care.
+
+    batch --trainee--> outputs --objective, teacher--> loss --clipped gradients--> one step of the descent
+
+After every epoch the validation rows choose the best state. Nothing has changed when a loss or a gradient is
+not finite: that ends the run. All that a step depends on (`state`) is in the checkpoint, and the order of an
+epoch's rows follows from seed and epoch: a resumed run repeats the undisturbed one bit for bit.
+
+Left out here: several devices, data augmentation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from qtrain_cli.errors import BadInput, RunFailed
+from qtrain_cli.settings import FitSettings
+from qtrain_cli.training.batches import Batch
+from qtrain_cli.training.course import Course
+from qtrain_cli.training.descent import Rate, seed_generators, start_descent
+from qtrain_cli.training.recovery import Clock, Recovery
+from qtrain_cli.training.state import RunState, Trained, checkpoint_of, restore, trained
+from qtrain_cli.training.stopping import stop_requests
+from qtrain_cli.training.trainee import Outputs, Trainee
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    score: float
+    word: str
+    validation: float | None
+
+
+Show = Callable[[Progress], None]
+
+
+def train(
+    trainee: Trainee, course: Course, settings: FitSettings, rate: Rate, recovery: Recovery, show: Show
+) -> Trained:
+    """Trains, and returns the best state by validation. The checkpoint stays, for the caller to remove.
+
+    Args:
+        trainee: what is trained.
+        course: what it learns from.
+        settings: epochs and seed count here; batches and devices are the course's and the trainee's matter.
+        rate: of the descent, which descent it is, and where gradients are clipped.
+        recovery: where checkpoints go; ``resume`` goes on from an existing one.
+        show: called after every step.
+
+    Raises:
+        RunFailed: the loss or its gradient stopped being finite; the last checkpoint is kept.
+        Interrupted: Ctrl-C or SIGTERM; the state was saved.
+        BadInput: the checkpoint belongs to another run, or the model cannot be trained on this data.
+        Refused: the checkpoint is damaged.
+    """
+    checkpoint = recovery.found()
+    loop = _Loop(trainee, course, settings, rate, recovery)
+    if checkpoint:
+        restore(loop.run, checkpoint)
+    else:
+        loop.save()
+    with stop_requests() as asked:
+        while loop.run.step < loop.steps:
+            show(loop.advance())
+            if loop.clock.due() or asked.is_set():
+                loop.save()
+            if asked.is_set():
+                raise recovery.stopped()
+    loop.save()
+    return trained(loop.run)
+
+
+class _Loop:
+    """One training run: constants here, everything that changes in `run`."""
+
+    def __init__(
+        self, trainee: Trainee, course: Course, settings: FitSettings, rate: Rate, recovery: Recovery
+    ) -> None:
+        self.trainee, self.course, self.recovery = trainee, course, recovery
+        self.epochs, self.per_epoch = settings.epochs, course.batches.per_epoch
+        self.steps = self.epochs * self.per_epoch
+        seed_generators(settings.seed)
+        self.trained = tuple(trainee.parameters().values())
+        self.run = RunState(trainee, start_descent(self.trained, rate, self.steps))
+        self.clip, self.clock = rate.clip, Clock()
+        self.warm = False
+
+    def advance(self) -> Progress:
+        """One step, and at the end of an epoch the validation."""
+        run = self.run
+        epoch, position = divmod(run.step, self.per_epoch)
+        if position == 0 and self.trainee.begin(epoch, self.epochs):
+            run.forget_best()
+        loss, score = self.shown_step(self.course.batches.at(run.step))
+        run.step += 1
+        run.loss += loss
+        validation = self.validate() if position + 1 == self.per_epoch else None
+        word = self.course.objective.word
+        return Progress(epoch + 1, self.epochs, run.step, self.steps, loss, score, word, validation)
+
+    def shown_step(self, batch: Batch) -> tuple[float, float]:
+        """Loss and score of one batch, with the step's seconds added up. What only observes is outside the
+        clock."""
+        observed = self.trainee.observe(batch)
+        shown = None if observed is None else self.loss_of(observed, batch).item()
+        started = time.perf_counter()
+        loss, score = self.step(batch)
+        # The first step of a process loads and compiles what all the others only use.
+        self.run.count_time(time.perf_counter() - started if self.warm else None)
+        self.warm = True
+        return loss if shown is None else shown, score
+
+    def step(self, batch: Batch) -> tuple[float, float]:
+        """Loss and score of one batch, after one step of the descent. Raises `RunFailed`, `BadInput`."""
+        outputs = self.trainee.outputs(batch)
+        loss = self.loss_of(outputs, batch)
+        self.differentiate(loss)
+        self.run.descent.step()
+        return loss.item(), self.course.objective.score(outputs.scores.detach(), batch.targets)
+
+    def loss_of(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The objective's loss; where nobody teaches, the student's own outputs do, without weight."""
+        taught = self.course.teach(batch)
+        teacher = outputs.scores.detach() if taught is None else taught
+        loss = self.course.objective.loss(outputs.scores, batch.targets, teacher)
+        return loss if outputs.penalty is None else loss + outputs.penalty
+
+    def differentiate(self, loss: Tensor) -> None:
+        """All gradients, clipped together; no parameter has changed when one is not finite."""
+        if not loss.requires_grad:
+            raise BadInput(
+                "the model's outputs do not depend on the generated weights",
+                "widen --targets; a model that switches gradients off cannot be trained through",
+            )
+        self.run.descent.optimizer.zero_grad()
+        loss.backward()
+        if not bool(loss.isfinite()):
+            raise self._diverged("loss")
+        # Not finite too where finite numbers are too large for their sum.
+        if not bool(nn.utils.clip_grad_norm_(self.trained, self.clip).isfinite()):
+            raise self._diverged("gradient")
+
+    def validate(self) -> float:
+        """The validation score of the present state, which becomes the best one if it is."""
+        run, rows, objective = self.run, self.course.validation, self.course.objective
+        with torch.no_grad():
+            outputs = self.trainee.predict(rows.inputs, self.course.prepare)
+        score = objective.score(outputs, rows.targets)
+        if objective.improves(score, run.best_score):
+            run.remember_best(score)
+        run.end_epoch(self.per_epoch, score)
+        return score
+
+    def save(self) -> None:
+        """Writes the checkpoint."""
+        self.clock.save(self.recovery.path, checkpoint_of(self.run, self.recovery.identity))
+
+    def _diverged(self, what: str) -> RunFailed:
+        return self.recovery.diverged(what, self.run.step + 1, self.run.step // self.per_epoch + 1)

@@ -1,0 +1,91 @@
+"""The table of tasks: what every row has to be, which targets are whose, and what a row says of figures."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.results.gates import GATES
+from qtrain_cli.tasks import TASKS, task_of_targets
+from qtrain_cli.tasks.objective import Objective
+
+CLASSES, NUMBERS = TASKS["classification"], TASKS["regression"]
+
+
+def test_rows_go_by_their_names_and_no_two_share_a_word():
+    assert [row.name for row in TASKS.values()] == list(TASKS)
+    for of in ("word", "closeness"):
+        assert len({getattr(row, of) for row in TASKS.values()}) == len(TASKS)
+
+
+def test_stored_figures_tell_two_tasks_apart_by_their_number_and_no_third():
+    told = [row.stores_interval for row in TASKS.values() if row.told_by_count]
+    assert sorted(told) == [False, True]
+
+
+def test_the_gate_of_every_row_is_one():
+    assert {row.gate for row in TASKS.values()} <= GATES.keys()
+
+
+@pytest.mark.parametrize(
+    ("targets", "name"),
+    [(np.zeros(3, np.int64), "classification"), (np.zeros((3, 2), np.float32), "regression")],
+)
+def test_the_first_row_that_takes_targets_has_them(targets, name):
+    assert task_of_targets(targets).name == name
+
+
+def test_targets_of_nobody():
+    with pytest.raises(
+        BadInput, match=r"no task takes targets of the type complex64 and the shape \(3,\)"
+    ) as said:
+        task_of_targets(np.zeros(3, np.complex64))
+    assert said.value.advice == "there are: classification, regression"
+
+
+@pytest.mark.parametrize(
+    ("row", "better", "worse", "share"), [(CLASSES, 0.9, 0.8, 0.5 * 0.9), (NUMBERS, 0.8, 0.9, 0.8 / 0.5)]
+)
+def test_which_figure_is_better_and_by_how_much(row, better, worse, share):
+    assert row.gain(better, worse) == pytest.approx(0.1) and row.gain(worse, better) == pytest.approx(-0.1)
+    assert row.better(better, worse) and not row.better(worse, better) and not row.better(better, better)
+    assert row.reaches(better, worse) and row.reaches(better, better) and not row.reaches(worse, better)
+    assert row.share_of(better, 0.5) == pytest.approx(share)
+    assert row.worse_first((min(better, worse), max(better, worse))) == (worse, better)
+
+
+def test_figures_have_bounds():
+    assert CLASSES.within(-1, 2) == (0, 1) and NUMBERS.within(-1, 2) == (0, 2)
+    assert CLASSES.bounded and not NUMBERS.bounded
+
+
+def test_an_interval_follows_from_figure_and_count_or_from_the_rows():
+    rows = torch.tensor([0.0, 1.0, 1.0, 1.0]).double()
+    of = {name: Objective(name, 0.0, 1.0) for name in TASKS}
+    assert of["classification"].interval(rows) == pytest.approx((0.3006418, 0.9544127), abs=1e-6)
+    assert of["classification"].stored_interval(rows) is None
+    half = 1.959964 * math.sqrt(3 / 16) / 2
+    assert of["regression"].stored_interval(rows) == pytest.approx((0.75 - half, 0.75 + half))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 2, 3)])
+def test_the_score_of_a_row_is_its_mean_squared_error_whatever_its_shape(shape):
+    outputs, targets = torch.randn(shape), torch.randn(shape)
+    found = NUMBERS.row_scores(outputs, targets)
+    expected = [float((a - b).square().mean()) for a, b in zip(outputs, targets, strict=True)]
+    assert found.tolist() == pytest.approx(expected) and found.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("row", "figure", "bare", "change", "interval", "heading"),
+    [
+        (CLASSES, "50.00 %", "50.00", "1.00 points", "10.00 to 20.00 %", "test accuracy, %"),
+        (NUMBERS, "0.5", "0.5", "0.01", "0.1 to 0.2", "test error"),
+    ],
+)
+def test_figures_in_words(row, figure, bare, change, interval, heading):
+    assert (row.show(0.5), row.bare(0.5), row.show_change(0.01)) == (figure, bare, change)
+    assert row.show_interval(0.1, 0.2) == interval and row.show(None) == "not measured"
+    assert row.heading(f"test {row.word}") == heading
