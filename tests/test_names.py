@@ -1,4 +1,4 @@
-"""One word, one meaning: what these folders call by a public name is called so nowhere else in the package."""
+"""One word, one meaning: what these folders call by a public name is called so nowhere else."""
 
 import ast
 from collections import defaultdict
