@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from qtrain_cli.cli.parameters import VERBS
+from qtrain_cli.methods.recipes import RECIPES
+
 from qtrain_cli.data import READERS
 from qtrain_cli.exports import EXPORTERS
 from qtrain_cli.methods.generator.mapping import _APPLY, _START
 from qtrain_cli.methods.generator.spec import MAPPINGS
-from qtrain_cli.methods.recipes import RECIPES
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.quantum.estimators import ESTIMATORS

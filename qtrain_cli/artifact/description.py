@@ -18,8 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qtrain_cli.artifact.extents import check_forms, check_size
 from qtrain_cli.artifact.container import RUN_DIGITS, Container, canonical, check_hexadecimal, read_container
+from qtrain_cli.artifact.extents import check_forms, check_size
 from qtrain_cli.artifact.formats import FORMER_STUDENT, Foreign, format_of, refusals
 from qtrain_cli.artifact.former import model_3
 from qtrain_cli.artifact.payload import (

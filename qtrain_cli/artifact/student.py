@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtrain_cli.artifact.extents import check_size
 from qtrain_cli.artifact.container import (
     RUN_DIGITS,
     Container,
@@ -23,6 +22,7 @@ from qtrain_cli.artifact.container import (
     check_hexadecimal,
     read_container,
 )
+from qtrain_cli.artifact.extents import check_size
 from qtrain_cli.artifact.formats import FORMAT, FORMER_STUDENT, Foreign, format_of, refusals
 from qtrain_cli.artifact.former import student_1
 from qtrain_cli.artifact.payload import DIGEST_BYTES, MAX_OUTPUTS, STUDENT, Opened, joined, method_in, opened

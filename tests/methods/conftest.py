@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from qtrain_cli.training.rival_loop import Lesson
 from torch import nn
 
 from qtrain_cli.data import Normalisation, TrainSplit, ValidationSplit
@@ -15,7 +16,6 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.devices import on_device
-from qtrain_cli.training.rival_loop import Lesson
 
 DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits" / "digits.npz"
 CPU = torch.device("cpu")

@@ -1,7 +1,6 @@
 """The rows of a step: all of them once an epoch, in an order of its own, a function of seed and step."""
 
 import torch
-
 from qtrain_cli.training.epochs import Batches, epoch_order
 
 

@@ -4,6 +4,14 @@ import re
 
 import pytest
 import torch
+from qtrain_cli.training.measuring import (
+    StepCircuits,
+    check_cost,
+    check_gradient,
+    fit_cost,
+    in_words,
+    measures,
+)
 from torch import nn
 
 from qtrain_cli.errors import BadInput, UsageError
@@ -14,14 +22,6 @@ from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import FitSettings, GradientSettings
 from qtrain_cli.training import fit as fit_module
 from qtrain_cli.training import measuring
-from qtrain_cli.training.measuring import (
-    StepCircuits,
-    check_cost,
-    check_gradient,
-    fit_cost,
-    in_words,
-    measures,
-)
 
 CIRCUIT = CircuitSpec("real-amplitudes", "cnot-ring", qubits=3, layers=2, circuits=2)
 MEASURED = pytest.mark.parametrize("method", [name for name, row in ESTIMATORS.items() if row.measures])

@@ -6,11 +6,11 @@ import random
 import numpy as np
 import pytest
 import torch
+from qtrain_cli.training.student_state import checkpoint_of, restore, start_student
 
 from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import load_checkpoint, save_checkpoint
 from qtrain_cli.settings import FitSettings
-from qtrain_cli.training.student_state import checkpoint_of, restore, start_student
 
 STEPS = 8
 

@@ -10,8 +10,8 @@ import json
 import struct
 from typing import Any
 
-from qtrain_cli.artifact.extents import raw_bytes
 from qtrain_cli.artifact.container import CHECK_BYTES, Container, canonical
+from qtrain_cli.artifact.extents import raw_bytes
 from qtrain_cli.artifact.payload import (
     DIGEST_BYTES,
     PROBES,
