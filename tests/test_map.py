@@ -23,21 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from qtrain_cli.cli.parameters import VERBS
-from qtrain_cli.methods.recipes import RECIPES
+from qtrain_cli.cli.table import COMMANDS
 
 from qtrain_cli.data import READERS
 from qtrain_cli.exports import EXPORTERS
 from qtrain_cli.methods.generator.mapping import _APPLY, _START
 from qtrain_cli.methods.generator.spec import MAPPINGS
-from qtrain_cli.methods.table import METHODS, OURS
+from qtrain_cli.methods.table import METHODS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.quantum.noise import NOISES
 from qtrain_cli.results.gates import GATES
-from qtrain_cli.settings import PLOT_ENDINGS
-from qtrain_cli.settings.students import ALIGN_LOSSES, GRADIENTS, SELF_METHODS
-from qtrain_cli.settings.students import METHODS as TEACHING_METHODS
+from qtrain_cli.settings import ALIGNMENTS, PLOT_ENDINGS, SELF_METHODS, TEACHINGS
 from qtrain_cli.students.spec import KINDS
 from qtrain_cli.training import alignment
 
@@ -70,7 +67,7 @@ NO_NAMES = ("utils", "common", "helpers", "core", "misc")
 INTERFACES = {
     "commands": {"run"},
     "data": {"matches", "read"},
-    "methods": {"RECIPE", "plan", "start", "decode", "shapes", "largest", "bits", "module"},
+    "methods": {"METHOD", "plan", "forms", "start", "decode", "largest", "bits", "module"},
 }
 
 # --- what is still to go: these lists only get shorter, and an entry that is done must leave ---------------
@@ -350,18 +347,13 @@ def test_every_mapping_that_is_counted_is_applied():
 
 
 def test_every_alignment_that_can_be_asked_for_is_there():
-    assert tuple(alignment.ALIGN_LOSSES) == ALIGN_LOSSES
-
-
-def test_every_method_has_a_recipe_but_ours():
-    assert [OURS, *RECIPES] == list(METHODS)
-    assert all(recipe.name == name for name, recipe in RECIPES.items())
+    assert tuple(alignment.ALIGN_LOSSES) == ALIGNMENTS
 
 
 def test_every_command_is_a_file_and_the_other_way_round():
     files = {path.stem.replace("_", "-") for path in (PACKAGE / "commands").glob("*.py")} - {"--init--"}
-    assert files == set(VERBS)
-    for verb in VERBS:
+    assert files == set(COMMANDS)
+    for verb in COMMANDS:
         assert callable(importlib.import_module(f"qtrain_cli.commands.{verb.replace('-', '_')}").run)
 
 
@@ -369,10 +361,10 @@ def test_every_command_is_a_file_and_the_other_way_round():
     ("verb", "rows"),
     [
         ("compress", [*ANSATZE, *ENTANGLERS, *MAPPINGS, *ESTIMATORS]),
-        ("train", [*KINDS, *GRADIENTS]),
-        ("distill", [*KINDS, *GRADIENTS, *ALIGN_LOSSES, *SELF_METHODS]),
-        ("compare-students", [*KINDS, *TEACHING_METHODS, *ALIGN_LOSSES]),
-        ("compare-gradients", list(GRADIENTS)),
+        ("train", [*KINDS, *ESTIMATORS]),
+        ("distill", [*KINDS, *ESTIMATORS, *ALIGNMENTS, *SELF_METHODS]),
+        ("compare-students", [*KINDS, *TEACHINGS, *ALIGNMENTS]),
+        ("compare-gradients", list(ESTIMATORS)),
         ("plan", [*ANSATZE, *ENTANGLERS, *MAPPINGS]),
         ("compare", list(METHODS)),
         ("export", list(EXPORTERS)),
@@ -386,7 +378,7 @@ def test_every_row_of_a_table_is_in_the_help(cli, verb, rows):
 
 
 def test_every_row_of_a_table_is_in_the_readme():
-    rows = [*EXPORTERS, *DATA_FORMS, *ESTIMATORS, *(f"qtrain {verb}" for verb in VERBS)]
+    rows = [*EXPORTERS, *DATA_FORMS, *ESTIMATORS, *(f"qtrain {verb}" for verb in COMMANDS)]
     assert [row for row in rows if row not in README] == []
     for form, reader in zip(DATA_FORMS, READERS, strict=True):
         assert form.lower() in reader.form.lower()
