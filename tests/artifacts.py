@@ -9,8 +9,8 @@ import torch
 from hypothesis import strategies as st
 
 from qtrain_cli.artifact.description import Description, Example, Origin
-from qtrain_cli.artifact.numbers import Artifact, Numbers
-from qtrain_cli.methods.generator.angles import encode, finest_step
+from qtrain_cli.artifact.numbers import Artifact, StoredNumbers
+from qtrain_cli.methods.generator.angles import angle_codes, finest_step
 from qtrain_cli.methods.generator.spec import MAPPINGS, RAW_BITS, AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec, qubits_for
 from qtrain_cli.results import Measured, Scores
@@ -71,7 +71,7 @@ def spec_of(
     )
 
 
-def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
+def numbers_of(spec: GeneratorSpec, seed: int = 0) -> StoredNumbers:
     """Random stored numbers for a spec, as a file gives them back: codes that fit, a float16 mapping."""
     random = torch.Generator().manual_seed(seed)
     shape = spec.circuit.angle_shape
@@ -83,13 +83,13 @@ def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
     }
     mapping = torch.randn(spec.mapping_numbers, generator=random)
     if spec.angles.bits == RAW_BITS:
-        return Numbers(raw, None, mapping, kept)
+        return StoredNumbers(raw, None, mapping, kept)
     step = finest_step(moved, spec.angles.bits)
-    return Numbers(encode(moved, step), step, mapping.half().float(), kept)
+    return StoredNumbers(angle_codes(moved, step), step, mapping.half().float(), kept)
 
 
 def artifact_of(
-    spec: GeneratorSpec, numbers: Numbers | None = None, measured: Measured | None = MEASURED,
+    spec: GeneratorSpec, numbers: StoredNumbers | None = None, measured: Measured | None = MEASURED,
     example: Example | None = None, run: str = "0123456789abcdef",
 ) -> Artifact:  # fmt: skip
     """A whole artifact, with the digest of what it regenerates; bare if nothing was measured."""
@@ -100,7 +100,7 @@ def artifact_of(
     return Artifact(description, numbers)
 
 
-def same_numbers(one: Numbers, other: Numbers) -> bool:
+def same_numbers(one: StoredNumbers, other: StoredNumbers) -> bool:
     """Whether two sets of stored numbers are equal to the last bit, kept tensors with their dtypes."""
     pairs = [(one.angles, other.angles), (one.mapping, other.mapping)]
     pairs += [(one.kept[name], other.kept.get(name, torch.empty(0))) for name in one.kept]

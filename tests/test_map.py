@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from qtrain_cli.cli.table import COMMANDS
 
+from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.data import READERS
 from qtrain_cli.exports import EXPORTERS
 from qtrain_cli.methods.generator.mapping import _APPLY, _START
@@ -65,40 +65,11 @@ NO_NAMES = ("utils", "common", "helpers", "core", "misc")
 
 #: Names that every file of a room has, because the room's table says so: one name, one meaning.
 INTERFACES = {
+    "artifact": {"opened"},
     "commands": {"run"},
     "data": {"matches", "read"},
     "methods": {"METHOD", "plan", "forms", "start", "decode", "largest", "bits", "module"},
 }
-
-# --- what is still to go: these lists only get shorter, and an entry that is done must leave ---------------
-
-#: Typer takes a verb's options from its signature, until the signatures are generated.
-MANY_PARAMETERS = {
-    "cli: compare",
-    "cli: compare_gradients",
-    "cli: compare_students",
-    "cli: compress",
-    "cli: distill",
-    "cli: export",
-    "cli: plan",
-    "cli: report",
-    "cli: sample",
-    "cli: train",
-}
-
-#: Public names of two meanings, or of one that is written down twice.
-DEFINED_TWICE = {
-    "ALIGN_LOSSES", "AnyRecord", "Entangler", "FORMAT", "GATES", "Gradient", "Interval", "KINDS",
-    "Lesson", "MAX_DIMENSIONS", "MAX_HEADER_BYTES", "MAX_HIDDEN", "MAX_QUBITS", "MAX_SHOTS", "METHODS",
-    "Noise", "Numbers", "Plan", "RULES", "Rows", "Run", "SECONDS_BETWEEN_CHECKPOINTS", "Shapes",
-    "Shots", "THREADED_OUTCOMES", "TOLERANCE", "Term", "app", "as_markdown", "as_terminal",
-    "checkpoint_of", "checkpoint_path", "design_of", "encode", "expectations", "export", "knows",
-    "largest", "load_checkpoint", "metadata", "narrowed", "noisy_probabilities", "on_device", "plan",
-    "program", "require_same", "restore", "rounded", "run", "supports",
-}  # fmt: skip
-
-#: Modules that load torch where none should.
-TORCH_STILL = {"tasks.objective"}
 
 
 # --- the checks ------------------------------------------------------------------------------------------
@@ -294,10 +265,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def test_nothing_heavy_is_imported_on_loading(modules):
-    still = [row for row in heavy_imports(modules) if row.split()[-1] not in TORCH_STILL]
-    assert still == []
-    done = {name for name in TORCH_STILL if "torch" not in loads_of(name, modules)[1]}
-    assert done == set(), "strike it off"
+    assert heavy_imports(modules) == []
     known = modules.keys() | {room_of(module) for module in modules}
     assert set(WITHOUT_TORCH) <= known
 
@@ -312,14 +280,11 @@ def test_files_and_functions_are_short(modules):
 
 
 def test_functions_take_few_parameters(modules):
-    assert too_wide(modules) - MANY_PARAMETERS == set()
-    assert MANY_PARAMETERS - too_wide(modules) == set(), "strike it off"
+    assert too_wide(modules) == set()
 
 
 def test_no_public_name_is_defined_twice(modules):
-    twice = defined_twice(modules)
-    assert {name: where for name, where in twice.items() if name not in DEFINED_TWICE} == {}
-    assert DEFINED_TWICE - twice.keys() == set(), "strike it off"
+    assert defined_twice(modules) == {}
 
 
 def test_an_interface_is_what_the_files_of_a_room_share(modules):
@@ -439,7 +404,7 @@ def test_planted_length_names_and_silence_are_found(tmp_path):
 def test_a_planted_wide_function_is_found(planted):
     names = ", ".join("abcdefgh")
     text = f"def fits({names}): ...\ndef wide({names}, *rest): ...\ndef wider({names}, *, i): ...\n"
-    assert too_wide(planted("errors", text)) - MANY_PARAMETERS == {"errors: wide", "errors: wider"}
+    assert too_wide(planted("errors", text)) == {"errors: wide", "errors: wider"}
 
 
 def test_a_planted_second_definition_is_found(planted):
@@ -461,7 +426,7 @@ def test_a_planted_loose_module_is_found(planted):
 # --- who imports whom ------------------------------------------------------------------------------------
 
 CONTRACTS = tomllib.loads(PROJECT.read_text())["tool"]["importlinter"]["contracts"]
-LAYERS, NO_CIRCLE, COMMANDS = (
+LAYERS, NO_CIRCLE, APART = (
     next(contract for contract in CONTRACTS if contract["type"] == kind)
     for kind in ("layers", "acyclic_siblings", "independence")
 )
@@ -502,7 +467,7 @@ def linted(folder: Path, planted: dict[str, str]) -> tuple[int, set[str]]:
             {NO_CIRCLE["name"]},
         ),
         ({"loose.py": ""}, {LAYERS["name"]}),
-        ({"commands/more.py": "from qtrain_cli.commands.env import run\n"}, {COMMANDS["name"]}),
+        ({"commands/more.py": "from qtrain_cli.commands.env import run\n"}, {APART["name"]}),
     ],
     ids=["as it is", "up", "up, late", "up, for types", "circle", "in no layer", "commands"],
 )

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files import codec
-from qtrain_cli.files.groups import model_bytes_of, model_of, sharing_pays, unzigzag
+from qtrain_cli.files.codec import MAX_CODE
+from qtrain_cli.files.groups import model_of, sharing_pays
+from qtrain_cli.files.varints import model_bytes_of, unzigzag
 from qtrain_cli.methods.forms import Form, Forms
 
-#: The largest code, so that the alphabet is one that `files.codec` takes.
-MAX_CODE = 2047
 _STEPS = {"F16": struct.Struct("<e"), "F32": struct.Struct("<f")}
 #: No code in range has a longer zigzag number; a little more, so that a wrong range is named.
 _LONGEST_ZIGZAG = 3
@@ -58,7 +58,7 @@ def unpack(forms: Forms, data: bytes) -> dict[str, Codes]:
         return {}
     steps, models, place = _table(forms, data)
     rows = [
-        codec.Form(form.count, low, high, 0 if len(models) == 1 else number, spread)
+        codec.RowForm(form.count, low, high, 0 if len(models) == 1 else number, spread)
         for number, (form, (low, high, spread)) in enumerate(_each(forms, models))
     ]
     found = codec.decode_rows(data[place:], rows)

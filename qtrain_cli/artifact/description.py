@@ -28,7 +28,7 @@ from qtrain_cli.artifact.payload import (
     STUDENT,
     Opened,
     inflated,
-    joined,
+    join_payload,
     most_inflated,
     opened,
 )
@@ -172,7 +172,7 @@ def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
 
 def _opened(container: Container, found: str) -> Opened:
     """The parts of a file, whichever format it has. Raises `Foreign` for a student's."""
-    if found == str(model_3.FORMAT):
+    if found == str(model_3.FORMER_FORMAT):
         return model_3.opened(container)
     if found != FORMER_STUDENT:
         parts = opened(container, canonical)
@@ -324,4 +324,4 @@ def tensor_of(description: Description, kept: bytes, numbers: bytes) -> bytes:
     """The bytes of a file's tensor, its check blank."""
     digest, origin = description.digest, description.origin
     digests = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256) if origin else ()
-    return joined(digest.sha256, canonical(facts(description)), digest.probes, digests, kept, numbers)
+    return join_payload(digest.sha256, canonical(facts(description)), digest.probes, digests, kept, numbers)

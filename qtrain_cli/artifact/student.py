@@ -25,14 +25,22 @@ from qtrain_cli.artifact.container import (
 from qtrain_cli.artifact.extents import check_size
 from qtrain_cli.artifact.formats import FORMAT, FORMER_STUDENT, Foreign, format_of, refusals
 from qtrain_cli.artifact.former import student_1
-from qtrain_cli.artifact.payload import DIGEST_BYTES, MAX_OUTPUTS, STUDENT, Opened, joined, method_in, opened
+from qtrain_cli.artifact.payload import (
+    DIGEST_BYTES,
+    MAX_OUTPUTS,
+    STUDENT,
+    Opened,
+    join_payload,
+    method_in,
+    opened,
+)
 from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.forms import Form, Forms
 from qtrain_cli.results import Lesson, Measured, StudentDesign, StudentRecord
 from qtrain_cli.students.spec import Student, parse_student, student_text
 
-RULES = "wire0=msb float32"
-MAX_DIMENSIONS, MAX_NUMBERS = 8, 2**24
+STUDENT_RULES = "wire0=msb float32"
+MAX_INPUT_DIMENSIONS, MAX_NUMBERS = 8, 2**24
 MAX_PARAMETERS = 2**26
 
 
@@ -59,7 +67,7 @@ class StudentDescription:
 
     def __post_init__(self) -> None:
         inputs = self.student.inputs
-        if len(inputs) > MAX_DIMENSIONS or math.prod(inputs) > MAX_NUMBERS:
+        if len(inputs) > MAX_INPUT_DIMENSIONS or math.prod(inputs) > MAX_NUMBERS:
             raise BadInput(f"an input has the shape {reprlib.repr(list(inputs))}")
         if self.student.parameters > MAX_PARAMETERS:
             raise BadInput(f"it has {self.student.parameters} parameters; allowed: {MAX_PARAMETERS}")
@@ -124,7 +132,7 @@ def read_student_record(path: Path) -> StudentRecord:
 def student_record(description: StudentDescription, container: Container) -> StudentRecord:
     """What was measured, joined with what follows from the student and the file."""
     return StudentRecord(
-        student_design(description.student, description.teacher),
+        stored_design(description.student, description.teacher),
         description.lesson,
         description.measured,
         len(container.data),
@@ -132,7 +140,7 @@ def student_record(description: StudentDescription, container: Container) -> Stu
     )
 
 
-def student_design(student: Student, teacher: tuple[int, int] | None) -> StudentDesign:
+def stored_design(student: Student, teacher: tuple[int, int] | None) -> StudentDesign:
     """What a student is, as the record names it."""
     parameters, size = teacher or (None, None)
     return StudentDesign(
@@ -167,7 +175,12 @@ def student_facts(description: StudentDescription) -> dict[str, Any]:
         "teacher": None if description.teacher is None else list(description.teacher),
         "lesson": description.lesson.to_json(),
     }
-    return {"method": STUDENT, "plan": plan, "record": description.measured.to_stored(), "rules": RULES}
+    return {
+        "method": STUDENT,
+        "plan": plan,
+        "record": description.measured.to_stored(),
+        "rules": STUDENT_RULES,
+    }
 
 
 def student_tensor(description: StudentDescription, numbers: bytes) -> bytes:
@@ -175,7 +188,7 @@ def student_tensor(description: StudentDescription, numbers: bytes) -> bytes:
     measured = description.measured
     origin = (description.run, measured.data_sha256, measured.model_sha256)
     text = canonical(student_facts(description))
-    return joined(digest_of_bytes(numbers), text, description.probes, origin, b"", numbers)
+    return join_payload(digest_of_bytes(numbers), text, description.probes, origin, b"", numbers)
 
 
 def _opened(container: Container, found: str) -> Opened:
@@ -190,8 +203,10 @@ def _opened(container: Container, found: str) -> Opened:
 def _described(parts: Opened) -> StudentDescription:
     value, (run, data, model) = parts.facts, parts.origin
     plan = value["plan"]
-    if value["rules"] != RULES:
-        raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{RULES}'")
+    if value["rules"] != STUDENT_RULES:
+        raise BadInput(
+            f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{STUDENT_RULES}'"
+        )
     _check_sizes(plan["inputs"], [plan["outputs"], *(plan["teacher"] or ())])
     mean, std = (tuple(map(float, part)) for part in plan["normalisation"])
     count, size = plan["teacher"] or (0, 0)
@@ -210,7 +225,7 @@ def _described(parts: Opened) -> StudentDescription:
 def _check_sizes(inputs: list[Any], others: list[Any]) -> None:
     """Raises `BadInput` before anything is computed of sizes that cannot be."""
     whole = all(type(size) is int and 0 < size < 2**62 for size in (*inputs, *others))
-    if not whole or len(inputs) > MAX_DIMENSIONS:
+    if not whole or len(inputs) > MAX_INPUT_DIMENSIONS:
         raise BadInput("a size in it is not a whole number above 0")
     if math.prod(inputs) > MAX_NUMBERS or others[0] > MAX_NUMBERS:
         raise BadInput("its input or its outputs are too many numbers")

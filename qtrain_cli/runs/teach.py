@@ -48,7 +48,7 @@ from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
 from qtrain_cli.training.recovery import (
@@ -59,17 +59,17 @@ from qtrain_cli.training.recovery import (
 
 
 def run_cell(cell: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
-    """`run` as a part of a comparison, which goes on where it was when it is run again.
+    """`teach` as a part of a comparison, which goes on where it was when it is run again.
 
     With `force`, what belongs to another run is replaced; what belongs to this one is kept.
     """
     try:
-        return run(cell, show, log)
+        return teach(cell, show, log)
     except Interrupted as stopped:
         raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
 
 
-def run(settings: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
+def teach(settings: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
     """Teaches one student.
 
     Args:
@@ -272,7 +272,7 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     torch.manual_seed(settings.fit.seed)  # the shots of the measurement
     objective = Objective(data.task, 0.0, settings.fit.temperature)
     taught = teacher.outputs(data.test.inputs) if teacher else None
-    figures = figures_of(module, on_device(state, job.device), taught, data, objective)
+    figures = figures_of(module, moved_to(state, job.device), taught, data, objective)
     return Measured(
         model=teacher.name if teacher else "",
         scores=figures.scores,

@@ -21,7 +21,7 @@ from qtrain_cli.models import formats, load_model
 from qtrain_cli.models.call import predict
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.students.networks import build
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _teacher(
     module = module.to(device)
     return Teacher(
         module=module,
-        state=on_device(module.state_dict(keep_vars=True), device),
+        state=moved_to(module.state_dict(keep_vars=True), device),
         prepare=prepare,
         name=name,
         trust=trust,

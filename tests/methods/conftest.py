@@ -15,7 +15,7 @@ from qtrain_cli.methods.method import Scene
 from qtrain_cli.models.call import predict
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.tasks.objective import Objective
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 
 DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits" / "digits.npz"
 CPU = torch.device("cpu")
@@ -54,7 +54,7 @@ def scene_of() -> Callable[..., Scene]:
     """``scene_of(module, inputs, **changes)``: the scene of a model for inputs of that shape."""
 
     def make(module: nn.Module, shape=(1, 8, 8), **changes) -> Scene:
-        state = on_device(module.state_dict(keep_vars=True), CPU)
+        state = moved_to(module.state_dict(keep_vars=True), CPU)
         outputs = predict(module, state, torch.zeros(2, *shape), Normalisation())
         scene = Scene(module, state, layout_of(module), shape, tuple(outputs.shape[1:]), 0, CPU)
         return replace(scene, **changes)
@@ -71,7 +71,7 @@ def scene(teacher, scene_of) -> Scene:
 def lesson(teacher, rows) -> Lesson:
     """Six steps an epoch, two epochs."""
     images, labels = rows
-    taught = predict(teacher, on_device(teacher.state_dict(), CPU), images[:300], Normalisation())
+    taught = predict(teacher, moved_to(teacher.state_dict(), CPU), images[:300], Normalisation())
     return Lesson(
         TrainSplit(images[:300], labels[:300]), ValidationSplit(images[300:], labels[300:]), Normalisation(),
         Objective("classification", 0.5, 4.0), taught, 2, 50,

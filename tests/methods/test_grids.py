@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtrain_cli.files.groups import group_bits
-from qtrain_cli.methods.grids import STRETCH, coded, decoded, fine_steps, fit_steps, rounded
+from qtrain_cli.methods.grids import STRETCH, codes_of, fine_steps, fit_steps, numbers_of, rounded
 
 
 def numbers(*counts, seed=0):
@@ -20,12 +20,12 @@ def numbers(*counts, seed=0):
 def test_the_finest_grid_that_fits_is_found(bits, seed):
     given = numbers(300, 20, seed=seed)
     steps, taken = fit_steps(given, 0, bits)
-    assert taken == group_bits(list(coded(given, steps, 0).values()))
+    assert taken == group_bits(list(codes_of(given, steps, 0).values()))
     if taken > bits:  # not even the coarsest fits
         assert steps["0"] > 3 * float(given["0"].std())
         return
     finer = {name: step * 0.97 for name, step in steps.items()}
-    more = group_bits(list(coded(given, finer, 0).values()))
+    more = group_bits(list(codes_of(given, finer, 0).values()))
     # Sizes are not quite monotonic: each code that is new to the alphabet costs some tens of bits.
     assert taken <= bits and (bits < more + 40 or taken > 0.94 * bits)
 
@@ -51,13 +51,13 @@ def test_a_limited_grid_loses_least_and_stretches_by_half_at_most():
     tight, taken = fit_steps(given, 1, 10)
     assert fits["0"] == pytest.approx(base, rel=1e-3) and taken > 10
     assert tight["0"] == pytest.approx(STRETCH * base, rel=1e-3)
-    assert set(coded(given, fits, 1)["0"].tolist()) == {-1, 0, 1}
+    assert set(codes_of(given, fits, 1)["0"].tolist()) == {-1, 0, 1}
 
 
 def test_codes_come_back_as_the_rounded_numbers():
     given = numbers(500, 30)
     steps, _ = fit_steps(given, 0, 2500)
-    back = decoded(coded(given, steps, 0), steps)
+    back = numbers_of(codes_of(given, steps, 0), steps)
     for name, tensor in rounded(given, steps, 0).items():
         torch.testing.assert_close(back[name], tensor, rtol=1e-5, atol=1e-6)
         assert float((tensor - given[name]).abs().max()) <= steps[name] * 0.501

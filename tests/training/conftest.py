@@ -15,7 +15,7 @@ from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec, qubits_for
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.tasks.objective import Objective
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.loop import Fitted, Problem, Progress, Recovery, fit
 
 DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits" / "digits.npz"
@@ -74,7 +74,7 @@ def make_problem(rows) -> Callable[..., Problem]:
         )
         return Problem(
             module=module,
-            teacher=on_device(module.state_dict(keep_vars=True), torch.device("cpu")),
+            teacher=moved_to(module.state_dict(keep_vars=True), torch.device("cpu")),
             spec=spec,
             train=TrainSplit(inputs[:cut], targets[:cut]),
             validation=ValidationSplit(*(validation or (inputs[cut:], targets[cut:]))),

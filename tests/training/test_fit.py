@@ -14,7 +14,7 @@ from torch import nn
 
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed
 from qtrain_cli.files.checkpoint import load_checkpoint
-from qtrain_cli.methods.generator.angles import encode, fits, start_angles
+from qtrain_cli.methods.generator.angles import angle_codes, angles_fit, start_angles
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.models.call import predict
@@ -420,7 +420,7 @@ def test_what_is_validated_is_what_is_stored(teacher, make_problem, run_fit, mon
     found = problem.objective.score(outputs, problem.validation.targets)
     assert found == pytest.approx(max(scores[7:]), abs=1e-6)
     moved = Rounding(problem.spec, 10).moved(fitted.theta)
-    assert fits(encode(moved, fitted.grid).flatten().numpy(), 3)
+    assert angles_fit(angle_codes(moved, fitted.grid).flatten().numpy(), 3)
 
 
 @pytest.mark.parametrize(("bits", "epochs"), [(32, 4), (4, 1)])

@@ -4,8 +4,8 @@ import pytest
 import torch
 from artifacts import spec_of
 
-from qtrain_cli.artifact.numbers import Numbers
-from qtrain_cli.methods.generator.angles import encode, finest_step, fits, start_angles
+from qtrain_cli.artifact.numbers import StoredNumbers
+from qtrain_cli.methods.generator.angles import angle_codes, angles_fit, finest_step, start_angles
 from qtrain_cli.runs.regenerate import stored_angles
 from qtrain_cli.training.rounding import ROUND_FROM, Rounding
 
@@ -24,8 +24,8 @@ def test_the_value_is_what_the_file_regenerates(bits):
     spec = spec_of(layers=40, bits=bits, ansatz="efficient-su2")
     theta, rounding = angles_of(spec), Rounding(spec, 10)
     step = rounding.step_for(theta)
-    codes = encode(rounding.moved(theta), step)
-    stored = stored_angles(spec, Numbers(codes, step, torch.zeros(2), {}))
+    codes = angle_codes(rounding.moved(theta), step)
+    stored = stored_angles(spec, StoredNumbers(codes, step, torch.zeros(2), {}))
     assert torch.equal(rounding.rounded(theta, step), stored.float())
     assert torch.equal(rounding.rounded(theta.double(), step), stored)
     assert bits == 16 or not torch.equal(stored.float(), theta)
@@ -55,10 +55,10 @@ def test_a_step_leaves_room_and_is_kept_while_the_codes_fit():
 def test_a_step_is_fitted_anew_when_the_codes_no_longer_fit():
     rounding, moved = Rounding(SPEC, 10), angles_of(SPEC, 0.3)
     step = rounding.step_for(angles_of(SPEC))
-    assert not fits(encode(rounding.moved(moved), step).flatten().numpy(), 4)
+    assert not angles_fit(angle_codes(rounding.moved(moved), step).flatten().numpy(), 4)
     refitted = rounding.refitted(moved, step)
     assert refitted == finest_step(rounding.moved(moved), 4) > 2 * step
-    assert fits(encode(rounding.moved(moved), refitted).flatten().numpy(), 4)
+    assert angles_fit(angle_codes(rounding.moved(moved), refitted).flatten().numpy(), 4)
 
 
 @pytest.mark.parametrize(("epochs", "first"), [(1, 1), (2, 2), (3, 2), (10, 8), (100, 80)])

@@ -22,17 +22,17 @@ from qtrain_cli.artifact.payload import (
     text_at,
 )
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.groups import model_bytes_of
+from qtrain_cli.files.varints import model_bytes_of
 from qtrain_cli.methods.forms import Forms
 from qtrain_cli.methods.generator.plan import ANGLES
 
-FORMAT = 3
+FORMER_FORMAT = 3
 PLAN = ("angles", "circuit", "mapping")
 _DIGEST_END = CHECK_BYTES + DIGEST_BYTES
 _FIXED_BYTES = _DIGEST_END + 4 * PROBES
 #: Step, lowest and highest code, spread.
 _HEAD = struct.Struct("<fhhB")
-DICTIONARY = (
+FORMER_DICTIONARY = (
     b'","token_embd.weight",[self_attn.in_proj_weight",[in_proj_bias",[out_proj.weight",[linear1.weight",['
     b'linear2.bias",[norm2.weight",[embedding.weight",[encoder.layers.0.decoder.head.weight",[layer4.1.'
     b'layer3.0.downsample.0.weight",[shortcut.layer2.0.conv2.weight",[layer1.0.conv1.weight",[layer1.0.bn1.'
@@ -55,7 +55,7 @@ DICTIONARY = (
 def opened(container: Container) -> Opened:
     """The parts of a file. Raises `BadInput` where they cannot be told apart."""
     data = tensor_bytes(container)
-    text, rest = text_at(data, _FIXED_BYTES, DICTIONARY)
+    text, rest = text_at(data, _FIXED_BYTES, FORMER_DICTIONARY)
     value = json.loads(text)
     facts = {key: member for key, member in value.items() if key not in PLAN}
     facts["plan"] = {key: value[key] for key in PLAN}

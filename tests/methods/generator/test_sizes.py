@@ -9,7 +9,7 @@ from safetensors.torch import save
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.message import message_bytes
-from qtrain_cli.methods.generator.angles import pack
+from qtrain_cli.methods.generator.angles import pack_angles
 from qtrain_cli.methods.generator.sizes import angle_bytes, check_work, numbers_for_ratio, step_work
 from qtrain_cli.results.ratios import bytes_ratio, parameter_ratio
 from qtrain_cli.targets.entries import FLOAT_DTYPES, GENERATED, TIED, LayoutSpec, TensorEntry
@@ -44,7 +44,7 @@ def test_angle_bytes_are_enough_for_those_of_the_file(spec):
     if numbers.step is None:
         assert angle_bytes(spec) == 4 * numbers.angles.numel()
     else:
-        assert 9 <= 4 + len(pack(numbers.angles)) <= angle_bytes(spec)
+        assert 9 <= 4 + len(pack_angles(numbers.angles)) <= angle_bytes(spec)
 
 
 def test_ratios():
