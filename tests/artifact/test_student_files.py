@@ -7,8 +7,6 @@ import time
 import pytest
 import safetensors.torch
 import torch
-
-from qtrain_cli.artifact.container import KEY, read_container, sealed
 from qtrain_cli.artifact.student_description import (
     StudentDescription,
     describe_student,
@@ -22,6 +20,8 @@ from qtrain_cli.artifact.student_tensors import (
     student_bytes,
     write_student,
 )
+
+from qtrain_cli.artifact.container import KEY, read_container, sealed
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, Scores, StudentRecord
 from qtrain_cli.runs.teach import probes
