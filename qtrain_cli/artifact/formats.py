@@ -87,6 +87,11 @@ def _reader(found: str) -> tuple[str, str]:
     if found in _FIRST_VERSION:
         return "qtrain 0.1 reads it", "use that version, or compress the model again with this one"
     number = found.removeprefix("qtrain/")
-    if found.startswith("qtrain/") and number.isascii() and number.isdecimal() and int(number) > FORMAT:
+    if found.startswith("qtrain/") and _is_later(number):
         return "a newer qtrain reads it", "update qtrain"
     return f"this version reads 'qtrain/{FORMAT}' and 'qtrain/3'", "use the version of qtrain that wrote it"
+
+
+def _is_later(number: str) -> bool:
+    """Whether these are the digits of a larger number than this version's; there may be thousands."""
+    return number.isascii() and number.isdecimal() and int(number[:9] if number[0] != "0" else "0") > FORMAT
