@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from qtrain_cli.artifact.description import Description, Example, Origin
-from qtrain_cli.artifact.numbers import Artifact, Coded, Numbers
-from qtrain_cli.methods.generator.angles import encode, finest_step
+from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
+from qtrain_cli.methods.generator.angles import angle_codes, finest_step
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.generator.spec import MAPPINGS, RAW_BITS, AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.methods.table import OURS
@@ -74,7 +74,7 @@ def spec_of(
     )
 
 
-def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
+def numbers_of(spec: GeneratorSpec, seed: int = 0) -> StoredNumbers:
     """Random stored numbers for a spec, as a file gives them back: codes that fit, a float16 mapping."""
     random = torch.Generator().manual_seed(seed)
     shape = spec.circuit.angle_shape
@@ -86,14 +86,14 @@ def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
     }
     mapping = torch.randn(spec.mapping_numbers, generator=random)
     if spec.angles.bits == RAW_BITS:
-        return Numbers({MAPPING: mapping, ANGLES: raw}, kept)
+        return StoredNumbers({MAPPING: mapping, ANGLES: raw}, kept)
     step = finest_step(moved, spec.angles.bits)
-    groups = {MAPPING: mapping.half().float(), ANGLES: Coded(encode(moved, step), step)}
-    return Numbers(groups, kept)
+    groups = {MAPPING: mapping.half().float(), ANGLES: Coded(angle_codes(moved, step), step)}
+    return StoredNumbers(groups, kept)
 
 
 def artifact_of(
-    spec: GeneratorSpec, numbers: Numbers | None = None, measured: Measured | None = MEASURED,
+    spec: GeneratorSpec, numbers: StoredNumbers | None = None, measured: Measured | None = MEASURED,
     example: Example | None = None, run: str = "0123456789abcdef",
 ) -> Artifact:  # fmt: skip
     """A whole artifact, with the digest of what it regenerates; bare if nothing was measured."""
@@ -105,12 +105,12 @@ def artifact_of(
     return Artifact(description, numbers)
 
 
-def weights_of(spec: GeneratorSpec, numbers: Numbers) -> Tensor:
+def weights_of(spec: GeneratorSpec, numbers: StoredNumbers) -> Tensor:
     """All generated weights (m,) in float64."""
     return join(spec.layout, generated(OURS, plan_of(spec), spec.layout, numbers))
 
 
-def same_numbers(one: Numbers, other: Numbers) -> bool:
+def same_numbers(one: StoredNumbers, other: StoredNumbers) -> bool:
     """Whether two sets of stored numbers are equal to the last bit, with their names and dtypes."""
     if list(one.groups) != list(other.groups) or one.kept.keys() != other.kept.keys():
         return False

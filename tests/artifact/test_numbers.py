@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from qtrain_cli.artifact.numbers import (
     Artifact,
     Coded,
-    Numbers,
+    StoredNumbers,
     as_stored,
     encode_artifact,
     forms_of,
@@ -62,7 +62,7 @@ def golden_artifact(measured: Measured | None = MEASURED) -> Artifact:
     codes = (7 * torch.arange(spec.circuit.angles) % 31 - 15).view(spec.circuit.angle_shape)
     mapping = torch.tensor([1.5, 1.25, 2, 0.75, 0, 0.5, -0.25, 0.125])
     kept = {"norm.running_mean": torch.tensor([0.5, -0.25]), "norm.count": torch.tensor(12)}
-    return artifact_of(spec, Numbers({MAPPING: mapping, ANGLES: Coded(codes, 3 / 128)}, kept), measured)
+    return artifact_of(spec, StoredNumbers({MAPPING: mapping, ANGLES: Coded(codes, 3 / 128)}, kept), measured)
 
 
 @pytest.mark.parametrize(("path", "measured"), [(GOLDEN, MEASURED), (GOLDEN_BARE, None)])

@@ -14,7 +14,7 @@ import torch
 
 from qtrain_cli.artifact.container import BLANK, KEY, read_container, sealed
 from qtrain_cli.artifact.numbers import file_of as file_of_tensor
-from qtrain_cli.artifact.payload import joined
+from qtrain_cli.artifact.payload import join_payload
 from qtrain_cli.artifact.student import (
     StudentDescription,
     describe_student,
@@ -87,7 +87,7 @@ def of_format_4(file: StudentFile, change=same) -> bytes:
     numbers = b"".join(file.state[name].numpy().tobytes() for name in file.description.student.shapes)
     text = json_of({"plan": plan, **values})
     return file_of_tensor(
-        joined(digest_of_bytes(numbers), text, tuple(probes), (run, *digests), b"", numbers)
+        join_payload(digest_of_bytes(numbers), text, tuple(probes), (run, *digests), b"", numbers)
     )
 
 
