@@ -48,6 +48,8 @@ LABELS, BOTH = Objective("classification", 0.0, 4.0), Objective("classification"
 
 Rows = tuple[Tensor, Tensor]
 
+DISTILLED = Objective("classification", 0.9, 4.0)
+
 
 def small_network() -> nn.Sequential:
     """(N, 1, 8, 8) -> (N, 10), 1,010 weights: 10 qubits."""
@@ -68,7 +70,7 @@ class Normalised(nn.Sequential):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is trained, begun anew for each run, and what it learns from; `teach` gives a trainee's teacher."""
+    """What is trained, begun anew for each run, and what it learns from; `teach`: a trainee's teacher."""
 
     begin: Callable[[FitSettings], Trainee]
     teach: Callable[[Trainee], Teach]
@@ -163,7 +165,7 @@ def method_problem(
 
 def our_problem(
     module: nn.Module, rows: Rows, ansatz: str = "real-amplitudes", layers: int = 8,
-    mapping: str = "linear", bits: int = 32, objective: Objective = Objective("classification", 0.9, 4.0),
+    mapping: str = "linear", bits: int = 32, objective: Objective = DISTILLED,
     validation: Rows | None = None, **patterns: tuple[str, ...],
 ) -> Problem:  # fmt: skip
     """Ours with a generator of one circuit."""
@@ -181,7 +183,8 @@ def student_problem(
     execution: Execution = Execution(),  # noqa: B008
     changed: Callable[[StudentModule], StudentModule] = lambda module: module, lr: float = 0.01,
 ) -> Problem:  # fmt: skip
-    """A student: `align` with a layer of the teacher's, `decay` of the running average that teaches it; labels
+    """A student: `align` with a layer of the teacher's, `decay` of the running average that teaches it;
+    labels
     alone where there is neither a teacher nor an average."""
     train, held = split_of(rows, validation)
     scene = scene_of(teacher, rows[0]) if teacher is not None else None
@@ -212,7 +215,8 @@ def student_problem(
 def problem_of(kind: str, teacher: nn.Module, rows: Rows, **changes) -> Problem:
     """A trainee of this kind with everything that changes in one.
 
-    Ours and a rival: BatchNorm, dropout, rounding; the rival has masks and a bound of its codes too. A student:
+    Ours and a rival: BatchNorm, dropout, rounding; the rival has masks and a bound of its codes too. A
+    student:
     a circuit that is sampled, alignment, and itself as the teacher.
     """
     if kind == "ours":
