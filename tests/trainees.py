@@ -44,7 +44,7 @@ CPU, IDENTITY, CLIP = torch.device("cpu"), {"test": "identity"}, 1.0
 KINDS = ("ours", "rival", "student")
 CLASSICAL = "classical:like=hybrid:qubits=6,reps=2,front=linear"
 HYBRID = "hybrid:qubits=3,reps=1,front=linear"
-LABELS, BOTH = Objective("classification", 0.0, 4.0), Objective("classification", 0.5, 4.0)
+LABELS, BOTH, MOSTLY = (Objective("classification", share, 4.0) for share in (0.0, 0.5, 0.9))
 
 Rows = tuple[Tensor, Tensor]
 
@@ -68,7 +68,7 @@ class Normalised(nn.Sequential):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is trained, begun anew for each run, and what it learns from; `teach` gives a trainee's teacher."""
+    """What is trained, begun anew for each run, what it learns from; `teach` gives a trainee's teacher."""
 
     begin: Callable[[FitSettings], Trainee]
     teach: Callable[[Trainee], Teach]
@@ -163,7 +163,7 @@ def method_problem(
 
 def our_problem(
     module: nn.Module, rows: Rows, ansatz: str = "real-amplitudes", layers: int = 8,
-    mapping: str = "linear", bits: int = 32, objective: Objective = Objective("classification", 0.9, 4.0),
+    mapping: str = "linear", bits: int = 32, objective: Objective = MOSTLY,
     validation: Rows | None = None, **patterns: tuple[str, ...],
 ) -> Problem:  # fmt: skip
     """Ours with a generator of one circuit."""
@@ -181,8 +181,10 @@ def student_problem(
     execution: Execution = Execution(),  # noqa: B008
     changed: Callable[[StudentModule], StudentModule] = lambda module: module, lr: float = 0.01,
 ) -> Problem:  # fmt: skip
-    """A student: `align` with a layer of the teacher's, `decay` of the running average that teaches it; labels
-    alone where there is neither a teacher nor an average."""
+    """A student: `align` with a layer of the teacher's, `decay` of the running average that teaches it.
+
+    Labels alone where there is neither a teacher nor an average.
+    """
     train, held = split_of(rows, validation)
     scene = scene_of(teacher, rows[0]) if teacher is not None else None
     shape = tuple(rows[0].shape[1:])
@@ -212,8 +214,8 @@ def student_problem(
 def problem_of(kind: str, teacher: nn.Module, rows: Rows, **changes) -> Problem:
     """A trainee of this kind with everything that changes in one.
 
-    Ours and a rival: BatchNorm, dropout, rounding; the rival has masks and a bound of its codes too. A student:
-    a circuit that is sampled, alignment, and itself as the teacher.
+    Ours and a rival: BatchNorm, dropout, rounding; the rival has masks and a bound of its codes too.
+    A student: a circuit that is sampled, alignment, and itself as the teacher.
     """
     if kind == "ours":
         return our_problem(Normalised(), rows, bits=4, **changes)

@@ -5,8 +5,8 @@ angles.
 
 R is kept for rows of states: ``psi <- psi @ R``. Up to `MAX_UNITARY_QUBITS` qubits a layer is one product of
 2**n x 2**n matrices and one permutation or sign vector, which takes less time than starting the steps of a
-general circuit. The backward sweep is the engine's (adjoint.md) with the 2**n rows of R as its states: undo the
-entangler on R and on the conjugated cotangent, read M = bra^T R, undo the rotations.
+general circuit. The backward sweep is the engine's (adjoint.md) with the 2**n rows of R as its states: undo
+the entangler on R and on the conjugated cotangent, read M = bra^T R, undo the rotations.
 
 Left out here: entanglers with angles, more qubits (`statevector.evolve` does both).
 """

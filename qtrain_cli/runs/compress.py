@@ -68,7 +68,7 @@ class _Job:
     identity: Identity
 
     @property
-    def compress(self) -> str:
+    def run(self) -> str:
         """What the artifact remembers of model, data and settings."""
         return fingerprint(self.identity, RUN_DIGITS)
 

@@ -222,7 +222,7 @@ def _described(job: Teaching, learned: Learned) -> StudentFile:
         teacher=(job.teacher.parameters, job.teacher.model_bytes) if job.teacher else None,
         lesson=_lesson(job, learned),
         measured=_measured(job, learned.state),
-        teach=job.run,
+        run=job.run,
     )
     return StudentFile(description, {name: learned.state[name] for name in student.shapes})
 

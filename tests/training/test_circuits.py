@@ -4,7 +4,18 @@ import re
 
 import pytest
 import torch
-from qtrain_cli.training.measuring import (
+from torch import nn
+from trainees import Stopped, cut_at
+
+from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
+from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.quantum.estimators import ESTIMATORS, Cost
+from qtrain_cli.quantum.statevector import probabilities
+from qtrain_cli.settings import FitSettings, GradientSettings
+from qtrain_cli.training import circuits as circuits_module
+from qtrain_cli.training.circuits import (
     StepCircuits,
     check_cost,
     check_gradient,
@@ -12,16 +23,7 @@ from qtrain_cli.training.measuring import (
     in_words,
     measures,
 )
-from torch import nn
-
-from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.methods.generator.generator import Generator
-from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.quantum.estimators import ESTIMATORS, Cost
-from qtrain_cli.quantum.statevector import probabilities
-from qtrain_cli.settings import FitSettings, GradientSettings
-from qtrain_cli.training import fit as fit_module
-from qtrain_cli.training import measuring
+from qtrain_cli.training.generated import SPENT
 
 CIRCUIT = CircuitSpec("real-amplitudes", "cnot-ring", qubits=3, layers=2, circuits=2)
 MEASURED = pytest.mark.parametrize("method", [name for name, row in ESTIMATORS.items() if row.measures])
@@ -36,12 +38,9 @@ def tiny(make_problem):
     return make_problem(module, layers=2)
 
 
-def bits(fitted):
-    return {
-        name: tensor.numpy().tobytes()
-        for name, tensor in vars(fitted).items()
-        if name in ("theta", "numbers")
-    }
+def spent(fitted):
+    """All circuits and shots of a run."""
+    return Cost(*fitted.trainee.state()[SPENT].tolist())
 
 
 # --- one step --------------------------------------------------------------------------------------------
@@ -49,7 +48,7 @@ def bits(fitted):
 
 def test_with_the_adjoint_the_engine_runs_and_nothing_is_counted():
     circuits = StepCircuits(GradientSettings(), seed=0)
-    assert circuits.at(0) is probabilities and circuits.cost == Cost()
+    assert circuits.at(0) is probabilities and circuits.take() == (0, 0)
     assert not measures(GradientSettings())
 
 
@@ -64,6 +63,15 @@ def test_without_shots_a_measured_step_is_the_engines(device):
         strict=True,
     ):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_a_count_is_taken_once_and_begins_anew():
+    circuits, theta = StepCircuits(GradientSettings("spsa", 10), seed=0), torch.randn(CIRCUIT.angle_shape)
+    circuits.at(0)(CIRCUIT, theta)
+    assert circuits.take() == (2, 20) and circuits.take() == (0, 0)
+    circuits.at(1)(CIRCUIT, theta)
+    circuits.at(2)(CIRCUIT, theta)
+    assert circuits.take() == (4, 40)
 
 
 @pytest.mark.parametrize("device", (None, "default.qubit"))
@@ -95,8 +103,9 @@ def test_the_weights_of_a_linear_mapping_are_unbiased(make_problem):
 def test_parameter_shift_without_shots_fits_what_the_adjoint_fits(make_problem, run_fit):
     expected, _ = run_fit(tiny(make_problem), name="adjoint")
     found, _ = run_fit(tiny(make_problem), gradient=GradientSettings("parameter-shift"))
-    torch.testing.assert_close(found.theta, expected.theta, rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.numbers, expected.numbers, rtol=0, atol=1e-4)
+    for group in (ANGLES, MAPPING):
+        one, other = found.trained.parameters[group], expected.trained.parameters[group]
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
 @MEASURED
@@ -107,8 +116,8 @@ def test_a_fit_counts_what_was_foretold_and_validation_measures_nothing(make_pro
     fitted, seen = run_fit(problem, gradient=settings)
     circuit = problem.spec.circuit
     expected = len(seen) * (1 + ESTIMATORS[method].evaluations(circuit, samples))
-    assert fitted.cost == Cost(expected, expected * (shots or 0)) == fit_cost(settings, circuit, len(seen))
-    assert run_fit(problem)[0].cost == Cost()
+    assert spent(fitted) == Cost(expected, expected * (shots or 0)) == fit_cost(settings, circuit, len(seen))
+    assert spent(run_fit(problem)[0]) == Cost()
 
 
 def test_each_step_draws_anew(make_problem, run_fit, monkeypatch):
@@ -123,29 +132,19 @@ def test_each_step_draws_anew(make_problem, run_fit, monkeypatch):
     assert steps == list(range(len(seen)))
 
 
-class Stopped(Exception):
-    pass
-
-
 @pytest.mark.parametrize("device", (None, "default.qubit"))
 @pytest.mark.parametrize("step", [1, 4, 6])
 def test_a_run_cut_off_goes_on_to_the_same_bits_and_the_same_count(
-    make_problem, run_fit, monkeypatch, step, device
+    make_problem, run_fit, every_step, step, device
 ):
-    monkeypatch.setattr(fit_module, "SECONDS_BETWEEN_CHECKPOINTS", -1)
     given = {"epochs": 2, "gradient": GradientSettings("spsa", 50, device)}
-
-    def cut(progress):
-        if progress.step == step:
-            raise Stopped
-
     whole, _ = run_fit(tiny(make_problem), name="whole", **given)
     with pytest.raises(Stopped):
-        run_fit(tiny(make_problem), show=cut, **given)
+        run_fit(tiny(make_problem), show=cut_at(step), **given)
     torch.manual_seed(99)
     again, seen = run_fit(tiny(make_problem), resume=True, **given)
-    assert seen[0].step == step and bits(again) == bits(whole)
-    assert again.cost == whole.cost
+    assert seen[0].step == step and again.bits == whole.bits
+    assert spent(again) == spent(whole)
 
 
 # --- cost and refusals -----------------------------------------------------------------------------------
@@ -196,10 +195,10 @@ def test_a_fit_that_nobody_would_wait_for_is_refused(device):
     gradient = GradientSettings("parameter-shift", 5, device)
     most = {None: "MAX_EVALUATIONS", "default.qubit": "MAX_DEVICE_EVALUATIONS"}[device]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, most, 500)
+        patch.setattr(circuits_module, most, 500)
         settings = FitSettings(epochs=2, batch_size=10, gradient=gradient)
         assert check_cost(settings, circuit, rows=109) == Cost(500, 2500)
-        patch.setattr(measuring, most, 499)
+        patch.setattr(circuits_module, most, 499)
         with pytest.raises(UsageError) as caught:
             check_cost(settings, circuit, rows=109)
     assert caught.value.message == (

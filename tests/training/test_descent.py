@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from qtrain_cli.errors import BadInput, Refused
-from qtrain_cli.training.descent import refusing_what_no_run_saves, seed_generators, start_descent
+from qtrain_cli.training.descent import Rate, refusing_what_no_run_saves, seed_generators, start_descent
+from qtrain_cli.training.whitened import WhitenedAdam
 
 STEPS = 9
 
@@ -18,7 +19,7 @@ def tensors():
 
 
 def started(fused=None):
-    return start_descent(tensors(), 0.1, STEPS, fused)
+    return start_descent(tensors(), Rate(0.1, fused=fused), STEPS)
 
 
 def descend(descent, steps):
@@ -128,6 +129,12 @@ def test_a_failure_inside_is_a_refusal_and_our_own_errors_pass():
     assert "--resume" in caught.value.advice
     with pytest.raises(BadInput, match="no CUDA"), refusing_what_no_run_saves():
         raise BadInput("no CUDA")
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+def test_a_rate_says_what_descends(whitened):
+    optimizer = start_descent(tensors(), Rate(0.1, whitened), STEPS).optimizer
+    assert isinstance(optimizer, WhitenedAdam if whitened else torch.optim.Adam)
 
 
 def test_every_generator_is_seeded():

@@ -1,4 +1,4 @@
-"""Tensors of a method in training: buffers, ties, what is kept, masks, and the grid that the file will have."""
+"""Tensors of a method in training: buffers, ties, what is kept, masks, and the grid of the file."""
 
 import pytest
 import torch

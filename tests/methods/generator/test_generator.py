@@ -12,6 +12,7 @@ from oracles import dead_angles
 from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.mapping import apply_mapping, start_numbers
+from qtrain_cli.methods.generator.plan import MAPPING
 from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 
@@ -131,9 +132,9 @@ def test_surplus_outcomes_are_dropped():
 
 
 def test_float32_is_near_float64():
-    spec, numbers = spec_of(LAYERS, layers=10), numbers_of(spec_of())
+    spec, mapping = spec_of(LAYERS, layers=10), numbers_of(spec_of()).groups[MAPPING]
     theta = start_angles(spec.circuit, 3)
-    exact = Generator(spec, dtype=torch.float64).weights(theta, numbers.mapping.double())
+    exact = Generator(spec, dtype=torch.float64).weights(theta, mapping.double())
     torch.testing.assert_close(
-        Generator(spec).weights(theta.float(), numbers.mapping).double(), exact, rtol=1e-4, atol=1e-5
+        Generator(spec).weights(theta.float(), mapping).double(), exact, rtol=1e-4, atol=1e-5
     )

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import MIN_QUBITS_OF_SEVERAL, WORK_LIMIT, plan_generator
-from qtrain_cli.methods.generator.sizes import MAX_CODED_ANGLES, angle_bytes, step_work
+from qtrain_cli.methods.generator.sizes import MAX_CODED_ANGLES, angle_bytes, mapping_bytes, step_work
 from qtrain_cli.methods.generator.spec import MAPPINGS, RAW_BITS
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, MAX_ANGLES, MAX_QUBITS, qubits_for
 from qtrain_cli.results.ratios import parameter_ratio
 from qtrain_cli.settings import BudgetSettings
@@ -90,7 +92,8 @@ def test_bytes(given, size):
 @settings(max_examples=20, deadline=None)
 def test_bytes_of_real_files(layout, more):
     def file_bytes(spec):
-        return bytes_bound(spec, Known("m.pt"))
+        bits = 8 * (mapping_bytes(spec) + angle_bytes(spec))
+        return bytes_bound(OURS, plan_of(spec), spec.layout, Known("m.pt"), bits)
 
     size = file_bytes(plan(layout, layers=1, circuits=1)) + more
     spec = plan(layout, size=file_bytes, bytes=size)

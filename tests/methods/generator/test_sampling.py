@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.generator.plan import MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
 
 from artifacts import numbers_of, spec_of  # isort: skip
@@ -61,13 +62,13 @@ def test_probabilities_that_rounding_left_a_little_off_are_taken():
 def test_the_bias_of_weights_is_that_of_the_mappings_curvature(mapping):
     """None of a linear mapping; of the mlp, u''(z) var(z) / 2 to the first order in 1 / shots."""
     spec = spec_of(mapping=mapping)
-    numbers, shots = numbers_of(spec, seed=1), 400
+    mapping_numbers, shots = numbers_of(spec, seed=1).groups[MAPPING].double(), 400
     generator = Generator(spec, dtype=torch.float64)
     p = torch.rand(1, 2**spec.circuit.qubits, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     p, used, random = p / p.sum(), spec.layout.generated, np.random.default_rng(2)
 
     def weights(z):
-        return generator.weights_of(z.flatten()[:used], numbers.mapping.double())
+        return generator.weights_of(z.flatten()[:used], mapping_numbers)
 
     drawn = torch.stack([weights(standardised(frequencies(p, shots, random))) for _ in range(20_000)])
     z, h = standardised(p), 1e-3

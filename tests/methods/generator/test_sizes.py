@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from qtrain_cli.artifact.numbers import Coded
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.message import message_bytes
 from qtrain_cli.methods.generator.angles import pack_angles
+from qtrain_cli.methods.generator.plan import ANGLES
 from qtrain_cli.methods.generator.sizes import angle_bytes, check_work, numbers_for_ratio, step_work
+from qtrain_cli.methods.generator.spec import RAW_BITS
 from qtrain_cli.results.ratios import bytes_ratio, parameter_ratio
 from qtrain_cli.targets.entries import FLOAT_DTYPES, GENERATED, TIED, LayoutSpec, TensorEntry
 from qtrain_cli.targets.layout import DTYPES
@@ -40,11 +43,11 @@ def test_message_bytes(bits):
 @settings(max_examples=40, deadline=None)
 def test_angle_bytes_are_enough_for_those_of_the_file(spec):
     """The last bytes of a file: of the mapping's numbers and the angles."""
-    numbers = numbers_of(spec)
-    if numbers.step is None:
-        assert angle_bytes(spec) == 4 * numbers.angles.numel()
+    found = numbers_of(spec).groups[ANGLES]
+    if isinstance(found, Coded):
+        assert 9 <= 4 + len(pack_angles(found.codes)) <= angle_bytes(spec)
     else:
-        assert 9 <= 4 + len(pack_angles(numbers.angles)) <= angle_bytes(spec)
+        assert spec.angles.bits == RAW_BITS and angle_bytes(spec) == 4 * found.numel()
 
 
 def test_ratios():
