@@ -162,7 +162,7 @@ def coded_groups(data: bytes, sizes: list[int], step: str) -> list[tuple[list[in
             high, place = _zigzag(data, place)
             models.append((low, high, data[place]))
             place += 1
-    tables = [_first_counts(*model) for model in models]
+    tables = [first_counts(*model) for model in models]
     rows = [(size, models[g * (not shared)][0], tables[g * (not shared)]) for g, size in enumerate(sizes)]
     return list(zip(arithmetic_decoded(data[place:], rows), steps, strict=True))
 
@@ -176,7 +176,7 @@ def _zigzag(data: bytes, place: int) -> tuple[int, int]:
             return (value // 2 if value % 2 == 0 else -(value + 1) // 2), place
 
 
-def _first_counts(low: int, high: int, spread: int) -> list[int]:
+def first_counts(low: int, high: int, spread: int) -> list[int]:
     q2 = spread * spread
     return [max(1, 32 * q2 * q2 // (q2 + s * s) ** 2) if spread else 1 for s in range(low, high + 1)]
 

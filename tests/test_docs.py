@@ -170,7 +170,8 @@ def test_every_option_that_is_named_exists(page: Path) -> None:
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_every_linked_file_exists(page: Path) -> None:
-    assert [link for link in LINK.findall(page.read_text()) if not _leads_somewhere(page, link)] == []
+    text = re.sub(r"`[^`\n]*`", "code", page.read_text())  # in code, brackets are no link
+    assert [link for link in LINK.findall(text) if not _leads_somewhere(page, link)] == []
 
 
 def _leads_somewhere(page: Path, link: str) -> bool:

@@ -120,9 +120,9 @@ def test_without_stderr_stdout_is_one_document_still(tmp_path, digits):
 
 def test_what_an_interruption_broke_is_an_interruption(tmp_path):
     (tmp_path / "data.py").write_text(
-        "import os, signal\nfrom qtrain_cli.cli import verbs\n"
+        "import os, signal\nfrom qtrain_cli.cli import perform\n"
         "def rows():\n    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n    except BaseException:\n"
-        "        del verbs.render\n    return [[0.0]] * 4, [0] * 4, [[0.0]], [0]\n"
+        "        del perform.write_outputs\n    return [[0.0]] * 4, [0] * 4, [[0.0]], [0]\n"
     )
     make = "import torch; torch.save(torch.nn.Linear(1, 2), 'm.pt')"
     subprocess.run([sys.executable, "-c", make], cwd=tmp_path, check=True)

@@ -68,7 +68,8 @@ def test_a_decoder_made_from_the_page_finds_the_same_codes(codes):
     data = pack_angles(torch.tensor(codes))
     (low, high, spread), message = struct.unpack("<hhB", data[:5]), data[5:]
     assert (low, high) == (min(codes), max(codes))
-    assert format_reader.arithmetic_decoded(message, len(codes), low, high, spread) == codes
+    rows = [(len(codes), low, format_reader.first_counts(low, high, spread))]
+    assert format_reader.arithmetic_decoded(message, rows) == [codes]
 
 
 @pytest.mark.parametrize("bits", range(2, 13))
