@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import decode_artifact
-from qtrain_cli.artifact.student_description import student_record
-from qtrain_cli.artifact.student_tensors import decode_student, require_student
+from qtrain_cli.artifact.student import require_student, student_record
+from qtrain_cli.artifact.student_file import decode_student
 from qtrain_cli.data import Normalisation
 from qtrain_cli.errors import BadInput
 from qtrain_cli.runs.regenerate import regenerate

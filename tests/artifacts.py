@@ -7,14 +7,17 @@ from collections.abc import Sequence
 
 import torch
 from hypothesis import strategies as st
+from torch import Tensor
 
 from qtrain_cli.artifact.description import Description, Example, Origin
-from qtrain_cli.artifact.numbers import Artifact, Numbers
-from qtrain_cli.methods.generator.angles import encode, finest_step
+from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
+from qtrain_cli.methods.generator.angles import angle_codes, finest_step
+from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.generator.spec import MAPPINGS, RAW_BITS, AngleCoding, GeneratorSpec, MappingSpec
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec, qubits_for
 from qtrain_cli.results import Measured, Scores
-from qtrain_cli.runs.regenerate import digest_of, generated_weights
+from qtrain_cli.runs.regenerate import digest_of, generated
 from qtrain_cli.targets.entries import (
     DTYPE_BYTES,
     FLOAT_DTYPES,
@@ -24,7 +27,7 @@ from qtrain_cli.targets.entries import (
     LayoutSpec,
     TensorEntry,
 )
-from qtrain_cli.targets.layout import DTYPES
+from qtrain_cli.targets.layout import DTYPES, join
 
 #: Fixed, so that bytes do not depend on what is installed.
 MEASURED = Measured(
@@ -71,7 +74,7 @@ def spec_of(
     )
 
 
-def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
+def numbers_of(spec: GeneratorSpec, seed: int = 0) -> StoredNumbers:
     """Random stored numbers for a spec, as a file gives them back: codes that fit, a float16 mapping."""
     random = torch.Generator().manual_seed(seed)
     shape = spec.circuit.angle_shape
@@ -83,32 +86,42 @@ def numbers_of(spec: GeneratorSpec, seed: int = 0) -> Numbers:
     }
     mapping = torch.randn(spec.mapping_numbers, generator=random)
     if spec.angles.bits == RAW_BITS:
-        return Numbers(raw, None, mapping, kept)
+        return StoredNumbers({MAPPING: mapping, ANGLES: raw}, kept)
     step = finest_step(moved, spec.angles.bits)
-    return Numbers(encode(moved, step), step, mapping.half().float(), kept)
+    groups = {MAPPING: mapping.half().float(), ANGLES: Coded(angle_codes(moved, step), step)}
+    return StoredNumbers(groups, kept)
 
 
 def artifact_of(
-    spec: GeneratorSpec, numbers: Numbers | None = None, measured: Measured | None = MEASURED,
+    spec: GeneratorSpec, numbers: StoredNumbers | None = None, measured: Measured | None = MEASURED,
     example: Example | None = None, run: str = "0123456789abcdef",
 ) -> Artifact:  # fmt: skip
     """A whole artifact, with the digest of what it regenerates; bare if nothing was measured."""
     numbers = numbers or numbers_of(spec)
-    digest = digest_of(spec.layout, generated_weights(spec, numbers))
+    digest = digest_of(spec.layout, generated(OURS, plan_of(spec), spec.layout, numbers))
     origin = Origin(measured, run) if measured else None
-    description = Description(spec, digest, example or Example("F32", (1, 8, 8)), origin)
+    example = example or Example("F32", (1, 8, 8))
+    description = Description(OURS, plan_of(spec), spec.layout, digest, example, origin)
     return Artifact(description, numbers)
 
 
-def same_numbers(one: Numbers, other: Numbers) -> bool:
-    """Whether two sets of stored numbers are equal to the last bit, kept tensors with their dtypes."""
-    pairs = [(one.angles, other.angles), (one.mapping, other.mapping)]
-    pairs += [(one.kept[name], other.kept.get(name, torch.empty(0))) for name in one.kept]
-    return (
-        one.step == other.step
-        and one.kept.keys() == other.kept.keys()
-        and all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
-    )
+def weights_of(spec: GeneratorSpec, numbers: StoredNumbers) -> Tensor:
+    """All generated weights (m,) in float64."""
+    return join(spec.layout, generated(OURS, plan_of(spec), spec.layout, numbers))
+
+
+def same_numbers(one: StoredNumbers, other: StoredNumbers) -> bool:
+    """Whether two sets of stored numbers are equal to the last bit, with their names and dtypes."""
+    if list(one.groups) != list(other.groups) or one.kept.keys() != other.kept.keys():
+        return False
+    pairs = [(one.kept[name], other.kept[name]) for name in one.kept]
+    for mine, theirs in zip(one.groups.values(), other.groups.values(), strict=True):
+        if isinstance(mine, Coded) != isinstance(theirs, Coded):
+            return False
+        if isinstance(mine, Coded):
+            pairs.append((torch.tensor(mine.step), torch.tensor(theirs.step)))
+        pairs.append((getattr(mine, "codes", mine), getattr(theirs, "codes", theirs)))
+    return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
 
 
 names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=6)

@@ -1,7 +1,7 @@
 """A reader of artifacts written from FORMAT.md alone: NumPy, the standard library and dense matrices.
 
 It shares no code with the project, so that what it finds in a file proves the page complete and right. It
-checks no bounds: for honest and small files only.
+checks no bounds: for honest and small files of ours, and for the parts of any other.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def read(data: bytes) -> Read:
     header_bytes = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_bytes])
     metadata = header.pop("__metadata__")
-    assert metadata == {"qtrain": "3"} and list(header) == ["q"] and header["q"]["dtype"] == "U8"
+    assert metadata == {"qtrain": "4"} and list(header) == ["q"] and header["q"]["dtype"] == "U8"
     payload = data[8 + header_bytes :]
-    stored_probes = np.frombuffer(payload[16:32], "<f4").tolist()
-    text, rest = _inflated(payload[32:], dictionary())
+    text, rest = _inflated(payload[16:], dictionary())
     facts = json.loads(text)
+    stored_probes, rest = np.frombuffer(rest[:16], "<f4").tolist(), rest[16:]
     origin, rest = _origin(rest) if "record" in facts else ({}, rest)
     kept, rest = _kept(facts["layout"], rest)
     angles, codes, mapping = _numbers(facts, rest)
@@ -98,10 +98,10 @@ def read(data: bytes) -> Read:
     )
 
 
-def dictionary() -> bytes:
+def dictionary(page: Path = FORMAT) -> bytes:
     """The preset dictionary, from the page itself: the indented lines under its heading, joined."""
-    page = FORMAT.read_text().split("### Preset dictionary\n")[1].split("\n#")[0]
-    return "".join(line[4:] for line in page.splitlines() if line.startswith("    ")).encode()
+    text = page.read_text().split("### Preset dictionary\n")[1].split("\n#")[0]
+    return "".join(line[4:] for line in text.splitlines() if line.startswith("    ")).encode()
 
 
 def check_of(data: bytes) -> str:
@@ -137,23 +137,53 @@ def _kept(layout: list, rest: bytes) -> tuple[dict[str, bytes], bytes]:
 
 
 def _numbers(facts: dict[str, Any], rest: bytes) -> tuple[np.ndarray, list[int], np.ndarray]:
-    """Angles, their codes, and the mapping's numbers."""
-    ansatz, _, n, layers, b = facts["circuit"][:5]
+    """Angles, their codes, and the mapping's numbers: the two groups of ours."""
+    ansatz, _, n, layers, b = facts["plan"]["circuit"][:5]
     shape = (b, layers, n, ANGLES[ansatz])
-    count, (bits, seed) = math.prod(shape), facts["angles"]
+    count, (bits, seed) = math.prod(shape), facts["plan"]["angles"]
     numbers, dtype = _mapping_count(facts), "<f4" if bits == 32 else "<f2"
     size = numbers * np.dtype(dtype).itemsize
     mapping, rest = np.frombuffer(rest[:size], dtype).astype(float), rest[size:]
     if bits == 32:
         return np.frombuffer(rest, "<f4").astype(float).reshape(shape), [], mapping
-    step, low, high, spread = struct.unpack("<fhhB", rest[:9])
-    codes = arithmetic_decoded(rest[9:], count, low, high, spread)
+    ((codes, step),) = coded_groups(rest, [count], "<f")
     return (start_angles(seed, count) + step * np.array(codes, float)).reshape(shape), codes, mapping
 
 
+def coded_groups(data: bytes, sizes: list[int], step: str) -> list[tuple[list[int], float]]:
+    """Codes and step of each group, by the table of the page: `step` is how a step is packed."""
+    shared, place = len(sizes) == 1 or data[0] == 1, int(len(sizes) > 1)
+    steps, models = [], []
+    for _ in sizes:
+        steps.append(struct.unpack_from(step, data, place)[0])
+        place += struct.calcsize(step)
+        if not models or not shared:
+            low, place = _zigzag(data, place)
+            high, place = _zigzag(data, place)
+            models.append((low, high, data[place]))
+            place += 1
+    tables = [_first_counts(*model) for model in models]
+    rows = [(size, models[g * (not shared)][0], tables[g * (not shared)]) for g, size in enumerate(sizes)]
+    return list(zip(arithmetic_decoded(data[place:], rows), steps, strict=True))
+
+
+def _zigzag(data: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (data[place] & 127) << shift
+        shift, place = shift + 7, place + 1
+        if data[place - 1] < 128:
+            return (value // 2 if value % 2 == 0 else -(value + 1) // 2), place
+
+
+def _first_counts(low: int, high: int, spread: int) -> list[int]:
+    q2 = spread * spread
+    return [max(1, 32 * q2 * q2 // (q2 + s * s) ** 2) if spread else 1 for s in range(low, high + 1)]
+
+
 def _mapping_count(facts: dict[str, Any]) -> int:
-    kind, h = facts["mapping"]
-    k = facts["circuit"][2] + math.ceil(math.log2(facts["circuit"][4]))
+    kind, h = facts["plan"]["mapping"]
+    k = facts["plan"]["circuit"][2] + math.ceil(math.log2(facts["plan"]["circuit"][4]))
     tensors = sum(_is_generated(row) for row in facts["layout"])
     return {
         "linear": 2, "linear-per-tensor": 2 * tensors, "mlp": 2 + h * (k + 3), "quantum-train": 4 * k + 197,
@@ -161,30 +191,28 @@ def _mapping_count(facts: dict[str, Any]) -> int:
     }[kind]  # fmt: skip
 
 
-def arithmetic_decoded(message: bytes, count: int, low: int, high: int, spread: int) -> list[int]:
-    """Whole numbers low..high, by the page's range decoder."""
-    q2 = spread * spread
-    counts = [
-        max(1, 32 * q2 * q2 // (q2 + s * s) ** 2) if spread else 1 for s in range(low, high + 1)
-    ]  # fmt: skip
+def arithmetic_decoded(message: bytes, rows: list[tuple[int, int, list[int]]]) -> list[list[int]]:
+    """Whole numbers by the page's range decoder: of each row how many, the lowest, and its counts."""
     digits = iter(message)
     width, value, found = 2**32 - 1, 0, []
     for _ in range(4):
         value = 256 * value + next(digits, 0)
-    for _ in range(count):
-        part = width // sum(counts)
-        below = 0
-        for symbol, share in enumerate(counts):
-            if value < (below + share) * part or symbol == len(counts) - 1:
-                break
-            below += share
-        value, width = value - below * part, share * part
-        while width < 2**24:
-            value, width = 256 * value + next(digits, 0), 256 * width
-        found.append(low + symbol)
-        counts[symbol] += 2
-        if sum(counts) >= 2**16:
-            counts = [(share + 1) // 2 for share in counts]
+    for size, low, counts in rows:
+        found.append([])
+        for _ in range(size):
+            part = width // sum(counts)
+            below = 0
+            for symbol, share in enumerate(counts):
+                if value < (below + share) * part or symbol == len(counts) - 1:
+                    break
+                below += share
+            value, width = value - below * part, share * part
+            while width < 2**24:
+                value, width = 256 * value + next(digits, 0), 256 * width
+            found[-1].append(low + symbol)
+            counts[symbol] += 2
+            if sum(counts) >= 2**16:
+                counts[:] = [(share + 1) // 2 for share in counts]
     return found
 
 
@@ -215,19 +243,19 @@ def start_angles(seed: int, count: int) -> np.ndarray:
 
 
 def _weights(facts: dict[str, Any], angles: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    ansatz, entangler, n, _, b, *final = facts["circuit"]
+    ansatz, entangler, n, _, b, *final = facts["plan"]["circuit"]
     assert final in ([], [1])
     generated = [row for row in facts["layout"] if _is_generated(row)]
     counts = [math.prod(row[1]) for row in generated]
     p = np.concatenate([probabilities(ansatz, entangler, n, angles[c], final == [1]) for c in range(b)])
-    if facts["mapping"][0] == "quantum-train":
+    if facts["plan"]["mapping"][0] == "quantum-train":
         return _stacked(numbers, np.maximum(2**n * p[: sum(counts)], 1e-6), n + math.ceil(math.log2(b)))
     weights = []
     for tensor, (row, count) in enumerate(zip(generated, counts, strict=True)):
         _, _, fan_in, centre, _ = (*row, 0.0, "F32")[:5] if len(row) == 3 else row
         for _ in range(count):
             j = len(weights)
-            u = _mapped(facts["mapping"], numbers, 2**n * p[j] - 1, j, n, b, tensor, len(generated))
+            u = _mapped(facts["plan"]["mapping"], numbers, 2**n * p[j] - 1, j, n, b, tensor, len(generated))
             weights.append(centre + u / math.sqrt(3 * fan_in))
     return np.array(weights)
 

@@ -217,8 +217,8 @@ DOCUMENTS = {
         "bytes_ratio": float, "memory_bytes": int, "seconds_per_step": float, "probe": str, "device": str,
     },
     "inspect": {
-        "file": str, "format": str, "bytes": int, "circuit": dict, "mapping": dict, "angles": dict,
-        "digest": dict, "input": dict, "record": bool, "run": str, "tensors": list,
+        "file": str, "format": str, "bytes": int, "method": str, "circuit": dict, "mapping": dict,
+        "angles": dict, "digest": dict, "input": dict, "record": bool, "run": str, "tensors": list,
     },
     "export": {
         "path": str, "bytes": int, "sha256": str, "format": str, "tensors": int, "checked": str, "note": str,

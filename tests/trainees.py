@@ -30,7 +30,7 @@ from qtrain_cli.training.batches import Batch, RowBatches
 from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Course, Teach, answers_on, nobody
 from qtrain_cli.training.descent import Rate
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Generated, Sized
 from qtrain_cli.training.loop import Progress
 from qtrain_cli.training.state import Trained
@@ -68,7 +68,7 @@ class Normalised(nn.Sequential):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is trained, begun anew for each run, and what it learns from; `teach` gives a trainee's teacher."""
+    """What is trained, begun anew for each run, what it learns from; `teach` gives a trainee's teacher."""
 
     begin: Callable[[FitSettings], Trainee]
     teach: Callable[[Trainee], Teach]
@@ -125,7 +125,7 @@ def split_of(rows: Rows, validation: Rows | None = None) -> tuple[TrainSplit, Va
 
 def scene_of(module: nn.Module, inputs: Tensor, layout: LayoutSpec | None = None) -> Scene:
     """The scene of a model for inputs of that shape, seed 0."""
-    state = on_device(module.state_dict(keep_vars=True), CPU)
+    state = moved_to(module.state_dict(keep_vars=True), CPU)
     was = module.training
     outputs = predict(module, state, torch.zeros_like(inputs[:2]), Normalisation())
     module.train(was)

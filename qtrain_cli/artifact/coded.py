@@ -22,18 +22,12 @@ from numpy.typing import NDArray
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files import codec
-from qtrain_cli.files.groups import model_bytes_of, model_of, sharing_pays, unzigzag
-from qtrain_cli.files.message import message_bytes
-from qtrain_cli.methods.forms import Form, Forms, count_of
-from qtrain_cli.targets.entries import DTYPE_BYTES
+from qtrain_cli.files.codec import MAX_CODE
+from qtrain_cli.files.groups import model_of, sharing_pays
+from qtrain_cli.files.varints import model_bytes_of, unzigzag
+from qtrain_cli.methods.forms import Form, Forms
 
-#: The largest code, so that the alphabet is one that `files.codec` takes.
-MAX_CODE = 2047
-#: The most numbers that are coded; more would take minutes to decode, however few bytes they have.
-MAX_CODES = 2**22
 _STEPS = {"F16": struct.Struct("<e"), "F32": struct.Struct("<f")}
-#: Lowest and highest code and spread: at least, and at most.
-_LEAST_MODEL, MOST_MODEL = 3, 5
 #: No code in range has a longer zigzag number; a little more, so that a wrong range is named.
 _LONGEST_ZIGZAG = 3
 
@@ -46,47 +40,6 @@ class Codes:
 
     codes: NDArray[np.int64]
     step: float
-
-
-def raw_forms(forms: Forms) -> Forms:
-    """The groups that are stored as they are."""
-    return {name: form for name, form in forms.items() if not form.coded}
-
-
-def coded_forms(forms: Forms) -> Forms:
-    """The groups whose codes are one message."""
-    return {name: form for name, form in forms.items() if form.coded}
-
-
-def raw_bytes(forms: Forms) -> int:
-    """Bytes of all numbers that are stored as they are."""
-    return sum(form.count * DTYPE_BYTES[form.dtype] for form in raw_forms(forms).values())
-
-
-def check_forms(forms: Forms) -> None:
-    """Raises `BadInput` for a group of nothing, and for more codes than are decoded within minutes."""
-    if not all(form.count >= 1 for form in forms.values()):
-        raise BadInput("a group of its numbers is empty")
-    coded = count_of(coded_forms(forms))
-    if coded > MAX_CODES:
-        raise BadInput(f"{coded} numbers are coded; allowed: {MAX_CODES}")
-
-
-def check_size(forms: Forms, size: int) -> None:
-    """Raises `BadInput` where so many bytes cannot hold groups of these forms."""
-    coded = list(coded_forms(forms).values())
-    least = most = raw_bytes(forms)
-    if coded:
-        steps = sum(DTYPE_BYTES[form.dtype] for form in coded) + (len(coded) > 1)
-        least += steps + _LEAST_MODEL
-        most += steps + MOST_MODEL * len(coded) + _longest_message(coded)
-    if not least <= size <= most:
-        raise BadInput(f"its numbers take {size} bytes; needed: {least} to {most}")
-
-
-def _longest_message(coded: list[Form]) -> int:
-    """By the bits that the forms allow; codes without a bound take no more than 2 bytes each."""
-    return message_bytes(1, sum(form.count * (form.bits or 16) for form in coded))
 
 
 def pack(forms: Forms, groups: dict[str, Codes]) -> bytes:
@@ -105,7 +58,7 @@ def unpack(forms: Forms, data: bytes) -> dict[str, Codes]:
         return {}
     steps, models, place = _table(forms, data)
     rows = [
-        codec.Form(form.count, low, high, 0 if len(models) == 1 else number, spread)
+        codec.RowForm(form.count, low, high, 0 if len(models) == 1 else number, spread)
         for number, (form, (low, high, spread)) in enumerate(_each(forms, models))
     ]
     found = codec.decode_rows(data[place:], rows)

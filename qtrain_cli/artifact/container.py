@@ -35,7 +35,7 @@ CHECK_MARK = b'\\"check\\":\\"'
 #: Above what the layout, the angles and the header may take together.
 MAX_FILE_BYTES = 2**33
 #: Room for 70,000 tensors. Parsed, JSON takes up to thirty times its size.
-MAX_HEADER_BYTES = 2**23
+MAX_DESCRIPTION_BYTES = 2**23
 #: How ``torch.save`` begins, now (a zip archive) and formerly (a pickled number). Read as the length of a
 #: header, both are above the limit, so that no artifact begins like this.
 FOREIGN = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")
@@ -77,7 +77,7 @@ def container_of(path: Path, data: bytes) -> Container:
             f"'{path}' is no qtrain artifact: it begins as a zip archive or a pickle, as PyTorch's files do",
             "make one of it with `qtrain compress`; `qtrain inspect` says what it holds",
         )
-    header = header_of(path, data, MAX_HEADER_BYTES)
+    header = header_of(path, data, MAX_DESCRIPTION_BYTES)
     if KEY not in header.metadata:
         raise BadInput(f"'{path}' is no qtrain artifact", "`qtrain inspect` says what a file holds")
     place, check = _check(data)

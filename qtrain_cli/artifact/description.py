@@ -1,8 +1,8 @@
-"""Everything in a compressed model's file but its stored numbers: digests and facts. Standard library only.
+"""Everything in a compressed model's file but its stored numbers: digests and facts. No torch.
 
-A report needs nothing else, so it needs no torch. Every size is checked against method, plan and layout
-before anything is allocated. What was read has to be what this version would write, character for character:
-so nothing that the checks below do not know (a second key of the same name, ``true`` for 1) can hide in it.
+A report needs nothing else. Every size is checked against method, plan and layout before anything is
+allocated. What was read has to be what this version would write, character for character: so nothing that
+the checks below do not know (a second key of the same name, ``true`` for 1) can hide in it.
 
 A rival's plan is plain whole numbers, whose meaning its method knows; how many numbers follow from it is
 checked where they are read (`numbers`), because the methods' own files need torch.
@@ -18,9 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from qtrain_cli.artifact.coded import check_forms, check_size
 from qtrain_cli.artifact.container import RUN_DIGITS, Container, canonical, check_hexadecimal, read_container
-from qtrain_cli.artifact.formats import FORMER_STUDENT, format_of
+from qtrain_cli.artifact.extents import check_forms, check_size
+from qtrain_cli.artifact.formats import FORMER_STUDENT, Foreign, format_of, refusals
 from qtrain_cli.artifact.former import model_3
 from qtrain_cli.artifact.payload import (
     DIGEST_BYTES,
@@ -28,12 +28,12 @@ from qtrain_cli.artifact.payload import (
     STUDENT,
     Opened,
     inflated,
-    joined,
+    join_payload,
     most_inflated,
     opened,
 )
 from qtrain_cli.artifact.rows import layout_from, rows_of
-from qtrain_cli.errors import BadInput, QtrainError
+from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import forms as generator_forms
 from qtrain_cli.methods.generator.plan import plan_of, spec_of
@@ -114,9 +114,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Description:
-    """All of a file except its stored numbers; a bare one has no origin.
+    """All of a file except its stored numbers; a bare one has no origin, and a rival's is bare.
 
-    `method` is a row of `methods.table`, `plan` what it is at this size.
+    `method` is a row of `methods.table`, `plan` what it is at this size. Raises `BadInput` for a rival's
+    origin.
     """
 
     method: str
@@ -125,6 +126,10 @@ class Description:
     digest: Digest
     example: Example
     origin: Origin | None
+
+    def __post_init__(self) -> None:
+        if self.origin and self.method != OURS:
+            raise BadInput(f"it has a record and the method '{self.method}'; only ours has one")
 
     @cached_property
     def spec(self) -> GeneratorSpec:
@@ -137,12 +142,8 @@ class Description:
         return spec_of(self.layout, self.plan)
 
 
-class _Foreign(Exception):
-    """A file that another kind of reader takes: no attack. Its message, and advice."""
-
-
 def describe(path: Path) -> Description:
-    """Everything but the stored numbers, validated; standard library only.
+    """Everything but the stored numbers, validated; no torch.
 
     Raises:
         BadInput: the file is missing, a well-formed safetensors file that is no artifact, a student, or of a
@@ -160,32 +161,24 @@ def describe_container(container: Container) -> Description:
 def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
     """The description, the bytes of the kept tensors, of their right size, and those of the numbers."""
     found = format_of(container)
-    try:
+    with refusals(container):
         parts = _opened(container, found)
         description = _described(parts)
         kept, numbers = _stored_parts(description, parts)
         if parts.rewritten(facts(description)) != parts.text:
             raise BadInput("its facts are not what an honest writer writes")
-    except _Foreign as error:
-        what, advice = error.args
-        raise BadInput(f"'{container.path}' {what}", advice) from None
-    except QtrainError as error:
-        raise container.refused(error.message) from None
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        # Values of every wrong type end here; no list of checks could name them all.
-        raise container.refused(f"its facts are malformed ({type(error).__name__}: {error})") from None
     return description, kept, numbers
 
 
 def _opened(container: Container, found: str) -> Opened:
-    """The parts of a file, whichever format it has. Raises `_Foreign` for a student's."""
-    if found == str(model_3.FORMAT):
+    """The parts of a file, whichever format it has. Raises `Foreign` for a student's."""
+    if found == str(model_3.FORMER_FORMAT):
         return model_3.opened(container)
     if found != FORMER_STUDENT:
         parts = opened(container, canonical)
         if parts.facts.get("method") != STUDENT:
             return parts
-    raise _Foreign(
+    raise Foreign(
         "is a student, which has no generated weights",
         "`qtrain report`, `verify`, `inspect` and `export` take it",
     )
@@ -213,13 +206,13 @@ def _described(parts: Opened) -> Description:
 
 
 def _check_known(value: Any, method: Any) -> None:
-    """Raises `_Foreign` for what later versions may write in this format: more methods, changes to a base."""
+    """Raises `Foreign` for what later versions may write in this format: more methods, changes to a base."""
     if "target" in value:
-        raise _Foreign("holds changes to another model; a newer qtrain reads it", "update qtrain")
+        raise Foreign("holds changes to another model; a newer qtrain reads it", "update qtrain")
     if not isinstance(method, str) or not _WORD.fullmatch(method):
         raise BadInput(f"its method is {reprlib.repr(method)}")
     if method not in METHODS:
-        raise _Foreign(f"has the method '{method}'; a newer qtrain reads it", "update qtrain")
+        raise Foreign(f"has the method '{method}'; a newer qtrain reads it", "update qtrain")
 
 
 def _origin(value: Any, digests: tuple[str, ...]) -> Origin | None:
@@ -331,4 +324,4 @@ def tensor_of(description: Description, kept: bytes, numbers: bytes) -> bytes:
     """The bytes of a file's tensor, its check blank."""
     digest, origin = description.digest, description.origin
     digests = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256) if origin else ()
-    return joined(digest.sha256, canonical(facts(description)), digest.probes, digests, kept, numbers)
+    return join_payload(digest.sha256, canonical(facts(description)), digest.probes, digests, kept, numbers)

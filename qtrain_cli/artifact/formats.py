@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from qtrain_cli.artifact.container import Container
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, QtrainError
 
 #: The whole of the metadata, as JSON; what is said of a file is `qtrain/4`.
 FORMAT = 4
@@ -24,6 +26,25 @@ _NUMBERED = {str(FORMAT), "3"}
 #: Of a student's own format: its name in canonical JSON, after which more follows.
 FORMER_STUDENT = "qtrain.student/1"
 _FIRST_VERSION = ("qtrain/1", "qtrain/2")
+
+
+class Foreign(Exception):
+    """A file for another kind of reader, which is no attack: a message about it, and advice."""
+
+
+@contextmanager
+def refusals(container: Container) -> Iterator[None]:
+    """Around what reads facts of any origin: all that can go wrong there is a refusal of the file."""
+    try:
+        yield
+    except Foreign as error:
+        what, advice = error.args
+        raise BadInput(f"'{container.path}' {what}", advice) from None
+    except QtrainError as error:
+        raise container.refused(error.message) from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # Values of every wrong type end here; no list of checks could name them all.
+        raise container.refused(f"its facts are malformed ({type(error).__name__}: {error})") from None
 
 
 def metadata() -> str:
@@ -66,6 +87,11 @@ def _reader(found: str) -> tuple[str, str]:
     if found in _FIRST_VERSION:
         return "qtrain 0.1 reads it", "use that version, or compress the model again with this one"
     number = found.removeprefix("qtrain/")
-    if found.startswith("qtrain/") and number.isascii() and number.isdecimal() and int(number) > FORMAT:
+    if found.startswith("qtrain/") and _is_later(number):
         return "a newer qtrain reads it", "update qtrain"
     return f"this version reads 'qtrain/{FORMAT}' and 'qtrain/3'", "use the version of qtrain that wrote it"
+
+
+def _is_later(number: str) -> bool:
+    """Whether these are the digits of a larger number than this version's; there may be thousands."""
+    return number.isascii() and number.isdecimal() and int(number[:9] if number[0] != "0" else "0") > FORMAT

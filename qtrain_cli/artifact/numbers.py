@@ -18,18 +18,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from qtrain_cli.artifact.coded import (
-    Codes,
-    check_forms,
-    check_size,
-    coded_forms,
-    pack,
-    raw_bytes,
-    raw_forms,
-    unpack,
-)
+from qtrain_cli.artifact.coded import Codes, pack, unpack
 from qtrain_cli.artifact.container import KEY, Container, read_container, sealed
 from qtrain_cli.artifact.description import Description, taken_apart, tensor_of
+from qtrain_cli.artifact.extents import check_forms, check_size, coded_forms, raw_bytes, raw_forms
 from qtrain_cli.artifact.formats import metadata
 from qtrain_cli.artifact.payload import TENSOR
 from qtrain_cli.errors import BadInput
@@ -37,7 +29,7 @@ from qtrain_cli.files.atomic import replacing
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.table import method_of
 from qtrain_cli.targets.entries import KEPT, LayoutSpec
-from qtrain_cli.targets.layout import DTYPES, narrowed
+from qtrain_cli.targets.layout import DTYPES, in_dtype
 
 
 @dataclass(frozen=True)
@@ -52,9 +44,8 @@ Group = Coded | Tensor
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Everything stored, on the CPU: groups by name (float32 where they are not coded), kept tensors by
-    name."""
+class StoredNumbers:
+    """Everything stored, on the CPU, by name: groups (float32 where they are not coded), kept tensors."""
 
     groups: dict[str, Group]
     kept: dict[str, Tensor]
@@ -65,7 +56,7 @@ class Artifact:
     """A whole file in memory."""
 
     description: Description
-    numbers: Numbers
+    numbers: StoredNumbers
 
 
 def forms_of(method: str, plan: Plan, layout: LayoutSpec) -> Forms:
@@ -84,15 +75,15 @@ def forms_of(method: str, plan: Plan, layout: LayoutSpec) -> Forms:
 
 def as_stored(
     forms: Forms, layout: LayoutSpec, groups: Mapping[str, Group], kept: Mapping[str, Tensor]
-) -> Numbers:
+) -> StoredNumbers:
     """Groups and kept tensors as a file gives them back: rounded to the dtypes of the file.
 
     What those cannot hold becomes their largest number.
     """
     entries = layout.of_role(KEPT)
-    rounded = {entry.name: narrowed(entry, kept[entry.name]).to(DTYPES[entry.dtype]) for entry in entries}
+    rounded = {entry.name: in_dtype(entry, kept[entry.name]).to(DTYPES[entry.dtype]) for entry in entries}
     stored = {name: _group_as_stored(form, groups[name]) for name, form in forms.items()}
-    return Numbers(stored, {name: tensor.detach().cpu() for name, tensor in rounded.items()})
+    return StoredNumbers(stored, {name: tensor.detach().cpu() for name, tensor in rounded.items()})
 
 
 def encode_artifact(artifact: Artifact) -> bytes:
@@ -131,12 +122,12 @@ def decode_artifact(container: Container) -> Artifact:
         groups = _groups(forms, numbers)
     except BadInput as error:
         raise container.refused(error.message) from None
-    return Artifact(description, Numbers(groups, _kept(description.layout, kept)))
+    return Artifact(description, StoredNumbers(groups, _kept(description.layout, kept)))
 
 
 def kept_bytes(layout: LayoutSpec, kept: Mapping[str, Tensor]) -> bytes:
     """The kept tensors' bytes, row after row, in the dtypes of the file."""
-    return b"".join(bytes_of(narrowed(entry, kept[entry.name])) for entry in layout.of_role(KEPT))
+    return b"".join(bytes_of(in_dtype(entry, kept[entry.name])) for entry in layout.of_role(KEPT))
 
 
 def bytes_of(tensor: Tensor) -> bytes:

@@ -95,7 +95,7 @@ class Opened:
     numbers: Callable[[Forms, bytes], bytes] = lambda forms, data: data
 
 
-def joined(
+def join_payload(
     digest: str, text: str, probes: tuple[float, ...], origin: tuple[str, ...], kept: bytes, numbers: bytes
 ) -> bytes:
     """The tensor's bytes, its check blank."""

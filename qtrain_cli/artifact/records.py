@@ -11,7 +11,7 @@ from typing import Any
 
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import describe_container, design_of, record_of
-from qtrain_cli.artifact.student_description import describe_student, is_student, student_record
+from qtrain_cli.artifact.student import describe_student, is_student, student_record
 from qtrain_cli.results import Design, Record, StudentRecord
 from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
 from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qtrain_cli.artifact.coded import MOST_MODEL, coded_forms, raw_bytes
 from qtrain_cli.artifact.container import MAX_FILE_BYTES, RUN_DIGITS
 from qtrain_cli.artifact.description import (
     DIGEST_DIGITS,
@@ -26,6 +25,7 @@ from qtrain_cli.artifact.description import (
     Origin,
     tensor_of,
 )
+from qtrain_cli.artifact.extents import MOST_MODEL, coded_forms, raw_bytes
 from qtrain_cli.artifact.formats import metadata
 from qtrain_cli.artifact.numbers import forms_of, kept_bytes
 from qtrain_cli.artifact.payload import PROBES, kept_stream

@@ -12,7 +12,7 @@ from qtrain_cli.cli.signature import kind_of, parameter_name, signature_of
 from qtrain_cli.cli.table import COMMANDS, Command
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.settings import CommonSettings
-from qtrain_cli.settings.declared import filled, settings_of
+from qtrain_cli.settings.declared import said_record, settings_of
 
 COMMON = settings_of(CommonSettings)
 
@@ -48,7 +48,7 @@ def callback_of(command: Command) -> Any:
 
     def call(**values: Any) -> None:
         said = {names[name]: value for name, value in values.items()}
-        perform(command, filled(CommonSettings, COMMON, said, {}), said)
+        perform(command, said_record(CommonSettings, COMMON, said, {}), said)
 
     signature = signature_of(settings)
     call.__name__, call.__doc__ = command.name, inspect.cleandoc(command.help)

@@ -14,9 +14,7 @@ from typing import Any
 from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.table import Command
 from qtrain_cli.settings import CommonSettings
-from qtrain_cli.settings.declared import filled
-
-Log = Callable[[str], None]
+from qtrain_cli.settings.declared import said_record
 
 
 def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -> None:
@@ -25,7 +23,7 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
     Raises:
         QtrainError: as the command does; a failed gate last, when everything is written and printed.
     """
-    settings = filled(command.settings, command.says, said, command.fixed)
+    settings = said_record(command.settings, command.says, said, command.fixed)
     record = _record(command, settings, common.quiet)
     from qtrain_cli.report.views import VIEWS
 
@@ -57,7 +55,7 @@ def _show(stack: ExitStack, quiet: bool) -> Any:
     return stack.enter_context(shown_progress(quiet))
 
 
-def _log(stack: ExitStack, quiet: bool) -> Log:
+def _log(stack: ExitStack, quiet: bool) -> Callable[[str], None]:
     return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
 
 

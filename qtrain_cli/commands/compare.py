@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,12 +27,12 @@ from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Compa
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
 from qtrain_cli.runs.identity import data_identity, model_identity, run_identity
+from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.devices import resolve_device
 
-Log = Callable[[str], None]
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
 #: ``--quick``: this share of the epochs, nothing tuned.

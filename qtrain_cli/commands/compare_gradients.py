@@ -29,7 +29,7 @@ def run(
     """Runs every cell that is not there yet, then the random circuits.
 
     Raises:
-        UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.run`; finished cells stay.
+        UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.teach`; finished cells stay.
     """
     spec = parse_student(settings.student)
     if isinstance(spec, ClassicalSpec):

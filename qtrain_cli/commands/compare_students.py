@@ -47,7 +47,7 @@ def run(
     """Runs every cell that is not there yet.
 
     Raises:
-        UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.run`; finished cells stay.
+        UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.teach`; finished cells stay.
     """
     with filled_folder(settings.folder):
         rows = _rows(settings, show, log)

@@ -14,9 +14,9 @@ from qtrain_cli.training.loop import Progress
 def run(
     settings: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
 ) -> StudentRecord:
-    """Distils one student. Raises as `teaching.run`; `UsageError` where nobody teaches."""
+    """Distils one student. Raises as `teaching.teach`; `UsageError` where nobody teaches."""
     if settings.teacher is None and settings.itself is None:
         raise UsageError(
             "there is nobody to learn from", "give a teacher's file, or --self born-again or running-average"
         )
-    return teaching.run(settings, show, log)
+    return teaching.teach(settings, show, log)

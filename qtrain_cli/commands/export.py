@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import Example
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
-from qtrain_cli.artifact.student_description import is_student
-from qtrain_cli.artifact.student_tensors import StudentFile, decode_student
+from qtrain_cli.artifact.student import is_student
+from qtrain_cli.artifact.student_file import StudentFile, decode_student
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.exports import CircuitExport, ExportRecord, export, require_circuit_ending, write_program
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.models import build_architecture, load_model
-from qtrain_cli.quantum.qasm import program, require_same
+from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.runs.regenerate import regenerate, stored_angles
 from qtrain_cli.settings import ExportSettings
@@ -83,11 +83,11 @@ def _export_circuits(settings: ExportSettings, artifact: Artifact) -> CircuitExp
                 "leave --circuit out for all of them",
             )
         chosen = range(settings.circuit, settings.circuit + 1)
-    text = program(circuit, theta, chosen, _comments(spec, stored.sha256))
+    text = qasm_text(circuit, theta, chosen, _comments(spec, stored.sha256))
     return write_program(
         settings.out,
         text,
-        lambda found: require_same(found, circuit, theta, chosen),
+        lambda found: require_same_circuits(found, circuit, theta, chosen),
         len(chosen),
         circuit.qubits,
         settings.force,

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtrain_cli.artifact.container import KEY, read_container
 from qtrain_cli.artifact.description import Description, describe_container
-from qtrain_cli.artifact.student_description import StudentDescription, describe_student, is_student
+from qtrain_cli.artifact.student import StudentDescription, describe_student, is_student
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.checkpoint import METADATA_KEY
 from qtrain_cli.files.header import read_header

@@ -32,7 +32,7 @@ from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.training.batches import Batch
-from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.generated import Generated, Sized
 from qtrain_cli.training.whitened import state_bytes
 
@@ -103,7 +103,7 @@ def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) ->
     """The model for a plan, which knows no data."""
     budget, module = settings.budget, loaded.module.to(device)
     layout = TARGETS[WHOLE].tensors(module, budget.targets, budget.ignore)
-    teacher = on_device(module.state_dict(keep_vars=True), device)
+    teacher = moved_to(module.state_dict(keep_vars=True), device)
     return Scene(module, teacher, layout, settings.input_shape, (), settings.fit.seed, device)
 
 

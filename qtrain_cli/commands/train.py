@@ -14,7 +14,7 @@ from qtrain_cli.training.loop import Progress
 def run(
     settings: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
 ) -> StudentRecord:
-    """Trains one student. Raises as `teaching.run`; `UsageError` for a teacher, which is `distill`'s."""
+    """Trains one student. Raises as `teaching.teach`; `UsageError` for a teacher, which is `distill`'s."""
     if settings.teacher or settings.itself:
         raise UsageError("train learns from labels alone", "use qtrain distill for a teacher")
-    return teaching.run(settings, show, log)
+    return teaching.teach(settings, show, log)

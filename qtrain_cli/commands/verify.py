@@ -12,8 +12,8 @@ from pathlib import Path
 
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.numbers import decode_artifact
-from qtrain_cli.artifact.student_description import is_student
-from qtrain_cli.artifact.student_tensors import StudentFile, decode_student
+from qtrain_cli.artifact.student import is_student
+from qtrain_cli.artifact.student_file import StudentFile, decode_student
 from qtrain_cli.errors import Refused
 from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.teach import probes

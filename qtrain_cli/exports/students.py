@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from qtrain_cli.artifact.student_tensors import StudentFile
+from qtrain_cli.artifact.student_file import StudentFile
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.exports import CircuitExport, ExportRecord, export, require_circuit_ending, write_program
 from qtrain_cli.quantum.student_qasm import student_program

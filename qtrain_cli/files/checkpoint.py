@@ -34,7 +34,7 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files.atomic import write_bytes_atomically
 
-FORMAT = "qtrain.checkpoint/1"
+CHECKPOINT_FORMAT = "qtrain.checkpoint/1"
 METADATA_KEY = "qtrain.checkpoint"
 START_AGAIN = "start again without --resume"
 
@@ -76,7 +76,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         for name, tensor in checkpoint.tensors.items()
     }
     document = {
-        "format": FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "identity": checkpoint.identity,
         "sha256": _digest(checkpoint.identity, checkpoint.state, tensors),
         "state": checkpoint.state,
@@ -193,9 +193,10 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         raise _damaged(path, f"its metadata is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise _damaged(path, "its metadata is not a JSON object")
-    if document.get("format") != FORMAT:
+    if document.get("format") != CHECKPOINT_FORMAT:
         raise BadInput(
-            f"the checkpoint '{path}' has the format {document.get('format')!r}; allowed: {FORMAT!r}",
+            f"the checkpoint '{path}' has the format {document.get('format')!r}; "
+            f"allowed: {CHECKPOINT_FORMAT!r}",
             f"resume with the version of qtrain that wrote it, or {START_AGAIN}",
         )
     kinds = {"format": str, "identity": dict, "sha256": str, "state": dict}

@@ -29,6 +29,8 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.files.message import MESSAGE_SLACK
 
 MAX_ALPHABET = 2**12
+#: The largest code on either side of 0, so that the alphabet is no larger.
+MAX_CODE = MAX_ALPHABET // 2 - 1
 MAX_SPREAD = 255
 _GAIN = 2
 _BLOCK = 64
@@ -95,7 +97,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Form:
+class RowForm:
     """What a decoder has to know of a row: how many numbers, their range, and whose counts they share."""
 
     count: int
@@ -105,9 +107,9 @@ class Form:
     spread: int = 0
 
 
-def form_of(row: Row) -> Form:
+def form_of(row: Row) -> RowForm:
     """The form of a row that is there."""
-    return Form(len(row.codes), row.low, row.high, row.model, row.spread)
+    return RowForm(len(row.codes), row.low, row.high, row.model, row.spread)
 
 
 def encode_rows(rows: Sequence[Row]) -> bytes:
@@ -124,7 +126,7 @@ def encode_rows(rows: Sequence[Row]) -> bytes:
     return coder.finished()
 
 
-def decode_rows(message: bytes, forms: Sequence[Form]) -> list[NDArray[np.int64]]:
+def decode_rows(message: bytes, forms: Sequence[RowForm]) -> list[NDArray[np.int64]]:
     """The inverse of `encode_rows`. Bytes that no encoder wrote give some numbers within their ranges."""
     models = _models(forms)
     coder = _Decoder(message)
@@ -168,7 +170,7 @@ def best_spread(histogram: NDArray[np.int64], low: int) -> int:
     return min((0, *sorted(tried)), key=lambda spread: bits_needed(histogram, low, spread))
 
 
-def _models(forms: Iterable[Form]) -> dict[int, _Counts]:
+def _models(forms: Iterable[RowForm]) -> dict[int, _Counts]:
     shapes: dict[int, tuple[int, int, int]] = {}
     for form in forms:
         size, shape = form.high - form.low + 1, (form.low, form.high, form.spread)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtrain_cli.files.codec import best_spread, bits_needed
+from qtrain_cli.files.varints import model_bytes_of
 
 #: Bits of a group's step.
 _STEP_BITS = 16
@@ -27,11 +28,6 @@ def model_of(codes: NDArray[np.int64]) -> tuple[int, int, int]:
     """Lowest code, highest code, and spread."""
     low = int(codes.min())
     return low, int(codes.max()), best_spread(np.bincount(codes - low), low)
-
-
-def model_bytes_of(model: tuple[int, int, int]) -> bytes:
-    low, high, spread = model
-    return zigzag(low) + zigzag(high) + bytes([spread])
 
 
 def _bits(codes: NDArray[np.int64]) -> float:
@@ -50,29 +46,3 @@ def _bits_shared(codes: Sequence[NDArray[np.int64]]) -> float:
 
 def _bits_apart(codes: Sequence[NDArray[np.int64]]) -> float:
     return sum(map(_bits, codes))
-
-
-def unsigned(value: int) -> bytes:
-    digits = bytearray()
-    while value >= 128:
-        digits.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*digits, value])
-
-
-def read_unsigned(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[place] & 127) << shift
-        shift, place = shift + 7, place + 1
-        if data[place - 1] < 128:
-            return value, place
-
-
-def zigzag(value: int) -> bytes:
-    return unsigned(2 * value if value >= 0 else -2 * value - 1)
-
-
-def unzigzag(data: bytes, place: int) -> tuple[int, int]:
-    value, place = read_unsigned(data, place)
-    return (value >> 1) if value % 2 == 0 else -(value + 1) // 2, place

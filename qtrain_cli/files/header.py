@@ -21,7 +21,7 @@ from typing import Any
 from qtrain_cli.errors import BadInput, Refused
 
 MAX_HEADER_BYTES = 100_000_000
-MAX_DIMENSIONS = 64
+MAX_RANK = 64
 #: What a hostile file may add to a message.
 MAX_QUOTED = 300
 KNOWN_DTYPE_BYTES = {
@@ -111,8 +111,8 @@ def _tensor(path: Path, name: str, row: Any) -> TensorRecord:
         raise damaged(path, f"tensor '{name}' has the unknown dtype {dtype!r}")
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
         raise damaged(path, f"tensor '{name}' has a shape or offsets that are not whole numbers")
-    if len(shape) > MAX_DIMENSIONS:
-        raise damaged(path, f"tensor '{name}' has {len(shape)} dimensions; allowed: {MAX_DIMENSIONS}")
+    if len(shape) > MAX_RANK:
+        raise damaged(path, f"tensor '{name}' has {len(shape)} dimensions; allowed: {MAX_RANK}")
     if offsets[1] - offsets[0] != math.prod(shape) * KNOWN_DTYPE_BYTES[dtype]:
         raise damaged(path, f"tensor '{name}' of shape {shape} does not fill its bytes {offsets}")
     return TensorRecord(dtype, tuple(shape), offsets[0], offsets[1])

@@ -58,7 +58,9 @@ def fit_steps(numbers: Mapping[str, Tensor], limit: int, most_bits: float) -> tu
 
 def bits_of(numbers: Mapping[str, Tensor], steps: Mapping[str, float], limit: int) -> float:
     """What the codes of all groups take in a file."""
-    return group_bits([coded(part, steps[name], limit).flatten().numpy() for name, part in numbers.items()])
+    return group_bits(
+        [codes_of(part, steps[name], limit).flatten().numpy() for name, part in numbers.items()]
+    )
 
 
 def fine_steps(numbers: Mapping[str, Tensor], limit: int) -> Steps:
@@ -66,14 +68,14 @@ def fine_steps(numbers: Mapping[str, Tensor], limit: int) -> Steps:
     return {name: _best_step(tensor, limit) if limit else _rms(tensor) for name, tensor in numbers.items()}
 
 
-def coded(numbers: Tensor, step: float, limit: int) -> Tensor:
+def codes_of(numbers: Tensor, step: float, limit: int) -> Tensor:
     """Codes of one group, rounded half to even and clipped: int64 of its shape, on the CPU."""
     most = limit or FREE_LIMIT
     # Double: the same code on every machine, whatever the training ran on.
     return (numbers.detach().double().cpu() / step).round().clamp(-most, most).long()
 
 
-def decoded(codes: Tensor, step: float) -> Tensor:
+def numbers_of(codes: Tensor, step: float) -> Tensor:
     """The numbers that codes stand for, float32 of their shape."""
     return codes.float() * step
 

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from qtrain_cli.errors import BadInput
 from qtrain_cli.methods import grids
 from qtrain_cli.methods.forms import Form, Forms, Plan, count_of
+from qtrain_cli.methods.grids import Steps
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.layout import DTYPES
 
 Numbers = Mapping[str, Tensor]
 Decode = Callable[[Numbers], dict[str, Tensor]]
-Steps = dict[str, float]
 #: An upper bound of the bytes of the finished file with this plan.
 FileBytes = Callable[[Plan], int]
 
@@ -96,8 +96,8 @@ def plain_grid(share: float = 0.4, limit: Callable[[Plan], int] = lambda plan: 0
         first=lambda plan, epochs: min(epochs - 1, round(epochs * (1 - share))),
         fit=lambda plan, numbers, bits: grids.fit_steps(numbers, limit(plan), bits)[0],
         settle=lambda plan, numbers, steps, bits: grids.fit_steps(numbers, limit(plan), bits)[0],
-        coded=lambda plan, name, numbers, step: grids.coded(numbers, step, limit(plan)),
-        decoded=lambda plan, name, codes, step: grids.decoded(codes, step),
+        coded=lambda plan, name, numbers, step: grids.codes_of(numbers, step, limit(plan)),
+        decoded=lambda plan, name, codes, step: grids.numbers_of(codes, step),
     )
 
 

@@ -14,12 +14,12 @@ from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.method import Method, Scene, away_from_centre, whole_decode, whole_forms
 from qtrain_cli.targets.layout import layout_of
 
-MAX_HIDDEN = 4096
+MAX_WIDTH = 4096
 
 
 def largest(scene: Scene) -> int:
     """Beyond that it is no small network."""
-    return MAX_HIDDEN
+    return MAX_WIDTH
 
 
 def plan(scene: Scene, size: int) -> Plan:

@@ -22,7 +22,7 @@ from qtrain_cli.errors import BadInput, Refused, UsageError, printable
 from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.models import formats
 from qtrain_cli.models.architecture import build_architecture
-from qtrain_cli.models.checkpoints import load_checkpoint
+from qtrain_cli.models.checkpoints import load_weights_file
 from qtrain_cli.models.describe import describe_model
 from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.tensors import load_safetensors
@@ -101,9 +101,9 @@ def _load_torchscript(settings: ModelSettings, form: str) -> tuple[nn.Module, st
 
 _LOADERS: dict[str, Callable[[ModelSettings, str], tuple[nn.Module, str]]] = {
     formats.SAFETENSORS: load_safetensors,
-    formats.TORCH: load_checkpoint,
-    formats.TORCH_LEGACY: load_checkpoint,
-    formats.PICKLE: load_checkpoint,
+    formats.TORCH: load_weights_file,
+    formats.TORCH_LEGACY: load_weights_file,
+    formats.PICKLE: load_weights_file,
     formats.PT2: _load_graph,
     formats.PT2_LEGACY: _load_old_graph,
     formats.TORCHSCRIPT: _load_torchscript,

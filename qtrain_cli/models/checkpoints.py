@@ -21,7 +21,7 @@ from qtrain_cli.models.untrusted.stock_layers import rebuild_module
 from qtrain_cli.settings import ModelSettings
 
 
-def load_checkpoint(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+def load_weights_file(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
     """The module, and the trust it took: as little as possible, even when ``--trust-pickle`` is given.
 
     Raises:

@@ -4,7 +4,8 @@
     backward    v (N, k)                          ->  v de/dtheta (L, n, r),  v de/dx (N, n)
 
 Data rotations are strings of Z behind Hadamards (`z`, `zz`, `pauli` without X and Y), rotations RY or RZ RY,
-entanglers CNOT or CZ; float32 on a CPU. `supports` says no to the rest, and where the kernel was not built.
+entanglers CNOT or CZ; float32 on a CPU. `supports_batch` says no to the rest, and
+where the kernel was not built.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.entanglers import Permutation, entangler
 from qtrain_cli.quantum.feature_maps import AMPLITUDE, EncodingSpec, stages
 
-MAX_QUBITS = 10
+MAX_BATCH_QUBITS = 10
 _BEFORE = {("RY",): False, ("RZ", "RY"): True}
 
 
@@ -34,23 +35,23 @@ class Batched:
 
 
 @functools.lru_cache(maxsize=64)
-def knows(what: Batched) -> bool:
+def knows_batch(what: Batched) -> bool:
     """True when the kernel has the gates of encoding and circuit."""
     encoding, circuit = what.encoding, what.circuit
-    if encoding.name == AMPLITUDE or circuit.circuits != 1 or circuit.qubits > MAX_QUBITS:
+    if encoding.name == AMPLITUDE or circuit.circuits != 1 or circuit.qubits > MAX_BATCH_QUBITS:
         return False
     if ANSATZE[circuit.ansatz].rotations not in _BEFORE or ENTANGLERS[circuit.entangler].parametrised:
         return False
     return all(stage.hadamards and not set(stage.bases) - {"Z"} for stage in stages(encoding))
 
 
-def supports(what: Batched, theta: Tensor, features: Tensor) -> bool:
+def supports_batch(what: Batched, theta: Tensor, features: Tensor) -> bool:
     """True when the kernel does this batch."""
     fits = features.shape[1:] == (what.circuit.qubits,)
-    return fits and native.available() and native.holds((theta, features)) and knows(what)
+    return fits and native.available() and native.holds((theta, features)) and knows_batch(what)
 
 
-def expectations(what: Batched, theta: Tensor, features: Tensor, observables: Tensor) -> Tensor:
+def batch_expectations(what: Batched, theta: Tensor, features: Tensor, observables: Tensor) -> Tensor:
     """``e`` of every sample, differentiable once in angles (1, L, n, r) and features (N, n): (N, k)."""
     found: Tensor = _Batch.apply(theta, features, what, observables)
     return found

@@ -21,10 +21,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.quantum.operations import GATES
+from qtrain_cli.quantum.operations import OPERATIONS
 
 #: One shifted circuit: how far the angle is moved, in radians, and the factor of what comes out.
-Term = tuple[float, float]
+ShiftTerm = tuple[float, float]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Estimator:
     summary: str
 
 
-def shift_rule(frequencies: tuple[float, ...]) -> tuple[Term, ...]:
+def shift_rule(frequencies: tuple[float, ...]) -> tuple[ShiftTerm, ...]:
     """The exact rule for equally spaced frequencies Omega, 2 Omega, ..., R Omega.
 
     Raises:
@@ -66,9 +66,9 @@ def shift_rule(frequencies: tuple[float, ...]) -> tuple[Term, ...]:
     return tuple(terms)
 
 
-def shift_rules(circuit: CircuitSpec) -> list[tuple[Term, ...]]:
+def shift_rules(circuit: CircuitSpec) -> list[tuple[ShiftTerm, ...]]:
     """The exact rule of each of a qubit's r angles."""
-    return [shift_rule(GATES[kind].frequencies) for kind in circuit.kinds]
+    return [shift_rule(OPERATIONS[kind].frequencies) for kind in circuit.kinds]
 
 
 def _shifted(circuit: CircuitSpec, samples: int) -> int:

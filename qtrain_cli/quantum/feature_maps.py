@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qtrain_cli.errors import BadInput, suggestion
-from qtrain_cli.quantum.operations import GATES, Gate
+from qtrain_cli.quantum.operations import OPERATIONS, Gate
 
 ENTANGLEMENTS = ("full", "linear")
 MAX_REPS = 20
@@ -32,7 +32,7 @@ AMPLITUDE = "amplitude"
 
 HADAMARD = Gate("Hadamard", "h", 1)
 RX = Gate("RX", "rx", 1, (1.0,))
-_TURNS = {"X": RX, "Y": GATES["RY"], "Z": GATES["RZ"]}
+_TURNS = {"X": RX, "Y": OPERATIONS["RY"], "Z": OPERATIONS["RZ"]}
 
 
 @dataclass(frozen=True)
@@ -204,10 +204,10 @@ def _rotation(term: Term) -> Iterator[DataGate]:
         yield DataGate(_TURNS[term.paulis], term.wires, term)
         return
     quarter = 1.5707963267948966
-    ladder = [DataGate(GATES["CNOT"], pair) for pair in itertools.pairwise(term.wires)]
+    ladder = [DataGate(OPERATIONS["CNOT"], pair) for pair in itertools.pairwise(term.wires)]
     yield from _basis_change(term, quarter)
     yield from ladder
-    yield DataGate(GATES["RZ"], term.wires[-1:], term)
+    yield DataGate(OPERATIONS["RZ"], term.wires[-1:], term)
     yield from reversed(ladder)
     yield from _basis_change(term, -quarter)
 

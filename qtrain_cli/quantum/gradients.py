@@ -34,7 +34,7 @@ from torch.autograd.function import once_differentiable
 
 from qtrain_cli.errors import BadInput, suggestion
 from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.quantum.estimators import ESTIMATORS, Cost, Term, shift_rules
+from qtrain_cli.quantum.estimators import ESTIMATORS, Cost, ShiftTerm, shift_rules
 from qtrain_cli.quantum.rotations import GROUP_QUBITS
 from qtrain_cli.quantum.shots import sampled
 from qtrain_cli.quantum.statevector import BLOCK_LAYERS, probabilities
@@ -46,7 +46,7 @@ NUMBERS_AT_ONCE = 2**22
 Backend = Callable[[CircuitSpec, Tensor, torch.Generator], Tensor]
 
 
-def exact(circuit: CircuitSpec, theta: Tensor, generator: torch.Generator) -> Tensor:
+def run_exactly(circuit: CircuitSpec, theta: Tensor, generator: torch.Generator) -> Tensor:
     """The engine as a backend."""
     with torch.no_grad():
         return probabilities(circuit, theta)
@@ -56,7 +56,7 @@ def with_shots(shots: int) -> Backend:
     """The engine, of which so many outcomes are drawn for each circuit."""
 
     def run(circuit: CircuitSpec, theta: Tensor, generator: torch.Generator) -> Tensor:
-        return sampled(exact(circuit, theta, generator), shots, generator)
+        return sampled(run_exactly(circuit, theta, generator), shots, generator)
 
     return run
 
@@ -65,7 +65,7 @@ def with_shots(shots: int) -> Backend:
 class Instrument:
     """What runs circuits, with how many shots each (None: exact probabilities), and what that has cost."""
 
-    backend: Backend = exact
+    backend: Backend = run_exactly
     shots: int | None = None
     cost: Cost = field(default_factory=Cost)
 
@@ -77,7 +77,7 @@ class Instrument:
 
 
 @dataclass(frozen=True)
-class Method:
+class GradientMethod:
     """How the gradient is estimated: `samples` and `step` (c, radians) are those of spsa.
 
     `generator`, of the CPU, is all that is random: signs, and what a backend draws.
@@ -95,11 +95,11 @@ class Method:
     def __post_init__(self) -> None:
         if self.estimator not in ESTIMATORS:
             raise BadInput(f"unknown gradient '{self.estimator}'", suggestion(self.estimator, ESTIMATORS))
-        if not ESTIMATORS[self.estimator].measures and self.instrument.backend is not exact:
+        if not ESTIMATORS[self.estimator].measures and self.instrument.backend is not run_exactly:
             raise BadInput(f"the gradient {self.estimator} needs amplitudes, which no device gives")
 
 
-def measured_probabilities(circuit: CircuitSpec, theta: Tensor, method: Method) -> Tensor:
+def measured_probabilities(circuit: CircuitSpec, theta: Tensor, method: GradientMethod) -> Tensor:
     """Probabilities as the instrument measures them; the backward pass asks the estimator.
 
     Args:
@@ -117,7 +117,7 @@ class _Measured(torch.autograd.Function):
     """Measured forwards, estimated backwards."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec, method: Method) -> Tensor:
+    def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec, method: GradientMethod) -> Tensor:
         ctx.circuit, ctx.method = circuit, method
         ctx.save_for_backward(theta)
         return method.instrument.probabilities(circuit, theta.double(), method.generator).to(theta)
@@ -129,7 +129,7 @@ class _Measured(torch.autograd.Function):
         return gradient(ctx.circuit, theta.double(), v.double(), ctx.method).to(theta), None, None
 
 
-def gradient(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: Method) -> Tensor:
+def gradient(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: GradientMethod) -> Tensor:
     """g of a batch of circuits, by the method's estimator.
 
     Args:
@@ -144,17 +144,17 @@ def gradient(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: Method) -> 
     return _ESTIMATE[method.estimator](circuit, theta, v, method)
 
 
-def _adjoint(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: Method) -> Tensor:
+def _adjoint(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: GradientMethod) -> Tensor:
     with torch.enable_grad():
         angles = theta.detach().requires_grad_()
         return torch.autograd.grad(probabilities(circuit, angles), angles, v)[0]
 
 
-def _parameter_shift(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: Method) -> Tensor:
+def _parameter_shift(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: GradientMethod) -> Tensor:
     return _by_terms(circuit, theta, v, method, shift_rules(circuit))
 
 
-def _finite_difference(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: Method) -> Tensor:
+def _finite_difference(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: GradientMethod) -> Tensor:
     h = difference_step(method.instrument.shots)
     return _by_terms(circuit, theta, v, method, [((h, 0.5 / h), (-h, -0.5 / h))] * len(circuit.kinds))
 
@@ -170,7 +170,7 @@ def difference_step(shots: int | None, dtype: torch.dtype = torch.float64) -> fl
 
 
 def _by_terms(
-    circuit: CircuitSpec, theta: Tensor, v: Tensor, method: Method, rules: list[tuple[Term, ...]]
+    circuit: CircuitSpec, theta: Tensor, v: Tensor, method: GradientMethod, rules: list[tuple[ShiftTerm, ...]]
 ) -> Tensor:
     """``g_j = sum over the rule's terms of c C(theta + x e_j)``: one rule for each kind of angle."""
     b, layers, n, r = circuit.angle_shape
@@ -187,7 +187,7 @@ def _by_terms(
     return found.view_as(theta)
 
 
-def _spsa(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: Method) -> Tensor:
+def _spsa(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: GradientMethod) -> Tensor:
     flat = theta.reshape(len(theta), -1)  # (b, A)
     found = torch.zeros_like(flat)
     for first, last in _parts(method.samples, circuit, of=2):
@@ -199,7 +199,7 @@ def _spsa(circuit: CircuitSpec, theta: Tensor, v: Tensor, method: Method) -> Ten
     return (found / method.samples).view_as(theta)
 
 
-def _contracted(circuit: CircuitSpec, copies: Tensor, v: Tensor, method: Method) -> Tensor:
+def _contracted(circuit: CircuitSpec, copies: Tensor, v: Tensor, method: GradientMethod) -> Tensor:
     """C of k copies of every circuit, measured: (k, b, A) -> (k, b)."""
     angles = copies.view(-1, *circuit.angle_shape[1:])  # (k * b, L, n, r)
     p = method.instrument.probabilities(circuit, angles, method.generator)
@@ -215,7 +215,7 @@ def _parts(count: int, circuit: CircuitSpec, of: int = 1) -> Iterator[tuple[int,
         yield first, min(first + size, count)
 
 
-_ESTIMATE: dict[str, Callable[[CircuitSpec, Tensor, Tensor, Method], Tensor]] = {
+_ESTIMATE: dict[str, Callable[[CircuitSpec, Tensor, Tensor, GradientMethod], Tensor]] = {
     "adjoint": _adjoint,
     "parameter-shift": _parameter_shift,
     "spsa": _spsa,

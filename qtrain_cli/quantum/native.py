@@ -4,9 +4,9 @@
     backward(circuit, theta, state, v)  -> gradient (b, L, n, r)
 
 The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where
-it was not built, or QTRAIN_NATIVE=0 is set, `supports` says no and plain PyTorch does the work. float64, in
-which weights are regenerated from an artifact and hashed, is left to PyTorch as well: those bits must not
-depend on a compiler.
+it was not built, or QTRAIN_NATIVE=0 is set, `supports_circuit` says no and plain PyTorch does the work.
+float64, in which weights are regenerated from an artifact and hashed, is left to PyTorch as well: those bits
+must not depend on a compiler.
 
 `state` is planar, (b, planes, max(2**n, 16)), and stands before the last entangler: only `backward`
 reads it.
@@ -34,7 +34,7 @@ except ImportError:  # not built: no compiler, or a processor or system it does 
 #: machine, threads wait for each other longer than they work.
 THREADED_AMPLITUDES = 2**16
 #: A batch is shared circuit by circuit, without waiting, from so many amplitudes on.
-THREADED_OUTCOMES = 2**14
+NATIVE_THREADED_OUTCOMES = 2**14
 _FEWEST = 16  # amplitudes of a state, as in circuit.h
 _ENTANGLERS = {("CNOT",): 1, ("CZ",): 2, ("ControlledPhaseShift", "CRY", "ControlledPhaseShift"): 3}
 _ROTATIONS = {("RY",): "Y", ("RY", "RZ"): "YZ", ("RZ", "RY"): "ZY", ("RZ", "RY", "RZ"): "ZYZ"}
@@ -45,9 +45,11 @@ def available() -> bool:
     return _kernels is not None and os.environ.get("QTRAIN_NATIVE", "1") != "0"
 
 
-def supports(circuit: CircuitSpec, theta: Tensor) -> bool:
+def supports_circuit(circuit: CircuitSpec, theta: Tensor) -> bool:
     """True when the kernel does this circuit at these angles."""
-    return theta.device.type == "cpu" and theta.dtype == torch.float32 and available() and knows(circuit)
+    return (
+        theta.device.type == "cpu" and theta.dtype == torch.float32 and available() and knows_circuit(circuit)
+    )
 
 
 def holds(tensors: Iterable[Tensor]) -> bool:
@@ -60,7 +62,7 @@ def holds(tensors: Iterable[Tensor]) -> bool:
     )
 
 
-def knows(circuit: CircuitSpec) -> bool:
+def knows_circuit(circuit: CircuitSpec) -> bool:
     """True when the kernel has the gates of the circuit."""
     return (
         ANSATZE[circuit.ansatz].rotations in _ROTATIONS and ENTANGLERS[circuit.entangler].gates in _ENTANGLERS
@@ -95,7 +97,7 @@ def _threads(circuit: CircuitSpec) -> int:
     threads = torch.get_num_threads()
     if 2**circuit.qubits >= THREADED_AMPLITUDES:
         return threads
-    return min(threads, circuit.circuits) if circuit.outcomes >= THREADED_OUTCOMES else 1
+    return min(threads, circuit.circuits) if circuit.outcomes >= NATIVE_THREADED_OUTCOMES else 1
 
 
 @functools.lru_cache(maxsize=32)

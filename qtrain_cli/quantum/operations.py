@@ -27,7 +27,7 @@ class Gate:
     frequencies: tuple[float, ...] = ()
 
 
-GATES: dict[str, Gate] = {
+OPERATIONS: dict[str, Gate] = {
     row.name: row
     for row in (
         Gate("RY", "ry", 1, (1.0,)),
@@ -59,12 +59,12 @@ def operations(circuit: CircuitSpec) -> Iterator[Operation]:
 def _rotations(circuit: CircuitSpec, layer: int) -> Iterator[Operation]:
     for qubit in range(circuit.qubits):
         for kind, name in enumerate(ANSATZE[circuit.ansatz].rotations):
-            yield Operation(GATES[name], (qubit,), (layer, qubit, kind))
+            yield Operation(OPERATIONS[name], (qubit,), (layer, qubit, kind))
 
 
 def _entangler(circuit: CircuitSpec, layer: int) -> Iterator[Operation]:
     first = len(ANSATZE[circuit.ansatz].rotations)
     for number, pair in enumerate(circuit.pairs(layer)):
         for kind, name in enumerate(ENTANGLERS[circuit.entangler].gates):
-            gate = GATES[name]
+            gate = OPERATIONS[name]
             yield Operation(gate, pair, (layer, number, first + kind) if gate.frequencies else None)

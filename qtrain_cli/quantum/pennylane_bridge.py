@@ -27,7 +27,7 @@ from qtrain_cli.quantum.feature_maps import AMPLITUDE, EncodingSpec, data_gates
 from qtrain_cli.quantum.operations import operations
 
 #: How far from 1 the probabilities of a device may sum.
-TOLERANCE = 1e-4
+DEVICE_TOLERANCE = 1e-4
 
 
 def qnode(
@@ -83,7 +83,7 @@ def device_probabilities(
     except Exception as error:
         raise _as_bad_input(f"the device '{device}' cannot run this circuit", error) from error
     sums = found.sum(-1) if found.shape == (len(theta), 2**circuit.qubits) else torch.tensor([math.nan])
-    if not bool((sums - 1).abs().max() <= TOLERANCE):
+    if not bool((sums - 1).abs().max() <= DEVICE_TOLERANCE):
         raise BadInput(f"the device '{device}' returned no probabilities of {circuit.qubits} qubits")
     return found.to(theta)
 

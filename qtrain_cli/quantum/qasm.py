@@ -12,8 +12,8 @@ Wire 0 is the most significant bit of an outcome and bit 0 of a register the lea
 read as an unsigned number (and printed by Qiskit) is the number of the outcome. Angles are written as the
 shortest decimal that reads back as the same float64. Gates stand in the order of `operations`.
 
-`require_same` reads a program back by its own small grammar and compares every gate; that other tools read
-the same circuit is a test. Left out: reading OpenQASM in general.
+`require_same_circuits` reads a program back by its own small grammar and compares every gate; that other
+tools read the same circuit is a test. Left out: reading OpenQASM in general.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.quantum.operations import GATES, Operation, operations
+from qtrain_cli.quantum.operations import OPERATIONS, Operation, operations
 
 _STATEMENT = re.compile(
     r"(?P<gate>[a-z]+)(?:\((?P<angle>-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\))?"
@@ -35,7 +35,9 @@ _STATEMENT = re.compile(
 _HEAD = ("OPENQASM 3.0;", 'include "stdgates.inc";')
 
 
-def program(circuit: CircuitSpec, theta: Tensor, chosen: Iterable[int], comments: Iterable[str] = ()) -> str:
+def qasm_text(
+    circuit: CircuitSpec, theta: Tensor, chosen: Iterable[int], comments: Iterable[str] = ()
+) -> str:
     """The chosen circuits as one program.
 
     Args:
@@ -53,7 +55,7 @@ def program(circuit: CircuitSpec, theta: Tensor, chosen: Iterable[int], comments
     return "\n".join(lines) + "\n"
 
 
-def require_same(text: str, circuit: CircuitSpec, theta: Tensor, chosen: Iterable[int]) -> int:
+def require_same_circuits(text: str, circuit: CircuitSpec, theta: Tensor, chosen: Iterable[int]) -> int:
     """The number of gates, once the program has these circuits gate by gate, angles to the last bit.
 
     Raises:
@@ -108,7 +110,7 @@ def _parsed(line: str) -> tuple[object, ...]:
         raise RunFailed(f"the written program has the line {line[:80]!r}", "write it again")
     if match["bit"]:
         return ("measure", None, (_place(match["read"]), _place(match["bit"])))
-    name = {gate.qasm: gate.name for gate in GATES.values()}.get(match["gate"])
+    name = {gate.qasm: gate.name for gate in OPERATIONS.values()}.get(match["gate"])
     angle = None if match["angle"] is None else float(match["angle"])
     return (name, angle, tuple(_place(wire) for wire in match["wires"].split(", ")))
 

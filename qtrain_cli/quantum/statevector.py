@@ -119,7 +119,9 @@ class _Probabilities(torch.autograd.Function):
     def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec) -> Tensor:
         # The compiled kernel where it can, the code below where not; either sweeps back what it ran forward.
         run, ctx.sweep = (
-            (native.forward, native.backward) if native.supports(circuit, theta) else (_run, _gradient)
+            (native.forward, native.backward)
+            if native.supports_circuit(circuit, theta)
+            else (_run, _gradient)
         )
         p, psi = run(circuit, theta)
         ctx.circuit = circuit

@@ -3,10 +3,10 @@ angles.
 
     R_l = (E_l K_l R_l-1^T)^T        K_l the Kronecker product of layer l's rotations, E_l its entangler
 
-R is kept for rows of states: ``psi <- psi @ R``. Up to `MAX_QUBITS` qubits a layer is one product of 2**n x
-2**n matrices and one permutation or sign vector, which takes less time than starting the steps of a general
-circuit. The backward sweep is the engine's (adjoint.md) with the 2**n rows of R as its states: undo the
-entangler on R and on the conjugated cotangent, read M = bra^T R, undo the rotations.
+R is kept for rows of states: ``psi <- psi @ R``. Up to `MAX_UNITARY_QUBITS` qubits a layer is one product of
+2**n x 2**n matrices and one permutation or sign vector, which takes less time than starting the steps of a
+general circuit. The backward sweep is the engine's (adjoint.md) with the 2**n rows of R as its states: undo
+the entangler on R and on the conjugated cotangent, read M = bra^T R, undo the rotations.
 
 Left out here: entanglers with angles, more qubits (`statevector.evolve` does both).
 """
@@ -23,12 +23,12 @@ from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.entanglers import Permutation, entangler
 from qtrain_cli.quantum.rotations import angle_gradient, gate_matrices, product
 
-MAX_QUBITS = 6
+MAX_UNITARY_QUBITS = 6
 
 
 def has_matrix(circuit: CircuitSpec) -> bool:
     """Whether `matrices` takes this circuit."""
-    return circuit.qubits <= MAX_QUBITS and not ENTANGLERS[circuit.entangler].parametrised
+    return circuit.qubits <= MAX_UNITARY_QUBITS and not ENTANGLERS[circuit.entangler].parametrised
 
 
 def matrices(circuit: CircuitSpec, theta: Tensor) -> Tensor:

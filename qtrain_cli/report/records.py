@@ -13,7 +13,7 @@ from qtrain_cli.artifact.records import BareFile
 from qtrain_cli.report.markdown import escaped, pipes
 from qtrain_cli.report.students import student_design, student_lesson, student_result
 from qtrain_cli.report.terminal import sheet, stacked, styled
-from qtrain_cli.report.text import Rows, Sections, loss_text, times_text
+from qtrain_cli.report.text import LabelledTexts, Sections, loss_text, times_text
 from qtrain_cli.results import GateResult, Record, StudentRecord
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def sections_of(record: Shown) -> Sections:
     }
 
 
-def _result(record: Record) -> Rows:
+def _result(record: Record) -> LabelledTexts:
     scores, word = record.scores, record.scores.row.word
     low, high = scores.interval
     return [
@@ -85,7 +85,7 @@ def _result(record: Record) -> Rows:
     ]
 
 
-def _size(record: Record | BareFile) -> Rows:
+def _size(record: Record | BareFile) -> LabelledTexts:
     return [
         ("Artifact file", f"{record.artifact_bytes:,} bytes"),
         ("Same tensors in float32", f"{record.design.model_bytes:,} bytes"),
@@ -93,7 +93,7 @@ def _size(record: Record | BareFile) -> Rows:
     ]
 
 
-def _circuit(record: Record | BareFile) -> Rows:
+def _circuit(record: Record | BareFile) -> LabelledTexts:
     design = record.design
     return [
         ("Weights generated", f"{design.weights:,}"),
@@ -106,7 +106,7 @@ def _circuit(record: Record | BareFile) -> Rows:
     ]
 
 
-def _training(record: Record | StudentRecord) -> Rows:
+def _training(record: Record | StudentRecord) -> LabelledTexts:
     scores, measured, word = record.scores, record.measured, record.scores.row.word
     rows = [
         (f"Train {word}", scores.show(scores.train)),
@@ -119,7 +119,7 @@ def _training(record: Record | StudentRecord) -> Rows:
     return rows if record.seconds is None else [*rows, ("Time", f"{record.seconds:,.1f} s")]
 
 
-def _provenance(record: Record | StudentRecord) -> Rows:
+def _provenance(record: Record | StudentRecord) -> LabelledTexts:
     measured = record.measured
     word = "Teacher" if isinstance(record, StudentRecord) else "Model"
     known = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtrain_cli.report.terminal import columns, stacked, styled
-from qtrain_cli.report.text import Rows
+from qtrain_cli.report.text import LabelledTexts
 from qtrain_cli.results import StudentRecord
 from qtrain_cli.results.schema import task_of_fields
 from qtrain_cli.tasks import Task
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def student_result(record: StudentRecord) -> Rows:
+def student_result(record: StudentRecord) -> LabelledTexts:
     """What came out."""
     scores, word = record.scores, record.scores.row.word
     low, high = scores.interval
@@ -33,7 +33,7 @@ def student_result(record: StudentRecord) -> Rows:
     return [*rows, ("Student's file", f"{record.artifact_bytes:,} bytes")]
 
 
-def student_design(record: StudentRecord) -> Rows:
+def student_design(record: StudentRecord) -> LabelledTexts:
     """What it is, and what inference needs."""
     design = record.design
     rows = [
@@ -54,7 +54,7 @@ def student_design(record: StudentRecord) -> Rows:
     return rows
 
 
-def student_lesson(record: StudentRecord) -> Rows:
+def student_lesson(record: StudentRecord) -> LabelledTexts:
     """How it was taught."""
     lesson = record.lesson
     rows = [("Method", lesson.method)]

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 #: Labels and texts.
-Rows = list[tuple[str, str]]
-#: Rows under their titles.
-Sections = dict[str, Rows]
+LabelledTexts = list[tuple[str, str]]
+#: LabelledTexts under their titles.
+Sections = dict[str, LabelledTexts]
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -36,9 +36,9 @@ def loss_text(loss: float | None) -> str:
     return "not measured" if loss is None else f"{loss:.4g}"
 
 
-def flat(values: Mapping[str, Any], indent: str = "") -> Rows:
+def flat(values: Mapping[str, Any], indent: str = "") -> LabelledTexts:
     """Any mapping as rows: a nested one is indented."""
-    rows: Rows = []
+    rows: LabelledTexts = []
     for name, value in values.items():
         if isinstance(value, Mapping):
             rows += [(indent + name, ""), *flat(value, indent + "  ")]

@@ -12,7 +12,7 @@ its short stored form), `record` (with the JSON), `schema` (the JSON's fields, a
 A student (`students`) has a record of its own, ``qtrain.student/1``, with another design and how it was
 taught.
 
-Left out: how to show a record (`render`) and what to demand of it (`gates`). Standard library only.
+Left out: how to show a record (`report`) and what to demand of it (`gates`). Standard library only.
 """
 
 from qtrain_cli.results.gradients import GradientRow, GradientTable

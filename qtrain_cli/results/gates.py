@@ -57,8 +57,7 @@ def _test_figure(record: AnyRecord, limit: float, _: AnyRecord | None, option: s
     scores, row = record.scores, record.scores.row
     if row.gate != option:
         raise UsageError(f"--{option} does not fit a {row.name} artifact", f"use --{row.gate}")
-    allowed = "at least" if row.higher_is_better else "at most"
-    message = f"test {row.word} is {scores.test:.7g}; allowed: {allowed} {limit:g}"
+    message = f"test {row.word} is {scores.test:.7g}; allowed: {row.limit} {limit:g}"
     return GateResult(option, row.reaches(scores.test, limit), limit, scores.test, message)
 
 

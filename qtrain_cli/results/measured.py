@@ -22,14 +22,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtrain_cli.errors import BadInput, suggestion
-from qtrain_cli.results.schema import LIST, MAYBE, NUMBER, TEXT, WHOLE, check_digest, check_kind, check_whole
+from qtrain_cli.results.schema import (
+    INTEGER,
+    LIST,
+    MAYBE,
+    NUMBER,
+    TEXT,
+    check_digest,
+    check_kind,
+    check_whole,
+)
 from qtrain_cli.results.scores import Scores
 from qtrain_cli.tasks import TASKS, Task
 from qtrain_cli.tasks.task import seven_digits
 
 _WORD = re.compile(r"[^\s=]+")
-_STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, WHOLE, WHOLE, TEXT, TEXT, TEXT)
-_FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, WHOLE, MAYBE, MAYBE)
+_STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, INTEGER, INTEGER, TEXT, TEXT, TEXT)
+_FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, INTEGER, MAYBE, MAYBE)
 _INTERVAL_KINDS = (NUMBER, NUMBER)
 
 

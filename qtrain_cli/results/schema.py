@@ -18,7 +18,7 @@ from qtrain_cli.tasks import TASKS, Task
 SCHEMA = "qtrain.report/1"
 MAX_WHOLE = 2**63
 
-TEXT, WHOLE, NUMBER, MAYBE = "text", "whole number", "number", "number or null"
+TEXT, INTEGER, NUMBER, MAYBE = "text", "whole number", "number", "number or null"
 TABLE, LIST = "table of texts", "list"
 MAYBE_TEXT, MAYBE_WHOLE = "text or null", "whole number or null"
 
@@ -35,7 +35,7 @@ def _is_whole(value: Any) -> bool:
 
 _IS_KIND: dict[str, Callable[[Any], bool]] = {
     TEXT: lambda value: isinstance(value, str),
-    WHOLE: _is_whole,
+    INTEGER: _is_whole,
     NUMBER: _is_number,
     MAYBE: lambda value: value is None or _is_number(value),
     TABLE: lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
@@ -48,18 +48,20 @@ Fields = tuple[tuple[str, str], ...]
 
 #: The task's figures. The braces are filled with its words: ``test_accuracy`` or ``test_error``.
 FIGURES: Fields = (
-    ("train_{word}", MAYBE), ("validation_{word}", MAYBE), ("test_{word}", NUMBER), ("test_count", WHOLE),
+    ("train_{word}", MAYBE), ("validation_{word}", MAYBE), ("test_{word}", NUMBER), ("test_count", INTEGER),
     ("test_{word}_low", NUMBER), ("test_{word}_high", NUMBER),
     ("teacher_test_{word}", MAYBE), ("teacher_{closeness}", MAYBE),
 )  # fmt: skip
 _FIELDS: Fields = (
     ("schema", TEXT), ("model", TEXT),
-    ("weights", WHOLE), ("kept_weights", WHOLE), ("qubits", WHOLE), ("layers", WHOLE), ("circuits", WHOLE),
-    ("ansatz", TEXT), ("mapping", TEXT), ("angle_bits", WHOLE), ("trained_numbers", WHOLE),
-    ("artifact_bytes", WHOLE), ("model_bytes", WHOLE), ("bytes_ratio", NUMBER), ("parameter_ratio", NUMBER),
+    ("weights", INTEGER), ("kept_weights", INTEGER), ("qubits", INTEGER), ("layers", INTEGER),
+    ("circuits", INTEGER),
+    ("ansatz", TEXT), ("mapping", TEXT), ("angle_bits", INTEGER), ("trained_numbers", INTEGER),
+    ("artifact_bytes", INTEGER), ("model_bytes", INTEGER), ("bytes_ratio", NUMBER),
+    ("parameter_ratio", NUMBER),
     *FIGURES,
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
-    ("seconds", MAYBE), ("epochs", WHOLE), ("seed", WHOLE), ("device", TEXT), ("versions", TABLE),
+    ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
 )  # fmt: skip
 

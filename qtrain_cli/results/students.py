@@ -17,6 +17,7 @@ from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.results.record import Record, check_file, own, read_values, values_of
 from qtrain_cli.results.schema import (
     FIGURES,
+    INTEGER,
     LIST,
     MAYBE,
     MAYBE_TEXT,
@@ -24,7 +25,6 @@ from qtrain_cli.results.schema import (
     NUMBER,
     TABLE,
     TEXT,
-    WHOLE,
     Fields,
     check_derived,
     check_kind,
@@ -44,23 +44,23 @@ CONVERGED = 0.95
 MAX_HISTORY = 100_000
 
 _DESIGN: Fields = (
-    ("student", TEXT), ("kind", TEXT), ("parameters", WHOLE), ("circuit_parameters", WHOLE),
-    ("qubits", WHOLE),
+    ("student", TEXT), ("kind", TEXT), ("parameters", INTEGER), ("circuit_parameters", INTEGER),
+    ("qubits", INTEGER),
     ("teacher_parameters", MAYBE_WHOLE), ("model_bytes", MAYBE_WHOLE),
 )  # fmt: skip
 _LESSON: Fields = (
     ("method", TEXT), ("distill", NUMBER), ("temperature", NUMBER), ("align", MAYBE_TEXT),
-    ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", WHOLE), ("gradient", TEXT),
-    ("shots", WHOLE), ("noise", NUMBER), ("test_shots", WHOLE), ("test_noise", NUMBER),
-    ("evaluations", WHOLE), ("history", LIST),
+    ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", INTEGER), ("gradient", TEXT),
+    ("shots", INTEGER), ("noise", NUMBER), ("test_shots", INTEGER), ("test_noise", NUMBER),
+    ("evaluations", INTEGER), ("history", LIST),
 )  # fmt: skip
 _FIELDS: Fields = (
     ("schema", TEXT), ("model", MAYBE_TEXT), *_DESIGN,
-    ("artifact_bytes", WHOLE), ("bytes_ratio", MAYBE), ("parameter_ratio", MAYBE),
+    ("artifact_bytes", INTEGER), ("bytes_ratio", MAYBE), ("parameter_ratio", MAYBE),
     *FIGURES,
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
-    *_LESSON, ("total_shots", WHOLE), ("epochs_to_95", MAYBE_WHOLE),
-    ("seconds", MAYBE), ("epochs", WHOLE), ("seed", WHOLE), ("device", TEXT), ("versions", TABLE),
+    *_LESSON, ("total_shots", INTEGER), ("epochs_to_95", MAYBE_WHOLE),
+    ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", MAYBE_TEXT), ("artifact_sha256", TEXT), ("trust", MAYBE_TEXT),
 )  # fmt: skip
 

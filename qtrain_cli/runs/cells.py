@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from qtrain_cli.artifact.container import container_of
 from qtrain_cli.artifact.description import bytes_before_numbers
-from qtrain_cli.artifact.numbers import Artifact, Coded, Numbers, decode_artifact, encode_artifact
+from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers, decode_artifact, encode_artifact
 from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, RunFailed
@@ -36,7 +36,7 @@ from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.course import Answers
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
 
@@ -193,14 +193,14 @@ def _identity(bench: Bench, work: Work) -> Identity:
     )
 
 
-def _file_of(work: Work, numbers: Numbers) -> bytes:
+def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
     digest = digest_of(work.chosen.layout, made_by(work, numbers), work.name)
     description = replace(work.blank, digest=digest)
     return encode_artifact(Artifact(description, numbers))
 
 
-def _count(chosen: Sized, numbers: Numbers) -> int:
+def _count(chosen: Sized, numbers: StoredNumbers) -> int:
     """How many numbers are stored; a pruned one is a position that is not."""
     if chosen.method.mask is None:
         return chosen.numbers
@@ -213,7 +213,7 @@ def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
     artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data))
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
-    state = on_device(regenerate(artifact).state, scene.device)
+    state = moved_to(regenerate(artifact).state, scene.device)
     outputs = predict(module, state, rows.test.inputs, rows.normalisation)
     scores = bench.objective(trial.seed).row_scores(outputs, rows.test.targets)
     return replace(cell, test=float(scores.mean()), rows=pack_rows(scores.tolist()))

@@ -24,7 +24,7 @@ from qtrain_cli.artifact.description import (
     design_of,
     record_of,
 )  # fmt: skip
-from qtrain_cli.artifact.numbers import Artifact, Numbers, write_artifact
+from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, write_artifact
 from qtrain_cli.artifact.size import example_of, known_of
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import UsageError
@@ -50,7 +50,7 @@ from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
-from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
@@ -73,7 +73,7 @@ class _Job:
         return fingerprint(self.identity, RUN_DIGITS)
 
 
-def run(settings: CompressSettings, show: Show, log: Log) -> Record:
+def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
     """Compresses one model.
 
     Args:
@@ -174,7 +174,7 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
     if not settings.resume:
         return None
     if settings.budget.bare:
-        known = receipts.read(checkpoint, job.identity, out)
+        known = receipts.known_record(checkpoint, job.identity, out)
         if known:
             return known
     if not out.exists():
@@ -193,7 +193,7 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
     raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
 
 
-def _written(job: _Job, numbers: Numbers) -> Record:
+def _written(job: _Job, numbers: StoredNumbers) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
     made = made_by(work, numbers)
@@ -222,7 +222,7 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
     settings, device = job.settings.fit, torch.device(job.settings.fit.device)
     figures = measure(
         job.loaded.module,
-        on_device(state, device),
+        moved_to(state, device),
         teacher_of(job.loaded, device),
         job.data,
         job.work.objective,

@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from qtrain_cli.artifact.student_description import (
-    RUN_DIGITS,
-)
+from qtrain_cli.artifact.container import RUN_DIGITS
 from qtrain_cli.data import Dataset
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.identity import (
@@ -34,7 +32,7 @@ from qtrain_cli.training.alignment import Alignment, projection, teacher_feature
 from qtrain_cli.training.batches import RowBatches
 from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
 from qtrain_cli.training.descent import Rate
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.recovery import (
     Recovery,
@@ -48,7 +46,7 @@ GENERATION_SEEDS = 7919
 #: A student's gradients are clipped to this norm: soft targets bring a factor T**2, so that norms of some
 #: units are what it learns by (clipped to 1, distilled hybrids lost 7 points of accuracy); beyond ten lies
 #: what throws it off.
-CLIP = 10.0
+STUDENTS_CLIP = 10.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def learn(job: Teaching, show: Show, log: Callable[[str], None]) -> Learned:
     for number in range(1, job.generations + 1):
         log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
         module = student_of(job, number - 1)
-        state = on_device(learned.state, job.device)
+        state = moved_to(learned.state, job.device)
         ask = functools.partial(predict, module, state, prepare=job.data.normalisation)
         answers = answers_on(ask, train)
         taken = module.circuit.take_count() if module.circuit is not None else 0
@@ -118,7 +116,7 @@ def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -
     identity = of_generation(job.identity, number)
     recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
     with _fitting_threads(module, job.device):
-        found = train(trainee, course, fit, Rate(fit.lr, fused=True, clip=CLIP), recovery, show)
+        found = train(trainee, course, fit, Rate(fit.lr, fused=True, clip=STUDENTS_CLIP), recovery, show)
     evaluations = int(trainee.state()[EVALUATIONS])
     return Learned(of_student(found.parameters), found.history, evaluations, found.seconds)
 

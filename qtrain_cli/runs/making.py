@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
-from qtrain_cli.artifact.numbers import Artifact, Coded, Group, Numbers, as_stored, encode_artifact
+from qtrain_cli.artifact.numbers import Artifact, Coded, Group, StoredNumbers, as_stored, encode_artifact
 from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
@@ -33,7 +33,7 @@ from qtrain_cli.training.batches import RowBatches
 from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course
 from qtrain_cli.training.descent import Rate
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import SPENT, Generated, Sized, stored
 from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.recovery import Recovery
@@ -78,7 +78,7 @@ class Made:
     """What came out: the stored numbers, the score that validation chose them by, circuits and shots
     spent."""
 
-    numbers: Numbers
+    numbers: StoredNumbers
     score: float | None
     spent: Cost
 
@@ -109,7 +109,7 @@ def scene_of(
 
 def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
     """The model's own tensors on a device."""
-    return on_device(loaded.module.state_dict(keep_vars=True), device)
+    return moved_to(loaded.module.state_dict(keep_vars=True), device)
 
 
 def answers_of(scene: Scene, data: Dataset) -> Answers:
@@ -153,7 +153,7 @@ def _room(work: Work) -> Callable[[Mapping[str, Tensor]], float]:
     return lambda kept: 8.0 * (budget - frame_bytes(blank, kept, budget))
 
 
-def _stored(work: Work, trainee: Generated, found: Trained) -> Numbers:
+def _stored(work: Work, trainee: Generated, found: Trained) -> StoredNumbers:
     """Codes and steps of coded groups, others as they are, and kept tensors: as the file gives them back."""
     trainee.load(found)
     chosen, kept = work.chosen, trainee.kept | trainee.buffers
@@ -166,7 +166,7 @@ def _stored(work: Work, trainee: Generated, found: Trained) -> Numbers:
     return as_stored(chosen.forms, chosen.layout, groups, kept)
 
 
-def _with_fresh_statistics(work: Work, numbers: Numbers, log: Log) -> Numbers:
+def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> StoredNumbers:
     """The same with running statistics estimated anew, where the validation rows say that it is better."""
     module, data = work.chosen.module, work.data
     if not has_statistics(module):
@@ -175,7 +175,7 @@ def _with_fresh_statistics(work: Work, numbers: Numbers, log: Log) -> Numbers:
     made = made_by(work, numbers)
 
     def state_of(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return on_device(state_dict(work.chosen.layout, made, kept), work.scene.device)
+        return moved_to(state_dict(work.chosen.layout, made, kept), work.scene.device)
 
     def score(kept: Mapping[str, Tensor]) -> float:
         outputs = predict(module, state_of(kept), data.validation.inputs, data.normalisation)
@@ -183,7 +183,7 @@ def _with_fresh_statistics(work: Work, numbers: Numbers, log: Log) -> Numbers:
 
     size, inputs = work.fit.batch_size, data.train.inputs
     found = re_estimated(module, state_of(numbers.kept), inputs, data.normalisation, size)
-    other = stored(work.chosen.layout, numbers.kept | on_device(found, torch.device("cpu")))
+    other = stored(work.chosen.layout, numbers.kept | moved_to(found, torch.device("cpu")))
     before, after = score(numbers.kept), score(other)
     fresh = replace(numbers, kept=other)
     if not work.objective.improves(after, before) or not fits(work, fresh):
@@ -192,11 +192,11 @@ def _with_fresh_statistics(work: Work, numbers: Numbers, log: Log) -> Numbers:
     return fresh
 
 
-def fits(work: Work, numbers: Numbers) -> bool:
+def fits(work: Work, numbers: StoredNumbers) -> bool:
     """Whether a file of these numbers keeps the budget, if there is one."""
     return work.budget is None or len(encode_artifact(Artifact(work.blank, numbers))) <= work.budget
 
 
-def made_by(work: Work, numbers: Numbers) -> dict[str, Tensor]:
+def made_by(work: Work, numbers: StoredNumbers) -> dict[str, Tensor]:
     """The generated tensors that stored numbers stand for, float64 by name."""
     return generated(work.name, work.chosen.plan, work.chosen.layout, numbers)

@@ -22,7 +22,7 @@ def write(path: Path, identity: dict[str, Any], record: Record) -> None:
     save_checkpoint(path, Checkpoint({}, {_RECORD: record.to_json()}, identity))
 
 
-def read(path: Path, identity: dict[str, Any], out: Path) -> Record | None:
+def known_record(path: Path, identity: dict[str, Any], out: Path) -> Record | None:
     """The record of `out`, if a receipt says that this very run wrote these very bytes.
 
     A receipt whose file is gone or changed is removed: there is nothing in it to go on from.

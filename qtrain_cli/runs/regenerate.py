@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
-from qtrain_cli.artifact.numbers import Artifact, Coded, Numbers
+from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
 from qtrain_cli.artifact.payload import PROBES, single_precision
 from qtrain_cli.errors import Refused
 from qtrain_cli.methods.forms import Plan
@@ -69,7 +69,7 @@ def regenerate(artifact: Artifact) -> Regenerated:
     return Regenerated(state, digest, exact, tolerance)
 
 
-def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: Numbers) -> dict[str, Tensor]:
+def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> dict[str, Tensor]:
     """The generated tensors by name in float64, before they are rounded to their own dtypes.
 
     Computed on one thread for the sake of its bits.
@@ -81,7 +81,7 @@ def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: Numbers) -> 
         return decode(stored_numbers(method, plan, numbers))
 
 
-def stored_numbers(method: str, plan: Plan, numbers: Numbers) -> dict[str, Tensor]:
+def stored_numbers(method: str, plan: Plan, numbers: StoredNumbers) -> dict[str, Tensor]:
     """What the stored groups stand for, by name: ours in float64, a rival's in float32."""
     found, values = method_of(method), dict[str, Tensor]()
     for name, group in numbers.groups.items():
@@ -92,7 +92,7 @@ def stored_numbers(method: str, plan: Plan, numbers: Numbers) -> dict[str, Tenso
     return values
 
 
-def stored_angles(spec: GeneratorSpec, numbers: Numbers) -> Tensor:
+def stored_angles(spec: GeneratorSpec, numbers: StoredNumbers) -> Tensor:
     """The angles in radians that the stored numbers stand for, float64 (b, L, n, r)."""
     return stored_numbers(OURS, plan_of(spec), numbers)[ANGLES]
 
@@ -121,7 +121,7 @@ def tolerance_of(method: str) -> float:
     return TOLERANCE if method == OURS else RIVAL_TOLERANCE
 
 
-def _decoded(method: str, plan: Plan, layout: LayoutSpec, numbers: Numbers) -> dict[str, Tensor]:
+def _decoded(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> dict[str, Tensor]:
     """`generated` for a file of any origin. Raises `Refused` where its plan does not fit its layout."""
     try:
         return generated(method, plan, layout, numbers)

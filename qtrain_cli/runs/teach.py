@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.artifact.container import read_container
-from qtrain_cli.artifact.student_description import (
-    MAX_PROBES,
+from qtrain_cli.artifact.payload import MAX_OUTPUTS
+from qtrain_cli.artifact.student import (
     StudentDescription,
     describe_student,
     is_student,
     read_student_record,
 )
-from qtrain_cli.artifact.student_tensors import StudentFile, write_student
+from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.files.atomic import check_output
@@ -48,7 +48,7 @@ from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
 from qtrain_cli.training.recovery import (
@@ -59,17 +59,17 @@ from qtrain_cli.training.recovery import (
 
 
 def run_cell(cell: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
-    """`run` as a part of a comparison, which goes on where it was when it is run again.
+    """`teach` as a part of a comparison, which goes on where it was when it is run again.
 
     With `force`, what belongs to another run is replaced; what belongs to this one is kept.
     """
     try:
-        return run(cell, show, log)
+        return teach(cell, show, log)
     except Interrupted as stopped:
         raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
 
 
-def run(settings: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
+def teach(settings: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
     """Teaches one student.
 
     Args:
@@ -233,7 +233,7 @@ def probes(student: Student, state: dict[str, Tensor]) -> tuple[float, ...]:
     ramp = ((torch.arange(count) % 17 + 1) / 17).view(1, *student.inputs)
     module = build(student, seed=0)
     outputs = predict(module, {name: tensor.cpu() for name, tensor in state.items()}, ramp, lambda x: x)
-    return tuple(outputs.flatten()[:MAX_PROBES].tolist())
+    return tuple(outputs.flatten()[:MAX_OUTPUTS].tolist())
 
 
 def _lesson(job: Teaching, learned: Learned) -> Lesson:
@@ -272,7 +272,7 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     torch.manual_seed(settings.fit.seed)  # the shots of the measurement
     objective = Objective(data.task, 0.0, settings.fit.temperature)
     taught = teacher.outputs(data.test.inputs) if teacher else None
-    figures = figures_of(module, on_device(state, job.device), taught, data, objective)
+    figures = figures_of(module, moved_to(state, job.device), taught, data, objective)
     return Measured(
         model=teacher.name if teacher else "",
         scores=figures.scores,

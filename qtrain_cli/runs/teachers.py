@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.artifact.container import KEY, read_container
-from qtrain_cli.artifact.student_description import is_student
-from qtrain_cli.artifact.student_tensors import StudentFile, decode_student, float32_bytes
+from qtrain_cli.artifact.student import is_student
+from qtrain_cli.artifact.student_file import StudentFile, decode_student, float32_bytes
 from qtrain_cli.data import Normalisation
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.header import read_header
@@ -21,7 +21,7 @@ from qtrain_cli.models import formats, load_model
 from qtrain_cli.models.call import predict
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.students.networks import build
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _teacher(
     module = module.to(device)
     return Teacher(
         module=module,
-        state=on_device(module.state_dict(keep_vars=True), device),
+        state=moved_to(module.state_dict(keep_vars=True), device),
         prepare=prepare,
         name=name,
         trust=trust,

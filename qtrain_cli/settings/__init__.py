@@ -12,7 +12,6 @@ them; commands take them and nothing else. Every refusal says the value, what wa
 
 from qtrain_cli.settings.artifacts import ExportSettings, GateSettings, ReportSettings, SampleSettings
 from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
-from qtrain_cli.settings.common import CommonSettings
 from qtrain_cli.settings.compression import CompareSettings, CompressSettings, PlanSettings
 from qtrain_cli.settings.fit import QNN_LR, FitSettings, GradientSettings, own_rate, rate_of
 from qtrain_cli.settings.lesson import (
@@ -31,6 +30,7 @@ from qtrain_cli.settings.students import (
     CompareStudentsSettings,
     TeachSettings,
 )
+from qtrain_cli.settings.terminal import CommonSettings
 
 __all__ = [
     "ALIGNMENTS",

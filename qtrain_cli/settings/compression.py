@@ -21,6 +21,14 @@ def _beside_model(ending: str) -> Otherwise:
     return Otherwise(f"MODEL's name + {ending}", lambda said: Path(said["model"].stem + ending))
 
 
+def _no_rate_said(said: Said) -> bool:
+    return said["lr"] is None
+
+
+def _first_seeds(count: int) -> tuple[int, ...]:
+    return tuple(range(count))
+
+
 def _seeds(said: Said) -> tuple[int, ...]:
     return (0,) if said["quick"] else (0, 1, 2)
 
@@ -39,7 +47,7 @@ class CompressSettings:
     out: Annotated[Path, Option("--out", "The artifact.", short="-o"), _beside_model(".qtrain")]
     resume: Resume = False
     force: Force = False
-    own_lr: Annotated[bool, Otherwise(rule=lambda said: said["lr"] is None)] = False
+    own_lr: Annotated[bool, Otherwise(rule=_no_rate_said)] = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class CompareSettings:
         tuple[int, ...],
         Option(
             "--seeds", "How many seeds: 0, 1, ...", typed=int, least=1,
-            read=lambda count: tuple(range(count)),
+            read=_first_seeds,
         ),
         Otherwise("3, or 1 with --quick", _seeds),
     ]  # fmt: skip

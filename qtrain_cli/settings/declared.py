@@ -22,15 +22,14 @@ from typing import Any
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 
 #: Of a field without a default.
-MISSING = dataclasses.MISSING
+NO_DEFAULT = dataclasses.MISSING
 
 
 @dataclass(frozen=True)
 class Setting:
     """One field of a command's records.
 
-    `path` is ``fit.seed``; `default` the field's own, or `MISSING`. Without an `option` a rule alone fills
-    it.
+    `path` is ``fit.seed``, `default` the field's own or `NO_DEFAULT`. Without an `option` a rule fills it.
     """
 
     path: str
@@ -42,7 +41,9 @@ class Setting:
     @property
     def required(self) -> bool:
         """Whether a command line has to say it."""
-        return self.default is MISSING and not self.otherwise.rule and not (self.option and self.option.every)
+        return (
+            self.default is NO_DEFAULT and not self.otherwise.rule and not (self.option and self.option.every)
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def settings_of(record: Any, without: Collection[str] = ()) -> tuple[Setting, ..
     """
     if record is None:
         return ()
-    found = tuple(_under("", _field(record, MISSING), _Field(None, False, MISSING, ()), without))
+    found = tuple(_under("", _field(record, NO_DEFAULT), _Field(None, False, NO_DEFAULT, ()), without))
     options: dict[str, Option] = {}
     for option in (setting.option for setting in found if setting.option):
         if options.setdefault(option.name, option) != option:
@@ -82,7 +83,7 @@ def settings_of(record: Any, without: Collection[str] = ()) -> tuple[Setting, ..
     return found
 
 
-def filled(record: Any, settings: Sequence[Setting], said: Said, fixed: Mapping[str, Any]) -> Any:
+def said_record(record: Any, settings: Sequence[Setting], said: Said, fixed: Mapping[str, Any]) -> Any:
     """The record (or value) that was said with these settings; `fixed` has values by path that are not said.
 
     Raises:
@@ -95,11 +96,13 @@ def filled(record: Any, settings: Sequence[Setting], said: Said, fixed: Mapping[
     for name, option in options.items():
         if option.needs and read[name] is not None:
             option.needs(option.flag, told)
-    return _made("", _field(record, MISSING), values) if record else None
+    return _made("", _field(record, NO_DEFAULT), values) if record else None
 
 
 def _read(option: Option, value: Any) -> Any:
-    return option.read(value) if option.read and value is not None else value
+    if option.read and value is not None:
+        return option.read(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _values(settings: Sequence[Setting], read: Said) -> dict[str, Any]:
@@ -154,7 +157,7 @@ def _made(path: str, field: _Field, values: Mapping[str, Any]) -> Any:
 def _fields(record: type) -> dict[str, _Field]:
     hints = typing.get_type_hints(record, include_extras=True)
     return {
-        field.name: _field(hints[field.name], field.default if field.default_factory is MISSING else None)
+        field.name: _field(hints[field.name], field.default if field.default_factory is NO_DEFAULT else None)
         for field in dataclasses.fields(record)
     }
 

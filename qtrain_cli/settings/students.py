@@ -47,10 +47,14 @@ _RATES = f"{FitSettings.lr}; a qnn {QNN_LR}"
 _HOW = "hybrid:qubits=6,reps=2 | classical:like=hybrid:... | qnn:qubits=4,layers=3."
 
 StudentText = Annotated[str, Option("STUDENT", _HOW)]
-Teacher = Annotated[ModelSettings | None, Option("TEACHER", "A model's file, or a student's .qtrain.")]
+TeacherFile = Annotated[ModelSettings | None, Option("TEACHER", "A model's file, or a student's .qtrain.")]
 StudentFit = Annotated[
     FitSettings, Inside("lr", Otherwise(_RATES, lambda said: rate_of(said["student"], None)))
 ]
+
+
+def _student_file(said: Said) -> Path:
+    return Path("student.qtrain")
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class TeachSettings:
     out: Annotated[
         Path,
         Option("--out", "The student's file.", short="-o"),
-        Otherwise("student.qtrain", lambda said: Path("student.qtrain")),
+        Otherwise("student.qtrain", _student_file),
     ]
-    teacher: Teacher = None
+    teacher: TeacherFile = None
     align: AlignSettings | None = None
     circuit: CircuitSettings = field(default_factory=CircuitSettings)
     itself: SelfSettings | None = None
@@ -112,7 +116,7 @@ class CompareStudentsSettings:
         Otherwise("what goes with a teacher and a layer, or without", _teachings),
     ]
     seeds: Seeds = 5
-    teacher: Teacher = None
+    teacher: TeacherFile = None
     align: AlignSettings | None = None
     generations: Generations = SelfSettings.generations
     decay: Decay = SelfSettings.decay

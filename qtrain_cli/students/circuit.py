@@ -32,7 +32,7 @@ from qtrain_cli.quantum.statevector import evolve
 from qtrain_cli.quantum.unitaries import has_matrix, matrices
 from qtrain_cli.students.estimates import differentiated, measured
 from qtrain_cli.students.layout import Execution, Layout
-from qtrain_cli.students.noise import noisy_probabilities
+from qtrain_cli.students.noise import noisy_student_probabilities
 
 
 def unitaries(circuit: CircuitSpec, theta: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def probabilities_of(psi: Tensor) -> Tensor:
 def exact_probabilities(layout: Layout, theta: Tensor, phi: Tensor, noise: float) -> Tensor:
     """Probabilities of all outcomes (N, 2**n), without shots; differentiable."""
     if noise:
-        return noisy_probabilities(layout, theta, phi, noise)
+        return noisy_student_probabilities(layout, theta, phi, noise)
     return probabilities_of(states(layout, theta, phi))
 
 
@@ -119,9 +119,9 @@ class CircuitLayer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, B n) -> (N, k): expectations in -1..1, or class probabilities."""
         how = self.execution
-        if how == Execution() and batches.supports(self.batched, self.theta, features):
+        if how == Execution() and batches.supports_batch(self.batched, self.theta, features):
             self._cost.evaluations += len(features)
-            return batches.expectations(self.batched, self.theta, features, self.observables)
+            return batches.batch_expectations(self.batched, self.theta, features, self.observables)
         phi = self.layout.half_angles(features)
         if self.layout.encoding.name == AMPLITUDE and phi.requires_grad and how.gradient != "adjoint":
             raise BadInput(

@@ -29,13 +29,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtrain_cli.quantum.estimators import Cost, Term, shift_rule, shift_rules
+from qtrain_cli.quantum.estimators import Cost, ShiftTerm, shift_rule, shift_rules
 from qtrain_cli.quantum.gradients import difference_step
-from qtrain_cli.quantum.operations import GATES
+from qtrain_cli.quantum.operations import OPERATIONS
 from qtrain_cli.quantum.shots import sampled
 from qtrain_cli.students.layout import Execution, Layout
 
-Run = Callable[[Tensor, Tensor], Tensor]
+RunCircuit = Callable[[Tensor, Tensor], Tensor]
 
 
 def measured(p: Tensor, observables: Tensor, shots: int) -> Tensor:
@@ -47,7 +47,7 @@ def measured(p: Tensor, observables: Tensor, shots: int) -> Tensor:
 
 
 def differentiated(
-    run: Run, theta: Tensor, phi: Tensor, layout: Layout, how: Execution, cost: Cost
+    run: RunCircuit, theta: Tensor, phi: Tensor, layout: Layout, how: Execution, cost: Cost
 ) -> Tensor:
     """``run(theta, phi)`` with the gradient that `how` asks for; without gradients it just runs.
 
@@ -66,7 +66,7 @@ class _Estimated(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, theta: Tensor, phi: Tensor, run: Run, layout: Layout, how: Execution, cost: Cost
+        ctx: Any, theta: Tensor, phi: Tensor, run: RunCircuit, layout: Layout, how: Execution, cost: Cost
     ) -> Tensor:
         ctx.save_for_backward(theta, phi)
         ctx.run, ctx.layout, ctx.how, ctx.cost = run, layout, how, cost
@@ -91,15 +91,15 @@ class _Estimated(torch.autograd.Function):
         return *_shifted(counted, theta, phi, wants_phi, rules), None, None, None, None
 
 
-def _rules(layout: Layout, how: Execution, step: float) -> list[tuple[Term, ...]]:
+def _rules(layout: Layout, how: Execution, step: float) -> list[tuple[ShiftTerm, ...]]:
     """Of each of a qubit's r angles, and, the last one, of a data rotation's full angle."""
     if how.gradient == "finite-difference":
         return [((step, 0.5 / step), (-step, -0.5 / step))] * (len(layout.circuit.kinds) + 1)
-    return [*shift_rules(layout.circuit), shift_rule(GATES["RZ"].frequencies)]
+    return [*shift_rules(layout.circuit), shift_rule(OPERATIONS["RZ"].frequencies)]
 
 
 def _shifted(
-    run: Run, theta: Tensor, phi: Tensor, wants_phi: bool, rules: list[tuple[Term, ...]]
+    run: RunCircuit, theta: Tensor, phi: Tensor, wants_phi: bool, rules: list[tuple[ShiftTerm, ...]]
 ) -> tuple[Tensor, Tensor | None]:
     """A few runs an angle: its rule's terms, ``sum of c C(a + x)``."""
     by_theta = torch.zeros_like(theta)
@@ -122,7 +122,9 @@ def _units(like: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield index, unit
 
 
-def _spsa(run: Run, theta: Tensor, phi: Tensor, wants_phi: bool, step: float) -> tuple[Tensor, Tensor | None]:
+def _spsa(
+    run: RunCircuit, theta: Tensor, phi: Tensor, wants_phi: bool, step: float
+) -> tuple[Tensor, Tensor | None]:
     """Two runs in all: every angle moves at once, by random signs."""
     signs = torch.randint(0, 2, theta.shape).to(theta) * 2 - 1
     per_sample = torch.randint(0, 2, phi.shape).to(phi) * 2 - 1 if wants_phi else torch.zeros_like(phi)

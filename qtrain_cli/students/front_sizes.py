@@ -52,7 +52,7 @@ def families(inputs: tuple[int, ...], conv: bool) -> list[Family]:
     return [Family(max(height, width), lambda k: Front(grid=(min(k + 1, height), min(k + 1, width))))]
 
 
-def largest(found: list[Family], count: Callable[[Front], int], most: int) -> Front | None:
+def largest_front(found: list[Family], count: Callable[[Front], int], most: int) -> Front | None:
     """The front with the largest count up to `most`; a family is halved, not walked through."""
     best = None
     for family in found:

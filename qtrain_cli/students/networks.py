@@ -54,7 +54,7 @@ class StudentModule(nn.Module, abc.ABC):
 
 def is_light(module: StudentModule) -> bool:
     """Whether its steps are compiled and short: with more threads they would wait for each other."""
-    compiled = module.circuit is None or batches.knows(module.circuit.batched)
+    compiled = module.circuit is None or batches.knows_batch(module.circuit.batched)
     numbers = sum(parameter.numel() for parameter in module.parameters())
     return native.available() and compiled and numbers <= LIGHT_NUMBERS
 

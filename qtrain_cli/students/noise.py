@@ -22,7 +22,7 @@ from qtrain_cli.students.layout import Layout
 MAX_NOISY_QUBITS = 7
 
 
-def noisy_probabilities(layout: Layout, theta: Tensor, phi: Tensor, noise: float) -> Tensor:
+def noisy_student_probabilities(layout: Layout, theta: Tensor, phi: Tensor, noise: float) -> Tensor:
     """Probabilities of all outcomes: theta (B, L, n, r), phi (N, B T), noise p -> (N, 2**n)."""
     layers = layer_unitaries(layout, theta)
     n, rho = layout.circuit.qubits, None

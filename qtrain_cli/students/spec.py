@@ -32,9 +32,9 @@ from typing import Any
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.quantum.circuit import ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.feature_maps import AMPLITUDE, ENCODINGS, ENTANGLEMENTS, EncodingSpec
-from qtrain_cli.students.front_sizes import Front, families, grid, largest
+from qtrain_cli.students.front_sizes import Front, families, grid, largest_front
 
-MAX_QUBITS = 12
+MAX_STUDENT_QUBITS = 12
 MAX_PARAMS = 10**7
 MAX_TEXT = 400
 FRONTS = ("auto", "conv", "linear")
@@ -83,7 +83,7 @@ class HybridSpec:
         UsageError: a value that is not allowed.
     """
 
-    qubits: int = _whole(6, 1, MAX_QUBITS)
+    qubits: int = _whole(6, 1, MAX_STUDENT_QUBITS)
     reps: int = _whole(2, 1, 100)
     feature_map: str = _choice("z", FEATURE_MAPS)
     map_reps: int = _whole(1, 1, 20)
@@ -129,7 +129,7 @@ class QnnSpec:
         UsageError: a value that is not allowed.
     """
 
-    qubits: int = _whole(4, 1, MAX_QUBITS)
+    qubits: int = _whole(4, 1, MAX_STUDENT_QUBITS)
     layers: int = _whole(3, 1, 200)
     encoding_name: str = field(default="angle", metadata={"allowed": tuple(ENCODINGS), "key": "encoding"})
     paulis: str = ""
@@ -305,7 +305,7 @@ class Student:
         left = hybrid.params - hybrid.circuit.angles - (hybrid.qubits + 1) * self.outputs
         conv = hybrid.front == "conv" or (hybrid.front == "auto" and self.is_image)
         found = families(self.inputs, conv)
-        front = largest(found, self._front_count, left)
+        front = largest_front(found, self._front_count, left)
         if front is not None:
             return front
         smallest = min((self._front_count(family.at(0)) for family in found), default=0)

@@ -168,7 +168,7 @@ def kept_tensors(layout: LayoutSpec, state: Mapping[str, Tensor]) -> dict[str, T
     return {entry.name: state[entry.name].detach() for entry in layout.of_role(KEPT)}
 
 
-def narrowed(entry: TensorEntry, tensor: Tensor) -> Tensor:
+def in_dtype(entry: TensorEntry, tensor: Tensor) -> Tensor:
     """A kept tensor in the dtype of the file; what float16 cannot hold becomes its largest number."""
     if not entry.stored:
         return tensor

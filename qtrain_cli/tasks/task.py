@@ -115,6 +115,11 @@ class Task:
         return (low, high) if self.higher_is_better else (high, low)
 
     @property
+    def limit(self) -> str:
+        """How a limit on figures reads: ``at least`` or ``at most``."""
+        return "at least" if self.higher_is_better else "at most"
+
+    @property
     def bounded(self) -> bool:
         """Whether there is a largest figure."""
         return math.isfinite(self.most)

@@ -19,10 +19,16 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.errors import UsageError, suggestion
-from qtrain_cli.methods.generator.generator import Run
+from qtrain_cli.methods.generator.generator import Simulate
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.estimators import ESTIMATORS, Cost
-from qtrain_cli.quantum.gradients import Instrument, Method, exact, measured_probabilities, with_shots
+from qtrain_cli.quantum.gradients import (
+    GradientMethod,
+    Instrument,
+    measured_probabilities,
+    run_exactly,
+    with_shots,
+)
 from qtrain_cli.quantum.pennylane_bridge import on_device, open_device
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import FitSettings, GradientSettings
@@ -45,13 +51,13 @@ class StepCircuits:
         cost.evaluations = cost.shots = 0
         return taken
 
-    def at(self, step: int) -> Run:
+    def at(self, step: int) -> Simulate:
         """What gives the probabilities of this step, counted from 0."""
         if not measures(self._settings):
             return probabilities
         generator = torch.Generator().manual_seed(_step_seed(self._seed, step))
         chosen = self._settings
-        method = Method(chosen.method, self._instrument, generator, chosen.spsa_samples)
+        method = GradientMethod(chosen.method, self._instrument, generator, chosen.spsa_samples)
         return partial(measured_probabilities, method=method)
 
 
@@ -110,7 +116,7 @@ def in_words(cost: Cost) -> str:
 def _backend(settings: GradientSettings) -> Callable[[CircuitSpec, Tensor, torch.Generator], Tensor]:
     if settings.pennylane_device:
         return on_device(settings.pennylane_device, settings.shots)
-    return with_shots(settings.shots) if settings.shots else exact
+    return with_shots(settings.shots) if settings.shots else run_exactly
 
 
 def _step_seed(seed: int, step: int) -> int:

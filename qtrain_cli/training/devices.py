@@ -30,7 +30,7 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def on_device(state: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def moved_to(state: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """The same tensors on `device`, detached; names that share one tensor still share one."""
     moved = {id(tensor): tensor.detach().to(device) for tensor in state.values()}
     return {name: moved[id(tensor)] for name, tensor in state.items()}

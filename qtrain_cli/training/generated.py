@@ -20,11 +20,11 @@ from qtrain_cli.methods.forms import Forms, Plan, count_of
 from qtrain_cli.methods.method import Decode, Method, Scene
 from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.targets.entries import KEPT, LayoutSpec
-from qtrain_cli.targets.layout import DTYPES, kept_tensors, narrowed
+from qtrain_cli.targets.layout import DTYPES, in_dtype, kept_tensors
 from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.circuits import StepCircuits
-from qtrain_cli.training.devices import on_device
+from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.rounding import straight_through
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.trainee import Outputs
@@ -75,7 +75,7 @@ class Generated:
         begin = method.start(scene, plan).items()
         self.numbers = {name: part.to(device).clone().requires_grad_() for name, part in begin}
         own = scene.teacher if chosen.module is scene.module else chosen.module.state_dict()
-        self.kept = kept_tensors(chosen.layout, on_device(own, device))
+        self.kept = kept_tensors(chosen.layout, moved_to(own, device))
         names = [name for name, _ in chosen.module.named_buffers() if name in self.kept]
         self.buffers = {name: self.kept[name].clone() for name in names}
         coded = [name for name, form in chosen.forms.items() if form.coded]
@@ -184,6 +184,6 @@ class Generated:
 def stored(layout: LayoutSpec, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Kept tensors as a file gives them back: by way of the dtype that they are stored in."""
     return {
-        entry.name: narrowed(entry, kept[entry.name]).to(DTYPES[entry.dtype])
+        entry.name: in_dtype(entry, kept[entry.name]).to(DTYPES[entry.dtype])
         for entry in layout.of_role(KEPT)
     }

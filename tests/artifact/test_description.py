@@ -8,23 +8,28 @@ import pytest
 from artifacts import MEASURED, artifact_of, numbers_of, spec_of, specs
 from hypothesis import given, settings
 
-from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.container import canonical, read_container
 from qtrain_cli.artifact.description import (
     Digest,
     Example,
     Origin,
     bytes_before_numbers,
-    canonical,
     describe,
     design_of,
     facts,
-    metadata,
     read_record,
-    spec_to_json,
+    tensor_of,
 )
+from qtrain_cli.artifact.formats import metadata
 from qtrain_cli.artifact.numbers import encode_artifact, write_artifact
+from qtrain_cli.artifact.payload import DICTIONARY, text_at
 from qtrain_cli.errors import BadInput
 from qtrain_cli.targets.entries import LayoutSpec, TensorEntry
+
+
+def facts_of(**given):
+    return facts(artifact_of(spec_of(**given)).description)
+
 
 DIGEST = ("0123456789abcdef", (1.0, -2.0, 3.0, 0.0), 1e-6)
 
@@ -41,13 +46,15 @@ def test_there_and_back(tmp_path_factory, spec):
 @given(specs())
 @settings(max_examples=30, deadline=None)
 def test_the_facts_are_canonical(spec):
-    text = facts(artifact_of(spec).description)
+    description = artifact_of(spec).description
+    text = text_at(tensor_of(description, b"", b""), 16, DICTIONARY)[0]
     value = json.loads(text)
     assert canonical(value) == text and list(value) == sorted(value)
+    assert value == json.loads(json.dumps(facts(description)))
 
 
 def test_the_metadata():
-    assert metadata() == "3"
+    assert metadata() == "4"
 
 
 def test_bytes_before_the_first_number(tmp_path):
@@ -58,12 +65,12 @@ def test_bytes_before_the_first_number(tmp_path):
         container = read_container(tmp_path / "a.qtrain")
         sizes.append(bytes_before_numbers(container))
         stored = len(container.data) - sizes[-1]
-        assert 4 + 9 + 1 < stored <= 4 + 9 + 15 + 4 + 20
+        assert 4 + 7 + 1 < stored <= 4 + 9 + 15 + 4 + 20
     assert sizes[0] == sizes[1] > container.header.payload_start + 32 + 72
 
 
 def test_rows_of_the_layout():
-    assert spec_to_json(spec_of(bits=5, circuits=3, mapping="mlp"))["layout"] == [
+    assert facts_of(bits=5, circuits=3, mapping="mlp")["layout"] == [
         ["conv.weight", [3, 1, 2, 2], 4], ["conv.bias", [3], 4], ["norm.weight", [2], 2, 1.0, "F16"],
         ["norm.running_mean", "F32", [2], "F16"], ["norm.count", "I64", []],
         ["last.weight", [2, 1], 1, 0.0, "BF16"],
@@ -72,10 +79,10 @@ def test_rows_of_the_layout():
 
 
 def test_the_other_parts():
-    value = spec_to_json(spec_of(bits=5, circuits=3, mapping="mlp", entangler="cz-ring"))
+    value = facts_of(bits=5, circuits=3, mapping="mlp", entangler="cz-ring")["plan"]
     assert value["circuit"] == ["real-amplitudes", "cz-ring", 3, 3, 3]
     assert (value["mapping"], value["angles"]) == (["mlp", 2], [5, 7])
-    final = spec_to_json(spec_of(final_rotation=True))["circuit"]
+    final = facts_of(final_rotation=True)["plan"]["circuit"]
     assert final == ["real-amplitudes", "cnot-ring", 5, 3, 1, 1]
 
 

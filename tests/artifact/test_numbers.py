@@ -9,29 +9,37 @@ import format_reader
 import numpy as np
 import pytest
 import torch
-from artifacts import MEASURED, artifact_of, numbers_of, same_numbers, spec_of, specs
+from artifacts import MEASURED, artifact_of, numbers_of, same_numbers, spec_of, specs, weights_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtrain_cli.artifact.numbers import (
     Artifact,
-    Numbers,
+    Coded,
+    StoredNumbers,
     as_stored,
     encode_artifact,
+    forms_of,
     read_artifact,
     write_artifact,
 )
 from qtrain_cli.errors import Refused, UsageError
+from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
+from qtrain_cli.methods.table import OURS
 from qtrain_cli.results import Measured
-from qtrain_cli.runs.regenerate import generated_weights, regenerate, stored_angles
+from qtrain_cli.runs.regenerate import regenerate, stored_angles
 from qtrain_cli.targets.entries import GENERATED, KEPT, LayoutSpec, TensorEntry
 
-GOLDEN, GOLDEN_BARE = (
-    Path(__file__).with_name("golden") / name for name in ("qtrain-3.bin", "qtrain-3-bare.bin")
-)
+FOLDER = Path(__file__).with_name("golden")
+GOLDEN, GOLDEN_BARE = FOLDER / "qtrain-4.bin", FOLDER / "qtrain-4-bare.bin"
+FORMER, FORMER_BARE = FOLDER / "qtrain-3.bin", FOLDER / "qtrain-3-bare.bin"
 GOLDEN_SHA256 = {
-    GOLDEN: "9f7c3400667b963011e11d2162ecede4d02b166f62f65307f7d956f47d352495",
-    GOLDEN_BARE: "ff5de69f68633cb73b3479770f7a589d3f1a5fb266eb023e986eab6080848820",
+    GOLDEN: "d3306e860d63a97eb52cf6ec0978d1dea64fba2523e9a45b91700437bbda9ddc",
+    GOLDEN_BARE: "163a03fd75b21fbe90863b7c7f123a40f9cb8fad27c1c230be694bec4d8bd70a",
+}
+FORMER_SHA256 = {
+    FORMER: "9f7c3400667b963011e11d2162ecede4d02b166f62f65307f7d956f47d352495",
+    FORMER_BARE: "ff5de69f68633cb73b3479770f7a589d3f1a5fb266eb023e986eab6080848820",
 }
 GOLDEN_WEIGHTS = {
     "conv.weight": [
@@ -54,11 +62,11 @@ def golden_artifact(measured: Measured | None = MEASURED) -> Artifact:
     codes = (7 * torch.arange(spec.circuit.angles) % 31 - 15).view(spec.circuit.angle_shape)
     mapping = torch.tensor([1.5, 1.25, 2, 0.75, 0, 0.5, -0.25, 0.125])
     kept = {"norm.running_mean": torch.tensor([0.5, -0.25]), "norm.count": torch.tensor(12)}
-    return artifact_of(spec, Numbers(codes, 3 / 128, mapping, kept), measured)
+    return artifact_of(spec, StoredNumbers({MAPPING: mapping, ANGLES: Coded(codes, 3 / 128)}, kept), measured)
 
 
 @pytest.mark.parametrize(("path", "measured"), [(GOLDEN, MEASURED), (GOLDEN_BARE, None)])
-def test_the_bytes_of_format_3_never_change(path, measured):
+def test_the_bytes_of_format_4_never_change(path, measured):
     data = path.read_bytes()
     assert hashlib.sha256(data).hexdigest() == GOLDEN_SHA256[path]
     found = encode_artifact(golden_artifact(measured))
@@ -68,7 +76,14 @@ def test_the_bytes_of_format_3_never_change(path, measured):
         assert found == data
 
 
-@pytest.mark.parametrize("path", GOLDEN_SHA256)
+@pytest.mark.parametrize(("path", "measured"), [(FORMER, MEASURED), (FORMER_BARE, None)])
+def test_files_of_format_3_are_read_as_what_was_written(path, measured):
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == FORMER_SHA256[path]
+    found, expected = read_artifact(path), golden_artifact(measured)
+    assert found.description == expected.description and same_numbers(found.numbers, expected.numbers)
+
+
+@pytest.mark.parametrize("path", [*GOLDEN_SHA256, *FORMER_SHA256])
 def test_the_committed_files_give_the_committed_weights(path):
     found = regenerate(read_artifact(path))
     assert {name: tensor.flatten().tolist() for name, tensor in found.state.items()} == GOLDEN_WEIGHTS
@@ -90,7 +105,7 @@ def test_the_committed_files_by_the_page_alone(path):
 def test_a_reader_made_from_the_page_gets_the_same_weights(spec, measured):
     artifact = artifact_of(spec, measured=measured)
     found = format_reader.read(encode_artifact(artifact))
-    weights = generated_weights(spec, artifact.numbers)
+    weights = weights_of(spec, artifact.numbers)
     np.testing.assert_array_equal(found.angles, stored_angles(spec, artifact.numbers))
     np.testing.assert_allclose(found.weights, weights, rtol=1e-11, atol=1e-12)
     digest = artifact.description.digest
@@ -125,9 +140,7 @@ def test_there_and_back(tmp_path_factory, spec, measured):
 def test_float64_weights_too(spec):
     artifact = artifact_of(spec)
     found = format_reader.read(encode_artifact(artifact))
-    np.testing.assert_allclose(
-        found.weights, generated_weights(spec, artifact.numbers), rtol=1e-11, atol=1e-12
-    )
+    np.testing.assert_allclose(found.weights, weights_of(spec, artifact.numbers), rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("path", GOLDEN_SHA256)
@@ -135,7 +148,7 @@ def test_the_header(path):
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
     tensor = str(len(data) - 8 - size)
-    header = '{"__metadata__":{"qtrain":"3"},"q":{"dtype":"U8","shape":[SIZE],"data_offsets":[0,SIZE]}}'
+    header = '{"__metadata__":{"qtrain":"4"},"q":{"dtype":"U8","shape":[SIZE],"data_offsets":[0,SIZE]}}'
     assert data[8 : 8 + size].decode().rstrip(" ") == header.replace("SIZE", tensor) and size % 8 == 0
 
 
@@ -147,10 +160,15 @@ def test_a_bare_file_is_smaller_by_record_and_origin():
     assert 72 + 30 < saved < 72 + len(str(record))
 
 
+def with_group(numbers, name, group):
+    return replace(numbers, groups=numbers.groups | {name: group})
+
+
 def test_numbers_that_are_not_contiguous():
     artifact = golden_artifact()
-    turned = artifact.numbers.angles.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
-    numbers = replace(artifact.numbers, angles=turned)
+    codes, step = artifact.numbers.groups[ANGLES].codes, artifact.numbers.groups[ANGLES].step
+    turned = codes.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+    numbers = with_group(artifact.numbers, ANGLES, Coded(turned, step))
     assert encode_artifact(Artifact(artifact.description, numbers)) == encode_artifact(artifact)
 
 
@@ -179,13 +197,13 @@ def test_an_existing_file_is_kept(tmp_path):
         (torch.full((3, 2, 3, 1), -2048), "its codes range from -2048 to -2048"),
         (
             99 * torch.arange(18).view(3, 2, 3, 1),
-            "bytes of coded angles for 18 angles of 5 bits|its numbers take",
+            "its numbers take 49 bytes; needed: 23 to 41",
         ),
     ],
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path, angles, words):
     artifact = golden_artifact()
-    numbers = replace(artifact.numbers, angles=angles)
+    numbers = with_group(artifact.numbers, ANGLES, Coded(angles, 3 / 128))
     with pytest.raises(Refused, match=words):
         write_artifact(tmp_path / "a.qtrain", Artifact(artifact.description, numbers))
     assert list(tmp_path.iterdir()) == []
@@ -203,23 +221,30 @@ def test_what_is_read_belongs_to_the_reader(tmp_path):
     )
 
 
+def stored_as(spec, mapping, kept):
+    """A random generator's numbers with this mapping and these kept tensors, as a file has them."""
+    groups = numbers_of(spec).groups | {MAPPING: mapping}
+    return as_stored(forms_of(OURS, plan_of(spec), spec.layout), spec.layout, groups, kept)
+
+
 def test_numbers_become_what_a_file_gives_back():
     """float16 for a mapping beside codes and for running statistics; what it cannot hold is cut off."""
     mapping = torch.tensor([1 / 3, 1e9])
     kept = {"norm.running_mean": torch.tensor([1 / 3, -1e9]), "norm.count": torch.tensor(2**40)}
-    coded, rounded = as_stored(spec_of(), mapping, kept | {"another": torch.zeros(1)})
+    stored = stored_as(spec_of(), mapping, kept | {"another": torch.zeros(1)})
+    coded, rounded = stored.groups[MAPPING], stored.kept
     assert coded.tolist() == [0.333251953125, 65504] and coded.dtype == torch.float32
     assert rounded["norm.running_mean"].tolist() == [0.333251953125, -65504]
     assert rounded["norm.count"].item() == 2**40 and rounded.keys() == kept.keys()
-    assert torch.equal(as_stored(spec_of(bits=32), mapping, kept)[0], mapping)
+    assert torch.equal(stored_as(spec_of(bits=32), mapping, kept).groups[MAPPING], mapping)
 
 
 @given(specs())
 @settings(max_examples=40, deadline=None)
 def test_stored_numbers_are_stored_without_loss(spec):
     numbers = numbers_of(spec)
-    mapping, kept = as_stored(spec, numbers.mapping, numbers.kept)
-    assert same_numbers(replace(numbers, mapping=mapping, kept=kept), numbers)
+    forms = forms_of(OURS, plan_of(spec), spec.layout)
+    assert same_numbers(as_stored(forms, spec.layout, numbers.groups, numbers.kept), numbers)
 
 
 @pytest.mark.parametrize("size", [1000, 2**26 // 4 + 10**6])

@@ -6,9 +6,17 @@ from pathlib import Path
 import pytest
 
 from qtrain_cli.cli.table import COMMANDS
+from qtrain_cli.methods.table import METHODS
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.settings import (
+    PLOT_ENDINGS,
+    QNN_LR,
+    AlignSettings,
     BudgetSettings,
+    CircuitSettings,
+    CompareGradientsSettings,
+    CompareSettings,
+    CompareStudentsSettings,
     CompressSettings,
     DataSettings,
     ExportSettings,
@@ -19,6 +27,8 @@ from qtrain_cli.settings import (
     PlanSettings,
     ReportSettings,
     SampleSettings,
+    SelfSettings,
+    TeachSettings,
 )
 
 
@@ -37,7 +47,9 @@ def settings_of(cli, monkeypatch):
             seen.extend(arguments)
             raise Seen
 
-        monkeypatch.setattr(importlib.import_module(f"qtrain_cli.commands.{verb}"), "run", run)
+        monkeypatch.setattr(
+            importlib.import_module(f"qtrain_cli.commands.{verb.replace('-', '_')}"), "run", run
+        )
         ended = cli(verb, *words)
         assert seen, ended.err
         return seen[0]
@@ -125,9 +137,15 @@ def test_plan(settings_of):
 
 def test_export(settings_of):
     words = ("export", "net.qtrain", "--classical", "-o", "net.pt")
-    assert settings_of(*words) == ExportSettings(Path("net.qtrain"), Path("net.pt"))
+    assert settings_of(*words) == ExportSettings(Path("net.qtrain"), Path("net.pt"), classical=True)
     assert settings_of(*words, "--model", "net.pt", *MODEL, "--force") == ExportSettings(
-        Path("net.qtrain"), Path("net.pt"), MODEL_SETTINGS, "net.py:Net", {"width": 8}, force=True
+        Path("net.qtrain"),
+        Path("net.pt"),
+        MODEL_SETTINGS,
+        "net.py:Net",
+        {"width": 8},
+        force=True,
+        classical=True,
     )
 
 
@@ -142,7 +160,9 @@ def test_export_must_be_told_what(cli):
 
 def test_export_of_circuits(settings_of):
     words = ("export", "net.qtrain", "--quantum", "-o", "net.qasm")
-    assert settings_of(*words) == ExportSettings(Path("net.qtrain"), Path("net.qasm"), quantum=True)
+    assert settings_of(*words) == ExportSettings(
+        Path("net.qtrain"), Path("net.qasm"), quantum=True, classical=False
+    )
     assert settings_of(*words, "--circuit", "3").circuit == 3
 
 
@@ -270,3 +290,79 @@ def test_values_that_are_refused(cli, digits, tmp_path, words, message):
     assert ended.code == 2
     assert message in ended.err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_train_and_distill(settings_of):
+    assert settings_of("train", "qnn:qubits=2", "--data", "d.npz") == TeachSettings(
+        "qnn:qubits=2", DataSettings("d.npz"), FitSettings(distill=0.0, lr=QNN_LR), Path("student.qtrain")
+    )
+    found = settings_of(
+        "distill", "net.pt", "--student", "hybrid", "--data", "d.npz", *MODEL, "--distill", "0.9",
+        "--temperature", "2", "--align", "fc", "--align-loss", "cka", "--align-weight", "0.5", "--self",
+        "born-again", "--generations", "3", "--gradient", "spsa", "--shots", "7", "--noise", "0.1",
+        "--test-shots", "0", "--test-noise", "0.2", "-o", "s.qtrain", "--resume", "--force",
+    )  # fmt: skip
+    assert found == TeachSettings(
+        "hybrid", DataSettings("d.npz"), FitSettings(0.9, 2.0), Path("s.qtrain"), MODEL_SETTINGS,
+        AlignSettings("fc", "cka", 0.5), CircuitSettings("spsa", 7, 0.1, 0, 0.2),
+        SelfSettings("born-again", 3), resume=True, force=True,
+    )  # fmt: skip
+    alone = settings_of("distill", "--student", "hybrid", "--data", "d.npz", "--self", "running-average")
+    assert (alone.teacher, alone.itself, alone.align) == (None, SelfSettings("running-average"), None)
+
+
+def test_compare_students_and_gradients(settings_of):
+    words = ("--student", "qnn", "--data", "d.npz", "-o", "cells")
+    found = settings_of("compare-students", *words)
+    assert found == CompareStudentsSettings(
+        ("qnn",),
+        DataSettings("d.npz"),
+        FitSettings(),
+        Path("cells"),
+        ("labels", "born-again", "running-average"),
+    )
+    taught = settings_of("compare-students", "net.pt", *words, "--align", "fc", "--no-control", "--lr", "0.3")
+    assert taught.methods == ("labels", "distill", "align", "distill+align")
+    assert (taught.control, taught.lr, taught.teacher) == (False, 0.3, ModelSettings(Path("net.pt")))
+    fit = FitSettings(distill=0.0, lr=QNN_LR, device="cpu")
+    assert settings_of("compare-gradients", "qnn", *words[2:]) == CompareGradientsSettings(
+        "qnn", DataSettings("d.npz"), fit, Path("cells")
+    )
+
+
+def test_compare(settings_of):
+    words = ("compare", "net.pt", "--data", "d.npz", "--bytes", "2KB,600")
+    found = settings_of(*words)
+    assert found == CompareSettings(
+        ModelSettings(Path("net.pt")), DataSettings("d.npz"), (600, 2000), tuple(METHODS), (0, 1, 2),
+        FitSettings(), Path("net.compare"),
+    )  # fmt: skip
+    assert settings_of(*words, "--methods", "ours, narrow").methods == ("ours", "narrow")
+
+
+#: What each command that draws needs to be asked.
+DRAWS = {
+    "sample": ("net.qtrain", "--arch", "a:B", "--data", "d.npz", "--shots", "9"),
+    "compare": ("net.pt", "--data", "d.npz", "--bytes", "1KB"),
+    "compare-gradients": ("qnn", "--data", "d.npz", "-o", "cells"),
+}
+
+
+def test_every_command_that_draws_takes_the_same_endings_in_any_case(cli, settings_of):
+    assert DRAWS.keys() == {name for name, row in COMMANDS.items() if "plot" in row.options}
+    for verb, words in DRAWS.items():
+        for ending in (*PLOT_ENDINGS, *map(str.upper, PLOT_ENDINGS)):
+            assert settings_of(verb, *words, "--plot", f"p{ending}").plot == Path(f"p{ending}")
+        ended = cli(verb, *words, "--plot", "p.gif")
+        assert ended.code == 2 and "--plot 'p.gif' has no ending for pictures; allowed: .png" in ended.err
+
+
+def test_rules_and_readers_see_their_own_module():
+    """One that is written within an annotation would not: it is compiled where the annotation is read."""
+    for row in COMMANDS.values():
+        for setting in row.says:
+            option = setting.option
+            functions = (setting.otherwise.rule, option and option.needs, option and option.read)
+            for function in functions:
+                plain = getattr(function, "func", function)
+                assert plain is None or "__name__" in plain.__globals__, setting.path

@@ -60,7 +60,7 @@ def test_an_interrupted_comparison_is_run_again_as_it_was(digits, tmp_path, monk
     def stopped(*arguments):
         raise Interrupted("stopped; the state is in 'x'", "run it again with --resume")
 
-    monkeypatch.setattr(teaching, "run", stopped)
+    monkeypatch.setattr(teaching, "teach", stopped)
     with pytest.raises(Interrupted, match="stopped; the state is in 'x'") as caught:
         compare_students.run(settings_of(digits, tmp_path), quiet, quiet)
     assert caught.value.advice == "run the same command again: what is finished is kept"
@@ -203,7 +203,7 @@ def test_a_qnn_has_a_rate_of_its_own(cli, digits, tmp_path, monkeypatch):
         seen.append((cell.student.partition(":")[0], cell.fit.lr))
         raise UsageError("enough")
 
-    monkeypatch.setattr(teaching, "run", stopped)
+    monkeypatch.setattr(teaching, "teach", stopped)
     common = ("--data", digits / "digits.npz", "-o", tmp_path / "cells", "-q")
     for student in ("qnn:qubits=2", HYBRID):
         cli("compare-students", "--student", student, *common)

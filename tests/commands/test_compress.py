@@ -14,7 +14,7 @@ from qtrain_cli.artifact.description import read_record
 from qtrain_cli.artifact.numbers import read_artifact
 from qtrain_cli.commands import export, verify
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
-from qtrain_cli.methods.generator.angles import encode, movement, start_angles
+from qtrain_cli.methods.generator.angles import angle_codes, movement, start_angles
 from qtrain_cli.methods.generator.plan import ANGLES
 from qtrain_cli.runs import compress, making
 from qtrain_cli.settings import ExportSettings, own_rate
@@ -387,7 +387,7 @@ def test_the_file_has_the_step_that_validation_chose(run, tmp_path, monkeypatch)
     assert stored.step == step > 0
     spec = read_artifact(tmp_path / "net.qtrain").description.spec
     moved = movement(found[0].parameters[ANGLES], start_angles(spec.circuit, spec.angles.start_seed))
-    assert torch.equal(stored.codes, encode(moved, step))
+    assert torch.equal(stored.codes, angle_codes(moved, step))
 
 
 class Reader(nn.Module):

@@ -10,7 +10,7 @@ from artifacts import artifact_of, spec_of
 
 import qtrain_cli
 from qtrain_cli.artifact.numbers import write_artifact
-from qtrain_cli.artifact.student_tensors import read_student
+from qtrain_cli.artifact.student_file import read_student
 from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
 from qtrain_cli.runs import generations
@@ -352,7 +352,7 @@ def test_inspect_and_verify_know_a_student(labels, tmp_path):
     assert found["format"] == "qtrain student" and found["inference"].startswith("a circuit of 2 qubits")
     file = read_student(path)
     file.state["head.bias"] += 0.1
-    from qtrain_cli.artifact.student_tensors import write_student
+    from qtrain_cli.artifact.student_file import write_student
 
     write_student(path, file, force=True)
     with pytest.raises(Refused, match=r"the student's outputs differ by 0[.]1 from those that the file says"):

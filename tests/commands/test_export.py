@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from artifacts import weights_of
 
 from qtrain_cli.artifact.description import read_record
 from qtrain_cli.artifact.numbers import read_artifact
@@ -13,8 +14,9 @@ from qtrain_cli.commands import export
 from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
 from qtrain_cli.exports import EXPORTERS
 from qtrain_cli.methods.generator.generator import Generator
+from qtrain_cli.methods.generator.plan import MAPPING
 from qtrain_cli.quantum.statevector import probabilities
-from qtrain_cli.runs.regenerate import generated_weights, stored_angles
+from qtrain_cli.runs.regenerate import stored_angles
 from qtrain_cli.settings import ExportSettings, ModelSettings
 
 
@@ -133,8 +135,8 @@ def test_another_tool_regenerates_the_weights_from_the_circuits(artifact, tmp_pa
     stored = read_artifact(artifact)
     spec = stored.description.spec
     z = 2**12 * circuits_of(tmp_path / "net.qasm")[: spec.layout.generated] - 1
-    weights = Generator(spec, dtype=torch.float64).weights_of(z, stored.numbers.mapping.double())
-    torch.testing.assert_close(weights, generated_weights(spec, stored.numbers), rtol=0, atol=1e-10)
+    weights = Generator(spec, dtype=torch.float64).weights_of(z, stored.numbers.groups[MAPPING].double())
+    torch.testing.assert_close(weights, weights_of(spec, stored.numbers), rtol=0, atol=1e-10)
 
 
 def test_one_of_several_circuits(run, tmp_path):

@@ -1,4 +1,4 @@
-"""Makes artifacts that must be refused, from the committed honest one.
+"""Makes artifacts that must be refused, from the committed honest ones of both formats that are read.
 
     python tests/hostile/make_artifacts.py FOLDER
 
@@ -8,6 +8,8 @@ A forger can compute the checksum, so every file here has a right one, unless it
     describe    by the metadata alone, before a tensor is read
     read        by the stored numbers
     verify      by the weights that come out
+
+Cases speak of parts and facts, and `VERSIONS` says where those stand in a file of `qtrain/3` or `qtrain/4`.
 """
 
 from __future__ import annotations
@@ -25,20 +27,80 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where it is run alone
-from format_reader import dictionary
+from format_reader import dictionary as dictionary_of
 
-HONEST = Path(__file__).resolve().parents[1] / "artifact" / "golden" / "qtrain-3.bin"
-METADATA = "3"
 GIGA = 2**30
-#: Check and digest (8 bytes each) and probes (16) before the facts, and the origin behind them.
+#: Check and digest (8 bytes each) and probes (16), and the origin.
 FIXED, ORIGIN = 32, 72
-#: Of the honest file: 8 mapping numbers of two bytes before the angles, whose step, ends and spread take 9.
-MAPPING, HEAD = 16, 9
+#: Of the honest file: 8 mapping numbers of two bytes before the angles.
+MAPPING = 16
+PLAN = ("angles", "circuit", "mapping")
+_PACKAGE = Path(__file__).resolve().parents[2] / "qtrain_cli" / "artifact"
+_GOLDEN = Path(__file__).resolve().parents[1] / "artifact" / "golden"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A format: its honest file and page, how many fixed bytes stand before the facts, the codes' head.
+
+    `ends` packs lowest code, highest code and spread; `nested`: the plan's members are a value of their own.
+    """
+
+    metadata: str
+    honest: Path
+    page: Path
+    before: int
+    ends: Callable[[int, int, int], bytes]
+    nested: bool
+
+
+def _zigzags(low: int, high: int, spread: int) -> bytes:
+    """Base-128 numbers, low digits first, and the spread."""
+    data = bytearray()
+    for value in (low, high):
+        left = 2 * value if value >= 0 else -2 * value - 1
+        while left >= 128:
+            data.append(left & 127 | 128)
+            left >>= 7
+        data.append(left)
+    return bytes([*data, spread])
+
+
+VERSIONS = {
+    3: Version(
+        "3", _GOLDEN / "qtrain-3.bin", _PACKAGE / "former" / "FORMAT-3.md", 32,
+        lambda *ends: struct.pack("<hhB", *ends), False,
+    ),
+    4: Version("4", _GOLDEN / "qtrain-4.bin", _PACKAGE / "FORMAT.md", 16, _zigzags, True),
+}  # fmt: skip
+#: The format that files are made in.
+_now = VERSIONS[4]
+
+
+def of_format(number: int, make: Callable[[], Any]) -> Any:
+    """What a function makes in this format."""
+    global _now
+    before, _now = _now, VERSIONS[number]
+    try:
+        return make()
+    finally:
+        _now = before
+
+
+def dictionary() -> bytes:
+    """The preset dictionary of the format, from its page."""
+    return dictionary_of(_now.page)
+
+
+def head() -> int:
+    """Bytes of step, ends and spread of the honest file."""
+    return 4 + len(_now.ends(-15, 15, 3))
 
 
 @dataclass
 class Parts:
-    """An artifact taken apart: check, digest and probes, the facts' value, origin, kept bytes, numbers."""
+    """An artifact taken apart: check, digest and probes, facts with the plan's members among them, origin,
+    kept bytes, numbers."""
 
     fixed: bytes
     facts: Any
@@ -62,9 +124,27 @@ def deflated(data: bytes, dictionary: bytes = b"") -> bytes:
 def apart(data: bytes) -> Parts:
     """The parts of an honest file with a record and kept tensors."""
     rest = tensor_of(data)
-    facts, after = inflated(rest[FIXED:], dictionary())
+    text, after = inflated(rest[_now.before :], dictionary())
+    left = FIXED - _now.before
+    fixed, after = rest[: _now.before] + after[:left], after[left:]
     kept, numbers = inflated(after[ORIGIN:])
-    return Parts(rest[:FIXED], json.loads(facts), after[:ORIGIN], kept, numbers)
+    facts = json.loads(text)
+    if _now.nested:
+        facts |= facts.pop("plan")
+    return Parts(fixed, facts, after[:ORIGIN], kept, numbers)
+
+
+def text_of(facts: Any) -> str:
+    """The facts' JSON, the plan's members where the format has them."""
+    if _now.nested and isinstance(facts, dict):
+        plan = {key: facts[key] for key in PLAN if key in facts}
+        facts = {key: value for key, value in facts.items() if key not in PLAN} | {"plan": plan}
+    return canonical(facts)
+
+
+def joined(fixed: bytes, facts: bytes, *rest: bytes) -> bytes:
+    """A file of these parts; the facts deflated, in their place among the fixed bytes."""
+    return of_tensor(fixed[: _now.before] + facts + fixed[_now.before :] + b"".join(rest))
 
 
 def canonical(value: Any) -> str:
@@ -74,15 +154,16 @@ def canonical(value: Any) -> str:
 
 def together(parts: Parts, text: str | None = None) -> bytes:
     """A file of these parts with a right checksum; `text` stands in for the facts' JSON."""
-    facts = (canonical(parts.facts) if text is None else text).encode()
+    facts = (text_of(parts.facts) if text is None else text).encode()
     kept = deflated(parts.kept) if parts.kept else b""
-    return of_tensor(parts.fixed + deflated(facts, dictionary()) + parts.origin + kept + parts.numbers)
+    return joined(parts.fixed, deflated(facts, dictionary()), parts.origin, kept, parts.numbers)
 
 
 def of_tensor(
-    data: bytes, row: dict[str, Any] | None = None, more: dict[str, Any] | None = None, text: str = METADATA
+    data: bytes, row: dict[str, Any] | None = None, more: dict[str, Any] | None = None, text: str = "*"
 ) -> bytes:
-    """A file with this tensor; `row` changes its row, `more` are rows before it, `text` is its metadata."""
+    """A file with this tensor; `row` changes its row, `more` are rows before it, `text` other metadata."""
+    text = _now.metadata if text == "*" else text
     own = {"q": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)], **(row or {})}}
     return with_header(json.dumps({"__metadata__": {"qtrain": text}, **(more or {}), **own}).encode(), data)
 
@@ -106,7 +187,7 @@ def sealed(data: bytes) -> bytes:
 
 def honest() -> Parts:
     """A fresh copy of the honest file's parts."""
-    return apart(HONEST.read_bytes())
+    return apart(_now.honest.read_bytes())
 
 
 def edited(change: Callable[[Any], Any]) -> bytes:
@@ -156,7 +237,7 @@ def check_elsewhere() -> bytes:
     """The honest file with a second key of the metadata, which has a right check of the older kind."""
     tensor = tensor_of(together(honest()))
     row = {"dtype": "U8", "shape": [len(tensor)], "data_offsets": [0, len(tensor)]}
-    keys = {"qtrain": METADATA, "more": canonical(of_format_2())}
+    keys = {"qtrain": _now.metadata, "more": canonical(of_format_2())}
     return with_header(json.dumps({"__metadata__": keys, "q": row}).encode(), tensor)
 
 
@@ -165,6 +246,13 @@ def fixed(place: int, data: bytes) -> bytes:
     parts = honest()
     parts.fixed = parts.fixed[:place] + data + parts.fixed[place + len(data) :]
     return together(parts)
+
+
+def probes_cut() -> bytes:
+    """The honest file up to its probes, the last of which lacks a byte; before the facts, nothing follows."""
+    parts = honest()
+    parts.fixed, parts.origin, parts.kept, parts.numbers = parts.fixed[:-1], b"", b"", b""
+    return together(parts) if _now.before < FIXED else of_tensor(parts.fixed)
 
 
 def origin(size: int) -> bytes:
@@ -196,9 +284,14 @@ def numbers(place: int, data: bytes, size: int | None = None) -> bytes:
     return together(parts)
 
 
+def cut_message() -> bytes:
+    """The honest file without the message of its codes."""
+    return numbers(MAPPING + head(), b"", 100)
+
+
 def ends(low: int, high: int, spread: int = 0) -> bytes:
     """The honest file whose codes claim another range."""
-    return numbers(MAPPING + 4, struct.pack("<hhB", low, high, spread))
+    return numbers(MAPPING + 4, _now.ends(low, high, spread), head() - 4)
 
 
 def raw_angles(*values: float) -> bytes:
@@ -224,13 +317,13 @@ def streams(
 ) -> bytes:
     """The honest file with other deflated streams; each is made from what it has to hold."""
     parts = honest()
-    text = canonical(parts.facts).encode()
-    return of_tensor(
-        parts.fixed
-        + (facts(text) if facts else deflated(text, dictionary()))
-        + parts.origin
-        + (kept(parts.kept) if kept else deflated(parts.kept))
-        + parts.numbers
+    text = text_of(parts.facts).encode()
+    return joined(
+        parts.fixed,
+        facts(text) if facts else deflated(text, dictionary()),
+        parts.origin,
+        kept(parts.kept) if kept else deflated(parts.kept),
+        parts.numbers,
     )
 
 
@@ -243,9 +336,10 @@ def unended(data: bytes) -> bytes:
 def endless(part: int) -> bytes:
     """The honest file up to its facts or its kept tensors, which do not end."""
     parts = honest()
-    data = [canonical(parts.facts).encode(), parts.kept]
-    whole = deflated(data[0], dictionary()) + parts.origin if part else b""
-    return of_tensor(parts.fixed + whole + unended(data[part]))
+    text = text_of(parts.facts).encode()
+    if not part:
+        return of_tensor(parts.fixed[: _now.before] + unended(text))
+    return joined(parts.fixed, deflated(text, dictionary()), parts.origin, unended(parts.kept))
 
 
 def kept_bomb(size: int, sent: int) -> bytes:
@@ -256,8 +350,8 @@ def kept_bomb(size: int, sent: int) -> bytes:
     chunks = [stream.compress(parts.kept)]
     chunks += [stream.compress(bytes(2**20)) for _ in range(sent // 2**20)]
     kept = b"".join(chunks) + stream.flush()
-    facts = deflated(canonical(parts.facts).encode(), dictionary())
-    return of_tensor(parts.fixed + facts + parts.origin + kept + parts.numbers)
+    facts = deflated(text_of(parts.facts).encode(), dictionary())
+    return joined(parts.fixed, facts, parts.origin, kept, parts.numbers)
 
 
 def two_tensors() -> bytes:
@@ -277,12 +371,12 @@ def renamed(name: str, dtype: str, *shape: int) -> bytes:
     tensor += bytes(-len(tensor) % 4)
     count = len(tensor) // {"U8": 1, "I8": 1, "F32": 4}[dtype]
     row = {"dtype": dtype, "shape": [*shape, count], "data_offsets": [0, len(tensor)]}
-    return with_header(json.dumps({"__metadata__": {"qtrain": METADATA}, name: row}).encode(), tensor)
+    return with_header(json.dumps({"__metadata__": {"qtrain": _now.metadata}, name: row}).encode(), tensor)
 
 
 def without_tensor() -> bytes:
     """Metadata and nothing else."""
-    return with_header(json.dumps({"__metadata__": {"qtrain": METADATA}}).encode())
+    return with_header(json.dumps({"__metadata__": {"qtrain": _now.metadata}}).encode())
 
 
 def doubled_row() -> bytes:
@@ -296,7 +390,7 @@ def doubled_row() -> bytes:
 def text_changed(old: str, new: str) -> bytes:
     """The honest file with a piece of its facts' text replaced."""
     parts = honest()
-    text = canonical(parts.facts)
+    text = text_of(parts.facts)
     assert text.count(old) == 1
     return together(parts, text.replace(old, new))
 
@@ -312,7 +406,7 @@ def generated_only(weights: int, qubits: int, layers: int, circuits: int, mappin
         "angles": [2, 7],
         "layout": [["w", [weights], 1]],
     }
-    parts.kept, parts.numbers = b"", bytes(2 * count) + struct.pack("<fhhB", 1.0, 0, 0, 0)
+    parts.kept, parts.numbers = b"", bytes(2 * count) + _float(1.0) + _now.ends(0, 0, 0)
     return together(parts)
 
 
@@ -341,7 +435,7 @@ def nested(opening: str, times: int) -> bytes:
     closing = {"[": "]", '{"a":': "}"}[opening]
     parts = honest()
     parts.facts["record"] = "HERE"
-    return together(parts, canonical(parts.facts).replace('"HERE"', opening * times + "1" + closing * times))
+    return together(parts, text_of(parts.facts).replace('"HERE"', opening * times + "1" + closing * times))
 
 
 def many_lists() -> bytes:
@@ -388,7 +482,13 @@ _DESCRIBE: dict[str, _Row] = {
     "a bomb of bits": ("quantum-train is too large", generated_only, 2**26, 26, 1, 1, ("quantum-train", 0)),
     # mapping, angles
     "unknown mapping": ("unknown mapping 'tensor-trian'", put, "mapping", 0, "tensor-trian"),
-    "numbers of another mapping": ("its numbers take 37 bytes; needed:", put, "mapping", 0, "quantum-train"),
+    "numbers of another mapping": (
+        {3: "its numbers take 37 bytes; needed: 443", 4: "its numbers take 35 bytes; needed: 441 to 459"},
+        put,
+        "mapping",
+        0,
+        "quantum-train",
+    ),
     "hidden units of the stack": ("has 4 hidden units", put, "mapping", ["quantum-train", 4]),
     "hidden units of a linear mapping": ("has 1 hidden units", put, "mapping", 1, 1),
     "17 bits": ("angle bits is 17", put, "angles", 0, 17),
@@ -476,10 +576,10 @@ _DESCRIBE: dict[str, _Row] = {
     "record that is text": ("stored form", put, "record", "good"),
     "record of other figures": ("figure", put, "record", 1, 2, 1.5),
     "record with NaN": ("expected: a number", put, "record", 1, 2, _NAN),
-    "an origin that is not there": ("0 bytes follow its facts; needed: 72", origin, 0),
-    "an origin cut short": ("71 bytes follow its facts; needed: 72", origin, 71),
+    "an origin that is not there": ("0 bytes stand where its origin should; needed: 72", origin, 0),
+    "an origin cut short": ("71 bytes stand where its origin should; needed: 72", origin, 71),
     "an origin and nothing else": ("or does not end", origin, 72),
-    "a record without its origin": ("bytes follow its facts; needed: 72", record_without_origin),
+    "a record without its origin": ("bytes stand where its origin should; needed: 72", record_without_origin),
     "a bare file with an origin": ("damaged or hostile", lambda: bare(honest().origin)),
     "a bare file with 72 zeros": ("damaged or hostile", bare, bytes(72)),
     # the check
@@ -498,10 +598,20 @@ _DESCRIBE: dict[str, _Row] = {
     "metadata that is a list": ("not what an honest writer writes", labelled, [3]),
     "metadata of the format alone": ("not what an honest writer writes", labelled, {"qtrain": 3}),
     "no format": ("not what an honest writer writes", labelled, {"check": "0" * 16}),
-    "metadata of this format in older words": (
+    "metadata of format 3 in older words": (
         "not what an honest writer writes",
         labelled,
         of_format_2(format="qtrain/3"),
+    ),
+    "metadata of format 4 in older words": (
+        "not what an honest writer writes",
+        labelled,
+        of_format_2(format="qtrain/4"),
+    ),
+    "metadata of 4.0": ("not what an honest writer writes", labelled, "4.0"),
+    "metadata of the other format": (
+        {3: "damaged or hostile", 4: "damaged or hostile"},
+        lambda: labelled({"3": "4", "4": "3"}[_now.metadata]),
     ),
     "metadata that is no JSON": ("metadata is not JSON", labelled, "3}"),
     "no metadata": ("metadata is not JSON", labelled, ""),
@@ -557,17 +667,37 @@ _DESCRIBE: dict[str, _Row] = {
     "a tensor of another dtype": ("needed: one, 'q', of bytes", renamed, "q", "I8"),
     "a tensor of wide numbers": ("needed: one, 'q', of bytes", renamed, "q", "F32"),
     "a tensor of two dimensions": ("needed: one, 'q', of bytes", renamed, "q", "U8", 1),
-    "a tensor that is too short": ("its tensor has 31 bytes; needed: 32", of_tensor, bytes(31)),
-    "a tensor of a check": ("its tensor has 8 bytes; needed: 32", of_tensor, bytes(8)),
+    "a tensor that is too short": (
+        {3: "its tensor has 31 bytes; needed: 32", 4: "its tensor has 15 bytes; needed: 16"},
+        lambda: of_tensor(bytes(_now.before - 1)),
+    ),
+    "probes cut short": (
+        {3: "its tensor has 31 bytes; needed: 32", 4: "15 bytes follow its facts; needed: 16"},
+        probes_cut,
+    ),
+    "a tensor of a check": (
+        {3: "its tensor has 8 bytes; needed: 32", 4: "its tensor has 8 bytes; needed: 16"},
+        of_tensor,
+        bytes(8),
+    ),
     "a tensor without room for a check": ("checksum", of_tensor, bytes(7)),
     "an empty tensor": ("checksum", of_tensor, b""),
     "an oversized header": ("truncated", lambda: (2**40).to_bytes(8, "little") + b"{}"),
     "a header above the limit": ("its header claims", lambda: with_header(b"{" + b" " * (2**23) + b"}")),
     "a dtype that is a list": ("has the unknown dtype", of_tensor, b"", {"dtype": []}),
     # numbers
-    "numbers that are missing": ("its numbers take 0 bytes; needed: 25 to", numbers, 0, b"", 10**6),
-    "numbers that are cut": ("its numbers take 24 bytes; needed: 25 to", numbers, 24, b"", 10**6),
-    "bytes after the numbers": ("its numbers take 137 bytes", numbers, 40, bytes(100), 0),
+    "numbers that are missing": (
+        {3: "its numbers take 0 bytes; needed: 25", 4: "its numbers take 0 bytes; needed: 23 to 41"},
+        numbers,
+        0,
+        b"",
+        10**6,
+    ),
+    "numbers that are cut": (
+        {3: "its numbers take 24 bytes; needed: 25", 4: "its numbers take 22 bytes; needed: 23 to 41"},
+        lambda: numbers(MAPPING + head() - 1, b"", 10**6),
+    ),
+    "bytes after the numbers": ("its numbers take 135 bytes; needed: 23 to 41", numbers, 36, bytes(100), 0),
     "float32 angles that are short": ("its numbers take", lambda: edited_raw(lambda numbers: numbers[:-1])),
     "float32 angles that are long": ("its numbers take", lambda: edited_raw(lambda numbers: numbers + b"a")),
     "a bomb of angles": (
@@ -599,7 +729,7 @@ _READ: dict[str, _Row] = {
     "another spread": ("damaged or hostile", ends, -15, 15, 255),
     "a message with bytes that mean nothing": ("bytes that mean nothing", generated_zeros, b"\x01"),
     "a message that ends in zeros": ("bytes that mean nothing", generated_zeros, b"\0\0"),
-    "no message": ("its codes do not range from -15 to ", numbers, MAPPING + HEAD, b"", 100),
+    "no message": ("its codes do not range from -15 to ", cut_message),
 }
 
 _VERIFY: dict[str, _Row] = {
@@ -621,13 +751,27 @@ _DESCRIBE |= {f"no {key}": (f"KeyError: '{key}'", without, key) for key in _KEYS
 class Case:
     """One hostile file: how it is made, where it has to be refused, and words of the refusal."""
 
-    make: Callable[[], bytes]
+    made: Callable[[], bytes]
     stage: str
     words: str
+    version: int
+
+    def make(self) -> bytes:
+        """The file, in its format."""
+        data: bytes = of_format(self.version, self.made)
+        return data
 
 
 def _cases(stage: str, rows: dict[str, _Row]) -> dict[str, Case]:
-    return {name: Case(partial(*call), stage, words) for name, (words, *call) in rows.items()}
+    return {
+        f"{name}, format {version}": Case(partial(*call), stage, _words(words, version), version)
+        for name, (words, *call) in rows.items()
+        for version in VERSIONS
+    }
+
+
+def _words(words: str | dict[int, str], version: int) -> str:
+    return words if isinstance(words, str) else words[version]
 
 
 CASES = _cases("describe", _DESCRIBE) | _cases("read", _READ) | _cases("verify", _VERIFY)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ from qtrain_cli.commands import inspect, verify
 from qtrain_cli.errors import BadInput, QtrainError, Refused
 
 ROOT = Path(__file__).resolve().parents[2]
-HONEST = maker.HONEST.read_bytes()
+HONEST = maker.VERSIONS[4].honest.read_bytes()
+both = pytest.mark.parametrize("version", maker.VERSIONS)
 #: By which ways in each is refused; that of the command line has a test of its own.
 DOORS = {
     "describe": (describe, read_record, qtrain_cli.load),
@@ -54,10 +56,14 @@ def refusal(door, path):
     return message
 
 
-def test_the_honest_file_is_taken(written):
-    path = written(maker.together(maker.honest()))
-    assert verify.run(path).agreement == "exact"
-    assert maker.sealed(HONEST) == HONEST
+@both
+def test_the_honest_file_is_taken(version, written):
+    honest = maker.VERSIONS[version].honest.read_bytes()
+    made = maker.of_format(version, lambda: maker.together(maker.honest()))
+    one, other = (maker.of_format(version, partial(maker.apart, data)) for data in (made, honest))
+    assert replace(one, fixed=one.fixed[8:]) == replace(other, fixed=other.fixed[8:])
+    assert verify.run(written(made)).agreement == "exact"
+    assert maker.sealed(honest) == honest
 
 
 @pytest.mark.parametrize("name", maker.CASES)
@@ -82,7 +88,7 @@ def test_the_command_line_says_one_line_and_leaves_with_4(name, written, capsys)
 
 
 def test_json_says_it_on_stdout(written, capsys):
-    path = written(maker.CASES["60 qubits"].make())
+    path = written(maker.CASES["60 qubits, format 4"].make())
     assert main(["verify", str(path), "--json"]) == 4
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["kind"] == "refused" and error["advice"] == "get the file again from its source"
@@ -94,7 +100,7 @@ def test_json_says_it_on_stdout(written, capsys):
 )
 def test_other_commands_refuse_it_too(command, written, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    path = written(maker.CASES["60 qubits"].make())
+    path = written(maker.CASES["60 qubits, format 4"].make())
     assert main([command[0], str(path), *command[1:]]) == 4
     assert "qubits is 60" in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()
@@ -109,17 +115,21 @@ def outcome(path: Path) -> QtrainError | None:
     return None
 
 
-def test_every_cut_is_refused(written):
-    for size in range(0, len(HONEST), 7):
-        assert isinstance(outcome(written(HONEST[:size])), Refused), size
-    for more in (b"\0", b" ", HONEST):
-        assert isinstance(outcome(written(HONEST + more)), Refused)
+@both
+def test_every_cut_is_refused(version, written):
+    honest = maker.VERSIONS[version].honest.read_bytes()
+    for size in range(0, len(honest), 7):
+        assert isinstance(outcome(written(honest[:size])), Refused), size
+    for more in (b"\0", b" ", honest):
+        assert isinstance(outcome(written(honest + more)), Refused)
 
 
+@both
 @pytest.mark.parametrize(("flip", "every"), [(0x01, 1), (0x20, 3), (0x80, 3)])
-def test_every_flipped_byte_is_refused(flip, every, written):
-    for place in range(0, len(HONEST), every):
-        data = bytearray(HONEST)
+def test_every_flipped_byte_is_refused(version, flip, every, written):
+    honest = maker.VERSIONS[version].honest.read_bytes()
+    for place in range(0, len(honest), every):
+        data = bytearray(honest)
         data[place] ^= flip
         error = outcome(written(bytes(data)))
         assert isinstance(error, (Refused, BadInput)), place
@@ -131,9 +141,11 @@ def test_every_flipped_byte_is_refused(flip, every, written):
         )
 
 
-def test_a_flip_of_a_code_under_a_right_checksum(written):
-    for place in range(len(HONEST) - 12, len(HONEST)):  # of the codes' message
-        data = bytearray(HONEST)
+@both
+def test_a_flip_of_a_code_under_a_right_checksum(version, written):
+    honest = maker.VERSIONS[version].honest.read_bytes()
+    for place in range(len(honest) - 12, len(honest)):  # of the codes' message
+        data = bytearray(honest)
         data[place] ^= 0x10
         assert isinstance(outcome(written(maker.sealed(bytes(data)))), Refused), place
 
@@ -154,30 +166,46 @@ def test_a_safetensors_file_that_is_no_artifact(written, capsys):
     )
 
 
+OTHERS = "this version reads 'qtrain/4' and 'qtrain/3'; use the version of qtrain that wrote it"
+FIRST = "qtrain 0.1 reads it; use that version, or compress the model again with this one"
+NEWER = "a newer qtrain reads it; update qtrain"
+
+
 def said_of(metadata, written, capsys):
     """What the command line says of the honest tensor under the metadata of another format."""
     assert main(["verify", str(written(maker.labelled(metadata)))]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and len(said) < 400 and "\x1b" not in said
-    assert "this version reads 'qtrain/3'; use the version of qtrain that wrote it" in said
     return said
 
 
-def test_a_file_of_the_format_before(written, capsys):
-    assert "has the format 'qtrain/2'; this" in said_of(maker.of_format_2(), written, capsys)
+@pytest.mark.parametrize("version", ["qtrain/1", "qtrain/2"])
+def test_files_of_the_first_formats(version, written, capsys):
+    said = said_of(maker.of_format_2(format=version), written, capsys)
+    assert f"has the format '{version}'; {FIRST}" in said
 
 
-@pytest.mark.parametrize("version", ["qtrain/1", "qtrain/30", "", "\x1b[2J", "q" * 10**5])
+@pytest.mark.parametrize("version", ["", "\x1b[2J", "q" * 10**5, "qtrain/0", "qtrain/-1", "qtrain.student/2"])
 def test_another_format_is_no_attack(version, written, capsys):
-    assert "has the format" in said_of(maker.of_format_2(format=version), written, capsys)
+    said = said_of(maker.of_format_2(format=version), written, capsys)
+    assert "has the format" in said and OTHERS in said
 
 
-@pytest.mark.parametrize("version", [0, 2, 4, 30, 10**4000, -3])
-def test_later_formats_are_numbers(version, written, capsys):
-    assert f"has the format 'qtrain/{str(version)[:5]}" in said_of(version, written, capsys)
+@pytest.mark.parametrize("version", ["qtrain/5", "qtrain/30", "qtrain/" + "9" * 5000])
+def test_a_later_format_in_words(version, written, capsys):
+    assert NEWER in said_of(maker.of_format_2(format=version), written, capsys)
 
 
-@pytest.mark.parametrize("version", [1, 3, None, ["qtrain/2"], {}])
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(0, OTHERS), (1, FIRST), (2, FIRST), (5, NEWER), (30, NEWER), (10**4000, NEWER), (-3, OTHERS)],
+)
+def test_later_formats_are_numbers(version, words, written, capsys):
+    said = said_of(version, written, capsys)
+    assert f"has the format 'qtrain/{str(version)[:5]}" in said and words in said
+
+
+@pytest.mark.parametrize("version", [1, 3, 4, None, ["qtrain/2"], {}])
 def test_a_format_that_is_no_name(version, written):
     path = written(maker.labelled(maker.of_format_2(format=version)))
     assert "not what an honest writer writes" in refusal(describe, path)
@@ -201,30 +229,39 @@ def test_a_sparse_file_of_a_terabyte(tmp_path, capsys):
     assert f"it has {2**40} bytes; allowed: {2**33}" in capsys.readouterr().err
 
 
-def test_another_version_of_zlib_may_deflate_otherwise(written):
+@both
+def test_another_version_of_zlib_may_deflate_otherwise(version, written):
     """What counts is what comes out; an honest file need not have the bytes that this zlib would write."""
     plain = lambda data: zlib.compress(data, 0)[2:-4]  # noqa: E731
-    path = written(maker.streams(plain, plain))
+    path = written(maker.of_format(version, lambda: maker.streams(plain, plain)))
     assert path.stat().st_size > len(HONEST) + 200 and verify.run(path).agreement == "exact"
 
 
-def test_as_many_codes_as_may_be_are_read_within_minutes(written):
+@both
+def test_as_many_codes_as_may_be_are_read_within_minutes(version, written):
     """2**18 of the widest alphabet, in a message of nothing: a sixteenth of the most that is allowed."""
-    forged = maker.generated_only(2, 1, 2**18, 1, ("linear", 0))
-    tensor = maker.tensor_of(forged)
-    ends = struct.pack("<hhB", -2047, 2047, 0)
+    ends = maker.VERSIONS[version].ends
+
+    def forged():
+        tensor = maker.tensor_of(maker.generated_only(2, 1, 2**18, 1, ("linear", 0)))
+        before = tensor[: -len(ends(0, 0, 0))]
+        return maker.of_tensor(before + ends(-2047, 2047, 0) + b"\xff" * 60_000)
+
+    path = written(maker.of_format(version, forged))
     began = time.perf_counter()
     with pytest.raises(Refused, match="damaged or hostile"):
-        read_artifact(written(maker.of_tensor(tensor[:-5] + ends + b"\xff" * 60_000)))
+        read_artifact(path)
     assert time.perf_counter() - began < 20
 
 
 BOUNDED = """
 import resource, sys, time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (800 * 2**20, 800 * 2**20))
 from qtrain_cli.errors import Refused
-from qtrain_cli.files.artifact.description import describe
+from qtrain_cli.artifact.description import describe
 assert "torch" not in sys.modules
 for path in sorted(Path(sys.argv[1]).iterdir()):
     began = time.perf_counter()
@@ -272,13 +309,16 @@ strange = st.recursive(
 )
 
 
-@given(st.sampled_from(PLACES), strange)
-@settings(max_examples=400, deadline=None)
-def test_any_value_at_any_place(tmp_path_factory, place, value):
+versions = st.sampled_from(sorted(maker.VERSIONS))
+
+
+@given(st.sampled_from(PLACES), strange, versions)
+@settings(max_examples=600, deadline=None)
+def test_any_value_at_any_place(tmp_path_factory, place, value, version):
     """A forger's facts: one value replaced by anything. Refused, or of no consequence for the weights."""
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"
     try:
-        path.write_bytes(maker.put(*place, value))
+        path.write_bytes(maker.of_format(version, lambda: maker.put(*place, value)))
     except UnicodeEncodeError:  # a lone surrogate, which no file can hold unescaped
         return
     error = outcome(path)
@@ -289,13 +329,13 @@ def test_any_value_at_any_place(tmp_path_factory, place, value):
         )
 
 
-@given(strange)
-@settings(max_examples=100, deadline=None)
-def test_any_facts_and_any_metadata(tmp_path_factory, value):
+@given(strange, versions)
+@settings(max_examples=150, deadline=None)
+def test_any_facts_and_any_metadata(tmp_path_factory, value, version):
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"
     for make in (lambda: maker.edited(lambda facts: {} if value is None else value), lambda: around(value)):
         try:
-            path.write_bytes(make())
+            path.write_bytes(maker.of_format(version, make))
         except UnicodeEncodeError:
             return
         assert isinstance(outcome(path), Refused)
@@ -306,30 +346,32 @@ def around(value):
     return maker.labelled({"a": value})
 
 
-@given(st.binary(max_size=60), st.sampled_from(["facts", "kept", "numbers", "tensor"]))
-@settings(max_examples=300, deadline=None)
-def test_any_bytes_in_any_part(tmp_path_factory, data, part):
+@given(st.binary(max_size=60), st.sampled_from(["facts", "kept", "numbers", "tensor"]), versions)
+@settings(max_examples=500, deadline=None)
+def test_any_bytes_in_any_part(tmp_path_factory, data, part, version):
     """A part of the tensor, or all of it, replaced by anything."""
-    path, honest = tmp_path_factory.getbasetemp() / "forged.qtrain", maker.honest()
-    if part == "tensor":
-        path.write_bytes(maker.of_tensor(data))
-    elif part in ("facts", "kept"):
-        path.write_bytes(maker.streams(**{part: lambda _: data}))
-    else:
-        honest.numbers = data
-        path.write_bytes(maker.together(honest))
+    path = tmp_path_factory.getbasetemp() / "forged.qtrain"
+
+    def forged():
+        if part == "tensor":
+            return maker.of_tensor(data)
+        if part in ("facts", "kept"):
+            return maker.streams(**{part: lambda _: data})
+        return maker.together(replace(maker.honest(), numbers=data))
+
+    path.write_bytes(maker.of_format(version, forged))
     assert isinstance(outcome(path), Refused)
 
 
-@given(st.sampled_from(["circuit", "mapping", "angles", "layout", "input", "record"]), st.data())
-@settings(max_examples=200, deadline=None)
-def test_any_part_of_the_facts(tmp_path_factory, key, data):
+@given(st.sampled_from(["circuit", "mapping", "angles", "layout", "input", "record"]), st.data(), versions)
+@settings(max_examples=300, deadline=None)
+def test_any_part_of_the_facts(tmp_path_factory, key, data, version):
     """A whole part replaced by a list of strange values, as long as the honest one."""
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"
     size = len(maker.honest().facts[key])
     value = data.draw(st.lists(strange, min_size=size, max_size=size))
     try:
-        path.write_bytes(maker.put(key, value))
+        path.write_bytes(maker.of_format(version, lambda: maker.put(key, value)))
     except UnicodeEncodeError:
         return
     assert isinstance(outcome(path), Refused)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtrain_cli.files.groups import group_bits
-from qtrain_cli.methods.grids import STRETCH, bits_of, coded, decoded, fine_steps, fit_steps
+from qtrain_cli.methods.grids import STRETCH, bits_of, codes_of, fine_steps, fit_steps, numbers_of
 from qtrain_cli.methods.method import plain_grid
 from qtrain_cli.training.rounding import straight_through
 
@@ -18,7 +18,7 @@ def numbers(*counts, seed=0):
 
 
 def bits_at(given, steps, limit=0):
-    return group_bits([coded(part, steps[name], limit).numpy() for name, part in given.items()])
+    return group_bits([codes_of(part, steps[name], limit).numpy() for name, part in given.items()])
 
 
 @given(st.integers(200, 2200), st.integers(0, 3))
@@ -57,7 +57,7 @@ def test_a_limited_grid_loses_least_and_stretches_by_half_at_most():
     tight, taken = fit_steps(given, 1, 10)
     assert fits["0"] == pytest.approx(base, rel=1e-3) and taken > 10
     assert tight["0"] == pytest.approx(STRETCH * base, rel=1e-3)
-    assert set(coded(given["0"], fits["0"], 1).tolist()) == {-1, 0, 1}
+    assert set(codes_of(given["0"], fits["0"], 1).tolist()) == {-1, 0, 1}
 
 
 @pytest.mark.parametrize("shape", [(500,), (20, 25)])
@@ -65,8 +65,8 @@ def test_codes_come_back_as_the_rounded_numbers(shape):
     given = {name: part.view(shape) if len(part) == 500 else part for name, part in numbers(500, 30).items()}
     steps, _ = fit_steps(given, 0, 2500)
     for name, part in given.items():
-        codes = coded(part, steps[name], 0)
-        back = decoded(codes, steps[name])
+        codes = codes_of(part, steps[name], 0)
+        back = numbers_of(codes, steps[name])
         assert codes.dtype == torch.int64 and codes.shape == back.shape == part.shape
         torch.testing.assert_close(back, (part / steps[name]).round() * steps[name], rtol=1e-5, atol=1e-6)
         assert float((back - part).abs().max()) <= steps[name] * 0.501

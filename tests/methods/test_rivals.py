@@ -85,7 +85,7 @@ def test_the_largest_size_that_fits_is_found(name, scene):
     """By bisection: the next size is too large, or there is none."""
     method, measure, width = method_of(name), measure_of(name, scene), METHODS[name].widths[0]
     plan = measure.fitting(width, BUDGET)
-    sizes = [size for size in range(1, min(method.largest(scene), 3000) + 1)]
+    sizes = range(1, min(method.largest(scene), 3000) + 1)
     places = [size for size in sizes if method.plan(scene, size) == plan]
     assert measure.bytes(plan, width) <= BUDGET
     assert places[-1] == sizes[-1] or measure.bytes(method.plan(scene, places[-1] + 1), width) > BUDGET

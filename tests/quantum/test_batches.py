@@ -70,9 +70,9 @@ def assert_close(found, expected):
 def test_outputs_and_gradients_are_those_of_the_engine(name, rows, level):
     what = batched(name)
     theta, x, observables = inputs_of(what, rows)
-    assert batches.supports(what, theta, x)
+    assert batches.supports_batch(what, theta, x)
     v = torch.randn(rows, len(observables))
-    found = gradients(lambda t, f: batches.expectations(what, t, f, observables), theta, x, v)
+    found = gradients(lambda t, f: batches.batch_expectations(what, t, f, observables), theta, x, v)
     assert_close(found, gradients(lambda t, f: twin(what, t, f, observables), theta.double(), x.double(), v))
 
 
@@ -81,7 +81,7 @@ def test_outputs_and_gradients_are_pennylanes(name):
     what = batched(name)
     theta, x, observables = inputs_of(what, 5)
     node, v = student_qnode(what.encoding, what.circuit), torch.randn(5, len(observables))
-    found = gradients(lambda t, f: batches.expectations(what, t, f, observables), theta, x, v)
+    found = gradients(lambda t, f: batches.batch_expectations(what, t, f, observables), theta, x, v)
 
     def theirs(t, f):
         return torch.stack(list(node(f, t))).T
@@ -93,7 +93,7 @@ def test_other_observables_are_read(level):
     what = batched("zz")
     theta, x, _ = inputs_of(what, 20)
     observables = torch.rand(5, 16)
-    found = batches.expectations(what, theta, x, observables)
+    found = batches.batch_expectations(what, theta, x, observables)
     torch.testing.assert_close(
         found.double(), twin(what, theta.double(), x.double(), observables), atol=2e-5, rtol=0
     )
@@ -103,7 +103,7 @@ def test_phases_of_many_turns_keep_their_digits(level):
     what = batched("one qubit")
     theta, _, observables = inputs_of(what, 1)
     x = torch.tensor([[0.5], [1000.5], [8191.5], [2**20 + 0.5], [-(2**20) - 0.5]])  # exact in float32
-    found = batches.expectations(what, theta, x, observables)
+    found = batches.batch_expectations(what, theta, x, observables)
     torch.testing.assert_close(
         found.double(), twin(what, theta.double(), x.double(), observables), atol=2e-5, rtol=0
     )
@@ -113,7 +113,7 @@ def test_what_is_no_number_stays_none(level):
     what = batched("zz")
     theta, x, observables = inputs_of(what, 20)
     x[3, 1] = float("nan")
-    broken = batches.expectations(what, theta, x, observables).isnan()
+    broken = batches.batch_expectations(what, theta, x, observables).isnan()
     assert broken[3].all() and int(broken.sum()) == len(observables)
 
 
@@ -122,18 +122,18 @@ def test_what_the_kernel_leaves_to_pytorch(monkeypatch):
     theta, x, _ = inputs_of(what, 2)
     circuit = what.circuit
     for encoding in (EncodingSpec("angle", 4), EncodingSpec("pauli", 4), EncodingSpec("amplitude", 4)):
-        assert not batches.knows(Batched(encoding, circuit))
+        assert not batches.knows_batch(Batched(encoding, circuit))
     for other in (
         replace(circuit, circuits=2),
         replace(circuit, ansatz="efficient-su2"),
         replace(circuit, ansatz="u3-cu3", entangler="cu3-ring", final_rotation=False),
     ):
-        assert not batches.knows(Batched(what.encoding, other))
-    assert not batches.supports(what, theta.double(), x)
-    assert not batches.supports(what, theta, x.to("meta"))
-    assert not batches.supports(what, theta, x[:, :3])
+        assert not batches.knows_batch(Batched(what.encoding, other))
+    assert not batches.supports_batch(what, theta.double(), x)
+    assert not batches.supports_batch(what, theta, x.to("meta"))
+    assert not batches.supports_batch(what, theta, x[:, :3])
     monkeypatch.setenv("QTRAIN_NATIVE", "0")
-    assert not batches.supports(what, theta, x)
+    assert not batches.supports_batch(what, theta, x)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
 from qtrain_cli.quantum.estimators import ESTIMATORS, shift_rule, shift_rules
 from qtrain_cli.quantum.gradients import _ESTIMATE
-from qtrain_cli.quantum.operations import GATES
+from qtrain_cli.quantum.operations import OPERATIONS
 
 ROOT = math.sqrt(2)
 
@@ -51,7 +51,7 @@ def test_unequal_spacing_is_refused():
 
 
 def test_every_gate_with_an_angle_has_a_rule():
-    assert all(shift_rule(gate.frequencies) for gate in GATES.values() if gate.frequencies)
+    assert all(shift_rule(gate.frequencies) for gate in OPERATIONS.values() if gate.frequencies)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from qtrain_cli.quantum import gradients
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
 from qtrain_cli.quantum.estimators import ESTIMATORS, Cost
 from qtrain_cli.quantum.gradients import (
+    GradientMethod,
     Instrument,
-    Method,
     difference_step,
-    exact,
     gradient,
     measured_probabilities,
+    run_exactly,
     with_shots,
 )
 from qtrain_cli.quantum.pennylane_bridge import on_device
@@ -45,7 +45,7 @@ def problem(ansatz, entangler, qubits=3, layers=2, circuits=2):
 
 
 def method(estimator, instrument=None, seed=0, **more):
-    return Method(estimator, instrument or Instrument(), seeded(seed), **more)
+    return GradientMethod(estimator, instrument or Instrument(), seeded(seed), **more)
 
 
 def shooting(shots):
@@ -210,7 +210,7 @@ def test_parts_change_nothing_but_memory(estimator, monkeypatch):
 
     def watched(circuit, theta, generator):
         sizes.append(len(theta))
-        return exact(circuit, theta, generator)
+        return run_exactly(circuit, theta, generator)
 
     def run():
         sizes.clear()

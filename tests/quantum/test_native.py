@@ -289,7 +289,7 @@ def test_without_the_extension_plain_pytorch_does_the_work(used, monkeypatch):
 
 
 def test_every_row_of_the_tables_is_known():
-    assert all(native.knows(CircuitSpec(a, e, 4, 2)) for a, e in PAIRS)
+    assert all(native.knows_circuit(CircuitSpec(a, e, 4, 2)) for a, e in PAIRS)
 
 
 def test_a_graph_that_is_kept_gives_the_same_gradient_again():

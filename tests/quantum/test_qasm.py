@@ -10,7 +10,7 @@ from qiskit.quantum_info import Statevector
 
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
-from qtrain_cli.quantum.qasm import program, require_same
+from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.quantum.statevector import probabilities
 
 ROWS = [(a, e) for a in ANSATZE for e in ANSATZE[a].entanglers]
@@ -39,18 +39,18 @@ def distribution(text, register):
 def test_qiskit_reads_the_same_circuit(ansatz, entangler, qubits):
     circuit = CircuitSpec(ansatz, entangler, qubits, layers=3)
     theta = angles_of(circuit)
-    found = distribution(program(circuit, theta, [0]), "c0")
+    found = distribution(qasm_text(circuit, theta, [0]), "c0")
     torch.testing.assert_close(found, probabilities(circuit, theta)[0], rtol=0, atol=1e-12)
 
 
 def test_each_circuit_has_registers_of_its_own():
     circuit = CircuitSpec("efficient-su2", "cnot-ring", qubits=3, layers=2, circuits=3, final_rotation=True)
     theta = angles_of(circuit)
-    text, expected = program(circuit, theta, range(3)), probabilities(circuit, theta)
+    text, expected = qasm_text(circuit, theta, range(3)), probabilities(circuit, theta)
     for number in range(3):
         found = distribution(text, f"c{number}")
         torch.testing.assert_close(found, expected[number], rtol=0, atol=1e-12)
-    alone = program(circuit, theta, [1])
+    alone = qasm_text(circuit, theta, [1])
     assert "q0" not in alone and set(alone.splitlines()) < set(text.splitlines())
     torch.testing.assert_close(distribution(alone, "c1"), expected[1], rtol=0, atol=1e-12)
 
@@ -58,22 +58,22 @@ def test_each_circuit_has_registers_of_its_own():
 def test_the_program_of_a_small_circuit_line_by_line():
     circuit = CircuitSpec("real-amplitudes", "cnot-ring", qubits=2, layers=1)
     theta = torch.tensor([0.1, -1e-07], dtype=torch.float64).view(circuit.angle_shape)
-    assert program(circuit, theta, [0], ["Two qubits."]).splitlines() == [
+    assert qasm_text(circuit, theta, [0], ["Two qubits."]).splitlines() == [
         "OPENQASM 3.0;", "// Two qubits.", 'include "stdgates.inc";', "qubit[2] q0;", "bit[2] c0;",
         "// circuit 0", "ry(0.1) q0[0];", "ry(-1e-07) q0[1];", "cx q0[0], q0[1];",
         "c0[1] = measure q0[0];", "c0[0] = measure q0[1];",
     ]  # fmt: skip
-    assert distribution(program(circuit, theta, [0]), "c0")[0] > 0.9
+    assert distribution(qasm_text(circuit, theta, [0]), "c0")[0] > 0.9
 
 
 @pytest.mark.parametrize(("ansatz", "entangler"), ROWS)
 def test_the_check_counts_the_gates(ansatz, entangler):
     circuit = CircuitSpec(ansatz, entangler, qubits=3, layers=2, circuits=2)
     theta = angles_of(circuit)
-    text = program(circuit, theta, range(2), ["one", "two"])
+    text = qasm_text(circuit, theta, range(2), ["one", "two"])
     gates = [line for line in text.splitlines() if "] = " not in line and " q" in line and "[" in line[3:]]
     gates = [line for line in gates if not line.startswith(("qubit", "//"))]
-    assert require_same(text, circuit, theta, range(2)) == len(gates)
+    assert require_same_circuits(text, circuit, theta, range(2)) == len(gates)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_check_counts_the_gates(ansatz, entangler):
 def test_another_program_is_found(old, new, said):
     circuit = CircuitSpec("real-amplitudes", "cnot-ring", qubits=2, layers=1)
     theta = torch.tensor([0.5, 0.25], dtype=torch.float64).view(circuit.angle_shape)
-    text = program(circuit, theta, [0])
-    assert old in text and require_same(text, circuit, theta, [0]) == 3
+    text = qasm_text(circuit, theta, [0])
+    assert old in text and require_same_circuits(text, circuit, theta, [0]) == 3
     with pytest.raises(RunFailed, match=re.escape(said)):
-        require_same(text.replace(old, new), circuit, theta, [0])
+        require_same_circuits(text.replace(old, new), circuit, theta, [0])

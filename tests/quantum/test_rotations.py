@@ -9,7 +9,7 @@ import torch
 
 from qtrain_cli.quantum import rotations
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
-from qtrain_cli.quantum.operations import GATES
+from qtrain_cli.quantum.operations import OPERATIONS
 
 EXACT = {"rtol": 0, "atol": 1e-14}
 
@@ -23,7 +23,7 @@ def rotations_of(circuit, theta):
 
 
 def test_every_gate_with_an_angle_has_its_generator():
-    assert {row.name for row in GATES.values() if row.frequencies} == set(rotations.GENERATORS)
+    assert {row.name for row in OPERATIONS.values() if row.frequencies} == set(rotations.GENERATORS)
 
 
 def test_a_phase_shift_turns_the_second_amplitude_only():

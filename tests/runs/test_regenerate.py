@@ -10,15 +10,17 @@ import format_reader
 import numpy as np
 import pytest
 import torch
-from artifacts import LAYOUT, artifact_of, numbers_of, spec_of
+from artifacts import LAYOUT, artifact_of, numbers_of, spec_of, weights_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qtrain_cli.artifact.numbers import Artifact, read_artifact, write_artifact
+from qtrain_cli.artifact.numbers import Artifact, Coded, read_artifact, write_artifact
 from qtrain_cli.errors import Refused
+from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.generator.spec import MAPPINGS
-from qtrain_cli.runs.regenerate import MAX_TOLERANCE, TOLERANCE, digest_of, generated_weights, regenerate
+from qtrain_cli.runs.regenerate import MAX_TOLERANCE, TOLERANCE, digest_of, regenerate
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
+from qtrain_cli.targets.layout import split
 
 LARGE = LayoutSpec(
     (TensorEntry("w", (5000,), "F64", GENERATED, 9), TensorEntry("b", (7,), "F32", GENERATED, 9))
@@ -27,8 +29,8 @@ DIGEST_IN_A_NEW_PROCESS = """
 import json, sys, torch
 torch.set_num_threads(int(sys.argv[2]))
 from pathlib import Path
-from qtrain_cli.files.artifact.numbers import read_artifact
-from qtrain_cli.regenerate import regenerate
+from qtrain_cli.artifact.numbers import read_artifact
+from qtrain_cli.runs.regenerate import regenerate
 found = regenerate(read_artifact(Path(sys.argv[1])))
 print(json.dumps([found.exact, found.digest.sha256, found.digest.probes]))
 """
@@ -46,7 +48,7 @@ def other_sha(artifact, **changes):
 
 def shifted(artifact, share):
     """The probes moved by a share of the weights' norm."""
-    weights = generated_weights(artifact.description.spec, artifact.numbers)
+    weights = weights_of(artifact.description.spec, artifact.numbers)
     by = share * float(weights.norm())
     return tuple(probe + by for probe in artifact.description.digest.probes)
 
@@ -68,11 +70,11 @@ def test_threads_make_no_difference(threads):
     numbers, before = numbers_of(spec), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        weights = generated_weights(spec, numbers)
+        weights = weights_of(spec, numbers)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(weights, generated_weights(spec, numbers))
+    assert torch.equal(weights, weights_of(spec, numbers))
     assert weights.dtype == torch.float64
 
 
@@ -91,13 +93,17 @@ def test_new_processes_make_no_difference(tmp_path):
 @pytest.mark.parametrize("circuits", [1, 3])
 def test_a_changed_number_is_refused(circuits):
     artifact = artifact_of(spec_of(circuits=circuits))
-    codes = artifact.numbers.angles.clone()
+    stored = artifact.numbers.groups
+    codes, mapping, step = stored[ANGLES].codes.clone(), stored[MAPPING].clone(), stored[ANGLES].step
     codes[0, 0, 0, 0] += 1 if codes[0, 0, 0, 0] < 100 else -1
-    mapping, step = artifact.numbers.mapping.clone(), artifact.numbers.step * (1 + 1e-4)
     mapping[0] *= 1 + 1e-5
-    for change in ({"angles": codes}, {"mapping": mapping}, {"step": step}):
+    for change in (
+        {ANGLES: Coded(codes, step)},
+        {MAPPING: mapping},
+        {ANGLES: Coded(stored[ANGLES].codes, step * (1 + 1e-4))},
+    ):
         with pytest.raises(Refused) as refused:
-            regenerate(Artifact(artifact.description, replace(artifact.numbers, **change)))
+            regenerate(Artifact(artifact.description, replace(artifact.numbers, groups=stored | change)))
         sha256 = artifact.description.digest.sha256
         assert refused.value.message == f"the regenerated weights do not match the artifact's digest {sha256}"
 
@@ -146,7 +152,8 @@ def test_weights_that_are_not_finite_are_refused(dtype):
     )
     artifact = artifact_of(spec_of(), numbers_of(spec_of()))
     spec = spec_of(layout)
-    forged = Artifact(replace(artifact.description, spec=spec), numbers_of(spec))
+    description = replace(artifact.description, plan=plan_of(spec), layout=layout)
+    forged = Artifact(description, numbers_of(spec))
     with pytest.raises(Refused, match="the regenerated tensor 'v' is not finite"):
         regenerate(forged)
 
@@ -155,7 +162,7 @@ def test_weights_that_are_not_finite_are_refused(dtype):
 @settings(max_examples=40, deadline=None)
 def test_probes_are_signed_sums(values):
     layout = LayoutSpec((TensorEntry("w", (len(values),), "F64", GENERATED),))
-    found = digest_of(layout, torch.tensor(values, dtype=torch.float64))
+    found = digest_of(layout, {"w": torch.tensor(values, dtype=torch.float64)})
     np.testing.assert_allclose(found.probes, format_reader.probes(np.array(values)), rtol=6e-8, atol=1e-12)
     assert all(probe == np.float32(probe) for probe in found.probes)
 
@@ -165,17 +172,20 @@ def test_probes_see_a_weight_that_moved():
     random = torch.Generator().manual_seed(0)
     weights = torch.randn(5000, dtype=torch.float64, generator=random)
     layout = LayoutSpec((TensorEntry("w", (5000,), "F64", GENERATED),))
-    before = digest_of(layout, weights).probes
+    before = digest_of(layout, {"w": weights}).probes
     for _ in range(20):
         change = torch.randn(5000, dtype=torch.float64, generator=random)
-        after = digest_of(layout, weights + 1e-5 * weights.norm() * change / change.norm()).probes
+        moved = weights + 1e-5 * weights.norm() * change / change.norm()
+        after = digest_of(layout, {"w": moved}).probes
         assert max(abs(a - b) for a, b in zip(before, after, strict=True)) > 1e-6 * float(weights.norm())
 
 
 def test_the_digest_covers_every_generated_tensor():
     weights = torch.arange(19, dtype=torch.float64)
+    wide = LayoutSpec(tuple(replace(entry, dtype="F64") for entry in LAYOUT.of_role(GENERATED)))
     digests = {
-        digest_of(LAYOUT, weights + torch.eye(19, dtype=torch.float64)[place]).sha256 for place in range(19)
+        digest_of(LAYOUT, split(wide, weights + torch.eye(19, dtype=torch.float64)[place])).sha256
+        for place in range(19)
     }
     assert len(digests) == 19
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.targets.entries import DTYPE_BYTES, GENERATED, KEPT, TIED, TensorEntry
-from qtrain_cli.targets.layout import DTYPES, complete, join, kept_tensors, layout_of, narrowed, split
+from qtrain_cli.targets.layout import DTYPES, complete, in_dtype, join, kept_tensors, layout_of, split
 
 
 def rows(module, **patterns):
@@ -145,10 +145,10 @@ def test_running_statistics_are_stored_in_half_precision_and_nothing_else_is():
 
 def test_what_half_precision_cannot_hold_becomes_its_largest_number():
     entry = TensorEntry("running_var", (4,), "F32", KEPT, stored="F16")
-    found = narrowed(entry, torch.tensor([1 / 3, 1e9, -1e9, 1e-9]))
+    found = in_dtype(entry, torch.tensor([1 / 3, 1e9, -1e9, 1e-9]))
     assert found.dtype == torch.float16 and found.tolist() == [0.333251953125, 65504, -65504, 0]
     plain = torch.tensor([1 / 3, 1e9])
-    assert narrowed(replace(entry, stored=""), plain) is plain
+    assert in_dtype(replace(entry, stored=""), plain) is plain
 
 
 def test_frozen_parameters_are_weights_all_the_same():

@@ -1,6 +1,8 @@
 """The table of tasks: what every row has to be, which targets are whose, and what a row says of figures."""
 
+import ast
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from qtrain_cli.results.gates import GATES
 from qtrain_cli.tasks import TASKS, task_of_targets
 from qtrain_cli.tasks.objective import Objective
 
+PACKAGE = Path(__file__).resolve().parents[2] / "qtrain_cli"
 CLASSES, NUMBERS = TASKS["classification"], TASKS["regression"]
 
 
@@ -89,3 +92,44 @@ def test_figures_in_words(row, figure, bare, change, interval, heading):
     assert (row.show(0.5), row.bare(0.5), row.show_change(0.01)) == (figure, bare, change)
     assert row.show_interval(0.1, 0.2) == interval and row.show(None) == "not measured"
     assert row.heading(f"test {row.word}") == heading
+
+
+# --- nobody outside asks which task it is ----------------------------------------------------------------
+
+
+def questions_about_tasks(text: str) -> list[str]:
+    """Names of tasks, JSON names with their words, and asking for a direction: where a row should answer."""
+    words = {row.name for row in TASKS.values()} | {row.closeness for row in TASKS.values()}
+    words |= {f"{of}{row.word}" for row in TASKS.values() for of in ("test_", "teacher_", "teacher_test_")}
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in words:
+            found.append(node.value)
+        if isinstance(node, ast.Attribute) and node.attr in ("higher_is_better", "told_by_count"):
+            found.append(node.attr)
+        if isinstance(node, ast.Name) and node.id in ("CLASSIFICATION", "REGRESSION"):
+            found.append(node.id)
+    return found
+
+
+#: Which rows an old file's number of figures tells is asked where such files are read and written.
+ALLOWED = {"measured.py": ["told_by_count"] * 2}
+
+
+def test_outside_their_folder_tasks_are_not_told_apart():
+    files = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "tasks"]
+    found = {path.name: asked for path in files if (asked := questions_about_tasks(path.read_text()))}
+    assert found == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if data.task == 'regression': pass",
+        "'test_error' in row",
+        "1 if row.higher_is_better else 2",
+        "REGRESSION",
+    ],
+)
+def test_a_planted_question_is_found(text):
+    assert len(questions_about_tasks(text)) == 1

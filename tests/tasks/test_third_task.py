@@ -1,7 +1,6 @@
 """A third task is a row and a line: everything else, from data to report, works without a word about it."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,11 +195,12 @@ def test_data_say_that_they_are_its(rows):
 def test_a_network_is_compressed_for_it_and_reported(cli, digits, rows, tmp_path):
     out = tmp_path / "net.qtrain"
     ended = cli(
-        "compress", digits / "digits_cnn_module.pt", "--data", rows, "-o", out, "--layers", 4, "--epochs", 2,
-        "--device", "cpu", "--json",
+        "compress", digits / "digits_cnn_module.pt", "--data", rows, "-o", out, "--bytes", 1500,
+        "--epochs", 4, "--device", "cpu", "--json",
     )  # fmt: skip
     assert ended.code == 0, ended.err
     made = json.loads(ended.out)
+    assert 1300 < out.stat().st_size == made["artifact_bytes"] <= 1500
     assert 0.5 < made["test_likeness"] < 1 == made["teacher_test_likeness"]
     assert made["test_likeness_low"] < made["test_likeness"] < made["test_likeness_high"]
     ended = cli("report", out, "--json", "--min-accuracy", "0.1")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import UsageError
-from qtrain_cli.training.devices import on_device, resolve_device
+from qtrain_cli.training.devices import moved_to, resolve_device
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def test_names_that_are_not(gpus, count, name, message):
 def test_moving_keeps_ties_and_values_and_drops_gradients():
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     module[1].weight = module[0].weight
-    moved = on_device(module.state_dict(keep_vars=True), torch.device("meta"))
+    moved = moved_to(module.state_dict(keep_vars=True), torch.device("meta"))
     assert moved["0.weight"] is moved["1.weight"]
     assert moved["0.bias"] is not moved["1.bias"]
     assert all(tensor.is_meta and not tensor.requires_grad for tensor in moved.values())
-    here = on_device(module.state_dict(keep_vars=True), torch.device("cpu"))
+    here = moved_to(module.state_dict(keep_vars=True), torch.device("cpu"))
     assert torch.equal(here["0.weight"], module[0].weight)

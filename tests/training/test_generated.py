@@ -7,7 +7,7 @@ from oracles import dead_angles
 from torch import nn
 from trainees import CPU, KINDS, LABELS, Normalised, Problem, method_problem, our_problem, small_network
 
-from qtrain_cli.methods.generator.angles import fits, start_angles
+from qtrain_cli.methods.generator.angles import angles_fit, start_angles
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.models.call import predict
@@ -277,7 +277,7 @@ def test_what_is_validated_is_what_is_stored(teacher, rows, make_problem, run_fi
     if rival is None:
         plan, grid = problem.chosen.plan, problem.chosen.method.grid
         codes = grid.coded(plan, ANGLES, fitted.trained.parameters[ANGLES], steps_of(fitted)[ANGLES])
-        assert fits(codes.flatten().numpy(), 3)
+        assert angles_fit(codes.flatten().numpy(), 3)
 
 
 def test_the_grid_is_fitted_to_the_room_beside_the_present_buffers(rows):

@@ -92,7 +92,9 @@ def test_a_checkpoint_names_parameters_and_state_of_the_run_and_of_the_best(star
     advance(run, 3)
     names = {name for name in checkpoint_of(run[0], {}).tensors if name.partition(".")[0] in ("run", "best")}
     trainee = run[0].trainee
-    own = {f"parameter.{name}" for name in trainee.parameters()} | {f"state.{name}" for name in trainee.state()}
+    own = {f"parameter.{name}" for name in trainee.parameters()} | {
+        f"state.{name}" for name in trainee.state()
+    }
     assert names == {f"{part}.{name}" for part in ("run", "best") for name in own}
     state = checkpoint_of(run[0], {}).state
     assert set(state) == {
@@ -153,7 +155,9 @@ def test_what_no_run_saves_is_refused(start, kind, change):
     restore(start(kind)[0], checkpoint)  # as it is, it passes
     saved = dict(checkpoint.tensors)
     change(checkpoint)
-    streams = any(part is not saved.get(name) for name, part in checkpoint.tensors.items() if "random" in name)
+    streams = any(
+        part is not saved.get(name) for name, part in checkpoint.tensors.items() if "random" in name
+    )
     fresh = start(kind)
     before = {name: part.clone() for name, part in fresh[0].current().items()}
     with pytest.raises(Refused, match="the checkpoint holds what no run saves") as caught:
@@ -180,7 +184,7 @@ def test_what_is_found_is_the_best_state_and_not_the_present_one(start, kind):
     advance(begun, 3)
     run = begun[0]
     best = {name: part.clone() for name, part in run.current().items()}
-    advance(begun, 2) if not kind == "rival" else advance(begun, 1)
+    advance(begun, 2) if kind != "rival" else advance(begun, 1)
     found = trained(run)
     stored = {f"parameter.{name}": part for name, part in found.parameters.items()}
     stored |= {f"state.{name}": part for name, part in found.state.items()}

@@ -3,6 +3,5 @@
     model_3      qtrain/3, compressed models             FORMAT-3.md
     student_1    qtrain.student/1, students              FORMAT-student-1.md
 
-From there on a file is read by the same code as any other, with the same checks; nothing writes these
-formats.
+From there on they are read by the same code as any other file, with the same checks. Nothing writes them.
 """

@@ -1,7 +1,7 @@
 """Compressed models of the format `qtrain/3` (FORMAT-3.md), in the parts and words of this one.
 
-What differs: the probes stand before the facts, the plan's members stand among the facts, the preset
-dictionary is another one, and the range of the codes takes two bytes for each of its ends.
+What differs: the probes stand before the facts, the plan's members among the facts, the preset dictionary is
+another one, and the range of the codes takes two bytes for each of its ends.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 import struct
 from typing import Any
 
-from qtrain_cli.artifact.coded import raw_bytes
 from qtrain_cli.artifact.container import CHECK_BYTES, Container, canonical
+from qtrain_cli.artifact.extents import raw_bytes
 from qtrain_cli.artifact.payload import (
     DIGEST_BYTES,
     PROBES,
@@ -22,17 +22,17 @@ from qtrain_cli.artifact.payload import (
     text_at,
 )
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.groups import model_bytes_of
+from qtrain_cli.files.varints import model_bytes_of
 from qtrain_cli.methods.forms import Forms
 from qtrain_cli.methods.generator.plan import ANGLES
 
-FORMAT = 3
+FORMER_FORMAT = 3
 PLAN = ("angles", "circuit", "mapping")
 _DIGEST_END = CHECK_BYTES + DIGEST_BYTES
 _FIXED_BYTES = _DIGEST_END + 4 * PROBES
 #: Step, lowest and highest code, spread.
 _HEAD = struct.Struct("<fhhB")
-DICTIONARY = (
+FORMER_DICTIONARY = (
     b'","token_embd.weight",[self_attn.in_proj_weight",[in_proj_bias",[out_proj.weight",[linear1.weight",['
     b'linear2.bias",[norm2.weight",[embedding.weight",[encoder.layers.0.decoder.head.weight",[layer4.1.'
     b'layer3.0.downsample.0.weight",[shortcut.layer2.0.conv2.weight",[layer1.0.conv1.weight",[layer1.0.bn1.'
@@ -55,7 +55,7 @@ DICTIONARY = (
 def opened(container: Container) -> Opened:
     """The parts of a file. Raises `BadInput` where they cannot be told apart."""
     data = tensor_bytes(container)
-    text, rest = text_at(data, _FIXED_BYTES, DICTIONARY)
+    text, rest = text_at(data, _FIXED_BYTES, FORMER_DICTIONARY)
     value = json.loads(text)
     facts = {key: member for key, member in value.items() if key not in PLAN}
     facts["plan"] = {key: value[key] for key in PLAN}

@@ -25,12 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.codec import Form, Row, best_spread, bits_needed, decode_rows, encode_rows
+from qtrain_cli.files.codec import MAX_CODE, Row, RowForm, best_spread, bits_needed, decode_rows, encode_rows
 from qtrain_cli.files.message import message_bytes
 from qtrain_cli.quantum.circuit import CircuitSpec
 
-#: The largest code, so that the alphabet is one that `codec` takes.
-MAX_CODE = 2047
 _HEAD = struct.Struct("<hhB")
 _BISECTIONS = 24
 #: Counts that were halved (from 32,768 numbers on) forget: so much longer a message may get.
@@ -56,28 +54,28 @@ def finest_step(moved: Tensor, bits: float) -> float:
     fine, coarse = largest / MAX_CODE, float(np.float32(3 * largest))  # the coarse one makes every code 0
     for _ in range(_BISECTIONS):
         middle = float(np.float32(math.sqrt(fine * coarse)))
-        fine, coarse = (fine, middle) if fits(_codes(flat, middle), bits) else (middle, coarse)
+        fine, coarse = (fine, middle) if angles_fit(_codes(flat, middle), bits) else (middle, coarse)
     return coarse
 
 
-def fits(codes: NDArray[np.int64], bits: float) -> bool:
+def angles_fit(codes: NDArray[np.int64], bits: float) -> bool:
     """Whether codes, one axis, take no more than `bits` each on the average."""
     histogram, low = np.bincount(codes - codes.min()), int(codes.min())
     needed = bits_needed(histogram, low, best_spread(histogram, low))
     return needed * (_FORGETS if codes.size > _LONG else 1) <= bits * codes.size
 
 
-def encode(moved: Tensor, step: float) -> Tensor:
+def angle_codes(moved: Tensor, step: float) -> Tensor:
     """Whole steps of a movement, rounded half to even and clipped: int64, of its shape."""
     return torch.from_numpy(_codes(moved.detach().double().cpu().numpy(), step))
 
 
-def decode(codes: Tensor, step: float, start: Tensor) -> Tensor:
+def coded_angles(codes: Tensor, step: float, start: Tensor) -> Tensor:
     """The angles that the codes stand for, float64 (b, L, n, r)."""
     return start + codes.double() * step
 
 
-def pack(codes: Tensor) -> bytes:
+def pack_angles(codes: Tensor) -> bytes:
     """Codes (any shape, row-major) as bytes: lowest and highest (int16), spread (uint8), message."""
     flat = codes.flatten().numpy()
     low, high = int(flat.min()), int(flat.max())
@@ -85,15 +83,15 @@ def pack(codes: Tensor) -> bytes:
     return _HEAD.pack(low, high, spread) + encode_rows([Row(flat, low, high, spread=spread)])
 
 
-def unpack(packed: bytes, count: int, bits: int) -> Tensor:
-    """The inverse of `pack`: int64 (count,). Raises `BadInput` for bytes that no writer wrote."""
+def unpack_angles(packed: bytes, count: int, bits: int) -> Tensor:
+    """The inverse of `pack_angles`: int64 (count,). Raises `BadInput` for bytes that no writer wrote."""
     message = packed[_HEAD.size :]
     if len(packed) < _HEAD.size or len(message) > message_bytes(count, bits):
         raise BadInput(f"{len(packed)} bytes of coded angles for {count} angles of {bits} bits")
     low, high, spread = _HEAD.unpack(packed[: _HEAD.size])
     if not -MAX_CODE <= low <= high <= MAX_CODE:
         raise BadInput(f"its codes range from {low} to {high}; allowed: {-MAX_CODE} to {MAX_CODE}")
-    (codes,) = decode_rows(message, [Form(count, low, high, spread=spread)])
+    (codes,) = decode_rows(message, [RowForm(count, low, high, spread=spread)])
     if (codes.min(), codes.max()) != (low, high):
         raise BadInput(f"its codes do not range from {low} to {high}")
     if encode_rows([Row(codes, low, high, spread=spread)]) != message:

@@ -25,7 +25,7 @@ from qtrain_cli.targets.entries import GENERATED
 from qtrain_cli.targets.layout import split
 
 #: (circuit, theta (b, L, n, r)) -> probabilities (b, 2**n): the engine, or what measures in its place.
-Run = Callable[[CircuitSpec, Tensor], Tensor]
+Simulate = Callable[[CircuitSpec, Tensor], Tensor]
 
 
 class Generator:
@@ -50,12 +50,12 @@ class Generator:
         self.centre = centres.repeat_interleave(counts).to(device, dtype)  # (m,)
         self.positions = Positions.of(spec, torch.device(device), dtype)
 
-    def standardised(self, theta: Tensor, run: Run = probabilities) -> Tensor:
+    def standardised(self, theta: Tensor, run: Simulate = probabilities) -> Tensor:
         """z of the m outcomes in use: theta (b, L, n, r) in radians -> (m,)."""
         p = run(self.spec.circuit, theta)  # (b, 2**n)
         return p.flatten()[: self.spec.layout.generated] * 2**self.spec.circuit.qubits - 1
 
-    def weights(self, theta: Tensor, numbers: Tensor, run: Run = probabilities) -> Tensor:
+    def weights(self, theta: Tensor, numbers: Tensor, run: Simulate = probabilities) -> Tensor:
         """All generated weights as one vector (m,); differentiable in angles and mapping numbers."""
         return self.weights_of(self.standardised(theta, run), numbers)
 
@@ -64,6 +64,6 @@ class Generator:
         mapped = apply_mapping(self.spec, numbers, z, self.positions)
         return torch.addcmul(self.centre, self.scale, mapped)
 
-    def tensors(self, theta: Tensor, numbers: Tensor, run: Run = probabilities) -> dict[str, Tensor]:
+    def tensors(self, theta: Tensor, numbers: Tensor, run: Simulate = probabilities) -> dict[str, Tensor]:
         """The generated tensors by name, in their own shapes and dtypes."""
         return split(self.spec.layout, self.weights(theta, numbers, run))

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.methods.generator import angles
-from qtrain_cli.methods.generator.generator import Generator, Run
+from qtrain_cli.methods.generator.generator import Generator, Simulate
 from qtrain_cli.methods.generator.mapping import start_numbers
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, forms, plan_of, spec_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes, most_angles
 from qtrain_cli.methods.generator.spec import RAW_BITS
-from qtrain_cli.methods.method import FileBytes, Grid, Method, Numbers, Scene, Steps
+from qtrain_cli.methods.grids import Steps
+from qtrain_cli.methods.method import FileBytes, Grid, Method, Numbers, Scene
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import BudgetSettings
@@ -42,7 +43,7 @@ class Weights:
     def __init__(self, layout: LayoutSpec, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
         self.generator = Generator(spec_of(layout, plan), device, dtype)
 
-    def __call__(self, numbers: Numbers, run: Run = probabilities) -> dict[str, Tensor]:
+    def __call__(self, numbers: Numbers, run: Simulate = probabilities) -> dict[str, Tensor]:
         """The generated tensors by name."""
         return self.generator.tensors(numbers[ANGLES], numbers[MAPPING], run)
 
@@ -107,18 +108,18 @@ def settle(plan: Plan, numbers: Numbers, steps: Steps, most_bits: float) -> Step
         return {}
     moved = _moved(plan, numbers[ANGLES])
     step = steps.get(ANGLES, 0.0)
-    if step and angles.fits(angles.encode(moved, step).flatten().numpy(), width):
+    if step and angles.angles_fit(angles.angle_codes(moved, step).flatten().numpy(), width):
         return steps
     return {ANGLES: angles.finest_step(moved, width)}
 
 
 def coded(plan: Plan, name: str, numbers: Tensor, step: float) -> Tensor:
-    return angles.encode(_moved(plan, numbers), step)
+    return angles.angle_codes(_moved(plan, numbers), step)
 
 
 def decoded(plan: Plan, name: str, codes: Tensor, step: float) -> Tensor:
     """Float64."""
-    return angles.decode(codes, step, _begin(plan))
+    return angles.coded_angles(codes, step, _begin(plan))
 
 
 def _moved(plan: Plan, theta: Tensor) -> Tensor:

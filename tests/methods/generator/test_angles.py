@@ -13,14 +13,14 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.files.message import message_bytes
 from qtrain_cli.methods.generator.angles import (
     MAX_CODE,
-    decode,
-    encode,
+    angle_codes,
+    angles_fit,
+    coded_angles,
     finest_step,
-    fits,
     movement,
-    pack,
+    pack_angles,
     start_angles,
-    unpack,
+    unpack_angles,
 )
 from qtrain_cli.quantum.circuit import CircuitSpec
 
@@ -58,14 +58,14 @@ def test_the_start_is_uniform_on_the_circle():
 @given(codes_of)
 @settings(max_examples=200, deadline=None)
 def test_codes_come_back(codes):
-    found = unpack(pack(torch.tensor(codes)), len(codes), 16)
+    found = unpack_angles(pack_angles(torch.tensor(codes)), len(codes), 16)
     assert found.tolist() == codes and found.dtype == torch.int64
 
 
 @given(codes_of)
 @settings(max_examples=60, deadline=None)
 def test_a_decoder_made_from_the_page_finds_the_same_codes(codes):
-    data = pack(torch.tensor(codes))
+    data = pack_angles(torch.tensor(codes))
     (low, high, spread), message = struct.unpack("<hhB", data[:5]), data[5:]
     assert (low, high) == (min(codes), max(codes))
     assert format_reader.arithmetic_decoded(message, len(codes), low, high, spread) == codes
@@ -76,12 +76,14 @@ def test_a_decoder_made_from_the_page_finds_the_same_codes(codes):
 def test_the_finest_step_fits_and_one_a_little_finer_does_not(bits, count):
     moved = 0.1 * torch.randn(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     step = finest_step(moved, bits)
-    codes = encode(moved, step)
-    assert float(torch.tensor(step, dtype=torch.float32)) == step and fits(codes.flatten().numpy(), bits)
-    assert len(pack(codes)) - 5 <= message_bytes(count, bits)
-    assert torch.equal(unpack(pack(codes), count, bits), codes)
+    codes = angle_codes(moved, step)
+    assert float(torch.tensor(step, dtype=torch.float32)) == step and angles_fit(
+        codes.flatten().numpy(), bits
+    )
+    assert len(pack_angles(codes)) - 5 <= message_bytes(count, bits)
+    assert torch.equal(unpack_angles(pack_angles(codes), count, bits), codes)
     if count >= 3000 and bits < 11:
-        assert not fits(encode(moved, 0.97 * step).numpy(), bits)
+        assert not angles_fit(angle_codes(moved, 0.97 * step).numpy(), bits)
 
 
 def test_heavy_tails_take_a_finer_step_than_a_fixed_grid_has():
@@ -98,26 +100,26 @@ def test_heavy_tails_take_a_finer_step_than_a_fixed_grid_has():
 @settings(max_examples=200, deadline=None)
 def test_rounding_loses_at_most_half_a_step_inside_the_grid(moved, step):
     theta = torch.tensor(moved, dtype=torch.float64).view(2, 2, 2, 1)
-    found = decode(encode(theta, step), step, torch.zeros_like(theta))
+    found = coded_angles(angle_codes(theta, step), step, torch.zeros_like(theta))
     edge = step * MAX_CODE
     assert bool(((found - theta.clamp(-edge, edge)).abs() <= step * 0.5 * (1 + 1e-12)).all())
-    assert encode(theta, step).shape == theta.shape
+    assert angle_codes(theta, step).shape == theta.shape
 
 
 def test_angles_that_did_not_move_have_a_step():
     still = torch.zeros(1, 2, 2, 1)
     step = finest_step(still, 8)
-    assert 0 < step < 1e-5 and encode(still, step).tolist() == [[[[0], [0]], [[0], [0]]]]
-    assert pack(encode(still, step)) == bytes(5)
+    assert 0 < step < 1e-5 and angle_codes(still, step).tolist() == [[[[0], [0]], [[0], [0]]]]
+    assert pack_angles(angle_codes(still, step)) == bytes(5)
 
 
 def test_codes_are_rounded_half_to_even():
     moved = torch.tensor([0.25, -0.25, 0.75, -1.25]).view(1, 4, 1, 1)
-    assert encode(moved, 0.5).flatten().tolist() == [0, 0, 2, -2]
-    assert encode(torch.tensor([3.0, -3.0]), 1e-3).tolist() == [MAX_CODE, -MAX_CODE]
+    assert angle_codes(moved, 0.5).flatten().tolist() == [0, 0, 2, -2]
+    assert angle_codes(torch.tensor([3.0, -3.0]), 1e-3).tolist() == [MAX_CODE, -MAX_CODE]
 
 
-GOOD = pack(torch.tensor([0, 1, -1, 2, 0, 0]))
+GOOD = pack_angles(torch.tensor([0, 1, -1, 2, 0, 0]))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ GOOD = pack(torch.tensor([0, 1, -1, 2, 0, 0]))
 )
 def test_bytes_that_no_writer_wrote(packed, count, message):
     with pytest.raises(BadInput, match=message):
-        unpack(packed, count, 4)
+        unpack_angles(packed, count, 4)
 
 
 @given(st.floats(-10, 10), st.floats(-math.pi, math.pi))

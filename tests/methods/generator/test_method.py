@@ -7,10 +7,10 @@ from artifacts import spec_of
 from torch import nn
 from trainees import scene_of
 
-from qtrain_cli.artifact.numbers import Coded, Numbers
+from qtrain_cli.artifact.numbers import Coded, StoredNumbers
 from qtrain_cli.methods.generator import method
 from qtrain_cli.methods.generator import plan as plans
-from qtrain_cli.methods.generator.angles import encode, finest_step, fits, movement, start_angles
+from qtrain_cli.methods.generator.angles import angle_codes, angles_fit, finest_step, movement, start_angles
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.method import METHOD, ROUND_FROM
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
@@ -51,8 +51,8 @@ def test_the_value_is_what_the_file_regenerates(bits):
     spec = spec_of(layers=40, bits=bits, ansatz="efficient-su2")
     theta, plan = angles_of(spec), plan_of(spec)
     step = step_for(theta, plan)
-    codes = encode(moved(theta, spec), step)
-    stored = stored_angles(spec, Numbers({MAPPING: torch.zeros(2), ANGLES: Coded(codes, step)}, {}))
+    codes = angle_codes(moved(theta, spec), step)
+    stored = stored_angles(spec, StoredNumbers({MAPPING: torch.zeros(2), ANGLES: Coded(codes, step)}, {}))
     assert torch.equal(GRID.coded(plan, ANGLES, theta, step), codes)
     assert torch.equal(rounded(theta, step, plan), stored.float())
     assert torch.equal(rounded(theta.double(), step, plan), stored)
@@ -82,10 +82,10 @@ def test_a_step_leaves_room_and_is_kept_while_the_codes_fit():
 
 def test_a_step_is_fitted_anew_when_the_codes_no_longer_fit():
     far, step = angles_of(SPEC, 0.3), step_for(angles_of(SPEC))
-    assert not fits(encode(moved(far), step).flatten().numpy(), 4)
+    assert not angles_fit(angle_codes(moved(far), step).flatten().numpy(), 4)
     refitted = settled(far, step)
     assert refitted == finest_step(moved(far), 4) > 2 * step
-    assert fits(encode(moved(far), refitted).flatten().numpy(), 4)
+    assert angles_fit(angle_codes(moved(far), refitted).flatten().numpy(), 4)
 
 
 def test_a_state_that_was_never_rounded_is_stored_with_the_finest_step():

@@ -1,4 +1,7 @@
-"""The tensors of a student's file: written with the metadata, read back into a module's state dictionary."""
+"""A student's file as a whole: its tensors written with what describes them, and read back.
+
+They are the state dictionary of its module (`students.networks`), float32.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from qtrain_cli.artifact.container import KEY, Container, read_container, sealed
-from qtrain_cli.artifact.student_description import StudentDescription, describe_student, is_student, metadata
-from qtrain_cli.errors import BadInput
+from qtrain_cli.artifact.container import Container, read_container
+from qtrain_cli.artifact.numbers import bytes_of, file_of, tensor_from
+from qtrain_cli.artifact.student import (
+    StudentDescription,
+    require_student,
+    student_parts,
+    student_tensor,
+)
 from qtrain_cli.files.atomic import write_bytes_atomically
 
 
@@ -27,8 +34,9 @@ class StudentFile:
 
 def student_bytes(file: StudentFile) -> bytes:
     """The bytes of a file: the same student gives the same."""
-    tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in file.state.items()}
-    return sealed(safetensors.torch.save(tensors, {KEY: metadata(file.description)}))
+    names = file.description.student.shapes
+    numbers = b"".join(bytes_of(file.state[name].float()) for name in names)
+    return file_of(student_tensor(file.description, numbers))
 
 
 def write_student(path: Path, file: StudentFile, force: bool = False) -> None:
@@ -48,26 +56,16 @@ def read_student(path: Path) -> StudentFile:
     return decode_student(container)
 
 
-def require_student(container: Container) -> None:
-    """Raises `BadInput` for a file of the other kind."""
-    if not is_student(container):
-        raise BadInput(
-            f"'{container.path}' is a compressed model's artifact, not a student's",
-            "give a file that `qtrain train` or `qtrain distill` wrote",
-        )
-
-
 def decode_student(container: Container) -> StudentFile:
     """`read_student` for a file that was read before."""
-    description = describe_student(container)
-    state = {}
-    for name in description.student.shapes:
-        record = container.header.tensors[name]
-        first = container.header.payload_start + record.first
-        numbers = np.frombuffer(container.data, "<f4", count=(record.last - record.first) // 4, offset=first)
-        if not np.isfinite(numbers).all():
+    description, numbers = student_parts(container)
+    state, place = {}, 0
+    for name, shape in description.student.shapes.items():
+        tensor = tensor_from(numbers, place, torch.float32, shape)
+        if not bool(tensor.isfinite().all()):
             raise container.refused(f"its tensor '{name}' holds a number that is not finite")
-        state[name] = torch.from_numpy(numbers.astype(np.float32)).view(record.shape)
+        state[name] = tensor
+        place += 4 * tensor.numel()
     return StudentFile(description, state)
 
 
