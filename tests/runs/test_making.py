@@ -59,7 +59,8 @@ def test_the_file_meets_its_budget_and_gives_back_what_was_scored(name, scene, t
     assert torch.isfinite(outputs).all()
     rescored = work.objective.score(outputs, held.targets)
     # Fresh running statistics are taken only where they are better.
-    fresh = not torch.equal(*(kept_count(one) for one in (artifact.numbers.kept, trained_kept(work, tmp_path))))
+    kept = artifact.numbers.kept, trained_kept(work, tmp_path)
+    fresh = not torch.equal(*map(kept_count, kept))
     assert rescored > made.score if fresh else rescored == pytest.approx(made.score)
 
 
@@ -273,7 +274,8 @@ def test_a_buffer_that_is_replaced_is_kept_and_scored_as_it_is_stored(tmp_path, 
     expected = [2400 + 0.6 * number for number in range(10)]
     assert trainees[0].buffers["running_mean"].tolist() == pytest.approx(expected)
     state = regenerate(artifact).state
-    assert set(state["running_mean"].tolist()) == {2400.0, 2402.0, 2404.0, 2406.0}  # a float16 has eleven bits
+    # A float16 has eleven bits.
+    assert set(state["running_mean"].tolist()) == {2400.0, 2402.0, 2404.0, 2406.0}
     assert all(torch.equal(scored[-1][name], state[name]) for name in state)
 
 
@@ -293,7 +295,7 @@ def test_what_a_model_draws_follows_from_the_seed(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["narrow", OURS])
 def test_a_loss_that_is_not_finite_ends_the_run(scene, tmp_path, name):
-    with pytest.raises(RunFailed, match="the (loss|gradient) is not finite"):
+    with pytest.raises(RunFailed, match=r"the (loss|gradient) is not finite"):
         made_in(tmp_path, work_of(name, scene, lr=1e30))
 
 

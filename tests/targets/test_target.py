@@ -49,9 +49,7 @@ def test_what_is_bound_is_what_was_made_and_the_bases_rest():
 def test_gradients_pass_through_what_is_bound():
     module = Tied()
     layout = TARGETS[WHOLE].tensors(module, (), ())
-    made = {
-        entry.name: torch.zeros(entry.shape, requires_grad=True) for entry in layout.of_role(GENERATED)
-    }
+    made = {entry.name: torch.zeros(entry.shape, requires_grad=True) for entry in layout.of_role(GENERATED)}
     state = TARGETS[WHOLE].bind(layout, module.state_dict(), made)
     sum(state[name].sum() for name in ("one.weight", "two.weight", "two.bias")).backward()
     assert bool((made["one.weight"].grad == 2).all()) and bool((made["two.bias"].grad == 1).all())

@@ -68,7 +68,7 @@ def test_its_outputs_are_those_of_the_module(make, text):
     found = trainee.outputs(batch)
     assert found.penalty is None and trainee.module.training
     assert torch.equal(found.scores, trainee.module(batch.inputs))
-    assert trainee.observe(batch) is None
+    assert trainee.exactly() is None
     predicted = trainee.predict(batch.raw, course.prepare)
     torch.testing.assert_close(predicted, found.scores, rtol=1e-5, atol=1e-6)
 
@@ -158,21 +158,23 @@ def test_the_running_average_follows_every_step(make, run_fit, text, how, decay)
         outputs = trainee.outputs
 
         def spy(batch):
-            history.append(copies(trainee.own()))
+            if len(history) == batch.step:
+                history.append(copies(trainee.own()))
             found = outputs(batch)
-            taught.append(copies(dict(trainee.mean.module.named_parameters())))
+            taught.append((batch.step, copies(dict(trainee.mean.module.named_parameters()))))
             return found
 
         trainee.outputs = spy
         return trainee
 
     run_fit(replace(problem, begin=watched), epochs=5)
-    assert len(history) == 20
-    for step, found in enumerate(taught):
+    views = 2 if how.shots else 1
+    assert [step for step, _ in taught] == [step for step in range(20) for _ in range(views)]
+    for step, found in taught:
         expected = followed(history[: step + 1], decay)
         for name, part in found.items():
             torch.testing.assert_close(part.double(), expected[name], rtol=1e-4, atol=1e-6)
-    assert any(not torch.allclose(taught[-1][name], history[-1][name]) for name in taught[-1])
+    assert any(not torch.allclose(taught[-1][1][name], part) for name, part in history[-1].items())
 
 
 def test_it_teaches_by_its_average_and_not_by_itself(make):
@@ -210,38 +212,57 @@ def test_without_a_decay_there_is_no_average(make):
     assert names <= averaging.state().keys()
 
 
-# --- what is observed --------------------------------------------------------------------------------------
+# --- what is shown -----------------------------------------------------------------------------------------
 
 
-def test_the_loss_that_is_shown_is_that_without_shots(make, run_fit, monkeypatch):
-    """Step by step that of the same parameters in a circuit without shots, whatever the gradient takes."""
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_the_loss_that_is_shown_is_that_without_shots(make, run_fit, monkeypatch, decay):
+    """Step by step that of the same parameters in a circuit without shots, whatever the gradient takes; so is
+    what the student's own average teaches."""
     exact, trained = [], []
     loop_loss, step = loop_module._Loop.loss_of, loop_module._Loop.step
 
     def spy(loop, batch):
         circuit = loop.trainee.module.circuit
         with torch.no_grad(), circuit.without_shots():
-            exact.append(loop_loss(loop, loop.trainee._outputs(batch), batch).item())
+            exact.append(loop_loss(loop, loop.trainee.outputs(batch), batch).item())
         circuit.take_count()
         found = step(loop, batch)
         trained.append(found[0])
         return found
 
     monkeypatch.setattr(loop_module._Loop, "step", spy)
-    _, seen = run_fit(make(execution=SHOTS), epochs=1)
+    _, seen = run_fit(make(execution=SHOTS, decay=decay), epochs=1)
     assert [one.loss for one in seen] == pytest.approx(exact, abs=1e-6)
     assert all(one != pytest.approx(other, abs=1e-6) for one, other in zip(trained, exact, strict=True))
 
 
-def test_what_is_observed_draws_nothing_and_changes_nothing(make):
-    trainee, course = begun(make(execution=SHOTS, align="2"))
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_what_is_shown_draws_nothing_and_changes_nothing(make, decay):
+    trainee, course = begun(make(execution=SHOTS, align="2", decay=decay))
     batch = course.batches.at(0)
     before, how = torch.get_rng_state(), trainee.module.circuit.execution
-    found, again = trainee.observe(batch), trainee.observe(batch)
+
+    def shown():
+        with trainee.exactly(), torch.no_grad():
+            return trainee.outputs(batch), course.teach(batch)
+
+    (found, taught), (again, retaught) = shown(), shown()
     assert torch.equal(found.scores, again.scores) and torch.equal(found.penalty, again.penalty)
+    assert torch.equal(taught, retaught)
     assert torch.equal(torch.get_rng_state(), before)
-    assert not found.scores.requires_grad and trainee.module.circuit.execution == how
+    assert trainee.module.circuit.execution == how and int(trainee.state()[EVALUATIONS]) == 0
     assert not torch.equal(trainee.outputs(batch).scores, found.scores)
+    assert not decay or not torch.equal(course.teach(batch), taught)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_a_run_learns_the_same_whether_its_loss_is_shown_or_not(make, run_fit, monkeypatch, decay):
+    shown, _ = run_fit(make(execution=SHOTS, decay=decay))
+    monkeypatch.setattr(Taught, "exactly", lambda trainee: None)
+    hidden, _ = run_fit(make(execution=SHOTS, decay=decay))
+    for name, part in (shown.trained.parameters | shown.trained.state).items():
+        assert torch.equal(part, (hidden.trained.parameters | hidden.trained.state)[name])
 
 
 # --- circuits ----------------------------------------------------------------------------------------------
@@ -272,9 +293,12 @@ def test_the_circuits_of_the_steps_are_counted_and_no_others(make, run_fit, how,
     assert int(fitted.trained.state[EVALUATIONS]) <= expected
 
 
-def test_a_running_average_costs_a_circuit_a_sample_more(make, run_fit):
-    fitted, seen = run_fit(make(decay=0.9))
-    assert int(fitted.trainee.state()[EVALUATIONS]) == len(seen) * 50 * 2
+@pytest.mark.parametrize("how", [Execution(), SHOTS, Execution("spsa", 20)])
+def test_a_running_average_costs_a_circuit_a_sample_more(make, run_fit, how):
+    problem = make(decay=0.9, execution=how)
+    fitted, seen = run_fit(problem)
+    own = circuits_of_a_step(problem.begin(FIT), 50)
+    assert int(fitted.trainee.state()[EVALUATIONS]) == len(seen) * (own + 50)
 
 
 def test_a_classical_student_has_no_circuits(make, run_fit):
