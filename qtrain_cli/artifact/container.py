@@ -39,6 +39,8 @@ MAX_DESCRIPTION_BYTES = 2**23
 #: How ``torch.save`` begins, now (a zip archive) and formerly (a pickled number). Read as the length of a
 #: header, both are above the limit, so that no artifact begins like this.
 FOREIGN = (b"PK\x03\x04", b"\x80\x02\x8a\x0a")
+#: How rivals' files of qtrain 0.1 begin. Read as the length of a header it is odd; ours are multiples of 8.
+PACKED = b"QP1"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ def container_of(path: Path, data: bytes) -> Container:
         raise BadInput(
             f"'{path}' is no qtrain artifact: it begins as a zip archive or a pickle, as PyTorch's files do",
             "make one of it with `qtrain compress`; `qtrain inspect` says what it holds",
+        )
+    if data.startswith(PACKED):
+        raise BadInput(
+            f"'{path}' has the format 'QP1', of rivals in a comparison; qtrain 0.1 reads it",
+            "use that version, or run `qtrain compare` again with this one",
         )
     header = header_of(path, data, MAX_DESCRIPTION_BYTES)
     if KEY not in header.metadata:

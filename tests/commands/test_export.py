@@ -163,8 +163,8 @@ def test_circuits_have_one_ending(artifact, tmp_path):
 
 
 def test_a_program_that_differs_leaves_nothing(artifact, tmp_path, monkeypatch):
-    right = export.program
-    monkeypatch.setattr(export, "program", lambda *given: right(*given).replace("ry(", "ry(-", 1))
+    right = export.qasm_text
+    monkeypatch.setattr(export, "qasm_text", lambda *given: right(*given).replace("ry(", "ry(-", 1))
     with pytest.raises(RunFailed, match=r"does not hold the artifact's gates|has the line"):
         export.run(ExportSettings(artifact, tmp_path / "net.qasm", quantum=True))
     assert not list(tmp_path.iterdir())

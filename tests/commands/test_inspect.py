@@ -1,6 +1,7 @@
 """`qtrain inspect`: artifacts, checkpoints and models by their content, without running anything."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,6 +57,26 @@ def test_for_people(artifact, capsys):
     assert main(["inspect", str(artifact)]) == 0
     said = capsys.readouterr().out
     assert "qtrain artifact" in said and "norm.running_mean" in said and "real-amplitudes" in said
+
+
+def test_a_rival_has_its_method_and_plan(capsys):
+    path = Path(__file__).parents[1] / "formats" / "4-rival-subspace.qtrain"
+    found = inspect.run(path)
+    assert (found["method"], found["plan"], found["record"]) == ("subspace", {"k": 6, "seed": 3}, False)
+    assert "circuit" not in found
+    assert main(["inspect", str(path)]) == 0 and "subspace" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [["report"], ["report", "--max-bytes", "300"], ["export", "--quantum", "-o", "OUT.qasm"]]
+)
+def test_what_needs_circuits_says_that_a_rival_has_none(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path(__file__).parents[1] / "formats" / "4-rival-subspace.qtrain"
+    assert main([words[0], str(path), *words[1:]]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert "this is a file of the rival 'subspace', which has no circuits" in said.err
 
 
 def test_a_checkpoint(tmp_path):

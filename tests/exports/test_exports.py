@@ -142,7 +142,7 @@ def test_nothing_reaches_stdout_or_stderr(tmp_path):
         import sys, logging, warnings
         from pathlib import Path
         import torch
-        from qtrain_cli.files.exports import export
+        from qtrain_cli.exports import export
         class Loud(torch.nn.Linear):
             def forward(self, x):
                 print("tracing")
