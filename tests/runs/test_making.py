@@ -1,5 +1,8 @@
 """Every method made under a budget: a file within it that gives back the very tensors that were scored."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -134,13 +137,13 @@ def test_circuits_and_shots_are_those_of_all_steps(scene, tmp_path):
 
 
 @EVERYONE
-def test_the_same_seed_gives_the_same_bytes(name, scene, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name, scene, tmp_path):
     files = []
-    for place in (1, 2):
+    for place, seed in enumerate((0, 0, 1)):
         torch.manual_seed(place)
-        work = work_of(name, scene)
+        work = work_of(name, replace(scene, seed=seed))
         files.append(file_of(work, made_in(tmp_path, work)))
-    assert files[0] == files[1]
+    assert files[0] == files[1] != files[2]
 
 
 @EVERYONE
@@ -163,6 +166,21 @@ def test_a_run_cut_off_gives_the_same_bytes(name, scene, tmp_path, monkeypatch):
     again = work_of(name, scene, epochs=EPOCHS)
     assert file_of(again, made_in(tmp_path, again, resume=True)) == whole
     assert steps[9] == 8
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != OURS])
+def test_a_budget_leaves_a_rivals_codes_what_is_not_taken_by_the_rest(name, scene):
+    """Each byte more of the budget is eight bits more, less what its own length takes."""
+    work = work_of(name, scene)
+    own = work.chosen.module.state_dict()
+    kept = {entry.name: own[entry.name] for entry in work.chosen.layout.entries}
+    small, large = (making._room(replace(work, budget=budget))(kept) for budget in (BUDGET, BUDGET + 10))
+    assert 0 < small < 8 * BUDGET and 8 * 7 <= large - small <= 8 * 10
+
+
+def test_ours_keeps_its_budget_by_its_plan(scene):
+    work = work_of(OURS, scene)
+    assert work.budget is None and making._room(work)({}) == math.inf
 
 
 def test_a_budget_that_is_too_small_gives_a_file_that_is_too_large(scene, tmp_path):
