@@ -264,7 +264,7 @@ class Toy:
         self.count.add_(1)
         return Outputs(scores, 1e-3 * self.theta.square().sum())
 
-    def observe(self, batch: Batch) -> None:
+    def exactly(self) -> None:
         return None
 
     def predict(self, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:

@@ -25,7 +25,7 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.estimators import Cost
-from qtrain_cli.runs.regenerate import generated, state_dict
+from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.tasks.objective import Objective, check_outputs
@@ -43,8 +43,6 @@ from qtrain_cli.training.statistics import has_statistics, re_estimated
 Log = Callable[[str], None]
 #: Norms are some tens on the way; at the peak learning rate single steps of hundreds threw whole runs off.
 CLIP = 1.0
-#: The digest of weights that are not there yet, as long as any.
-_UNKNOWN = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,9 @@ class Work:
 
     @property
     def blank(self) -> Description:
-        """The description of a bare file whose digest is not known yet."""
-        chosen = self.chosen
-        return Description(self.name, chosen.plan, chosen.layout, _UNKNOWN, example_of(self.data), None)
+        """The description of a bare file whose digest is not known yet, as long as the finished one."""
+        chosen, digest = self.chosen, Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, tolerance_of(self.name))
+        return Description(self.name, chosen.plan, chosen.layout, digest, example_of(self.data), None)
 
 
 @dataclass(frozen=True)

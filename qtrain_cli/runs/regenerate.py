@@ -113,8 +113,12 @@ def _digest(layout: LayoutSpec, weights: Tensor, method: str) -> Digest:
     for tensor in split(layout, weights).values():
         hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     probes = tuple(single_precision(probe) for probe in _probe(weights))
-    tolerance = TOLERANCE if method == OURS else RIVAL_TOLERANCE
-    return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, tolerance)
+    return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, tolerance_of(method))
+
+
+def tolerance_of(method: str) -> float:
+    """What another machine's arithmetic is allowed, relative to the norm of all weights."""
+    return TOLERANCE if method == OURS else RIVAL_TOLERANCE
 
 
 def _decoded(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> dict[str, Tensor]:

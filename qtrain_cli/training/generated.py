@@ -120,7 +120,7 @@ class Generated:
         self.buffers = {name: state[name].detach() for name in self.buffers}
         return Outputs(scores)
 
-    def observe(self, batch: Batch) -> None:
+    def exactly(self) -> None:
         """A method's outputs are what they are."""
 
     def predict(self, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:

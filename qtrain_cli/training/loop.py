@@ -111,16 +111,23 @@ class _Loop:
         return Progress(epoch + 1, self.epochs, run.step, self.steps, loss, score, word, validation)
 
     def shown_step(self, batch: Batch) -> tuple[float, float]:
-        """Loss and score of one batch, with the step's seconds added up. What only observes is outside the
+        """Loss and score of one batch, with the step's seconds added up. What is only shown is outside the
         clock."""
-        observed = self.trainee.observe(batch)
-        shown = None if observed is None else self.loss_of(observed, batch).item()
+        shown = self.exact_loss(batch)
         started = time.perf_counter()
         loss, score = self.step(batch)
         # The first step of a process loads and compiles what all the others only use.
         self.run.count_time(time.perf_counter() - started if self.warm else None)
         self.warm = True
         return loss if shown is None else shown, score
+
+    def exact_loss(self, batch: Batch) -> float | None:
+        """The loss before the step, of student and teacher, where that of the step is a draw; else None."""
+        exactly = self.trainee.exactly()
+        if exactly is None:
+            return None
+        with exactly, torch.no_grad():
+            return self.loss_of(self.trainee.outputs(batch), batch).item()
 
     def step(self, batch: Batch) -> tuple[float, float]:
         """Loss and score of one batch, after one step of the descent. Raises `RunFailed`, `BadInput`."""

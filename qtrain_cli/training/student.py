@@ -10,13 +10,15 @@ The projection is trained beside the student and thrown away at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from qtrain_cli.models.call import call_model, predict
+from qtrain_cli.students.circuit import CircuitLayer
 from qtrain_cli.students.networks import StudentModule
 from qtrain_cli.training.alignment import Alignment
 from qtrain_cli.training.batches import Batch
@@ -62,20 +64,14 @@ class Taught:
         """In training mode."""
         self._follow(batch)
         self.module.train()
-        return self._outputs(batch)
+        features = self.module.features(batch.inputs)
+        penalty = self.alignment.penalty(features, batch) if self.alignment else None
+        return Outputs(self.module.head(features), penalty)
 
-    def observe(self, batch: Batch) -> Outputs | None:
+    def exactly(self) -> AbstractContextManager[None] | None:
         """Without shots, whatever the gradient takes, so that a loss means the same for every estimator."""
         circuit = self.module.circuit
-        if circuit is None or not circuit.execution.shots:
-            return None
-        self._follow(batch)
-        self.evaluations += self._taken()
-        self.module.train()
-        with torch.no_grad(), circuit.without_shots():
-            found = self._outputs(batch)
-        self._taken()
-        return found
+        return self._exactly(circuit) if circuit is not None and circuit.execution.shots else None
 
     def predict(self, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
         """Of the student as it is; these circuits do not count."""
@@ -94,10 +90,12 @@ class Taught:
         """The student's parameters by their own names, detached."""
         return {name: part.detach() for name, part in self.module.named_parameters()}
 
-    def _outputs(self, batch: Batch) -> Outputs:
-        features = self.module.features(batch.inputs)
-        penalty = self.alignment.penalty(features, batch) if self.alignment else None
-        return Outputs(self.module.head(features), penalty)
+    @contextmanager
+    def _exactly(self, circuit: CircuitLayer) -> Iterator[None]:
+        self.evaluations += self._taken()
+        with circuit.without_shots():
+            yield
+        self._taken()
 
     def _follow(self, batch: Batch) -> None:
         """Moves the running average towards what the step before left, once a step."""

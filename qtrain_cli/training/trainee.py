@@ -13,6 +13,7 @@ and, at an epoch's two ends, what only the trainee can say:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,5 +48,6 @@ class Trainee(Protocol):
     def predict(self, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
         """Outputs (N, ...) on the CPU in evaluation mode."""
 
-    def observe(self, batch: Batch) -> Outputs | None:
-        """What the loss that is shown is taken of, where training's own outputs are a draw; else None."""
+    def exactly(self) -> AbstractContextManager[None] | None:
+        """Inside it outputs, and what the trainee teaches itself, are no draw and count nowhere: for the loss
+        that is shown. None where they never are one."""

@@ -198,6 +198,23 @@ def test_ignored_tensors_and_the_module_stay_as_they_were(teacher, make_method, 
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [("pruning", {"survivors": 900}), ("quantisation", {"bits": 4}), ("low-rank", {"share": 90})],
+)
+def test_a_model_whose_tensors_numbers_begin_with_stays_as_it_was(teacher, rows, run_fit, name, plan):
+    before = {key: tensor.clone() for key, tensor in teacher.state_dict().items()}
+    problem = method_problem(name, teacher, plan, rows)
+    fitted, _ = run_fit(problem)
+    assert not all(torch.equal(part, fitted.trainee.numbers[key]) for key, part in start_of(problem).items())
+    assert all(torch.equal(tensor, before[key]) for key, tensor in teacher.state_dict().items())
+    assert all(torch.equal(tensor, before[key]) for key, tensor in problem.scene.teacher.items())
+
+
+def start_of(problem):
+    return problem.chosen.method.start(problem.scene, problem.chosen.plan)
+
+
 def test_kept_tensors_are_scored_as_the_file_gives_them_back(teacher, make_problem):
     layout = make_problem(teacher, ignore=("4",)).chosen.layout
     kept = kept_tensors(layout, teacher.state_dict())

@@ -31,6 +31,7 @@ from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training import loop as loop_module
 from qtrain_cli.training import recovery as recovery_module
+from qtrain_cli.training.descent import Rate
 
 CHANCE = 0.1
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -216,6 +217,22 @@ def test_no_step_is_taken_with_a_gradient_above_the_limit(teacher, rows, run_fit
         problem = replace(problem, rate=replace(problem.rate, clip=0.3))
     run_fit(problem)
     assert max(norms) == pytest.approx(problem.rate.clip, abs=1e-4), "some step was too long"
+
+
+@every_kind
+def test_without_a_limit_gradients_stay_as_they_are(teacher, rows, run_fit, monkeypatch, kind):
+    clip, same = nn.utils.clip_grad_norm_, []
+
+    def watched(tensors, most):
+        before = [tensor.grad.clone() for tensor in tensors]
+        norm = clip(tensors, most)
+        same.append(all(torch.equal(tensor.grad, old) for tensor, old in zip(tensors, before, strict=True)))
+        return norm
+
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", watched)
+    problem = problem_of(kind, teacher, rows)
+    run_fit(replace(problem, rate=Rate(problem.rate.lr)))
+    assert same == [True] * 8
 
 
 class Kinked(nn.Linear):
