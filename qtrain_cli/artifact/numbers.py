@@ -29,7 +29,7 @@ from qtrain_cli.files.atomic import replacing
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.table import method_of
 from qtrain_cli.targets.entries import KEPT, LayoutSpec
-from qtrain_cli.targets.layout import DTYPES, in_dtype
+from qtrain_cli.targets.layout import DTYPES, in_dtype, kept_as_stored
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ def as_stored(
 
     What those cannot hold becomes their largest number.
     """
-    entries = layout.of_role(KEPT)
-    rounded = {entry.name: in_dtype(entry, kept[entry.name]).to(DTYPES[entry.dtype]) for entry in entries}
+    rounded = kept_as_stored(layout, kept)
     stored = {name: _group_as_stored(form, groups[name]) for name, form in forms.items()}
     return StoredNumbers(stored, {name: tensor.detach().cpu() for name, tensor in rounded.items()})
 

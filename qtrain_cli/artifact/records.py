@@ -13,8 +13,6 @@ from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import describe_container, design_of, record_of
 from qtrain_cli.artifact.student import describe_student, is_student, student_record
 from qtrain_cli.results import Design, Record, StudentRecord
-from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
-from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.tasks.task import seven_digits
 
 BARE_SCHEMA = "qtrain.bare/1"
@@ -32,13 +30,12 @@ class BareFile:
     @property
     def bytes_ratio(self) -> float:
         """As a record's."""
-        return bytes_ratio_of(self.design.model_bytes, self.artifact_bytes)
+        return self.design.bytes_ratio(self.artifact_bytes)
 
     @property
     def parameter_ratio(self) -> float:
         """As a record's."""
-        design = self.design
-        return parameter_ratio_of(design.weights, design.kept_weights, design.trained_numbers)
+        return self.design.parameter_ratio
 
     def to_json(self) -> dict[str, Any]:
         """The document ``qtrain.bare/1``: the fields of a record that need no measurement."""
@@ -68,7 +65,10 @@ def read_any_record(path: Path) -> Record | StudentRecord:
 def read_record_or_size(path: Path) -> Record | StudentRecord | BareFile:
     """`read_any_record`, but what a bare file says of itself where it is one."""
     container = read_container(path)
-    if is_student(container) or (description := describe_container(container)).origin:
-        return read_any_record(path)
+    if is_student(container):
+        return student_record(describe_student(container), container)
+    description = describe_container(container)
+    if description.origin:
+        return record_of(description, container)
     design = design_of(description.spec)
     return BareFile(path.name, design, len(container.data), container.sha256)

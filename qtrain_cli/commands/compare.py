@@ -70,7 +70,7 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
     loaded = load_model(settings.model)
     loaded.module.to(device)
     data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
-    log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
+    log(f"data: {data.rows_in_words}")
     fit = replace(settings.fit, device=str(device)).for_rows(len(data.train))
     if settings.quick:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))

@@ -26,8 +26,6 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.circuit import ANSATZE
-from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
-from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.targets.target import TARGETS, WHOLE
@@ -89,9 +87,9 @@ def run(settings: PlanSettings) -> PlanRecord:
         model=loaded.name,
         trust=loaded.trust,
         entangler=spec.circuit.entangler,
-        parameter_ratio=parameter_ratio_of(layout.generated, layout.kept, spec.trained_numbers),
+        parameter_ratio=design.parameter_ratio,
         artifact_bytes=artifact_bytes,
-        bytes_ratio=bytes_ratio_of(design.model_bytes, artifact_bytes),
+        bytes_ratio=design.bytes_ratio(artifact_bytes),
         memory_bytes=_memory(spec),
         seconds_per_step=seconds,
         probe=probe,

@@ -97,6 +97,11 @@ class Dataset:
     sha256: str
     normalisation: Normalisation
 
+    @property
+    def rows_in_words(self) -> str:
+        """How many rows each split has, for a line of progress."""
+        return f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test rows"
+
     def for_lookups(self, looks_up: bool) -> Dataset:
         """The same data; for a model that looks its inputs up in a table, whole numbers stay whole."""
         tokens = looks_up and not self.normalisation.mean

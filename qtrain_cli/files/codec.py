@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.message import MESSAGE_SLACK
 
 MAX_ALPHABET = 2**12
 #: The largest code on either side of 0, so that the alphabet is no larger.
@@ -41,8 +40,6 @@ _SPREADS = (1.0, 1.3, 1.5, 1.7, 2.0, 2.5)
 _MOST = 2**16
 _TOP = 2**24
 _MASK = 2**32 - 1
-#: Bytes by which a coded message may exceed the sum of `bits_needed`: its end, and rounding.
-SLACK = MESSAGE_SLACK
 
 
 @dataclass

@@ -3,7 +3,7 @@
     number = step[g] * code          step[g] = q * rms(group g, without zeros)          one q for all groups
 
 The finest q at which the entropy-coded file meets its budget is found by bisection, on the coder's own length
-(`files.packed.group_bits`). With a `limit` (the largest code: quantisation to so many bits) the step is
+(`files.groups.group_bits`). With a `limit` (the largest code: quantisation to so many bits) the step is
 the one that loses least in mean square, and q may only stretch it by half.
 """
 

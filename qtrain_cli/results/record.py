@@ -60,6 +60,15 @@ class Design:
             check_whole(name, getattr(self, name), least=1)
         check_whole("kept_weights", self.kept_weights, least=0)
 
+    @property
+    def parameter_ratio(self) -> float:
+        """Numbers in the model over numbers in the artifact; kept ones count on both sides."""
+        return parameter_ratio_of(self.weights, self.kept_weights, self.trained_numbers)
+
+    def bytes_ratio(self, artifact_bytes: int) -> float:
+        """How many times smaller a file of so many bytes is than the model's tensors in float32."""
+        return bytes_ratio_of(self.model_bytes, artifact_bytes)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -86,13 +95,12 @@ class Record:
     @property
     def bytes_ratio(self) -> float:
         """How many times smaller the whole file is than the model's tensors in float32."""
-        return bytes_ratio_of(self.design.model_bytes, self.artifact_bytes)
+        return self.design.bytes_ratio(self.artifact_bytes)
 
     @property
     def parameter_ratio(self) -> float:
         """Numbers in the model over numbers in the artifact; kept ones count on both sides."""
-        design = self.design
-        return parameter_ratio_of(design.weights, design.kept_weights, design.trained_numbers)
+        return self.design.parameter_ratio
 
     def to_json(self) -> dict[str, Any]:
         """The flat object ``qtrain.report/1``, its fields in the order of the contract."""

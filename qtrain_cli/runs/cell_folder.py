@@ -17,6 +17,7 @@ from pathlib import Path
 
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.atomic import write_bytes_atomically
+from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.results.comparison import DONE, Cell
 
 FINGERPRINT_DIGITS = 16
@@ -55,7 +56,7 @@ class CellFolder:
             return None
         try:
             cell = Cell.from_json(json.loads(path.read_bytes()))
-            if cell.end == DONE and _sha256(self.file_of(name)) != cell.file_sha256:
+            if cell.end == DONE and file_sha256(self.file_of(name)) != cell.file_sha256:
                 raise BadInput("its file is not the one that was measured")
         except (BadInput, OSError, ValueError, RecursionError) as error:
             self.log(f"the cell '{path.name}' is damaged and is made again ({error})")
@@ -68,7 +69,3 @@ class CellFolder:
             write_bytes_atomically(self.file_of(name), data, force=True)
         text = json.dumps(cell.to_json(), indent=1)
         write_bytes_atomically(self.folder / f"{name}.json", text.encode(), force=True)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

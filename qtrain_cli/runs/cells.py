@@ -47,14 +47,14 @@ _NEARLY = 1.05
 
 @dataclass
 class Bench:
-    """What the cells of one comparison share. The splits of each seed are made when they are first asked
-    for."""
+    """What the cells of one comparison share. What belongs to a seed is made when it is first asked for."""
 
     settings: CompareSettings
     loaded: LoadedModel
     cells: CellFolder
     log: Log
     data: dict[int, Dataset] = field(default_factory=dict)
+    scenes: dict[int, Scene] = field(default_factory=dict)
     answers: dict[int, Answers] = field(default_factory=dict)
 
     def rows(self, seed: int) -> Dataset:
@@ -70,8 +70,10 @@ class Bench:
 
     def scene(self, seed: int) -> Scene:
         """The model for the methods."""
-        fit = replace(self.settings.fit, seed=seed)
-        return scene_of(self.loaded, self.rows(seed), fit, ((), ()))
+        if seed not in self.scenes:
+            fit = replace(self.settings.fit, seed=seed)
+            self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()))
+        return self.scenes[seed]
 
     def taught(self, seed: int) -> Answers:
         """The teacher's outputs, computed once."""

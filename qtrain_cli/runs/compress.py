@@ -28,7 +28,6 @@ from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, write_artifact
 from qtrain_cli.artifact.size import example_of, known_of
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import UsageError
-from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -46,6 +45,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.outputs import check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
@@ -106,18 +106,13 @@ def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
 
 def _check_files(settings: CompressSettings) -> Path:
     """The checkpoint's path, once neither it nor the output stands in the way."""
-    go_on = settings.resume or settings.force
-    named = (settings.model.arch or "", settings.data.source)
-    code = [text.rpartition(":")[0] for text in named]  # of file.py:Name
-    inputs = [settings.model.path, *map(Path, filter(None, (settings.data.source, *code)))]
-    check_output(settings.out, force=go_on, inputs=inputs)
     checkpoint = checkpoint_path(settings.out)
-    check_output(checkpoint, force=True, inputs=inputs)
-    if checkpoint.exists() and not go_on:
-        raise UsageError(
-            f"'{checkpoint}' holds the state of an interrupted run",
-            "go on from it with --resume, or begin anew with --force",
-        )
+    check_run_files(
+        settings.out,
+        settings.resume or settings.force,
+        input_files(settings.model, settings.data),
+        [checkpoint] if checkpoint.exists() else [],
+    )
     return checkpoint
 
 
@@ -147,7 +142,7 @@ def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> N
         f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
         f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
     )
-    log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
+    log(f"data: {data.rows_in_words}")
 
 
 def _log_cost(settings: CompressSettings, spec: GeneratorSpec, rows: int, log: Log) -> None:

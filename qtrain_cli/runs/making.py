@@ -27,6 +27,7 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
 from qtrain_cli.settings import FitSettings
+from qtrain_cli.targets.layout import kept_as_stored
 from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training.batches import RowBatches
@@ -34,7 +35,7 @@ from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to
-from qtrain_cli.training.generated import SPENT, Generated, Sized, stored
+from qtrain_cli.training.generated import SPENT, Generated, Sized
 from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.state import Trained
@@ -183,7 +184,7 @@ def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> Stor
 
     size, inputs = work.fit.batch_size, data.train.inputs
     found = re_estimated(module, state_of(numbers.kept), inputs, data.normalisation, size)
-    other = stored(work.chosen.layout, numbers.kept | moved_to(found, torch.device("cpu")))
+    other = kept_as_stored(work.chosen.layout, numbers.kept | moved_to(found, torch.device("cpu")))
     before, after = score(numbers.kept), score(other)
     fresh = replace(numbers, kept=other)
     if not work.objective.improves(after, before) or not fits(work, fresh):

@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -29,7 +28,6 @@ from qtrain_cli.artifact.student import (
 from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
-from qtrain_cli.files.atomic import check_output
 from qtrain_cli.models.call import predict
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
@@ -40,6 +38,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
+from qtrain_cli.runs.outputs import check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
 from qtrain_cli.students.layout import Execution
@@ -52,7 +51,6 @@ from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
 from qtrain_cli.training.recovery import (
-    checkpoint_path,
     checkpoints,
     drop_strangers,
 )
@@ -100,18 +98,8 @@ def teach(settings: TeachSettings, show: Show, log: Callable[[str], None]) -> St
 
 
 def _check_files(settings: TeachSettings) -> None:
-    go_on = settings.resume or settings.force
-    arch = (settings.teacher and settings.teacher.arch) or ""
-    named = [settings.data.source, settings.data.source.rpartition(":")[0], arch.rpartition(":")[0]]
-    inputs = [*([settings.teacher.path] if settings.teacher else []), *map(Path, filter(None, named))]
-    check_output(settings.out, force=go_on, inputs=inputs)
-    check_output(checkpoint_path(settings.out), force=True, inputs=inputs)
-    left = checkpoints(settings.out)
-    if left and not go_on:
-        raise UsageError(
-            f"'{left[0]}' holds the state of an interrupted run",
-            "go on from it with --resume, or begin anew with --force",
-        )
+    inputs = input_files(settings.teacher, settings.data)
+    check_run_files(settings.out, settings.resume or settings.force, inputs, checkpoints(settings.out))
 
 
 def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> Teaching:
@@ -131,7 +119,7 @@ def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> Teaching:
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
     _check_student(student, settings, data)
     log(_said(student, teacher))
-    log(f"data: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test rows")
+    log(f"data: {data.rows_in_words}")
     return Teaching(settings, student, data, teacher, _identity(settings, student, data, teacher))
 
 

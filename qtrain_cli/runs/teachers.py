@@ -46,7 +46,7 @@ def load_teacher(settings: ModelSettings, prepare: Normalisation, device: torch.
     """The teacher that `settings` names.
 
     Raises:
-        BadInput, UsageError, Refused: as `files.models.load_model` or `files.students`; a compressed model's
+        BadInput, UsageError, Refused: as `models.load_model` or `artifact.student_file`; a compressed model's
             artifact is no teacher.
     """
     student = _student_file(settings)

@@ -47,7 +47,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a circuit runs: one of `students.settings.GRADIENTS`, shots (0: exact), depolarising noise."""
+    """How a circuit runs: one of `quantum.estimators.ESTIMATORS`, shots (0: exact), depolarising noise."""
 
     gradient: str = "adjoint"
     shots: int = 0

@@ -174,3 +174,11 @@ def in_dtype(entry: TensorEntry, tensor: Tensor) -> Tensor:
         return tensor
     most = torch.finfo(torch.float16).max
     return tensor.clamp(-most, most).to(DTYPES[entry.stored])
+
+
+def kept_as_stored(layout: LayoutSpec, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Kept tensors as a file gives them back: by way of the dtype that they are stored in."""
+    return {
+        entry.name: in_dtype(entry, kept[entry.name]).to(DTYPES[entry.dtype])
+        for entry in layout.of_role(KEPT)
+    }

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from qtrain_cli.methods.forms import Forms, Plan, count_of
 from qtrain_cli.methods.method import Decode, Method, Scene
 from qtrain_cli.models.call import call_model, predict
-from qtrain_cli.targets.entries import KEPT, LayoutSpec
-from qtrain_cli.targets.layout import DTYPES, in_dtype, kept_tensors
+from qtrain_cli.targets.entries import LayoutSpec
+from qtrain_cli.targets.layout import kept_as_stored, kept_tensors
 from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.circuits import StepCircuits
@@ -128,7 +128,7 @@ class Generated:
         kept = self.kept | self.buffers
         if self.rounds:
             self._set(self.settled(kept))
-        state = self.whole(self.decode(self.rounded()), stored(self.chosen.layout, kept))
+        state = self.whole(self.decode(self.rounded()), kept_as_stored(self.chosen.layout, kept))
         return predict(self.chosen.module, state, inputs, prepare)
 
     def settled(self, kept: Mapping[str, Tensor]) -> dict[str, float]:
@@ -179,11 +179,3 @@ class Generated:
     def _count(self) -> None:
         if self.circuits is not None:
             self.spent += torch.tensor(self.circuits.take())
-
-
-def stored(layout: LayoutSpec, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Kept tensors as a file gives them back: by way of the dtype that they are stored in."""
-    return {
-        entry.name: in_dtype(entry, kept[entry.name]).to(DTYPES[entry.dtype])
-        for entry in layout.of_role(KEPT)
-    }

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.codec import (
     MAX_SPREAD,
-    SLACK,
     Row,
     best_spread,
     bits_needed,
@@ -19,6 +18,7 @@ from qtrain_cli.files.codec import (
     first_counts,
     form_of,
 )
+from qtrain_cli.files.message import MESSAGE_SLACK
 
 
 def row(codes, model=0, low=None, high=None):
@@ -51,8 +51,8 @@ def test_the_size_follows_from_the_histogram(spread, count):
     bits = bits_needed(np.bincount(codes - one.low))
     written = len(encode_rows([one]))
     # Halved counts forget, which costs or saves a little on long rows.
-    assert written <= bits / 8 + SLACK + (count > 30_000) * bits / 8 * 0.005
-    assert written >= bits / 8 * 0.99 - SLACK
+    assert written <= bits / 8 + MESSAGE_SLACK + (count > 30_000) * bits / 8 * 0.005
+    assert written >= bits / 8 * 0.99 - MESSAGE_SLACK
     assert decode_rows(encode_rows([one]), [form_of(one)])[0].tolist() == codes.tolist()
 
 
@@ -113,7 +113,7 @@ def test_any_spread_gives_the_numbers_back_in_the_bytes_it_says(codes, spread):
     message = encode_rows([one])
     assert decode_rows(message, [form_of(one)])[0].tolist() == codes
     bits = bits_needed(np.bincount(one.codes - one.low), one.low, spread)
-    assert bits / 8 - 4 <= len(message) <= bits / 8 + SLACK
+    assert bits / 8 - 4 <= len(message) <= bits / 8 + MESSAGE_SLACK
 
 
 @pytest.mark.parametrize("deviation", [0.4, 2, 10, 60])

@@ -14,10 +14,9 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.targets.entries import GENERATED, KEPT
-from qtrain_cli.targets.layout import complete, kept_tensors
+from qtrain_cli.targets.layout import complete, kept_as_stored, kept_tensors
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training import loop as loop_module
-from qtrain_cli.training.generated import stored
 
 CHANCE = 0.1
 METHODS = pytest.mark.parametrize("kind", KINDS[:2])
@@ -70,7 +69,7 @@ def whole_state(problem, fitted, buffers=None):
             numbers_as_stored(problem, fitted)
         )
     kept = kept_tensors(layout, problem.scene.teacher) | (buffers or buffers_of(fitted))
-    return complete(layout, made, stored(layout, kept))
+    return complete(layout, made, kept_as_stored(layout, kept))
 
 
 def score(problem, fitted, buffers=None):
@@ -220,7 +219,7 @@ def test_kept_tensors_are_scored_as_the_file_gives_them_back(teacher, make_probl
     kept = kept_tensors(layout, teacher.state_dict())
     for entry in layout.of_role(KEPT):
         dtype = torch.float16 if entry.stored == "F16" else torch.float32
-        found = stored(layout, kept)[entry.name]
+        found = kept_as_stored(layout, kept)[entry.name]
         assert torch.equal(found, kept[entry.name].to(dtype).float()) and found.dtype == torch.float32
 
 
