@@ -3,7 +3,7 @@
 The function takes nothing and returns x_train, y_train, x_test and y_test: a tuple of four in this order,
 or a dictionary with these names; tensors, NumPy arrays or nested lists. The file runs as Python runs a
 script: its neighbours can be imported. What it prints goes to stderr, since stdout carries data only.
-Naming the function is the consent to run the file: nothing else of `files.data` runs code.
+Naming the function is the consent to run the file: nothing else of `data` runs code.
 """
 
 from __future__ import annotations

@@ -15,14 +15,18 @@ from torch import nn
 
 from qtrain_cli.artifact.student_file import StudentFile
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
-from qtrain_cli.exports import CircuitExport, ExportRecord, export, require_circuit_ending, write_program
+from qtrain_cli.exports import (
+    EXPORTERS,
+    CircuitExport,
+    ExportRecord,
+    export,
+    require_circuit_ending,
+    write_program,
+)
 from qtrain_cli.quantum.student_qasm import student_program
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.runs.teachers import module_of
 from qtrain_cli.students.spec import ClassicalSpec, QnnSpec, inference_needs, student_text
-
-#: Endings whose file carries a graph.
-_GRAPHS = (".pt2", ".onnx")
 
 
 def export_tensors(file: StudentFile, out: Path, force: bool) -> ExportRecord:
@@ -30,11 +34,12 @@ def export_tensors(file: StudentFile, out: Path, force: bool) -> ExportRecord:
 
     Raises:
         UsageError: a graph of a circuit.
-        BadInput, RunFailed: as `files.exports.export`.
+        BadInput, RunFailed: as `exports.export`.
     """
     student = file.description.student
     has_circuit = student.circuit_parameters > 0
-    if has_circuit and out.suffix.lower() in _GRAPHS:
+    exporter = EXPORTERS.get(out.suffix.lower())
+    if has_circuit and exporter is not None and exporter.graph:
         raise UsageError(
             f"a {student.spec.kind} student has no classical graph:"
             f" inference needs {inference_needs(student)}",
