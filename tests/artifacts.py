@@ -1,4 +1,4 @@
-"""Artifacts for tests: layouts, specs and stored numbers, fixed ones and as Hypothesis strategies."""
+"""Files for tests: layouts, specs and stored numbers, fixed ones and as Hypothesis strategies; rivals."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from qtrain_cli.artifact.description import Description, Example, Origin
-from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
+from qtrain_cli.artifact.numbers import Artifact, Coded, Group, StoredNumbers
 from qtrain_cli.methods.generator.angles import angle_codes, finest_step
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.generator.spec import MAPPINGS, RAW_BITS, AngleCoding, GeneratorSpec, MappingSpec
-from qtrain_cli.methods.table import OURS
+from qtrain_cli.methods.table import METHODS, OURS, method_of
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec, qubits_for
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.runs.regenerate import digest_of, generated
@@ -108,6 +108,32 @@ def artifact_of(
 def weights_of(spec: GeneratorSpec, numbers: StoredNumbers) -> Tensor:
     """All generated weights (m,) in float64."""
     return join(spec.layout, generated(OURS, plan_of(spec), spec.layout, numbers))
+
+
+#: A small plan of every rival, for `LAYOUT` or any other.
+RIVAL_PLANS = {
+    "pruning": {"survivors": 5}, "quantisation": {"bits": 4}, "low-rank": {"share": 100},
+    "hashing": {"k": 6, "seed": 3}, "subspace": {"k": 5, "seed": 3}, "narrow": {"width": 128, "seed": 3},
+    "small-dense": {"hidden": 4, "seed": 3}, "classical-curve": {"k": 7, "seed": 3},
+    "fixed-random": {"hidden": 2, "seed": 3},
+}  # fmt: skip
+assert RIVAL_PLANS.keys() == METHODS.keys() - {OURS}
+
+
+def rival_of(name: str, layout: LayoutSpec = LAYOUT, seed: int = 0, most: int = 40) -> Artifact:
+    """A rival's file with random codes up to `most` and kept tensors."""
+    random, plan = torch.Generator().manual_seed(seed), RIVAL_PLANS[name]
+    groups: dict[str, Group] = {}
+    for number, (group, form) in enumerate(method_of(name).forms(layout, plan).items()):
+        codes = torch.randint(-most, most + 1, form.shape, generator=random)
+        groups[group] = Coded(codes, 2.0 ** -(6 + number % 3))
+    kept = {
+        entry.name: torch.randint(0, 2, entry.shape, generator=random).to(DTYPES[entry.dtype])
+        for entry in layout.of_role(KEPT)
+    }
+    numbers = StoredNumbers(groups, kept)
+    digest = digest_of(layout, generated(name, plan, layout, numbers), name)
+    return Artifact(Description(name, plan, layout, digest, Example("F32", (1, 8, 8)), None), numbers)
 
 
 def same_numbers(one: StoredNumbers, other: StoredNumbers) -> bool:

@@ -4,7 +4,10 @@ import hashlib
 import json
 import struct
 
+import format_reader
+import numpy as np
 import pytest
+import torch
 from formats import add
 
 import qtrain_cli
@@ -59,6 +62,20 @@ def test_it_gives_the_same_tensors(row):
     exact = row["kind"] == "student" or qtrain_cli.load(path_of(row)).exact
     assert exact, "within the file's tolerance only, as on a machine of another arithmetic"
     assert add.digest(state) == row["state"]
+
+
+@of_each([row for row in MODELS if path_of(row).stat().st_size < 600])
+def test_the_page_alone_gives_the_same_tensors(row):
+    """`format_reader` shares no code with the package; a rival's sums may round otherwise."""
+    found = format_reader.read(path_of(row).read_bytes())
+    state = qtrain_cli.load(path_of(row)).state_dict()
+    assert found.state.keys() == state.keys()
+    if found.sha256 == found.digest:
+        for name, tensor in state.items():
+            assert tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes() == found.state[name]
+    else:
+        assert row["kind"].startswith("rival")
+        np.testing.assert_allclose(found.probes, found.stored_probes, rtol=1e-5, atol=1e-4)
 
 
 @of_each(ROWS)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import format_reader
+import format_weights
 import numpy as np
 import pytest
 import torch
@@ -163,7 +163,7 @@ def test_weights_that_are_not_finite_are_refused(dtype):
 def test_probes_are_signed_sums(values):
     layout = LayoutSpec((TensorEntry("w", (len(values),), "F64", GENERATED),))
     found = digest_of(layout, {"w": torch.tensor(values, dtype=torch.float64)})
-    np.testing.assert_allclose(found.probes, format_reader.probes(np.array(values)), rtol=6e-8, atol=1e-12)
+    np.testing.assert_allclose(found.probes, format_weights.probes(np.array(values)), rtol=6e-8, atol=1e-12)
     assert all(probe == np.float32(probe) for probe in found.probes)
 
 

@@ -17,19 +17,15 @@ With 32 bits the float32 angles are stored themselves.
 from __future__ import annotations
 
 import math
-import struct
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qtrain_cli.errors import BadInput
-from qtrain_cli.files.codec import MAX_CODE, Row, RowForm, best_spread, bits_needed, decode_rows, encode_rows
-from qtrain_cli.files.message import message_bytes
+from qtrain_cli.files.codec import MAX_CODE, best_spread, bits_needed
 from qtrain_cli.quantum.circuit import CircuitSpec
 
-_HEAD = struct.Struct("<hhB")
 _BISECTIONS = 24
 #: Counts that were halved (from 32,768 numbers on) forget: so much longer a message may get.
 _LONG, _FORGETS = 30_000, 1.005
@@ -73,30 +69,6 @@ def angle_codes(moved: Tensor, step: float) -> Tensor:
 def coded_angles(codes: Tensor, step: float, start: Tensor) -> Tensor:
     """The angles that the codes stand for, float64 (b, L, n, r)."""
     return start + codes.double() * step
-
-
-def pack_angles(codes: Tensor) -> bytes:
-    """Codes (any shape, row-major) as bytes: lowest and highest (int16), spread (uint8), message."""
-    flat = codes.flatten().numpy()
-    low, high = int(flat.min()), int(flat.max())
-    spread = best_spread(np.bincount(flat - low), low)
-    return _HEAD.pack(low, high, spread) + encode_rows([Row(flat, low, high, spread=spread)])
-
-
-def unpack_angles(packed: bytes, count: int, bits: int) -> Tensor:
-    """The inverse of `pack_angles`: int64 (count,). Raises `BadInput` for bytes that no writer wrote."""
-    message = packed[_HEAD.size :]
-    if len(packed) < _HEAD.size or len(message) > message_bytes(count, bits):
-        raise BadInput(f"{len(packed)} bytes of coded angles for {count} angles of {bits} bits")
-    low, high, spread = _HEAD.unpack(packed[: _HEAD.size])
-    if not -MAX_CODE <= low <= high <= MAX_CODE:
-        raise BadInput(f"its codes range from {low} to {high}; allowed: {-MAX_CODE} to {MAX_CODE}")
-    (codes,) = decode_rows(message, [RowForm(count, low, high, spread=spread)])
-    if (codes.min(), codes.max()) != (low, high):
-        raise BadInput(f"its codes do not range from {low} to {high}")
-    if encode_rows([Row(codes, low, high, spread=spread)]) != message:
-        raise BadInput("its coded angles end in bytes that mean nothing")
-    return torch.from_numpy(codes)
 
 
 def _codes(moved: NDArray[np.float64], step: float) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The idea as a whole: probabilities to named weights, against NumPy; gradients reach all trained numbers."""
 
-import format_reader
+import format_weights
 import numpy as np
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_z_is_that_of_dense_matrices(ansatz, entangler, final_rotation, circuits
     theta = start_angles(spec.circuit, 5)
     n = spec.circuit.qubits
     p = [
-        format_reader.probabilities(ansatz, entangler, n, theta[c].numpy(), final_rotation)
+        format_weights.probabilities(ansatz, entangler, n, theta[c].numpy(), final_rotation)
         for c in range(circuits)
     ]
     found = Generator(spec, dtype=torch.float64).standardised(theta)

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from qtrain_cli.artifact.coded import Codes, pack
 from qtrain_cli.artifact.numbers import Coded
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.message import message_bytes
-from qtrain_cli.methods.generator.angles import pack_angles
-from qtrain_cli.methods.generator.plan import ANGLES
+from qtrain_cli.methods.generator.plan import ANGLES, forms, plan_of
 from qtrain_cli.methods.generator.sizes import angle_bytes, check_work, numbers_for_ratio, step_work
 from qtrain_cli.methods.generator.spec import RAW_BITS
 from qtrain_cli.results.ratios import bytes_ratio, parameter_ratio
@@ -45,7 +45,9 @@ def test_angle_bytes_are_enough_for_those_of_the_file(spec):
     """The last bytes of a file: of the mapping's numbers and the angles."""
     found = numbers_of(spec).groups[ANGLES]
     if isinstance(found, Coded):
-        assert 9 <= 4 + len(pack_angles(found.codes)) <= angle_bytes(spec)
+        codes = Codes(found.codes.flatten().numpy(), found.step)
+        packed = pack({ANGLES: forms(spec.layout, plan_of(spec))[ANGLES]}, {ANGLES: codes})
+        assert 7 <= len(packed) <= angle_bytes(spec)
     else:
         assert spec.angles.bits == RAW_BITS and angle_bytes(spec) == 4 * found.numel()
 
