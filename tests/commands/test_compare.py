@@ -139,6 +139,20 @@ def test_another_way_of_training_has_other_cells(run, monkeypatch):
     assert sorted(run.laps) == sorted(QUICK)
 
 
+def test_each_seed_has_a_scene_of_its_own_that_is_made_once(run, monkeypatch):
+    seeds, real = [], cells.scene_of
+
+    def counted(loaded, data, fit, patterns):
+        seeds.append(fit.seed)
+        return real(loaded, data, fit, patterns)
+
+    monkeypatch.setattr(cells, "scene_of", counted)
+    found = run(methods=("hashing", "small-dense"), seeds=(0, 1))
+    assert seeds == [0, 1]
+    for pair in zip(found.cells[::2], found.cells[1::2], strict=True):
+        assert pair[0].file_sha256 != pair[1].file_sha256
+
+
 def test_rates_and_widths_are_tuned_by_validation_in_a_part_of_the_epochs(run, tmp_path):
     found = run(methods=("small-dense",), quick=False, epochs=8, seeds=(0, 1))
     assert len(run.laps) == 5 + 2

@@ -13,7 +13,7 @@ from qtrain_cli.artifact.numbers import write_artifact
 from qtrain_cli.artifact.student_file import read_student
 from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
-from qtrain_cli.runs import generations
+from qtrain_cli.runs import generations, identity
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import (
     AlignSettings,
@@ -377,6 +377,21 @@ def test_a_stop_request_saves_and_says_resume(labels, monkeypatch):
     monkeypatch.setattr(loop, "stop_requests", lambda: contextlib.nullcontext(asked))
     with pytest.raises(Interrupted, match="stopped; the state is in"):
         train.run(labels(), quiet, quiet)
+
+
+def test_the_state_of_another_way_of_training_is_another_run(labels, monkeypatch):
+    import contextlib
+    import threading
+
+    asked = threading.Event()
+    asked.set()
+    with monkeypatch.context() as stopping:
+        stopping.setattr(loop, "stop_requests", lambda: contextlib.nullcontext(asked))
+        with pytest.raises(Interrupted):
+            train.run(labels(), quiet, quiet)
+    monkeypatch.setattr(identity, "TRAINING", identity.TRAINING + 1)
+    with pytest.raises(BadInput, match="belongs to another run: training"):
+        train.run(labels(resume=True), quiet, quiet)
 
 
 def test_the_command_line_from_text_to_exit_code(cli, digits, tmp_path):
