@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qtrain_cli.training.loop import Progress
+    from qtrain_cli.training.loop import Progress, Show
 
 #: About how many lines a whole run prints where there is no terminal.
 LINES = 10
@@ -18,7 +16,7 @@ _SMOOTHING = 0.98
 
 
 @contextmanager
-def shown_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def shown_progress(quiet: bool) -> Iterator[Show]:
     """A function that shows each `Progress`, as long as the block lasts."""
     if quiet:
         yield lambda progress: None
@@ -41,7 +39,7 @@ def _line(progress: Progress) -> None:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
+def _bar() -> Iterator[Show]:
     from rich import progress as rich_progress
     from rich.console import Console
 

@@ -8,7 +8,6 @@ gradient, so that the curves can be compared.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,14 +17,13 @@ from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.quantum.plateaus import gradient_variance
 from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
 from qtrain_cli.runs import teach as teaching
+from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import CircuitSettings, CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text
-from qtrain_cli.training.loop import Progress
+from qtrain_cli.training.loop import Show
 
 
-def run(
-    settings: CompareGradientsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> GradientTable:
+def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTable:
     """Runs every cell that is not there yet, then the random circuits.
 
     Raises:
@@ -42,9 +40,7 @@ def run(
     return GradientTable(student_text(spec), rows, _plateaus(settings, spec))
 
 
-def _rows(
-    settings: CompareGradientsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> tuple[GradientRow, ...]:
+def _rows(settings: CompareGradientsSettings, show: Show, log: Log) -> tuple[GradientRow, ...]:
     """Seed by seed, every estimator in turn: a machine that slows down slows all of them alike."""
     done: dict[tuple[str, int], list[tuple[StudentRecord, float | None]]] = {}
     for seed in range(settings.seeds):
@@ -70,9 +66,7 @@ def _cell(settings: CompareGradientsSettings, gradient: str, shots: int, seed: i
     )
 
 
-def _run(
-    cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> tuple[StudentRecord, float | None]:
+def _run(cell: TeachSettings, show: Show, log: Log) -> tuple[StudentRecord, float | None]:
     """One cell's record, and the seconds of its training steps: no start, no data, no measurement."""
     clock = cell.out.with_suffix(".seconds")
     log(f"-> {cell.out.name}")

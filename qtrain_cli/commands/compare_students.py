@@ -7,13 +7,13 @@ one that was interrupted goes on. Killed means: run it again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from qtrain_cli.files.atomic import filled_folder
 from qtrain_cli.results import LABELS, StudentRecord, StudentRow, verdicts
 from qtrain_cli.runs import teach as teaching
+from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import (
     TEACHINGS,
     CompareStudentsSettings,
@@ -22,7 +22,7 @@ from qtrain_cli.settings import (
     rate_of,
 )
 from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
-from qtrain_cli.training.loop import Progress
+from qtrain_cli.training.loop import Show
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,7 @@ class StudentTable:
         }
 
 
-def run(
-    settings: CompareStudentsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> StudentTable:
+def run(settings: CompareStudentsSettings, show: Show, log: Log) -> StudentTable:
     """Runs every cell that is not there yet.
 
     Raises:
@@ -54,9 +52,7 @@ def run(
     return StudentTable(tuple(rows), tuple(verdicts(rows)))
 
 
-def _rows(
-    settings: CompareStudentsSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> list[StudentRow]:
+def _rows(settings: CompareStudentsSettings, show: Show, log: Log) -> list[StudentRow]:
     rows: list[StudentRow] = []
     names = _students(settings)
     for number, student in enumerate(names):
@@ -71,7 +67,7 @@ def _rows(
     return rows
 
 
-def _run(cell: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]) -> StudentRecord:
+def _run(cell: TeachSettings, show: Show, log: Log) -> StudentRecord:
     log(f"-> {cell.out.name}")
     record = teaching.run_cell(cell, show, log)
     log(f"{cell.out.name}: test {record.scores.row.word} {record.scores.show(record.scores.test)}")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from qtrain_cli.errors import UsageError
 from qtrain_cli.results import StudentRecord
 from qtrain_cli.runs import teach as teaching
+from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import TeachSettings
-from qtrain_cli.training.loop import Progress
+from qtrain_cli.training.loop import Show
 
 
-def run(
-    settings: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> StudentRecord:
+def run(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     """Distils one student. Raises as `teaching.teach`; `UsageError` where nobody teaches."""
     if settings.teacher is None and settings.itself is None:
         raise UsageError(

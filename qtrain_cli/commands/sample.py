@@ -13,7 +13,6 @@ Or a PennyLane device runs the circuits: a simulator, with noise of its own or w
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
+from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.regenerate import regenerate, state_dict, stored_numbers
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
 from qtrain_cli.targets.layout import split
@@ -73,7 +73,7 @@ class _Repetition:
     simulation_variance: float
 
 
-def run(settings: SampleSettings, log: Callable[[str], None]) -> SampleRecord:
+def run(settings: SampleSettings, log: Log) -> SampleRecord:
     """Samples one artifact.
 
     Raises:
@@ -130,7 +130,7 @@ def _module(settings: SampleSettings, state: dict[str, Tensor]) -> nn.Module:
     return module
 
 
-def _cells(bench: _Bench, noise: Noise, log: Callable[[str], None]) -> list[SampleCell]:
+def _cells(bench: _Bench, noise: Noise, log: Log) -> list[SampleCell]:
     """One cell for each number of shots; a repetition simulates the noise once for all of them."""
     shots = bench.settings.shots
     found: dict[int | None, list[_Repetition]] = {one: [] for one in shots}

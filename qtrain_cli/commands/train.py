@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from qtrain_cli.errors import UsageError
 from qtrain_cli.results import StudentRecord
 from qtrain_cli.runs import teach as teaching
+from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import TeachSettings
-from qtrain_cli.training.loop import Progress
+from qtrain_cli.training.loop import Show
 
 
-def run(
-    settings: TeachSettings, show: Callable[[Progress], None], log: Callable[[str], None]
-) -> StudentRecord:
+def run(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     """Trains one student. Raises as `teaching.teach`; `UsageError` for a teacher, which is `distill`'s."""
     if settings.teacher or settings.itself:
         raise UsageError("train learns from labels alone", "use qtrain distill for a teacher")

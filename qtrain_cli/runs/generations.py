@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +21,7 @@ from qtrain_cli.runs.identity import (
     Identity,
     fingerprint,
 )
+from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.teachers import Teacher
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.settings.students import TeachSettings
@@ -86,7 +87,7 @@ class Learned:
     seconds: float | None
 
 
-def learn(job: Teaching, show: Show, log: Callable[[str], None]) -> Learned:
+def learn(job: Teaching, show: Show, log: Log) -> Learned:
     """The last generation of a run, with the circuit runs of all; each one after the first is taught by the
     one before it."""
     train = job.data.train

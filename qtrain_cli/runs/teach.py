@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import torch
@@ -38,6 +37,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
+from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.outputs import check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
@@ -56,7 +56,7 @@ from qtrain_cli.training.recovery import (
 )
 
 
-def run_cell(cell: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
+def run_cell(cell: TeachSettings, show: Show, log: Log) -> StudentRecord:
     """`teach` as a part of a comparison, which goes on where it was when it is run again.
 
     With `force`, what belongs to another run is replaced; what belongs to this one is kept.
@@ -67,7 +67,7 @@ def run_cell(cell: TeachSettings, show: Show, log: Callable[[str], None]) -> Stu
         raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
 
 
-def teach(settings: TeachSettings, show: Show, log: Callable[[str], None]) -> StudentRecord:
+def teach(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     """Teaches one student.
 
     Args:
@@ -102,7 +102,7 @@ def _check_files(settings: TeachSettings) -> None:
     check_run_files(settings.out, settings.resume or settings.force, inputs, checkpoints(settings.out))
 
 
-def _prepare(settings: TeachSettings, log: Callable[[str], None]) -> Teaching:
+def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     data = load_data(settings.data, settings.fit.seed)

@@ -259,6 +259,21 @@ def test_a_gradient_that_is_not_finite_reaches_no_checkpoint(rows, run_fit, tmp_
     assert all(bool(tensor.isfinite().all()) for tensor in checkpoint.tensors.values())
 
 
+def test_a_loss_that_is_not_finite_ends_a_run_whatever_its_gradient(rows, run_fit, tmp_path, every_step):
+    """A constant beside it has no gradient."""
+    problem = toy_problem(rows)
+
+    def begin(fit):
+        trainee = problem.begin(fit)
+        outputs = trainee.outputs
+        trainee.outputs = lambda batch: replace(outputs(batch), penalty=torch.tensor(math.inf))
+        return trainee
+
+    with pytest.raises(RunFailed, match="the loss is not finite at step 1"):
+        run_fit(replace(problem, begin=begin))
+    assert load_checkpoint(tmp_path / "run.ckpt", IDENTITY).state["step"] == 0
+
+
 class Moody(nn.Linear):
     """One thing in evaluation, another in training."""
 
