@@ -7,11 +7,13 @@
 
 A module whose code fixes the batch size is traced for a batch of one, and `note` says so. Source lines and
 example inputs are taken out of the program: the first hold the exporter's file paths, the second would be
-stored as a pickle. Left out: several inputs, outputs other than one tensor, other dynamic dimensions.
+stored as a pickle. Of several outputs the graph has the one that counts (`models.call.first_tensor`). Left
+out: several inputs, other dynamic dimensions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from qtrain_cli.errors import BadInput, RunFailed
+from qtrain_cli.models.call import first_tensor
 
 PLAIN_ADVICE = "write .safetensors or .pt, which hold the weights without the graph"
 PROBE_SEED = 0
@@ -68,8 +71,7 @@ def trace(module: nn.Module, state: Mapping[str, Tensor], example: Tensor) -> Tr
         RunFailed: `torch.export` cannot trace the module.
     """
     held = _holding(module, state)
-    pair = _pair(example, held)
-    _run(held, pair)
+    pair = _readable(_pair(example, held), held)
     try:
         return Traced(held, _program(held, pair, {0: Dim("batch", min=1)}), pair, "")
     except Exception as error:
@@ -89,6 +91,7 @@ def reason(error: BaseException) -> str:
 def _holding(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """A CPU copy of `module` in eval mode with the weights, and the dtypes, of `state`."""
     held = copy.deepcopy(module).cpu()
+    held.register_forward_hook(lambda module, args, outputs: first_tensor(outputs))
     for part in held.modules():
         part.training = False  # not eval(): the modules of torch.export refuse that call
     for name, tensor in (*held.named_parameters(), *held.named_buffers()):
@@ -110,6 +113,22 @@ def _pair(example: Tensor, module: nn.Module) -> Tensor:
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), rows.dtype)
     rows = rows.to(dtype) if rows.is_floating_point() else rows
     return torch.cat([rows, rows])[:2].clone()  # (2, ...)
+
+
+def _readable(pair: Tensor, module: nn.Module) -> Tensor:
+    """The pair itself; where it holds nothing but zeros for tokens, which may mean padding, random tokens."""
+    tables = {part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)}
+    if pair.is_floating_point() or pair.any() or not tables:
+        _run(module, pair)
+        return pair
+    for tokens in sorted(tables, reverse=True):  # the largest table that every token is in: the vocabulary
+        generator = torch.Generator().manual_seed(PROBE_SEED)
+        drawn = torch.randint(min(1, tokens - 1), tokens, pair.shape, generator=generator)
+        with contextlib.suppress(BadInput):
+            _run(module, drawn)
+            return drawn
+    _run(module, pair)
+    return pair
 
 
 def _run(module: nn.Module, inputs: Tensor) -> Tensor:

@@ -4,10 +4,11 @@
     torch, torch-legacy       --arch, or built of stock      `pickles`, `entries`, `matching`
     safetensors               --arch                         `tensors`, `matching`
     pt2                       in the file                    `graphs`
+    hf-folder                 `transformers`, or --arch      `folders`
 
 Nothing in a file is run unless the user says ``--trust-pickle``: `untrusted` sees to that, under the PyTorch
 versions it was checked against. Naming ``--arch`` runs the user's own code. `describe_model` never runs
-anything. Left out: TorchScript, TensorFlow, sharded checkpoints.
+anything. Left out: TorchScript, TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from qtrain_cli.models import formats
 from qtrain_cli.models.architecture import build_architecture
 from qtrain_cli.models.checkpoints import load_weights_file
 from qtrain_cli.models.describe import describe_model
+from qtrain_cli.models.folders import folder_sha256, load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
@@ -72,7 +74,8 @@ def load_model(settings: ModelSettings) -> LoadedModel:
     module, trust = _LOADERS[form](settings, form)
     _require_usable(module, settings.path.name)
     name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
-    return LoadedModel(module.eval(), name, form, trust, file_sha256(settings.path))
+    sha256 = (folder_sha256 if form == formats.FOLDER else file_sha256)(settings.path)
+    return LoadedModel(module.eval(), name, form, trust, sha256)
 
 
 def _load_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
@@ -107,6 +110,7 @@ _LOADERS: dict[str, Callable[[ModelSettings, str], tuple[nn.Module, str]]] = {
     formats.PT2: _load_graph,
     formats.PT2_LEGACY: _load_old_graph,
     formats.TORCHSCRIPT: _load_torchscript,
+    formats.FOLDER: load_folder,
 }
 
 

@@ -1,4 +1,6 @@
-"""``--arch``: from ``package.module:Class`` or ``file.py:Class`` to a module, real or on the meta device.
+"""``--arch``: from a name to a module, real or on the meta device.
+
+    package.module:Class     file.py:Class     timm:resnet18     torchvision:resnet18
 
 Naming an architecture means running its code: it is the user's own, or a package they installed. Whatever
 goes wrong in there becomes one line. The name may also be that of a function that returns a module.
@@ -7,6 +9,7 @@ goes wrong in there becomes one line. The name may also be that of a function th
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import sys
@@ -18,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qtrain_cli.errors import BadInput, first_line, suggestion
+from qtrain_cli.errors import BadInput, first_line, missing_package, suggestion
 
 
 def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
@@ -33,6 +36,8 @@ def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
 def find_factory(arch: str) -> Callable[..., Any]:
     """The class or function that `arch` names. Imports its module. Raises `BadInput`."""
     source, _, name = arch.rpartition(":")
+    if source in LIBRARIES and (registered := _registered(source, name)):
+        return registered
     with _own_randomness():
         module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
     factory = getattr(module, name, None)
@@ -41,6 +46,30 @@ def find_factory(arch: str) -> Callable[..., Any]:
     if isinstance(factory, nn.Module) or not callable(factory):
         raise BadInput(f"--arch {arch} is no class and no function", "name what builds the model")
     return factory
+
+
+def _timm(name: str) -> Callable[..., Any] | None:
+    import timm
+
+    return functools.partial(timm.create_model, name, pretrained=False) if timm.is_model(name) else None
+
+
+def _torchvision(name: str) -> Callable[..., Any] | None:
+    from torchvision import models
+
+    return functools.partial(models.get_model, name, weights=None) if name in models.list_models() else None
+
+
+#: Libraries whose models go by names of their own; other names are their classes and functions.
+LIBRARIES = {"timm": _timm, "torchvision": _torchvision}
+
+
+def _registered(library: str, name: str) -> Callable[..., Any] | None:
+    """The builder of a library's model, without pretrained weights; None where `name` is no model's."""
+    try:
+        return LIBRARIES[library](name)
+    except ImportError as error:
+        raise missing_package(f"--arch {library}:{name} ({first_line(error)})", library, library) from None
 
 
 def construct(factory: Callable[..., Any], arch: str, arch_args: Mapping[str, Any], device: str) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
     new tensor is replaced in `state`, if that is a dictionary.
 
     Raises:
-        BadInput: the model fails on these inputs, or does not return one tensor with a row for each.
+        BadInput: the model fails on these inputs, or does not return a tensor with a row for each.
     """
     mode = " in training mode" if module.training else ""
     shape = list(inputs.shape[1:])
@@ -40,13 +41,21 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
             f"the model does not take {len(inputs)} inputs of shape {shape}{mode} ({_first_line(error)})",
             "check --arch, the data's shape and --batch-size",
         ) from error
+    outputs = first_tensor(outputs)
     if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs.shape[:1]:
         found = list(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise BadInput(
             f"the model returns {found}{mode} for {len(inputs)} inputs of shape {shape}",
-            "the model must return one tensor with a row for each input",
+            "the model must return a tensor with a row for each input, alone or first of several",
         )
     return outputs.float() if outputs.is_floating_point() else outputs
+
+
+def first_tensor(outputs: Any) -> Any:
+    """What counts of a model's outputs: a tensor itself, `logits`, or the first of several."""
+    if isinstance(outputs, Mapping):
+        return outputs["logits"] if "logits" in outputs else next(iter(outputs.values()), outputs)
+    return outputs[0] if isinstance(outputs, (tuple, list)) and outputs else outputs
 
 
 def _slots(module: nn.Module) -> Iterator[str]:

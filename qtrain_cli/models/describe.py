@@ -13,6 +13,7 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import find_entries, tensors_of
+from qtrain_cli.models.folders import folder_tensors, read_config, weight_files
 from qtrain_cli.models.graphs import find_problems
 from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert
 from qtrain_cli.models.tensors import header_tensors
@@ -35,12 +36,23 @@ def describe_model(path: Path) -> dict[str, Any]:
         Refused: a zip bomb.
     """
     form = formats.detect_format(path)
-    describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph}.get(form, _other)
-    return {"file": path.name, "bytes": path.stat().st_size, "format": form, **describe(path, form)}
+    describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph, formats.FOLDER: _folder}.get(
+        form, _other
+    )
+    size = (
+        sum(file.stat().st_size for file in weight_files(path))
+        if form == formats.FOLDER
+        else path.stat().st_size
+    )
+    return {"file": path.name, "bytes": size, "format": form, **describe(path, form)}
 
 
 def _safetensors(path: Path, form: str) -> dict[str, Any]:
     return _facts(True, [], {"": _rows(header_tensors(path))})
+
+
+def _folder(path: Path, form: str) -> dict[str, Any]:
+    return _facts("auto_map" in read_config(path), [], {"": _rows(folder_tensors(path))})
 
 
 def _graph(path: Path, form: str) -> dict[str, Any]:

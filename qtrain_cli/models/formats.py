@@ -7,6 +7,7 @@
     pt2-legacy     the archive that `torch.export.save` wrote up to PyTorch 2.7; its tensors are pickles
     torchscript    a zip archive with a `code/` folder: `torch.jit.save`
     pickle         any other pickle
+    hf-folder      a folder with a `config.json`, as Hugging Face models are kept
 
 Zip archives are opened by `untrusted.sizes`: with PyTorch's own reader, which loads them later.
 """
@@ -23,6 +24,7 @@ from qtrain_cli.models.untrusted.sizes import open_archive
 
 SAFETENSORS, TORCH, TORCH_LEGACY = "safetensors", "torch", "torch-legacy"
 PT2, PT2_LEGACY, TORCHSCRIPT, PICKLE = "pt2", "pt2-legacy", "torchscript", "pickle"
+FOLDER = "hf-folder"
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 _ZIP_START, _PICKLE_START = b"PK", b"\x80"
@@ -36,6 +38,8 @@ def detect_format(path: Path) -> str:
         BadInput: no such file, a folder, an empty file, or bytes of no known format.
         Refused: an archive whose records are larger than the file.
     """
+    if (path / "config.json").is_file():
+        return FOLDER
     start = _first_bytes(path)
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= _HEADER_LIMIT:
         return SAFETENSORS  # first, because a header's length may begin like the others

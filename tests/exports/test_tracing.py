@@ -84,10 +84,39 @@ def test_an_input_of_the_wrong_shape_is_refused_with_it():
         trace(module, module.state_dict(), torch.zeros(0, 4))
 
 
-def test_several_outputs_are_refused():
-    module = Pair(4, 3)
-    with pytest.raises(BadInput, match="returns a tuple; allowed: one tensor"):
+def test_of_several_outputs_the_graph_has_the_first():
+    module, inputs = Pair(4, 3), torch.randn(2, 4)
+    traced = trace(module, module.state_dict(), torch.zeros(1, 4))
+    assert torch.equal(traced.program.module()(inputs), module(inputs)[0])
+
+
+def test_no_tensor_is_refused():
+    class Nothing(nn.Linear):
+        def forward(self, x):
+            return None
+
+    module = Nothing(4, 3)
+    with pytest.raises(BadInput, match="returns a NoneType; allowed: one tensor"):
         trace(module, module.state_dict(), torch.zeros(1, 4))
+
+
+class Masked(nn.Module):
+    """A table of 30 words; what is 0 is not attended to, and nothing but zeros has no answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = nn.Embedding(30, 4), nn.Embedding(40, 4)
+
+    def forward(self, x):
+        scores = (self.words(x) + self.places(torch.arange(x.shape[1]))).sum(-1)
+        return scores.masked_fill(x == 0, -torch.inf).softmax(1)
+
+
+def test_tokens_are_probed_with_words_that_the_table_has_and_not_with_padding_alone():
+    module = Masked()
+    traced = trace(module, module.state_dict(), torch.zeros(2, 5, dtype=torch.int64))
+    assert traced.example.min() >= 1 and traced.example.max() < 30
+    assert all(traced.eager(rows).isfinite().all() for rows in traced.probes())
 
 
 def test_tied_names_with_different_weights_are_refused(tmp_path):

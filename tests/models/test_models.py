@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -511,3 +513,42 @@ def test_models_of_others(file: str, arch: str, form: str, weights: int) -> None
     loaded = load_model(ModelSettings(SHARED / file, arch=str(ROOT / "samples" / arch)))
     assert (loaded.format, loaded.trust) == (form, "weights-only")
     assert sum(parameter.numel() for parameter in loaded.module.parameters()) == weights
+
+
+class FakeLibrary:
+    """What `timm` and `torchvision.models` have for models by name."""
+
+    def __init__(self):
+        self.asked = []
+
+    def is_model(self, name):
+        return name == "resnet18"
+
+    def list_models(self):
+        return ["resnet18"]
+
+    def create_model(self, name, **options):
+        self.asked.append((name, options))
+        return nn.Linear(2, options.get("num_classes", 1))
+
+    get_model = create_model
+
+
+@pytest.mark.parametrize(
+    ("library", "option"), [("timm", {"pretrained": False}), ("torchvision", {"weights": None})]
+)
+def test_models_of_libraries_go_by_their_own_names(library, option, monkeypatch) -> None:
+    fake = FakeLibrary()
+    monkeypatch.setitem(
+        sys.modules, library, SimpleNamespace(models=fake) if library == "torchvision" else fake
+    )
+    assert build_architecture(f"{library}:resnet18", {"num_classes": 3}).out_features == 3
+    assert {name for name, _ in fake.asked} == {"resnet18"}
+    assert all(options == option | {"num_classes": 3} for _, options in fake.asked)
+
+
+def test_a_library_that_is_not_there_is_said(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(BadInput, match="needs the package timm") as caught:
+        build_architecture("timm:resnet18", {})
+    assert caught.value.advice == "pip install 'qtrain[timm]'"
