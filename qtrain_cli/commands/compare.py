@@ -26,6 +26,7 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
+from qtrain_cli.runs.fresh import check, fresh_module
 from qtrain_cli.runs.identity import data_identity, model_identity, run_identity
 from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import CompareSettings
@@ -76,7 +77,12 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)
     cells = CellFolder(settings.state, _identity(settings, loaded, data), log)
-    return Bench(settings, loaded, cells, log, {settings.fit.seed: data})
+    bench = Bench(settings, loaded, cells, log, {settings.fit.seed: data})
+    again = fresh_module(settings.model, loaded, device)
+    note = check(bench.scene(settings.fit.seed), again, data.train.inputs, data.normalisation).note
+    if note:
+        log(f"{loaded.name}: {note}")
+    return bench
 
 
 def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> str:

@@ -24,7 +24,7 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import PlanSettings
@@ -101,7 +101,7 @@ def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) ->
     """The model for a plan, which knows no data."""
     budget, module = settings.budget, loaded.module.to(device)
     layout = TARGETS[WHOLE].tensors(module, budget.targets, budget.ignore)
-    teacher = moved_to(module.state_dict(keep_vars=True), device)
+    teacher = moved_to(file_state(module), device)
     return Scene(module, teacher, layout, settings.input_shape, (), settings.fit.seed, device)
 
 

@@ -81,8 +81,14 @@ def _result(record: Record) -> LabelledTexts:
             "not measured" if scores.drop is None else scores.show_change(scores.drop),
         ),
         (scores.row.closeness_label, scores.show(scores.closeness)),
+        *_note(record),
         *_size(record),
     ]
+
+
+def _note(record: Record) -> LabelledTexts:
+    note = record.measured.figure_note
+    return [("Note on the figures", note)] if note else []
 
 
 def _size(record: Record | BareFile) -> LabelledTexts:

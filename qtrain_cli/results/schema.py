@@ -16,6 +16,8 @@ from qtrain_cli.errors import BadInput, suggestion
 from qtrain_cli.tasks import TASKS, Task
 
 SCHEMA = "qtrain.report/1"
+#: What records of before 0.3 do not have.
+NEW_FIELD = "figure_note"
 MAX_WHOLE = 2**63
 
 TEXT, INTEGER, NUMBER, MAYBE = "text", "whole number", "number", "number or null"
@@ -63,6 +65,7 @@ _FIELDS: Fields = (
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
     ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
+    (NEW_FIELD, MAYBE_TEXT),
 )  # fmt: skip
 
 

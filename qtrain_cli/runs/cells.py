@@ -36,6 +36,7 @@ from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.course import Answers
+from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
@@ -72,12 +73,14 @@ class Bench:
         """The model for the methods."""
         if seed not in self.scenes:
             fit = replace(self.settings.fit, seed=seed)
+            seed_generators(seed)  # a model may draw in evaluation too
             self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()))
         return self.scenes[seed]
 
     def taught(self, seed: int) -> Answers:
         """The teacher's outputs, computed once."""
         if seed not in self.answers:
+            seed_generators(seed)
             self.answers[seed] = answers_of(self.scene(seed), self.rows(seed))
         return self.answers[seed]
 
@@ -216,6 +219,7 @@ def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data))
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
     state = moved_to(regenerate(artifact).state, scene.device)
+    seed_generators(trial.seed)
     outputs = predict(module, state, rows.test.inputs, rows.normalisation)
     scores = bench.objective(trial.seed).row_scores(outputs, rows.test.targets)
     return replace(cell, test=float(scores.mean()), rows=pack_rows(scores.tolist()))

@@ -36,6 +36,7 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
+from qtrain_cli.runs.fresh import Fresh, check, fresh_module, require_same
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -44,12 +45,13 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
 from qtrain_cli.runs.outputs import check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
+from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
@@ -66,6 +68,7 @@ class _Job:
     spec: GeneratorSpec
     work: Work
     identity: Identity
+    fresh: Fresh
 
     @property
     def run(self) -> str:
@@ -121,6 +124,7 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     loaded = load_model(settings.model)
     data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore))
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
@@ -131,9 +135,13 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     check_gradient(settings.fit.gradient, spec.circuit)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)
+    again = fresh_module(settings.model, loaded, scene.device)
+    fresh = check(scene, again, data.train.inputs, data.normalisation)
+    if fresh.note:
+        log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
     work = Work(OURS, chosen, scene, data, settings.fit, answers_of(scene, data))
-    return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work))
+    return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work), fresh)
 
 
 def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> None:
@@ -214,14 +222,12 @@ def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
 
 
 def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
-    settings, device = job.settings.fit, torch.device(job.settings.fit.device)
-    figures = measure(
-        job.loaded.module,
-        moved_to(state, device),
-        teacher_of(job.loaded, device),
-        job.data,
-        job.work.objective,
-    )
+    settings, scene, data = job.settings.fit, job.work.scene, job.data
+    state = moved_to(state, scene.device)
+    require_same(job.fresh, scene.module, state, data.validation.inputs, data.normalisation)
+    seed_generators(settings.seed)
+    module = scene.module if job.fresh.module is None else job.fresh.module
+    figures = measure(module, state, scene.teacher, data, job.work.objective)
     return Measured(
         model=job.loaded.name,
         scores=figures.scores,
@@ -234,4 +240,5 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         data_sha256=job.data.sha256,
         model_sha256=job.loaded.sha256,
         trust=job.loaded.trust,
+        figure_note=job.fresh.note,
     )

@@ -23,7 +23,7 @@ from qtrain_cli.data import Dataset
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
 from qtrain_cli.settings import FitSettings
@@ -110,7 +110,7 @@ def scene_of(
 
 def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
     """The model's own tensors on a device."""
-    return moved_to(loaded.module.state_dict(keep_vars=True), device)
+    return moved_to(file_state(loaded.module), device)
 
 
 def answers_of(scene: Scene, data: Dataset) -> Answers:

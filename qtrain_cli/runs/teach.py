@@ -47,6 +47,7 @@ from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.tasks.objective import Objective, check_outputs
+from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
@@ -105,6 +106,7 @@ def _check_files(settings: TeachSettings) -> None:
 def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
+    seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
     data = load_data(settings.data, settings.fit.seed)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     teacher = None
@@ -257,7 +259,7 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     how, module = settings.circuit, student_of(job, job.generations)
     if module.circuit is not None:
         module.circuit.execution = Execution(how.gradient, *how.measured_with)
-    torch.manual_seed(settings.fit.seed)  # the shots of the measurement
+    seed_generators(settings.fit.seed)  # the shots of the measurement, or a teacher's draws
     objective = Objective(data.task, 0.0, settings.fit.temperature)
     taught = teacher.outputs(data.test.inputs) if teacher else None
     figures = figures_of(module, moved_to(state, job.device), taught, data, objective)

@@ -18,7 +18,7 @@ from qtrain_cli.data import Normalisation
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.header import read_header
 from qtrain_cli.models import formats, load_model
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.students.networks import build
 from qtrain_cli.training.devices import moved_to
@@ -90,7 +90,7 @@ def _teacher(
     module = module.to(device)
     return Teacher(
         module=module,
-        state=moved_to(module.state_dict(keep_vars=True), device),
+        state=moved_to(file_state(module), device),
         prepare=prepare,
         name=name,
         trust=trust,

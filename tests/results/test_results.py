@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results import Measured, Record, Scores, record_fields
+from qtrain_cli.results.measured import NOTES
 from qtrain_cli.tasks import TASKS
 
 #: Of the data and of the model's file; a file holds them apart from the rest.
@@ -22,7 +23,7 @@ CONTRACT = [
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256",
-    "model_sha256", "artifact_sha256", "trust",
+    "model_sha256", "artifact_sha256", "trust", "figure_note",
 ]  # fmt: skip
 
 shares = st.floats(0, 1)
@@ -56,6 +57,7 @@ measurements = st.builds(
     data_sha256=digests,
     model_sha256=digests,
     trust=st.text(),
+    figure_note=st.sampled_from([None, *NOTES]),
 )
 
 
@@ -109,6 +111,7 @@ def test_exact_json(make_record):
         "model_sha256": "e" * 64,
         "artifact_sha256": "f" * 64,
         "trust": "state dictionary",
+        "figure_note": None,
     }
 
 
@@ -202,7 +205,7 @@ def test_strict_reading(make_record, changes, message):
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("name", CONTRACT[:-1])
 def test_a_missing_field(make_record, name):
     found = document(make_record())
     del found[name]
@@ -299,9 +302,32 @@ def test_figures_for_people(make_record, task, figure, change):
     assert scores.show(None) == "not measured"
 
 
+@pytest.mark.parametrize("note", NOTES)
+def test_a_note_on_the_figures_is_stored_and_none_costs_nothing(make_record, note):
+    measured = make_record().measured
+    noted = replace(measured, figure_note=note)
+    assert noted.to_stored() == [*measured.to_stored(), NOTES.index(note)]
+    assert Measured.from_stored(noted.to_stored(), *DIGESTS).figure_note == note
+    assert Measured.from_stored(measured.to_stored(), *DIGESTS).figure_note is None
+
+
+def test_a_note_that_is_none_of_ours_is_refused(make_record):
+    measured = make_record().measured
+    with pytest.raises(BadInput, match="the note on the figures is 'all is well'; known: 3"):
+        replace(measured, figure_note="all is well")
+    with pytest.raises(BadInput, match="the stored record has the note 3; allowed: 0 to 2"):
+        Measured.from_stored([*measured.to_stored(), 3], *DIGESTS)
+
+
+def test_a_record_of_before_there_were_notes_is_read(make_record):
+    record = make_record()
+    old = {name: value for name, value in record.to_json().items() if name != "figure_note"}
+    assert Record.from_json(old) == record
+
+
 def test_every_kind_is_known():
     assert {kind for row in TASKS.values() for kind in record_fields(row).values()} == {
-        "text", "whole number", "number", "number or null", "table of texts",
+        "text", "whole number", "number", "number or null", "table of texts", "text or null",
     }  # fmt: skip
 
 
