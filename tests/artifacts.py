@@ -98,7 +98,7 @@ def artifact_of(
 ) -> Artifact:  # fmt: skip
     """A whole artifact, with the digest of what it regenerates; bare if nothing was measured."""
     numbers = numbers or numbers_of(spec)
-    digest = digest_of(spec.layout, generated(OURS, plan_of(spec), spec.layout, numbers))
+    digest = digest_of(spec.layout, generated(OURS, plan_of(spec), spec.layout, numbers), numbers.kept)
     origin = Origin(measured, run) if measured else None
     example = example or Example("F32", (1, 8, 8))
     description = Description(OURS, plan_of(spec), spec.layout, digest, example, origin)
@@ -132,7 +132,7 @@ def rival_of(name: str, layout: LayoutSpec = LAYOUT, seed: int = 0, most: int = 
         for entry in layout.of_role(KEPT)
     }
     numbers = StoredNumbers(groups, kept)
-    digest = digest_of(layout, generated(name, plan, layout, numbers), name)
+    digest = digest_of(layout, generated(name, plan, layout, numbers), numbers.kept, name)
     return Artifact(Description(name, plan, layout, digest, Example("F32", (1, 8, 8)), None), numbers)
 
 

@@ -33,7 +33,7 @@ from qtrain_cli.files.message import MESSAGE_SLACK
 from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
-from qtrain_cli.targets.entries import DTYPE_BYTES, KEPT, LayoutSpec
+from qtrain_cli.targets.entries import DTYPE_BYTES, LayoutSpec
 from qtrain_cli.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _kept_bytes(layout: LayoutSpec) -> int:
     fixed code, in which half of all bytes take 9 bits, and a counter's zeros 25 at most; a stream that this
     makes longer by 4 bytes or more is stored instead, with 5 bytes in front.
     """
-    draw, entries = random.Random(0), layout.of_role(KEPT)
+    draw, entries = random.Random(0), layout.stored
     zeros = [4 if (entry.dtype, entry.count) == ("I64", 1) else 0 for entry in entries]
     kept = b"".join(
         draw.randbytes(entry.stored_bytes - zero) + bytes(zero)

@@ -17,7 +17,6 @@ from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.methods.table import METHODS
 from qtrain_cli.settings import (
     AnyPath,
-    ArtifactPath,
     CompareGradientsSettings,
     CompareSettings,
     CompareStudentsSettings,
@@ -27,6 +26,7 @@ from qtrain_cli.settings import (
     ReportSettings,
     SampleSettings,
     TeachSettings,
+    VerifySettings,
 )
 from qtrain_cli.settings.declared import Setting, settings_of
 from qtrain_cli.settings.option import Option
@@ -110,7 +110,7 @@ COMMANDS: dict[str, Command] = {
             ReportSettings, "report",
         ),
         Command(
-            "verify", "Regenerate an artifact's weights and compare them with its digest.", ArtifactPath,
+            "verify", "Regenerate an artifact's weights and compare them with its digest.", VerifySettings,
             "verify",
         ),
         Command(

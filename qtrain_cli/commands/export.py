@@ -1,7 +1,8 @@
 """`qtrain export`: weights or circuits in a format that others read, checked before it is named.
 
-`.safetensors` and `.pt` need the artifact alone. `.pt2` and `.onnx` carry the graph as well: the module comes
-from the model file, or from its architecture alone, and takes the regenerated weights.
+`.safetensors` and `.pt` need the artifact alone, unless it leaves out what every module of the architecture
+has. `.pt2` and `.onnx` carry the graph as well: the module comes from the model file, or from its
+architecture alone, and takes the regenerated weights.
 
 With `--quantum` the trained circuits themselves are written, as one program with a register for each circuit,
 or one of them alone with `--circuit`: a simulator that holds all registers at once would need 2**(b n)
@@ -26,7 +27,7 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.models import build_architecture, load_model
 from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
-from qtrain_cli.runs.regenerate import regenerate, stored_angles
+from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles
 from qtrain_cli.settings import ExportSettings
 from qtrain_cli.targets.layout import DTYPES
 
@@ -55,10 +56,11 @@ def run(settings: ExportSettings) -> ExportRecord | CircuitExport:
     artifact = decode_artifact(container)
     if settings.quantum:
         return _export_circuits(settings, artifact)
+    module = _module(settings)
     return export(
-        regenerate(artifact).state,
+        regenerate(artifact, module).state,
         settings.out,
-        module=_module(settings),
+        module=module,
         example=_example(artifact.description.example),
         force=settings.force,
     )
@@ -73,7 +75,7 @@ def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord
 
 
 def _export_circuits(settings: ExportSettings, artifact: Artifact) -> CircuitExport:
-    spec, stored = artifact.description.spec, regenerate(artifact).digest
+    spec, (_, stored, _) = artifact.description.spec, checked_weights(artifact)
     circuit, theta = spec.circuit, stored_angles(spec, artifact.numbers)
     chosen = range(circuit.circuits)
     if settings.circuit is not None:

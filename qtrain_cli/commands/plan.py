@@ -26,9 +26,9 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.quantum.circuit import ANSATZE
+from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import PlanSettings
-from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.generated import Generated, Sized
@@ -51,6 +51,7 @@ class PlanRecord:
     trust: str
     weights: int
     kept_weights: int
+    kept_tensors: dict[str, str]
     qubits: int
     layers: int
     circuits: int
@@ -100,7 +101,7 @@ def run(settings: PlanSettings) -> PlanRecord:
 def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) -> Scene:
     """The model for a plan, which knows no data."""
     budget, module = settings.budget, loaded.module.to(device)
-    layout = TARGETS[WHOLE].tensors(module, budget.targets, budget.ignore)
+    layout = layout_for(module, (budget.targets, budget.ignore), settings.model)
     teacher = moved_to(file_state(module), device)
     return Scene(module, teacher, layout, settings.input_shape, (), settings.fit.seed, device)
 

@@ -37,7 +37,7 @@ from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_devic
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.regenerate import regenerate, state_dict, stored_numbers
+from qtrain_cli.runs.regenerate import checked_weights, filled, regenerate, state_dict, stored_numbers
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
 from qtrain_cli.targets.layout import split
 from qtrain_cli.tasks.objective import Objective, check_outputs
@@ -88,8 +88,12 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
     known = record_of(artifact.description, container)
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
+    checked_weights(artifact)  # before code of a model runs
+    module = _module(settings)
+    artifact = filled(artifact, module)
     state = regenerate(artifact).state
-    bench = _bench(settings, artifact, state)
+    _put_in(module, state)
+    bench = _bench(settings, artifact, module, state)
     log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
     cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
     return _record(bench, known, state, cells)
@@ -100,9 +104,10 @@ def _inputs(settings: SampleSettings) -> list[Path]:
     return [settings.artifact, Path(settings.data.source), *model]
 
 
-def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor]) -> _Bench:
+def _bench(
+    settings: SampleSettings, artifact: Artifact, module: nn.Module, state: dict[str, Tensor]
+) -> _Bench:
     spec = artifact.description.spec
-    module = _module(settings, state)
     data = load_data(settings.data, settings.seed).for_lookups(looks_up(module))
     objective = Objective(data.task, 0.0, 1.0)
     sample = predict(module, state, data.test.inputs[:2], data.normalisation)
@@ -115,19 +120,20 @@ def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z)
 
 
-def _module(settings: SampleSettings, state: dict[str, Tensor]) -> nn.Module:
-    """The module, once its tensors have the names and shapes of the artifact's."""
+def _module(settings: SampleSettings) -> nn.Module:
     if settings.model is not None:
-        module = load_model(settings.model).module
-    else:
-        module = build_architecture(settings.arch or "", settings.arch_args)
+        return load_model(settings.model).module
+    return build_architecture(settings.arch or "", settings.arch_args)
+
+
+def _put_in(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Gives the module the artifact's tensors. Raises `BadInput` for other names and shapes than its own."""
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise BadInput(
             f"the artifact does not fit the model: {error}", "give the model that was compressed"
         ) from None
-    return module
 
 
 def _cells(bench: _Bench, noise: Noise, log: Log) -> list[SampleCell]:

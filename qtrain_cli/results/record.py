@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from qtrain_cli.errors import BadInput
@@ -34,7 +34,8 @@ class Design:
     """What was built, as the artifact's own spec says it.
 
     `weights` are generated, `kept_weights` stored as they are; `model_bytes` is the size of the same tensors
-    as a float32 safetensors file. Raises `BadInput` for counts that cannot be.
+    as a float32 safetensors file. `kept_tensors` says of each tensor, or row, how it is kept where it is not
+    simply stored. Raises `BadInput` for counts that cannot be.
     """
 
     weights: int
@@ -47,6 +48,7 @@ class Design:
     angle_bits: int
     trained_numbers: int
     model_bytes: int
+    kept_tensors: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in (

@@ -47,6 +47,8 @@ _IS_KIND: dict[str, Callable[[Any], bool]] = {
 }
 
 Fields = tuple[tuple[str, str], ...]
+#: What older records lack, and what that says.
+_LATER: dict[str, Any] = {"kept_tensors": {}}
 
 #: The task's figures. The braces are filled with its words: ``test_accuracy`` or ``test_error``.
 FIGURES: Fields = (
@@ -64,6 +66,7 @@ _FIELDS: Fields = (
     *FIGURES,
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
     ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
+    ("kept_tensors", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
     (NEW_FIELD, MAYBE_TEXT),
 )  # fmt: skip
@@ -86,12 +89,16 @@ def task_of_fields(names: Iterable[str]) -> Task:
 
 
 def checked_document(document: Any, kinds: Mapping[str, str], schema: str = SCHEMA) -> dict[str, Any]:
-    """`document` itself, once it has exactly these fields, each of its kind. Raises `BadInput`."""
+    """A document, once it has exactly these fields, each of its kind; what came later is filled in.
+
+    Raises `BadInput`.
+    """
     if not isinstance(document, dict):
         raise BadInput("the record is not a JSON object", "give the output of: qtrain report --json")
     if document.get("schema") != schema:
         found = reprlib.repr(document.get("schema"))
         raise BadInput(f"the record has the schema {found}; this version reads '{schema}'", "make it anew")
+    document = {**{name: value for name, value in _LATER.items() if name in kinds}, **document}
     for name in kinds:
         if name not in document:
             raise BadInput(f"the record lacks the field '{name}'", "make it anew with: qtrain report --json")

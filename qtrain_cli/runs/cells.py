@@ -74,7 +74,7 @@ class Bench:
         if seed not in self.scenes:
             fit = replace(self.settings.fit, seed=seed)
             seed_generators(seed)  # a model may draw in evaluation too
-            self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()))
+            self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()), self.settings.model)
         return self.scenes[seed]
 
     def taught(self, seed: int) -> Answers:
@@ -200,8 +200,8 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, numbers), work.name)
-    description = replace(work.blank, digest=digest)
+    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, work.name)
+    description = replace(work.described(numbers), digest=digest)
     return encode_artifact(Artifact(description, numbers))
 
 
@@ -216,9 +216,9 @@ def _count(chosen: Sized, numbers: StoredNumbers) -> int:
 def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     """The cell with its test figure: of the tensors that the finished file gives back."""
     rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
-    artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data))
+    artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data), own=True)
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
-    state = moved_to(regenerate(artifact).state, scene.device)
+    state = moved_to(regenerate(artifact, module).state, scene.device)
     seed_generators(trial.seed)
     outputs = predict(module, state, rows.test.inputs, rows.normalisation)
     scores = bench.objective(trial.seed).row_scores(outputs, rows.test.targets)

@@ -18,16 +18,16 @@ import torch
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import (
     RUN_DIGITS,
-    Description,
     Origin,
     describe_container,
     design_of,
     record_of,
 )  # fmt: skip
-from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, write_artifact
-from qtrain_cli.artifact.size import example_of, known_of
+from qtrain_cli.artifact.expansion import LARGE, too_large
+from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, encode_artifact, write_artifact
+from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset, load_data
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -45,6 +45,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
+from qtrain_cli.runs.layouts import said_of_kept
 from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
 from qtrain_cli.runs.outputs import check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
@@ -102,7 +103,7 @@ def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
     if made.spent.evaluations:
         log(f"spent on gradients: {in_words(made.spent)}")
     log("measuring the regenerated weights")
-    record = _written(job, made.numbers)
+    record = _written(job, made.numbers, log)
     _leave(job, checkpoint, record)
     return replace(record, seconds=time.monotonic() - started)
 
@@ -125,7 +126,7 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
-    scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore))
+    scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
         scene.layout, budget, settings.fit.seed, lambda plan: sizes.bytes(plan_of(plan), budget.angle_bits)
@@ -150,6 +151,8 @@ def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> N
         f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
         f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
     )
+    for line in said_of_kept(layout):
+        log(line)
     log(f"data: {data.rows_in_words}")
 
 
@@ -196,21 +199,37 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
     raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
 
 
-def _written(job: _Job, numbers: StoredNumbers) -> Record:
+def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
     made = made_by(work, numbers)
     measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept))
-    description = Description(
-        method=work.name,
-        plan=work.chosen.plan,
-        layout=work.chosen.layout,
-        digest=digest_of(work.chosen.layout, made),
-        example=example_of(job.data),
+    description = replace(
+        work.described(numbers),
+        digest=digest_of(work.chosen.layout, made, numbers.kept),
         origin=None if settings.budget.bare else Origin(measured, job.run),
     )
+    if description.layout != work.chosen.layout:
+        for line in said_of_kept(description.layout):
+            log(line)
+    _check_bytes(job, Artifact(description, numbers))
     written = write_artifact(settings.out, Artifact(description, numbers), force=settings.force)
-    return Record(design_of(job.spec), measured, len(written.data), written.sha256)
+    large = too_large(description, work.chosen.forms, len(written.data))
+    if large:
+        log(f"reading the file will take {LARGE}=1 in the environment: {large}")
+    return Record(design_of(description.spec), measured, len(written.data), written.sha256)
+
+
+def _check_bytes(job: _Job, artifact: Artifact) -> None:
+    """Raises `RunFailed` where kept tensors grew in training, and the file with them, beyond its bound."""
+    most = job.settings.budget.bytes
+    grown = artifact.description.layout != job.work.chosen.layout
+    size = len(encode_artifact(artifact)) if most and grown else 0
+    if most and size > most:
+        raise RunFailed(
+            f"float16 no longer holds the kept tensors, and the file takes {size} bytes; allowed: {most}",
+            f"give --bytes {2 * size - most} or more",
+        )
 
 
 def _leave(job: _Job, checkpoint: Path, record: Record) -> None:

@@ -75,6 +75,15 @@ class ExportSettings:
 
 
 @dataclass(frozen=True)
+class VerifySettings:
+    """`qtrain verify`: `arch` gives what a file leaves out because every module of it has it."""
+
+    artifact: ArtifactPath
+    arch: Arch = None
+    arch_args: ArchArgs = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class GateSettings:
     """What `qtrain report` demands. None: no such gate. Accuracies and drops are fractions of 1."""
 

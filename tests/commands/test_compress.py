@@ -17,7 +17,7 @@ from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.methods.generator.angles import angle_codes, movement, start_angles
 from qtrain_cli.methods.generator.plan import ANGLES
 from qtrain_cli.runs import compress, making
-from qtrain_cli.settings import ExportSettings, own_rate
+from qtrain_cli.settings import ExportSettings, VerifySettings, own_rate
 from qtrain_cli.tasks.objective import Objective
 
 ARCHITECTURE = """
@@ -85,7 +85,7 @@ def test_every_figure_is_that_of_the_weights_in_the_file(run, digits, tmp_path):
     assert whole == pytest.approx(accuracy(student, data["x_train"], data["y_train"]), abs=1e-3)
     assert scores.count == 360
     assert scores.test > 0.5
-    assert verify.run(tmp_path / "net.qtrain").agreement == "exact"
+    assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
 
 
 def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
@@ -122,7 +122,7 @@ def test_a_file_keeps_to_its_bytes_and_its_figures_are_those_of_its_weights(
     data = np.load(digits / "digits.npz")
     found = accuracy(student, data["x_test"], data["y_test"])
     assert done.record.scores.test == pytest.approx(found, abs=1e-6)
-    assert verify.run(path).agreement == "exact"
+    assert verify.run(VerifySettings(path)).agreement == "exact"
 
 
 def test_a_regression_with_tied_weights(run, regression, tmp_path):
@@ -167,7 +167,7 @@ def test_other_forms_of_the_model(run, digits, form):
 )
 def test_other_generators(run, generator, tmp_path):
     done = run(epochs=1, **generator)
-    assert verify.run(tmp_path / "net.qtrain").agreement == "exact"
+    assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
     assert done.record.artifact_bytes <= generator.get("bytes", 10**6)
     assert done.record.parameter_ratio >= generator.get("ratio", 0)
 

@@ -23,6 +23,7 @@ from qtrain_cli.settings import (
     ModelSettings,
     SelfSettings,
     TeachSettings,
+    VerifySettings,
 )
 from qtrain_cli.training import loop, recovery
 
@@ -62,7 +63,7 @@ def test_train_writes_a_student_that_verifies(labels, tmp_path):
     assert (document["model"], document["trust"], document["model_sha256"]) == (None, None, None)
     assert (document["method"], document["distill"], len(document["history"])) == ("labels", 0.0, 2)
     assert document["evaluations"] == 2 * 10 * 128
-    assert verify.run(tmp_path / "student.qtrain").agreement == "exact"
+    assert verify.run(VerifySettings(tmp_path / "student.qtrain")).agreement == "exact"
     assert [path.name for path in tmp_path.iterdir()] == ["student.qtrain"]
 
 
@@ -356,7 +357,7 @@ def test_inspect_and_verify_know_a_student(labels, tmp_path):
 
     write_student(path, file, force=True)
     with pytest.raises(Refused, match=r"the student's outputs differ by 0[.]1 from those that the file says"):
-        verify.run(path)
+        verify.run(VerifySettings(path))
 
 
 def test_a_diverged_run_says_so_and_keeps_its_state(labels, tmp_path):

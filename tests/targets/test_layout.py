@@ -1,7 +1,6 @@
 """Layouts: roles, fan-in and centre of every kind of layer, patterns, and the way to tensors and back."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.targets.entries import DTYPE_BYTES, GENERATED, KEPT, TIED, TensorEntry
-from qtrain_cli.targets.layout import DTYPES, complete, in_dtype, join, kept_tensors, layout_of, split
+from qtrain_cli.targets.entries import DTYPE_BYTES, GENERATED, KEPT, TIED
+from qtrain_cli.targets.layout import DTYPES, complete, join, kept_tensors, layout_of, split
 
 
 def rows(module, **patterns):
@@ -143,16 +142,17 @@ def test_running_statistics_are_stored_in_half_precision_and_nothing_else_is():
     assert {dtype for name, dtype in stored.items() if name not in narrow} == {""}
 
 
-def test_what_half_precision_cannot_hold_becomes_its_largest_number():
-    entry = TensorEntry("running_var", (4,), "F32", KEPT, stored="F16")
-    found = in_dtype(entry, torch.tensor([1 / 3, 1e9, -1e9, 1e-9]))
-    assert found.dtype == torch.float16 and found.tolist() == [0.333251953125, 65504, -65504, 0]
-    plain = torch.tensor([1 / 3, 1e9])
-    assert in_dtype(replace(entry, stored=""), plain) is plain
-
-
-def test_frozen_parameters_are_weights_all_the_same():
+def test_frozen_parameters_are_kept_unless_they_are_named_or_all_are():
     assert roles(nn.Linear(2, 2).requires_grad_(False)) == {"weight": GENERATED, "bias": GENERATED}
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    module[0].requires_grad_(False)
+
+    def made(*targets):
+        return {name for name, role in roles(module, targets=targets).items() if role == GENERATED}
+
+    assert made() == made("*") == made("*.weight", "1") == {"1.weight", "1.bias"}
+    assert made("0.weight", "1.bias") == {"0.weight", "1.bias"}
+    assert made("0") == {"0.weight", "0.bias"}, "a pattern that matches frozen ones alone means them"
 
 
 def test_values_are_not_read():
