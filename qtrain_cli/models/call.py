@@ -38,15 +38,34 @@ def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -
             raise
         raise BadInput(
             f"the model does not take {len(inputs)} inputs of shape {shape}{mode} ({_first_line(error)})",
-            "check --arch, the data's shape and --batch-size",
+            _advice(str(error)),
         ) from error
     if not isinstance(outputs, Tensor) or outputs.shape[:1] != inputs.shape[:1]:
         found = list(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise BadInput(
             f"the model returns {found}{mode} for {len(inputs)} inputs of shape {shape}",
-            "the model must return one tensor with a row for each input",
+            "the model must return one tensor with a row for each input: name a class by --arch that does,"
+            " such as one whose forward picks it out",
         )
     return outputs.float() if outputs.is_floating_point() else outputs
+
+
+#: What an error says, in lower case -> what to do about it; the first that is found.
+_ADVICE = {
+    "more than 1 value per channel": "choose a --batch-size that leaves no single row over",
+    "size()[0]": "the graph takes batches of one size: export it with a dynamic batch dimension",
+    "positional argument": "name a class by --arch whose forward takes one tensor, e.g. around this model",
+    "dtype": "check the data's type: whole numbers are looked up only by a model with an embedding",
+    "scalar type": "check the data's type: whole numbers are looked up only by a model with an embedding",
+    "index out of range": "the data have numbers beyond the model's table: check its vocabulary",
+}
+
+
+def _advice(error: str) -> str:
+    """What to do about an error of a model's forward."""
+    said = error.lower()
+    found = next((advice for words, advice in _ADVICE.items() if words in said), None)
+    return found or "the model's own forward says so: check --arch, and the shape of one input"
 
 
 def _slots(module: nn.Module) -> Iterator[str]:

@@ -188,7 +188,7 @@ def read_values(document: Any, fields_of: Callable[[Task], Mapping[str, str]], s
     Raises:
         BadInput: it has not exactly the fields that `fields_of` its task says, each of its kind.
     """
-    task = task_of_fields(document if isinstance(document, dict) else ())
+    task = task_of_fields(document if isinstance(document, dict) else {})
     given = checked_document(document, fields_of(task), schema)
     return {**given, "scores": Scores.from_json(task, given)}
 

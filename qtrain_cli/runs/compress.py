@@ -36,6 +36,7 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
+from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -119,7 +120,10 @@ def _check_files(settings: CompressSettings) -> Path:
 def _prepare(settings: CompressSettings, log: Log) -> _Job:
     budget, device = settings.budget, resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
-    data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
+    data = load_data(settings.data, settings.fit.seed)
+    loaded.module.to(device)
+    asks = asked(loaded.module, teacher_of(loaded, device))
+    data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore))
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
