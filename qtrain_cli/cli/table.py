@@ -125,7 +125,9 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "train", "Train a student on labels alone.", TeachSettings, "record", _WATCHED,
-            without=("teacher", "align", "itself", "fit.distill", "fit.temperature", "fit.gradient"),
+            without=(
+                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature", "fit.gradient",
+            ),
             fixed={"fit.distill": 0.0},
         ),
         Command(

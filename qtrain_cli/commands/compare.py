@@ -26,9 +26,10 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
+from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.fresh import check, fresh_module
 from qtrain_cli.runs.identity import data_identity, model_identity, run_identity
-from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.making import Log, teacher_of
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
@@ -70,14 +71,17 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
     device = resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
     loaded.module.to(device)
-    data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
+    data = load_data(settings.data, settings.fit.seed)
+    asks = asked(loaded.module, teacher_of(loaded, device))
+    examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
+    data = examined.of(data)
     log(f"data: {data.rows_in_words}")
     fit = replace(settings.fit, device=str(device)).for_rows(len(data.train))
     if settings.quick:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)
     cells = CellFolder(settings.state, _identity(settings, loaded, data), log)
-    bench = Bench(settings, loaded, cells, log, {settings.fit.seed: data})
+    bench = Bench(settings, loaded, cells, log, examined, {settings.fit.seed: data})
     again = fresh_module(settings.model, loaded, device)
     note = check(bench.scene(settings.fit.seed), again, data.train.inputs, data.normalisation).note
     if note:

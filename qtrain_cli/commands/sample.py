@@ -31,16 +31,16 @@ from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import build_architecture, load_model, looks_up
-from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
+from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.regenerate import checked_weights, filled, regenerate, state_dict, stored_numbers
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
 from qtrain_cli.targets.layout import split
-from qtrain_cli.tasks.objective import Objective, check_outputs
+from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.measure import measure_test
 
 OWN_SAMPLER = "qtrain"
@@ -108,10 +108,10 @@ def _bench(
     settings: SampleSettings, artifact: Artifact, module: nn.Module, state: dict[str, Tensor]
 ) -> _Bench:
     spec = artifact.description.spec
-    data = load_data(settings.data, settings.seed).for_lookups(looks_up(module))
+    data = load_data(settings.data, settings.seed)
+    # Whatever is left of the model is measured here.
+    data = examine(asked(module, state), data, looks_up(module), True, lambda line: None).of(data)
     objective = Objective(data.task, 0.0, 1.0)
-    sample = predict(module, state, data.test.inputs[:2], data.normalisation)
-    check_outputs(data.task, sample, data.test.targets[:2], data.classes)
     generator = Generator(spec, dtype=torch.float64)
     stored = stored_numbers(OURS, artifact.description.plan, artifact.numbers)
     theta, mapping = stored[ANGLES], stored[MAPPING]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.data.arrays import ARRAY_NAMES, Arrays, arrays_by_name
+from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, QtrainError, suggestion
 
 _SOURCE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
@@ -28,8 +29,9 @@ def matches(source: str) -> bool:
     return _SOURCE.fullmatch(source) is not None
 
 
-def read(source: str) -> Arrays:
-    """What the function returns. Raises `BadInput` if there is none, it fails, or it returns else."""
+def read(source: str, room: Room) -> Arrays:
+    """What the function returns; what it makes is its own matter, and takes no `room`. Raises `BadInput` if
+    there is none, it fails, or it returns else."""
     match = _SOURCE.fullmatch(source)
     if match is None:
         raise BadInput(f"'{source}' names no function", "write file.py:function")

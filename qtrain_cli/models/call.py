@@ -50,7 +50,8 @@ def _called(module: nn.Module, inputs: Tensor) -> Tensor:
         shape = list(inputs.shape[1:])
         raise BadInput(
             f"the model returns {found}{_mode(module)} for {len(inputs)} inputs of shape {shape}",
-            "the model must return a tensor with a row for each input, alone or first of several",
+            "the model must return a tensor with a row for each input, alone or first of several: name a"
+            " class by --arch that does, such as one whose forward picks it out",
         )
     return outputs
 
@@ -73,8 +74,26 @@ def _failing_as_ours(module: nn.Module, inputs: Tensor) -> Iterator[None]:
         raise BadInput(
             f"the model does not take {len(inputs)} inputs of shape {list(inputs.shape[1:])}{mode}"
             f" ({_first_line(error)})",
-            "check --arch, the data's shape and --batch-size",
+            _advice(str(error)),
         ) from error
+
+
+#: What an error says, in lower case -> what to do about it; the first that is found.
+_ADVICE = {
+    "more than 1 value per channel": "choose a --batch-size that leaves no single row over",
+    "size()[0]": "the graph takes batches of one size: export it with a dynamic batch dimension",
+    "positional argument": "name a class by --arch whose forward takes one tensor, e.g. around this model",
+    "dtype": "check the data's type: whole numbers are looked up only by a model with an embedding",
+    "scalar type": "check the data's type: whole numbers are looked up only by a model with an embedding",
+    "index out of range": "the data have numbers beyond the model's table: check its vocabulary",
+}
+
+
+def _advice(error: str) -> str:
+    """What to do about an error of a model's forward."""
+    said = error.lower()
+    found = next((advice for words, advice in _ADVICE.items() if words in said), None)
+    return found or "the model's own forward says so: check --arch, and the shape of one input"
 
 
 def _mode(module: nn.Module) -> str:

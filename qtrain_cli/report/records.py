@@ -122,6 +122,8 @@ def _training(record: Record | StudentRecord) -> LabelledTexts:
         ("Generalization gap", loss_text(measured.generalization_gap)),
         ("Epochs, seed, device", f"{measured.epochs}, {measured.seed}, {measured.device}"),
     ]
+    if not scores.row.told_by_word:
+        rows.append(("Loss", scores.row.said))
     return rows if record.seconds is None else [*rows, ("Time", f"{record.seconds:,.1f} s")]
 
 

@@ -191,7 +191,7 @@ def read_values(document: Any, fields_of: Callable[[Task], Mapping[str, str]], s
     Raises:
         BadInput: it has not exactly the fields that `fields_of` its task says, each of its kind.
     """
-    task = task_of_fields(document if isinstance(document, dict) else ())
+    task = task_of_fields(document if isinstance(document, dict) else {})
     kinds = fields_of(task)
     if isinstance(document, dict) and NEW_FIELD in kinds:
         document = {NEW_FIELD: None, **document}  # a record of before says nothing there

@@ -23,6 +23,7 @@ from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import predict
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
 from qtrain_cli.runs.cell_folder import CellFolder
+from qtrain_cli.runs.examination import Examined
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -54,6 +55,7 @@ class Bench:
     loaded: LoadedModel
     cells: CellFolder
     log: Log
+    examined: Examined
     data: dict[int, Dataset] = field(default_factory=dict)
     scenes: dict[int, Scene] = field(default_factory=dict)
     answers: dict[int, Answers] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Bench:
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
         if seed not in self.data:
-            self.data[seed] = load_data(self.settings.data, seed).for_lookups(self.loaded.looks_up)
+            self.data[seed] = self.examined.of(load_data(self.settings.data, seed))
         return self.data[seed]
 
     def objective(self, seed: int) -> Objective:

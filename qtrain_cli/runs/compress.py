@@ -36,6 +36,7 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
+from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.fresh import Fresh, check, fresh_module, require_same
 from qtrain_cli.runs.identity import (
     Identity,
@@ -46,7 +47,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
 from qtrain_cli.runs.outputs import check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
@@ -123,9 +124,12 @@ def _check_files(settings: CompressSettings) -> Path:
 def _prepare(settings: CompressSettings, log: Log) -> _Job:
     budget, device = settings.budget, resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
-    data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    data = load_data(settings.data, settings.fit.seed)
+    loaded.module.to(device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
+    asks = asked(loaded.module, teacher_of(loaded, device))
+    data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(

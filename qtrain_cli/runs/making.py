@@ -37,6 +37,7 @@ from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
 from qtrain_cli.settings import FitSettings, ModelSettings
 from qtrain_cli.targets.kept import final, kept_as_stored
+from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training.batches import RowBatches
 from qtrain_cli.training.circuits import StepCircuits, measures
@@ -122,7 +123,7 @@ def scene_of(
     sample = predict(module, teacher, data.train.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.train.targets[:2], data.classes)
     shapes = tuple(data.train.inputs.shape[1:]), tuple(sample.shape[1:])
-    return Scene(module, teacher, layout, *shapes, fit.seed, device)
+    return Scene(module, teacher, layout, *shapes, fit.seed, device, TASKS[data.task].head)
 
 
 def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:

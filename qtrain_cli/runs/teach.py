@@ -30,6 +30,7 @@ from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.models.call import predict
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
+from qtrain_cli.runs.examination import examine, examine_nobody
 from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
 from qtrain_cli.runs.identity import (
     Identity,
@@ -46,7 +47,9 @@ from qtrain_cli.students.networks import build
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
-from qtrain_cli.tasks.objective import Objective, check_outputs
+from qtrain_cli.tasks import TASKS
+from qtrain_cli.tasks.objective import Objective
+from qtrain_cli.tasks.recognition import same
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.loop import Show
@@ -108,14 +111,16 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     device = resolve_device(settings.fit.device)
     seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
     data = load_data(settings.data, settings.fit.seed)
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     teacher = None
-    outputs = data.classes or data.train.targets[0].numel()
     if settings.teacher:
         teacher = load_teacher(settings.teacher, data.normalisation, device)
-        sample = teacher.outputs(data.train.inputs[:2])
-        check_outputs(data.task, sample, data.train.targets[:2], data.classes)
-        outputs = sample[0].numel()
+        teacher, data = _examined(teacher, data, settings.teacher_any, log)
+    else:
+        data = examine_nobody(data)
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    outputs = TASKS[data.task].outputs(data.train.targets[:1], data.classes)
+    if teacher:
+        outputs = teacher.outputs(data.train.inputs[:2])[0].numel()
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
         raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
@@ -123,6 +128,16 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     log(_said(student, teacher))
     log(f"data: {data.rows_in_words}")
     return Teaching(settings, student, data, teacher, _identity(settings, student, data, teacher))
+
+
+def _examined(teacher: Teacher, data: Dataset, teacher_any: bool, log: Log) -> tuple[Teacher, Dataset]:
+    """The teacher as one that gives scores, as its student does, and the data for them."""
+    own = teacher.prepare is not data.normalisation  # a student's file says how its inputs are prepared
+    ask = (lambda inputs, _: teacher.asked(inputs, teacher.prepare)) if own else teacher.asked
+    found = examine(ask, data, False, teacher_any, log)
+    row = TASKS[found.reading.task]
+    taught = replace(teacher, scores_of=row.scores_of)
+    return taught, found.of(data).read_as(replace(found.reading, task=row.plain or row.name, targets=same))
 
 
 def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> None:

@@ -5,7 +5,7 @@ A student's file brings the normalisation that it was trained with; a model is g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,10 +36,16 @@ class Teacher:
     sha256: str
     parameters: int
     model_bytes: int
+    scores_of: Callable[[Tensor], Tensor] | None = None
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        """Its outputs for every row, (N, ...) on the CPU. Raises `BadInput` where it does not take them."""
-        return predict(self.module, self.state, inputs, self.prepare)
+        """Its scores for every row, (N, ...) on the CPU. Raises `BadInput` where it does not take them."""
+        found = predict(self.module, self.state, inputs, self.prepare)
+        return self.scores_of(found) if self.scores_of else found
+
+    def asked(self, inputs: Tensor, prepare: Normalisation) -> Tensor:
+        """Its own outputs for inputs that are prepared in some way."""
+        return predict(self.module, self.state, inputs, prepare)
 
 
 def load_teacher(settings: ModelSettings, prepare: Normalisation, device: torch.device) -> Teacher:

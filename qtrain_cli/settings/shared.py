@@ -24,6 +24,7 @@ Seeds = Annotated[int, Option("--seeds", "How many seeds, from 0.")]
 CellsFolder = Annotated[Path, Option("--out", "A folder for the students' files.", short="-o")]
 Force = Annotated[bool, Option("--force", "Replace an existing output.")]
 Resume = Annotated[bool, Option("--resume", "Go on from an interrupted run's state.")]
+TeacherAny = Annotated[bool, Option("--teacher-any", "Go on with a model that is no better than chance.")]
 Markdown = Annotated[Path | None, Option("--markdown", "Also write Markdown to this file.")]
 Plot = Annotated[Path | None, Option("--plot", "Also draw it: {choices}.", choices=PLOT_ENDINGS)]
 #: Of fields whose types differ.
