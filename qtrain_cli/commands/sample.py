@@ -89,7 +89,7 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
     state = regenerate(artifact).state
-    bench = _bench(settings, artifact, state)
+    bench = _bench(settings, artifact, state, log)
     log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
     cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
     return _record(bench, known, state, cells)
@@ -100,9 +100,9 @@ def _inputs(settings: SampleSettings) -> list[Path]:
     return [settings.artifact, Path(settings.data.source), *model]
 
 
-def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor]) -> _Bench:
+def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor], log: Log) -> _Bench:
     spec = artifact.description.spec
-    module = _module(settings, state)
+    module = _module(settings, state, log)
     data = load_data(settings.data, settings.seed).for_lookups(looks_up(module))
     objective = Objective(data.task, 0.0, 1.0)
     sample = predict(module, state, data.test.inputs[:2], data.normalisation)
@@ -115,10 +115,13 @@ def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z)
 
 
-def _module(settings: SampleSettings, state: dict[str, Tensor]) -> nn.Module:
+def _module(settings: SampleSettings, state: dict[str, Tensor], log: Log) -> nn.Module:
     """The module, once its tensors have the names and shapes of the artifact's."""
     if settings.model is not None:
-        module = load_model(settings.model).module
+        loaded = load_model(settings.model)
+        for line in loaded.said:
+            log(line)
+        module = loaded.module
     else:
         module = build_architecture(settings.arch or "", settings.arch_args)
     try:

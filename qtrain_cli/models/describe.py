@@ -15,6 +15,7 @@ from qtrain_cli.models import formats
 from qtrain_cli.models.entries import find_entries, tensors_of
 from qtrain_cli.models.graphs import find_problems
 from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert
+from qtrain_cli.models.reading import refusing_surprises
 from qtrain_cli.models.tensors import header_tensors
 from qtrain_cli.models.untrusted.sizes import open_archive, require_within_file
 from qtrain_cli.models.untrusted.stand_ins import StockRecord
@@ -34,9 +35,10 @@ def describe_model(path: Path) -> dict[str, Any]:
         BadInput: missing, damaged or of no known format.
         Refused: a zip bomb.
     """
-    form = formats.detect_format(path)
-    describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph}.get(form, _other)
-    return {"file": path.name, "bytes": path.stat().st_size, "format": form, **describe(path, form)}
+    with refusing_surprises(path):
+        form = formats.detect_format(path)
+        describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph}.get(form, _other)
+        return {"file": path.name, "bytes": path.stat().st_size, "format": form, **describe(path, form)}
 
 
 def _safetensors(path: Path, form: str) -> dict[str, Any]:

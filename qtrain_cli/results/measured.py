@@ -3,11 +3,12 @@
 The stored form is a list, because in an artifact of a few hundred bytes the names of the fields would
 outweigh their values:
 
-    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]
+    [model, figures, train loss, test loss, epochs, seed, device, versions, trust, entry]
 
     figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
                test figure is stored, then the task's name where their number does not tell it
     versions   "name=version name=version ..."
+    entry      which set of weights of the model's file was taken; left out where it has no name
 
 Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
 
@@ -46,8 +47,9 @@ _INTERVAL_KINDS = (NUMBER, NUMBER)
 class Measured:
     """The measured half of a record.
 
-    `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
-    squared error), None when not finite; `versions` names the software, without spaces or ``=``.
+    `model` is the model file's name, `trust` how it was read, `weights_entry` which of its sets
+    of weights; the losses are the task's (cross-entropy, or squared error), None when not finite; `versions`
+    names the software, without spaces or ``=``.
 
     Raises:
         BadInput: a digest that is none, a negative count, or a version that is not one word.
@@ -64,6 +66,7 @@ class Measured:
     data_sha256: str
     model_sha256: str
     trust: str
+    weights_entry: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("data_sha256", "model_sha256"):
@@ -95,14 +98,18 @@ class Measured:
             self.device,
             " ".join(f"{name}={version}" for name, version in self.versions.items()),
             self.trust,
+            *([self.weights_entry] if self.weights_entry else []),
         ]
 
     @classmethod
     def from_stored(cls, stored: Any, data_sha256: str, model_sha256: str) -> Measured:
         """The inverse of `to_stored`, from parsed JSON of any origin. Raises `BadInput`."""
         check_kind("the stored form", LIST, stored)
-        _check_kinds("entries", _STORED_KINDS, stored)
-        model, figures, train_loss, test_loss, epochs, seed, device, versions, trust = stored
+        named = len(stored) > len(_STORED_KINDS)
+        _check_kinds("entries", (*_STORED_KINDS, *([TEXT] if named else [])), stored)
+        model, figures, train_loss, test_loss, epochs, seed, device, versions, trust, *entry = stored
+        if entry == [""]:
+            raise BadInput("the stored record names an entry of no name")
         return cls(
             model=model,
             scores=_stored_scores(figures),
@@ -115,6 +122,7 @@ class Measured:
             data_sha256=data_sha256,
             model_sha256=model_sha256,
             trust=trust,
+            weights_entry=entry[0] if entry else None,
         )
 
 

@@ -63,7 +63,10 @@ _FIELDS: Fields = (
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
     ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
+    ("weights_entry", MAYBE_TEXT),
 )  # fmt: skip
+#: Fields that records of earlier versions lack, each with what their absence means.
+ADDED: dict[str, Any] = {"weights_entry": None}
 
 
 def record_fields(task: Task) -> dict[str, str]:
@@ -83,12 +86,14 @@ def task_of_fields(names: Iterable[str]) -> Task:
 
 
 def checked_document(document: Any, kinds: Mapping[str, str], schema: str = SCHEMA) -> dict[str, Any]:
-    """`document` itself, once it has exactly these fields, each of its kind. Raises `BadInput`."""
+    """The document, once it has exactly these fields (but those that an earlier version did not write), each
+    of its kind. Raises `BadInput`."""
     if not isinstance(document, dict):
         raise BadInput("the record is not a JSON object", "give the output of: qtrain report --json")
     if document.get("schema") != schema:
         found = reprlib.repr(document.get("schema"))
         raise BadInput(f"the record has the schema {found}; this version reads '{schema}'", "make it anew")
+    document = {**{name: value for name, value in ADDED.items() if name in kinds}, **document}
     for name in kinds:
         if name not in document:
             raise BadInput(f"the record lacks the field '{name}'", "make it anew with: qtrain report --json")

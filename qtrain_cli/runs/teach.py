@@ -111,6 +111,8 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     outputs = data.classes or data.train.targets[0].numel()
     if settings.teacher:
         teacher = load_teacher(settings.teacher, data.normalisation, device)
+        for line in teacher.said:
+            log(line)
         sample = teacher.outputs(data.train.inputs[:2])
         check_outputs(data.task, sample, data.train.targets[:2], data.classes)
         outputs = sample[0].numel()
@@ -273,4 +275,5 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         data_sha256=data.sha256,
         model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
         trust=teacher.trust if teacher else NO_TEACHER,
+        weights_entry=teacher.entry if teacher else None,
     )

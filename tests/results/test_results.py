@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results import Measured, Record, Scores, record_fields
+from qtrain_cli.results.schema import ADDED
 from qtrain_cli.tasks import TASKS
 
 #: Of the data and of the model's file; a file holds them apart from the rest.
@@ -22,7 +23,7 @@ CONTRACT = [
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256",
-    "model_sha256", "artifact_sha256", "trust",
+    "model_sha256", "artifact_sha256", "trust", "weights_entry",
 ]  # fmt: skip
 
 shares = st.floats(0, 1)
@@ -56,6 +57,7 @@ measurements = st.builds(
     data_sha256=digests,
     model_sha256=digests,
     trust=st.text(),
+    weights_entry=st.none() | st.text(min_size=1),
 )
 
 
@@ -109,6 +111,7 @@ def test_exact_json(make_record):
         "model_sha256": "e" * 64,
         "artifact_sha256": "f" * 64,
         "trust": "state dictionary",
+        "weights_entry": None,
     }
 
 
@@ -202,7 +205,7 @@ def test_strict_reading(make_record, changes, message):
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("name", [name for name in CONTRACT if name not in ADDED])
 def test_a_missing_field(make_record, name):
     found = document(make_record())
     del found[name]
@@ -259,6 +262,20 @@ def test_a_stored_form_that_is_no_list(stored):
         Measured.from_stored(stored, *DIGESTS)
 
 
+def test_the_set_of_weights_is_stored_where_it_has_a_name(make_record):
+    plain, named = make_record(), make_record(weights_entry="state_dict_ema")
+    assert len(plain.measured.to_stored()) == 9 and named.measured.to_stored()[9:] == ["state_dict_ema"]
+    assert named.to_json()["weights_entry"] == "state_dict_ema"
+    with pytest.raises(BadInput, match="names an entry of no name"):
+        Measured.from_stored([*plain.measured.to_stored(), ""], *DIGESTS)
+
+
+def test_records_of_before_the_set_of_weights_was_named_are_read(make_record):
+    document = make_record().to_json()
+    del document["weights_entry"]
+    assert Record.from_json(document) == make_record()
+
+
 def test_a_stored_form_of_another_length(make_record):
     with pytest.raises(BadInput, match="the stored record has 8 entries; expected: 9"):
         Measured.from_stored(make_record().measured.to_stored()[:-1], *DIGESTS)
@@ -301,7 +318,7 @@ def test_figures_for_people(make_record, task, figure, change):
 
 def test_every_kind_is_known():
     assert {kind for row in TASKS.values() for kind in record_fields(row).values()} == {
-        "text", "whole number", "number", "number or null", "table of texts",
+        "text", "whole number", "number", "number or null", "table of texts", "text or null",
     }  # fmt: skip
 
 
