@@ -14,7 +14,7 @@ from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import find_entries, tensors_of
 from qtrain_cli.models.graphs import find_problems
-from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert
+from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert, read_weights_only
 from qtrain_cli.models.reading import refusing_surprises
 from qtrain_cli.models.tensors import header_tensors
 from qtrain_cli.models.untrusted.sizes import open_archive, require_within_file
@@ -69,7 +69,7 @@ def _other(path: Path, form: str) -> dict[str, Any]:
         return _facts(False, [f"the format {form}"], {})
     foreign = foreign_globals(path, form)
     entries = find_entries(read_inert(path, form), is_module)
-    reasons = list(foreign) or ([] if entries else ["pickled objects"])
+    reasons = list(foreign) or ([] if entries else _why_nothing(path, form))
     contents: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         try:
@@ -80,6 +80,15 @@ def _other(path: Path, form: str) -> dict[str, Any]:
             reasons.append(error.message)
     needs_arch = not any(isinstance(entry.value, StockRecord) for entry in entries) if entries else None
     return _facts(needs_arch, reasons, contents)
+
+
+def _why_nothing(path: Path, form: str) -> list[str]:
+    """Why a file of safe names shows no weights; nothing, where it holds none."""
+    try:
+        read_weights_only(path, form, "meta")
+    except QtrainError as error:
+        return [error.message]
+    return []
 
 
 def _tensors(value: Any) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 """Graphs that take batches of one size only: any number of rows is run in batches of that size.
 
 An archive exported without a dynamic batch says its size B. Where the graph gives a row the same outputs in a
-batch of 2 B as in one of B, nothing is done. Elsewhere the rows are cut into batches of B, the last one is
-filled up with its own last row, and what came of the filling is dropped: (n, ...) -> ceil(n / B) x (B, ...).
+batch of 2 B as in one of B, it takes any number of rows at once. Elsewhere the rows are cut into batches of B,
+the last one is filled up with its own last row, and what came of the filling is dropped:
+(n, ...) -> ceil(n / B) x (B, ...).
 
 Left out: graphs that mix the rows of a batch, whose last batch would differ.
 """
@@ -20,18 +21,24 @@ _RELATIVE = 1e-4
 
 
 def in_fixed_batches(module: nn.Module, program: Any) -> nn.Module:
-    """The graph of an exported program, taking any number of rows."""
+    """The graph of an exported program, taking any number of rows. Other shapes are refused by torch's own
+    check, which is a hook that would refuse another number of rows as well."""
     example = _example(program)
-    if example is None or _takes_more(module, example):
+    if example is None:
         return module
-    module.meta[_KEY] = len(example)  # type: ignore[operator, index]
-    shape = example.shape[1:]
+    checks, shape = list(module._forward_pre_hooks.values()), example.shape[1:]
+    module._forward_pre_hooks.clear()
+    rows = None if _takes_more(module, example) else len(example)
+    if rows is not None:
+        module.meta[_KEY] = rows  # type: ignore[operator, index]
 
     def forward(self: nn.Module, inputs: Tensor) -> Tensor:
+        if inputs.shape[1:] != shape:
+            for check in checks:
+                check(self, (inputs,), {})
         graph = type(self).forward
-        if inputs.shape[1:] != shape or not len(inputs):
-            return graph(self, inputs)  # which says what is wrong with it
-        return _batchwise(lambda rows: graph(self, rows), inputs, len(example))
+        whole = rows is None or not len(inputs) or inputs.shape[1:] != shape
+        return graph(self, inputs) if whole else _batchwise(lambda part: graph(self, part), inputs, rows or 1)
 
     module.forward = types.MethodType(forward, module)
     return module

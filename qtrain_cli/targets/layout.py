@@ -55,8 +55,8 @@ def layout_of(module: nn.Module, targets: Sequence[str] = (), ignore: Sequence[s
     tensors = module.state_dict(keep_vars=True)
     parameters = [name for name, tensor in tensors.items() if isinstance(tensor, nn.Parameter)]
     wanted = _select(targets, parameters, "--targets") if targets else set(parameters)
-    unwanted = _select(ignore, parameters, "--ignore")
     sources = _sources(tensors)
+    unwanted = _select(ignore, list(tensors), "--ignore")  # a buffer is kept anyway, and may be named
     chosen = {sources[name] for name in wanted} - {sources[name] for name in unwanted}
     return LayoutSpec(
         tuple(_entry(module, name, tensor, sources[name], name in chosen) for name, tensor in tensors.items())
@@ -113,7 +113,8 @@ def _select(patterns: Iterable[str], names: list[str], option: str) -> set[str]:
     for pattern in patterns:
         found = {name for name in names if _matches(pattern, name, option)}
         if not found:
-            raise UsageError(f"{option} '{pattern}' matches no parameter", suggestion(pattern, names))
+            kind = "parameter" if option == "--targets" else "tensor"
+            raise UsageError(f"{option} '{pattern}' matches no {kind}", suggestion(pattern, names))
         chosen |= found
     return chosen
 
