@@ -252,8 +252,8 @@ RECORD = [
     "angle_bits", "trained_numbers", "artifact_bytes", "model_bytes", "bytes_ratio", "parameter_ratio",
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
-    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256", "model_sha256",
-    "artifact_sha256", "trust", "figure_note",
+    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
+    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry",
 ]  # fmt: skip
 
 

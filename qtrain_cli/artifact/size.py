@@ -64,12 +64,15 @@ class Known:
     device: str = "cuda:99"
     trust: str = "trusted-pickle"
     bare: bool = False
+    entry: str | None = None
 
 
 def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
     """What is known once model and data are loaded; `fit` with its device and epochs settled."""
     example = example_of(data)
-    return Known(loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare)
+    return Known(
+        loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry
+    )
 
 
 def example_of(data: Dataset) -> Example:
@@ -141,6 +144,7 @@ def _longest(known: Known) -> Measured:
         data_sha256="0" * 64,
         model_sha256="0" * 64,
         trust=known.trust,
+        weights_entry=known.entry,
     )
 
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from qtrain_cli.cli.outputs import write_outputs
+from qtrain_cli.cli.streams import prints_on_stderr
 from qtrain_cli.cli.table import Command
 from qtrain_cli.settings import CommonSettings
 from qtrain_cli.settings.declared import said_record
@@ -24,7 +25,8 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
         QtrainError: as the command does; a failed gate last, when everything is written and printed.
     """
     settings = said_record(command.settings, command.says, said, command.fixed)
-    record = _record(command, settings, common.quiet)
+    with prints_on_stderr():
+        record = _record(command, settings, common.quiet)
     from qtrain_cli.report.views import VIEWS
 
     view = VIEWS[command.view]

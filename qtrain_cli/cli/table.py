@@ -95,14 +95,14 @@ COMMANDS: dict[str, Command] = {
         Command(
             "plan",
             "Show what a budget buys: qubits, layers, file size, memory, seconds a step. Trains nothing.",
-            PlanSettings, "plan",
+            PlanSettings, "plan", ("log",),
             without=("fit.distill", "fit.temperature", "fit.epochs", "fit.lr", "fit.gradient"),
         ),
         Command("inspect", "Show what a file holds, without running anything in it.", AnyPath, "inspect"),
         Command(
             "export",
             "Write the regenerated weights, or the trained circuits, in a format that others read.",
-            ExportSettings, "export",
+            ExportSettings, "export", ("log",),
         ),
         Command(
             "report",

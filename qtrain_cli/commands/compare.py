@@ -70,6 +70,8 @@ def _check(settings: CompareSettings) -> None:
 def _prepare(settings: CompareSettings, log: Log) -> Bench:
     device = resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
+    for line in loaded.said:
+        log(line)
     loaded.module.to(device)
     data = load_data(settings.data, settings.fit.seed)
     asks = asked(loaded.module, teacher_of(loaded, device))

@@ -27,6 +27,7 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.models import build_architecture, load_model
 from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
+from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles
 from qtrain_cli.settings import ExportSettings
 from qtrain_cli.targets.layout import DTYPES
@@ -35,8 +36,8 @@ from qtrain_cli.targets.layout import DTYPES
 EXAMPLE_ROWS = 2
 
 
-def run(settings: ExportSettings) -> ExportRecord | CircuitExport:
-    """Exports one artifact.
+def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord | CircuitExport:
+    """Exports one artifact; `log` is called with what was chosen or left out of the model's file.
 
     Raises:
         UsageError: an unknown ending, an output that exists or is an input, or no module for a format with
@@ -56,7 +57,7 @@ def run(settings: ExportSettings) -> ExportRecord | CircuitExport:
     artifact = decode_artifact(container)
     if settings.quantum:
         return _export_circuits(settings, artifact)
-    module = _module(settings)
+    module = _module(settings, log)
     return export(
         regenerate(artifact, module).state,
         settings.out,
@@ -109,9 +110,12 @@ def _comments(spec: GeneratorSpec, digest: str) -> list[str]:
     ]
 
 
-def _module(settings: ExportSettings) -> nn.Module | None:
+def _module(settings: ExportSettings, log: Log) -> nn.Module | None:
     if settings.model is not None:
-        return load_model(settings.model).module
+        loaded = load_model(settings.model)
+        for line in loaded.said:
+            log(line)
+        return loaded.module
     return build_architecture(settings.arch, settings.arch_args) if settings.arch else None
 
 

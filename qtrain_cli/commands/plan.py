@@ -27,6 +27,7 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.runs.layouts import layout_for
+from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.training.batches import Batch
@@ -70,11 +71,18 @@ class PlanRecord:
     device: str
 
 
-def run(settings: PlanSettings) -> PlanRecord:
-    """Plans one model. Raises as loading and planning do: UsageError, BadInput, Refused."""
+def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
+    """Plans one model; `log` is called with what was chosen or left out of its file.
+
+    Raises:
+        UsageError, BadInput, Refused: as loading and planning do.
+    """
     budget, device = settings.budget, resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
-    sizes = Measure(OURS, _scene(loaded, settings, device), Known(loaded.name, bare=budget.bare))
+    for line in loaded.said:
+        log(line)
+    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry)
+    sizes = Measure(OURS, _scene(loaded, settings, device), known)
     layout = sizes.scene.layout
 
     def file_bytes(spec: GeneratorSpec) -> int:

@@ -89,7 +89,7 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
     checked_weights(artifact)  # before code of a model runs
-    module = _module(settings)
+    module = _module(settings, log)
     artifact = filled(artifact, module)
     state = regenerate(artifact).state
     _put_in(module, state)
@@ -120,9 +120,12 @@ def _bench(
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z)
 
 
-def _module(settings: SampleSettings) -> nn.Module:
+def _module(settings: SampleSettings, log: Log) -> nn.Module:
     if settings.model is not None:
-        return load_model(settings.model).module
+        loaded = load_model(settings.model)
+        for line in loaded.said:
+            log(line)
+        return loaded.module
     return build_architecture(settings.arch or "", settings.arch_args)
 
 

@@ -25,7 +25,9 @@ from torch.export import Dim, ExportedProgram
 
 from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.models.call import first_tensor
+from qtrain_cli.models.fixed_batch import fixed_rows
 from qtrain_cli.models.in_place import own_streams, twin_of
+from qtrain_cli.models.inputs import precision_of
 
 PLAIN_ADVICE = "write .safetensors or .pt, which hold the weights without the graph"
 PROBE_SEED = 0
@@ -35,7 +37,7 @@ PROBE_SEED = 0
 class Traced:
     """A module in eval mode with the exported weights, and the graph traced from it; `loaded` is its oracle.
 
-    `example` is (2, ...), or (1, ...) when the batch size is fixed; `note` is empty unless it is.
+    `example` is (2, ...), or a batch of the one size that is allowed; `note` is empty unless it is fixed.
     """
 
     module: nn.Module
@@ -52,7 +54,7 @@ class Traced:
     def probes(self) -> list[Tensor]:
         """Seeded inputs to compare outputs on: batches of 1 and 3, or of the one size that is allowed."""
         generator = torch.Generator().manual_seed(PROBE_SEED)
-        sizes = (1, 3) if self.dynamic else (1,)
+        sizes = (1, 3) if self.dynamic else (len(self.example),)
         return [_random_like(self.example, size, generator) for size in sizes]
 
     def eager(self, inputs: Tensor) -> Tensor:
@@ -79,13 +81,26 @@ def trace(module: nn.Module, state: Mapping[str, Tensor], example: Tensor) -> Tr
         RunFailed: `torch.export` cannot trace the module.
     """
     held, loaded = holding(module, state), _loaded(module, state)
-    pair = _readable(_pair(example, held), held)
+    pair = _pair(example, held)
+    if size := fixed_rows(module):
+        return _of_one_size(held, loaded, _repeated(pair, size))
+    pair = _readable(pair, held)
     try:
         return Traced(held, loaded, _program(held, pair, {0: Dim("batch", min=1)}), pair, "")
     except Exception as error:
         note = f"the batch size is fixed at 1, because the module cannot be traced without: {reason(error)}"
     try:
         return Traced(held, loaded, _program(held, pair[:1], None), pair[:1], note)
+    except Exception as error:
+        raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
+
+
+def _of_one_size(held: nn.Module, loaded: nn.Module, batch: Tensor) -> Traced:
+    """The graph of an archive that takes batches of this size only."""
+    _run(held, batch)
+    try:
+        note = f"the batch size is fixed at {len(batch)}, as in the archive that the model comes from"
+        return Traced(held, loaded, _program(held, batch, None), batch, note)
     except Exception as error:
         raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
 
@@ -145,8 +160,7 @@ def _pair(example: Tensor, module: nn.Module) -> Tensor:
     if example.dim() == 0 or len(example) == 0:
         raise BadInput(f"the example input has the shape {list(example.shape)}; allowed: 1 row or more")
     rows = example.detach().cpu()
-    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), rows.dtype)
-    rows = rows.to(dtype) if rows.is_floating_point() else rows
+    rows = rows.to(precision_of(module, rows)) if rows.is_floating_point() else rows
     return torch.cat([rows, rows])[:2].clone()  # (2, ...)
 
 
@@ -193,4 +207,9 @@ def _random_like(example: Tensor, size: int, generator: torch.Generator) -> Tens
     """`size` rows: normal numbers for a float example; its own rows, which are in range, for any other."""
     if example.is_floating_point():
         return torch.randn((size, *example.shape[1:]), generator=generator).to(example.dtype)
-    return example.repeat(math.ceil(size / len(example)), *[1] * (example.dim() - 1))[:size]
+    return _repeated(example, size)
+
+
+def _repeated(rows: Tensor, size: int) -> Tensor:
+    """So many rows, the same ones again and again: (k, ...) -> (size, ...)."""
+    return rows.repeat(math.ceil(size / len(rows)), *[1] * (rows.dim() - 1))[:size]

@@ -38,7 +38,7 @@ def find_factory(arch: str) -> Callable[..., Any]:
     source, _, name = arch.rpartition(":")
     if source in LIBRARIES and (registered := _registered(source, name)):
         return registered
-    with _own_randomness():
+    with _own_randomness(), _own_arguments(source):
         module = _import_file(Path(source)) if source.endswith(".py") else _import_module(source)
     factory = getattr(module, name, None)
     if factory is None:
@@ -115,33 +115,81 @@ def _own_randomness(seed: int = 0) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _own_arguments(source: str) -> Iterator[None]:
+    """Code that reads a command line when it is imported reads an empty one, and not ours."""
+    before, sys.argv = sys.argv, [source]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
 def _import_module(name: str) -> ModuleType:
     try:
         with importable_from(Path.cwd()):
             return importlib.import_module(name)
     except (Exception, SystemExit) as error:
+        install = "install the package, or name the file: --arch file.py:Class"
         raise BadInput(
             f"--arch: importing '{name}' failed: {type(error).__name__}: {first_line(error)}",
-            "install the package, or name the file: --arch file.py:Class",
+            _advice(error) or install,
         ) from error
 
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise BadInput(f"--arch: the file '{path}' does not exist", "write file.py:Class")
+    try:
+        return _run_file(path)
+    except (Exception, SystemExit) as error:
+        failed = error
+    if isinstance(failed, ImportError) and "relative import" in str(failed):
+        return _import_packaged(path)
+    raise BadInput(
+        f"--arch: running '{path}' failed: {type(failed).__name__}: {first_line(failed)}", _advice(failed)
+    ) from failed
+
+
+def _run_file(path: Path) -> ModuleType:
     name = f"qtrain_architecture_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a path ending in .py always has a loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look their class's module up
+    with importable_from(path.resolve().parent):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _import_packaged(path: Path) -> ModuleType:
+    """The file as a module of the package that it lies in: the outermost folder with an ``__init__.py``, or
+    its own. Raises `BadInput`."""
+    folder = path.resolve().parent
+    while (folder.parent / "__init__.py").is_file():
+        folder = folder.parent
+    name = ".".join(path.resolve().relative_to(folder.parent).with_suffix("").parts)
     try:
-        with importable_from(path.resolve().parent):
-            spec.loader.exec_module(module)
+        with importable_from(folder.parent):
+            module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise BadInput(
-            f"--arch: running '{path}' failed: {type(error).__name__}: {first_line(error)}"
+            f"--arch: '{path}' imports relatively, and as '{name}' of '{folder.parent}' it fails:"
+            f" {type(error).__name__}: {first_line(error)}",
+            "go to the folder that holds the package and write --arch package.module:Class",
         ) from error
+    if Path(getattr(module, "__file__", None) or "").resolve() != path.resolve():
+        raise BadInput(
+            f"--arch: '{path}' imports relatively, and '{name}' is another module",
+            "go to the folder that holds the package and write --arch package.module:Class",
+        )
     return module
+
+
+def _advice(error: BaseException) -> str:
+    """Of code that ends the program where it should only define a model."""
+    ends = isinstance(error, SystemExit)
+    return "put what the file runs under: if __name__ == '__main__'" if ends else ""
 
 
 def _factory_names(module: ModuleType) -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, is_out_of_memory
 from qtrain_cli.models.in_place import run_in_place, unchanged
+from qtrain_cli.models.inputs import advice_on, precision_of
 
 #: A batch in evaluation has at most so many rows, and input numbers: 1,000 of 3x32x32, 27 of 3x224x224.
 EVALUATION_ROWS, EVALUATION_NUMBERS = 1000, 2**22
@@ -19,23 +20,22 @@ EVALUATION_ROWS, EVALUATION_NUMBERS = 1000, 2**22
 def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """The outputs (N, ...) for inputs (N, ...) with `state` in place of the module's own tensors.
 
-    Inputs that are no token numbers take the precision of the model's tensors; outputs come back as float32.
-    Differentiable in the tensors of `state` that require gradients. Names that are tied in the module must
-    share one tensor in `state`. A buffer to which the module assigns a new tensor is replaced in `state`, if
-    that is a dictionary (`in_place`).
+    Inputs that are no token numbers take the precision of the parameters that read them (`inputs`); outputs
+    come back as float32. Differentiable in the tensors of `state` that require gradients. Names that are tied
+    in the module must share one tensor in `state`. A buffer to which the module assigns a new tensor is
+    replaced in `state`, if that is a dictionary (`in_place`).
 
     Raises:
         BadInput: the model fails on these inputs, or does not return a tensor with a row for each.
     """
-    given = _given(state, inputs).detach()
+    given = _given(module, inputs).detach()
     with _failing_as_ours(module, inputs):
         outputs = run_in_place(module, state, given, lambda: _called(module, given))
     return _plain(outputs)
 
 
-def _given(state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    precision = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), inputs.dtype)
-    return inputs if inputs.dtype == torch.int64 else inputs.to(precision)
+def _given(module: nn.Module, inputs: Tensor) -> Tensor:
+    return inputs if inputs.dtype == torch.int64 else inputs.to(precision_of(module, inputs))
 
 
 def _plain(outputs: Tensor) -> Tensor:
@@ -74,26 +74,8 @@ def _failing_as_ours(module: nn.Module, inputs: Tensor) -> Iterator[None]:
         raise BadInput(
             f"the model does not take {len(inputs)} inputs of shape {list(inputs.shape[1:])}{mode}"
             f" ({_first_line(error)})",
-            _advice(str(error)),
+            advice_on(error),
         ) from error
-
-
-#: What an error says, in lower case -> what to do about it; the first that is found.
-_ADVICE = {
-    "more than 1 value per channel": "choose a --batch-size that leaves no single row over",
-    "size()[0]": "the graph takes batches of one size: export it with a dynamic batch dimension",
-    "positional argument": "name a class by --arch whose forward takes one tensor, e.g. around this model",
-    "dtype": "check the data's type: whole numbers are looked up only by a model with an embedding",
-    "scalar type": "check the data's type: whole numbers are looked up only by a model with an embedding",
-    "index out of range": "the data have numbers beyond the model's table: check its vocabulary",
-}
-
-
-def _advice(error: str) -> str:
-    """What to do about an error of a model's forward."""
-    said = error.lower()
-    found = next((advice for words, advice in _ADVICE.items() if words in said), None)
-    return found or "the model's own forward says so: check --arch, and the shape of one input"
 
 
 def _mode(module: nn.Module) -> str:
@@ -128,7 +110,7 @@ def predict(
 
 def _evaluated(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     with _failing_as_ours(module, inputs):
-        return _plain(_called(module, _given(state, inputs))).cpu()
+        return _plain(_called(module, _given(module, inputs))).cpu()
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor]) -> None:

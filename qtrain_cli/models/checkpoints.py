@@ -7,22 +7,25 @@ tensor is read or the real model is built; then its numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from qtrain_cli.errors import Refused
-from qtrain_cli.models.entries import Entry, choose_entry, tensors_of
+from qtrain_cli.models.entries import Entry, choose_entry, require_numbers, require_plain, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.pickles import is_module, read_trusted, read_weights_only
+from qtrain_cli.models.reading import Reading, said_choice, said_left_out
 from qtrain_cli.models.untrusted.sizes import require_within_file
 from qtrain_cli.models.untrusted.stand_ins import StockRecord
 from qtrain_cli.models.untrusted.stock_layers import rebuild_module
 from qtrain_cli.settings import ModelSettings
 
 
-def load_weights_file(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
-    """The module, and the trust it took: as little as possible, even when ``--trust-pickle`` is given.
+def load_weights_file(settings: ModelSettings, form: str) -> Reading:
+    """The module, its set of weights, and the trust it took: as little as possible, even with
+    ``--trust-pickle``.
 
     Raises:
         Refused: the file wants to run something, and `settings` does not trust it.
@@ -34,10 +37,10 @@ def load_weights_file(settings: ModelSettings, form: str) -> tuple[nn.Module, st
         if not settings.trust_pickle:
             raise
     entry = _choose(settings, read_trusted(settings.path, form))
-    return _to_module(settings, entry, lambda: entry), "trusted-pickle"
+    return _to_module(settings, entry, lambda: entry, "trusted-pickle")
 
 
-def _load_safely(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+def _load_safely(settings: ModelSettings, form: str) -> Reading:
     outline = _choose(settings, read_weights_only(settings.path, form, "meta"))
     trust = "stock-layers" if is_module(outline.value) else "weights-only"
     outline = _without_stand_ins(outline)
@@ -46,7 +49,7 @@ def _load_safely(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
     def read() -> Entry:
         return _without_stand_ins(_choose(settings, read_weights_only(settings.path, form, "cpu")))
 
-    return _to_module(settings, outline, read), trust
+    return _to_module(settings, outline, read, trust)
 
 
 def _choose(settings: ModelSettings, tree: Any) -> Entry:
@@ -55,15 +58,26 @@ def _choose(settings: ModelSettings, tree: Any) -> Entry:
 
 def _without_stand_ins(entry: Entry) -> Entry:
     if isinstance(entry.value, StockRecord):
-        return Entry(entry.path, rebuild_module(entry.value))
+        return replace(entry, value=rebuild_module(entry.value))
     return entry
 
 
-def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry]) -> nn.Module:
+def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry], trust: str) -> Reading:
     """The module of the entry that `read` reads; `outline` is the same entry, perhaps without numbers."""
+    name, notes = settings.path.name, said_choice(outline.path, outline.others)
+    require_plain(_tensors(outline), name)
+
+    def numbers() -> dict[str, Tensor]:
+        tensors = _tensors(read())
+        require_numbers(tensors, name)
+        return tensors
+
     if isinstance(outline.value, nn.Module) and settings.arch is None:
-        return read().value.cpu()
-    return fit_to_architecture(settings, _tensors(outline), lambda: _tensors(read()))
+        module = read().value
+        require_numbers(_tensors(Entry("", module)), name)
+        return Reading(module.cpu(), trust, outline.path or None, notes)
+    fitted = fit_to_architecture(settings, _tensors(outline), numbers)
+    return Reading(fitted.module, trust, outline.path or None, (*notes, *said_left_out(fitted.left_out)))
 
 
 def _tensors(entry: Entry) -> dict[str, Tensor]:

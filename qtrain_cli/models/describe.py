@@ -15,7 +15,8 @@ from qtrain_cli.models import formats
 from qtrain_cli.models.entries import find_entries, tensors_of
 from qtrain_cli.models.folders import folder_tensors, read_config, weight_files
 from qtrain_cli.models.graphs import find_problems
-from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert
+from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert, read_weights_only
+from qtrain_cli.models.reading import refusing_surprises
 from qtrain_cli.models.tensors import header_tensors
 from qtrain_cli.models.untrusted.sizes import open_archive, require_within_file
 from qtrain_cli.models.untrusted.stand_ins import StockRecord
@@ -35,16 +36,12 @@ def describe_model(path: Path) -> dict[str, Any]:
         BadInput: missing, damaged or of no known format.
         Refused: a zip bomb.
     """
-    form = formats.detect_format(path)
-    describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph, formats.FOLDER: _folder}.get(
-        form, _other
-    )
-    size = (
-        sum(file.stat().st_size for file in weight_files(path))
-        if form == formats.FOLDER
-        else path.stat().st_size
-    )
-    return {"file": path.name, "bytes": size, "format": form, **describe(path, form)}
+    with refusing_surprises(path):
+        form = formats.detect_format(path)
+        describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph, formats.FOLDER: _folder}
+        files = weight_files(path) if form == formats.FOLDER else [path]
+        size = sum(file.stat().st_size for file in files)
+        return {"file": path.name, "bytes": size, "format": form, **describe.get(form, _other)(path, form)}
 
 
 def _safetensors(path: Path, form: str) -> dict[str, Any]:
@@ -79,7 +76,7 @@ def _other(path: Path, form: str) -> dict[str, Any]:
         return _facts(False, [f"the format {form}"], {})
     foreign = foreign_globals(path, form)
     entries = find_entries(read_inert(path, form), is_module)
-    reasons = list(foreign) or ([] if entries else ["pickled objects"])
+    reasons = list(foreign) or ([] if entries else _why_nothing(path, form))
     contents: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         try:
@@ -90,6 +87,15 @@ def _other(path: Path, form: str) -> dict[str, Any]:
             reasons.append(error.message)
     needs_arch = not any(isinstance(entry.value, StockRecord) for entry in entries) if entries else None
     return _facts(needs_arch, reasons, contents)
+
+
+def _why_nothing(path: Path, form: str) -> list[str]:
+    """Why a file of safe names shows no weights; nothing, where it holds none."""
+    try:
+        read_weights_only(path, form, "meta")
+    except QtrainError as error:
+        return [error.message]
+    return []
 
 
 def _tensors(value: Any) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from qtrain_cli.models import formats
 from qtrain_cli.models.entries import is_state_dict, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.pickles import read_weights_only
+from qtrain_cli.models.reading import Reading, said_left_out
 from qtrain_cli.models.tensors import header_tensors
 from qtrain_cli.settings import ModelSettings
 
@@ -41,8 +42,8 @@ _MAX_JSON = 64 * 2**20
 _MOST_NAMES = 5  # in a message
 
 
-def load_folder(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
-    """The folder's model with its weights, or the module of ``--arch`` with them, and the trust it took.
+def load_folder(settings: ModelSettings, form: str) -> Reading:
+    """The folder's model with its weights, or the module of ``--arch`` with them.
 
     Raises:
         BadInput: no configuration or weights, damaged ones, or weights that are not all that the class needs;
@@ -56,8 +57,9 @@ def load_folder(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
     trust = "safetensors" if files[0].suffix == ".safetensors" else "weights-only"
     if settings.arch is not None:
         outline = folder_tensors(settings.path)
-        return fit_to_architecture(settings, outline, lambda: _read_all(files)), trust
-    return _built(settings.path, read_config(settings.path), _read_all(files)), trust
+        fitted = fit_to_architecture(settings, outline, lambda: _read_all(files))
+        return Reading(fitted.module, trust, None, said_left_out(fitted.left_out))
+    return Reading(_built(settings.path, read_config(settings.path), _read_all(files)), trust)
 
 
 def folder_tensors(folder: Path) -> dict[str, Tensor]:

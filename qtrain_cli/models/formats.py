@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.models import foreign
 from qtrain_cli.models.untrusted.sizes import open_archive
 
 SAFETENSORS, TORCH, TORCH_LEGACY = "safetensors", "torch", "torch-legacy"
@@ -28,6 +29,7 @@ FOLDER = "hf-folder"
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 _ZIP_START, _PICKLE_START = b"PK", b"\x80"
+_ALLOWED = ".pt, .pth, .th, .bin, .safetensors or .pt2"
 _HEADER_LIMIT = 100_000_000  # the safetensors format's own limit for its header
 
 
@@ -47,20 +49,18 @@ def detect_format(path: Path) -> str:
         return _archive_format(path)
     if start.startswith(_PICKLE_START):
         return TORCH_LEGACY if _first_number(path) == _LEGACY_MAGIC else PICKLE
-    raise BadInput(
-        f"'{path.name}' is not a model file: it starts with {start[:8]!r}",
-        "give a .pt, .pth, .th, .bin, .safetensors or .pt2 file",
-    )
+    unknown = f"not a model file: it starts with {start[:8]!r}", f"give a {_ALLOWED} file"
+    raise _no_model(path, foreign.foreign_file(path, start) or unknown)
 
 
 def _first_bytes(path: Path) -> bytes:
     if path.is_dir():
-        raise BadInput(f"'{path}' is a folder, not a model file", "name the file in it")
+        raise _no_model(path, foreign.foreign_folder(path))
     if path.exists() and not path.is_file():  # a pipe would wait for its writer
         raise BadInput(f"'{path}' is not an ordinary file", "give the model file itself")
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(64)
     except FileNotFoundError:
         raise BadInput(f"'{path}' does not exist", "check the path of the model file") from None
     except OSError as error:
@@ -93,10 +93,12 @@ def _archive_format(path: Path) -> str:
         return TORCHSCRIPT
     if "data.pkl" in records:
         return TORCH
-    raise BadInput(
-        f"'{path.name}' is a zip archive that neither torch.save nor torch.export.save wrote",
-        "give a file that one of them wrote",
-    )
+    unknown = "a zip archive that neither torch.save nor torch.export.save wrote", "give a file of theirs"
+    raise _no_model(path, foreign.foreign_archive(names) or unknown)
+
+
+def _no_model(path: Path, named: foreign.Named) -> BadInput:
+    return BadInput(f"'{path.name or path}' is {named[0]}", named[1])
 
 
 def _zip_names(path: Path) -> list[str]:

@@ -6,7 +6,8 @@ from the module it was made from:
 * It has one mode, the one it was exported in, and `train()` and `eval()` change nothing: BatchNorm uses its
   stored statistics and never updates them, dropout is off. An archive exported in training mode would drop
   weights at random in every evaluation, so it is refused with advice.
-* What depended on the input's shape is fixed, unless the export declared a dimension dynamic.
+* What depended on the input's shape is fixed, unless the export declared a dimension dynamic; a fixed size of
+  batches is kept to (`fixed_batch`).
 
 Which archives may be loaded at all is decided in `untrusted`.
 """
@@ -24,6 +25,7 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, Refused, first_line
+from qtrain_cli.models.fixed_batch import in_fixed_batches
 from qtrain_cli.models.untrusted.graph_checks import graph_problems
 from qtrain_cli.models.untrusted.sizes import open_archive
 from qtrain_cli.models.untrusted.versions import is_audited, require_audited
@@ -49,7 +51,8 @@ def load_graph(path: Path, trusted: bool) -> tuple[nn.Module, bool]:
         )
     program = _read_program(path)
     _require_evaluation_mode(program, path.name)
-    return _with_one_mode(program.module(check_guards=False)), bool(problems) or not is_audited()
+    module = in_fixed_batches(_with_one_mode(program.module(check_guards=False)), program)
+    return module, bool(problems) or not is_audited()
 
 
 def load_old_graph(path: Path) -> nn.Module:
@@ -64,7 +67,7 @@ def load_old_graph(path: Path) -> nn.Module:
     except Exception as error:
         raise _damaged(path, error) from error
     _require_evaluation_mode(program, path.name)
-    return _with_one_mode(program.module(check_guards=False))
+    return in_fixed_batches(_with_one_mode(program.module(check_guards=False)), program)
 
 
 def find_problems(path: Path) -> list[str]:

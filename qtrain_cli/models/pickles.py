@@ -119,6 +119,11 @@ def _reason(error: BaseException) -> str:
 
 
 def _damaged(path: Path, error: BaseException) -> BadInput:
+    if isinstance(error, NotImplementedError) and "quantized" in str(error):
+        return BadInput(
+            f"'{path.name}' holds quantised tensors, of which nothing can be trained; allowed: plain numbers",
+            "save the model as it was before, or each tensor as tensor.dequantize()",
+        )
     return BadInput(
         f"'{path.name}' is damaged or cut off: {type(error).__name__}: {first_line(error)}",
         "copy or download it again",

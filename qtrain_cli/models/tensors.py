@@ -10,10 +10,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from qtrain_cli.errors import BadInput, UsageError, first_line
+from qtrain_cli.models.entries import under
 from qtrain_cli.models.matching import fit_to_architecture
+from qtrain_cli.models.reading import Reading, said_left_out
 from qtrain_cli.settings import ModelSettings
 
 _DTYPES = {
@@ -23,17 +25,22 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def load_safetensors(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
-    """The architecture with the file's tensors, and the trust it took.
+def load_safetensors(settings: ModelSettings, form: str) -> Reading:
+    """The architecture with the file's tensors.
 
     Raises:
         BadInput: a damaged file, no ``--arch``, or the whole difference between the two.
-        UsageError: ``--weights``, for a file that is one flat list of tensors.
+        UsageError: ``--weights`` that is no prefix of names.
     """
-    if settings.weights is not None:
-        raise UsageError(f"--weights has no use for '{settings.path.name}', which is one set of tensors")
-    shapes = header_tensors(settings.path)
-    return fit_to_architecture(settings, shapes, lambda: load_file(settings.path)), "safetensors"
+    shapes, prefix = header_tensors(settings.path), settings.weights
+    if prefix is not None and not under(shapes, prefix):
+        raise UsageError(f"--weights {prefix}: no name in '{settings.path.name}' begins with '{prefix}.'")
+
+    def chosen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return tensors if prefix is None else under(tensors, prefix)
+
+    fitted = fit_to_architecture(settings, chosen(shapes), lambda: chosen(load_file(settings.path)))
+    return Reading(fitted.module, "safetensors", prefix, said_left_out(fitted.left_out))
 
 
 def header_tensors(path: Path) -> dict[str, Tensor]:

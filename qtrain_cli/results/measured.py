@@ -3,11 +3,12 @@
 The stored form is a list, because in an artifact of a few hundred bytes the names of the fields would
 outweigh their values:
 
-    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]      and the note, if any
+    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]   then note, entry
 
     figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
                test figure is stored, then the task's name where their number does not tell it
     versions   "name=version name=version ..."
+    entry      which set of weights of the model's file was taken; left out where it has no name
 
 Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
 
@@ -55,7 +56,7 @@ class Measured:
 
     `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
     squared error), None when not finite; `versions` names the software, without spaces or ``=``;
-    `figure_note` is one of `NOTES`, or None.
+    `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights.
 
     Raises:
         BadInput: a digest that is none, a negative count, or a version that is not one word.
@@ -73,6 +74,7 @@ class Measured:
     model_sha256: str
     trust: str
     figure_note: str | None = None
+    weights_entry: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("data_sha256", "model_sha256"):
@@ -115,11 +117,9 @@ class Measured:
     def from_stored(cls, stored: Any, data_sha256: str, model_sha256: str) -> Measured:
         """The inverse of `to_stored`, from parsed JSON of any origin. Raises `BadInput`."""
         check_kind("the stored form", LIST, stored)
-        noted = len(stored) == len(_STORED_KINDS) + 1
-        _check_kinds("entries", _STORED_KINDS + (INTEGER,) * noted, stored)
-        model, figures, train_loss, test_loss, epochs, seed, device, versions, trust, *note = stored
-        if note and note[0] >= len(NOTES):
-            raise BadInput(f"the stored record has the note {note[0]}; allowed: 0 to {len(NOTES) - 1}")
+        _check_kinds("entries", _STORED_KINDS, stored[: len(_STORED_KINDS)])
+        model, figures, train_loss, test_loss, epochs, seed, device, versions, trust, *later = stored
+        note, entry = _stored_later(later)
         return cls(
             model=model,
             scores=_stored_scores(figures),
@@ -132,7 +132,8 @@ class Measured:
             data_sha256=data_sha256,
             model_sha256=model_sha256,
             trust=trust,
-            figure_note=NOTES[note[0]] if note else None,
+            figure_note=note,
+            weights_entry=entry,
         )
 
 
@@ -141,6 +142,21 @@ def _check_kinds(what: str, kinds: tuple[str, ...], values: list[Any]) -> None:
         raise BadInput(f"the stored record has {len(values)} {what}; expected: {len(kinds)}")
     for place, (kind, value) in enumerate(zip(kinds, values, strict=True)):
         check_kind(f"{what}[{place}]", kind, value)
+
+
+def _stored_later(later: list[Any]) -> tuple[str | None, str | None]:
+    """The note and the entry of a stored record: a number and a text, either or both of them."""
+    kinds = tuple(INTEGER if type(value) is int else TEXT for value in later)
+    if kinds not in ((), (INTEGER,), (TEXT,), (INTEGER, TEXT)):
+        raise BadInput(f"the stored record ends with {reprlib.repr(later)}; allowed: a note, and an entry")
+    _check_kinds("last entries", kinds, later)
+    note = later[0] if INTEGER in kinds else None
+    entry = later[-1] if TEXT in kinds else None
+    if note is not None and note >= len(NOTES):
+        raise BadInput(f"the stored record has the note {note}; allowed: 0 to {len(NOTES) - 1}")
+    if entry == "":
+        raise BadInput("the stored record names an entry of no name")
+    return None if note is None else NOTES[note], entry
 
 
 def _stored_figures(scores: Scores) -> list[Any]:

@@ -15,7 +15,6 @@ from qtrain_cli.results.measured import Measured
 from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
 from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.results.schema import (
-    NEW_FIELD,
     SCHEMA,
     check_derived,
     check_digest,
@@ -192,10 +191,7 @@ def read_values(document: Any, fields_of: Callable[[Task], Mapping[str, str]], s
         BadInput: it has not exactly the fields that `fields_of` its task says, each of its kind.
     """
     task = task_of_fields(document if isinstance(document, dict) else {})
-    kinds = fields_of(task)
-    if isinstance(document, dict) and NEW_FIELD in kinds:
-        document = {NEW_FIELD: None, **document}  # a record of before says nothing there
-    given = checked_document(document, kinds, schema)
+    given = checked_document(document, fields_of(task), schema)
     return {**given, "scores": Scores.from_json(task, given)}
 
 

@@ -16,8 +16,6 @@ from qtrain_cli.errors import BadInput, suggestion
 from qtrain_cli.tasks import TASKS, Task
 
 SCHEMA = "qtrain.report/1"
-#: What records of before 0.3 do not have.
-NEW_FIELD = "figure_note"
 MAX_WHOLE = 2**63
 
 TEXT, INTEGER, NUMBER, MAYBE = "text", "whole number", "number", "number or null"
@@ -47,8 +45,6 @@ _IS_KIND: dict[str, Callable[[Any], bool]] = {
 }
 
 Fields = tuple[tuple[str, str], ...]
-#: What older records lack, and what that says.
-_LATER: dict[str, Any] = {"kept_tensors": {}}
 
 #: The task's figures. The braces are filled with its words: ``test_accuracy`` or ``test_error``.
 FIGURES: Fields = (
@@ -68,8 +64,11 @@ _FIELDS: Fields = (
     ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
     ("kept_tensors", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
-    (NEW_FIELD, MAYBE_TEXT),
+    ("figure_note", MAYBE_TEXT),
+    ("weights_entry", MAYBE_TEXT),
 )  # fmt: skip
+#: Fields that records of earlier versions lack, each with what their absence means.
+ADDED: dict[str, Any] = {"kept_tensors": {}, "figure_note": None, "weights_entry": None}
 
 
 def record_fields(task: Task) -> dict[str, str]:
@@ -104,7 +103,7 @@ def checked_document(document: Any, kinds: Mapping[str, str], schema: str = SCHE
     if document.get("schema") != schema:
         found = reprlib.repr(document.get("schema"))
         raise BadInput(f"the record has the schema {found}; this version reads '{schema}'", "make it anew")
-    document = {**{name: value for name, value in _LATER.items() if name in kinds}, **document}
+    document = {**{name: value for name, value in ADDED.items() if name in kinds}, **document}
     for name in kinds:
         if name not in document:
             raise BadInput(f"the record lacks the field '{name}'", "make it anew with: qtrain report --json")

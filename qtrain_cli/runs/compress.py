@@ -151,6 +151,8 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
 
 def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> None:
     circuit, layout = spec.circuit, spec.layout
+    for line in loaded.said:
+        log(line)
     log(
         f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
         f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
@@ -264,4 +266,5 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         model_sha256=job.loaded.sha256,
         trust=job.loaded.trust,
         figure_note=job.fresh.note,
+        weights_entry=job.loaded.entry,
     )

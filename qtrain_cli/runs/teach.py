@@ -114,6 +114,8 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     teacher = None
     if settings.teacher:
         teacher = load_teacher(settings.teacher, data.normalisation, device)
+        for line in teacher.said:
+            log(line)
         teacher, data = _examined(teacher, data, settings.teacher_any, log)
     else:
         data = examine_nobody(data)
@@ -290,4 +292,5 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         data_sha256=data.sha256,
         model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
         trust=teacher.trust if teacher else NO_TEACHER,
+        weights_entry=teacher.entry if teacher else None,
     )

@@ -6,7 +6,7 @@ A student's file brings the normalisation that it was trained with; a model is g
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ from qtrain_cli.training.devices import moved_to
 
 @dataclass(frozen=True)
 class Teacher:
-    """A module with its tensors, how its inputs are normalised, where it came from, and its size."""
+    """A module with its tensors, how its inputs are normalised, where it came from, and its size; `entry` and
+    `said` are as in `LoadedModel`."""
 
     module: nn.Module
     state: Mapping[str, Tensor]
@@ -37,6 +38,8 @@ class Teacher:
     parameters: int
     model_bytes: int
     scores_of: Callable[[Tensor], Tensor] | None = None
+    entry: str | None = None
+    said: tuple[str, ...] = ()
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Its scores for every row, (N, ...) on the CPU. Raises `BadInput` where it does not take them."""
@@ -58,7 +61,8 @@ def load_teacher(settings: ModelSettings, prepare: Normalisation, device: torch.
     student = _student_file(settings)
     if student is None:
         loaded = load_model(settings)
-        return _teacher(loaded.module, prepare, device, loaded.name, loaded.trust, loaded.sha256)
+        found = _teacher(loaded.module, prepare, device, loaded.name, loaded.trust, loaded.sha256)
+        return replace(found, entry=loaded.entry, said=loaded.said)
     file, sha256 = student
     module = module_of(file)
     own = Normalisation(file.description.mean, file.description.std)

@@ -68,7 +68,7 @@ def layout_of(module: nn.Module, targets: Sequence[str] = (), ignore: Sequence[s
     parameters = [name for name, tensor in tensors.items() if isinstance(tensor, nn.Parameter)]
     frozen = _frozen(tensors)
     wanted = _select(targets, parameters, "--targets", frozen) if targets else set(parameters) - frozen
-    unwanted = _select(ignore, parameters, "--ignore")
+    unwanted = _select(ignore, list(tensors), "--ignore")  # a buffer is kept anyway, and may be named
     sources, rows = _sources(tensors), constant_rows(module)
     chosen = {sources[name] for name in wanted} - {sources[name] for name in unwanted}
     entries = [
@@ -144,7 +144,8 @@ def _select(
     for pattern in patterns:
         found = {name for name in names if _matches(pattern, name, option)}
         if not found:
-            raise UsageError(f"{option} '{pattern}' matches no parameter", suggestion(pattern, names))
+            kind = "parameter" if option == "--targets" else "tensor"
+            raise UsageError(f"{option} '{pattern}' matches no {kind}", suggestion(pattern, names))
         chosen |= found - (frozen - {pattern}) or found
     return chosen
 

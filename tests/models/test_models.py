@@ -16,7 +16,6 @@ from torch.func import functional_call
 
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
 from qtrain_cli.models import build_architecture, describe_model, load_model
-from qtrain_cli.models.matching import strip_prefixes
 from qtrain_cli.settings import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,15 +212,6 @@ def test_a_checkpoint_with_optimizer_numpy_and_arguments(tmp_path: Path, arch: s
     assert load_model(ModelSettings(path, arch=f"{arch}:Small")).trust == "weights-only"
 
 
-def test_the_prefix_stays_if_the_architecture_has_it() -> None:
-    assert strip_prefixes(["module.a", "module.b"], ["module.a"]) == {
-        "module.a": "module.a",
-        "module.b": "module.b",
-    }
-    assert strip_prefixes(["module.a", "b"], ["a"]) == {"module.a": "module.a", "b": "b"}
-    assert strip_prefixes(["module.net.a"], ["a"]) == {"a": "module.net.a"}
-
-
 def test_weights_picks_an_entry(tmp_path: Path, arch: str) -> None:
     other = {name: value + 1 for name, value in small().items()}
     path = saved({"teacher": {"best": small()}, "student": other}, tmp_path / "two.pt")
@@ -362,6 +352,22 @@ def test_architecture_files_and_modules_that_cannot_be_imported(tmp_path: Path) 
         build_architecture("no_such_package.net:Net", {})
 
 
+def test_a_file_of_a_package_may_import_relatively(tmp_path: Path) -> None:
+    package = tmp_path / "package_of_this_test"
+    (package / "sub").mkdir(parents=True)
+    for folder in (package, package / "sub"):
+        (folder / "__init__.py").write_text("")
+    (package / "blocks.py").write_text("from torch import nn\nlinear = nn.Linear")
+    (package / "sub" / "net.py").write_text("from ..blocks import linear\ndef net(): return linear(2, 3)")
+    assert build_architecture(f"{package / 'sub' / 'net.py'}:net", {}).weight.shape == (3, 2)
+    (tmp_path / "loose_of_this_test").mkdir()
+    loose = tmp_path / "loose_of_this_test" / "net.py"
+    loose.write_text("from ...above import linear")
+    with pytest.raises(BadInput, match="imports relatively, and as 'loose_of_this_test") as caught:
+        build_architecture(f"{loose}:net", {})
+    assert "--arch package.module:Class" in caught.value.advice
+
+
 def test_an_architecture_of_a_package_and_of_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,10 +463,8 @@ def test_a_folder_is_no_model(tmp_path: Path) -> None:
 
 
 def test_npz_and_torchscript_are_named(tmp_path: Path) -> None:
-    assert (
-        "zip archive that neither torch.save nor"
-        in refusal(BadInput, ModelSettings(DIGITS / "digits.npz")).message
-    )
+    error = refusal(BadInput, ModelSettings(DIGITS / "digits.npz"))
+    assert error.message == "'digits.npz' is a NumPy archive of arrays" and "torch.save" in error.advice
     torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "s.pt"))
     assert "TorchScript" in refusal(BadInput, ModelSettings(tmp_path / "s.pt")).message
 

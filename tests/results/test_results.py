@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results import Measured, Record, Scores, record_fields
 from qtrain_cli.results.measured import NOTES
+from qtrain_cli.results.schema import ADDED
 from qtrain_cli.tasks import TASKS
 
 #: Of the data and of the model's file; a file holds them apart from the rest.
@@ -22,8 +23,8 @@ CONTRACT = [
     "angle_bits", "trained_numbers", "artifact_bytes", "model_bytes", "bytes_ratio", "parameter_ratio",
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
-    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256",
-    "model_sha256", "artifact_sha256", "trust", "figure_note",
+    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
+    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry",
 ]  # fmt: skip
 
 shares = st.floats(0, 1)
@@ -58,6 +59,7 @@ measurements = st.builds(
     model_sha256=digests,
     trust=st.text(),
     figure_note=st.sampled_from([None, *NOTES]),
+    weights_entry=st.none() | st.text(min_size=1),
 )
 
 
@@ -107,11 +109,13 @@ def test_exact_json(make_record):
         "seed": 0,
         "device": "cpu",
         "versions": {"qtrain": "0.1.0", "torch": "2.13.0+cpu"},
+        "kept_tensors": {},
         "data_sha256": "d" * 64,
         "model_sha256": "e" * 64,
         "artifact_sha256": "f" * 64,
         "trust": "state dictionary",
         "figure_note": None,
+        "weights_entry": None,
     }
 
 
@@ -205,7 +209,7 @@ def test_strict_reading(make_record, changes, message):
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("name", CONTRACT[:-1])
+@pytest.mark.parametrize("name", [name for name in CONTRACT if name not in ADDED])
 def test_a_missing_field(make_record, name):
     found = document(make_record())
     del found[name]
@@ -260,6 +264,20 @@ def test_a_damaged_stored_form(make_record, place, value, message):
 def test_a_stored_form_that_is_no_list(stored):
     with pytest.raises(BadInput, match=r"the stored form of the record is .*; expected: a list"):
         Measured.from_stored(stored, *DIGESTS)
+
+
+def test_the_set_of_weights_is_stored_where_it_has_a_name(make_record):
+    plain, named = make_record(), make_record(weights_entry="state_dict_ema")
+    assert len(plain.measured.to_stored()) == 9 and named.measured.to_stored()[9:] == ["state_dict_ema"]
+    assert named.to_json()["weights_entry"] == "state_dict_ema"
+    with pytest.raises(BadInput, match="names an entry of no name"):
+        Measured.from_stored([*plain.measured.to_stored(), ""], *DIGESTS)
+
+
+def test_records_of_before_the_set_of_weights_was_named_are_read(make_record):
+    document = make_record().to_json()
+    del document["weights_entry"]
+    assert Record.from_json(document) == make_record()
 
 
 def test_a_stored_form_of_another_length(make_record):
