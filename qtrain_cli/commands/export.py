@@ -1,7 +1,8 @@
 """`qtrain export`: weights or circuits in a format that others read, checked before it is named.
 
 `.safetensors` and `.pt` need the artifact alone. `.pt2` and `.onnx` carry the graph as well: the module comes
-from the model file, or from its architecture alone, and takes the regenerated weights.
+from the model file, or from its architecture alone, and takes the regenerated weights. Neither is read for
+the others, so that no code runs that an export has no use for.
 
 With `--quantum` the trained circuits themselves are written, as one program with a register for each circuit,
 or one of them alone with `--circuit`: a simulator that holds all registers at once would need 2**(b n)
@@ -19,7 +20,14 @@ from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.exports import CircuitExport, ExportRecord, export, require_circuit_ending, write_program
+from qtrain_cli.exports import (
+    EXPORTERS,
+    CircuitExport,
+    ExportRecord,
+    export,
+    require_circuit_ending,
+    write_program,
+)
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -108,6 +116,9 @@ def _comments(spec: GeneratorSpec, digest: str) -> list[str]:
 
 
 def _module(settings: ExportSettings) -> nn.Module | None:
+    exporter = EXPORTERS.get(settings.out.suffix.lower())
+    if exporter is None or not exporter.graph:
+        return None
     if settings.model is not None:
         return load_model(settings.model).module
     return build_architecture(settings.arch, settings.arch_args) if settings.arch else None

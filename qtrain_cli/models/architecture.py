@@ -1,7 +1,8 @@
 """``--arch``: from ``package.module:Class`` or ``file.py:Class`` to a module, real or on the meta device.
 
-Naming an architecture means running its code: it is the user's own, or a package they installed. Whatever
-goes wrong in there becomes one line. The name may also be that of a function that returns a module.
+Naming an architecture means running its code: it is the user's own, or a package they installed. Which file
+that is, is logged before. Whatever goes wrong in there becomes one line. The name may also be that of a
+function that returns a module.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +21,8 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, first_line, suggestion
+
+_LOG = logging.getLogger(__name__)
 
 
 def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
@@ -85,6 +89,7 @@ def _own_randomness() -> Iterator[None]:
 
 
 def _import_module(name: str) -> ModuleType:
+    _LOG.info("importing '%s' for --arch, from '%s' if it is there", name, Path.cwd())
     try:
         with importable_from(Path.cwd()):
             return importlib.import_module(name)
@@ -102,6 +107,7 @@ def _import_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a path ending in .py always has a loader
     module = importlib.util.module_from_spec(spec)
+    _LOG.info("running '%s' for --arch", path.resolve())
     sys.modules[name] = module  # dataclasses and pickle look their class's module up
     try:
         with importable_from(path.resolve().parent):

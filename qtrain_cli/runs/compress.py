@@ -8,6 +8,8 @@ used once, at the end.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +26,11 @@ from qtrain_cli.artifact.description import (
     design_of,
     record_of,
 )  # fmt: skip
-from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, write_artifact
+from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, encode_artifact, write_artifact
 from qtrain_cli.artifact.size import example_of, known_of
 from qtrain_cli.data import Dataset, load_data
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -45,7 +48,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
-from qtrain_cli.runs.outputs import check_run_files, input_files
+from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
@@ -83,13 +86,20 @@ def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
 
     Raises:
         UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed: another run has this output.
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
+    with alone_at(settings.out):
+        return _compressed(settings, show, log)
+
+
+def _compressed(settings: CompressSettings, show: Show, log: Log) -> Record:
     started = time.monotonic()
     checkpoint = _check_files(settings)
     job = _prepare(settings, log)
     done = _finished(job, checkpoint)
     if done:
+        _leave(job, checkpoint, done)
         log(f"'{settings.out}' is finished already; nothing to do")
         return done
     if settings.resume:
@@ -201,16 +211,22 @@ def _written(job: _Job, numbers: StoredNumbers) -> Record:
         example=example_of(job.data),
         origin=None if settings.budget.bare else Origin(measured, job.run),
     )
-    written = write_artifact(settings.out, Artifact(description, numbers), force=settings.force)
-    return Record(design_of(job.spec), measured, len(written.data), written.sha256)
+    artifact = Artifact(description, numbers)
+    data = encode_artifact(artifact)
+    record = Record(design_of(job.spec), measured, len(data), hashlib.sha256(data).hexdigest())
+    if settings.budget.bare:
+        receipts.announce(checkpoint_path(settings.out), job.identity, record)
+    write_artifact(settings.out, artifact, force=settings.force)
+    return record
 
 
 def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
-    """Nothing beside a file that says itself which run wrote it; a receipt beside a bare one."""
-    if job.settings.budget.bare:
-        receipts.write(checkpoint, job.identity, record)
-    else:
-        checkpoint.unlink(missing_ok=True)
+    """Nothing of this run beside a file that says itself which one wrote it; a receipt beside a bare one."""
+    with contextlib.suppress(BadInput, Refused):  # another run's, beside a file that was finished before
+        if job.settings.budget.bare:
+            receipts.shrink(checkpoint, job.identity)
+        elif checkpoint.exists() and load_checkpoint(checkpoint, job.identity):
+            checkpoint.unlink()
 
 
 def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:

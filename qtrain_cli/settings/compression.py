@@ -44,7 +44,9 @@ class CompressSettings:
     data: DataSettings
     budget: BudgetSettings
     fit: Annotated[FitSettings, Inside("lr", Otherwise(_OWN_RATE))]
-    out: Annotated[Path, Option("--out", "The artifact.", short="-o"), _beside_model(".qtrain")]
+    out: Annotated[
+        Path, Option("--out", "The artifact.", short="-o", kind="output"), _beside_model(".qtrain")
+    ]
     resume: Resume = False
     force: Force = False
     own_lr: Annotated[bool, Otherwise(rule=_no_rate_said)] = False
@@ -93,7 +95,9 @@ class CompareSettings:
         Otherwise("3, or 1 with --quick", _seeds),
     ]  # fmt: skip
     fit: FitSettings
-    state: Annotated[Path, Option("--state", "Folder for finished cells."), _beside_model(".compare")]
+    state: Annotated[
+        Path, Option("--state", "Folder for finished cells.", kind="output"), _beside_model(".compare")
+    ]
     quick: Annotated[bool, Option("--quick", "A quarter of the epochs, nothing tuned: a first look.")] = False
     markdown: Markdown = None
     plot: Plot = None

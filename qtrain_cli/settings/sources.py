@@ -40,7 +40,13 @@ class DataSettings:
     `validation` is the share of the training rows that is set apart to choose the best state.
     """
 
-    source: Annotated[str, Option("--data", "Folder, file, hf:NAME or file.py:function.", kind="data")]
+    source: Annotated[
+        str,
+        Option(
+            "--data", "Folder, file, hf:NAME, or file.py:function, which is run; from the current folder.",
+            kind="data",
+        ),
+    ]  # fmt: skip
     mean: Annotated[
         tuple[float, ...],
         Option(
