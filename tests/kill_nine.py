@@ -8,7 +8,8 @@ one. One kill in three is followed by a second one, of the command that goes on.
 WORK/kills.jsonl, so that the whole goes on where it was when it is run again, and the table at its end is of
 all. Exit code 1: a run ended otherwise than the undisturbed one, with other bytes, or left a file behind.
 
-Runs save their state after every step here. Of a cell of a comparison, its seconds are not compared.
+Each run is a copy (`fork`) of one process that has torch loaded, and saves its state after every step. Of a
+cell of a comparison, its seconds are not compared.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,8 +41,6 @@ JOBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "compare": (("compare", MODEL, *DATA, *COMPARE, "--state", "cells", "--markdown", "c.md"), ("--force",)),
     "export": (("export", "../net.qtrain", "--classical", "-o", "net.safetensors"), ("--force",)),
 }
-#: The word that makes this file the one run that is to be killed.
-RUN = "--run"
 
 
 def changes_in(folder: Path, seen: Callable[[str, str], None]) -> None:
@@ -81,12 +79,10 @@ def _digest(path: Path) -> str:
 # --- a run in a process of its own -----------------------------------------------------------------------
 
 
-def _run(folder: Path, last: int, words: list[str]) -> int:
+def _run(folder: Path, last: int, words: tuple[str, ...]) -> int:
     """The command line in `folder`, up to its change number `last` (0: to its end), of how many it says."""
     from qtrain_cli.cli import main
-    from qtrain_cli.training import recovery
 
-    recovery.Clock.due = lambda clock: True
     count = 0
 
     def seen(event: str, name: str) -> None:
@@ -102,28 +98,41 @@ def _run(folder: Path, last: int, words: list[str]) -> int:
     return code
 
 
-def _started(folder: Path, words: tuple[str, ...], last: int = 0) -> subprocess.Popen:
-    line = [sys.executable, __file__, RUN, folder, last, *words]
-    given = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.fspath(ROOT)}
-    return subprocess.Popen(
-        list(map(str, line)), env={**os.environ, **given}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
-    )  # fmt: skip
+def _started(folder: Path, words: tuple[str, ...], last: int = 0) -> int:
+    """Begins it, in a copy of this process; its number."""
+    child = os.fork()
+    if child:
+        return child
+    said = os.open(_said(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    for stream in (1, 2):
+        os.dup2(said, stream)
+    os._exit(_run(folder, last, words))
+
+
+def _said(folder: Path) -> Path:
+    return folder.with_suffix(".txt")
+
+
+def _ended(child: int, seconds: float = float("inf")) -> int:
+    """How it ended, by itself or killed after so long: its exit code, or minus its signal."""
+    end, done = time.monotonic() + seconds, (0, 0)
+    while not done[0]:
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            done = os.waitpid(child, 0)
+        else:
+            done = os.waitpid(child, os.WNOHANG)
+            time.sleep(0.001)
+    return os.waitstatus_to_exitcode(done[1])
 
 
 def _killed(folder: Path, words: tuple[str, ...], moment: float | int) -> bool:
     """Whether the kill came before the end: after so many seconds, or at a change of that number."""
     if isinstance(moment, int):
-        running = _started(folder, words, moment)
-        running.communicate()
-        return running.returncode == -signal.SIGKILL
-    running = _started(folder, words)
-    try:
-        running.communicate(timeout=moment)
-    except subprocess.TimeoutExpired:
-        running.kill()
-        running.communicate()
-    return running.returncode == -signal.SIGKILL
+        code = _ended(_started(folder, words, moment))
+    else:
+        code = _ended(_started(folder, words), moment)
+    return code == -signal.SIGKILL
 
 
 def _undisturbed(work: Path, job: str) -> dict:
@@ -134,10 +143,10 @@ def _undisturbed(work: Path, job: str) -> dict:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began = time.monotonic()
-    running = _started(folder, JOBS[job][0])
-    said = running.communicate()[0]
-    if running.returncode:
-        raise SystemExit(f"{job} ended with {running.returncode}:\n{said}")
+    code = _ended(_started(folder, JOBS[job][0]))
+    said = _said(folder).read_text()
+    if code:
+        raise SystemExit(f"{job} ended with {code}:\n{said}")
     found = {
         "files": snapshot(folder), "seconds": time.monotonic() - began, "changes": int(said.split()[-1]),
     }  # fmt: skip
@@ -160,15 +169,14 @@ def _one_kill(work: Path, number: int, seed: int, jobs: list[str]) -> dict:
         before = words if not moments else (*words, *on)
         moments.append((moment, _killed(folder, before, moment)))
         left.append(sorted(snapshot_names(folder)))
-    running = _started(folder, (*words, *on))
-    said = running.communicate()[0]
+    code = _ended(_started(folder, (*words, *on)))
     files, expected = snapshot(folder), whole["files"]
     found = {
         "kill": number,
         "job": job,
         "moments": moments,
         "left": left,
-        "code": running.returncode,
+        "code": code,
         "stray": sorted(files.keys() - expected.keys()),
         "missing": sorted(expected.keys() - files.keys()),
         "other": sorted(name for name in files.keys() & expected.keys() if files[name] != expected[name]),
@@ -177,7 +185,7 @@ def _one_kill(work: Path, number: int, seed: int, jobs: list[str]) -> dict:
     if found["good"]:
         shutil.rmtree(folder)
     else:
-        found["said"] = said.splitlines()[-5:]
+        found["said"] = _said(folder).read_text().splitlines()[-5:]
     return found
 
 
@@ -208,6 +216,15 @@ def _table(rows: list[dict], jobs: list[str]) -> str:
 
 def kill_all(work: Path, kills: int, seed: int, jobs: list[str]) -> int:
     """All kills that are not in WORK/kills.jsonl yet; prints each, and the table."""
+    sys.path.insert(0, os.fspath(ROOT))
+    import torch
+
+    import qtrain_cli.runs.compress  # noqa: F401  loaded once, for all of them
+    from qtrain_cli.training import recovery
+
+    torch.set_num_threads(1)
+    recovery.Clock.due = lambda clock: True
+    os.fsync = lambda number: None  # a kill is no power cut
     work.mkdir(parents=True, exist_ok=True)
     shutil.copy(_artifact(work), work / "net.qtrain")
     log = work / "kills.jsonl"
@@ -228,8 +245,6 @@ def _artifact(work: Path) -> Path:
 
 
 def _main() -> int:
-    if sys.argv[1:2] == [RUN]:
-        return _run(Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("work", type=Path)
