@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from qtrain_cli.cli.lines import logged_lines, tell
 from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.streams import prints_on_stderr
 from qtrain_cli.cli.table import Command
@@ -43,6 +44,7 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
 def _record(command: Command, settings: Any, quiet: bool) -> Any:
     run = _module(command.name).run
     with ExitStack() as stack:
+        stack.enter_context(logged_lines(quiet))
         given = [GIVEN[name](stack, quiet) for name in command.given]
         return run(*([settings] if command.settings else []), *given)
 
@@ -58,7 +60,7 @@ def _show(stack: ExitStack, quiet: bool) -> Any:
 
 
 def _log(stack: ExitStack, quiet: bool) -> Callable[[str], None]:
-    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+    return (lambda line: None) if quiet else tell
 
 
 #: What a command may be handed beside its settings: where progress and lines go.

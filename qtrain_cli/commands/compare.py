@@ -18,6 +18,7 @@ from pathlib import Path
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
@@ -50,11 +51,13 @@ def run(settings: CompareSettings, log: Log) -> Comparison:
 
     Raises:
         UsageError, BadInput, Refused: before anything is trained, for what cannot be done.
+        RunFailed: another run is at work on these cells.
         Interrupted, RunFailed: finished cells are kept; the same call goes on.
     """
     _check(settings)
     bench = _prepare(settings, log)
-    return _compared(bench, _all_cells(bench))
+    with held(bench.cells.folder):
+        return _compared(bench, _all_cells(bench))
 
 
 def _check(settings: CompareSettings) -> None:

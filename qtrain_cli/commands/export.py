@@ -2,7 +2,8 @@
 
 `.safetensors` and `.pt` need the artifact alone, unless it leaves out what every module of the architecture
 has. `.pt2` and `.onnx` carry the graph as well: the module comes from the model file, or from its
-architecture alone, and takes the regenerated weights.
+architecture alone, and takes the regenerated weights. Where none is needed none is read, so that no code runs
+that an export has no use for.
 
 With `--quantum` the trained circuits themselves are written, as one program with a register for each circuit,
 or one of them alone with `--circuit`: a simulator that holds all registers at once would need 2**(b n)
@@ -20,7 +21,14 @@ from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.exports import CircuitExport, ExportRecord, export, require_circuit_ending, write_program
+from qtrain_cli.exports import (
+    EXPORTERS,
+    CircuitExport,
+    ExportRecord,
+    export,
+    require_circuit_ending,
+    write_program,
+)
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -57,7 +65,7 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
     artifact = decode_artifact(container)
     if settings.quantum:
         return _export_circuits(settings, artifact)
-    module = _module(settings, log)
+    module = _module(settings, log) if _takes_module(settings, artifact) else None
     return export(
         regenerate(artifact, module).state,
         settings.out,
@@ -108,6 +116,11 @@ def _comments(spec: GeneratorSpec, digest: str) -> list[str]:
         f"z = {outcomes} p_i - 1 of circuit k makes weight {outcomes} k + i of {spec.layout.generated},"
         " by the artifact's mapping",
     ]
+
+
+def _takes_module(settings: ExportSettings, artifact: Artifact) -> bool:
+    exporter = EXPORTERS.get(settings.out.suffix.lower())
+    return bool(artifact.description.layout.given) or (exporter is not None and exporter.graph)
 
 
 def _module(settings: ExportSettings, log: Log) -> nn.Module | None:

@@ -3,13 +3,14 @@
 The function takes nothing and returns x_train, y_train, x_test and y_test: a tuple of four in this order,
 or a dictionary with these names; tensors, NumPy arrays or nested lists. The file runs as Python runs a
 script: its neighbours can be imported. What it prints goes to stderr, since stdout carries data only.
-Naming the function is the consent to run the file: nothing else of `data` runs code.
+Naming the function is the consent to run the file, which is logged before: nothing else of `data` runs code.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -67,6 +68,7 @@ def _imported(path: Path) -> Any:
     if spec is None or spec.loader is None:
         raise BadInput(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    logging.getLogger(__name__).info("running '%s' for --data", path.resolve())
     sys.modules[_MODULE_NAME] = module  # dataclasses of the file look themselves up here
     spec.loader.exec_module(module)
     return module

@@ -2,8 +2,9 @@
 
     package.module:Class     file.py:Class     timm:resnet18     torchvision:resnet18
 
-Naming an architecture means running its code: it is the user's own, or a package they installed. Whatever
-goes wrong in there becomes one line. The name may also be that of a function that returns a module.
+Naming an architecture means running its code: it is the user's own, or a package they installed. Which file
+that is, is logged before. Whatever goes wrong in there becomes one line. The name may also be that of a
+function that returns a module.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +24,8 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, first_line, missing_package, suggestion
+
+_LOG = logging.getLogger(__name__)
 
 
 def build_architecture(arch: str, arch_args: Mapping[str, Any], seed: int = 0) -> nn.Module:
@@ -126,6 +130,7 @@ def _own_arguments(source: str) -> Iterator[None]:
 
 
 def _import_module(name: str) -> ModuleType:
+    _LOG.info("importing '%s' for --arch, from '%s' if it is there", name, Path.cwd())
     try:
         with importable_from(Path.cwd()):
             return importlib.import_module(name)
@@ -156,6 +161,7 @@ def _run_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a path ending in .py always has a loader
     module = importlib.util.module_from_spec(spec)
+    _LOG.info("running '%s' for --arch", path.resolve())
     sys.modules[name] = module  # dataclasses and pickle look their class's module up
     with importable_from(path.resolve().parent):
         spec.loader.exec_module(module)

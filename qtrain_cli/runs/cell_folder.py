@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.files.atomic import write_bytes_atomically
+from qtrain_cli.files.atomic import write_bytes_atomically, write_failure
 from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.results.comparison import DONE, Cell
 
@@ -32,7 +32,7 @@ class CellFolder:
         log: is told of every damaged cell.
 
     Raises:
-        UsageError: the folder's name is taken by something else.
+        UsageError: the folder's name is taken by something else. BadInput: it cannot be made.
     """
 
     def __init__(self, folder: Path, identity: str, log: Callable[[str], None]) -> None:
@@ -44,6 +44,8 @@ class CellFolder:
             raise UsageError(
                 f"the state folder '{folder}' is no folder", "name another with --state"
             ) from None
+        except OSError as error:
+            raise write_failure(folder, error) from error
 
     def file_of(self, name: str) -> Path:
         """Where the file of a cell lies."""

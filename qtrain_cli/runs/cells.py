@@ -121,8 +121,9 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     Raises:
         Interrupted, RunFailed, BadInput: as `making.make`, but for a loss or gradient that is not finite.
     """
-    done = bench.cells.load(trial.name)
+    done, checkpoint = bench.cells.load(trial.name), checkpoint_path(bench.cells.file_of(trial.name))
     if done:
+        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
         return done
     started = time.monotonic()
     choice = trial.choice
@@ -139,7 +140,7 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
         cell = _judged(bench, trial, cell, data)
     cell = replace(cell, seconds=time.monotonic() - started)
     bench.cells.save(trial.name, cell, data)
-    checkpoint_path(bench.cells.file_of(trial.name)).unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     return cell
 
 

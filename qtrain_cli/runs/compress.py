@@ -8,6 +8,8 @@ used once, at the end.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ import torch
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import (
     RUN_DIGITS,
+    Description,
     Origin,
     describe_container,
     design_of,
@@ -27,7 +30,8 @@ from qtrain_cli.artifact.expansion import LARGE, too_large
 from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, encode_artifact, write_artifact
 from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset, load_data
-from qtrain_cli.errors import RunFailed, UsageError
+from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
+from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -48,7 +52,7 @@ from qtrain_cli.runs.identity import (
 )
 from qtrain_cli.runs.layouts import said_of_kept
 from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
-from qtrain_cli.runs.outputs import check_run_files, input_files
+from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
@@ -88,13 +92,20 @@ def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
 
     Raises:
         UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed: another run has this output.
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
+    with alone_at(settings.out):
+        return _compressed(settings, show, log)
+
+
+def _compressed(settings: CompressSettings, show: Show, log: Log) -> Record:
     started = time.monotonic()
     checkpoint = _check_files(settings)
     job = _prepare(settings, log)
     done = _finished(job, checkpoint)
     if done:
+        _leave(job, checkpoint, done)
         log(f"'{settings.out}' is finished already; nothing to do")
         return done
     if settings.resume:
@@ -218,20 +229,23 @@ def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     if description.layout != work.chosen.layout:
         for line in said_of_kept(description.layout):
             log(line)
-    _check_bytes(job, Artifact(description, numbers))
-    written = write_artifact(settings.out, Artifact(description, numbers), force=settings.force)
-    large = too_large(description, work.chosen.forms, len(written.data))
+    artifact = Artifact(description, numbers)
+    data = encode_artifact(artifact)
+    _check_bytes(job, description, len(data))
+    record = Record(design_of(description.spec), measured, len(data), hashlib.sha256(data).hexdigest())
+    if settings.budget.bare:
+        receipts.announce(checkpoint_path(settings.out), job.identity, record)
+    write_artifact(settings.out, artifact, force=settings.force)
+    large = too_large(description, work.chosen.forms, len(data))
     if large:
         log(f"reading the file will take {LARGE}=1 in the environment: {large}")
-    return Record(design_of(description.spec), measured, len(written.data), written.sha256)
+    return record
 
 
-def _check_bytes(job: _Job, artifact: Artifact) -> None:
+def _check_bytes(job: _Job, description: Description, size: int) -> None:
     """Raises `RunFailed` where kept tensors grew in training, and the file with them, beyond its bound."""
     most = job.settings.budget.bytes
-    grown = artifact.description.layout != job.work.chosen.layout
-    size = len(encode_artifact(artifact)) if most and grown else 0
-    if most and size > most:
+    if most and description.layout != job.work.chosen.layout and size > most:
         raise RunFailed(
             f"float16 no longer holds the kept tensors, and the file takes {size} bytes; allowed: {most}",
             f"give --bytes {2 * size - most} or more",
@@ -239,11 +253,12 @@ def _check_bytes(job: _Job, artifact: Artifact) -> None:
 
 
 def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
-    """Nothing beside a file that says itself which run wrote it; a receipt beside a bare one."""
-    if job.settings.budget.bare:
-        receipts.write(checkpoint, job.identity, record)
-    else:
-        checkpoint.unlink(missing_ok=True)
+    """Nothing of this run beside a file that says itself which one wrote it; a receipt beside a bare one."""
+    with contextlib.suppress(BadInput, Refused):  # another run's, beside a file that was finished before
+        if job.settings.budget.bare:
+            receipts.shrink(checkpoint, job.identity)
+        elif checkpoint.exists() and load_checkpoint(checkpoint, job.identity):
+            checkpoint.unlink()
 
 
 def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:

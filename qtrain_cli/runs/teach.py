@@ -39,7 +39,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.outputs import check_run_files, input_files
+from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
 from qtrain_cli.students.layout import Execution
@@ -56,6 +56,7 @@ from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
 from qtrain_cli.training.recovery import (
     checkpoints,
+    drop_own,
     drop_strangers,
 )
 
@@ -81,13 +82,20 @@ def teach(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
 
     Raises:
         UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed: another run has this output.
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
+    with alone_at(settings.out):
+        return _taught(settings, show, log)
+
+
+def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     started = time.monotonic()
     _check_files(settings)
     job = _prepare(settings, log)
     done = _finished(job)
     if done:
+        drop_own(settings.out, job.identity, job.generations)
         log(f"'{settings.out}' is finished already; nothing to do")
         return done
     if settings.resume and settings.force:

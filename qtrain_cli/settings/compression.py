@@ -44,7 +44,9 @@ class CompressSettings:
     data: DataSettings
     budget: BudgetSettings
     fit: Annotated[FitSettings, Inside("lr", Otherwise(_OWN_RATE))]
-    out: Annotated[Path, Option("--out", "The artifact.", short="-o"), _beside_model(".qtrain")]
+    out: Annotated[
+        Path, Option("--out", "The artifact.", short="-o", kind="output"), _beside_model(".qtrain")
+    ]
     resume: Resume = False
     force: Force = False
     teacher_any: TeacherAny = False
@@ -94,7 +96,9 @@ class CompareSettings:
         Otherwise("3, or 1 with --quick", _seeds),
     ]  # fmt: skip
     fit: FitSettings
-    state: Annotated[Path, Option("--state", "Folder for finished cells."), _beside_model(".compare")]
+    state: Annotated[
+        Path, Option("--state", "Folder for finished cells.", kind="output"), _beside_model(".compare")
+    ]
     quick: Annotated[bool, Option("--quick", "A quarter of the epochs, nothing tuned: a first look.")] = False
     markdown: Markdown = None
     plot: Plot = None

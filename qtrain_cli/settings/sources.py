@@ -41,7 +41,13 @@ class DataSettings:
     orders labels, and `max_bytes` bounds what is decoded.
     """
 
-    source: Annotated[str, Option("--data", "Folder, file, hf:NAME or file.py:function.", kind="data")]
+    source: Annotated[
+        str,
+        Option(
+            "--data", "Folder, file, hf:NAME, or file.py:function, which is run; from the current folder.",
+            kind="data",
+        ),
+    ]  # fmt: skip
     mean: Annotated[
         tuple[float, ...],
         Option(

@@ -67,7 +67,7 @@ class TeachSettings:
     fit: StudentFit
     out: Annotated[
         Path,
-        Option("--out", "The student's file.", short="-o"),
+        Option("--out", "The student's file.", short="-o", kind="output"),
         Otherwise("student.qtrain", _student_file),
     ]
     teacher: TeacherFile = None

@@ -9,6 +9,7 @@ all of them below `SHARE` of the run's time, by what the last one took. So a kil
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -89,12 +90,23 @@ def of_generation(identity: dict[str, Any], number: int) -> dict[str, Any]:
 def drop_strangers(out: Path, identity: dict[str, Any], generations: int) -> None:
     """Removes the checkpoints beside `out` that this run of 1 + `generations` trainings cannot go on from:
     those of other runs, and damaged ones."""
-    own = {checkpoint_path(out, number): number for number in range(generations + 1)}
+    own = _own_checkpoints(out, identity, generations)
     for path in checkpoints(out):
-        try:
-            if path in own:
-                load_checkpoint(path, of_generation(identity, own[path]))
-                continue
-        except (BadInput, Refused):
-            pass
+        if path not in own:
+            path.unlink()
+
+
+def drop_own(out: Path, identity: dict[str, Any], generations: int) -> None:
+    """Removes this run's own checkpoints, where it was killed between its output and their removal."""
+    for path in _own_checkpoints(out, identity, generations):
         path.unlink()
+
+
+def _own_checkpoints(out: Path, identity: dict[str, Any], generations: int) -> list[Path]:
+    """Those that a run of 1 + `generations` trainings can go on from."""
+    numbers, found = {checkpoint_path(out, number): number for number in range(generations + 1)}, []
+    for path in checkpoints(out):
+        with contextlib.suppress(BadInput, Refused, KeyError):
+            load_checkpoint(path, of_generation(identity, numbers[path]))
+            found.append(path)
+    return found
