@@ -31,6 +31,8 @@ FORBIDDEN = {
     "urllib.Request", "ctypes.dlopen", "pickle.find_class", "webbrowser.open", "tempfile.mkstemp",
     "tempfile.mkdtemp", "marshal.loads_untrusted", "cpython.run_command", "cpython.run_file",
 }  # fmt: skip
+#: What Pillow looks for where no format of its own takes an image.
+OPTIONAL = {"olefile"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 ROOT = Path(__file__).resolve().parents[2]
 #: What a reader may open beside its own file: the code it is made of.
@@ -74,7 +76,8 @@ class Watch:
         finally:
             self._folder = None
             if learning:
-                self._packages = {name.partition(".")[0] for name in sys.modules} | sys.stdlib_module_names
+                loaded = {name.partition(".")[0] for name in sys.modules}
+                self._packages = loaded | sys.stdlib_module_names | OPTIONAL
 
     def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
         if self._folder is None or not self._is_forbidden(event, arguments):
