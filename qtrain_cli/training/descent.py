@@ -87,6 +87,8 @@ class Descent:
         numbers = [group["lr"], *group["betas"], 0.0 if best is None else best]
         if len(group["betas"]) != 2 or not all(type(number) is float for number in numbers):
             raise ValueError("a learning rate, betas or a best score that are no numbers")
+        if not all(0 <= beta < 1 for beta in group["betas"]):
+            raise ValueError(f"the betas {group['betas']}")
         expected = {**like, _ADAM: self._moments_after(state["step"])}
         found = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(_RANDOM)}
         if _forms(found) != _forms(_joined(expected)):

@@ -127,6 +127,8 @@ def restore(run: RunState, checkpoint: Checkpoint) -> None:
 
 def _check_course(state: dict[str, Any]) -> None:
     """Raises `ValueError` for a course that no run has saved."""
+    if type(state["history"]) is not list:
+        raise ValueError("a history that is no list")
     rows = [value for row in state["history"] for value in row]
     if not all(type(number) is float for number in (state["loss"], state["seconds"], *rows)):
         raise ValueError("a loss, a time or a history that are no numbers")

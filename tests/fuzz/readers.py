@@ -1,0 +1,99 @@
+"""Every reader of files that a stranger may have made: its doors, what it is given, how that is mutated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fuzz import seeds, shapes
+
+from qtrain_cli.artifact.description import read_record
+from qtrain_cli.cli import config
+from qtrain_cli.cli.app import kinds_of
+from qtrain_cli.cli.table import COMMANDS
+from qtrain_cli.commands import inspect, verify
+from qtrain_cli.data import load_data
+from qtrain_cli.files.checkpoint import load_checkpoint
+from qtrain_cli.models import describe_model, load_model
+from qtrain_cli.models.call import call_model
+from qtrain_cli.settings import DataSettings, ModelSettings
+from qtrain_cli.training.state import restore, trained
+
+ARCH = f"{Path(__file__).with_name('architecture.py')}:network"
+Door = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One row of the table. `files`: where the input stands in a folder of its own; doors take the first."""
+
+    files: tuple[str, ...]
+    doors: tuple[Door, ...]
+    seeds: Callable[[], Iterator[bytes]]
+    mutate: shapes.Mutation
+
+    def place(self, data: bytes, folder: Path) -> Path:
+        """Puts an input where the doors look for it, and returns what they are given."""
+        for file in self.files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(data)
+        return folder / self.files[0]
+
+
+def checkpoint(path: Path) -> None:
+    """A checkpoint into a fresh run, which goes on for a step."""
+    run = seeds.fresh_run()
+    restore(run, load_checkpoint(path, seeds.IDENTITY))
+    trained(run)
+    seeds.advance(run)
+
+
+def model(path: Path, arch: str | None = None) -> None:
+    """A model is loaded without trust, and answers once."""
+    module = load_model(ModelSettings(path, arch)).module
+    state = dict(module.state_dict(keep_vars=True))
+    call_model(module, state, seeds.INPUTS)
+
+
+def model_of_arch(path: Path) -> None:
+    """A model's weights into an architecture of the user's."""
+    model(path, ARCH)
+
+
+def data(path: Path) -> None:
+    """Labelled data from the file."""
+    load_data(DataSettings(str(path)), 0)
+
+
+def folder_of_images(path: Path) -> None:
+    """Labelled data from the folder that ``train/a/1.png`` stands in."""
+    load_data(DataSettings(str(path.parents[2])), 0)
+
+
+def options(path: Path) -> None:
+    """The options of every command, as the command line asks for them."""
+    config.load_defaults(path.parent, {name: kinds_of(row) for name, row in COMMANDS.items()})
+
+
+IMAGES = ("train/a/1.png", "train/b/1.png", "test/b/1.png")
+MODEL_DOORS = (describe_model, model, model_of_arch)
+READERS: dict[str, Reader] = {
+    "artifact": Reader(
+        ("a.qtrain",), (inspect.run, verify.run, read_record), seeds.artifacts, shapes.artifact
+    ),
+    "checkpoint": Reader(
+        ("a.qtrain.ckpt",), (inspect.run, checkpoint), seeds.checkpoints, shapes.of_checkpoint
+    ),
+    "pickles": Reader(("a.pt",), MODEL_DOORS, seeds.old_pickles, shapes.pickles),
+    "zip": Reader(("a.pt",), MODEL_DOORS, seeds.torch_archives, shapes.archive),
+    "safetensors": Reader(
+        ("a.safetensors",), (inspect.run, *MODEL_DOORS, data), seeds.safetensors_files, shapes.safetensors
+    ),
+    "pt2": Reader(("a.pt2",), MODEL_DOORS, seeds.graphs, shapes.archive),
+    "npz": Reader(("a.npz",), (data,), seeds.npz_files, shapes.archive),
+    "csv": Reader(("a.csv",), (data,), seeds.csv_files, shapes.words),
+    "parquet": Reader(("a.parquet",), (data,), seeds.parquet_files, shapes.parquet),
+    "images": Reader(IMAGES, (folder_of_images,), seeds.images, shapes.png),
+    "toml": Reader(("qtrain.toml",), (options,), seeds.tomls, shapes.words),
+}
