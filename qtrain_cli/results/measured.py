@@ -111,6 +111,7 @@ class Measured:
             " ".join(f"{name}={version}" for name, version in self.versions.items()),
             self.trust,
             *([] if self.figure_note is None else [NOTES.index(self.figure_note)]),
+            *([self.weights_entry] if self.weights_entry else []),
         ]
 
     @classmethod
