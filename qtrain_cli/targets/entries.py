@@ -91,9 +91,11 @@ class TensorEntry:
             self._check_generated(where)
         if (self.role == TIED) != bool(self.source):
             raise BadInput(f"{where} is {self.role} and names the source '{self.source}'")
-        if not self._can_be_stored() or not self._has_row():
-            shown = reprlib.repr([self.stored, self.row, *self.band])
+        if not self._can_be_stored():
+            shown = " ".join([reprlib.repr(self.stored), *map(reprlib.repr, self.band)])
             raise BadInput(f"{where} is {self.role}, {self.dtype}, and stored as {shown}")
+        if not self._can_have_row():
+            raise BadInput(f"{where} has the constant row {reprlib.repr(self.row)}, which cannot be")
 
     def _can_be_stored(self) -> bool:
         """Whether a tensor of this role, dtype and shape can have this form."""
@@ -110,12 +112,13 @@ class TensorEntry:
             and -MAX_ELEMENTS <= low <= high <= MAX_ELEMENTS,
         }.get(self.stored, True)  # fmt: skip
 
-    def _has_row(self) -> bool:
+    def _can_have_row(self) -> bool:
         """Whether there is such a row, or none is asked for."""
         if self.row == -1:
             return self.role != GENERATED or not self.stored
         rows = self.shape[0] if len(self.shape) == 2 else 0
-        return self.role == GENERATED and 0 <= self.row < rows and self.stored in ("", self.dtype)
+        whole = type(self.row) is int and 0 <= self.row < rows
+        return self.role == GENERATED and whole and self.stored in ("", self.dtype)
 
     def _check_shape(self, where: str) -> None:
         if len(self.shape) > MAX_DIMENSIONS:

@@ -535,7 +535,7 @@ _DESCRIBE: dict[str, _Row] = {
     "a name of 1 MB": ("printable characters", put, "layout", 0, 0, "a" * 10**6),
     "a name that is a number": ("malformed", put, "layout", 0, 0, 7),
     "an empty row": ("malformed", put, "layout", 0, []),
-    "a long row": ("malformed", put, "layout", 0, ["w", [12], 4, 0.0, "F32", 1]),
+    "a long row": ("has the constant row 1, which", put, "layout", 0, ["w", [12], 4, 0.0, "F32", 1]),
     "no rows": ("no weight is left", put, "layout", []),
     "rows that are text": ("damaged or hostile", put, "layout", "layout"),
     "a kept tensor narrowed to integers": ("stored as 'I8'", put, "layout", 3, 3, "I8"),
