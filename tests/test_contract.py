@@ -211,8 +211,8 @@ def test_debug_shows_the_traceback(cli, here, monkeypatch):
 #: The keys of each document in their order, and the JSON types of their values.
 DOCUMENTS = {
     "plan": {
-        "model": str, "trust": str, "weights": int, "kept_weights": int, "qubits": int, "layers": int,
-        "circuits": int, "ansatz": str, "entangler": str, "mapping": str, "angle_bits": int,
+        "model": str, "trust": str, "weights": int, "kept_weights": int, "kept_tensors": dict, "qubits": int,
+        "layers": int, "circuits": int, "ansatz": str, "entangler": str, "mapping": str, "angle_bits": int,
         "trained_numbers": int, "parameter_ratio": float, "artifact_bytes": int, "model_bytes": int,
         "bytes_ratio": float, "memory_bytes": int, "seconds_per_step": float, "probe": str, "device": str,
     },
@@ -252,8 +252,8 @@ RECORD = [
     "angle_bits", "trained_numbers", "artifact_bytes", "model_bytes", "bytes_ratio", "parameter_ratio",
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
-    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256", "model_sha256",
-    "artifact_sha256", "trust",
+    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
+    "model_sha256", "artifact_sha256", "trust",
 ]  # fmt: skip
 
 

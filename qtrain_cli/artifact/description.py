@@ -164,8 +164,8 @@ def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
     with refusals(container):
         parts = _opened(container, found)
         description = _described(parts)
-        _check_forms_of(found, description.layout)
         kept, numbers = _stored_parts(description, parts)
+        _check_forms_of(found, description.layout)
         if parts.rewritten(facts(description)) != parts.text:
             raise BadInput("its facts are not what an honest writer writes")
     return description, kept, numbers

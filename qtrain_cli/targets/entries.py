@@ -99,7 +99,7 @@ class TensorEntry:
 
     def _can_be_stored(self) -> bool:
         """Whether a tensor of this role, dtype and shape can have this form."""
-        if (self.stored == BAND) != bool(self.band):
+        if len(self.band) != (2 if self.stored == BAND else 0):
             return False
         if self.role != KEPT or not self.stored:
             return self.role == GENERATED or not self.stored

@@ -21,7 +21,7 @@ CONTRACT = [
     "angle_bits", "trained_numbers", "artifact_bytes", "model_bytes", "bytes_ratio", "parameter_ratio",
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
-    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256",
+    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
     "model_sha256", "artifact_sha256", "trust",
 ]  # fmt: skip
 
@@ -67,6 +67,14 @@ def test_the_json_has_the_contracts_fields_in_their_order(make_record):
     assert list(make_record().to_json()) == CONTRACT
 
 
+def test_an_older_record_lacks_what_came_later(make_record):
+    older = make_record().to_json()
+    del older["kept_tensors"]
+    assert Record.from_json(older) == make_record()
+    with pytest.raises(BadInput, match="'kept_tensors' of the record is"):
+        Record.from_json({**older, "kept_tensors": {"a": 1}})
+
+
 def test_regression_has_errors_in_place_of_accuracy(make_record):
     expected = [name.replace("accuracy", "error").replace("agreement", "difference") for name in CONTRACT]
     assert list(make_record("regression").to_json()) == expected
@@ -105,6 +113,7 @@ def test_exact_json(make_record):
         "seed": 0,
         "device": "cpu",
         "versions": {"qtrain": "0.1.0", "torch": "2.13.0+cpu"},
+        "kept_tensors": {},
         "data_sha256": "d" * 64,
         "model_sha256": "e" * 64,
         "artifact_sha256": "f" * 64,
