@@ -32,7 +32,7 @@ FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
 #: How a kept tensor may be stored in fewer bytes than the model has it, with the bytes of each form for
 #: elements of so many bytes (None: half precision, 2 for each element).
-SAME, RANGE, BAND, GIVEN, HALF = "same", "range", "band", "given", "F16"
+SAME, RANGE, BAND, LEFT_OUT, HALF = "same", "range", "band", "given", "F16"
 #: A tensor of the architecture is recognised by 8 bytes of SHA-256 and a weighted sum, float32.
 GIVEN_BYTES = 12
 FORMS: dict[str, Callable[[int], int] | None] = {
@@ -40,7 +40,7 @@ FORMS: dict[str, Callable[[int], int] | None] = {
     SAME: lambda width: width,
     RANGE: lambda width: 2 * width,
     BAND: lambda width: 2 * width,
-    GIVEN: lambda width: GIVEN_BYTES,
+    LEFT_OUT: lambda width: GIVEN_BYTES,
 }
 PATTERNS = (SAME, RANGE, BAND)
 #: Buffers that are averages over batches, and noisier than half precision is coarse.
@@ -211,7 +211,7 @@ class LayoutSpec:
     @property
     def given(self) -> tuple[str, ...]:
         """The tensors that only a module of the model's architecture can give."""
-        return tuple(entry.name for entry in self.entries if entry.stored == GIVEN)
+        return tuple(entry.name for entry in self.entries if entry.stored == LEFT_OUT)
 
 
 def _can_share(entry: TensorEntry, source: TensorEntry | None) -> bool:
@@ -232,7 +232,7 @@ def kept_in_words(layout: LayoutSpec) -> dict[str, str]:
             words[f"{entry.name}[{entry.row}]"] = "row as it is" if entry.stored else "row of zeros"
         elif entry.stored in PATTERNS:
             words[entry.name] = f"pattern '{entry.stored}'"
-        elif entry.stored == GIVEN:
+        elif entry.stored == LEFT_OUT:
             words[entry.name] = "of the architecture"
         elif entry.role == KEPT and running and not entry.stored and entry.dtype in ("F32", "F64"):
             words[entry.name] = f"{entry.dtype}, beyond F16"

@@ -144,7 +144,7 @@ def test_demands_of_ours():
 
 @pytest.mark.parametrize(
     ("weights", "circuits", "layers"),
-    [(11_000_000, 1, 40), (2**24, 1, 200), (10**8, 12, 10), (10**6, 1, 500)],
+    [(11_000_000, 1, 40), (2**24, 1, 200), (10**8, 12, 20), (10**6, 1, 500)],
 )
 def test_honest_files_keep_the_bounds(weights, circuits, layers):
     """Of the usual five bits an angle: one circuit for a ResNet-18, twelve for a hundred million weights."""
