@@ -211,8 +211,8 @@ def test_debug_shows_the_traceback(cli, here, monkeypatch):
 #: The keys of each document in their order, and the JSON types of their values.
 DOCUMENTS = {
     "plan": {
-        "model": str, "trust": str, "weights": int, "kept_weights": int, "qubits": int, "layers": int,
-        "circuits": int, "ansatz": str, "entangler": str, "mapping": str, "angle_bits": int,
+        "model": str, "trust": str, "weights": int, "kept_weights": int, "kept_tensors": dict, "qubits": int,
+        "layers": int, "circuits": int, "ansatz": str, "entangler": str, "mapping": str, "angle_bits": int,
         "trained_numbers": int, "parameter_ratio": float, "artifact_bytes": int, "model_bytes": int,
         "bytes_ratio": float, "memory_bytes": int, "seconds_per_step": float, "probe": str, "device": str,
     },

@@ -42,7 +42,7 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import MAX_OUTCOMES
 from qtrain_cli.results import Design, Measured, Record
-from qtrain_cli.targets.entries import DTYPE_BYTES, LayoutSpec, kept_in_words
+from qtrain_cli.targets.entries import DTYPE_BYTES, HALF, LayoutSpec, kept_in_words
 from qtrain_cli.targets.size import model_bytes as model_bytes_of
 
 #: What regeneration keeps to: ours, and every other method.
@@ -165,9 +165,17 @@ def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
         parts = _opened(container, found)
         description = _described(parts)
         kept, numbers = _stored_parts(description, parts)
+        _check_forms_of(found, description.layout)
         if parts.rewritten(facts(description)) != parts.text:
             raise BadInput("its facts are not what an honest writer writes")
     return description, kept, numbers
+
+
+def _check_forms_of(found: str, layout: LayoutSpec) -> None:
+    """Raises `BadInput` for what a file of the former format cannot say of a tensor."""
+    later = any(entry.row >= 0 or entry.stored not in ("", HALF) for entry in layout.entries)
+    if later and found == str(model_3.FORMER_FORMAT):
+        raise BadInput("its layout has rows of a later format")
 
 
 def _opened(container: Container, found: str) -> Opened:

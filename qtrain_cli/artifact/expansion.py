@@ -2,8 +2,8 @@
 
     weights    32,768 a byte    131 kB of float32: 1 kB may stand for 33 million, 3 kB for 100 million
     elements   2**18 a byte     of matrices beside the weights: bits of positions, seeded random matrices
-    turns      2**25 a byte     amplitudes that angles turn, 2**n for each: about a tenth of a second on one
-    core codes      1,024 a byte     of what is entropy-coded: about 9 ms
+    turns      2**25 a byte     amplitudes that angles turn, 2**n for each: about 0.1 s on one core
+    codes      1,024 a byte     of what is entropy-coded: about 9 ms
 
 and something for nothing, so that no tiny file is in the way. Honest files stay below: an angle takes 2 bits
 and more, so that turns are at most 2**(n + 2) a byte, and a circuit of 24 qubits (16 million weights) has at

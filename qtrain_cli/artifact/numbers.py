@@ -30,8 +30,8 @@ from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files.atomic import replacing
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.table import method_of
-from qtrain_cli.targets.entries import GIVEN, HALF, KEPT, LayoutSpec, TensorEntry
-from qtrain_cli.targets.kept import final, in_file, kept_as_stored, out_of_file, reference_of, whole
+from qtrain_cli.targets.entries import HALF, KEPT, LEFT_OUT, LayoutSpec, TensorEntry
+from qtrain_cli.targets.kept import final, in_file, kept_as_stored, kept_whole, out_of_file, reference_of
 from qtrain_cli.targets.layout import DTYPES
 
 
@@ -101,7 +101,7 @@ def as_stored(
 def final_layout(layout: LayoutSpec, numbers: StoredNumbers) -> LayoutSpec:
     """The layout of the file: whole where training changed what had another form before (`kept.final`)."""
     changed = {name for name, known in numbers.given.items() if reference_of(numbers.kept[name]) != known}
-    entries = tuple(whole(entry) if entry.name in changed else entry for entry in layout.entries)
+    entries = tuple(kept_whole(entry) if entry.name in changed else entry for entry in layout.entries)
     return final(replace(layout, entries=entries), numbers.kept)
 
 
@@ -155,7 +155,7 @@ def kept_bytes(
     known = given or {}
     return b"".join(
         known[entry.name]
-        if entry.stored == GIVEN and entry.name in known
+        if entry.stored == LEFT_OUT and entry.name in known
         else bytes_of(in_file(entry, kept[entry.name]))
         for entry in layout.stored
     )
@@ -219,7 +219,7 @@ def _kept(layout: LayoutSpec, data: bytes) -> tuple[dict[str, Tensor], dict[str,
     kept, given, place = dict[str, Tensor](), dict[str, bytes](), 0
     for entry in layout.stored:
         part = data[place : place + entry.stored_bytes]
-        if entry.stored == GIVEN:
+        if entry.stored == LEFT_OUT:
             given[entry.name] = part
         else:
             kept[entry.name] = out_of_file(entry, _stored(entry, part))

@@ -37,7 +37,7 @@ from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probab
 from qtrain_cli.results import Record, SampleCell, SampleRecord
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.regenerate import checked_weights, filled, regenerate, state_dict, stored_numbers
+from qtrain_cli.runs.regenerate import checked_weights, regenerate, state_dict, stored_numbers, with_given
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
 from qtrain_cli.targets.layout import split
 from qtrain_cli.tasks.objective import Objective
@@ -90,7 +90,7 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
     checked_weights(artifact)  # before code of a model runs
     module = _module(settings, log)
-    artifact = filled(artifact, module)
+    artifact = with_given(artifact, module)
     state = regenerate(artifact).state
     _put_in(module, state)
     bench = _bench(settings, artifact, module, state)

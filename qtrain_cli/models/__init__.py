@@ -32,6 +32,7 @@ from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.reading import Reading, refusing_surprises
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
+from qtrain_cli.targets.entries import RUNNING
 
 __all__ = ["LoadedModel", "build_architecture", "describe_model", "load_model", "looks_up"]
 
@@ -141,7 +142,12 @@ def _require_usable(module: nn.Module, name: str) -> None:
         raise BadInput(f"'{name}' has no parameters: there is nothing to compress")
     require_plain(tensors_of(module.state_dict(keep_vars=True)), name)
     for tensor_name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.layout == torch.strided and tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if tensor.layout != torch.strided or not tensor.is_floating_point():
+            continue
+        # Infinity stands for what attention must not see, in a mask; statistics that are infinite are lost.
+        mask = not isinstance(tensor, nn.Parameter) and tensor_name.rpartition(".")[2] not in RUNNING
+        lost = torch.isnan(tensor) if mask else ~torch.isfinite(tensor)
+        if lost.any():
             raise BadInput(
                 f"tensor '{tensor_name}' of '{name}' holds a value that is not finite (NaN or infinity)",
                 "use a checkpoint from before the training diverged",

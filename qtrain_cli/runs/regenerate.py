@@ -54,13 +54,13 @@ def regenerate(artifact: Artifact, module: nn.Module | None = None) -> Regenerat
 
     Args:
         artifact: a whole file.
-        module: of the model's architecture, whose constants some files need (`filled`).
+        module: of the model's architecture, whose constants some files need (`with_given`).
 
     Raises:
         UsageError: they are needed, and not there. BadInput: they are others.
         Refused: as `checked_weights`.
     """
-    layout, kept = artifact.description.layout, filled(artifact, module).numbers.kept
+    layout, kept = artifact.description.layout, with_given(artifact, module).numbers.kept
     weights, digest, tolerance = checked_weights(artifact)
     exact = digest.sha256 == artifact.description.digest.sha256
     return Regenerated(complete(layout, split(layout, weights), kept), digest, exact, tolerance)
@@ -87,7 +87,7 @@ def checked_weights(artifact: Artifact) -> tuple[Tensor, Digest, float]:
     return weights, digest, tolerance
 
 
-def filled(artifact: Artifact, module: nn.Module | None) -> Artifact:
+def with_given(artifact: Artifact, module: nn.Module | None) -> Artifact:
     """The same with the tensors that a module of the model's architecture gives among the kept ones.
 
     Raises:

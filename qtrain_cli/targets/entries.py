@@ -32,7 +32,7 @@ FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
 #: How a kept tensor may be stored in fewer bytes than the model has it, with the bytes of each form for
 #: elements of so many bytes (None: half precision, 2 for each element).
-SAME, RANGE, BAND, GIVEN, HALF = "same", "range", "band", "given", "F16"
+SAME, RANGE, BAND, LEFT_OUT, HALF = "same", "range", "band", "given", "F16"
 #: A tensor of the architecture is recognised by 8 bytes of SHA-256 and a weighted sum, float32.
 GIVEN_BYTES = 12
 FORMS: dict[str, Callable[[int], int] | None] = {
@@ -40,7 +40,7 @@ FORMS: dict[str, Callable[[int], int] | None] = {
     SAME: lambda width: width,
     RANGE: lambda width: 2 * width,
     BAND: lambda width: 2 * width,
-    GIVEN: lambda width: GIVEN_BYTES,
+    LEFT_OUT: lambda width: GIVEN_BYTES,
 }
 PATTERNS = (SAME, RANGE, BAND)
 #: Buffers that are averages over batches, and noisier than half precision is coarse.
@@ -91,13 +91,15 @@ class TensorEntry:
             self._check_generated(where)
         if (self.role == TIED) != bool(self.source):
             raise BadInput(f"{where} is {self.role} and names the source '{self.source}'")
-        if not self._can_be_stored() or not self._has_row():
-            shown = reprlib.repr([self.stored, self.row, *self.band])
+        if not self._can_be_stored():
+            shown = " ".join([reprlib.repr(self.stored), *map(reprlib.repr, self.band)])
             raise BadInput(f"{where} is {self.role}, {self.dtype}, and stored as {shown}")
+        if not self._can_have_row():
+            raise BadInput(f"{where} has the constant row {reprlib.repr(self.row)}, which cannot be")
 
     def _can_be_stored(self) -> bool:
         """Whether a tensor of this role, dtype and shape can have this form."""
-        if (self.stored == BAND) != bool(self.band):
+        if len(self.band) != (2 if self.stored == BAND else 0):
             return False
         if self.role != KEPT or not self.stored:
             return self.role == GENERATED or not self.stored
@@ -110,12 +112,13 @@ class TensorEntry:
             and -MAX_ELEMENTS <= low <= high <= MAX_ELEMENTS,
         }.get(self.stored, True)  # fmt: skip
 
-    def _has_row(self) -> bool:
+    def _can_have_row(self) -> bool:
         """Whether there is such a row, or none is asked for."""
         if self.row == -1:
             return self.role != GENERATED or not self.stored
         rows = self.shape[0] if len(self.shape) == 2 else 0
-        return self.role == GENERATED and 0 <= self.row < rows and self.stored in ("", self.dtype)
+        whole = type(self.row) is int and 0 <= self.row < rows
+        return self.role == GENERATED and whole and self.stored in ("", self.dtype)
 
     def _check_shape(self, where: str) -> None:
         if len(self.shape) > MAX_DIMENSIONS:
@@ -208,7 +211,7 @@ class LayoutSpec:
     @property
     def given(self) -> tuple[str, ...]:
         """The tensors that only a module of the model's architecture can give."""
-        return tuple(entry.name for entry in self.entries if entry.stored == GIVEN)
+        return tuple(entry.name for entry in self.entries if entry.stored == LEFT_OUT)
 
 
 def _can_share(entry: TensorEntry, source: TensorEntry | None) -> bool:
@@ -229,7 +232,7 @@ def kept_in_words(layout: LayoutSpec) -> dict[str, str]:
             words[f"{entry.name}[{entry.row}]"] = "row as it is" if entry.stored else "row of zeros"
         elif entry.stored in PATTERNS:
             words[entry.name] = f"pattern '{entry.stored}'"
-        elif entry.stored == GIVEN:
+        elif entry.stored == LEFT_OUT:
             words[entry.name] = "of the architecture"
         elif entry.role == KEPT and running and not entry.stored and entry.dtype in ("F32", "F64"):
             words[entry.name] = f"{entry.dtype}, beyond F16"

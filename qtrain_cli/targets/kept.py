@@ -27,9 +27,9 @@ from torch import Tensor
 from qtrain_cli.targets.entries import (
     BAND,
     GENERATED,
-    GIVEN,
     HALF,
     KEPT,
+    LEFT_OUT,
     PATTERNS,
     RANGE,
     RUNNING,
@@ -79,13 +79,13 @@ def final(layout: LayoutSpec, kept: Mapping[str, Tensor]) -> LayoutSpec:
     """The layout with everything whole that these values, after training, do not allow otherwise."""
     return LayoutSpec(
         tuple(
-            entry if entry.role != KEPT or _holds(entry, kept[entry.name]) else whole(entry)
+            entry if entry.role != KEPT or _holds(entry, kept[entry.name]) else kept_whole(entry)
             for entry in layout.entries
         )
     )
 
 
-def whole(entry: TensorEntry) -> TensorEntry:
+def kept_whole(entry: TensorEntry) -> TensorEntry:
     """A kept tensor as it is, in its own dtype."""
     return replace(entry, stored="", band=())
 
@@ -100,7 +100,7 @@ def in_file(entry: TensorEntry, tensor: Tensor) -> Tensor:
     if entry.stored == HALF:
         most = torch.finfo(torch.float16).max
         return tensor.clamp(-most, most).half()
-    if entry.stored == GIVEN:
+    if entry.stored == LEFT_OUT:
         return torch.frombuffer(bytearray(reference_of(tensor)), dtype=torch.uint8)
     return _numbers(entry, tensor) if entry.stored in PATTERNS else tensor
 
@@ -142,7 +142,7 @@ def _settled(entry: TensorEntry, value: Tensor, room: int, fresh: Fresh) -> Tens
     if cost > LEAST_FOR_GIVEN and not value.requires_grad:
         own = fresh().get(entry.name)
         if own is not None and (own.dtype, own.shape) == (value.dtype, value.shape) and _same(own, value):
-            return replace(entry, stored=GIVEN)
+            return replace(entry, stored=LEFT_OUT)
     return entry
 
 

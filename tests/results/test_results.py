@@ -71,6 +71,14 @@ def test_the_json_has_the_contracts_fields_in_their_order(make_record):
     assert list(make_record().to_json()) == CONTRACT
 
 
+def test_an_older_record_lacks_what_came_later(make_record):
+    older = make_record().to_json()
+    del older["kept_tensors"]
+    assert Record.from_json(older) == make_record()
+    with pytest.raises(BadInput, match="'kept_tensors' of the record is"):
+        Record.from_json({**older, "kept_tensors": {"a": 1}})
+
+
 def test_regression_has_errors_in_place_of_accuracy(make_record):
     expected = [name.replace("accuracy", "error").replace("agreement", "difference") for name in CONTRACT]
     assert list(make_record("regression").to_json()) == expected
