@@ -88,7 +88,7 @@ def _without_signs(raw: Arrays) -> Arrays:
     return replace(raw, y_train=train, y_test=test, names=("-1", "1"))
 
 
-def in_words(names: Iterable[str]) -> str:
+def labels_in_words(names: Iterable[str]) -> str:
     """``labels: bird = 0, cat = 1``."""
     listed = [f"{shown(name)} = {place}" for place, name in enumerate(names)]
     more = f", ... {len(listed)} in all" if len(listed) > MOST_LISTED else ""
