@@ -21,7 +21,7 @@ import torch
 
 from qtrain_cli.data import class_folders, csv_table, function, hub, npz, parquet, tensors
 from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
-from qtrain_cli.data.labels import in_words, relabelled
+from qtrain_cli.data.labels import labels_in_words, relabelled
 from qtrain_cli.data.room import Room, short
 from qtrain_cli.data.splits import (
     Dataset,
@@ -140,7 +140,7 @@ def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
 
 def _said(arrays: Arrays) -> tuple[str, ...]:
     """What became of the data that a user may not expect."""
-    labels = (in_words(arrays.names),) if arrays.names else ()
+    labels = (labels_in_words(arrays.names),) if arrays.names else ()
     pixels = ("pixels are divided by 255",) if arrays.x_train.dtype.name == "uint8" else ()
     return (*arrays.said, *labels, *pixels)
 

@@ -25,6 +25,7 @@ import numpy as np
 from qtrain_cli.data.arrays import Arrays
 from qtrain_cli.data.columns import SPLIT_COLUMN, TARGET_NAMES, Targets, refuse_bad_names, target_column
 from qtrain_cli.data.images import ImageStack
+from qtrain_cli.data.labels import MAX_LABEL
 from qtrain_cli.data.room import Room, shown
 from qtrain_cli.errors import BadInput
 
@@ -69,7 +70,7 @@ class Rows:
 
     x: np.ndarray
     y: Targets
-    splits: list[str | None]
+    splits: list[str]
 
 
 def find_columns(schema: Any, *, one_file: bool) -> Columns:
@@ -115,7 +116,7 @@ def read_rows(columns: Columns, count: int, batches: Iterable[Any], named: Named
     table = np.empty((count, 0 if columns.listed else len(columns.features)), np.float32)  # (N, 0) for images
     targets: list[np.ndarray] = []
     texts: list[str] = []
-    splits: list[str | None] = []
+    splits: list[str] = []
     row = 0
     for batch in batches:
         end = row + batch.num_rows
@@ -132,7 +133,7 @@ def read_rows(columns: Columns, count: int, batches: Iterable[Any], named: Named
             texts += _texts(batch, columns.target, row, split)
         else:
             targets.append(_numbers(batch, columns.target, row, split))
-        splits += batch.column(columns.split).to_pylist() if columns.split else []
+        splits += _texts(batch, columns.split, row, split) if columns.split else []
         row = end
     if row != count or not count:
         raise BadInput(f"{split} has {row} rows; announced: {count}; needed: at least 1")
@@ -165,11 +166,27 @@ def _add_lists(table: np.ndarray, column: Any, place: tuple[int, int], named: Na
 
 
 def _texts(batch: Any, name: str, first_row: int, split: str) -> list[str]:
-    found = batch.column(name).to_pylist()
+    """The cells of a column. Raises `BadInput` for an empty one, and for texts that are too long for a
+    label."""
+    import pyarrow as pa
+    import pyarrow.compute
+
+    column = batch[name]
+    held = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if not _is_text(column.type):
+        raise BadInput(f"the column '{shown(name)}' is of the type {shown(column.type)}; allowed: texts")
+    longest = pa.compute.max(pa.compute.binary_length(held)).as_py() or 0
+    if longest > MAX_LABEL:
+        raise BadInput(
+            f"{split}, column '{shown(name)}' holds a text of {longest:,} bytes;"
+            f" allowed in a label: {MAX_LABEL}",
+            "name the column of labels 'label'; drop or encode columns of text",
+        )
+    found: list[str | None] = column.to_pylist()
     if None in found:
         row = first_row + found.index(None)
         raise BadInput(f"{split} row {row}, column '{shown(name)}' is empty", "fill in or drop such rows")
-    return found
+    return [text for text in found if text is not None]
 
 
 def _is_text(kind: Any) -> bool:

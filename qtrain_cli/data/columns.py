@@ -45,7 +45,7 @@ def target_column(names: Sequence[str]) -> str:
     return next((name for name in TARGET_NAMES if name in names and not (plane and name == "y")), names[-1])
 
 
-def divide(x: np.ndarray, y: Targets, splits: Sequence[str | None]) -> Arrays:
+def divide(x: np.ndarray, y: Targets, splits: Sequence[str]) -> Arrays:
     """Rows ``(N, ...)`` by the value of their split column. Raises `BadInput` for any other value."""
     for row, name in enumerate(splits):
         if name not in SPLITS:

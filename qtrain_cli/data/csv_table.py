@@ -107,11 +107,12 @@ def _kind(tables: Sequence[_Table], path: Path) -> Callable[[list[str]], Targets
     every = [text for table in tables for text in table.targets]
     if all(_INTEGER.fullmatch(text) for text in every):
         return lambda texts: np.array(list(map(int, texts)), np.int64)
-    if not any(_is_number(text) or not text for text in every):
-        return lambda texts: texts
+    texts = not any(map(_is_number, every))
+    if texts and all(every):
+        return lambda given: given
     for table, split in zip(tables, SPLITS, strict=False):
         for line, text in zip(table.lines, table.targets, strict=True):
-            if not _finite([text]):
+            if not text or not (texts or _finite([text])):
                 name = f"{split}.csv" if path.is_dir() else path.name
                 raise _bad_cell(f"{name}, line {line}", table.columns.names[table.columns.target], text)
     return lambda texts: np.array(list(map(float, texts)), np.float64)

@@ -20,8 +20,8 @@ from qtrain_cli.data.arrays import MAX_CLASSES, Arrays
 from qtrain_cli.data.room import shown
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 
-#: Longer texts, or more different ones than half the rows, are no labels.
-MAX_LABEL, MIN_ROWS_A_LABEL = 200, 2
+#: Longer texts are no labels, nor are more different ones than this or, in many rows, half of them.
+MAX_LABEL, ALWAYS_LABELS = 200, 20
 MOST_LISTED = 10
 
 
@@ -34,7 +34,7 @@ def numbered(train: Sequence[str], test: Sequence[str]) -> tuple[np.ndarray, np.
     names = sorted(set(train))
     if names and (not names[0] or max(map(len, names)) > MAX_LABEL):
         raise BadInput("a label is empty, or longer than a label is", "fill in or drop such rows")
-    if len(names) > max(2, len(train) / MIN_ROWS_A_LABEL):
+    if len(names) > max(ALWAYS_LABELS, len(train) / 2):
         raise BadInput(
             f"the target column holds {len(names):,} different texts in {len(train):,} rows, such as"
             f" '{shown(names[0])}': no labels",
@@ -88,7 +88,7 @@ def _without_signs(raw: Arrays) -> Arrays:
     return replace(raw, y_train=train, y_test=test, names=("-1", "1"))
 
 
-def in_words(names: Iterable[str]) -> str:
+def labels_in_words(names: Iterable[str]) -> str:
     """``labels: bird = 0, cat = 1``."""
     listed = [f"{shown(name)} = {place}" for place, name in enumerate(names)]
     more = f", ... {len(listed)} in all" if len(listed) > MOST_LISTED else ""

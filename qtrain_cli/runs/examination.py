@@ -1,7 +1,7 @@
 """A model is measured before anything is trained by it: what its outputs are, and whether they are worth
 anything.
 
-    validation rows, train rows beside them up to ROWS --model--> outputs --recognition--> task and loss
+    validation rows, train rows beside them up to MOST_ROWS --model--> outputs --recognition--> task and loss
                                                                        --chance-->  go on, or the reasons
 
 No test row is looked at. A model at chance is not yet a wrong one: it may be fed otherwise than it was
@@ -26,7 +26,7 @@ from qtrain_cli.tasks.chance import at_chance, figure_of, renamed
 from qtrain_cli.tasks.objective import check_outputs
 from qtrain_cli.tasks.recognition import Reading, reading_of
 
-ROWS = 1000
+MOST_ROWS = 1000
 #: A normalisation of more numbers, or an order of more labels, is not written out.
 MOST_WRITTEN = 12
 #: Inputs as the data have them, and how they are prepared -> outputs (N, ...) on the CPU.
@@ -105,7 +105,7 @@ def examine_nobody(data: Dataset) -> Dataset:
 def _rows(data: Dataset) -> tuple[Tensor, Tensor]:
     """Rows all over validation, and over train as far as those are few."""
     inputs, targets = [], []
-    left = ROWS
+    left = MOST_ROWS
     for split in (data.validation, data.train):
         count = min(left, len(split))
         places = torch.arange(count) * len(split) // max(1, count)

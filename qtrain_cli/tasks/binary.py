@@ -42,8 +42,8 @@ def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     total = outputs.new_zeros(())
     for sign in (1, -1):
         student, taught = (logsigmoid(sign * found / temperature) for found in (outputs, teacher))
-        total = total + kl_div(student, taught, reduction="mean", log_target=True)
-    return temperature**2 * total
+        total = total + kl_div(student, taught, reduction="sum", log_target=True)
+    return temperature**2 * total / outputs.numel()
 
 
 def _yes(outputs: Tensor) -> Tensor:

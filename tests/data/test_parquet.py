@@ -152,7 +152,7 @@ REFUSALS = [
     (TABLE | {"a": [1.0, 2.0, 1e39]}, r"train row 2, column 'a' is 1e\+39; allowed: finite float32"),
     (TABLE | {"label": [0, -1, 1]}, "y_train holds -1 at row 1"),
     (TABLE | {"b": ["x", "y", "z"]}, "the column 'b' is of the type string"),
-    (TABLE | {"label": ["x", "y", "z"]}, "3 different texts in 3 rows, such as 'x': no labels"),
+    (TABLE | {"label": ["x" * 201, "y", "z"]}, "holds a text of 201 bytes; allowed in a label: 200"),
     (TABLE | {"label": ["x", None, "z"]}, "train row 1, column 'label' is empty"),
     ({"label": [0, 1, 1]}, "the only column is 'label'; needed: an input and the target"),
     (TABLE | {"__index_level_0__": [0, 1, 2]}, r"column 4 \('__index_level_0__'\) looks like a row number"),
