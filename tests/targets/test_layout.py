@@ -229,7 +229,7 @@ def test_buffers_are_kept_anyway_and_may_be_ignored(pattern):
     kept = {entry.name for entry in layout_of(module, ignore=[pattern]).of_role(KEPT)}
     assert kept >= {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
     assert ("1.weight" in kept) == (pattern == "1.*")
-    with pytest.raises(UsageError, match="--targets '1.running_mean' matches no parameter"):
+    with pytest.raises(UsageError, match=r"--targets '1.running_mean' matches no parameter"):
         layout_of(module, targets=["1.running_mean"])
 
 
