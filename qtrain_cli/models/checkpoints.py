@@ -65,6 +65,7 @@ def _without_stand_ins(entry: Entry) -> Entry:
 def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry], trust: str) -> Reading:
     """The module of the entry that `read` reads; `outline` is the same entry, perhaps without numbers."""
     name, notes = settings.path.name, said_choice(outline.path, outline.others)
+    entry = outline.path if outline.others or settings.weights else None
     require_plain(_tensors(outline), name)
 
     def numbers() -> dict[str, Tensor]:
@@ -75,9 +76,9 @@ def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry
     if isinstance(outline.value, nn.Module) and settings.arch is None:
         module = read().value
         require_numbers(_tensors(Entry("", module)), name)
-        return Reading(module.cpu(), trust, outline.path or None, notes)
+        return Reading(module.cpu(), trust, entry, notes)
     fitted = fit_to_architecture(settings, _tensors(outline), numbers)
-    return Reading(fitted.module, trust, outline.path or None, (*notes, *said_left_out(fitted.left_out)))
+    return Reading(fitted.module, trust, entry, (*notes, *said_left_out(fitted.left_out)))
 
 
 def _tensors(entry: Entry) -> dict[str, Tensor]:

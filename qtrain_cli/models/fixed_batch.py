@@ -1,7 +1,7 @@
 """Graphs that take batches of one size only: any number of rows is run in batches of that size.
 
-An archive exported without a dynamic batch says its size B. Where the graph gives a row the same outputs in a
-batch of 2 B as in one of B, it takes any number of rows at once. Elsewhere the rows are cut into batches of
+An archive exported without a dynamic batch says its size B. Where the graph gives a row the same outputs in
+a batch of 2 B as in one of B, it takes any number of rows at once. Elsewhere the rows are cut into batches of
 B, the last one is filled up with its own last row, and what came of the filling is dropped:
 (n, ...) -> ceil(n / B) x (B, ...).
 

@@ -128,6 +128,18 @@ def not_whole(name: str, tensors: Collection[str]) -> Named | None:
     return None
 
 
+def pickled(names: Collection[str]) -> Named | None:
+    """What a pickle holds that wants these names, where they tell it."""
+    if names and all(name.startswith("numpy") for name in names):
+        return "NumPy arrays in a pickle", _NPZ[1].replace("numpy.load(FILE)", "arrays")
+    if any(name.endswith(("UninitializedParameter", "UninitializedBuffer")) for name in names):
+        return (
+            "parameters of lazy layers that were never run",
+            "run the model once before its weights are saved",
+        )
+    return None
+
+
 def _json(path: Path) -> Named:
     with path.open("rb") as file:
         text = file.read(_LOOKED_AT)

@@ -24,6 +24,7 @@ from torch import nn
 from qtrain_cli.errors import BadInput, Refused, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.architecture import importable_from
+from qtrain_cli.models.foreign import pickled
 from qtrain_cli.models.untrusted.pickled_names import foreign_names
 from qtrain_cli.models.untrusted.sizes import open_archive
 from qtrain_cli.models.untrusted.stand_ins import ALLOWED, StockRecord, inert
@@ -41,6 +42,9 @@ def read_weights_only(path: Path, form: str, device: str) -> Any:
         BadInput: damaged, or a tensor that is larger than the file.
     """
     foreign = foreign_globals(path, form)
+    named = pickled(foreign)
+    if named:
+        raise Refused(f"'{path.name}' holds {named[0]}", f"{named[1]}; or {_TRUST_ADVICE}")
     if foreign or form == formats.PICKLE:
         raise Refused(
             f"'{path.name}' is a pickle that wants to run {', '.join(foreign) or 'code'}", _TRUST_ADVICE

@@ -18,7 +18,7 @@ _LISTED = 6
 @dataclass(frozen=True)
 class Reading:
     """`entry` is the path of the set of weights that was taken, as ``--weights`` takes it; None for a file
-    that has but one and no name for it. `notes` are sentences: what was chosen, left out, done otherwise."""
+    that has but one. `notes` are sentences: what was chosen, left out, done otherwise."""
 
     module: nn.Module
     trust: str

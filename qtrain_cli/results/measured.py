@@ -8,7 +8,7 @@ outweigh their values:
     figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
                test figure is stored, then the task's name where their number does not tell it
     versions   "name=version name=version ..."
-    entry      which set of weights of the model's file was taken; left out where it has no name
+    entry      which of several sets of weights in the model's file was taken; left out where it has but one
 
 Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
 

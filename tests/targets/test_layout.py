@@ -223,11 +223,22 @@ def test_ignore_wins_over_targets():
     assert set(rows(NET, targets=["head"], ignore=["*.bias"])) == {"head.weight"}
 
 
+@pytest.mark.parametrize("pattern", ["1.running_mean", "1.*", "re:num_batches"])
+def test_buffers_are_kept_anyway_and_may_be_ignored(pattern):
+    module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    kept = {entry.name for entry in layout_of(module, ignore=[pattern]).of_role(KEPT)}
+    assert kept >= {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert ("1.weight" in kept) == (pattern == "1.*")
+    with pytest.raises(UsageError, match=r"--targets '1.running_mean' matches no parameter"):
+        layout_of(module, targets=["1.running_mean"])
+
+
 @pytest.mark.parametrize("option", ["targets", "ignore"])
 def test_a_pattern_that_matches_nothing(option):
     with pytest.raises(UsageError) as refused:
         layout_of(NET, **{option: ["conv1", "conv1.wieght"]})
-    assert refused.value.message == f"--{option} 'conv1.wieght' matches no parameter"
+    kind = {"targets": "parameter", "ignore": "tensor"}[option]
+    assert refused.value.message == f"--{option} 'conv1.wieght' matches no {kind}"
     assert refused.value.advice == "did you mean 'conv1.weight'?"
 
 
