@@ -21,6 +21,7 @@ from qtrain_cli.data.arrays import Arrays
 from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Rows, find_columns, read_rows
 from qtrain_cli.data.columns import SPLIT_COLUMN, SPLITS, divide
 from qtrain_cli.errors import BadInput, missing_package
+from qtrain_cli.files.reading import open_ordinary
 
 _SHARD = re.compile(r".*-(?P<index>\d+)-of-(?P<total>\d+)\.parquet")
 
@@ -102,6 +103,7 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
 def _open(path: Path) -> Any:
     """The file with its footer read."""
     pyarrow, parquet = _pyarrow()
+    open_ordinary(path).close()
     try:
         return parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
