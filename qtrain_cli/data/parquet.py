@@ -22,6 +22,7 @@ from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Named, Rows, find_columns
 from qtrain_cli.data.columns import SPLIT_COLUMN, SPLITS, arrays_of, divide
 from qtrain_cli.data.room import Room, short, shown
 from qtrain_cli.errors import BadInput, missing_package
+from qtrain_cli.files.reading import open_ordinary
 
 _SHARD = re.compile(r".*-(?P<index>\d+)-of-(?P<total>\d+)\.parquet")
 
@@ -103,6 +104,7 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
 def _open(path: Path) -> Any:
     """The file with its footer read."""
     pyarrow, parquet = _pyarrow()
+    open_ordinary(path).close()
     try:
         return parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:

@@ -124,6 +124,38 @@ def test_a_second_comparison_of_the_same_cells_too(cli, here):
     assert ended.code == 1 and "another run is at work on" in ended.err
 
 
+def test_pipes_are_nothing_to_wait_for(cli, here):
+    (here / "set").mkdir()
+    for name in (
+        "set/train.parquet",
+        "set/test.parquet",
+        "rows.npz",
+        "rows.csv",
+        "net.pt",
+        "a.py",
+        "qtrain.toml",
+    ):
+        os.mkfifo(here / name)
+    model, to = "digits_cnn_module.pt", ("-o", "new.qtrain")
+    for words in (
+        ("compress", model, "--data", "set", *to),
+        ("compress", model, "--data", "rows.npz", *to),
+        ("compress", model, "--data", "rows.csv", *to),
+        ("compress", model, "--data", "a.py:rows", *to),
+        ("compress", model, "--data", "digits.npz", "--arch", "a.py:Net", *to),
+        ("compress", "net.pt", "--data", "digits.npz", *to),
+        ("report", "net.pt"),
+        ("verify", "net.pt"),
+        ("inspect", "net.pt"),
+    ):
+        ended = cli(*words)  # the first time for its settings
+        assert ended.code == 2 and "qtrain.toml" in ended.err
+        (here / "qtrain.toml").unlink()
+        ended = cli(*words)
+        assert ended.code == 2 and ended.err.startswith("qtrain: error: "), words
+        os.mkfifo(here / "qtrain.toml")
+
+
 def test_a_name_is_no_command_of_a_pipeline(cli, here):
     name = "::add-mask::##[add-mask]x.pt"
     (here / "digits_cnn_module.pt").rename(here / name)
