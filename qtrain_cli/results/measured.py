@@ -47,7 +47,7 @@ class Measured:
     """The measured half of a record.
 
     `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
-    squared error), None when not finite; `versions` names the software, without spaces or ``=``.
+    squared error), None when not finite; `versions` names software, kernel, threads, no spaces or ``=``.
 
     Raises:
         BadInput: a digest that is none, a negative count, or a version that is not one word.

@@ -33,6 +33,7 @@ from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
@@ -41,6 +42,7 @@ from qtrain_cli.runs.identity import (
     data_identity,
     fingerprint,
     layout_identity,
+    made_elsewhere,
     model_identity,
     run_identity,
 )
@@ -50,7 +52,7 @@ from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
-from qtrain_cli.training.devices import moved_to, resolve_device
+from qtrain_cli.training.devices import moved_to, numbers_of, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
@@ -73,6 +75,7 @@ class _Job:
         return fingerprint(self.identity, RUN_DIGITS)
 
 
+@usual_threads()
 def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
     """Compresses one model.
 
@@ -90,7 +93,7 @@ def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
     job = _prepare(settings, log)
     done = _finished(job, checkpoint)
     if done:
-        log(f"'{settings.out}' is finished already; nothing to do")
+        log(f"'{settings.out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
         return done
     if settings.resume:
         where = "going on from" if checkpoint.exists() else "beginning, for there is no"
@@ -121,6 +124,7 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     loaded = load_model(settings.model)
     data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    share_out(numbers_of(loaded.module), data.train.inputs[0].numel(), device)
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore))
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
@@ -230,7 +234,7 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         epochs=settings.epochs,
         seed=settings.seed,
         device=settings.device,
-        versions=recorded_versions(),
+        versions=recorded_versions() | recorded_machine(),
         data_sha256=job.data.sha256,
         model_sha256=job.loaded.sha256,
         trust=job.loaded.trust,
