@@ -273,7 +273,7 @@ def test_compress_and_report_print_one_record_but_for_the_time(cli, here):
     assert made["schema"] == "qtrain.report/1"
     assert made["artifact_bytes"] == (here / "new.qtrain").stat().st_size
     assert {type(made[name]) for name in RECORD if "accuracy" in name or "loss" in name} == {float}
-    assert list(made["versions"]) == ["qtrain", "torch", "numpy", "python"]
+    assert list(made["versions"]) == ["qtrain", "torch", "numpy", "python", "kernel", "threads"]
 
 
 def test_circuits_have_a_document_of_their_own(cli, here):

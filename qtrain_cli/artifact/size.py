@@ -31,6 +31,7 @@ from qtrain_cli.artifact.numbers import forms_of, kept_bytes
 from qtrain_cli.artifact.payload import PROBES, kept_stream
 from qtrain_cli.files.message import MESSAGE_SLACK
 from qtrain_cli.methods.forms import Forms, Plan
+from qtrain_cli.quantum.machine import LONGEST
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.targets.entries import DTYPE_BYTES, LayoutSpec
@@ -140,7 +141,7 @@ def _longest(known: Known) -> Measured:
         epochs=known.epochs,
         seed=known.seed,
         device=known.device,
-        versions=recorded_versions(),
+        versions=recorded_versions() | LONGEST,
         data_sha256="0" * 64,
         model_sha256="0" * 64,
         trust=known.trust,

@@ -29,12 +29,12 @@ from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.fresh import check, fresh_module
-from qtrain_cli.runs.identity import data_identity, model_identity, run_identity
+from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
 from qtrain_cli.runs.making import Log, teacher_of
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
-from qtrain_cli.training.devices import resolve_device
+from qtrain_cli.training.devices import numbers_of, resolve_device, share_out, usual_threads
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -42,6 +42,7 @@ TUNING_SHARE = 0.25
 QUICK_SHARE = 0.25
 
 
+@usual_threads()
 def run(settings: CompareSettings, log: Log) -> Comparison:
     """Runs every cell that is not there yet, and compares.
 
@@ -77,6 +78,7 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
         log(line)
     loaded.module.to(device)
     data = load_data(settings.data, settings.fit.seed)
+    share_out(numbers_of(loaded.module), data.train.inputs[0].numel(), device)
     asks = asked(loaded.module, teacher_of(loaded, device))
     examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
     data = examined.of(data)
@@ -99,7 +101,8 @@ def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> 
     whole = asdict(settings.fit)
     fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device")}
     model = model_identity(settings.model, loaded.sha256)
-    return json.dumps(run_identity(model, data_identity(settings.data, data), fit, {}), sort_keys=True)
+    whole_run = run_identity(model, data_identity(settings.data, data), fit, {})
+    return json.dumps(anywhere(whole_run), sort_keys=True)
 
 
 def _all_cells(bench: Bench) -> list[Cell]:

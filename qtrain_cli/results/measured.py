@@ -55,7 +55,7 @@ class Measured:
     """The measured half of a record.
 
     `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
-    squared error), None when not finite; `versions` names the software, without spaces or ``=``;
+    squared error), None when not finite; `versions` names software, kernel, threads, no spaces or ``=``;
     `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights.
 
     Raises:

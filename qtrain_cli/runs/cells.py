@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from qtrain_cli.artifact.container import container_of
 from qtrain_cli.artifact.description import bytes_before_numbers
@@ -31,7 +32,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, scene_of
 from qtrain_cli.runs.regenerate import digest_of, regenerate
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
@@ -40,7 +41,7 @@ from qtrain_cli.training.course import Answers
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
-from qtrain_cli.training.recovery import Recovery, checkpoint_path
+from qtrain_cli.training.recovery import Elsewhere, Recovery, checkpoint_path
 
 _DIVERGED = "is not finite"
 #: What a rival's file takes is foretold about: one that seems so much too large is tried all the same.
@@ -152,8 +153,7 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     rate = cell.lr * own_rate(chosen.numbers) if trial.row.relative_rates else cell.lr
     work = _work(bench, trial, chosen, rate)
     checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
-    recovery = Recovery(checkpoint, _identity(bench, work), resume=True)
-    made = make(work, recovery, lambda progress: None, lambda line: None)
+    made = _made(bench, work, checkpoint)
     data = _file_of(work, made.numbers)
     if len(data) > trial.budget:
         return replace(cell, lr=rate, end=UNREACHED, file_bytes=len(data)), None
@@ -168,6 +168,17 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
         validation=made.score,
     )
     return done, data
+
+
+def _made(bench: Bench, work: Work, checkpoint: Path) -> Made:
+    """The trained numbers; a cell that was begun on another machine is begun anew on this one."""
+    recovery = Recovery(checkpoint, _identity(bench, work), resume=True)
+    try:
+        return make(work, recovery, lambda progress: None, lambda line: None)
+    except Elsewhere as error:
+        bench.log(f"{error.message}; this cell begins anew")
+        checkpoint.unlink()
+        return make(work, recovery, lambda progress: None, lambda line: None)
 
 
 def _chosen(bench: Bench, trial: Trial) -> Sized | int:

@@ -37,6 +37,7 @@ from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
@@ -47,6 +48,7 @@ from qtrain_cli.runs.identity import (
     data_identity,
     fingerprint,
     layout_identity,
+    made_elsewhere,
     model_identity,
     run_identity,
 )
@@ -58,7 +60,7 @@ from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
-from qtrain_cli.training.devices import moved_to, resolve_device
+from qtrain_cli.training.devices import moved_to, numbers_of, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
@@ -82,6 +84,7 @@ class _Job:
         return fingerprint(self.identity, RUN_DIGITS)
 
 
+@usual_threads()
 def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
     """Compresses one model.
 
@@ -106,7 +109,7 @@ def _compressed(settings: CompressSettings, show: Show, log: Log) -> Record:
     done = _finished(job, checkpoint)
     if done:
         _leave(job, checkpoint, done)
-        log(f"'{settings.out}' is finished already; nothing to do")
+        log(f"'{settings.out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
         return done
     if settings.resume:
         where = "going on from" if checkpoint.exists() else "beginning, for there is no"
@@ -137,6 +140,7 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     loaded = load_model(settings.model)
     data = load_data(settings.data, settings.fit.seed)
     loaded.module.to(device)
+    share_out(numbers_of(loaded.module), data.train.inputs[0].numel(), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))
     data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
@@ -276,7 +280,7 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         epochs=settings.epochs,
         seed=settings.seed,
         device=settings.device,
-        versions=recorded_versions(),
+        versions=recorded_versions() | recorded_machine(),
         data_sha256=job.data.sha256,
         model_sha256=job.loaded.sha256,
         trust=job.loaded.trust,

@@ -18,6 +18,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.results import Record
+from qtrain_cli.training.recovery import MACHINE
 
 _RECORD = "finished"
 
@@ -45,7 +46,7 @@ def known_record(path: Path, identity: dict[str, Any], out: Path) -> Record | No
     """
     if not path.exists():
         return None
-    checkpoint = load_checkpoint(path, identity)
+    checkpoint = load_checkpoint(path, identity, apart=MACHINE)
     found = checkpoint.state.get(_RECORD)
     if found is None:
         return None

@@ -28,6 +28,7 @@ from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.models.call import predict
+from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs.examination import examine, examine_nobody
@@ -35,6 +36,7 @@ from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
+    made_elsewhere,
     model_identity,
     run_identity,
 )
@@ -43,7 +45,7 @@ from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
 from qtrain_cli.students.layout import Execution
-from qtrain_cli.students.networks import build
+from qtrain_cli.students.networks import build, is_light
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
@@ -51,7 +53,7 @@ from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import same
 from qtrain_cli.training.descent import seed_generators
-from qtrain_cli.training.devices import moved_to, resolve_device
+from qtrain_cli.training.devices import moved_to, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
 from qtrain_cli.training.recovery import (
@@ -72,6 +74,7 @@ def run_cell(cell: TeachSettings, show: Show, log: Log) -> StudentRecord:
         raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
 
 
+@usual_threads()
 def teach(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     """Teaches one student.
 
@@ -96,7 +99,7 @@ def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     done = _finished(job)
     if done:
         drop_own(settings.out, job.identity, job.generations)
-        log(f"'{settings.out}' is finished already; nothing to do")
+        log(f"'{settings.out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
         return done
     if settings.resume and settings.force:
         drop_strangers(settings.out, job.identity, job.generations)
@@ -134,6 +137,8 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
         raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
+    if is_light(build(student, settings.fit.seed)):
+        share_out(teacher.parameters if teacher else 0, math.prod(student.inputs), device)
     _check_student(student, settings, data)
     log(_said(student, teacher))
     log(f"data: {data.rows_in_words}")
@@ -296,7 +301,7 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         epochs=settings.fit.epochs,
         seed=settings.fit.seed,
         device=settings.fit.device,
-        versions=recorded_versions(),
+        versions=recorded_versions() | recorded_machine(),
         data_sha256=data.sha256,
         model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
         trust=teacher.trust if teacher else NO_TEACHER,

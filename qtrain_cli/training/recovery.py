@@ -18,8 +18,15 @@ from typing import Any
 
 from qtrain_cli.errors import BadInput, Interrupted, Refused, RunFailed
 from qtrain_cli.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from qtrain_cli.quantum.machine import differing, way_back
 
 SECONDS, SHARE = 10.0, 0.02
+#: The member of an identity that says on what a run computes (`quantum.machine`).
+MACHINE = "machine"
+
+
+class Elsewhere(BadInput):
+    """A checkpoint of this very run, made where the same sums have other last bits."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +38,23 @@ class Recovery:
     resume: bool
 
     def found(self) -> Checkpoint | None:
-        """The checkpoint to go on from, if that is wanted and there is one. Raises `BadInput`, `Refused`."""
-        going_on = self.resume and self.path.exists()
-        return load_checkpoint(self.path, self.identity) if going_on else None
+        """The checkpoint to go on from, if that is wanted and there is one.
+
+        Raises:
+            BadInput: it is another run's. Refused: it is damaged.
+            Elsewhere: it was made on another machine; going on here would give what neither would.
+        """
+        if not (self.resume and self.path.exists()):
+            return None
+        checkpoint = load_checkpoint(self.path, self.identity, apart=MACHINE)
+        there, here = (one.get(MACHINE, {}) for one in (checkpoint.identity, self.identity))
+        if there != here:
+            way, anew = way_back(there, here), "begin anew with --force"
+            raise Elsewhere(
+                f"the checkpoint '{self.path}' was made on another machine: {differing(there, here)}",
+                f"go on with {way}, or {anew}" if way else f"go on there, or {anew}",
+            )
+        return checkpoint
 
     def stopped(self) -> Interrupted:
         """What a run ends with that was asked to stop, once it has saved."""

@@ -16,6 +16,7 @@ from qtrain_cli.results import comparison as results
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED
 from qtrain_cli.runs import cells, identity
 from qtrain_cli.settings import CompareSettings, DataSettings, FitSettings, ModelSettings, own_rate
+from qtrain_cli.training.recovery import Elsewhere
 
 QUICK = ("quantisation", "small-dense")
 
@@ -137,6 +138,22 @@ def test_another_way_of_training_has_other_cells(run, monkeypatch):
     monkeypatch.setattr(identity, "TRAINING", identity.TRAINING + 1)
     run()
     assert sorted(run.laps) == sorted(QUICK)
+
+
+def test_a_cell_that_was_begun_on_another_machine_begins_anew(run, monkeypatch):
+    real, asked = cells.make, []
+
+    def begun_elsewhere(work, recovery, *others):
+        asked.append(work.name)
+        if len(asked) == 1:
+            recovery.path.write_bytes(b"")
+            raise Elsewhere(f"the checkpoint '{recovery.path}' was made on another machine")
+        assert not recovery.path.exists()
+        return real(work, recovery, *others)
+
+    monkeypatch.setattr(cells, "make", begun_elsewhere)
+    assert run(methods=("small-dense",)).cells[0].end == DONE
+    assert asked == ["small-dense"] * 2 and any("; this cell begins anew" in line for line in run.logged)
 
 
 def test_each_seed_has_a_scene_of_its_own_that_is_made_once(run, monkeypatch):
