@@ -18,6 +18,7 @@ _KNOWN: weakref.WeakKeyDictionary[nn.Module, torch.dtype] = weakref.WeakKeyDicti
 _SHAPE = "check --arch and the data's shape"
 #: What torch says, in lower case, and what helps.
 _ADVICE = (
+    (("'indices'",), "the model looks its inputs up in a table: give them as token numbers, int64"),
     (("more than 1 value per channel",), "use a --batch-size that leaves no batch of one row"),
     (
         ("is invalid for input of size",),

@@ -64,6 +64,7 @@ def test_whole_numbers_stay_whole():
             torch.ones(2, 4, dtype=torch.int64),
             "check the inputs' dtype: int64",
         ),
+        (nn.Embedding(5, 2), torch.rand(2, 3), "the model looks its inputs up in a table"),
         (nn.Embedding(5, 2), torch.full((2, 3), 9), "a number in the data is beyond the model's table"),
         (nn.Unflatten(0, (3, 4)), torch.rand(2, 4), "check --arch and the data's shape"),
         (
