@@ -42,7 +42,7 @@ from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.examination import asked, examine
-from qtrain_cli.runs.fresh import Fresh, check, fresh_module, require_same
+from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -268,7 +268,7 @@ def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
 def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
     settings, scene, data = job.settings.fit, job.work.scene, job.data
     state = moved_to(state, scene.device)
-    require_same(job.fresh, scene.module, state, data.validation.inputs, data.normalisation)
+    check_trained(job.fresh, scene.module, state, data.validation.inputs, data.normalisation)
     seed_generators(settings.seed)
     module = scene.module if job.fresh.module is None else job.fresh.module
     figures = measure(module, state, scene.teacher, data, job.work.objective)

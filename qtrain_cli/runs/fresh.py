@@ -31,9 +31,9 @@ _SHOWN = 8
 _APART, _SEED = 0.05, 0
 
 #: Inputs that both modules are asked before training.
-ROWS = 16
+ASKED_ROWS = 16
 
-State = dict[str, Tensor]
+Values = dict[str, Tensor]
 Prepare = Callable[[Tensor], Tensor]
 
 
@@ -64,7 +64,7 @@ def check(scene: Scene, fresh: nn.Module | None, inputs: Tensor, prepare: Prepar
         RunFailed: a state dictionary does not say all of what the module computes; with what it leaves out.
         BadInput: the module does not take its own state dictionary.
     """
-    made, rows = _apart(scene), inputs[:ROWS]
+    made, rows = _apart(scene), inputs[:ASKED_ROWS]
     _require_places(scene, made)
     if fresh is None:
         return Fresh(None, UNCHECKED)
@@ -79,19 +79,19 @@ def check(scene: Scene, fresh: nn.Module | None, inputs: Tensor, prepare: Prepar
     return Fresh(fresh, None if _close(found, other) else ONE_DRAW)
 
 
-def require_same(fresh: Fresh, trained: nn.Module, state: State, rows: Tensor, prepare: Prepare) -> None:
+def check_trained(fresh: Fresh, trained: nn.Module, state: Values, rows: Tensor, prepare: Prepare) -> None:
     """After training: raises `RunFailed` unless the trained module and the fresh one compute the same."""
     if fresh.module is not None and fresh.note != UNREPEATABLE:
         found = _asked(trained, state, rows, prepare)
         _require_close(trained, fresh.module, found, _asked(fresh.module, state, rows, prepare))
 
 
-def _asked(module: nn.Module, state: State, rows: Tensor, prepare: Prepare, seed: int = _SEED) -> Tensor:
+def _asked(module: nn.Module, state: Values, rows: Tensor, prepare: Prepare, seed: int = _SEED) -> Tensor:
     with own_streams(seed):
         return predict(module, state, rows, prepare)
 
 
-def _apart(scene: Scene) -> State:
+def _apart(scene: Scene) -> Values:
     """The model's tensors, each of floats a little off; what is tied stays so."""
     random = torch.Generator().manual_seed(_SEED)
 
@@ -107,7 +107,7 @@ def _apart(scene: Scene) -> State:
     return complete(scene.layout, made, made)
 
 
-def _require_places(scene: Scene, made: State) -> None:
+def _require_places(scene: Scene, made: Values) -> None:
     """What training moves has a place in the module."""
     places = places_of(scene.module)
     missing = [entry.name for entry in scene.layout.of_role(GENERATED) if entry.name not in places]
@@ -115,7 +115,7 @@ def _require_places(scene: Scene, made: State) -> None:
         raise _failed(f"{_listed(missing)} of its state dictionary are not the module's own tensors")
 
 
-def _require_loaded(module: nn.Module, made: State) -> None:
+def _require_loaded(module: nn.Module, made: Values) -> None:
     """What is loaded is there afterwards, under its name."""
     with torch.no_grad(), unchanged(module):
         load_into(module, made)
@@ -126,7 +126,7 @@ def _require_loaded(module: nn.Module, made: State) -> None:
         raise _failed(f"{_listed(changed)} are changed by loading them, or by eval() and train()")
 
 
-def _trained_a_little(module: nn.Module, made: State, inputs: Tensor) -> None:
+def _trained_a_little(module: nn.Module, made: Values, inputs: Tensor) -> None:
     """A forward in training mode, with all that it leaves in the module."""
     with torch.no_grad(), own_streams(_SEED):
         module.train()

@@ -12,7 +12,7 @@ from trainees import scene_of
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
-from qtrain_cli.runs.fresh import Fresh, check, fresh_module, require_same
+from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
 from qtrain_cli.settings import ModelSettings
 
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_without_a_fresh_module_the_figures_are_unchecked():
     module = Through(nn.Linear(12, 12))
     fresh = check(scene_of(module, ROWS), None, ROWS, prepare)
     assert fresh == Fresh(None, UNCHECKED)
-    require_same(fresh, module, module.state_dict(), ROWS, prepare)
+    check_trained(fresh, module, module.state_dict(), ROWS, prepare)
 
 
 def test_modules_that_compute_something_else_after_training_are_refused():
@@ -73,7 +73,7 @@ def test_modules_that_compute_something_else_after_training_are_refused():
     with pytest.raises(
         RunFailed, match=r"a fresh module with the same tensors has outputs .*'part.kept' differ"
     ) as caught:
-        require_same(Fresh(fresh), trained, trained.state_dict(), ROWS, prepare)
+        check_trained(Fresh(fresh), trained, trained.state_dict(), ROWS, prepare)
     assert caught.value.exit_code == 1 and "keep in parameters and buffers" in caught.value.advice
 
 
