@@ -21,13 +21,13 @@ from torch import nn
 from qtrain_cli.errors import BadInput, first_line, suggestion
 
 
-def build_architecture(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
-    """The module that `arch` names, built on the CPU with its own initial weights.
+def build_architecture(arch: str, arch_args: Mapping[str, Any], seed: int = 0) -> nn.Module:
+    """The module that `arch` names, built on the CPU with its own initial weights, drawn from `seed`.
 
     Raises:
         BadInput: no such file, module or name in it, or its constructor fails or returns something else.
     """
-    return construct(find_factory(arch), arch, arch_args, "cpu")
+    return construct(find_factory(arch), arch, arch_args, "cpu", seed)
 
 
 def find_factory(arch: str) -> Callable[..., Any]:
@@ -43,10 +43,12 @@ def find_factory(arch: str) -> Callable[..., Any]:
     return factory
 
 
-def construct(factory: Callable[..., Any], arch: str, arch_args: Mapping[str, Any], device: str) -> nn.Module:
+def construct(
+    factory: Callable[..., Any], arch: str, arch_args: Mapping[str, Any], device: str, seed: int = 0
+) -> nn.Module:
     """Build the module on `device`; the same call gives the same initial weights. Raises `BadInput`."""
     try:
-        with _own_randomness(), torch.device(device):
+        with _own_randomness(seed), torch.device(device):
             module = factory(**arch_args)
     except (Exception, SystemExit) as error:
         raise BadInput(
@@ -77,10 +79,10 @@ def importable_from(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_randomness() -> Iterator[None]:
+def _own_randomness(seed: int = 0) -> Iterator[None]:
     """The user's code draws its initial weights from a fixed seed, and nothing from the caller's stream."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(0)
+        torch.random.default_generator.manual_seed(seed)
         yield
 
 
