@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from qtrain_cli.models import build_architecture
@@ -33,10 +34,16 @@ def layout_for(
     def fresh() -> Mapping[str, Tensor]:
         if model is None or model.arch is None:
             return {}
-        return build_architecture(model.arch, model.arch_args).state_dict()
+        one, other = (build_architecture(model.arch, model.arch_args, seed).state_dict() for seed in (0, 1))
+        # What depends on the draw (masks of pruned initial weights) is not every module's.
+        return {name: tensor for name, tensor in one.items() if _equal(tensor, other.get(name))}
 
     layout = TARGETS[WHOLE].tensors(module, *patterns)
     return settled(layout, module.state_dict(keep_vars=True), fresh)
+
+
+def _equal(one: object, other: object) -> bool:
+    return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
 
 
 def said_of_kept(layout: LayoutSpec) -> list[str]:
