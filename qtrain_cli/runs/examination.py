@@ -118,18 +118,16 @@ def _rows(data: Dataset) -> tuple[Tensor, Tensor]:
 def _takes_tokens(ask: Ask, data: Dataset, looks_up: bool) -> bool:
     """Whether whole numbers go in whole: a model with a table may have it for something else than its
     inputs."""
-    given = data.for_lookups(looks_up)
-    if not given.normalisation.tokens:
-        return False
+    given, few = data.for_lookups(looks_up), data.train.inputs[:2]
     try:
-        ask(data.train.inputs[:2], given.normalisation)
+        ask(few, given.normalisation)
     except BadInput as whole:
         try:
-            ask(data.train.inputs[:2], data.normalisation)
+            ask(few, data.normalisation)
         except BadInput:
             raise whole from None
         return False
-    return True
+    return given.normalisation.tokens
 
 
 def _refuse_not_finite(outputs: Tensor) -> None:

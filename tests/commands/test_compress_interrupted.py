@@ -247,6 +247,7 @@ def signalled(settings, number, step):
         "compress", settings.model.path, "--arch", settings.model.arch, "--data", settings.data.source,
         "--layers", settings.budget.layers, "--epochs", settings.fit.epochs, "--lr", settings.fit.lr,
         "--distill", settings.fit.distill, "--device", "cpu", "-o", settings.out,
+        "--teacher-any",
     ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER, *map(str, words)],
