@@ -31,7 +31,7 @@ from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
-from qtrain_cli.training.devices import numbers_of, resolve_device, share_out, usual_threads
+from qtrain_cli.training.devices import numbers_in, resolve_device, share_out, usual_threads
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -71,7 +71,7 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
     loaded = load_model(settings.model)
     loaded.module.to(device)
     data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
-    share_out(numbers_of(loaded.module), data.train.inputs[0].numel(), device)
+    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
     log(f"data: {data.rows_in_words}")
     fit = replace(settings.fit, device=str(device)).for_rows(len(data.train))
     if settings.quick:

@@ -52,7 +52,7 @@ from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
-from qtrain_cli.training.devices import moved_to, numbers_of, resolve_device, share_out, usual_threads
+from qtrain_cli.training.devices import moved_to, numbers_in, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
@@ -124,7 +124,7 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     loaded = load_model(settings.model)
     data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
-    share_out(numbers_of(loaded.module), data.train.inputs[0].numel(), device)
+    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore))
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
