@@ -34,7 +34,7 @@ from qtrain_cli.runs.making import Log, teacher_of
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
-from qtrain_cli.training.devices import numbers_of, resolve_device, share_out, usual_threads
+from qtrain_cli.training.devices import numbers_in, resolve_device, share_out, usual_threads
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -78,7 +78,7 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
         log(line)
     loaded.module.to(device)
     data = load_data(settings.data, settings.fit.seed)
-    share_out(numbers_of(loaded.module), data.train.inputs[0].numel(), device)
+    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
     asks = asked(loaded.module, teacher_of(loaded, device))
     examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
     data = examined.of(data)

@@ -23,7 +23,7 @@ LONGEST = {"kernel": "base", "threads": "999"}
 def machine() -> dict[str, str]:
     """The three words of this process, at this moment."""
     return {
-        "kernel": native.LEVEL.removeprefix("x86-64-") if native.available() else NO_KERNEL,
+        "kernel": native.COMPILED_FOR.removeprefix("x86-64-") if native.available() else NO_KERNEL,
         "cpu": torch.backends.cpu.get_cpu_capability().lower(),
         "threads": str(torch.get_num_threads()),
     }

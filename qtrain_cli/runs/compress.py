@@ -60,7 +60,7 @@ from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
-from qtrain_cli.training.devices import moved_to, numbers_of, resolve_device, share_out, usual_threads
+from qtrain_cli.training.devices import moved_to, numbers_in, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
@@ -140,7 +140,7 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     loaded = load_model(settings.model)
     data = load_data(settings.data, settings.fit.seed)
     loaded.module.to(device)
-    share_out(numbers_of(loaded.module), data.train.inputs[0].numel(), device)
+    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))
     data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)

@@ -55,7 +55,7 @@ def share_out(numbers: int, row: int, device: torch.device) -> None:
         torch.set_num_threads(1)
 
 
-def numbers_of(module: nn.Module) -> int:
+def numbers_in(module: nn.Module) -> int:
     """All numbers of a module's tensors."""
     return sum(tensor.numel() for tensor in module.state_dict().values())
 

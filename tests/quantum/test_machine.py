@@ -13,7 +13,7 @@ def test_the_words_are_those_of_this_process(monkeypatch):
     monkeypatch.delenv("QTRAIN_NATIVE", raising=False)
     assert machine()["threads"] == str(torch.get_num_threads())
     assert machine()["cpu"] == torch.backends.cpu.get_cpu_capability().lower()
-    assert machine()["kernel"] == (native.LEVEL.removeprefix("x86-64-") or "none")
+    assert machine()["kernel"] == (native.COMPILED_FOR.removeprefix("x86-64-") or "none")
     monkeypatch.setenv("QTRAIN_NATIVE", "0")
     assert machine()["kernel"] == "none"
     assert list(recorded_machine()) == list(LONGEST)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import UsageError
-from qtrain_cli.training.devices import LIGHT, moved_to, numbers_of, resolve_device, share_out, usual_threads
+from qtrain_cli.training.devices import LIGHT, moved_to, numbers_in, resolve_device, share_out, usual_threads
 
 
 @pytest.fixture
@@ -74,4 +74,4 @@ def test_light_work_on_a_cpu_has_one_thread_until_it_ends(numbers, device, threa
 
 
 def test_a_modules_numbers_are_those_of_all_its_tensors():
-    assert numbers_of(nn.BatchNorm1d(5)) == 4 * 5 + 1
+    assert numbers_in(nn.BatchNorm1d(5)) == 4 * 5 + 1
