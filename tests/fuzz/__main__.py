@@ -8,95 +8,101 @@ goes on for the rest of its time. Exit code 1: something was found; the files li
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+#: The rows of `readers`, which is imported only where it is watched.
 READERS = (
     "artifact", "checkpoint", "pickles", "zip", "safetensors", "pt2", "npz", "csv", "parquet", "images",
     "toml",
 )  # fmt: skip
-#: Bounds of one input: seconds until the process is ended (the harness counts those of the processor),
-#: megabytes of the whole process, bytes.
-SECONDS, MEGABYTES, BYTES = 60, 2048, 2**16
-#: Seconds of importing PyTorch and making seeds, which are not counted; more of them end a process.
-STARTING = 200
 #: Processes that a finding may end before a reader's time is given up.
 MOST_ENDED = 100
+#: Where a small file costs least.
+FAST = Path("/dev/shm")
 
 
-@dataclass(frozen=True)
-class Run:
-    """How long each reader is fuzzed, where its files go, and the random seed; 0 is another each time."""
+@dataclass
+class Task:
+    """One reader's time in seconds, and what came of it in `ended` processes and the present one."""
 
-    seconds: int
+    name: str
     folder: Path
     seed: int
+    left: float
+    inputs: int = 0
+    ended: int = 0
+    began: float = 0.0
+    before: list[Path] = field(default_factory=list)
+    work: Path = Path()
 
+    @property
+    def found(self) -> list[Path]:
+        """The files of all findings."""
+        return sorted((self.folder / "findings" / self.name).glob("*"))
 
-def fuzz(name: str, run: Run) -> int:
-    """Fuzzes one reader for the whole time; the number of inputs of all of its processes."""
-    ends, inputs, ended, left = time.monotonic() + run.seconds, 0, 0, run.seconds
-    while left >= 1 and ended < MOST_ENDED:
-        before = findings(run.folder, name)
-        code = _process(name, run, left, ended)
-        inputs += _counted(run.folder / f"{name}.json")
-        if code == 0:
-            break
-        if findings(run.folder, name) == before:  # nobody says why: the log may
-            (run.folder / "findings" / name / f"ended-{ended}").write_text(f"exit code {code}, see the log\n")
-            break
-        _drop(run.folder, name)
-        ended, left = ended + 1, int(ends - time.monotonic())
-    return inputs
-
-
-def _counted(count: Path) -> int:
-    inputs = json.loads(count.read_text())["inputs"] if count.exists() else 0
-    count.unlink(missing_ok=True)
-    return int(inputs)
-
-
-def findings(folder: Path, name: str) -> list[Path]:
-    """The files of all findings of a reader."""
-    return sorted((folder / "findings" / name).glob("*"))
-
-
-def _drop(folder: Path, name: str) -> None:
-    """Takes what ended a process out of the inputs of the next one; libFuzzer names both alike."""
-    for path in findings(folder, name):
-        (folder / "corpus" / name / path.name.rpartition("-")[2]).unlink(missing_ok=True)
-
-
-def _process(name: str, run: Run, seconds: int, number: int) -> int:
-    own, found = run.folder / "corpus" / name, run.folder / "findings" / name
-    for folder in (own, found):
-        folder.mkdir(parents=True, exist_ok=True)
-    options = [
-        f"-max_total_time={seconds}", f"-timeout={SECONDS}", f"-rss_limit_mb={MEGABYTES}",
-        f"-max_len={BYTES}", "-len_control=0", "-report_slow_units=1000000", f"-artifact_prefix={found}/",
-    ]  # fmt: skip
-    options += [f"-seed={run.seed + number}"] if run.seed else []
-    places = [own, *filter(Path.is_dir, [HERE / "corpus" / name])]
-    command = [sys.executable, HERE / "harness.py", name, run.folder, *options, *places]
-    calm = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    with (run.folder / f"{name}.log").open("ab") as log:
+    def start(self, body: Callable[[Task], None]) -> int:
+        """Starts a process with this body, its output in the log; its number."""
+        for part in ("findings", "corpus"):
+            (self.folder / part / self.name).mkdir(parents=True, exist_ok=True)
+        self.work = Path(tempfile.mkdtemp(prefix="fuzz-", dir=FAST if FAST.is_dir() else None))
+        self.began, self.before = time.monotonic(), self.found
+        process = os.fork()
+        if process:
+            return process
         try:
-            limit = seconds + STARTING + SECONDS
-            return subprocess.run(
-                command, stdout=log, stderr=log, env=calm, timeout=limit, check=False
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return -1
+            log = os.open(self.folder / f"{self.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            body(self)
+        finally:  # no child comes back from here
+            os._exit(1)
+
+    def end(self, code: int) -> None:
+        """Counts what a process left; `left` is 0 where no other shall follow."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        count = self.folder / f"{self.name}.json"
+        self.inputs += json.loads(count.read_text())["inputs"] if count.exists() else 0
+        count.unlink(missing_ok=True)
+        if code and self.found == self.before:  # nobody says why: the log may
+            silent = self.folder / "findings" / self.name / f"ended-{self.ended}"
+            silent.write_text(f"exit code {code}, see the log\n")
+            code = 0
+        self.left -= time.monotonic() - self.began
+        self.ended += 1
+        if not code or self.ended == MOST_ENDED or self.left < 1:
+            self.left = 0
+        for path in self.found:  # what ended a process begins no other; libFuzzer names both files alike
+            (self.folder / "corpus" / self.name / path.name.rpartition("-")[2]).unlink(missing_ok=True)
+
+
+def perform(tasks: list[Task], jobs: int, body: Callable[[Task], None]) -> None:
+    """Runs all tasks to their ends, so many at a time."""
+    waiting, running = list(tasks), dict[int, Task]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                task = waiting.pop(0)
+                running[task.start(body)] = task
+            process, status = os.wait()
+            task = running.pop(process)
+            task.end(os.waitstatus_to_exitcode(status))
+            if task.left:
+                waiting.insert(0, task)
+    finally:
+        for process in running:
+            os.kill(process, signal.SIGKILL)
 
 
 def main() -> int:
@@ -105,15 +111,18 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         print("skipped: atheris is not installed (it has no build for this Python or system)")
         return 0
-    run = Run(said.seconds, said.folder or Path(tempfile.mkdtemp(prefix="fuzz-")), said.seed)
-    with ThreadPoolExecutor(said.jobs) as pool:
-        rows = {name: pool.submit(fuzz, name, run) for name in said.reader or READERS}
-        for name, row in rows.items():
-            inputs, found = row.result(), findings(run.folder, name)
-            print(f"{name:11} {inputs:9} inputs {len(found):3} findings", *found, sep="\n  ", flush=True)
-    found = any(findings(run.folder, name) for name in rows)
+    sys.path[:1] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]
+    with contextlib.redirect_stderr(io.StringIO()):  # a line for each module that is watched
+        from fuzz.harness import fuzz  # once, for all processes
+
+    folder = said.folder or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    tasks = [Task(name, folder, said.seed, said.seconds) for name in said.reader or READERS]
+    perform(tasks, said.jobs, fuzz)
+    for task in tasks:
+        print(f"{task.name:11} {task.inputs:9} inputs {len(task.found):3} findings", *task.found, sep="\n  ")
+    found = any(task.found for task in tasks)
     if not said.folder and not found:
-        shutil.rmtree(run.folder)
+        shutil.rmtree(folder)
     return int(found)
 
 
@@ -131,4 +140,5 @@ def _said() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.exit(main())

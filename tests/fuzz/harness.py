@@ -1,7 +1,7 @@
-"""One reader under atheris until libFuzzer's time is over: ``python harness.py READER FOLDER [-OPTION=...]``
+"""One reader under atheris, until libFuzzer's time is over.
 
 Findings are written to FOLDER/findings/READER, one file a fault, and the run goes on; what ends a process (a
-crash, a hang, too much memory) is written there by libFuzzer. FOLDER/READER.json counts inputs and refusals.
+crash, a hang, too much memory) is written there by libFuzzer. FOLDER/READER.json counts the inputs.
 """
 
 from __future__ import annotations
@@ -9,42 +9,38 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import signal
 import sys
-import tempfile
 import time
 import warnings
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import atheris
 import torch
 from torch._weights_only_unpickler import Unpickler
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (1, 2)]
-#: What is watched for new branches, beside the reader of pickles.
-PACKAGES = ["qtrain_cli", "tomllib", "pickletools"]
-#: Of one seed; of one input, in the processor's time.
-MOST_BYTES, MOST_SECONDS = 2**16, 10
-#: Where a file costs least.
-FAST = Path("/dev/shm")
-
-with atheris.instrument_imports(include=PACKAGES):
+with atheris.instrument_imports(include=["qtrain_cli", "tomllib", "pickletools"]):
+    from fuzz import readers
     from fuzz.judge import Finding, judged, was_read
-    from fuzz.readers import READERS, Reader
     from fuzz.shapes import mutated
 
     import qtrain_cli.models.untrusted.stock_layers  # noqa: F401
+
+#: Of one input: bytes, seconds of the processor, seconds until the process is ended, its megabytes.
+MOST_BYTES, MOST_SECONDS, ENDED_AFTER, MEGABYTES = 2**16, 10, 60, 2048
+#: For all seeds together.
+WARM_AFTER = 900
 
 
 class Harness:
     """One reader's inputs: each in the same file, judged and counted."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self._reader: Reader = READERS[name]
-        self._count, self._out = folder / f"{name}.json", folder / "findings" / name
-        self._out.mkdir(parents=True, exist_ok=True)
+    def __init__(self, name: str, folder: Path, work: Path) -> None:
+        self._reader = readers.READERS[name]
+        self._count, self._out, self._folder = folder / f"{name}.json", folder / "findings" / name, work
         self._known = {path.name for path in self._out.iterdir()}
-        self._folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=FAST if FAST.is_dir() else None))
         self._inputs, self._told, self._slowest = 0, time.monotonic(), 0.0
 
     def warm_up(self, corpus: Path) -> None:
@@ -95,17 +91,24 @@ class Harness:
         self._count.write_text(json.dumps(counted))
 
 
-def main() -> None:
-    """Sets one harness up and hands over to libFuzzer, which ends the process."""
-    name, folder, *options = sys.argv[1:]
+def fuzz(task: Any) -> None:
+    """Does a `Task` in a process of its own, which libFuzzer ends."""
     torch.set_num_threads(1)
-    atheris.instrument_func(Unpickler.load)
     warnings.simplefilter("ignore")
-    harness = Harness(name, Path(folder))
-    harness.warm_up(Path(folder) / "corpus" / name)
-    atheris.Setup([sys.argv[0], *options], harness.one, custom_mutator=harness.mutated)
+    atheris.instrument_func(Unpickler.load)
+    own, kept = task.folder / "corpus" / task.name, Path(__file__).parent / "corpus" / task.name
+    signal.alarm(WARM_AFTER)
+    harness = Harness(task.name, task.folder, task.work)
+    harness.warm_up(own)
+    signal.alarm(0)
+    options = {
+        "max_total_time": max(1, int(task.left)), "timeout": ENDED_AFTER, "rss_limit_mb": MEGABYTES,
+        "max_len": MOST_BYTES, "len_control": 0, "report_slow_units": 10**6,
+        "artifact_prefix": f"{task.folder}/findings/{task.name}/",
+        "seed": task.seed + task.ended if task.seed else 0,
+    }  # fmt: skip
+    said = [f"-{name}={value}" for name, value in options.items()]
+    places = [str(own), *([str(kept)] if kept.is_dir() else [])]
+    atheris.Setup([sys.argv[0], *said, *places], harness.one, custom_mutator=harness.mutated)
+    task.began = time.monotonic()
     atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

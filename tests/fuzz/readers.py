@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz import seeds, shapes
+from fuzz import archives, seeds, shapes, tables
 
 from qtrain_cli.artifact.description import read_record
 from qtrain_cli.cli import config
@@ -85,15 +85,15 @@ READERS: dict[str, Reader] = {
     "checkpoint": Reader(
         ("a.qtrain.ckpt",), (inspect.run, checkpoint), seeds.checkpoints, shapes.of_checkpoint
     ),
-    "pickles": Reader(("a.pt",), MODEL_DOORS, seeds.old_pickles, shapes.pickles),
-    "zip": Reader(("a.pt",), MODEL_DOORS, seeds.torch_archives, shapes.archive),
+    "pickles": Reader(("a.pt",), MODEL_DOORS, seeds.old_pickles, archives.pickles),
+    "zip": Reader(("a.pt",), MODEL_DOORS, seeds.torch_archives, archives.archive),
     "safetensors": Reader(
         ("a.safetensors",), (inspect.run, *MODEL_DOORS, data), seeds.safetensors_files, shapes.safetensors
     ),
-    "pt2": Reader(("a.pt2",), MODEL_DOORS, seeds.graphs, shapes.archive),
-    "npz": Reader(("a.npz",), (data,), seeds.npz_files, shapes.archive),
-    "csv": Reader(("a.csv",), (data,), seeds.csv_files, shapes.words),
-    "parquet": Reader(("a.parquet",), (data,), seeds.parquet_files, shapes.parquet),
-    "images": Reader(IMAGES, (folder_of_images,), seeds.images, shapes.png),
-    "toml": Reader(("qtrain.toml",), (options,), seeds.tomls, shapes.words),
+    "pt2": Reader(("a.pt2",), MODEL_DOORS, seeds.graphs, archives.archive),
+    "npz": Reader(("a.npz",), (data,), seeds.npz_files, archives.archive),
+    "csv": Reader(("a.csv",), (data,), seeds.csv_files, tables.words),
+    "parquet": Reader(("a.parquet",), (data,), seeds.parquet_files, tables.parquet),
+    "images": Reader(IMAGES, (folder_of_images,), seeds.images, tables.png),
+    "toml": Reader(("qtrain.toml",), (options,), seeds.tomls, tables.words),
 }

@@ -16,6 +16,8 @@ from hostile import make_artifacts, make_models
 from safetensors.torch import save
 from torch import nn
 
+from qtrain_cli.cli.app import kinds_of
+from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.files.checkpoint import save_checkpoint
 from qtrain_cli.training.descent import Rate, start_descent
 from qtrain_cli.training.state import RunState, checkpoint_of
@@ -247,10 +249,20 @@ def images() -> Iterator[bytes]:
     yield stream.getvalue()
 
 
+#: A value of every kind of option.
+_SAID = {
+    "path": '"x"', "data": '"x.npz"', "arch": '"a.py:B"', "text": '"1"', "numbers": "[0.5, 1]",
+    "row": '["a", 1]', "list": '["a"]', "json": "{a = 1}", "int": "1", "float": "0.5", "flag": "true",
+}  # fmt: skip
+
+
 def tomls() -> Iterator[bytes]:
     """Tables of every command, and what is refused."""
     yield b'[compress]\ndata = "digits.npz"\nmean = 0.5\nstd = [0.5, 0.25]\nout = "net.qtrain"\nepochs = 3\n'
     yield b'[export]\narch = "file.py:Net"\narch-args = {width = 8}\n[plan]\nbytes = "2KB"\nlayers = [1, 2]\n'
     yield b'[report]\nmarkdown = "x.md"\njunit = "x.xml"\nforce = true\n[compare]\nmethods = ["ours"]\n'
+    for name, command in COMMANDS.items():
+        lines = (f"{option} = {_SAID[kind]}" for option, kind in kinds_of(command).items() if kind in _SAID)
+        yield "\n".join((f"[{name}]", *lines)).encode()
     yield b"[verify]\n[inspect]\n[env]\n[train]\nepochs = 0x10\n[distill]\nseed = 1979-05-27T07:32:00Z\n"
     yield "\ufeff[compress]\r\n\"data\" = '''a'''\r\ntrust_pickle = true\r\n[[plan]]\r\n".encode()

@@ -151,32 +151,47 @@ def test_a_refused_allocation_is_a_refusal(tmp_path):
 
 
 def driver(monkeypatch, *words):
-    """The driver's own table and what its command line ends with."""
+    """What the driver's module holds, with this command line."""
     monkeypatch.setattr(sys, "argv", ["fuzz", *words])
-    found = runpy.run_path(str(HERE / "__main__.py"), run_name="driver")
-    return found["READERS"], found["main"]
-
-
-def test_the_driver_knows_every_reader(monkeypatch):
-    assert driver(monkeypatch)[0] == tuple(READERS)
+    return runpy.run_path(str(HERE / "__main__.py"), run_name="driver")
 
 
 def test_without_atheris_the_driver_says_that_it_skips(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert driver(monkeypatch, "csv")[1]() == 0
+    assert driver(monkeypatch, "csv")["main"]() == 0
     assert "skipped: atheris is not installed" in capsys.readouterr().out
+
+
+def test_the_driver_knows_every_reader(monkeypatch):
+    assert driver(monkeypatch)["READERS"] == tuple(READERS)
 
 
 def test_the_driver_refuses_a_reader_that_is_none(monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        driver(monkeypatch, "cvs")[1]()
+        driver(monkeypatch, "cvs")["main"]()
     assert "no reader cvs; allowed: artifact" in capsys.readouterr().err
 
 
-def test_a_process_that_ends_without_a_word_is_a_finding(monkeypatch, tmp_path, capsys):
-    found = driver(monkeypatch, "csv", "--folder", str(tmp_path))[1]
-    monkeypatch.setitem(found.__globals__, "_process", lambda name, run, seconds, number: 3)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    (tmp_path / "findings" / "csv").mkdir(parents=True)
-    assert found() == 1
-    assert re.search(r"csv +0 inputs +1 findings\n.*/findings/csv/ended-0\n", capsys.readouterr().out)
+def ends_silently(task):
+    os._exit(3)
+
+
+def finds(task):
+    """Two processes end with a finding each, the third when its time is over."""
+    (task.folder / f"{task.name}.json").write_text('{"inputs": 5}')
+    if task.ended == 2:
+        os._exit(0)
+    (task.folder / "findings" / task.name / f"crash-{task.ended}").touch()
+    os._exit(77)
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "names"), [(ends_silently, 0, ["ended-0"]), (finds, 15, ["crash-0", "crash-1"])]
+)
+def test_the_driver_starts_again_and_hides_nothing(monkeypatch, tmp_path, body, inputs, names):
+    parts = driver(monkeypatch)
+    tasks = [parts["Task"](name, tmp_path, 1, 20) for name in ("csv", "toml", "npz")]
+    parts["perform"](tasks, 2, body)
+    for task in tasks:
+        assert (task.inputs, [path.name for path in task.found], task.left) == (inputs, names, 0)
+        assert not task.work.exists()
