@@ -16,7 +16,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from qtrain_cli.errors import BadInput, Refused
 
@@ -58,12 +58,15 @@ def read_header(path: Path) -> Header:
     """
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            length = _header_length(path, file.read(8), size, MAX_HEADER_BYTES)
-            text = file.read(length)
+            return header_in(path, file, os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise BadInput(f"cannot read '{path}': {error.strerror}", "check the path") from None
-    return parse_header(path, text, size - 8 - length)
+
+
+def header_in(path: Path, file: IO[bytes], size: int) -> Header:
+    """The validated header of an open file of `size` bytes, from its beginning. Raises `Refused`."""
+    length = _header_length(path, file.read(8), size, MAX_HEADER_BYTES)
+    return parse_header(path, file.read(length), size - 8 - length)
 
 
 def header_of(path: Path, data: bytes, most: int = MAX_HEADER_BYTES) -> Header:

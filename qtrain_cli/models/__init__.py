@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, Refused, UsageError, printable
-from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.models import formats
 from qtrain_cli.models.architecture import build_architecture
 from qtrain_cli.models.checkpoints import load_weights_file
 from qtrain_cli.models.describe import describe_model
 from qtrain_cli.models.graphs import load_graph, load_old_graph
+from qtrain_cli.models.opened import ModelFile, open_model
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
 
@@ -68,38 +68,40 @@ def load_model(settings: ModelSettings) -> LoadedModel:
         Refused: the file would run code, or is of a kind that this PyTorch's reader was not audited for, and
             ``--trust-pickle`` was not given; or it is a zip bomb.
     """
-    form = formats.detect_format(settings.path)
-    module, trust = _LOADERS[form](settings, form)
+    with open_model(settings.path) as file:
+        form = formats.format_of(file)
+        module, trust = _LOADERS[form](settings, form, file)
+        sha256 = file.sha256()
     _require_usable(module, settings.path.name)
     name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
-    return LoadedModel(module.eval(), name, form, trust, file_sha256(settings.path))
+    return LoadedModel(module.eval(), name, form, trust, sha256)
 
 
-def _load_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+def _load_graph(settings: ModelSettings, form: str, file: ModelFile) -> tuple[nn.Module, str]:
     for option in ("arch", "weights"):
         if getattr(settings, option) is not None:
             raise UsageError(f"--{option} has no use for '{settings.path.name}', which holds its own graph")
-    module, took_trust = load_graph(settings.path, settings.trust_pickle)
+    module, took_trust = load_graph(file, settings.trust_pickle)
     return module, "trusted-pickle" if took_trust else "pt2"
 
 
-def _load_old_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+def _load_old_graph(settings: ModelSettings, form: str, file: ModelFile) -> tuple[nn.Module, str]:
     if not settings.trust_pickle:
         raise Refused(
             f"'{settings.path.name}' is a .pt2 archive of PyTorch 2.7 or older, whose tensors are pickles",
             "export it again with a newer PyTorch, or if you trust it, add --trust-pickle",
         )
-    return load_old_graph(settings.path), "trusted-pickle"
+    return load_old_graph(file), "trusted-pickle"
 
 
-def _load_torchscript(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+def _load_torchscript(settings: ModelSettings, form: str, file: ModelFile) -> tuple[nn.Module, str]:
     raise BadInput(
         f"'{settings.path.name}' is a TorchScript archive, which qtrain does not read",
         "save the state dictionary, or export the model with torch.export.save",
     )
 
 
-_LOADERS: dict[str, Callable[[ModelSettings, str], tuple[nn.Module, str]]] = {
+_LOADERS: dict[str, Callable[[ModelSettings, str, ModelFile], tuple[nn.Module, str]]] = {
     formats.SAFETENSORS: load_safetensors,
     formats.TORCH: load_weights_file,
     formats.TORCH_LEGACY: load_weights_file,

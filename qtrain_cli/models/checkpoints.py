@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qtrain_cli.errors import Refused
 from qtrain_cli.models.entries import Entry, choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
+from qtrain_cli.models.opened import ModelFile, nothing_unexpected
 from qtrain_cli.models.pickles import is_module, read_trusted, read_weights_only
 from qtrain_cli.models.untrusted.sizes import require_within_file
 from qtrain_cli.models.untrusted.stand_ins import StockRecord
@@ -21,7 +22,7 @@ from qtrain_cli.models.untrusted.stock_layers import rebuild_module
 from qtrain_cli.settings import ModelSettings
 
 
-def load_weights_file(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+def load_weights_file(settings: ModelSettings, form: str, file: ModelFile) -> tuple[nn.Module, str]:
     """The module, and the trust it took: as little as possible, even when ``--trust-pickle`` is given.
 
     Raises:
@@ -29,22 +30,24 @@ def load_weights_file(settings: ModelSettings, form: str) -> tuple[nn.Module, st
         BadInput: damaged, no or several sets of weights, or weights that do not fit ``--arch``.
     """
     try:
-        return _load_safely(settings, form)
+        return _load_safely(settings, form, file)
     except Refused:
         if not settings.trust_pickle:
             raise
-    entry = _choose(settings, read_trusted(settings.path, form))
+    entry = _choose(settings, read_trusted(file, form))
     return _to_module(settings, entry, lambda: entry), "trusted-pickle"
 
 
-def _load_safely(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
-    outline = _choose(settings, read_weights_only(settings.path, form, "meta"))
-    trust = "stock-layers" if is_module(outline.value) else "weights-only"
-    outline = _without_stand_ins(outline)
-    require_within_file(_tensors(outline), settings.path)
+def _load_safely(settings: ModelSettings, form: str, file: ModelFile) -> tuple[nn.Module, str]:
+    with nothing_unexpected(file.name):
+        outline = _choose(settings, read_weights_only(file, form, "meta"))
+        trust = "stock-layers" if is_module(outline.value) else "weights-only"
+        outline = _without_stand_ins(outline)
+        require_within_file(_tensors(outline), file.size)
 
     def read() -> Entry:
-        return _without_stand_ins(_choose(settings, read_weights_only(settings.path, form, "cpu")))
+        with nothing_unexpected(file.name):
+            return _without_stand_ins(_choose(settings, read_weights_only(file, form, "cpu")))
 
     return _to_module(settings, outline, read), trust
 
