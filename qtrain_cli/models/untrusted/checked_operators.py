@@ -31,14 +31,11 @@ def checked_lstm(
     proj, hidden = hx[0].shape[-1], hx[1].shape[-1]
     sides, batch = 2 if bidirectional else 1, inputs.shape[0 if batch_first else 1]
     due: list[tuple[int, ...]] = [(layers * sides, batch, proj), (layers * sides, batch, hidden)]
-    for layer in range(layers):
+    for layer in range(min(layers, len(weights))):
         width = inputs.shape[-1] if layer == 0 else proj * sides
-        one: list[tuple[int, ...]] = [
-            (4 * hidden, width),
-            (4 * hidden, proj),
-            *([(4 * hidden,)] * (2 if has_biases else 0)),
-        ]
-        due += (one + ([(proj, hidden)] if proj != hidden else [])) * sides
+        sizes: list[tuple[int, ...]] = [(4 * hidden, width), (4 * hidden, proj)]
+        sizes += [(4 * hidden,)] * (2 if has_biases else 0) + ([(proj, hidden)] if proj != hidden else [])
+        due += sizes * sides
     if not hidden or not proj or [tuple(tensor.shape) for tensor in (*hx, *weights)] != due:
         raise ValueError(f"an LSTM of {layers} layers and {hidden} units with tensors of other sizes")
     return torch.ops.aten.lstm.input(inputs, hx, weights, has_biases, *rest)

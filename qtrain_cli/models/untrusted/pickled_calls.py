@@ -23,6 +23,8 @@ from qtrain_cli.models.untrusted.unpickling import Budget, Outside, require_key
 _MOST_RANK = 64
 #: The steps of a tensor: it takes more memory than a number.
 _TENSOR_STEPS = 8
+#: The steps of an entry of a dictionary that is made of another.
+_ENTRY_STEPS = 4
 _TEXT_CODECS = ("latin1", "latin-1")  # how protocol 2 of pickle writes bytes
 _DTYPES = {f"torch.{name}": value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 _STORAGES = {f"torch.{kind}": dtype for dtype, kind in torch.storage._dtype_to_storage_type_map().items()}
@@ -145,13 +147,13 @@ def _encoded(budget: Budget, text: Any, codec: Any = "latin1") -> bytes:
 
 
 def _ordered(budget: Budget, items: Any = ()) -> OrderedDict[Any, Any]:
-    budget.spend(len(items))
+    budget.spend(_ENTRY_STEPS * len(items))
     pairs = [tuple(item) for item in (items.items() if isinstance(items, dict) else items)]
     return OrderedDict((require_key(key), value) for key, value in pairs)
 
 
 def _set(budget: Budget, items: Any = ()) -> set[Any]:
-    budget.spend(len(items))
+    budget.spend(_ENTRY_STEPS * len(items))
     return {require_key(item) for item in items}
 
 
