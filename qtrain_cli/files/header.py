@@ -16,7 +16,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from qtrain_cli.errors import Refused
 from qtrain_cli.files.reading import open_ordinary
@@ -58,10 +58,13 @@ def read_header(path: Path) -> Header:
         Refused: it is truncated, or its header is not that of a well-formed file.
     """
     with open_ordinary(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        length = _header_length(path, file.read(8), size, MAX_HEADER_BYTES)
-        text = file.read(length)
-    return parse_header(path, text, size - 8 - length)
+        return header_in(path, file, os.fstat(file.fileno()).st_size)
+
+
+def header_in(path: Path, file: IO[bytes], size: int) -> Header:
+    """The validated header of an open file of `size` bytes, from its beginning. Raises `Refused`."""
+    length = _header_length(path, file.read(8), size, MAX_HEADER_BYTES)
+    return parse_header(path, file.read(length), size - 8 - length)
 
 
 def header_of(path: Path, data: bytes, most: int = MAX_HEADER_BYTES) -> Header:

@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, Refused, UsageError, printable
-from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.models import foreign, formats
 from qtrain_cli.models.architecture import build_architecture
 from qtrain_cli.models.checkpoints import load_weights_file
@@ -29,7 +28,8 @@ from qtrain_cli.models.entries import require_plain, tensors_of
 from qtrain_cli.models.fixed_batch import said_size
 from qtrain_cli.models.folders import folder_sha256, load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
-from qtrain_cli.models.reading import Reading, refusing_surprises
+from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
+from qtrain_cli.models.reading import Reading
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.entries import RUNNING
@@ -82,16 +82,22 @@ def load_model(settings: ModelSettings) -> LoadedModel:
         Refused: the file would run code, or is of a kind that this PyTorch's reader was not audited for, and
             ``--trust-pickle`` was not given; or it is a zip bomb.
     """
-    name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
-    with refusing_surprises(settings.path):
-        form = formats.detect_format(settings.path)
-        found = _LOADERS[form](settings, form)
-        sha256 = (folder_sha256 if form == formats.FOLDER else file_sha256)(settings.path)
+    found, form, sha256 = _read(settings)
     _require_usable(found.module, settings.path.name)
-    entry = printable(found.entry) if found.entry else None
-    return LoadedModel(
-        _dense_gradients(found.module.eval()), name, form, found.trust, sha256, entry, found.notes
-    )
+    name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
+    module, entry = _dense_gradients(found.module.eval()), printable(found.entry) if found.entry else None
+    return LoadedModel(module, name, form, found.trust, sha256, entry, found.notes)
+
+
+def _read(settings: ModelSettings) -> tuple[Reading, str, str]:
+    """What was read, the format, and the SHA-256 of what was read."""
+    path = settings.path
+    if formats.is_model_folder(path):
+        with nothing_unexpected(path.name):
+            return load_folder(settings), formats.FOLDER, folder_sha256(path)
+    with open_model(path) as file, nothing_unexpected(path.name):
+        form = formats.format_of(file)
+        return _LOADERS[form](settings, form, file), form, file.sha256()
 
 
 def _dense_gradients(module: nn.Module) -> nn.Module:
@@ -102,30 +108,30 @@ def _dense_gradients(module: nn.Module) -> nn.Module:
     return module
 
 
-def _load_graph(settings: ModelSettings, form: str) -> Reading:
+def _load_graph(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
     for option in ("arch", "weights"):
         if getattr(settings, option) is not None:
             raise UsageError(f"--{option} has no use for '{settings.path.name}', which holds its own graph")
-    module, took_trust = load_graph(settings.path, settings.trust_pickle)
+    module, took_trust = load_graph(file, settings.trust_pickle)
     return Reading(module, "trusted-pickle" if took_trust else "pt2", notes=said_size(module))
 
 
-def _load_old_graph(settings: ModelSettings, form: str) -> Reading:
+def _load_old_graph(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
     if not settings.trust_pickle:
         raise Refused(
             f"'{settings.path.name}' is a .pt2 archive of PyTorch 2.7 or older, whose tensors are pickles",
             "export it again with a newer PyTorch, or if you trust it, add --trust-pickle",
         )
-    module = load_old_graph(settings.path)
+    module = load_old_graph(file)
     return Reading(module, "trusted-pickle", notes=said_size(module))
 
 
-def _load_torchscript(settings: ModelSettings, form: str) -> Reading:
+def _load_torchscript(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
     what, advice = foreign.torchscript()
     raise BadInput(f"'{settings.path.name}' is {what}", advice)
 
 
-_LOADERS: dict[str, Callable[[ModelSettings, str], Reading]] = {
+_LOADERS: dict[str, Callable[[ModelSettings, str, ModelFile], Reading]] = {
     formats.SAFETENSORS: load_safetensors,
     formats.TORCH: load_weights_file,
     formats.TORCH_LEGACY: load_weights_file,
@@ -133,7 +139,6 @@ _LOADERS: dict[str, Callable[[ModelSettings, str], Reading]] = {
     formats.PT2: _load_graph,
     formats.PT2_LEGACY: _load_old_graph,
     formats.TORCHSCRIPT: _load_torchscript,
-    formats.FOLDER: load_folder,
 }
 
 

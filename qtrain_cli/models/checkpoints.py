@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from qtrain_cli.errors import Refused
 from qtrain_cli.models.entries import Entry, choose_entry, require_numbers, require_plain, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
+from qtrain_cli.models.opened import ModelFile, nothing_unexpected
 from qtrain_cli.models.pickles import is_module, read_trusted, read_weights_only
 from qtrain_cli.models.reading import Reading, said_choice, said_left_out
 from qtrain_cli.models.untrusted.sizes import require_within_file
@@ -23,7 +24,7 @@ from qtrain_cli.models.untrusted.stock_layers import rebuild_module
 from qtrain_cli.settings import ModelSettings
 
 
-def load_weights_file(settings: ModelSettings, form: str) -> Reading:
+def load_weights_file(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
     """The module, its set of weights, and the trust it took: as little as possible, even with
     ``--trust-pickle``.
 
@@ -32,22 +33,24 @@ def load_weights_file(settings: ModelSettings, form: str) -> Reading:
         BadInput: damaged, no or several sets of weights, or weights that do not fit ``--arch``.
     """
     try:
-        return _load_safely(settings, form)
+        return _load_safely(settings, form, file)
     except Refused:
         if not settings.trust_pickle:
             raise
-    entry = _choose(settings, read_trusted(settings.path, form))
+    entry = _choose(settings, read_trusted(file, form))
     return _to_module(settings, entry, lambda: entry, "trusted-pickle")
 
 
-def _load_safely(settings: ModelSettings, form: str) -> Reading:
-    outline = _choose(settings, read_weights_only(settings.path, form, "meta"))
-    trust = "stock-layers" if is_module(outline.value) else "weights-only"
-    outline = _without_stand_ins(outline)
-    require_within_file(_tensors(outline), settings.path)
+def _load_safely(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+    with nothing_unexpected(file.name):
+        outline = _choose(settings, read_weights_only(file, form, "meta"))
+        trust = "stock-layers" if is_module(outline.value) else "weights-only"
+        outline = _without_stand_ins(outline)
+        require_within_file(_tensors(outline), file.size)
 
     def read() -> Entry:
-        return _without_stand_ins(_choose(settings, read_weights_only(settings.path, form, "cpu")))
+        with nothing_unexpected(file.name):
+            return _without_stand_ins(_choose(settings, read_weights_only(file, form, "cpu")))
 
     return _to_module(settings, outline, read, trust)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, Refused, UsageError, first_line, missing_package
@@ -25,12 +24,12 @@ from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import is_state_dict, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
+from qtrain_cli.models.opened import open_model
 from qtrain_cli.models.pickles import read_weights_only
 from qtrain_cli.models.reading import Reading, said_left_out
-from qtrain_cli.models.tensors import header_tensors
+from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.settings import ModelSettings
 
-CONFIG = "config.json"
 #: Where a folder has its weights, the preferred place first: one file, or the index of several.
 PLACES = (
     "model.safetensors",
@@ -42,7 +41,7 @@ _MAX_JSON = 64 * 2**20
 _MOST_NAMES = 5  # in a message
 
 
-def load_folder(settings: ModelSettings, form: str) -> Reading:
+def load_folder(settings: ModelSettings) -> Reading:
     """The folder's model with its weights, or the module of ``--arch`` with them.
 
     Raises:
@@ -66,13 +65,13 @@ def folder_tensors(folder: Path) -> dict[str, Tensor]:
     """Names, shapes and dtypes of all shards, on the meta device. Raises `BadInput`, `Refused`."""
     found: dict[str, Tensor] = {}
     for file in weight_files(folder):
-        found |= header_tensors(file) if file.suffix == ".safetensors" else _pickled(file, "meta")
+        found |= _shard(file, "meta")
     return found
 
 
 def folder_sha256(folder: Path) -> str:
     """SHA-256 over the names and digests of the configuration and the weights."""
-    files = sorted({folder / CONFIG, *weight_files(folder)})
+    files = sorted({folder / formats.CONFIG, *weight_files(folder)})
     lines = "".join(f"{file.name} {file_sha256(file)}\n" for file in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -99,7 +98,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """`config.json`. Raises `BadInput` for what is no JSON object."""
-    return _read_json(folder / CONFIG)
+    return _read_json(folder / formats.CONFIG)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -119,12 +118,16 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_all(files: list[Path]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in files:
-        tensors |= load_file(file) if file.suffix == ".safetensors" else _pickled(file, "cpu")
+        tensors |= _shard(file, "cpu")
     return tensors
 
 
-def _pickled(path: Path, device: str) -> dict[str, Tensor]:
-    tree = read_weights_only(path, formats.detect_format(path), device)
+def _shard(path: Path, device: str) -> dict[str, Tensor]:
+    with open_model(path) as file:
+        form = formats.format_of(file)
+        if form == formats.SAFETENSORS:
+            return file_tensors(file) if device == "cpu" else header_tensors(file)
+        tree = read_weights_only(file, form, device)
     if not is_state_dict(tree):
         raise BadInput(f"'{path.name}' is no state dictionary", "copy or download the folder again")
     return tensors_of(tree)
@@ -167,7 +170,7 @@ def _class_of(folder: Path, config: Mapping[str, Any]) -> Any:
             "name the class with --arch file.py:Class, if you trust it",
         )
     raise BadInput(
-        f"'{folder.name}/{CONFIG}' names the architecture {name!r:.80}, which transformers does not have",
+        f"'{folder.name}/{formats.CONFIG}' names {name!r:.80}, which transformers does not have",
         "name the class with --arch package.module:Class",
     )
 

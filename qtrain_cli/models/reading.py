@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import nn
-
-from qtrain_cli.errors import QtrainError, Refused, first_line, is_out_of_memory
 
 #: How many names a sentence lists.
 _LISTED = 6
@@ -42,20 +38,3 @@ def listed(names: Collection[str]) -> str:
     """The first few, and how many more."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(f"'{name}'" for name in list(names)[:_LISTED]) + more
-
-
-@contextmanager
-def refusing_surprises(path: Path) -> Iterator[None]:
-    """Around a reader of strangers' files. Raises `Refused`, with the file's name, for what none foresaw."""
-    try:
-        yield
-    except (QtrainError, OSError):
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise Refused(
-            f"'{path.name}' holds what its reader does not expect:"
-            f" {type(error).__name__}: {first_line(error)[:300]}",
-            "do not use this file, or save it again",
-        ) from error

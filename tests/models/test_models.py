@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
 from qtrain_cli.models import build_architecture, describe_model, load_model
+from qtrain_cli.models.untrusted.storages import Storages
 from qtrain_cli.settings import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,13 +256,13 @@ def test_the_whole_difference_is_one_message(
 
 def _devices_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     devices: list[str] = []
-    load = torch.load
+    make = Storages.__init__
 
-    def recording(*arguments: object, **options: object) -> object:
-        devices.append(str(options["map_location"]))
-        return load(*arguments, **options)
+    def recording(self: Storages, archive: object, size: int, device: str) -> None:
+        devices.append(device)
+        make(self, archive, size, device)
 
-    monkeypatch.setattr(torch, "load", recording)
+    monkeypatch.setattr(Storages, "__init__", recording)
     return devices
 
 
