@@ -36,7 +36,7 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
-from qtrain_cli.runs.fresh import Fresh, check, fresh_module, check_trained
+from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,

@@ -12,7 +12,7 @@ from trainees import scene_of
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
-from qtrain_cli.runs.fresh import Fresh, check, fresh_module, check_trained
+from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
 from qtrain_cli.settings import ModelSettings
 
 CPU = torch.device("cpu")
