@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from qtrain_cli.errors import BadInput, Refused, UsageError, first_line, missing_package
 from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.models import formats
-from qtrain_cli.models.entries import is_state_dict, tensors_of
+from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import open_model
-from qtrain_cli.models.pickles import read_weights_only
+from qtrain_cli.models.pickles import is_module, read_weights_only
 from qtrain_cli.models.reading import Reading, said_left_out
 from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.settings import ModelSettings
@@ -128,9 +128,10 @@ def _shard(path: Path, device: str) -> dict[str, Tensor]:
         if form == formats.SAFETENSORS:
             return file_tensors(file) if device == "cpu" else header_tensors(file)
         tree = read_weights_only(file, form, device)
-    if not is_state_dict(tree):
+    value = choose_entry(tree, None, is_module, path.name).value
+    if not isinstance(value, dict):
         raise BadInput(f"'{path.name}' is no state dictionary", "copy or download the folder again")
-    return tensors_of(tree)
+    return tensors_of(value)
 
 
 def _built(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> nn.Module:

@@ -132,11 +132,6 @@ def pickled(names: Collection[str]) -> Named | None:
     """What a pickle holds that wants these names, where they tell it."""
     if names and all(name.startswith("numpy") for name in names):
         return "NumPy arrays in a pickle", _NPZ[1].replace("numpy.load(FILE)", "arrays")
-    if any(name.endswith("_rebuild_qtensor") for name in names):
-        return (
-            "quantised tensors, of which nothing can be trained; allowed: plain numbers",
-            "save the model as it was before, or each tensor as tensor.dequantize()",
-        )
     if any(name.endswith(("UninitializedParameter", "UninitializedBuffer")) for name in names):
         return (
             "parameters of lazy layers that were never run",

@@ -52,8 +52,8 @@ def test_npz_of_zeros(load, tmp_path):
     with zipfile.ZipFile(tmp_path / "zeros.npz", "a") as archive:
         for name in ("x_test", "y_test"):
             archive.writestr(f"{name}.npy", archive.read("x_train.npy"))
-    found = refusal(load, tmp_path / "zeros.npz", max_bytes=10**7)
-    assert "y_train would take 8,000,000 bytes of memory; allowed for all data: 10,000,000" in found.message
+    found = refusal(load, tmp_path / "zeros.npz", max_bytes=2 * 10**7)
+    assert "y_train would take 16,000,000 bytes of memory; allowed for all data: 20,000,000" in found.message
     assert "--max-data-bytes" in found.advice
 
 

@@ -145,7 +145,7 @@ def test_the_command_line_compresses_a_folder_and_exports_what_the_library_reads
     tokens = np.random.default_rng(0).integers(1, 20, (60, 6))
     np.savez(tmp_path / "d.npz", x_train=tokens, y_train=labels, x_test=tokens[:9], y_test=labels[:9])
     out, merged = tmp_path / "a.qtrain", tmp_path / "merged.safetensors"
-    words = ("--data", tmp_path / "d.npz", "--layers", 1, "--epochs", 1, "-o", out)
+    words = ("--data", tmp_path / "d.npz", "--layers", 1, "--epochs", 1, "--teacher-any", "-o", out)
     assert cli("compress", tmp_path / "bert", *words).code == 0
     assert cli("export", out, "--classical", "-o", merged).code == 0
     made = cli("export", out, "--classical", "--model", tmp_path / "bert", "-o", tmp_path / "a.pt2")

@@ -115,7 +115,9 @@ def _sparse(budget: Budget, layout: Any, data: Any) -> Tensor:
     budget.spend(_TENSOR_STEPS)
     compressed = layout != torch.sparse_coo
     parts, size = data[: 3 if compressed else 2], data[3 if compressed else 2]
-    if not all(map(_tensor, parts)) or not _naturals(size):
+    for part in parts:
+        _tensor(part)
+    if not _naturals(size):
         raise Outside("it makes a sparse tensor of something else")
     make: Any = torch.sparse_compressed_tensor if compressed else torch.sparse_coo_tensor
     of_layout = {"layout": layout} if compressed else {}
