@@ -269,10 +269,16 @@ def saved_step(checkpoint):
     return json.loads(read_header(checkpoint).metadata["qtrain.checkpoint"])["state"]["step"]
 
 
+WHOLE: list[bytes] = []
+
+
 @pytest.fixture
 def undisturbed(run, network, tmp_path):
-    run(out=tmp_path / "whole", epochs=10, **network)
-    return (tmp_path / "whole").read_bytes()
+    """The bytes of the run without a signal, made once: the folder of the architecture does not count."""
+    if not WHOLE:
+        run(out=tmp_path / "whole", epochs=10, **network)
+        WHOLE.append((tmp_path / "whole").read_bytes())
+    return WHOLE[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
