@@ -69,7 +69,7 @@ def load_model(settings: ModelSettings) -> LoadedModel:
             ``--trust-pickle`` was not given; or it is a zip bomb.
     """
     with open_model(settings.path) as file:
-        form = formats.format_of(file)
+        form = formats.file_format(file)
         module, trust = _LOADERS[form](settings, form, file)
         sha256 = file.sha256()
     _require_usable(module, settings.path.name)

@@ -31,12 +31,12 @@ _HEADER_LIMIT = 100_000_000  # the safetensors format's own limit for its header
 
 
 def detect_format(path: Path) -> str:
-    """The format of the file at a path. Raises as `format_of` and `open_model`."""
+    """The format of the file at a path. Raises as `file_format` and `open_model`."""
     with open_model(path) as file:
-        return format_of(file)
+        return file_format(file)
 
 
-def format_of(file: ModelFile) -> str:
+def file_format(file: ModelFile) -> str:
     """The file's format, one of this module's names.
 
     Raises:

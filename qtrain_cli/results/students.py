@@ -117,6 +117,8 @@ class Lesson:
     def __post_init__(self) -> None:
         for name, kind in _LESSON[:-1]:
             check_kind(f"'{name}'", kind, getattr(self, name))
+        if len({part is None for part in (self.align, self.align_loss, self.align_weight)}) > 1:
+            raise BadInput("an alignment has a layer, a loss and a weight")
         object.__setattr__(self, "history", tuple(_checked_epoch(row) for row in self.history[:MAX_HISTORY]))
 
     @property
