@@ -96,7 +96,7 @@ def _read(settings: ModelSettings) -> tuple[ReadModel, str, str]:
         with nothing_unexpected(path.name):
             return load_folder(settings), formats.FOLDER, folder_sha256(path)
     with open_model(path) as file, nothing_unexpected(path.name):
-        form = formats.form_of(file)
+        form = formats.file_format(file)
         return _LOADERS[form](settings, form, file), form, file.sha256()
 
 

@@ -39,7 +39,7 @@ def describe_model(path: Path) -> dict[str, Any]:
     if formats.is_model_folder(path):
         return _folder(path)
     with open_model(path) as file, nothing_unexpected(path.name):
-        form = formats.form_of(file)
+        form = formats.file_format(file)
         describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph}.get(form, _other)
         return {"file": path.name, "bytes": file.size, "format": form, **describe(file, form)}
 

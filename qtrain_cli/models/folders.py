@@ -124,7 +124,7 @@ def _read_all(files: list[Path]) -> dict[str, Tensor]:
 
 def _shard(path: Path, device: str) -> dict[str, Tensor]:
     with open_model(path) as file:
-        form = formats.form_of(file)
+        form = formats.file_format(file)
         if form == formats.SAFETENSORS:
             return file_tensors(file) if device == "cpu" else header_tensors(file)
         tree = read_weights_only(file, form, device)
