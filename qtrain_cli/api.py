@@ -63,16 +63,21 @@ class LoadedArtifact:
         return module
 
 
-def load(path: str | os.PathLike[str]) -> LoadedArtifact:
+def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> LoadedArtifact:
     """Reads an artifact and regenerates its weights.
 
+    Args:
+        path: the file.
+        module: any module of the model's architecture, for a file that leaves out what all of them have.
+
     Raises:
+        UsageError: the file needs such a module.
         BadInput: no such file, or no artifact.
         Refused: it is damaged or hostile, or its weights do not match its digest.
     """
     container = read_container(Path(path))
     artifact = decode_artifact(container)
-    found = regenerate(artifact)
+    found = regenerate(artifact, module)
     description = artifact.description
     record = record_of(description, container).to_json() if description.origin else None
     return LoadedArtifact(record, found.exact, found.state)

@@ -9,11 +9,19 @@ stderr, or as ``{"error": {"kind", "message", "advice"}}`` on stdout with ``--js
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 INTERNAL_EXIT_CODE = 70
 #: How many allowed names a message lists.
 MOST_NAMES = 20
+#: Letters of a failure's whole line, its advice included, and of the advice: a file may say what it likes.
+MOST_LETTERS, MOST_ADVICE = 480, 200
+#: How torch, the loader of libraries and C++ say it.
+_NO_MEMORY = (
+    "out of memory", "defaultcpuallocator", "cannot allocate memory", "can't allocate memory", "bad_alloc",
+    "failed to map segment", "can't start new thread",
+)  # fmt: skip
 
 
 class QtrainError(Exception):
@@ -23,16 +31,17 @@ class QtrainError(Exception):
         message: what happened, with the value, and what was allowed. One line.
         advice: what to do next. One line, may be empty.
 
-    Both may quote a stranger's file: control characters, which could move a terminal's cursor, are escaped.
+    Both may quote a stranger's file: control characters, which could move a terminal's cursor, are escaped,
+    and what is longer than a line should be loses its middle.
     """
 
     kind = "failure"
     exit_code = 1
 
     def __init__(self, message: str, advice: str = "") -> None:
-        super().__init__(message)
-        self.message = printable(" ".join(str(message).split()))
-        self.advice = printable(" ".join(str(advice).split()))
+        self.advice = one_line(advice, MOST_ADVICE)
+        self.message = one_line(message, MOST_LETTERS - len(self.advice))
+        super().__init__(self.message)
 
     def as_json(self) -> dict[str, dict[str, str]]:
         """The failure as the one JSON document that ``--json`` promises."""
@@ -83,16 +92,28 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def one_line(text: object, most: int) -> str:
+    """`text` as one printable line of at most so many letters, without its middle where it is longer."""
+    whole = str(text)
+    if len(whole) > 8 * most:  # before anything goes through all of it
+        whole = f"{whole[: 4 * most]} {whole[-4 * most :]}"
+    line = printable(" ".join(whole.split()))
+    half = (most - 5) // 2
+    return line if len(line) <= most else f"{line[:half]} ... {line[-half:]}"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text, or its class when it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Python says it by a class; torch in words, on a GPU and in the CPU's allocator."""
-    said = str(error) if isinstance(error, RuntimeError) else ""
-    return isinstance(error, MemoryError) or "out of memory" in said or "DefaultCPUAllocator" in said
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Python says it by a class, the system by a number, and the others in words."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    said = str(error).lower() if isinstance(error, (RuntimeError, ImportError, OSError)) else ""
+    return any(words in said for words in _NO_MEMORY)
 
 
 def suggestion(value: str, allowed: Iterable[str]) -> str:

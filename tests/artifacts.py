@@ -58,6 +58,45 @@ LAYOUT = LayoutSpec(
 )
 
 
+#: A generated table of each kind of constant row, and a kept tensor of each form.
+CONSTANTS = LayoutSpec(
+    (
+        TensorEntry("words.weight", (5, 3), "F32", GENERATED, 3, row=0),
+        TensorEntry("places.weight", (4, 2), "F16", GENERATED, 2, stored="F16", row=1),
+        TensorEntry("norm.running_var", (2,), "F32", KEPT),
+        TensorEntry("mask", (2, 1, 6, 4), "BOOL", KEPT, stored="band", band=(-5, 1)),
+        TensorEntry("minus", (5, 5), "F32", KEPT, stored="band", band=(1, 4)),
+        TensorEntry("ids", (1, 8), "I64", KEPT, stored="range"),
+        TensorEntry("line", (2, 7), "F32", KEPT, stored="range"),
+        TensorEntry("fill", (3, 3), "BF16", KEPT, stored="same"),
+        TensorEntry("again.weight", (5, 3), "F32", TIED, source="words.weight"),
+    )
+)
+_INFINITE = torch.full((5, 5), -math.inf)
+CONSTANT_VALUES = {
+    "places.weight": torch.tensor([0.5, -3.0], dtype=torch.float16),
+    "norm.running_var": torch.tensor([1e9, 0.25]),
+    "mask": torch.ones(2, 1, 6, 4, dtype=torch.bool).tril(1),
+    "minus": _INFINITE.triu(1),
+    "ids": torch.arange(3, 11)[None],
+    "line": (torch.arange(7.0) / 4 - 2).expand(2, 7),
+    "fill": torch.full((3, 3), -1e4, dtype=torch.bfloat16),
+}
+#: One tensor that only `formats.add.Table` can give.
+GIVEN_LAYOUT = LayoutSpec(
+    (
+        TensorEntry("w", (3, 4), "F32", GENERATED, 4),
+        TensorEntry("table", (4, 25), "I64", KEPT, stored="given"),
+    )
+)
+
+
+def constants_of(layout: LayoutSpec, values: dict[str, Tensor]) -> Artifact:
+    """A bare file of these kept tensors and random generated ones."""
+    spec = spec_of(layout)
+    return artifact_of(spec, StoredNumbers(numbers_of(spec).groups, values), measured=None)
+
+
 def spec_of(
     layout: LayoutSpec = LAYOUT, circuits: int = 1, layers: int = 3, bits: int = 8, mapping: str = "linear",
     ansatz: str = "real-amplitudes", entangler: str | None = None, hidden: int = 2, seed: int = 7,
@@ -98,7 +137,7 @@ def artifact_of(
 ) -> Artifact:  # fmt: skip
     """A whole artifact, with the digest of what it regenerates; bare if nothing was measured."""
     numbers = numbers or numbers_of(spec)
-    digest = digest_of(spec.layout, generated(OURS, plan_of(spec), spec.layout, numbers))
+    digest = digest_of(spec.layout, generated(OURS, plan_of(spec), spec.layout, numbers), numbers.kept)
     origin = Origin(measured, run) if measured else None
     example = example or Example("F32", (1, 8, 8))
     description = Description(OURS, plan_of(spec), spec.layout, digest, example, origin)
@@ -132,7 +171,7 @@ def rival_of(name: str, layout: LayoutSpec = LAYOUT, seed: int = 0, most: int = 
         for entry in layout.of_role(KEPT)
     }
     numbers = StoredNumbers(groups, kept)
-    digest = digest_of(layout, generated(name, plan, layout, numbers), name)
+    digest = digest_of(layout, generated(name, plan, layout, numbers), numbers.kept, name)
     return Artifact(Description(name, plan, layout, digest, Example("F32", (1, 8, 8)), None), numbers)
 
 

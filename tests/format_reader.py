@@ -101,6 +101,10 @@ def read(data: bytes) -> Read:
         angles, codes, mapping = _numbers(parts.facts, rest, metadata["qtrain"])
         weights = circuit_weights(parts.facts, angles, mapping)
     generated = dict(_rounded(layout, weights))
+    for name, shape, _, _, dtype, place, *_ in (row for row in layout if len(row) > 5 and is_generated(row)):
+        size = shape[1] * WIDTHS[dtype]
+        whole, first = generated[name], place * size
+        generated[name] = whole[:first] + kept.pop(name, bytes(size)) + whole[first + size :]
     state = generated | kept
     state |= {row[0]: state[row[1]] for row in layout if len(row) == 2}
     sha256 = hashlib.sha256(b"".join(generated.values())).hexdigest()[:16]
@@ -166,16 +170,47 @@ def _inflated(data: bytes, preset: bytes = b"") -> tuple[bytes, bytes]:
 
 
 def _kept(layout: list, rest: bytes) -> tuple[dict[str, bytes], bytes]:
-    """The kept tensors' bytes in the model's own dtypes, and what follows them."""
-    rows = [row for row in layout if len(row) > 2 and isinstance(row[1], str)]
-    sizes = [math.prod(row[2]) * WIDTHS[row[-1] if len(row) > 3 else row[1]] for row in rows]
+    """The kept tensors' bytes in the model's own dtypes, and what follows them; 12 bytes of a given one.
+
+    A generated tensor's kept row goes by its name too.
+    """
+    rows = [row for row in layout if len(row) == 7 or (len(row) > 2 and isinstance(row[1], str))]
+    sizes = [_size(row) for row in rows]
     raw, rest = _inflated(rest) if sum(sizes) else (b"", rest)
     assert len(raw) == sum(sizes)
     kept, place = {}, 0
-    for (name, dtype, _, *stored), size in zip(rows, sizes, strict=True):
+    for row, size in zip(rows, sizes, strict=True):
         part, place = raw[place : place + size], place + size
-        kept[name] = np.frombuffer(part, "<f2").astype(NUMPY_DTYPES[dtype]).tobytes() if stored else part
+        kept[row[0]] = part if len(row) in (3, 7) else _made(part, *row[1:])
     return kept, rest
+
+
+def _size(row: list) -> int:
+    if len(row) == 7:
+        return row[1][1] * WIDTHS[row[6]]
+    width, count = WIDTHS[row[1]], math.prod(row[2])
+    form = row[3] if len(row) > 3 else ""
+    return {"F16": 2 * count, "same": width, "range": 2 * width, "band": 2 * width, "given": 12}.get(
+        form, width * count
+    )
+
+
+def _made(part: bytes, dtype: str, shape: list[int], form: str, *ends: int) -> bytes:
+    """The tensor's bytes, by the page's table of forms."""
+    if form == "given":
+        return part
+    if form == "F16":
+        return np.frombuffer(part, "<f2").astype(NUMPY_DTYPES[dtype]).tobytes()
+    if form == "range":
+        a, d = np.frombuffer(part, NUMPY_DTYPES[dtype]).astype("<f8" if dtype[0] == "F" else "<i8")
+        line = (a + np.arange(shape[-1]) * d).astype(NUMPY_DTYPES[dtype])
+        return np.broadcast_to(line, shape).tobytes()
+    if form == "same":
+        return part * math.prod(shape)
+    x, y = part[: len(part) // 2], part[len(part) // 2 :]
+    (rows, columns), (low, high) = shape[-2:], ends
+    one = b"".join(x if low <= j - i <= high else y for i in range(rows) for j in range(columns))
+    return one * math.prod(shape[:-2])
 
 
 def _numbers(facts: dict[str, Any], rest: bytes, form: str) -> tuple[np.ndarray, list[int], np.ndarray]:

@@ -122,7 +122,7 @@ def circuit_weights(facts: dict[str, Any], angles: np.ndarray, numbers: np.ndarr
         return _stacked(numbers, np.maximum(2**n * p[: sum(counts)], 1e-6), n + math.ceil(math.log2(b)))
     weights = []
     for tensor, (row, count) in enumerate(zip(generated, counts, strict=True)):
-        _, _, fan_in, centre, _ = (*row, 0.0, "F32")[:5] if len(row) == 3 else row
+        _, _, fan_in, centre, _ = (*row, 0.0, "F32")[:5] if len(row) == 3 else row[:5]
         for _ in range(count):
             j = len(weights)
             u = _mapped(form, numbers, 2**n * p[j] - 1, j, n, b, tensor, len(generated))

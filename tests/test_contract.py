@@ -211,8 +211,8 @@ def test_debug_shows_the_traceback(cli, here, monkeypatch):
 #: The keys of each document in their order, and the JSON types of their values.
 DOCUMENTS = {
     "plan": {
-        "model": str, "trust": str, "weights": int, "kept_weights": int, "qubits": int, "layers": int,
-        "circuits": int, "ansatz": str, "entangler": str, "mapping": str, "angle_bits": int,
+        "model": str, "trust": str, "weights": int, "kept_weights": int, "kept_tensors": dict, "qubits": int,
+        "layers": int, "circuits": int, "ansatz": str, "entangler": str, "mapping": str, "angle_bits": int,
         "trained_numbers": int, "parameter_ratio": float, "artifact_bytes": int, "model_bytes": int,
         "bytes_ratio": float, "memory_bytes": int, "seconds_per_step": float, "probe": str, "device": str,
     },
@@ -252,8 +252,8 @@ RECORD = [
     "angle_bits", "trained_numbers", "artifact_bytes", "model_bytes", "bytes_ratio", "parameter_ratio",
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
-    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256", "model_sha256",
-    "artifact_sha256", "trust",
+    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
+    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry",
 ]  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def test_compress_and_report_print_one_record_but_for_the_time(cli, here):
     assert made["schema"] == "qtrain.report/1"
     assert made["artifact_bytes"] == (here / "new.qtrain").stat().st_size
     assert {type(made[name]) for name in RECORD if "accuracy" in name or "loss" in name} == {float}
-    assert list(made["versions"]) == ["qtrain", "torch", "numpy", "python"]
+    assert list(made["versions"]) == ["qtrain", "torch", "numpy", "python", "kernel", "threads"]
 
 
 def test_circuits_have_a_document_of_their_own(cli, here):
@@ -460,7 +460,9 @@ def test_a_dataset_of_numbers_gets_errors_in_place_of_accuracies(cli, here):
     rows = np.random.default_rng(0).random((60, 64)).astype(np.float32)
     images, values = rows.reshape(60, 1, 8, 8), rows[:, :10]
     np.savez(here / "numbers.npz", x_train=images, y_train=values, x_test=images, y_test=values)
-    ended = cli("compress", "digits_cnn_module.pt", "--data", "numbers.npz", "--json", *QUICK)
+    ended = cli(
+        "compress", "digits_cnn_module.pt", "--data", "numbers.npz", "--json", "--teacher-any", *QUICK
+    )
     document = json.loads(ended.out)
     assert list(document) == list(record_fields(TASKS["regression"]))
     assert document["test_error_low"] <= document["test_error"] <= document["test_error_high"]

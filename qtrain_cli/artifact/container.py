@@ -15,7 +15,6 @@ import json
 import os
 import re
 import reprlib
-import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files.header import Header, damaged, header_of
+from qtrain_cli.files.reading import open_ordinary
 
 KEY = "qtrain"
 RUN_DIGITS = 16
@@ -124,14 +124,8 @@ def _check(data: bytes) -> tuple[int, bytes]:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        # Before it is opened: a pipe would wait for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise BadInput(f"'{path}' is not an ordinary file", "give the artifact itself")
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_FILE_BYTES:
-                raise damaged(path, f"it has {size} bytes; allowed: {MAX_FILE_BYTES}")
-            return file.read(size)
-    except OSError as error:
-        raise BadInput(f"cannot read '{path}': {error.strerror}", "check the path") from None
+    with open_ordinary(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_FILE_BYTES:
+            raise damaged(path, f"it has {size} bytes; allowed: {MAX_FILE_BYTES}")
+        return file.read(size)

@@ -42,7 +42,7 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import MAX_OUTCOMES
 from qtrain_cli.results import Design, Measured, Record
-from qtrain_cli.targets.entries import DTYPE_BYTES, KEPT, LayoutSpec
+from qtrain_cli.targets.entries import DTYPE_BYTES, HALF, LayoutSpec, kept_in_words
 from qtrain_cli.targets.size import model_bytes as model_bytes_of
 
 #: What regeneration keeps to: ours, and every other method.
@@ -165,9 +165,17 @@ def taken_apart(container: Container) -> tuple[Description, bytes, bytes]:
         parts = _opened(container, found)
         description = _described(parts)
         kept, numbers = _stored_parts(description, parts)
+        _check_forms_of(found, description.layout)
         if parts.rewritten(facts(description)) != parts.text:
             raise BadInput("its facts are not what an honest writer writes")
     return description, kept, numbers
+
+
+def _check_forms_of(found: str, layout: LayoutSpec) -> None:
+    """Raises `BadInput` for what a file of the former format cannot say of a tensor."""
+    later = any(entry.row >= 0 or entry.stored not in ("", HALF) for entry in layout.entries)
+    if later and found == str(model_3.FORMER_FORMAT):
+        raise BadInput("its layout has rows of a later format")
 
 
 def _opened(container: Container, found: str) -> Opened:
@@ -249,10 +257,13 @@ def _stored_parts(description: Description, parts: Opened) -> tuple[bytes, bytes
 
 def kept_part(layout: LayoutSpec, rest: bytes) -> tuple[bytes, bytes]:
     """The bytes of the kept tensors, and what follows their stream. Raises `BadInput` for another size."""
-    size = sum(entry.stored_bytes for entry in layout.of_role(KEPT))
-    if size > most_inflated(len(rest)):
-        most = most_inflated(len(rest))
+    size = sum(entry.stored_bytes for entry in layout.stored)
+    most = most_inflated(len(rest))
+    if size > most:
         raise BadInput(f"its kept tensors take {size} bytes; {len(rest)} bytes may give {most}")
+    patterns = sum(entry.pattern_bytes for entry in layout.stored)
+    if patterns > most:
+        raise BadInput(f"its patterns become {patterns} bytes; {len(rest)} bytes may give {most}")
     kept = b""
     if size:
         kept, rest = inflated(rest, size)
@@ -296,6 +307,7 @@ def design_of(spec: GeneratorSpec) -> Design:
         angle_bits=spec.angles.bits,
         trained_numbers=spec.trained_numbers,
         model_bytes=model_bytes_of(spec.layout),
+        kept_tensors=kept_in_words(spec.layout),
     )
 
 

@@ -1,8 +1,10 @@
 """The layout as rows of JSON, one for each tensor of the state dictionary. Standard library only.
 
-[name, dtype, shape]                      kept, or [..., stored] with the dtype of the file
+[name, dtype, shape]                      kept whole, or [..., form], or [..., "band", first, last]
 [name, source]                            tied
-[name, shape, fan-in]                     generated, or [..., centre, dtype]
+[name, shape, fan-in]                     generated, or [..., centre, dtype], or [..., centre, dtype, row],
+whose
+                                          constant row is zero, or kept with one more member, its dtype
 """
 
 from __future__ import annotations
@@ -39,17 +41,22 @@ def layout_from(rows: list[Any]) -> LayoutSpec:
 
 def _row(entry: TensorEntry) -> list[Any]:
     if entry.role == KEPT:
-        return [entry.name, entry.dtype, list(entry.shape), *([entry.stored] if entry.stored else [])]
+        form = [entry.stored, *entry.band] if entry.stored else []
+        return [entry.name, entry.dtype, list(entry.shape), *form]
     if entry.role == TIED:
         return [entry.name, entry.source]
     row = [entry.name, list(entry.shape), entry.fan_in]
-    return row if (entry.centre, entry.dtype) == (0.0, "F32") else [*row, entry.centre, entry.dtype]
+    if entry.row < 0:
+        return row if (entry.centre, entry.dtype) == (0.0, "F32") else [*row, entry.centre, entry.dtype]
+    return [*row, entry.centre, entry.dtype, entry.row, *([entry.stored] if entry.stored else [])]
 
 
 def _entry(row: list[Any]) -> TensorEntry:
     name, *rest = row
     if isinstance(rest[0], str):
-        dtype, shape, stored = (*rest, "") if len(rest) == 2 else rest
-        return TensorEntry(name, tuple(shape), dtype, KEPT, stored=stored)
-    shape, fan_in, centre, dtype = (*rest, 0.0, "F32") if len(rest) == 2 else rest
-    return TensorEntry(name, tuple(shape), dtype, GENERATED, fan_in, float(centre))
+        dtype, shape, *form = rest
+        stored, *band = form or [""]
+        return TensorEntry(name, tuple(shape), dtype, KEPT, stored=stored, band=tuple(band))
+    shape, fan_in, centre, dtype, *constant = (*rest, 0.0, "F32") if len(rest) == 2 else rest
+    place, stored = (*constant, "") if len(constant) == 1 else constant or (-1, "")
+    return TensorEntry(name, tuple(shape), dtype, GENERATED, fan_in, float(centre), "", stored, place)

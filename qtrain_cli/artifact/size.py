@@ -31,9 +31,10 @@ from qtrain_cli.artifact.numbers import forms_of, kept_bytes
 from qtrain_cli.artifact.payload import PROBES, kept_stream
 from qtrain_cli.files.message import MESSAGE_SLACK
 from qtrain_cli.methods.forms import Forms, Plan
+from qtrain_cli.quantum.machine import LONGEST
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
-from qtrain_cli.targets.entries import DTYPE_BYTES, KEPT, LayoutSpec
+from qtrain_cli.targets.entries import DTYPE_BYTES, LayoutSpec
 from qtrain_cli.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -64,12 +65,15 @@ class Known:
     device: str = "cuda:99"
     trust: str = "trusted-pickle"
     bare: bool = False
+    entry: str | None = None
 
 
 def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
     """What is known once model and data are loaded; `fit` with its device and epochs settled."""
     example = example_of(data)
-    return Known(loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare)
+    return Known(
+        loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry
+    )
 
 
 def example_of(data: Dataset) -> Example:
@@ -137,10 +141,11 @@ def _longest(known: Known) -> Measured:
         epochs=known.epochs,
         seed=known.seed,
         device=known.device,
-        versions=recorded_versions(),
+        versions=recorded_versions() | LONGEST,
         data_sha256="0" * 64,
         model_sha256="0" * 64,
         trust=known.trust,
+        weights_entry=known.entry,
     )
 
 
@@ -169,7 +174,7 @@ def _kept_bytes(layout: LayoutSpec) -> int:
     fixed code, in which half of all bytes take 9 bits, and a counter's zeros 25 at most; a stream that this
     makes longer by 4 bytes or more is stored instead, with 5 bytes in front.
     """
-    draw, entries = random.Random(0), layout.of_role(KEPT)
+    draw, entries = random.Random(0), layout.stored
     zeros = [4 if (entry.dtype, entry.count) == ("I64", 1) else 0 for entry in entries]
     kept = b"".join(
         draw.randbytes(entry.stored_bytes - zero) + bytes(zero)

@@ -5,6 +5,7 @@
     signature, app        settings as options of typer
     perform, outputs      one command: run, written, shown
     config      qtrain.toml
+    lines       all that is said on stderr
 
 stdout carries data only; logs, progress and errors go to stderr. Torch is imported by the commands that need
 it, inside their functions, so that help, completion and `report` answer at once. Options may stand in

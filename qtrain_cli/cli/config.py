@@ -1,4 +1,4 @@
-"""`qtrain.toml`: options that need not be typed. The nearest one counts, from a folder upward.
+"""`qtrain.toml`: options that need not be typed. The nearest one counts (`files.config_file`).
 
     [compress]
     data = "data/digits.npz"        # one table per command, one key per option, with - or _
@@ -10,9 +10,10 @@ from `VALUE_KINDS`. Paths in the file are relative to the file. An unknown table
 wrong type, is an error: a misspelt option that is quietly ignored costs hours. It stops the command that
 reads the table and no other; a misspelt table stops the command that it resembles, or every one.
 
-Consent to run what a model file carries (``--trust-pickle``) is not taken from a file: whoever sends a folder
-with a hostile model could send the consent along. ``file.py:Name`` for `arch` and `data` is taken, and runs
-that file, as a Makefile in the folder would.
+Consent, to run what a model file carries (``--trust-pickle``) or to replace files (``--force``), is not taken
+from a file: whoever sends a folder with a hostile model could send the consent along. What a command writes
+lies in the file's folder or below. ``file.py:Name`` for `arch` and `data` is taken, and runs that file, as a
+Makefile in the folder would.
 
 Left out: merging several files, and variables.
 """
@@ -29,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtrain_cli.errors import BadInput, UsageError, suggestion
+from qtrain_cli.errors import UsageError, suggestion
+from qtrain_cli.files.config_file import find_config, read_config
 
-FILE_NAME = "qtrain.toml"
 #: Larger whole numbers are refused: some fit no float, and others cannot even be printed.
 MAX_INTEGER = 10**30
 
@@ -60,7 +61,7 @@ def load_defaults(start: Path, commands: Mapping[str, Options], reader: str | No
 
     Raises:
         UsageError: a syntax error, an unknown table or key, or a value of the wrong type.
-        BadInput: the file cannot be read.
+        BadInput, Refused: as `read_config`.
     """
     path = find_config(start)
     if path is None:
@@ -77,25 +78,10 @@ def load_defaults(start: Path, commands: Mapping[str, Options], reader: str | No
     return defaults
 
 
-def find_config(start: Path) -> Path | None:
-    """The nearest `qtrain.toml` in `start` or a folder above it, or None. Raises `BadInput`."""
-    try:
-        folders = (start, *start.resolve().parents)
-    except FileNotFoundError:
-        raise BadInput("the current folder does not exist any more", "change to another") from None
-    for folder in folders:
-        # lexists: a dangling link or a folder of that name is reported when it is read, not passed over.
-        if os.path.lexists(folder / FILE_NAME):
-            return folder / FILE_NAME
-    return None
-
-
 def _parse(path: Path) -> dict[str, Any]:
     try:
         # utf-8-sig: editors on Windows put a byte-order mark first, which TOML does not know.
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise BadInput(f"'{path}' cannot be read: {error.strerror}") from error
+        return tomllib.loads(read_config(path).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UsageError(f"'{path}' is not UTF-8: byte {error.start} is wrong", "save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -146,6 +132,13 @@ def _text(value: Any, folder: Path) -> str | None:
 
 def _path(value: Any, folder: Path) -> str | None:
     return str(folder / value) if isinstance(value, str) and value and "\0" not in value else None
+
+
+def _output(value: Any, folder: Path) -> str | None:
+    """A path that is to be written: wherever links lead, not out of the folder."""
+    path = _path(value, folder)
+    below = os.path.join(os.path.realpath(folder), "")
+    return path if path and os.path.realpath(path).startswith(below) else None
 
 
 def _code(value: Any, folder: Path) -> str | None:
@@ -200,6 +193,7 @@ def _never(value: Any, folder: Path) -> None:
 
 VALUE_KINDS: dict[str, Kind] = {
     "path": Kind("a path in quotes", _path),
+    "output": Kind("a path in quotes, in the file's folder or below", _output),
     "data": Kind("a path, 'hf:NAME' or 'file.py:function', in quotes", _data),
     "arch": Kind("'package.module:Class' or 'file.py:Class', in quotes", _code),
     "text": Kind("a text in quotes, or a number", _text),
@@ -211,4 +205,5 @@ VALUE_KINDS: dict[str, Kind] = {
     "float": Kind("a number", _float),
     "flag": Kind("true or false", _flag),
     "consent": Kind("nothing: it is consent to run code, and is given on the command line only", _never),
+    "replacing": Kind("nothing: that files may be replaced is said on the command line only", _never),
 }

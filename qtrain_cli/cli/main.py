@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ import typer
 
 from qtrain_cli.cli import config
 from qtrain_cli.cli.app import app, kinds_of
+from qtrain_cli.cli.lines import tell
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -34,8 +34,6 @@ from qtrain_cli.errors import (
 from qtrain_cli.files.atomic import FULL
 from qtrain_cli.report.text import json_text
 
-#: What the system says of a path that no command could use.
-_UNREACHABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
 SPIN_COUNT = "10000"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Typer carries its own copy of click, under a name that changes; the base of its errors is found by descent.
@@ -56,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:
         code = _fail(_as_ours(KeyboardInterrupt() if _is_aftermath(error, heard) else error), error, given)
     if {"-v", "--verbose"} & set(given):
-        print(f"{time.monotonic() - started:.1f} s, exit code {code}", file=sys.stderr)
+        tell(f"{time.monotonic() - started:.1f} s, exit code {code}")
     return code
 
 
@@ -140,6 +138,12 @@ def _defaults(verb: str | None) -> dict[str, dict[str, Any]]:
 
 def _as_ours(error: BaseException) -> QtrainError | None:
     """Any way a run can end as one of our failures; None for a bug."""
+    # By its cause too: a reader takes what it does not expect for the file's fault.
+    if is_out_of_memory(error) or (isinstance(error, QtrainError) and is_out_of_memory(error.__cause__)):
+        return RunFailed(
+            "out of memory",
+            "free some (`ulimit -v` shows a limit), or use a smaller budget, batch or data set",
+        )
     if isinstance(error, QtrainError):
         return error
     if isinstance(error, _CommandLineError):
@@ -148,11 +152,9 @@ def _as_ours(error: BaseException) -> QtrainError | None:
         return Interrupted(
             "interrupted", "run it again: comparisons go on, other runs do with --resume where they have it"
         )
-    if is_out_of_memory(error):
-        return RunFailed("out of memory", "use a smaller budget, batch or data set")
     if isinstance(error, OSError) and error.errno in FULL:
         return RunFailed(f"the output could not be written: {error.strerror}", "free some space")
-    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return BadInput(f"'{error.filename}' cannot be reached: {error.strerror}", "check the path")
     return None
 
@@ -165,14 +167,14 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
         _write("")
         return 1
     if os.environ.get("QTRAIN_DEBUG") == "1":
-        traceback.print_exception(error, file=sys.stderr)
+        tell("".join(traceback.format_exception(error)).rstrip())
     shown = ours or QtrainError(
         f"internal error: {type(error).__name__}: {error}",
         "this is a bug: please report it with the traceback that QTRAIN_DEBUG=1 shows and `qtrain env`",
     )
     with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
         advice = f"; {shown.advice}" if shown.advice else ""
-        print(f"qtrain: error: {shown.message}{advice}", file=sys.stderr)
+        tell(f"qtrain: error: {shown.message}{advice}")
     document = shown.as_json()
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from qtrain_cli.cli.lines import logged_lines, tell
 from qtrain_cli.cli.outputs import write_outputs
+from qtrain_cli.cli.streams import prints_on_stderr
 from qtrain_cli.cli.table import Command
 from qtrain_cli.settings import CommonSettings
 from qtrain_cli.settings.declared import said_record
@@ -24,7 +26,8 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
         QtrainError: as the command does; a failed gate last, when everything is written and printed.
     """
     settings = said_record(command.settings, command.says, said, command.fixed)
-    record = _record(command, settings, common.quiet)
+    with prints_on_stderr():
+        record = _record(command, settings, common.quiet)
     from qtrain_cli.report.views import VIEWS
 
     view = VIEWS[command.view]
@@ -41,6 +44,7 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
 def _record(command: Command, settings: Any, quiet: bool) -> Any:
     run = _module(command.name).run
     with ExitStack() as stack:
+        stack.enter_context(logged_lines(quiet))
         given = [GIVEN[name](stack, quiet) for name in command.given]
         return run(*([settings] if command.settings else []), *given)
 
@@ -56,7 +60,7 @@ def _show(stack: ExitStack, quiet: bool) -> Any:
 
 
 def _log(stack: ExitStack, quiet: bool) -> Callable[[str], None]:
-    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+    return (lambda line: None) if quiet else tell
 
 
 #: What a command may be handed beside its settings: where progress and lines go.

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from qtrain_cli.cli.lines import tell
+
 if TYPE_CHECKING:
     from qtrain_cli.training.loop import Progress, Show
 
@@ -30,11 +32,9 @@ def shown_progress(quiet: bool) -> Iterator[Show]:
 def _line(progress: Progress) -> None:
     every = max(1, progress.epochs // LINES)
     if progress.validation is not None and (progress.epoch % every == 0 or progress.epoch == progress.epochs):
-        print(
+        tell(
             f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4f}"
-            f"  validation {progress.word} {progress.validation:.4f}",
-            file=sys.stderr,
-            flush=True,
+            f"  validation {progress.word} {progress.validation:.4f}"
         )
 
 

@@ -17,7 +17,6 @@ from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.methods.table import METHODS
 from qtrain_cli.settings import (
     AnyPath,
-    ArtifactPath,
     CompareGradientsSettings,
     CompareSettings,
     CompareStudentsSettings,
@@ -27,6 +26,7 @@ from qtrain_cli.settings import (
     ReportSettings,
     SampleSettings,
     TeachSettings,
+    VerifySettings,
 )
 from qtrain_cli.settings.declared import Setting, settings_of
 from qtrain_cli.settings.option import Option
@@ -95,14 +95,14 @@ COMMANDS: dict[str, Command] = {
         Command(
             "plan",
             "Show what a budget buys: qubits, layers, file size, memory, seconds a step. Trains nothing.",
-            PlanSettings, "plan",
+            PlanSettings, "plan", ("log",),
             without=("fit.distill", "fit.temperature", "fit.epochs", "fit.lr", "fit.gradient"),
         ),
         Command("inspect", "Show what a file holds, without running anything in it.", AnyPath, "inspect"),
         Command(
             "export",
             "Write the regenerated weights, or the trained circuits, in a format that others read.",
-            ExportSettings, "export",
+            ExportSettings, "export", ("log",),
         ),
         Command(
             "report",
@@ -110,7 +110,7 @@ COMMANDS: dict[str, Command] = {
             ReportSettings, "report",
         ),
         Command(
-            "verify", "Regenerate an artifact's weights and compare them with its digest.", ArtifactPath,
+            "verify", "Regenerate an artifact's weights and compare them with its digest.", VerifySettings,
             "verify",
         ),
         Command(
@@ -125,7 +125,9 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "train", "Train a student on labels alone.", TeachSettings, "record", _WATCHED,
-            without=("teacher", "align", "itself", "fit.distill", "fit.temperature", "fit.gradient"),
+            without=(
+                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature", "fit.gradient",
+            ),
             fixed={"fit.distill": 0.0},
         ),
         Command(

@@ -18,6 +18,7 @@ from pathlib import Path
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
@@ -26,12 +27,14 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
-from qtrain_cli.runs.identity import data_identity, model_identity, run_identity
-from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.examination import asked, examine
+from qtrain_cli.runs.fresh import check, fresh_module
+from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
+from qtrain_cli.runs.making import Log, teacher_of
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
-from qtrain_cli.training.devices import resolve_device
+from qtrain_cli.training.devices import numbers_in, resolve_device, share_out, usual_threads
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -39,6 +42,7 @@ TUNING_SHARE = 0.25
 QUICK_SHARE = 0.25
 
 
+@usual_threads()
 def run(settings: CompareSettings, log: Log) -> Comparison:
     """Runs every cell that is not there yet, and compares.
 
@@ -48,11 +52,13 @@ def run(settings: CompareSettings, log: Log) -> Comparison:
 
     Raises:
         UsageError, BadInput, Refused: before anything is trained, for what cannot be done.
+        RunFailed: another run is at work on these cells.
         Interrupted, RunFailed: finished cells are kept; the same call goes on.
     """
     _check(settings)
     bench = _prepare(settings, log)
-    return _compared(bench, _all_cells(bench))
+    with held(bench.cells.folder):
+        return _compared(bench, _all_cells(bench))
 
 
 def _check(settings: CompareSettings) -> None:
@@ -68,15 +74,26 @@ def _check(settings: CompareSettings) -> None:
 def _prepare(settings: CompareSettings, log: Log) -> Bench:
     device = resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
+    for line in loaded.said:
+        log(line)
     loaded.module.to(device)
-    data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
+    data = load_data(settings.data, settings.fit.seed)
+    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
+    asks = asked(loaded.module, teacher_of(loaded, device))
+    examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
+    data = examined.of(data)
     log(f"data: {data.rows_in_words}")
     fit = replace(settings.fit, device=str(device)).for_rows(len(data.train))
     if settings.quick:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)
     cells = CellFolder(settings.state, _identity(settings, loaded, data), log)
-    return Bench(settings, loaded, cells, log, {settings.fit.seed: data})
+    bench = Bench(settings, loaded, cells, log, examined, {settings.fit.seed: data})
+    again = fresh_module(settings.model, loaded, device)
+    note = check(bench.scene(settings.fit.seed), again, data.train.inputs, data.normalisation).note
+    if note:
+        log(f"{loaded.name}: {note}")
+    return bench
 
 
 def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> str:
@@ -84,7 +101,8 @@ def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> 
     whole = asdict(settings.fit)
     fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device")}
     model = model_identity(settings.model, loaded.sha256)
-    return json.dumps(run_identity(model, data_identity(settings.data, data), fit, {}), sort_keys=True)
+    whole_run = run_identity(model, data_identity(settings.data, data), fit, {})
+    return json.dumps(anywhere(whole_run), sort_keys=True)
 
 
 def _all_cells(bench: Bench) -> list[Cell]:

@@ -104,4 +104,5 @@ def _cell(
         itself=SelfSettings(itself, settings.generations, settings.decay) if itself else None,
         resume=True,
         force=settings.force,
+        teacher_any=settings.teacher_any,
     )

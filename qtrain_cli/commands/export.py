@@ -1,7 +1,9 @@
 """`qtrain export`: weights or circuits in a format that others read, checked before it is named.
 
-`.safetensors` and `.pt` need the artifact alone. `.pt2` and `.onnx` carry the graph as well: the module comes
-from the model file, or from its architecture alone, and takes the regenerated weights.
+`.safetensors` and `.pt` need the artifact alone, unless it leaves out what every module of the architecture
+has. `.pt2` and `.onnx` carry the graph as well: the module comes from the model file, or from its
+architecture alone, and takes the regenerated weights. Where none is needed none is read, so that no code runs
+that an export has no use for.
 
 With `--quantum` the trained circuits themselves are written, as one program with a register for each circuit,
 or one of them alone with `--circuit`: a simulator that holds all registers at once would need 2**(b n)
@@ -19,14 +21,22 @@ from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.exports import CircuitExport, ExportRecord, export, require_circuit_ending, write_program
+from qtrain_cli.exports import (
+    EXPORTERS,
+    CircuitExport,
+    ExportRecord,
+    export,
+    require_circuit_ending,
+    write_program,
+)
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.models import build_architecture, load_model
 from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
-from qtrain_cli.runs.regenerate import regenerate, stored_angles
+from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles
 from qtrain_cli.settings import ExportSettings
 from qtrain_cli.targets.layout import DTYPES
 
@@ -34,8 +44,8 @@ from qtrain_cli.targets.layout import DTYPES
 EXAMPLE_ROWS = 2
 
 
-def run(settings: ExportSettings) -> ExportRecord | CircuitExport:
-    """Exports one artifact.
+def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord | CircuitExport:
+    """Exports one artifact; `log` is called with what was chosen or left out of the model's file.
 
     Raises:
         UsageError: an unknown ending, an output that exists or is an input, or no module for a format with
@@ -55,10 +65,11 @@ def run(settings: ExportSettings) -> ExportRecord | CircuitExport:
     artifact = decode_artifact(container)
     if settings.quantum:
         return _export_circuits(settings, artifact)
+    module = _module(settings, log) if _takes_module(settings, artifact) else None
     return export(
-        regenerate(artifact).state,
+        regenerate(artifact, module).state,
         settings.out,
-        module=_module(settings),
+        module=module,
         example=_example(artifact.description.example),
         force=settings.force,
     )
@@ -73,7 +84,7 @@ def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord
 
 
 def _export_circuits(settings: ExportSettings, artifact: Artifact) -> CircuitExport:
-    spec, stored = artifact.description.spec, regenerate(artifact).digest
+    spec, (_, stored, _) = artifact.description.spec, checked_weights(artifact)
     circuit, theta = spec.circuit, stored_angles(spec, artifact.numbers)
     chosen = range(circuit.circuits)
     if settings.circuit is not None:
@@ -107,9 +118,17 @@ def _comments(spec: GeneratorSpec, digest: str) -> list[str]:
     ]
 
 
-def _module(settings: ExportSettings) -> nn.Module | None:
+def _takes_module(settings: ExportSettings, artifact: Artifact) -> bool:
+    exporter = EXPORTERS.get(settings.out.suffix.lower())
+    return bool(artifact.description.layout.given) or (exporter is not None and exporter.graph)
+
+
+def _module(settings: ExportSettings, log: Log) -> nn.Module | None:
     if settings.model is not None:
-        return load_model(settings.model).module
+        loaded = load_model(settings.model)
+        for line in loaded.said:
+            log(line)
+        return loaded.module
     return build_architecture(settings.arch, settings.arch_args) if settings.arch else None
 
 

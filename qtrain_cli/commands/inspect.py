@@ -18,7 +18,7 @@ from qtrain_cli.students.spec import inference_needs, student_text
 
 def run(path: Path) -> dict[str, Any]:
     """A description of one file, as plain data. Raises `BadInput` or `Refused` for what cannot be read."""
-    if not path.is_file():
+    if not path.exists():
         raise BadInput(f"there is no file '{path}'", "give a model file, a checkpoint or an artifact")
     if formats.detect_format(path) != "safetensors":
         return describe_model(path)

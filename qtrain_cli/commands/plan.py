@@ -24,11 +24,12 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.quantum.circuit import ANSATZE
+from qtrain_cli.runs.layouts import layout_for
+from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import PlanSettings
-from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.generated import Generated, Sized
@@ -51,6 +52,7 @@ class PlanRecord:
     trust: str
     weights: int
     kept_weights: int
+    kept_tensors: dict[str, str]
     qubits: int
     layers: int
     circuits: int
@@ -69,11 +71,18 @@ class PlanRecord:
     device: str
 
 
-def run(settings: PlanSettings) -> PlanRecord:
-    """Plans one model. Raises as loading and planning do: UsageError, BadInput, Refused."""
+def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
+    """Plans one model; `log` is called with what was chosen or left out of its file.
+
+    Raises:
+        UsageError, BadInput, Refused: as loading and planning do.
+    """
     budget, device = settings.budget, resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
-    sizes = Measure(OURS, _scene(loaded, settings, device), Known(loaded.name, bare=budget.bare))
+    for line in loaded.said:
+        log(line)
+    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry)
+    sizes = Measure(OURS, _scene(loaded, settings, device), known)
     layout = sizes.scene.layout
 
     def file_bytes(spec: GeneratorSpec) -> int:
@@ -100,8 +109,8 @@ def run(settings: PlanSettings) -> PlanRecord:
 def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) -> Scene:
     """The model for a plan, which knows no data."""
     budget, module = settings.budget, loaded.module.to(device)
-    layout = TARGETS[WHOLE].tensors(module, budget.targets, budget.ignore)
-    teacher = moved_to(module.state_dict(keep_vars=True), device)
+    layout = layout_for(module, (budget.targets, budget.ignore), settings.model)
+    teacher = moved_to(file_state(module), device)
     return Scene(module, teacher, layout, settings.input_shape, (), settings.fit.seed, device)
 
 

@@ -16,9 +16,13 @@ from typing import Any
 from qtrain_cli.artifact.records import BareFile, read_any_record, read_record_or_size
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
 from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.reading import open_ordinary
 from qtrain_cli.results import GateResult, Record, StudentRecord, any_record
 from qtrain_cli.results.gates import check_gates, size_gate
 from qtrain_cli.settings import ReportSettings
+
+#: A record takes some kilobytes.
+MAX_BASELINE_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,11 @@ def read_baseline(path: Path) -> Record | StudentRecord:
     The output of a run whose gate failed carries an ``error`` beside the record; the record still counts.
 
     Raises:
-        BadInput: not there, not JSON, no record, or a record of another version.
+        BadInput: not there or no ordinary file, not JSON, no record, or a record of another version.
     """
     try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise BadInput(f"the baseline '{path}' cannot be read: {error.strerror}") from error
+        with open_ordinary(path, "give the output of: qtrain report --json") as file:
+            document = json.loads(file.read(MAX_BASELINE_BYTES))
     except (ValueError, RecursionError) as error:
         raise BadInput(
             f"the baseline '{path}' is not JSON", "give the output of: qtrain report --json"

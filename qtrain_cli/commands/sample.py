@@ -31,16 +31,16 @@ from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import build_architecture, load_model, looks_up
-from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
+from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.regenerate import regenerate, state_dict, stored_numbers
+from qtrain_cli.runs.regenerate import checked_weights, regenerate, state_dict, stored_numbers, with_given
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
 from qtrain_cli.targets.layout import split
-from qtrain_cli.tasks.objective import Objective, check_outputs
+from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.measure import measure_test
 
 OWN_SAMPLER = "qtrain"
@@ -88,8 +88,12 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
     known = record_of(artifact.description, container)
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
+    checked_weights(artifact)  # before code of a model runs
+    module = _module(settings, log)
+    artifact = with_given(artifact, module)
     state = regenerate(artifact).state
-    bench = _bench(settings, artifact, state)
+    _put_in(module, state)
+    bench = _bench(settings, artifact, module, state)
     log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
     cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
     return _record(bench, known, state, cells)
@@ -100,13 +104,14 @@ def _inputs(settings: SampleSettings) -> list[Path]:
     return [settings.artifact, Path(settings.data.source), *model]
 
 
-def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor]) -> _Bench:
+def _bench(
+    settings: SampleSettings, artifact: Artifact, module: nn.Module, state: dict[str, Tensor]
+) -> _Bench:
     spec = artifact.description.spec
-    module = _module(settings, state)
-    data = load_data(settings.data, settings.seed).for_lookups(looks_up(module))
+    data = load_data(settings.data, settings.seed)
+    # Whatever is left of the model is measured here.
+    data = examine(asked(module, state), data, looks_up(module), True, lambda line: None).of(data)
     objective = Objective(data.task, 0.0, 1.0)
-    sample = predict(module, state, data.test.inputs[:2], data.normalisation)
-    check_outputs(data.task, sample, data.test.targets[:2], data.classes)
     generator = Generator(spec, dtype=torch.float64)
     stored = stored_numbers(OURS, artifact.description.plan, artifact.numbers)
     theta, mapping = stored[ANGLES], stored[MAPPING]
@@ -115,19 +120,23 @@ def _bench(settings: SampleSettings, artifact: Artifact, state: dict[str, Tensor
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z)
 
 
-def _module(settings: SampleSettings, state: dict[str, Tensor]) -> nn.Module:
-    """The module, once its tensors have the names and shapes of the artifact's."""
+def _module(settings: SampleSettings, log: Log) -> nn.Module:
     if settings.model is not None:
-        module = load_model(settings.model).module
-    else:
-        module = build_architecture(settings.arch or "", settings.arch_args)
+        loaded = load_model(settings.model)
+        for line in loaded.said:
+            log(line)
+        return loaded.module
+    return build_architecture(settings.arch or "", settings.arch_args)
+
+
+def _put_in(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Gives the module the artifact's tensors. Raises `BadInput` for other names and shapes than its own."""
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise BadInput(
             f"the artifact does not fit the model: {error}", "give the model that was compressed"
         ) from None
-    return module
 
 
 def _cells(bench: _Bench, noise: Noise, log: Log) -> list[SampleCell]:

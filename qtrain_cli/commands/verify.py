@@ -14,9 +14,11 @@ from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.numbers import decode_artifact
 from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student
-from qtrain_cli.errors import Refused
+from qtrain_cli.errors import Refused, UsageError
+from qtrain_cli.models import build_architecture
 from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.teach import probes
+from qtrain_cli.settings import VerifySettings
 
 #: How far a student's outputs may be from the stored ones, of 1 plus the largest: another machine's float32.
 PROBE_TOLERANCE = 1e-4
@@ -34,17 +36,22 @@ class Verification:
     tolerance: float
 
 
-def run(path: Path) -> Verification:
+def run(settings: VerifySettings) -> Verification:
     """Verifies one artifact.
 
     Raises:
+        UsageError: --arch is needed, or has no use.
         BadInput: no such file, or no artifact. Refused: damaged, hostile, or of other weights.
     """
+    path = settings.artifact
     container = read_container(path)
     if is_student(container):
+        if settings.arch:
+            raise UsageError("--arch has no use for a student, whose file says what it is")
         return _student(path, decode_student(container))
     artifact = decode_artifact(container)
-    found = regenerate(artifact)
+    module = build_architecture(settings.arch, settings.arch_args) if settings.arch else None
+    found = regenerate(artifact, module)
     return Verification(
         artifact=path.name,
         weights=artifact.description.layout.generated,

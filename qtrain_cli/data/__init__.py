@@ -21,6 +21,8 @@ import torch
 
 from qtrain_cli.data import class_folders, csv_table, function, hub, npz, parquet, tensors
 from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
+from qtrain_cli.data.labels import labels_in_words, relabelled
+from qtrain_cli.data.room import Room, short
 from qtrain_cli.data.splits import (
     Dataset,
     Normalisation,
@@ -30,7 +32,7 @@ from qtrain_cli.data.splits import (
     describe_data,
     hold_out,
 )
-from qtrain_cli.errors import BadInput, QtrainError, UsageError
+from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
 from qtrain_cli.settings import DataSettings
 from qtrain_cli.tasks import task_of_targets
 
@@ -53,7 +55,7 @@ class Reader:
 
     form: str
     matches: Callable[[str], bool]
-    read: Callable[[str], Arrays]
+    read: Callable[[str, Room], Arrays]
 
 
 READERS: tuple[Reader, ...] = (
@@ -80,18 +82,32 @@ def load_data(settings: DataSettings, seed: int) -> Dataset:
         Refused: a file that would run code when read.
     """
     try:
-        arrays = checked(_reader_for(settings.source).read(settings.source))
-        return _split(arrays, settings, seed)
+        raw = _read(_reader_for(settings.source), settings)
+        return _split(checked(relabelled(raw, settings.classes)), settings, seed)
     except QtrainError as error:
-        raise type(error)(f"data '{settings.source}': {error.message}", error.advice) from error
+        raise type(error)(f"data '{settings.source}': {short(error.message)}", short(error.advice)) from error
     except MemoryError as error:
         raise BadInput(
             f"data '{settings.source}' does not fit in memory", "give a smaller data set"
         ) from error
     except UnicodeError as error:
-        raise BadInput(f"data '{settings.source}' has text that is not UTF-8: {error}") from error
+        where = f"data '{settings.source}' has text that is not UTF-8"
+        raise BadInput(f"{where}: {short(str(error))}") from error
     except OSError as error:
         raise BadInput(f"data '{settings.source}' cannot be read: {error.strerror or error}") from error
+
+
+def _read(reader: Reader, settings: DataSettings) -> Arrays:
+    """What the reader finds. Raises `Refused` where a file does what no reader of its format expects."""
+    try:
+        return reader.read(settings.source, Room(settings.max_bytes))
+    except (QtrainError, MemoryError, UnicodeError, OSError):
+        raise
+    except Exception as error:
+        raise Refused(
+            f"is damaged in a way no reader knows ({type(error).__name__}: {short(str(error))})",
+            "do not use this file, or write it again",
+        ) from error
 
 
 def _reader_for(source: str) -> Reader:
@@ -117,7 +133,16 @@ def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
         classes=class_count(arrays),
         sha256=digest(arrays),
         normalisation=normalisation,
+        labels=arrays.names,
+        said=_said(arrays),
     )
+
+
+def _said(arrays: Arrays) -> tuple[str, ...]:
+    """What became of the data that a user may not expect."""
+    labels = (labels_in_words(arrays.names),) if arrays.names else ()
+    pixels = ("pixels are divided by 255",) if arrays.x_train.dtype.name == "uint8" else ()
+    return (*arrays.said, *labels, *pixels)
 
 
 def _refuse_wrong_channels(normalisation: Normalisation, channels: int) -> None:

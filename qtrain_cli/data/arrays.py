@@ -1,6 +1,6 @@
 """The four arrays every reader returns, and the one place that checks them.
 
-    x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1
+    x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1; later divided by 255
        integers in both splits     int64: tokens for a model that looks them up, else made float32 later
        any other number (N, ...)   float32, finite
     y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1
@@ -31,12 +31,18 @@ MIN_TRAIN_ROWS = 2
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Inputs and targets of train and test, one row a sample."""
+    """Inputs and targets of train and test, one row a sample.
+
+    `names` are the labels that class numbers stand for, where the data have other ones; `said` is what a
+    reader found that a user should know.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    names: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
@@ -47,7 +53,8 @@ def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
         found = ", ".join(present) or "nothing"
         needed = ", ".join(ARRAY_NAMES)
         raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}")
-    return Arrays(*(as_array(name, read(name)) for name in ARRAY_NAMES))
+    x_train, y_train, x_test, y_test = (as_array(name, read(name)) for name in ARRAY_NAMES)
+    return Arrays(x_train, y_train, x_test, y_test)
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -90,6 +97,8 @@ def checked(raw: Arrays) -> Arrays:
         _targets("y_train", raw.y_train),
         _inputs("x_test", raw.x_test, whole),
         _targets("y_test", raw.y_test),
+        raw.names,
+        raw.said,
     )
     _refuse_rows("train", arrays.x_train, arrays.y_train, MIN_TRAIN_ROWS)
     _refuse_rows("test", arrays.x_test, arrays.y_test, 1)
@@ -107,7 +116,7 @@ def _inputs(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
             f"{name} has the shape {x.shape}; allowed: (N, features) or (N, channels, height, width)",
             "one feature is x.reshape(-1, 1)",
         )
-    if x.dtype == np.uint8:
+    if x.dtype == np.uint8 and x.ndim > 2:  # a table of small numbers is no picture
         return _pixels(name, x)
     if whole and x.dtype != np.uint64:
         return np.require(x, np.int64, ("C", "W"))
@@ -129,14 +138,20 @@ def _targets(name: str, y: np.ndarray) -> np.ndarray:
     _refuse_non_numbers(name, y)
     if y.dtype.kind == "f":
         if y.ndim not in (1, 2) or 0 in y.shape[1:]:
-            raise BadInput(f"{name} has the shape {y.shape}; allowed for float targets: (N,) or (N, k)")
+            raise BadInput(
+                f"{name} has the shape {y.shape}; allowed for float targets: (N,) or (N, k)",
+                "for an output of several dimensions store y.reshape(len(y), -1)",
+            )
         return _finite_float32(name, y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
+    if y.ndim == 2 and y.size and ((y == 0) | (y == 1)).all():
+        return _finite_float32(name, y)  # one or several labels of a row, by columns
     if y.ndim != 1:
         raise BadInput(
             f"{name} has the shape {y.shape}; allowed for integer targets: (N,)",
-            "store class numbers, such as y.argmax(1) for one-hot rows; floats mean regression",
+            "a class for each place of a row (segmentation, tags, language models) is no task that qtrain"
+            " trains; floats mean regression",
         )
     return _class_numbers(name, y)
 

@@ -3,13 +3,14 @@
 The function takes nothing and returns x_train, y_train, x_test and y_test: a tuple of four in this order,
 or a dictionary with these names; tensors, NumPy arrays or nested lists. The file runs as Python runs a
 script: its neighbours can be imported. What it prints goes to stderr, since stdout carries data only.
-Naming the function is the consent to run the file: nothing else of `data` runs code.
+Naming the function is the consent to run the file, which is logged before: nothing else of `data` runs code.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.data.arrays import ARRAY_NAMES, Arrays, arrays_by_name
+from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, QtrainError, suggestion
 
 _SOURCE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
@@ -28,8 +30,9 @@ def matches(source: str) -> bool:
     return _SOURCE.fullmatch(source) is not None
 
 
-def read(source: str) -> Arrays:
-    """What the function returns. Raises `BadInput` if there is none, it fails, or it returns else."""
+def read(source: str, room: Room) -> Arrays:
+    """What the function returns; what it makes is its own matter, and takes no `room`. Raises `BadInput` if
+    there is none, it fails, or it returns else."""
     match = _SOURCE.fullmatch(source)
     if match is None:
         raise BadInput(f"'{source}' names no function", "write file.py:function")
@@ -65,6 +68,7 @@ def _imported(path: Path) -> Any:
     if spec is None or spec.loader is None:
         raise BadInput(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    logging.getLogger(__name__).info("running '%s' for --data", path.resolve())
     sys.modules[_MODULE_NAME] = module  # dataclasses of the file look themselves up here
     spec.loader.exec_module(module)
     return module

@@ -12,8 +12,9 @@ import sys
 from typing import Any
 
 from qtrain_cli.data.arrays import Arrays
-from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Rows, find_columns, read_rows
-from qtrain_cli.data.columns import SPLITS
+from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Named, Rows, find_columns, read_rows
+from qtrain_cli.data.columns import SPLITS, arrays_of
+from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, missing_package
 
 _SOURCE = re.compile(r"hf:(?P<name>[^:]+)(:(?P<config>[^:]+))?")
@@ -24,7 +25,7 @@ def matches(source: str) -> bool:
     return source.startswith("hf:")
 
 
-def read(source: str) -> Arrays:
+def read(source: str, room: Room) -> Arrays:
     """The four arrays. Raises `BadInput` if it cannot be had, or has no train and test split."""
     match = _SOURCE.fullmatch(source)
     if match is None:
@@ -39,8 +40,8 @@ def read(source: str) -> Arrays:
     columns = [find_columns(splits[split].features.arrow_schema, one_file=False) for split in SPLITS]
     if columns[0] != columns[1]:
         raise BadInput("train and test differ in their columns")
-    train, test = (_read_split(splits[split], columns[0], split) for split in SPLITS)
-    return Arrays(train.x, train.y, test.x, test.y)
+    train, test = (_read_split(splits[split], columns[0], split, room) for split in SPLITS)
+    return columns[0].told(arrays_of((train.x, train.y), (test.x, test.y)))
 
 
 def _load(name: str, config: str | None) -> dict[str, Any]:
@@ -56,6 +57,6 @@ def _load(name: str, config: str | None) -> dict[str, Any]:
         raise BadInput(f"{name} could not be had: {error}", "check the name, and the connection") from error
 
 
-def _read_split(dataset: Any, columns: Columns, split: str) -> Rows:
+def _read_split(dataset: Any, columns: Columns, split: str, room: Room) -> Rows:
     batches = dataset.with_format("arrow").iter(batch_size=BATCH_ROWS)
-    return read_rows(columns, len(dataset), batches, split)
+    return read_rows(columns, len(dataset), batches, Named(split, room))

@@ -1,7 +1,10 @@
 """Encoded images -> one array of pixels, uint8 ``(N, C, H, W)``.
 
-    mode of the file   L, 1   RGB, P   RGBA
-    channels C            1        3      4
+    mode of the file   L, 1, LA   RGB, P, PA, CMYK, YCbCr   RGBA
+    channels C                1                         3      4
+
+as torchvision's `ImageFolder` converts them: the transparency of grey images is dropped, and CMYK becomes
+RGB.
 
 The first image fixes size and mode; any other is refused before it is decoded, so that memory is bounded
 by the first image and the count. Decoding straight into the final array in one thread is fastest for the
@@ -14,11 +17,13 @@ Only formats that Pillow decodes itself are allowed (EPS would start Ghostscript
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, missing_package
 
 if TYPE_CHECKING:
@@ -26,14 +31,20 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "TGA")
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
-_READ_AS = {"1": "L", "P": "RGB"}
+_READ_AS = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
+#: By the mode's first letter, how images of other modes become ones that are read.
+_REMEDIES = {
+    "I": "it has 16 or 32 bits: scale it to 8, as in Image.fromarray((pixels // 257).astype('uint8'))",
+    "F": "its pixels are floats: scale them to 255, as in Image.fromarray((255 * pixels).astype('uint8'))",
+}
+_CONVERT = "convert it with image.convert('RGB')"
 
 
 class ImageStack:
     """Collects a known number of images, one `add` each, into one array."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, count: int, room: Room) -> None:
+        self._count, self._room = count, room
         self._filled = 0
         self._form = ""
         self._first = ""
@@ -48,11 +59,12 @@ class ImageStack:
         if not self._form:
             self._form, self._first = form, name
             shape = (self._count, CHANNELS[_mode(image, name)], image.height, image.width)
+            self._room.take(math.prod(shape), f"{self._count:,} images of {form}")
             self._pixels = np.empty(shape, np.uint8)
         if form != self._form:
             raise BadInput(
                 f"{name} is {form}, but {self._first} is {self._form}",
-                "bring all images to one size and mode",
+                "bring all images to one size and mode, as with image.resize((32, 32)).convert('RGB')",
             )
         self._pixels[self._filled] = _decoded(image, name)
         self._filled += 1
@@ -94,9 +106,8 @@ def _mode(image: Image, name: str) -> str:
     mode = _READ_AS.get(image.mode, image.mode)
     if mode not in CHANNELS:
         allowed = ", ".join((*CHANNELS, *_READ_AS))
-        raise BadInput(
-            f"{name} has the mode {image.mode}; allowed: {allowed}", "convert it to 8 bits a channel"
-        )
+        remedy = _REMEDIES.get(image.mode[:1], _CONVERT)
+        raise BadInput(f"{name} has the mode {image.mode}; allowed: {allowed}", remedy)
     return mode
 
 

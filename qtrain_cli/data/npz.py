@@ -15,6 +15,7 @@ from typing import IO
 import numpy as np
 
 from qtrain_cli.data.arrays import Arrays, arrays_by_name
+from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, QtrainError, Refused
 
 _HEADER_READERS = {
@@ -29,27 +30,32 @@ def matches(source: str) -> bool:
     return path.suffix == ".npz" and path.is_file()
 
 
-def read(source: str) -> Arrays:
+def read(source: str, room: Room) -> Arrays:
     """The four arrays of the file. Raises `BadInput` if damaged, `Refused` for a pickled array."""
     try:
         with zipfile.ZipFile(source) as archive:
             names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-            return arrays_by_name(names, lambda name: _read_array(archive, name))
+            return arrays_by_name(names, lambda name: _read_array(archive, name, room))
     except (QtrainError, MemoryError):
         raise
     except Exception as error:  # the readers of archives and headers raise whatever they stumble over
         raise BadInput(f"damaged, or no .npz file: {error}", "write it again with numpy.savez") from error
 
 
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _read_array(archive: zipfile.ZipFile, name: str, room: Room) -> np.ndarray:
     entry = archive.getinfo(f"{name}.npy")
     with archive.open(entry) as stream:
-        _refuse_header(stream, name, entry.file_size)
+        room.take(_checked_size(stream, name, entry.file_size), name)
     with archive.open(entry) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _refuse_header(stream: IO[bytes], name: str, size: int) -> None:
+def _checked_size(stream: IO[bytes], name: str, size: int) -> int:
+    """The bytes of an array by its header, with those of the table of wider numbers that is made of it.
+
+    Raises:
+        BadInput, Refused: it is not what the header says, or would run code.
+    """
     read_header = _HEADER_READERS.get(np.lib.format.read_magic(stream))
     if read_header is None:
         raise BadInput(f"{name} is in a version of the .npy format that holds no plain numbers")
@@ -59,5 +65,8 @@ def _refuse_header(stream: IO[bytes], name: str, size: int) -> None:
             f"{name} holds pickled Python objects, which would run code when read",
             "store plain numbers: numpy.savez(..., x_train=numpy.asarray(x, dtype='float32'))",
         )
-    if math.prod(shape) * dtype.itemsize > size:
+    found = math.prod(shape) * dtype.itemsize
+    if not 0 <= found <= size or any(length < 0 for length in shape):
         raise BadInput(f"{name} claims the shape {shape}, more than the {size} bytes that are there")
+    picture = len(shape) > 2 and dtype.itemsize == 1
+    return found if picture else found + 8 * math.prod(shape)

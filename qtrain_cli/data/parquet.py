@@ -18,9 +18,11 @@ from types import ModuleType
 from typing import Any
 
 from qtrain_cli.data.arrays import Arrays
-from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Rows, find_columns, read_rows
-from qtrain_cli.data.columns import SPLIT_COLUMN, SPLITS, divide
+from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Named, Rows, find_columns, read_rows
+from qtrain_cli.data.columns import SPLIT_COLUMN, SPLITS, arrays_of, divide
+from qtrain_cli.data.room import Room, short, shown
 from qtrain_cli.errors import BadInput, missing_package
+from qtrain_cli.files.reading import open_ordinary
 
 _SHARD = re.compile(r".*-(?P<index>\d+)-of-(?P<total>\d+)\.parquet")
 
@@ -33,13 +35,13 @@ def matches(source: str) -> bool:
     return path.suffix == ".parquet" and path.is_file()
 
 
-def read(source: str) -> Arrays:
+def read(source: str, room: Room) -> Arrays:
     """The four arrays. Raises `BadInput` for a damaged file, a missing shard or split, or columns unlike."""
     path = Path(source)
-    return _read_folder(path) if path.is_dir() else _read_single(path)
+    return _read_folder(path, room) if path.is_dir() else _read_single(path, room)
 
 
-def _read_folder(folder: Path) -> Arrays:
+def _read_folder(folder: Path, room: Room) -> Arrays:
     files = {split: _files(folder, split) for split in SPLITS}
     for split, paths in files.items():
         if not paths:
@@ -52,19 +54,19 @@ def _read_folder(folder: Path) -> Arrays:
     columns = [find_columns(schema, one_file=False) for schema in schemas]
     if any(other != columns[0] for other in columns):
         raise BadInput("the Parquet files differ in their columns", "write all of them with the same columns")
-    train, test = (_read_files(files[split], columns[0], split) for split in SPLITS)
-    return Arrays(train.x, train.y, test.x, test.y)
+    train, test = (_read_files(files[split], columns[0], Named(split, room)) for split in SPLITS)
+    return columns[0].told(arrays_of((train.x, train.y), (test.x, test.y)))
 
 
-def _read_single(path: Path) -> Arrays:
+def _read_single(path: Path, room: Room) -> Arrays:
     columns = find_columns(_open(path).schema_arrow, one_file=True)
     if columns.split is None:
         raise BadInput(
             f"one Parquet file without a column '{SPLIT_COLUMN}' has no test split",
             "give the folder that holds train-*.parquet and test-*.parquet",
         )
-    rows = _read_files([path], columns, "file")
-    return divide(rows.x, rows.y, rows.splits)
+    rows = _read_files([path], columns, Named("file", room))
+    return columns.told(divide(rows.x, rows.y, rows.splits))
 
 
 def _files(folder: Path, split: str) -> list[Path]:
@@ -102,25 +104,65 @@ def _pyarrow() -> tuple[ModuleType, ModuleType]:
 def _open(path: Path) -> Any:
     """The file with its footer read."""
     pyarrow, parquet = _pyarrow()
+    open_ordinary(path).close()
     try:
         return parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
 
 
-def _read_files(paths: Sequence[Path], columns: Columns, split: str) -> Rows:
-    count = sum(_open(path).metadata.num_rows for path in paths)
-    return read_rows(columns, count, _batches(paths, columns), split)
+def _read_files(paths: Sequence[Path], columns: Columns, named: Named) -> Rows:
+    count = 0
+    for path in paths:
+        count += _checked_rows(path, columns, named.room)
+    return read_rows(columns, count, _batches(paths, columns, named.room), named)
 
 
-def _batches(paths: Sequence[Path], columns: Columns) -> Iterator[Any]:
+def _checked_rows(path: Path, columns: Columns, room: Room) -> int:
+    """How many rows a file says that it has. Raises `BadInput` for what it cannot have, or has no room."""
+    footer = _open(path).metadata
+    groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+    counts = [group.num_rows for group in groups]
+    if min(counts, default=0) < 0 or footer.num_rows != sum(counts):
+        raise BadInput(
+            f"{path.name} says that it has {footer.num_rows} rows, and its groups {shown(counts)}",
+            "download or write it again",
+        )
+    for chunk in (chunk for group in groups for chunk in _chunks(group, columns)):
+        if max(chunk.total_uncompressed_size, 8 * chunk.num_values) > room.most:
+            room.take(max(chunk.total_uncompressed_size, 8 * chunk.num_values), f"a column of {path.name}")
+    return footer.num_rows
+
+
+def _chunks(group: Any, columns: Columns) -> Iterator[Any]:
+    """What a row group has of the columns that are read, the fields of a struct among them."""
+    needed = set(columns.needed)
+    for place in range(group.num_columns):
+        chunk = group.column(place)
+        if chunk.path_in_schema.split(".")[0] in needed:
+            yield chunk
+
+
+def _batches(paths: Sequence[Path], columns: Columns, room: Room) -> Iterator[Any]:
     pyarrow, _ = _pyarrow()
     for path in paths:
+        file = _open(path)
         try:
-            yield from _open(path).iter_batches(batch_size=BATCH_ROWS, columns=columns.needed)
+            for place in range(file.metadata.num_row_groups):
+                size = _batch_rows(file.metadata.row_group(place), columns, room)
+                yield from file.iter_batches(size, row_groups=[place], columns=columns.needed)
         except (pyarrow.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
 
 
+def _batch_rows(group: Any, columns: Columns, room: Room) -> int:
+    """So few rows that no batch is larger than the room, even if each row repeats all that its column
+    holds."""
+    largest = max((chunk.total_uncompressed_size for chunk in _chunks(group, columns)), default=0)
+    return max(1, min(BATCH_ROWS, room.most // max(1, largest)))
+
+
 def _damaged(path: Path, error: Exception) -> BadInput:
-    return BadInput(f"{path.name} is damaged, or no Parquet file: {error}", "download or write it again")
+    return BadInput(
+        f"{path.name} is damaged, or no Parquet file: {short(str(error))}", "download or write it again"
+    )

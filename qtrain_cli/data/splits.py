@@ -19,12 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qtrain_cli.tasks.recognition import Reading
+
 
 @dataclass(frozen=True)
 class Normalisation:
     """``(x - mean) / std`` per channel (dimension 1); one number serves all channels, none leaves x alone.
 
-    With `tokens` an int64 batch stays as it is.
+    With `tokens` a batch becomes int64, pixels aside.
     """
 
     mean: tuple[float, ...] = ()
@@ -33,8 +35,8 @@ class Normalisation:
 
     def __call__(self, batch: Tensor) -> Tensor:
         """A batch ``(N, C, ...)`` as float32 of the same shape; uint8 is divided by 255 first."""
-        if self.tokens and batch.dtype == torch.int64:
-            return batch
+        if self.tokens and batch.dtype != torch.uint8:
+            return batch.to(torch.int64)
         x = batch.to(torch.float32)
         if batch.dtype == torch.uint8:
             x = x / 255
@@ -85,8 +87,9 @@ class Dataset:
     """Everything a run needs of its data.
 
     `task` is the name of a row of the table of tasks. Targets are int64 class numbers ``(N,)``, 0 to
-    `classes` - 1, or float32, and then `classes` is None. `sha256` covers train, validation and test, and
-    depends on neither the seed nor the share of validation.
+    `classes` - 1, or float32, and then `classes` is None. `labels` are the names of class numbers that have
+    other ones, `said` what became of the rows. `sha256` covers train, validation and test, and depends on
+    neither the seed nor the share of validation.
     """
 
     train: TrainSplit
@@ -96,16 +99,49 @@ class Dataset:
     classes: int | None
     sha256: str
     normalisation: Normalisation
+    labels: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
     @property
     def rows_in_words(self) -> str:
-        """How many rows each split has, for a line of progress."""
-        return f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test rows"
+        """How many rows each split has and what became of them, for a line of progress."""
+        splits = (self.train, self.validation, self.test)
+        train, validation, test = (f"{len(split):,}" for split in splits)
+        return "; ".join([f"{train} train, {validation} validation, {test} test rows", *self.said])
+
+    @property
+    def every_target(self) -> Tensor:
+        """Those of all splits: what they may be is the data's, and tells nothing of a row."""
+        return torch.cat([split.targets for split in (self.train, self.validation, self.test)])
+
+    def read_as(self, reading: Reading) -> Dataset:
+        """The same rows for the task that the model's outputs tell."""
+        turned = reading.targets
+        return replace(
+            self,
+            train=replace(self.train, targets=turned(self.train.targets)),
+            validation=replace(self.validation, targets=turned(self.validation.targets)),
+            test=replace(self.test, targets=turned(self.test.targets)),
+            task=reading.task,
+            classes=reading.classes,
+        )
 
     def for_lookups(self, looks_up: bool) -> Dataset:
-        """The same data; for a model that looks its inputs up in a table, whole numbers stay whole."""
-        tokens = looks_up and not self.normalisation.mean
+        """The same data; for a model that looks its inputs up in a table, whole numbers stay whole, those of
+        a CSV file too."""
+        tokens = (
+            looks_up
+            and not self.normalisation.mean
+            and all(are_whole(split.inputs) for split in (self.train, self.validation, self.test))
+        )
         return replace(self, normalisation=replace(self.normalisation, tokens=tokens))
+
+
+def are_whole(inputs: Tensor) -> bool:
+    """Whether these may be places in a table: whole numbers from 0 on that float32 holds exactly."""
+    if inputs.dtype != torch.float32:
+        return inputs.dtype == torch.int64
+    return bool(((inputs == inputs.round()) & (inputs >= 0) & (inputs < 2**24)).all())
 
 
 def hold_out(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.errors import RunFailed
-from qtrain_cli.exports.tracing import Traced
+from qtrain_cli.exports.tracing import PLAIN_ADVICE, PROBE_SEED, Traced
+from qtrain_cli.models.in_place import own_streams
 
 
 def require_same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
@@ -37,10 +38,17 @@ def require_close(traced: Traced, outputs: Callable[[Tensor], Tensor], where: st
     """Raise `RunFailed` unless `outputs` computes what `traced.module` does; returns how it was compared."""
     worst = bound = 0.0
     for probe in traced.probes():
-        expected, found = traced.eager(probe), outputs(probe)
+        expected = traced.eager(probe)
+        with own_streams(PROBE_SEED):
+            found = outputs(probe)
         if (found.shape, found.dtype) != (expected.shape, expected.dtype):
             raise RunFailed(f"{where} returns {_kind(found)}; PyTorch returns {_kind(expected)}")
         difference, limit = _difference(expected, found), tolerance(expected)
+        if not difference <= limit and traced.draws(probe):
+            raise RunFailed(
+                "the model draws random numbers in evaluation: no graph of it can be compared with it",
+                PLAIN_ADVICE,
+            )
         if not difference <= limit:  # true for nan, too
             raise RunFailed(f"{where} differs from PyTorch by {difference:.2g}; allowed: {limit:.2g}")
         worst, bound = max(worst, difference), max(bound, limit)

@@ -1,18 +1,20 @@
 """A module's graph for the exports that carry one: trace it once, run it eagerly as their oracle.
 
-`trace` copies the module, gives the copy the weights of `state`, puts it into eval mode on the CPU and runs
+`trace` copies the module twice, gives the copies the weights of `state` on the CPU, and runs
 `torch.export` on a batch of two (a batch of one would be taken for a constant) with a free batch dimension:
 
     state + module + example (k, ...) -> ExportedProgram with inputs (batch, ...), batch >= 1
 
 A module whose code fixes the batch size is traced for a batch of one, and `note` says so. Source lines and
 example inputs are taken out of the program: the first hold the exporter's file paths, the second would be
-stored as a pickle. Left out: several inputs, outputs other than one tensor, other dynamic dimensions.
+stored as a pickle. What outputs are compared with is the other copy, used as anyone uses the weights:
+loaded by `load_state_dict`, then put into evaluation mode by `eval()`. Of several outputs the graph has the
+one that counts (`models.call.first_tensor`). Left out: several inputs, other dynamic dimensions.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from qtrain_cli.errors import BadInput, RunFailed
+from qtrain_cli.models.call import first_tensor
+from qtrain_cli.models.fixed_batch import fixed_rows
+from qtrain_cli.models.in_place import own_streams, twin_of
+from qtrain_cli.models.inputs import precision_of
 
 PLAIN_ADVICE = "write .safetensors or .pt, which hold the weights without the graph"
 PROBE_SEED = 0
@@ -29,12 +35,13 @@ PROBE_SEED = 0
 
 @dataclass(frozen=True)
 class Traced:
-    """A module in eval mode with the exported weights, and the graph traced from it.
+    """A module in eval mode with the exported weights, and the graph traced from it; `loaded` is its oracle.
 
-    `example` is (2, ...), or (1, ...) when the batch size is fixed; `note` is empty unless it is.
+    `example` is (2, ...), or a batch of the one size that is allowed; `note` is empty unless it is fixed.
     """
 
     module: nn.Module
+    loaded: nn.Module
     program: ExportedProgram
     example: Tensor
     note: str
@@ -47,12 +54,18 @@ class Traced:
     def probes(self) -> list[Tensor]:
         """Seeded inputs to compare outputs on: batches of 1 and 3, or of the one size that is allowed."""
         generator = torch.Generator().manual_seed(PROBE_SEED)
-        sizes = (1, 3) if self.dynamic else (1,)
+        sizes = (1, 3) if self.dynamic else (len(self.example),)
         return [_random_like(self.example, size, generator) for size in sizes]
 
     def eager(self, inputs: Tensor) -> Tensor:
         """What plain PyTorch computes. Raises `BadInput` if the module cannot run on `inputs`."""
-        return _run(self.module, inputs)
+        with own_streams(PROBE_SEED):
+            return _run(self.loaded, inputs)
+
+    def draws(self, inputs: Tensor) -> bool:
+        """Whether the module draws random numbers in evaluation: its outputs depend on their seed."""
+        with own_streams(PROBE_SEED + 1):
+            return not torch.allclose(_run(self.loaded, inputs), self.eager(inputs), equal_nan=True)
 
 
 def trace(module: nn.Module, state: Mapping[str, Tensor], example: Tensor) -> Traced:
@@ -67,15 +80,27 @@ def trace(module: nn.Module, state: Mapping[str, Tensor], example: Tensor) -> Tr
         BadInput: `state` does not fit `module`, or `module` does not run on `example`.
         RunFailed: `torch.export` cannot trace the module.
     """
-    held = _holding(module, state)
+    held, loaded = holding(module, state), _loaded(module, state)
     pair = _pair(example, held)
-    _run(held, pair)
+    if size := fixed_rows(module):
+        return _of_one_size(held, loaded, _repeated(pair, size))
+    pair = _readable(pair, held)
     try:
-        return Traced(held, _program(held, pair, {0: Dim("batch", min=1)}), pair, "")
+        return Traced(held, loaded, _program(held, pair, {0: Dim("batch", min=1)}), pair, "")
     except Exception as error:
         note = f"the batch size is fixed at 1, because the module cannot be traced without: {reason(error)}"
     try:
-        return Traced(held, _program(held, pair[:1], None), pair[:1], note)
+        return Traced(held, loaded, _program(held, pair[:1], None), pair[:1], note)
+    except Exception as error:
+        raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
+
+
+def _of_one_size(held: nn.Module, loaded: nn.Module, batch: Tensor) -> Traced:
+    """The graph of an archive that takes batches of this size only."""
+    _run(held, batch)
+    try:
+        note = f"the batch size is fixed at {len(batch)}, as in the archive that the model comes from"
+        return Traced(held, loaded, _program(held, batch, None), batch, note)
     except Exception as error:
         raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
 
@@ -86,20 +111,48 @@ def reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _holding(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+def holding(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """A CPU copy of `module` in eval mode with the weights, and the dtypes, of `state`."""
-    held = copy.deepcopy(module).cpu()
+    held = _twin(module, state)
     for part in held.modules():
-        part.training = False  # not eval(): the modules of torch.export refuse that call
-    for name, tensor in (*held.named_parameters(), *held.named_buffers()):
+        # Not eval(), which the modules of torch.export refuse, and where an adapter merges its tensors.
+        part.training = False
+    _load(held, state)
+    return held
+
+
+def _loaded(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Another one, with the weights loaded as their user loads them."""
+    loaded = _twin(module, state)
+    _set_mode(loaded, training=True)
+    _load(loaded, state)
+    _set_mode(loaded, training=False)
+    return loaded
+
+
+def _twin(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    twin = twin_of(module).cpu()
+    twin.register_forward_hook(lambda module, args, outputs: first_tensor(outputs))
+    for name, tensor in (*twin.named_parameters(), *twin.named_buffers()):
         if name in state:
             tensor.data = tensor.data.to(state[name].dtype)
+    return twin
+
+
+def _load(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     try:
-        held.load_state_dict(dict(state), strict=True)
+        module.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:
         advice = "give the architecture that the weights were made for"
         raise BadInput(f"the module does not fit the weights: {error}", advice) from error
-    return held
+
+
+def _set_mode(module: nn.Module, training: bool) -> None:
+    """`train()` or `eval()`, which the modules of torch.export refuse: they have one mode."""
+    try:
+        module.train(training)
+    except NotImplementedError:
+        module.training = training
 
 
 def _pair(example: Tensor, module: nn.Module) -> Tensor:
@@ -107,9 +160,24 @@ def _pair(example: Tensor, module: nn.Module) -> Tensor:
     if example.dim() == 0 or len(example) == 0:
         raise BadInput(f"the example input has the shape {list(example.shape)}; allowed: 1 row or more")
     rows = example.detach().cpu()
-    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), rows.dtype)
-    rows = rows.to(dtype) if rows.is_floating_point() else rows
+    rows = rows.to(precision_of(module, rows)) if rows.is_floating_point() else rows
     return torch.cat([rows, rows])[:2].clone()  # (2, ...)
+
+
+def _readable(pair: Tensor, module: nn.Module) -> Tensor:
+    """The pair itself; where it holds nothing but zeros for tokens, which may mean padding, random tokens."""
+    tables = {part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)}
+    if pair.is_floating_point() or pair.any() or not tables:
+        _run(module, pair)
+        return pair
+    for tokens in sorted(tables, reverse=True):  # the largest table that every token is in: the vocabulary
+        generator = torch.Generator().manual_seed(PROBE_SEED)
+        drawn = torch.randint(min(1, tokens - 1), tokens, pair.shape, generator=generator)
+        with contextlib.suppress(BadInput):
+            _run(module, drawn)
+            return drawn
+    _run(module, pair)
+    return pair
 
 
 def _run(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -139,4 +207,9 @@ def _random_like(example: Tensor, size: int, generator: torch.Generator) -> Tens
     """`size` rows: normal numbers for a float example; its own rows, which are in range, for any other."""
     if example.is_floating_point():
         return torch.randn((size, *example.shape[1:]), generator=generator).to(example.dtype)
-    return example.repeat(math.ceil(size / len(example)), *[1] * (example.dim() - 1))[:size]
+    return _repeated(example, size)
+
+
+def _repeated(rows: Tensor, size: int) -> Tensor:
+    """So many rows, the same ones again and again: (k, ...) -> (size, ...)."""
+    return rows.repeat(math.ceil(size / len(rows)), *[1] * (rows.dim() - 1))[:size]

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports.comparison import require_close, require_same
-from qtrain_cli.exports.tracing import PLAIN_ADVICE, Traced, trace
+from qtrain_cli.exports.tracing import PLAIN_ADVICE, Traced, holding, trace
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ def write_safetensors(source: Source, path: Path) -> Checked:
     """Plain safetensors, which has no ties: tied names have equal copies, so strict loading works."""
     tensors = _copies(source.state, keep_ties=False)
     path.write_bytes(safetensors.torch.save(tensors, metadata={"format": "pt"}))
-    require_same(source.state, safetensors.torch.load_file(path), "the file")
-    return Checked("read back with safetensors.torch.load_file, every tensor bit for bit")
+    found = safetensors.torch.load_file(path)
+    require_same(source.state, found, "the file")
+    loaded = _loaded(source, found)
+    return Checked(f"read back with safetensors.torch.load_file{loaded}, every tensor bit for bit")
 
 
 def write_pt(source: Source, path: Path) -> Checked:
@@ -71,8 +73,10 @@ def write_pt(source: Source, path: Path) -> Checked:
     buffer = io.BytesIO()
     torch.save(_copies(source.state, keep_ties=True), buffer)
     path.write_bytes(buffer.getvalue())
-    require_same(source.state, torch.load(path, weights_only=True), "the file")
-    return Checked("read back with torch.load(weights_only=True), every tensor bit for bit")
+    found = torch.load(path, weights_only=True)
+    require_same(source.state, found, "the file")
+    loaded = _loaded(source, found)
+    return Checked(f"read back with torch.load(weights_only=True){loaded}, every tensor bit for bit")
 
 
 def write_pt2(source: Source, path: Path) -> Checked:
@@ -105,6 +109,14 @@ def write_onnx(source: Source, path: Path) -> Checked:
     onnx.checker.check_model(str(path), full_check=True)
     compared = require_close(traced, _onnx_outputs(path), "onnxruntime")
     return Checked(f"checked with onnx.checker, run with onnxruntime, {compared}", traced.note)
+
+
+def _loaded(source: Source, found: Mapping[str, Tensor]) -> str:
+    """Loads the tensors of a file into the module, where it is known; raises unless they are there then."""
+    if source.module is None:
+        return ""
+    require_same(found, holding(source.module, found).state_dict(), "the module")
+    return " and loaded into the module"
 
 
 def _copies(state: Mapping[str, Tensor], *, keep_ties: bool) -> dict[str, Tensor]:

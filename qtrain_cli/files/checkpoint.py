@@ -85,8 +85,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     write_bytes_atomically(path, safetensors.torch.save(tensors, metadata), force=True)
 
 
-def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
+def load_checkpoint(path: Path, identity: Mapping[str, Any], apart: str = "") -> Checkpoint:
     """Read the checkpoint at `path` for the run that `identity` describes; tensors are on the CPU.
+
+    `apart` names a member of the identity that the caller compares.
 
     Raises:
         BadInput: no such file, not a checkpoint, or one of another run; the message says what differs.
@@ -97,7 +99,8 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
         checkpoint = _verified(path, tensors, text)
     except RecursionError as error:
         raise _damaged(path, "its metadata is nested too deeply") from error
-    differences = list(_differences(checkpoint.identity, identity))
+    there, here = ({k: v for k, v in one.items() if k != apart} for one in (checkpoint.identity, identity))
+    differences = list(_differences(there, here))
     if differences:
         raise BadInput(
             f"the checkpoint '{path}' belongs to another run: {'; '.join(differences)}",

@@ -16,9 +16,10 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.errors import Refused
+from qtrain_cli.files.reading import open_ordinary
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_RANK = 64
@@ -56,14 +57,14 @@ def read_header(path: Path) -> Header:
         BadInput: the file is missing or cannot be read.
         Refused: it is truncated, or its header is not that of a well-formed file.
     """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            length = _header_length(path, file.read(8), size, MAX_HEADER_BYTES)
-            text = file.read(length)
-    except OSError as error:
-        raise BadInput(f"cannot read '{path}': {error.strerror}", "check the path") from None
-    return parse_header(path, text, size - 8 - length)
+    with open_ordinary(path) as file:
+        return header_in(path, file, os.fstat(file.fileno()).st_size)
+
+
+def header_in(path: Path, file: IO[bytes], size: int) -> Header:
+    """The validated header of an open file of `size` bytes, from its beginning. Raises `Refused`."""
+    length = _header_length(path, file.read(8), size, MAX_HEADER_BYTES)
+    return parse_header(path, file.read(length), size - 8 - length)
 
 
 def header_of(path: Path, data: bytes, most: int = MAX_HEADER_BYTES) -> Header:

@@ -38,7 +38,10 @@ class Unsuited(BadInput):
 
 @dataclass(frozen=True)
 class Scene:
-    """What every method is given: the model with its own tensors, what goes in and out, a seed."""
+    """What every method is given: the model with its own tensors, what goes in and out, a seed.
+
+    `head` makes outputs like the model's of scores, where they are something else.
+    """
 
     module: nn.Module
     teacher: dict[str, Tensor]
@@ -47,6 +50,7 @@ class Scene:
     output_shape: tuple[int, ...]
     seed: int
     device: torch.device
+    head: Callable[[], nn.Module] | None = None
 
 
 @dataclass(frozen=True)

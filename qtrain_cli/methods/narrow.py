@@ -9,7 +9,6 @@ other model is unsuited, which is said. The widths stand in the file, as the sha
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.method import Method, Scene, Unsuited, away_from_centre, whole_decode, whole_forms
+from qtrain_cli.models.in_place import twin_of
 from qtrain_cli.targets.entries import TIED
 from qtrain_cli.targets.layout import layout_of
 
@@ -52,7 +52,7 @@ def narrowed(scene: Scene, width: int) -> nn.Module:
     """A copy whose layers have `width` / 256 of their channels. Raises `Unsuited`."""
     if scene.layout.of_role(TIED):
         raise Unsuited("tied tensors cannot be narrowed")
-    student = copy.deepcopy(scene.module).cpu()
+    student = twin_of(scene.module).cpu()
     layers = [
         (path, layer)
         for path, layer in student.named_modules()

@@ -1,6 +1,8 @@
 """A small dense network with the model's inputs and outputs, distilled from the same teacher, quantised.
 
 x -> flatten -> Linear(h) -> ReLU -> Linear -> outputs                  h hidden units, as many as fit
+
+Where the model's outputs are probabilities, these are too: a softmax or sigmoid follows.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ def module(scene: Scene, plan: Plan) -> nn.Module:
         layers += [nn.Linear(plan["hidden"], outputs)]
         if len(scene.output_shape) != 1:
             layers += [nn.Unflatten(1, scene.output_shape)]
+        layers += [scene.head()] if scene.head else []
         return nn.Sequential(*layers).to(scene.device)
 
 

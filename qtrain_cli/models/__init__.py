@@ -4,10 +4,11 @@
     torch, torch-legacy       --arch, or built of stock      `pickles`, `entries`, `matching`
     safetensors               --arch                         `tensors`, `matching`
     pt2                       in the file                    `graphs`
+    hf-folder                 `transformers`, or --arch      `folders`
 
 Nothing in a file is run unless the user says ``--trust-pickle``: `untrusted` sees to that, under the PyTorch
 versions it was checked against. Naming ``--arch`` runs the user's own code. `describe_model` never runs
-anything. Left out: TorchScript, TensorFlow, sharded checkpoints.
+anything. Left out: TorchScript, TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, Refused, UsageError, printable
-from qtrain_cli.files.hashing import file_sha256
-from qtrain_cli.models import formats
+from qtrain_cli.models import foreign, formats
 from qtrain_cli.models.architecture import build_architecture
 from qtrain_cli.models.checkpoints import load_weights_file
 from qtrain_cli.models.describe import describe_model
+from qtrain_cli.models.entries import require_plain, tensors_of
+from qtrain_cli.models.fixed_batch import said_size
+from qtrain_cli.models.folders import folder_sha256, load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
+from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
+from qtrain_cli.models.reading import Reading
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
+from qtrain_cli.targets.entries import RUNNING
 
 __all__ = ["LoadedModel", "build_architecture", "describe_model", "load_model", "looks_up"]
 
@@ -36,7 +42,8 @@ class LoadedModel:
     """A trained module on the CPU, in evaluation mode, and where it came from.
 
     `format` is one of `formats`' names. `trust` is what it took to load the file: "weights-only",
-    "stock-layers", "safetensors", "pt2" or "trusted-pickle". `sha256` is that of the file's bytes.
+    "stock-layers", "safetensors", "pt2" or "trusted-pickle". `sha256` is that of the file's bytes. `entry`
+    and `notes` are as in `reading.Reading`.
     """
 
     module: nn.Module
@@ -44,6 +51,13 @@ class LoadedModel:
     format: str
     trust: str
     sha256: str
+    entry: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The notes, each a line that names the file."""
+        return tuple(f"{self.name}: {note}" for note in self.notes)
 
     @property
     def looks_up(self) -> bool:
@@ -68,38 +82,56 @@ def load_model(settings: ModelSettings) -> LoadedModel:
         Refused: the file would run code, or is of a kind that this PyTorch's reader was not audited for, and
             ``--trust-pickle`` was not given; or it is a zip bomb.
     """
-    form = formats.detect_format(settings.path)
-    module, trust = _LOADERS[form](settings, form)
-    _require_usable(module, settings.path.name)
+    found, form, sha256 = _read(settings)
+    _require_usable(found.module, settings.path.name)
     name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
-    return LoadedModel(module.eval(), name, form, trust, file_sha256(settings.path))
+    module, entry = _dense_gradients(found.module.eval()), printable(found.entry) if found.entry else None
+    return LoadedModel(module, name, form, found.trust, sha256, entry, found.notes)
 
 
-def _load_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+def _read(settings: ModelSettings) -> tuple[Reading, str, str]:
+    """What was read, the format, and the SHA-256 of what was read."""
+    path = settings.path
+    if formats.is_model_folder(path):
+        with nothing_unexpected(path.name):
+            return load_folder(settings), formats.FOLDER, folder_sha256(path)
+    with open_model(path) as file, nothing_unexpected(path.name):
+        form = formats.format_of(file)
+        return _LOADERS[form](settings, form, file), form, file.sha256()
+
+
+def _dense_gradients(module: nn.Module) -> nn.Module:
+    """Sparse gradients save time where the table itself is trained; nothing here can use them."""
+    for part in module.modules():
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)):
+            part.sparse = False
+    return module
+
+
+def _load_graph(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
     for option in ("arch", "weights"):
         if getattr(settings, option) is not None:
             raise UsageError(f"--{option} has no use for '{settings.path.name}', which holds its own graph")
-    module, took_trust = load_graph(settings.path, settings.trust_pickle)
-    return module, "trusted-pickle" if took_trust else "pt2"
+    module, took_trust = load_graph(file, settings.trust_pickle)
+    return Reading(module, "trusted-pickle" if took_trust else "pt2", notes=said_size(module))
 
 
-def _load_old_graph(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
+def _load_old_graph(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
     if not settings.trust_pickle:
         raise Refused(
             f"'{settings.path.name}' is a .pt2 archive of PyTorch 2.7 or older, whose tensors are pickles",
             "export it again with a newer PyTorch, or if you trust it, add --trust-pickle",
         )
-    return load_old_graph(settings.path), "trusted-pickle"
+    module = load_old_graph(file)
+    return Reading(module, "trusted-pickle", notes=said_size(module))
 
 
-def _load_torchscript(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
-    raise BadInput(
-        f"'{settings.path.name}' is a TorchScript archive, which qtrain does not read",
-        "save the state dictionary, or export the model with torch.export.save",
-    )
+def _load_torchscript(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+    what, advice = foreign.torchscript()
+    raise BadInput(f"'{settings.path.name}' is {what}", advice)
 
 
-_LOADERS: dict[str, Callable[[ModelSettings, str], tuple[nn.Module, str]]] = {
+_LOADERS: dict[str, Callable[[ModelSettings, str, ModelFile], Reading]] = {
     formats.SAFETENSORS: load_safetensors,
     formats.TORCH: load_weights_file,
     formats.TORCH_LEGACY: load_weights_file,
@@ -113,8 +145,14 @@ _LOADERS: dict[str, Callable[[ModelSettings, str], tuple[nn.Module, str]]] = {
 def _require_usable(module: nn.Module, name: str) -> None:
     if next(module.parameters(), None) is None:
         raise BadInput(f"'{name}' has no parameters: there is nothing to compress")
+    require_plain(tensors_of(module.state_dict(keep_vars=True)), name)
     for tensor_name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if tensor.layout != torch.strided or not tensor.is_floating_point():
+            continue
+        # Infinity stands for what attention must not see, in a mask; statistics that are infinite are lost.
+        mask = not isinstance(tensor, nn.Parameter) and tensor_name.rpartition(".")[2] not in RUNNING
+        lost = torch.isnan(tensor) if mask else ~torch.isfinite(tensor)
+        if lost.any():
             raise BadInput(
                 f"tensor '{tensor_name}' of '{name}' holds a value that is not finite (NaN or infinity)",
                 "use a checkpoint from before the training diverged",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,13 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import find_entries, tensors_of
+from qtrain_cli.models.folders import folder_tensors, read_config, weight_files
 from qtrain_cli.models.graphs import find_problems
-from qtrain_cli.models.pickles import foreign_globals, is_module, read_inert
+from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
+from qtrain_cli.models.pickles import is_module, read_outline
 from qtrain_cli.models.tensors import header_tensors
-from qtrain_cli.models.untrusted.sizes import open_archive, require_within_file
+from qtrain_cli.models.untrusted.archives import json_in, read_records
+from qtrain_cli.models.untrusted.sizes import require_within_file
 from qtrain_cli.models.untrusted.stand_ins import StockRecord
 from qtrain_cli.models.untrusted.stock_layers import rebuild_module
 from qtrain_cli.models.untrusted.versions import require_audited
@@ -34,24 +36,34 @@ def describe_model(path: Path) -> dict[str, Any]:
         BadInput: missing, damaged or of no known format.
         Refused: a zip bomb.
     """
-    form = formats.detect_format(path)
-    describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph}.get(form, _other)
-    return {"file": path.name, "bytes": path.stat().st_size, "format": form, **describe(path, form)}
+    if formats.is_model_folder(path):
+        return _folder(path)
+    with open_model(path) as file, nothing_unexpected(path.name):
+        form = formats.format_of(file)
+        describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph}.get(form, _other)
+        return {"file": path.name, "bytes": file.size, "format": form, **describe(file, form)}
 
 
-def _safetensors(path: Path, form: str) -> dict[str, Any]:
-    return _facts(True, [], {"": _rows(header_tensors(path))})
+def _safetensors(file: ModelFile, form: str) -> dict[str, Any]:
+    return _facts(True, [], {"": _rows(header_tensors(file))})
 
 
-def _graph(path: Path, form: str) -> dict[str, Any]:
-    problems = [*_unaudited(path), *find_problems(path)]
-    reader = open_archive(path, path.name, path.stat().st_size)
-    config = json.loads(reader.get_record("data/weights/model_weights_config.json"))["config"]
+def _folder(path: Path) -> dict[str, Any]:
+    with nothing_unexpected(path.name):
+        size = sum(file.stat().st_size for file in weight_files(path))
+        facts = _facts("auto_map" in read_config(path), [], {"": _rows(folder_tensors(path))})
+    return {"file": path.name, "bytes": size, "format": formats.FOLDER, **facts}
+
+
+def _graph(file: ModelFile, form: str) -> dict[str, Any]:
+    records = read_records(file)
+    problems = [*_unaudited(file.path), *find_problems(file, records)]
     try:
+        config = json_in(records["data/weights/model_weights_config.json"])["config"]
         rows = [_graph_row(name, meta["tensor_meta"]) for name, meta in config.items()]
         return _facts(False, problems, {"": rows})
     except (LookupError, TypeError, AttributeError) as error:
-        raise BadInput(f"'{path.name}' describes its tensors wrongly: {first_line(error)}") from None
+        raise BadInput(f"'{file.name}' describes its tensors wrongly: {first_line(error)}") from None
 
 
 def _unaudited(path: Path) -> list[str]:
@@ -62,17 +74,19 @@ def _unaudited(path: Path) -> list[str]:
     return []
 
 
-def _other(path: Path, form: str) -> dict[str, Any]:
+def _other(file: ModelFile, form: str) -> dict[str, Any]:
     if form in (formats.PT2_LEGACY, formats.TORCHSCRIPT):
         return _facts(False, [f"the format {form}"], {})
-    foreign = foreign_globals(path, form)
-    entries = find_entries(read_inert(path, form), is_module)
-    reasons = list(foreign) or ([] if entries else ["pickled objects"])
+    outline = read_outline(file, form)
+    if isinstance(outline.problem, BadInput) and not outline.foreign:
+        raise outline.problem
+    entries = find_entries(outline.tree, is_module)
+    reasons = [*outline.foreign, *([outline.problem.message] if outline.problem else [])]
     contents: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         try:
             tensors = _tensors(entry.value)
-            require_within_file(tensors, path)
+            require_within_file(tensors, file.size)
             contents[entry.path] = _rows(tensors)
         except QtrainError as error:
             reasons.append(error.message)

@@ -2,18 +2,23 @@
 
 A *state dictionary* is a mapping of names to tensors and nothing else. A checkpoint is a dictionary that
 holds one or more of them, perhaps nested, among epochs, optimisers and scores. Candidates are named by the
-dotted path that ``--weights`` takes; the file's top level is the path "".
+dotted path that ``--weights`` takes; the file's top level is the path "". The path may go on into the names
+of a state dictionary: ``--weights student`` takes those that begin with ``student.``, without it.
+
+What an optimiser or a scheduler keeps is no candidate, though it may look like one.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from qtrain_cli.errors import BadInput, suggestion
+from qtrain_cli.errors import BadInput, Refused, suggestion
 
 #: Names under which the trained weights usually are, most telling first; the order decides between several.
 USUAL_KEYS = (
@@ -28,14 +33,18 @@ USUAL_KEYS = (
     "params",
 )
 _MAX_DEPTH = 4
+#: Words in keys of what holds tensors by name and no model's.
+_NO_MODELS = ("optim", "sched", "scaler")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One candidate: its dotted path and its value, a state dictionary or a module."""
+    """One candidate: its dotted path and its value, a state dictionary or a module. `others` are the paths of
+    those that were not taken."""
 
     path: str
     value: Any
+    others: tuple[str, ...] = ()
 
 
 def choose_entry(tree: Any, wanted: str | None, is_module: Callable[[Any], bool], name: str) -> Entry:
@@ -53,6 +62,10 @@ def choose_entry(tree: Any, wanted: str | None, is_module: Callable[[Any], bool]
     found = find_entries(tree, is_module)
     if wanted is not None:
         return _wanted_entry(found, wanted, name)
+    return _usual_entry(found, tree, name)
+
+
+def _usual_entry(found: list[Entry], tree: Any, name: str) -> Entry:
     if not found:
         raise BadInput(f"'{name}' holds no state dictionary and no module, but {_summary(tree)}")
     usual = [entry for entry in found if set(entry.path.split(".")) <= set(USUAL_KEYS)]
@@ -61,7 +74,8 @@ def choose_entry(tree: Any, wanted: str | None, is_module: Callable[[Any], bool]
             f"'{name}' holds several sets of weights: {', '.join(entry.path for entry in found)}",
             "pick one with --weights",
         )
-    return found[0] if len(found) == 1 else min(usual, key=_rank)
+    taken = found[0] if len(found) == 1 else min(usual, key=_rank)
+    return replace(taken, others=tuple(entry.path for entry in found if entry is not taken))
 
 
 def find_entries(tree: Any, is_module: Callable[[Any], bool]) -> list[Entry]:
@@ -70,25 +84,60 @@ def find_entries(tree: Any, is_module: Callable[[Any], bool]) -> list[Entry]:
 
 
 def _search(value: Any, path: tuple[str, ...], is_module: Callable[[Any], bool]) -> list[Entry]:
-    if is_module(value) or is_state_dict(value):
+    if is_module(value):
         return [Entry(".".join(path), value)]
-    if not isinstance(value, Mapping) or len(path) == _MAX_DEPTH:
+    pairs = _pairs(value)
+    if is_state_dict(pairs):
+        return [Entry(".".join(path), dict(pairs))]
+    if len(path) == _MAX_DEPTH:
         return []
-    named = [(key, child) for key, child in value.items() if isinstance(key, str)]
+    named = [(key, child) for key, child in pairs if isinstance(key, str) and not _is_no_model(key)]
     return [entry for key, child in named for entry in _search(child, (*path, key), is_module)]
 
 
-def is_state_dict(value: Any) -> bool:
-    """A non-empty mapping of names to tensors; a layer's ``_extra_state`` may be anything."""
-    if not isinstance(value, Mapping):
-        return False
-    entries = [(key, entry) for key, entry in value.items() if not str(key).endswith("_extra_state")]
+def _pairs(value: Any) -> list[tuple[Any, Any]]:
+    """What a dictionary holds; a file may have hung attributes of its own on one, `items` among them."""
+    if isinstance(value, OrderedDict):
+        return list(OrderedDict.items(value))
+    if isinstance(value, dict):
+        return list(dict.items(value))
+    return list(value.items()) if isinstance(value, Mapping) else []
+
+
+def _is_no_model(key: str) -> bool:
+    return any(word in key.lower() for word in _NO_MODELS)
+
+
+def is_state_dict(pairs: list[tuple[Any, Any]]) -> bool:
+    """Names with tensors, at least one; a layer's ``_extra_state`` may be anything."""
+    entries = [(key, entry) for key, entry in pairs if not str(key).endswith("_extra_state")]
     return bool(entries) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in entries)
 
 
 def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of a state dictionary."""
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def require_plain(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Raises `BadInput` for sparse and quantised tensors, which no artifact can hold."""
+    for key, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            kind, turn = ("quantised", "dequantize") if tensor.is_quantized else ("sparse", "to_dense")
+            raise BadInput(
+                f"tensor '{key}' of '{name}' is {kind}; allowed: dense tensors of plain numbers",
+                f"save it and build it in --arch as tensor.{turn}()",
+            )
+
+
+def require_numbers(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Raises `Refused` for tensors of the meta device: shapes that were saved without their numbers."""
+    for key, tensor in tensors.items():
+        if tensor.is_meta:
+            raise Refused(
+                f"tensor '{key}' of '{name}' is on the meta device: the file has its shape and no numbers",
+                "load the weights before saving: model.to_empty(device='cpu'), then load_state_dict",
+            )
 
 
 def _rank(entry: Entry) -> list[int]:
@@ -100,13 +149,34 @@ def _wanted_entry(found: list[Entry], wanted: str, name: str) -> Entry:
     for entry in found:
         if entry.path == wanted:
             return entry
+    below = [part for entry in found for part in _below(entry, wanted)]
+    if len(below) == 1:
+        return below[0]
     paths = [entry.path for entry in found if entry.path]
     if not paths:
         raise BadInput(f"--weights {wanted}: '{name}' holds no named sets of weights", "leave --weights out")
     raise BadInput(f"--weights {wanted}: '{name}' holds {', '.join(paths)}", suggestion(wanted, paths))
 
 
+def _below(entry: Entry, wanted: str) -> list[Entry]:
+    """The tensors of a state dictionary under a prefix of their names, if `wanted` names one."""
+    if not isinstance(entry.value, dict):
+        return []
+    inside = entry.path and wanted.startswith(f"{entry.path}.")
+    prefix = wanted.removeprefix(f"{entry.path}.") if inside else wanted
+    found = under(entry.value, prefix)
+    return [Entry(f"{entry.path}.{prefix}".lstrip("."), found)] if found else []
+
+
+def under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """What stands under a prefix of the names, without it."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+
+
 def _summary(tree: Any) -> str:
-    if isinstance(tree, Mapping):
-        return f"a dictionary with the keys {', '.join(map(str, list(tree)[:20])) or '(none)'}"
+    if isinstance(tree, dict):
+        keys = [str(key) for key, _ in _pairs(tree)]
+        kind = "an optimiser's state" if {"state", "param_groups"} == set(keys) else "a dictionary"
+        return f"{kind} with the keys {', '.join(keys[:20]) or '(none)'}"
     return f"a {type(tree).__name__}"

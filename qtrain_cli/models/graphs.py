@@ -6,7 +6,8 @@ from the module it was made from:
 * It has one mode, the one it was exported in, and `train()` and `eval()` change nothing: BatchNorm uses its
   stored statistics and never updates them, dropout is off. An archive exported in training mode would drop
   weights at random in every evaluation, so it is refused with advice.
-* What depended on the input's shape is fixed, unless the export declared a dimension dynamic.
+* What depended on the input's shape is fixed, unless the export declared a dimension dynamic; a fixed size of
+  batches is kept to (`fixed_batch`).
 
 Which archives may be loaded at all is decided in `untrusted`.
 """
@@ -17,22 +18,24 @@ import logging
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, Refused, first_line
+from qtrain_cli.models.fixed_batch import in_fixed_batches
+from qtrain_cli.models.opened import ModelFile
+from qtrain_cli.models.untrusted.archives import clean_archive, read_records
+from qtrain_cli.models.untrusted.checked_operators import with_checks
 from qtrain_cli.models.untrusted.graph_checks import graph_problems
-from qtrain_cli.models.untrusted.sizes import open_archive
 from qtrain_cli.models.untrusted.versions import is_audited, require_audited
 
 _TRAINING_ARGUMENTS = ("train", "training")
 _SHOWN_PROBLEMS = 3
 
 
-def load_graph(path: Path, trusted: bool) -> tuple[nn.Module, bool]:
+def load_graph(file: ModelFile, trusted: bool) -> tuple[nn.Module, bool]:
     """The archive's module, and whether it took the user's trust to load it.
 
     Raises:
@@ -40,19 +43,24 @@ def load_graph(path: Path, trusted: bool) -> tuple[nn.Module, bool]:
         BadInput: damaged, of another PyTorch, without exactly one program, or exported in training mode.
     """
     if not trusted:
-        require_audited(f"the .pt2 archive '{path.name}'")
-    problems = find_problems(path)
+        require_audited(f"the .pt2 archive '{file.name}'")
+    records = read_records(file)
+    problems = find_problems(file, records)
     if problems and not trusted:
         raise Refused(
-            f"'{path.name}' could run code: it holds {_listed(problems)}",
-            "if you trust where the file comes from, add --trust-pickle",
+            f"'{file.name}' could run code: it holds {_listed(problems)}",
+            "save the state dictionary and name its --arch; or if you trust where the file comes from, add"
+            " --trust-pickle",
         )
-    program = _read_program(path)
-    _require_evaluation_mode(program, path.name)
-    return _with_one_mode(program.module(check_guards=False)), bool(problems) or not is_audited()
+    program = _read_program(file, file.stream if problems else clean_archive(records))
+    _require_evaluation_mode(program, file.name)
+    module = program.module(check_guards=False)
+    took_trust = bool(problems) or not is_audited()
+    held = _with_one_mode(module if took_trust else with_checks(module))
+    return in_fixed_batches(held, program), took_trust
 
 
-def load_old_graph(path: Path) -> nn.Module:
+def load_old_graph(file: ModelFile) -> nn.Module:
     """The module of an archive of PyTorch 2.7 or older, whose tensors are pickles: for trusted files only.
 
     Raises:
@@ -60,33 +68,34 @@ def load_old_graph(path: Path) -> nn.Module:
     """
     try:
         with _quiet_export():
-            program = torch.export.load(path)
+            file.stream.seek(0)
+            program = torch.export.load(file.stream)
     except Exception as error:
-        raise _damaged(path, error) from error
-    _require_evaluation_mode(program, path.name)
-    return _with_one_mode(program.module(check_guards=False))
+        raise _damaged(file, error) from error
+    _require_evaluation_mode(program, file.name)
+    return in_fixed_batches(_with_one_mode(program.module(check_guards=False)), program)
 
 
-def find_problems(path: Path) -> list[str]:
-    """Why the archive must not be loaded untrusted. Runs nothing. Raises `BadInput` and `Refused`."""
-    size = path.stat().st_size
+def find_problems(file: ModelFile, records: dict[str, bytes]) -> list[str]:
+    """Why an archive of these records must not be loaded untrusted. Runs nothing. Raises `BadInput`."""
     try:
-        return graph_problems(open_archive(path, path.name, size), size)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise _damaged(path, error) from None
+        return graph_problems(records, file.size)
+    except Exception as error:  # JSON of any other shape than a graph's
+        raise _damaged(file, error) from None
 
 
-def _read_program(path: Path) -> Any:
+def _read_program(file: ModelFile, archive: IO[bytes]) -> Any:
     # Not torch.export.load: on an error that tries the reader of older archives, which unpickles.
     from torch.export.pt2_archive._package import load_pt2
 
     try:
-        with path.open("rb") as file, _quiet_export():
-            programs = load_pt2(file).exported_programs
+        with _quiet_export():
+            archive.seek(0)
+            programs = load_pt2(archive).exported_programs
     except Exception as error:
-        raise _damaged(path, error) from error
+        raise _damaged(file, error) from error
     if len(programs) != 1:
-        raise BadInput(f"'{path.name}' holds {len(programs)} programs; allowed: one")
+        raise BadInput(f"'{file.name}' holds {len(programs)} programs; allowed: one")
     return next(iter(programs.values()))
 
 
@@ -136,9 +145,9 @@ def _listed(problems: list[str]) -> str:
     return ", ".join(problems[:_SHOWN_PROBLEMS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _damaged(path: Path, error: BaseException) -> BadInput:
+def _damaged(file: ModelFile, error: BaseException) -> BadInput:
     return BadInput(
-        f"'{path.name}' cannot be read as a .pt2 archive of PyTorch {torch.__version__}: "
+        f"'{file.name}' cannot be read as a .pt2 archive of PyTorch {torch.__version__}: "
         f"{type(error).__name__}: {first_line(error)}",
         "export it again with this PyTorch, or give the weights with --arch",
     )

@@ -3,30 +3,42 @@
 The whole difference is found from names, shapes and dtypes alone, before any tensor is read: both sides may
 live on the meta device. What is bridged without a question:
 
-* a wrapper's prefix that all names carry: ``module.`` (DataParallel), ``_orig_mod.`` (torch.compile),
-  ``model.`` and ``net.`` (training frameworks);
+* other prefixes, and what wrappers put into names (`names`);
 * a tied tensor that the file stores once, as safetensors files do;
 * ``num_batches_tracked``, which BatchNorm has only had since PyTorch 0.4.1 and which weights do not need.
+
+What the file holds beside the model (a loss's own weight, a counter of averages) is left out, and said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput, first_line
+from qtrain_cli.errors import BadInput
 from qtrain_cli.models.architecture import construct, construct_skeleton, find_factory
+from qtrain_cli.models.foreign import not_whole
+from qtrain_cli.models.names import AmbiguousNames, Partners, align, common_prefix
 from qtrain_cli.settings import ModelSettings
 
-WRAPPER_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
-_OPTIONAL_SUFFIX = "num_batches_tracked"
+#: How many names of a kind a message lists.
+_LISTED = 6
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The module with the file's tensors, and what of the file is none of the module's."""
+
+    module: nn.Module
+    left_out: tuple[str, ...]
 
 
 def fit_to_architecture(
     settings: ModelSettings, outline: Mapping[str, Tensor], read: Callable[[], Mapping[str, Tensor]]
-) -> nn.Module:
+) -> Fitted:
     """The module of ``--arch`` with the file's tensors, on the CPU.
 
     Args:
@@ -38,6 +50,9 @@ def fit_to_architecture(
         BadInput: no ``--arch``, one that cannot be built, or weights that do not fit it.
     """
     name, arch = settings.path.name, settings.arch
+    partial = not_whole(name, outline)
+    if arch is None and partial:
+        raise BadInput(f"'{name}' is {partial[0]}", partial[1])
     if arch is None:
         numbers = sum(tensor.numel() for tensor in outline.values())
         raise BadInput(
@@ -46,12 +61,16 @@ def fit_to_architecture(
         )
     factory = find_factory(arch)
     skeleton = construct_skeleton(factory, arch, settings.arch_args)
-    plan = match_names(skeleton, outline, f"'{name}' does not fit --arch {arch}")
-    return fill_module(construct(factory, arch, settings.arch_args, "cpu"), plan, read())
+    try:
+        found = match_names(skeleton, outline, f"'{name}' does not fit --arch {arch}")
+    except BadInput as error:
+        raise BadInput(f"'{name}' is {partial[0]}", partial[1]) if partial else error from None
+    module = construct(factory, arch, settings.arch_args, "cpu")
+    return Fitted(fill_module(module, found.plan, read()), found.left_out)
 
 
-def match_names(skeleton: nn.Module, tensors: Mapping[str, Tensor], where: str) -> dict[str, str]:
-    """Which tensor of the file fills which tensor of the model: model's name -> file's name.
+def match_names(skeleton: nn.Module, tensors: Mapping[str, Tensor], where: str) -> Partners:
+    """Which tensor of the file fills which tensor of the model.
 
     Args:
         skeleton: the architecture, on any device.
@@ -59,25 +78,38 @@ def match_names(skeleton: nn.Module, tensors: Mapping[str, Tensor], where: str) 
         where: what is compared, for the message: ``'x.pt' does not fit net.py:Net``.
 
     Raises:
-        BadInput: the whole difference: every missing and unexpected name, every other shape or kind.
+        BadInput: the difference (missing and unexpected names, other shapes or kinds), or names that fit in
+            several ways.
     """
     expected = _expected_tensors(skeleton)
-    plain = strip_prefixes(tensors, expected)
-    plan = {name: plain[name] for name in expected if name in plain}
-    plan |= _tied_fillings(skeleton, plan)
-    missing = [name for name in expected if name not in plan and not name.endswith(_OPTIONAL_SUFFIX)]
+    try:
+        found = align(tensors, expected, _tied_groups(skeleton))
+    except AmbiguousNames as error:
+        raise BadInput(
+            f"{where} in one way only: its tensors fit under {_quoted(error.prefixes)}",
+            f"pick one: --weights {error.prefixes[0] or error.prefixes[-1]}",
+        ) from None
     parts = [
-        _listed("missing", missing),
-        _listed("unexpected", [name for name in plain if name not in expected]),
-        _listed("of another shape", _shape_differences(plan, expected, tensors)),
-        _listed("of another kind", _kind_differences(plan, expected, tensors)),
+        _listed("missing", found.missing),
+        _listed("unexpected", found.unexpected),
+        _listed("of another shape", _shape_differences(found.plan, expected, tensors)),
+        _listed("of another kind", _kind_differences(found.plan, expected, tensors)),
     ]
     if any(parts):
-        raise BadInput(
-            f"{where}: {'; '.join(filter(None, parts))}",
-            "check --arch and --arch-args; --weights picks another entry of a checkpoint",
-        )
-    return plan
+        raise BadInput(f"{where}: {'; '.join(filter(None, parts))}", _advice(found))
+    return found
+
+
+def _advice(found: Partners) -> str:
+    """Where every tensor of the model has its partner, what else is in the file is what is in the way."""
+    taken = common_prefix(found.plan.values())
+    if found.complete and found.unexpected and taken:
+        return f"if the rest is not wanted, take what is under one name: --weights {taken}"
+    return "check --arch and --arch-args; --weights picks another entry of a checkpoint"
+
+
+def _quoted(prefixes: Collection[str]) -> str:
+    return " and under ".join(f"'{prefix or '(no prefix)'}'" for prefix in prefixes)
 
 
 def fill_module(module: nn.Module, plan: Mapping[str, str], tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -89,29 +121,9 @@ def fill_module(module: nn.Module, plan: Mapping[str, str], tensors: Mapping[str
     try:
         module.load_state_dict({name: tensors[file] for name, file in plan.items()}, strict=False)
     except RuntimeError as error:
-        raise BadInput(f"the model does not take the file's tensors: {first_line(error)}") from error
+        shown = " ".join(str(error).split())[:300]
+        raise BadInput(f"the model does not take the file's tensors: {shown}") from error
     return module
-
-
-def strip_prefixes(names: Iterable[str], expected: Collection[str]) -> dict[str, str]:
-    """Names without the wrapper's prefixes, where all carry them and no expected one does -> file's names."""
-    plain = {name: name for name in names}
-    while plain:
-        prefix = next(
-            (p for p in WRAPPER_PREFIXES if _all_start(plain, p) and not _any_starts(expected, p)), None
-        )
-        if prefix is None:
-            break
-        plain = {name.removeprefix(prefix): file for name, file in plain.items()}
-    return plain
-
-
-def _all_start(names: Iterable[str], prefix: str) -> bool:
-    return all(name.startswith(prefix) and name != prefix for name in names)
-
-
-def _any_starts(names: Iterable[str], prefix: str) -> bool:
-    return any(name.startswith(prefix) for name in names)
 
 
 def _expected_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -125,16 +137,6 @@ def _tied_groups(module: nn.Module) -> list[list[str]]:
         for name, tensor in named(remove_duplicate=False):
             groups.setdefault(id(tensor), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
-
-
-def _tied_fillings(module: nn.Module, plan: Mapping[str, str]) -> dict[str, str]:
-    """For each name the file lacks: the file's tensor of a name it is tied to."""
-    fillings: dict[str, str] = {}
-    for names in _tied_groups(module):
-        present = [plan[name] for name in names if name in plan]
-        if present:
-            fillings |= {name: present[0] for name in names if name not in plan}
-    return fillings
 
 
 def _shape_differences(
@@ -159,4 +161,5 @@ def _kind_differences(
 
 
 def _listed(title: str, items: Collection[str]) -> str:
-    return f"{len(items)} {title} ({', '.join(items)})" if items else ""
+    more = f", and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
+    return f"{len(items)} {title} ({', '.join(list(items)[:_LISTED])}{more})" if items else ""

@@ -2,80 +2,111 @@
 
 A pickle is a program. Three ways to read it, from safe to unsafe:
 
-    weights-only     PyTorch's restricted unpickler: tensors, containers, numbers. Nothing else is called.
-    stock-layers     the same, with inert stand-ins for PyTorch's own layers (see `untrusted.stand_ins`).
+    weights-only     interpreted by `untrusted.unpickling`: tensors, containers, numbers. Nothing is called.
+    stock-layers     the same, with PyTorch's own layers made of their stand-ins afterwards.
     trusted-pickle   Python's unpickler, which runs whatever the file names: only with ``--trust-pickle``.
 
-What a pickle may name is decided in `untrusted`; here it is only read.
+What a pickle may name and do is decided in `untrusted`; here it is only read.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
-import pickletools
-import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-from qtrain_cli.errors import BadInput, Refused, first_line
+from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.architecture import importable_from
-from qtrain_cli.models.untrusted.pickled_names import foreign_names
+from qtrain_cli.models.foreign import pickled
+from qtrain_cli.models.opened import Clipped, ModelFile
+from qtrain_cli.models.untrusted.pickled_calls import meaning_of
 from qtrain_cli.models.untrusted.sizes import open_archive
-from qtrain_cli.models.untrusted.stand_ins import ALLOWED, StockRecord, inert
+from qtrain_cli.models.untrusted.stand_ins import StockRecord
+from qtrain_cli.models.untrusted.storages import Storages
+from qtrain_cli.models.untrusted.unpickling import Machine, Outside
 
+_SHOWN_NAMES = 4
 _TRUST_ADVICE = (
     "if you trust where the file comes from, add --trust-pickle; better ask for a state dictionary"
 )
 
 
-def read_weights_only(path: Path, form: str, device: str) -> Any:
+@dataclass(frozen=True)
+class Outline:
+    """What a pickle holds, on the meta device and with stand-ins; or why it cannot be looked into.
+
+    `foreign` are the names in it beyond tensors, containers and stock layers, sorted.
+    """
+
+    tree: Any
+    foreign: list[str]
+    problem: QtrainError | None
+
+
+def read_weights_only(file: ModelFile, form: str, device: str) -> Any:
     """What the file holds, with `StockRecord` for stock layers; `device` "meta" reads no tensor.
 
     Raises:
         Refused: it names or does something outside the safe subset; the foreign names are listed.
-        BadInput: damaged, or a tensor that is larger than the file.
+        BadInput: damaged.
     """
-    foreign = foreign_globals(path, form)
-    if foreign or form == formats.PICKLE:
-        raise Refused(
-            f"'{path.name}' is a pickle that wants to run {', '.join(foreign) or 'code'}", _TRUST_ADVICE
-        )
+    outline = read_outline(file, form, device)
+    if not outline.foreign and isinstance(outline.problem, BadInput):
+        raise outline.problem
+    named = pickled(outline.foreign)
+    if named:
+        raise Refused(f"'{file.name}' holds {named[0]}", f"{named[1]}; or {_TRUST_ADVICE}")
+    if outline.foreign or form == formats.PICKLE:
+        names = listed(outline.foreign) or "code"
+        raise Refused(f"'{file.name}' is a pickle that wants to run {names}", _TRUST_ADVICE)
+    if outline.problem is not None:
+        raise outline.problem
+    return outline.tree
+
+
+def read_outline(file: ModelFile, form: str, device: str = "meta") -> Outline:
+    """The file's structure, whatever it names; nothing of it is run."""
+    archive = None if form != formats.TORCH else open_archive(file.stream, file.name, file.size)
+    storages = Storages(archive, file.size, device)
+    machine = Machine(meaning_of, storages.storage)
+    tree: Any = None
+    problem: QtrainError | None = None
     try:
-        return _restricted_load(path, device, ALLOWED)
-    except pickle.UnpicklingError as error:
-        raise Refused(
-            f"'{path.name}' is outside the safe subset of pickle: {_reason(error)}", _TRUST_ADVICE
-        ) from None
+        tree = _read(file, form, machine, storages)
+        machine.require_small(tree)
+    except Outside as error:
+        tree = None
+        problem = Refused(f"'{file.name}' is outside the safe subset of pickle: {error}", _TRUST_ADVICE)
     except Exception as error:
-        raise _damaged(path, error) from None
+        problem = _damaged(file, error)
+    return Outline(tree, sorted(machine.foreign), problem)
 
 
-def read_inert(path: Path, form: str) -> Any:
-    """The file's structure on the meta device with every foreign name inert, or None if even that fails."""
-    foreign = [(inert(name), name) for name in foreign_globals(path, form)]
-    try:
-        return _restricted_load(path, "meta", [*ALLOWED, *foreign])
-    except Exception:  # such a file cannot be looked into without running it
-        return None
-
-
-def read_trusted(path: Path, form: str) -> Any:
+def read_trusted(file: ModelFile, form: str) -> Any:
     """What the file holds, by running it. Only for files the user vouched for. Raises `BadInput`."""
+    file.stream.seek(0)
     try:
-        with importable_from(Path.cwd()), path.open("rb") as file:
+        with importable_from(Path.cwd()):
             if form == formats.PICKLE:
-                return pickle.load(file)
-            return torch.load(file, map_location="cpu", weights_only=False)
+                return pickle.load(file.stream)
+            return torch.load(file.stream, map_location="cpu", weights_only=False)
     except Exception as error:
         raise BadInput(
-            f"'{path.name}' cannot be unpickled: {type(error).__name__}: {first_line(error)}",
+            f"'{file.name}' cannot be unpickled: {type(error).__name__}: {first_line(error)}",
             "run qtrain where the model's own code can be imported",
         ) from error
+
+
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(name[:80] for name in names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def is_module(value: Any) -> bool:
@@ -83,43 +114,26 @@ def is_module(value: Any) -> bool:
     return isinstance(value, (nn.Module, StockRecord))
 
 
-def foreign_globals(path: Path, form: str) -> list[str]:
-    """Names in the pickle beyond tensors, containers and stock layers, sorted. Runs nothing.
-
-    Raises:
-        BadInput: the pickle breaks off or is none.
-    """
-    try:
-        with path.open("rb") as file:
-            return foreign_names(_opcodes(file, path, form))
-    except Exception as error:
-        raise _damaged(path, error) from None
-
-
-def _restricted_load(path: Path, device: str, allowed: list[Any]) -> Any:
-    with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
-        warnings.simplefilter("ignore")  # odd pickle protocols: either they load or they do not
-        return torch.load(path, map_location=device, weights_only=True)
-
-
-def _opcodes(file: IO[bytes], path: Path, form: str) -> Iterator[tuple[Any, Any, Any]]:
-    """Opcodes of the file's pickles: one in a zip archive, five in a row in the legacy format."""
+def _read(file: ModelFile, form: str, machine: Machine, storages: Storages) -> Any:
+    """The one pickle of a zip archive; the fourth of five in the legacy format, with storages behind them."""
     if form == formats.TORCH:
-        reader = open_archive(path, path.name, path.stat().st_size)
-        yield from pickletools.genops(reader.get_record("data.pkl"))
-        return
-    for _ in range(5 if form == formats.TORCH_LEGACY else 1):
-        yield from pickletools.genops(file)
+        archive = storages.archive
+        if archive.has_record("byteorder") and archive.get_record("byteorder") != b"little":
+            raise ValueError("it was written on a machine with another order of bytes")
+        return machine.read(io.BytesIO(archive.get_record("data.pkl")))
+    stream = Clipped(file)
+    file.stream.seek(0)
+    if form == formats.PICKLE:
+        return machine.read(stream)
+    for _ in range(3):  # a magic number, a version, facts about the machine
+        machine.read(stream)
+    tree = machine.read(stream)
+    storages.fill(file, machine.read(stream))
+    return tree
 
 
-def _reason(error: BaseException) -> str:
-    """PyTorch's message without its advice on how to allow more."""
-    text = str(error).split("WeightsUnpickler error: ")[-1]
-    return first_line(ValueError(text)).split(". Please use")[0][:200]
-
-
-def _damaged(path: Path, error: BaseException) -> BadInput:
+def _damaged(file: ModelFile, error: BaseException) -> BadInput:
     return BadInput(
-        f"'{path.name}' is damaged or cut off: {type(error).__name__}: {first_line(error)}",
+        f"'{file.name}' is damaged or cut off: {type(error).__name__}: {first_line(error)}",
         "copy or download it again",
     )

@@ -1,19 +1,20 @@
 """``.safetensors``: names, shapes and dtypes from the header, then the tensors, then into ``--arch``.
 
 The format has no code and no architecture. It stores a tied tensor once; `matching` fills the other name.
+The header is read once, by the strict reader of `files.header`, and the numbers from where it says they are.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from qtrain_cli.errors import BadInput, UsageError, first_line
+from qtrain_cli.errors import BadInput, Refused, UsageError, first_line
+from qtrain_cli.files.header import Header, TensorRecord, header_in
+from qtrain_cli.models.entries import under
 from qtrain_cli.models.matching import fit_to_architecture
+from qtrain_cli.models.opened import ModelFile
+from qtrain_cli.models.reading import Reading, said_left_out
 from qtrain_cli.settings import ModelSettings
 
 _DTYPES = {
@@ -23,36 +24,69 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def load_safetensors(settings: ModelSettings, form: str) -> tuple[nn.Module, str]:
-    """The architecture with the file's tensors, and the trust it took.
+def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+    """The architecture with the file's tensors.
 
     Raises:
         BadInput: a damaged file, no ``--arch``, or the whole difference between the two.
-        UsageError: ``--weights``, for a file that is one flat list of tensors.
+        UsageError: ``--weights`` that is no prefix of names.
     """
-    if settings.weights is not None:
-        raise UsageError(f"--weights has no use for '{settings.path.name}', which is one set of tensors")
-    shapes = header_tensors(settings.path)
-    return fit_to_architecture(settings, shapes, lambda: load_file(settings.path)), "safetensors"
+    header, prefix = _header(file), settings.weights
+    shapes = _shapes(file, header)
+    if prefix is not None and not under(shapes, prefix):
+        raise UsageError(f"--weights {prefix}: no name in '{settings.path.name}' begins with '{prefix}.'")
+
+    def chosen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return tensors if prefix is None else under(tensors, prefix)
+
+    fitted = fit_to_architecture(settings, chosen(shapes), lambda: chosen(_numbers(file, header)))
+    return Reading(fitted.module, "safetensors", prefix, said_left_out(fitted.left_out))
 
 
-def header_tensors(path: Path) -> dict[str, Tensor]:
+def header_tensors(file: ModelFile) -> dict[str, Tensor]:
     """The file's tensors on the meta device. Reads nothing but the header. Raises `BadInput`."""
+    return _shapes(file, _header(file))
+
+
+def file_tensors(file: ModelFile) -> dict[str, Tensor]:
+    """The file's tensors. Raises `BadInput`."""
+    header = _header(file)
+    _shapes(file, header)
+    return _numbers(file, header)
+
+
+def _header(file: ModelFile) -> Header:
+    file.stream.seek(0)
     try:
-        with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            described = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"'{path.name}' is a damaged safetensors file: {first_line(error)}") from None
-    for name, (_, dtype) in described.items():
-        if dtype not in _DTYPES:
+        return header_in(file.path, file.stream, file.size)
+    except Refused as error:
+        what = error.message.partition(": ")[2]
+        raise BadInput(f"'{file.name}' is a damaged safetensors file: {what}", error.advice) from None
+
+
+def _shapes(file: ModelFile, header: Header) -> dict[str, Tensor]:
+    for name, record in header.tensors.items():
+        if record.dtype not in _DTYPES:
+            allowed = ", ".join(_DTYPES)
             raise BadInput(
-                f"tensor '{name}' of '{path.name}' has the dtype {dtype}; allowed: {', '.join(_DTYPES)}"
+                f"tensor '{name}' of '{file.name}' has the dtype {record.dtype}; allowed: {allowed}"
             )
     try:
         return {
-            name: torch.empty(shape, dtype=_DTYPES[dtype], device="meta")
-            for name, (shape, dtype) in described.items()
+            name: torch.empty(record.shape, dtype=_DTYPES[record.dtype], device="meta")
+            for name, record in header.tensors.items()
         }
     except RuntimeError as error:  # an empty tensor may have sizes that no library can count with
-        raise BadInput(f"'{path.name}' holds a tensor that cannot be: {first_line(error)}") from None
+        raise BadInput(f"'{file.name}' holds a tensor that cannot be: {first_line(error)}") from None
+
+
+def _numbers(file: ModelFile, header: Header) -> dict[str, Tensor]:
+    return {name: _tensor(file, header.payload_start, record) for name, record in header.tensors.items()}
+
+
+def _tensor(file: ModelFile, payload: int, record: TensorRecord) -> Tensor:
+    raw = torch.empty(record.last - record.first, dtype=torch.uint8)
+    file.stream.seek(payload + record.first)
+    if file.stream.readinto(raw.numpy()) != raw.numel():  # type: ignore[attr-defined]
+        raise BadInput(f"'{file.name}' breaks off", "copy or download it again")
+    return raw.view(_DTYPES[record.dtype]).reshape(record.shape)

@@ -30,6 +30,8 @@ try:
 except ImportError:  # not built: no compiler, or a processor or system it does not know
     _kernels = None
 
+#: The instruction set that the kernel works with on this processor, as `x86-64-v4`; empty without the kernel.
+COMPILED_FOR: str = _kernels.use("best") if _kernels is not None else ""
 #: Below so many amplitudes of one circuit, passes are too short to share: where other work runs on the
 #: machine, threads wait for each other longer than they work.
 THREADED_AMPLITUDES = 2**16

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from qtrain_cli.methods.table import OURS
-from qtrain_cli.report.markdown import pipes
-from qtrain_cli.report.terminal import stacked
+from qtrain_cli.report.markdown import escaped, pipes
+from qtrain_cli.report.terminal import stacked, styled
 from qtrain_cli.results.comparison import UNREACHED, Comparison, Point
 from qtrain_cli.results.verdict import verdict
 
@@ -28,7 +28,7 @@ def comparison_terminal(comparison: Comparison) -> RenderableType:
 
     said = [Text(sentence) for sentence in verdict(comparison)]
     return stacked(
-        Text(title_of(comparison), style="bold"),
+        styled(title_of(comparison), "bold"),
         _table(("method", *(f"{budget:,} B" for budget in comparison.budgets)), _overview(comparison)),
         Text(""),
         _table(_DETAILS, _details(comparison)),
@@ -41,7 +41,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     """The same, with what was trained and tuned of each method."""
     budgets = tuple(f"{budget:,} B" for budget in comparison.budgets)
     figures = pipes(("method", *budgets), _overview(comparison), "---:")
-    lines = [f"## {title_of(comparison)}", "", *figures, ""]
+    lines = [f"## {escaped(title_of(comparison))}", "", *figures, ""]
     lines += [f"Mean ± spread (standard deviation) over seeds {_seeds(comparison)}; {_what(comparison)}.", ""]
     lines += [*(f"- {sentence}" for sentence in verdict(comparison)), ""]
     lines += [*pipes(_DETAILS, _details(comparison), "---:"), ""]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 
 from qtrain_cli.report.records import Shown
-from qtrain_cli.report.text import plain
+from qtrain_cli.report.text import plain, unmarked
 from qtrain_cli.results import GateResult
 
 
@@ -34,4 +34,5 @@ def record_junit(record: Shown, gates: Sequence[GateResult]) -> str:
             message = plain(gate.message)
             Xml.SubElement(case, "failure", {"type": "GateFailed", "message": message}).text = message
     Xml.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + Xml.tostring(root, encoding="unicode") + "\n"
+    text = unmarked(Xml.tostring(root, encoding="unicode"), "&#35;")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'

@@ -6,6 +6,7 @@ get the JSON. A bare file has no record: what it is by itself is all that is sai
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from qtrain_cli.report.markdown import escaped, pipes
 from qtrain_cli.report.students import student_design, student_lesson, student_result
 from qtrain_cli.report.terminal import sheet, stacked, styled
 from qtrain_cli.report.text import LabelledTexts, Sections, loss_text, times_text
-from qtrain_cli.results import GateResult, Record, StudentRecord
+from qtrain_cli.results import Design, GateResult, Record, StudentRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -81,8 +82,14 @@ def _result(record: Record) -> LabelledTexts:
             "not measured" if scores.drop is None else scores.show_change(scores.drop),
         ),
         (scores.row.closeness_label, scores.show(scores.closeness)),
+        *_note(record),
         *_size(record),
     ]
+
+
+def _note(record: Record) -> LabelledTexts:
+    note = record.measured.figure_note
+    return [("Note on the figures", note)] if note else []
 
 
 def _size(record: Record | BareFile) -> LabelledTexts:
@@ -98,12 +105,20 @@ def _circuit(record: Record | BareFile) -> LabelledTexts:
     return [
         ("Weights generated", f"{design.weights:,}"),
         ("Weights kept as they are", f"{design.kept_weights:,}"),
+        *_kept_otherwise(design),
         ("Trained numbers", f"{design.trained_numbers:,}"),
         ("Times fewer numbers", times_text(record.parameter_ratio)),
         ("Circuits", f"{design.circuits:,} of {design.qubits} qubits and {design.layers:,} layers"),
         ("Ansatz and mapping", f"{design.ansatz}, {design.mapping}"),
         ("Bits per angle", str(design.angle_bits)),
     ]
+
+
+def _kept_otherwise(design: Design) -> LabelledTexts:
+    """How many tensors and rows are kept in each way that is not simply stored; the JSON has their names."""
+    ways = Counter(design.kept_tensors.values())
+    text = "; ".join(f"{count:,} {way}" for way, count in ways.items())
+    return [("Tensors kept otherwise", text)] if ways else []
 
 
 def _training(record: Record | StudentRecord) -> LabelledTexts:
@@ -116,6 +131,8 @@ def _training(record: Record | StudentRecord) -> LabelledTexts:
         ("Generalization gap", loss_text(measured.generalization_gap)),
         ("Epochs, seed, device", f"{measured.epochs}, {measured.seed}, {measured.device}"),
     ]
+    if not scores.row.told_by_word:
+        rows.append(("Loss", scores.row.said))
     return rows if record.seconds is None else [*rows, ("Time", f"{record.seconds:,.1f} s")]
 
 
@@ -125,6 +142,7 @@ def _provenance(record: Record | StudentRecord) -> LabelledTexts:
     known = [
         (word, measured.model),
         (f"{word} read as", measured.trust),
+        *([(f"{word}'s weights", measured.weights_entry)] if measured.weights_entry else []),
         (f"{word} SHA-256", measured.model_sha256),
     ]
     there = not isinstance(record, StudentRecord) or record.has_teacher

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtrain_cli.report.text import Sections, flat, plain, value_text
+from qtrain_cli.report.text import Sections, flat, harmless, plain, value_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,7 +26,7 @@ def show(renderable: RenderableType) -> None:
     with console.capture() as capture:
         console.print(renderable)
     # Tables fill their lines with blanks; a terminal of another encoding shows \u escapes, not a traceback.
-    text = "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    text = harmless("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
     encoding = out.encoding or "utf-8"
     out.write(text.encode(encoding, "backslashreplace").decode(encoding))
 

@@ -2,11 +2,16 @@
 
 Names come from files that strangers may have made: `plain` spells out what is not printable (escape
 sequences, line breaks, reversed writing), and each form then escapes what it would take for markup.
+
+A pipeline reads lines as commands: GitHub's ``::set-output`` after any blanks and ``##[add-mask]`` anywhere,
+Azure's ``##vso[`` and TeamCity's ``##teamcity[``. `harmless` spells their marks out, in every line that is
+printed and in every file of text; JSON and XML have their own spelling, which reads back the same.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +21,23 @@ LabelledTexts = list[tuple[str, str]]
 Sections = dict[str, LabelledTexts]
 
 
+#: A mark at a line's beginning, and one anywhere.
+_FIRST, _ANYWHERE = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE), re.compile(r"#(?=#\w*\[)")
+
+
 def json_text(document: Mapping[str, Any]) -> str:
     """One JSON document: a record's `to_json`, an error's `as_json`, or both joined. No NaN passes."""
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    return unmarked(json.dumps(document, indent=2, allow_nan=False), r"\u0023") + "\n"
+
+
+def harmless(text: str) -> str:
+    """`text` without a line that a pipeline would take for a command: its mark is spelled ``\\x3a``."""
+    return _FIRST.sub(r"\1\\x3a", unmarked(text, r"\x23"))
+
+
+def unmarked(text: str, number_sign: str) -> str:
+    """`text` with `number_sign` for the first of the two that begin a command in the middle of a line."""
+    return _ANYWHERE.sub(lambda found: number_sign, text)
 
 
 def plain(text: str) -> str:

@@ -3,13 +3,16 @@
 The stored form is a list, because in an artifact of a few hundred bytes the names of the fields would
 outweigh their values:
 
-    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]
+    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]   then note, entry
 
     figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
                test figure is stored, then the task's name where their number does not tell it
     versions   "name=version name=version ..."
+    entry      which of several sets of weights in the model's file was taken; left out where it has but one
 
 Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
+
+The note says what keeps the figures from being those that anyone finds with the file's weights (`NOTES`).
 
 The digests of data and model are stored beside it, in whatever form costs the file least.
 """
@@ -36,6 +39,11 @@ from qtrain_cli.results.scores import Scores
 from qtrain_cli.tasks import TASKS, Task
 from qtrain_cli.tasks.task import seven_digits
 
+ONE_DRAW = "the model draws random numbers in evaluation: the figures are those of one draw"
+UNREPEATABLE = "the model's outputs differ from call to call, whatever the seed: no figure comes again"
+UNCHECKED = "unchecked: the model could not be made a second time to load the weights into"
+NOTES = (ONE_DRAW, UNREPEATABLE, UNCHECKED)
+
 _WORD = re.compile(r"[^\s=]+")
 _STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, INTEGER, INTEGER, TEXT, TEXT, TEXT)
 _FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, INTEGER, MAYBE, MAYBE)
@@ -47,7 +55,8 @@ class Measured:
     """The measured half of a record.
 
     `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
-    squared error), None when not finite; `versions` names the software, without spaces or ``=``.
+    squared error), None when not finite; `versions` names software, kernel, threads, no spaces or ``=``;
+    `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights.
 
     Raises:
         BadInput: a digest that is none, a negative count, or a version that is not one word.
@@ -64,6 +73,8 @@ class Measured:
     data_sha256: str
     model_sha256: str
     trust: str
+    figure_note: str | None = None
+    weights_entry: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("data_sha256", "model_sha256"):
@@ -73,6 +84,10 @@ class Measured:
         for word in (*self.versions, *self.versions.values()):
             if not _WORD.fullmatch(word):
                 raise BadInput(f"the version {reprlib.repr(word)} is not one word without '='")
+        if self.figure_note is not None and self.figure_note not in NOTES:
+            raise BadInput(
+                f"the note on the figures is {reprlib.repr(self.figure_note)}; known: {len(NOTES)}"
+            )
         object.__setattr__(self, "train_loss", seven_digits(self.train_loss))
         object.__setattr__(self, "test_loss", seven_digits(self.test_loss))
 
@@ -95,14 +110,17 @@ class Measured:
             self.device,
             " ".join(f"{name}={version}" for name, version in self.versions.items()),
             self.trust,
+            *([] if self.figure_note is None else [NOTES.index(self.figure_note)]),
+            *([self.weights_entry] if self.weights_entry else []),
         ]
 
     @classmethod
     def from_stored(cls, stored: Any, data_sha256: str, model_sha256: str) -> Measured:
         """The inverse of `to_stored`, from parsed JSON of any origin. Raises `BadInput`."""
         check_kind("the stored form", LIST, stored)
-        _check_kinds("entries", _STORED_KINDS, stored)
-        model, figures, train_loss, test_loss, epochs, seed, device, versions, trust = stored
+        _check_kinds("entries", _STORED_KINDS, stored[: len(_STORED_KINDS)])
+        model, figures, train_loss, test_loss, epochs, seed, device, versions, trust, *later = stored
+        note, entry = _stored_later(later)
         return cls(
             model=model,
             scores=_stored_scores(figures),
@@ -115,6 +133,8 @@ class Measured:
             data_sha256=data_sha256,
             model_sha256=model_sha256,
             trust=trust,
+            figure_note=note,
+            weights_entry=entry,
         )
 
 
@@ -123,6 +143,21 @@ def _check_kinds(what: str, kinds: tuple[str, ...], values: list[Any]) -> None:
         raise BadInput(f"the stored record has {len(values)} {what}; expected: {len(kinds)}")
     for place, (kind, value) in enumerate(zip(kinds, values, strict=True)):
         check_kind(f"{what}[{place}]", kind, value)
+
+
+def _stored_later(later: list[Any]) -> tuple[str | None, str | None]:
+    """The note and the entry of a stored record: a number and a text, either or both of them."""
+    kinds = tuple(INTEGER if type(value) is int else TEXT for value in later)
+    if kinds not in ((), (INTEGER,), (TEXT,), (INTEGER, TEXT)):
+        raise BadInput(f"the stored record ends with {reprlib.repr(later)}; allowed: a note, and an entry")
+    _check_kinds("last entries", kinds, later)
+    note = later[0] if INTEGER in kinds else None
+    entry = later[-1] if TEXT in kinds else None
+    if note is not None and note >= len(NOTES):
+        raise BadInput(f"the stored record has the note {note}; allowed: 0 to {len(NOTES) - 1}")
+    if entry == "":
+        raise BadInput("the stored record names an entry of no name")
+    return None if note is None else NOTES[note], entry
 
 
 def _stored_figures(scores: Scores) -> list[Any]:

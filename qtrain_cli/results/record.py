@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from qtrain_cli.errors import BadInput
@@ -33,7 +33,8 @@ class Design:
     """What was built, as the artifact's own spec says it.
 
     `weights` are generated, `kept_weights` stored as they are; `model_bytes` is the size of the same tensors
-    as a float32 safetensors file. Raises `BadInput` for counts that cannot be.
+    as a float32 safetensors file. `kept_tensors` says of each tensor, or row, how it is kept where it is not
+    simply stored. Raises `BadInput` for counts that cannot be.
     """
 
     weights: int
@@ -46,6 +47,7 @@ class Design:
     angle_bits: int
     trained_numbers: int
     model_bytes: int
+    kept_tensors: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in (
@@ -188,11 +190,11 @@ def read_values(document: Any, fields_of: Callable[[Task], Mapping[str, str]], s
     Raises:
         BadInput: it has not exactly the fields that `fields_of` its task says, each of its kind.
     """
-    task = task_of_fields(document if isinstance(document, dict) else ())
+    task = task_of_fields(document if isinstance(document, dict) else {})
     given = checked_document(document, fields_of(task), schema)
     return {**given, "scores": Scores.from_json(task, given)}
 
 
 def own(part: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of these values, those that are fields of a record's part."""
-    return {field.name: values[field.name] for field in fields(part)}
+    """Of these values, those that are fields of a record's part; a student's has no note."""
+    return {field.name: values.get(field.name) for field in fields(part)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from qtrain_cli.errors import BadInput, suggestion
@@ -62,8 +62,13 @@ _FIELDS: Fields = (
     *FIGURES,
     ("train_loss", MAYBE), ("test_loss", MAYBE), ("generalization_gap", MAYBE),
     ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
+    ("kept_tensors", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
+    ("figure_note", MAYBE_TEXT),
+    ("weights_entry", MAYBE_TEXT),
 )  # fmt: skip
+#: Fields that records of earlier versions lack, each with what their absence means.
+ADDED: dict[str, Any] = {"kept_tensors": {}, "figure_note": None, "weights_entry": None}
 
 
 def record_fields(task: Task) -> dict[str, str]:
@@ -72,23 +77,33 @@ def record_fields(task: Task) -> dict[str, str]:
 
 
 def named_fields(fields: Fields, task: Task) -> dict[str, str]:
-    """Field names with a task's words, each with its kind, in their order."""
-    return {task.named(name): kind for name, kind in fields}
+    """Field names with a task's words, each with its kind, in their order; last the task's name, where the
+    words do not tell it."""
+    named = {task.named(name): kind for name, kind in fields}
+    return named if task.told_by_word else {**named, "task": TEXT}
 
 
-def task_of_fields(names: Iterable[str]) -> Task:
-    """The row whose figures most of a document's field names hold; the first row where none does."""
-    given = set(names)
-    return max(TASKS.values(), key=lambda row: len(given & named_fields(FIGURES, row).keys()))
+def task_of_fields(document: Mapping[str, Any]) -> Task:
+    """The row that a document names, or whose figures most of its field names hold; the first row where none
+    does."""
+    name = document.get("task")
+    if isinstance(name, str) and name in TASKS:
+        return TASKS[name]
+    told = (row for row in TASKS.values() if row.told_by_word)
+    return max(told, key=lambda row: len(document.keys() & named_fields(FIGURES, row).keys()))
 
 
 def checked_document(document: Any, kinds: Mapping[str, str], schema: str = SCHEMA) -> dict[str, Any]:
-    """`document` itself, once it has exactly these fields, each of its kind. Raises `BadInput`."""
+    """A document, once it has exactly these fields, each of its kind; what came later is filled in.
+
+    Raises `BadInput`.
+    """
     if not isinstance(document, dict):
         raise BadInput("the record is not a JSON object", "give the output of: qtrain report --json")
     if document.get("schema") != schema:
         found = reprlib.repr(document.get("schema"))
         raise BadInput(f"the record has the schema {found}; this version reads '{schema}'", "make it anew")
+    document = {**{name: value for name, value in ADDED.items() if name in kinds}, **document}
     for name in kinds:
         if name not in document:
             raise BadInput(f"the record lacks the field '{name}'", "make it anew with: qtrain report --json")

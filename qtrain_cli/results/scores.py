@@ -107,7 +107,8 @@ class Scores:
             "teacher_test_{word}": self.teacher,
             "teacher_{closeness}": self.closeness,
         }
-        return {self.row.named(name): figure for name, figure in figures.items()}
+        named = {self.row.named(name): figure for name, figure in figures.items()}
+        return named if self.row.told_by_word else {**named, "task": self.task}
 
     @classmethod
     def from_json(cls, task: Task, given: Mapping[str, Any]) -> Scores:

@@ -62,6 +62,7 @@ _FIELDS: Fields = (
     *_LESSON, ("total_shots", INTEGER), ("epochs_to_95", MAYBE_WHOLE),
     ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", MAYBE_TEXT), ("artifact_sha256", TEXT), ("trust", MAYBE_TEXT),
+    ("weights_entry", MAYBE_TEXT),
 )  # fmt: skip
 
 
@@ -117,6 +118,8 @@ class Lesson:
     def __post_init__(self) -> None:
         for name, kind in _LESSON[:-1]:
             check_kind(f"'{name}'", kind, getattr(self, name))
+        if len({part is None for part in (self.align, self.align_loss, self.align_weight)}) > 1:
+            raise BadInput("an alignment has a layer, a loss and a weight, or none of them")
         object.__setattr__(self, "history", tuple(_checked_epoch(row) for row in self.history[:MAX_HISTORY]))
 
     @property
@@ -221,6 +224,9 @@ class StudentRecord:
         """The inverse of `to_json`, from parsed JSON of any origin. Raises `BadInput`."""
         given = read_values(document, student_fields, STUDENT_SCHEMA)
         measured = own(Measured, given)
+        known = ("model", "model_sha256", "trust")
+        if len({given[name] is None for name in known}) > 1:
+            raise BadInput(f"a record has all of {', '.join(known)}, or none of them")
         if given["trust"] is None:
             measured |= {"model": "", "model_sha256": NOTHING_SHA256, "trust": NO_TEACHER}
         record = cls(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from qtrain_cli.artifact.container import container_of
 from qtrain_cli.artifact.description import bytes_before_numbers
@@ -23,6 +24,7 @@ from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import predict
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
 from qtrain_cli.runs.cell_folder import CellFolder
+from qtrain_cli.runs.examination import Examined
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -30,15 +32,16 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, scene_of
 from qtrain_cli.runs.regenerate import digest_of, regenerate
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.course import Answers
+from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
-from qtrain_cli.training.recovery import Recovery, checkpoint_path
+from qtrain_cli.training.recovery import Elsewhere, Recovery, checkpoint_path
 
 _DIVERGED = "is not finite"
 #: What a rival's file takes is foretold about: one that seems so much too large is tried all the same.
@@ -53,6 +56,7 @@ class Bench:
     loaded: LoadedModel
     cells: CellFolder
     log: Log
+    examined: Examined
     data: dict[int, Dataset] = field(default_factory=dict)
     scenes: dict[int, Scene] = field(default_factory=dict)
     answers: dict[int, Answers] = field(default_factory=dict)
@@ -60,7 +64,7 @@ class Bench:
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
         if seed not in self.data:
-            self.data[seed] = load_data(self.settings.data, seed).for_lookups(self.loaded.looks_up)
+            self.data[seed] = self.examined.of(load_data(self.settings.data, seed))
         return self.data[seed]
 
     def objective(self, seed: int) -> Objective:
@@ -72,12 +76,14 @@ class Bench:
         """The model for the methods."""
         if seed not in self.scenes:
             fit = replace(self.settings.fit, seed=seed)
-            self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()))
+            seed_generators(seed)  # a model may draw in evaluation too
+            self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()), self.settings.model)
         return self.scenes[seed]
 
     def taught(self, seed: int) -> Answers:
         """The teacher's outputs, computed once."""
         if seed not in self.answers:
+            seed_generators(seed)
             self.answers[seed] = answers_of(self.scene(seed), self.rows(seed))
         return self.answers[seed]
 
@@ -116,8 +122,9 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     Raises:
         Interrupted, RunFailed, BadInput: as `making.make`, but for a loss or gradient that is not finite.
     """
-    done = bench.cells.load(trial.name)
+    done, checkpoint = bench.cells.load(trial.name), checkpoint_path(bench.cells.file_of(trial.name))
     if done:
+        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
         return done
     started = time.monotonic()
     choice = trial.choice
@@ -134,7 +141,7 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
         cell = _judged(bench, trial, cell, data)
     cell = replace(cell, seconds=time.monotonic() - started)
     bench.cells.save(trial.name, cell, data)
-    checkpoint_path(bench.cells.file_of(trial.name)).unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     return cell
 
 
@@ -146,8 +153,7 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     rate = cell.lr * own_rate(chosen.numbers) if trial.row.relative_rates else cell.lr
     work = _work(bench, trial, chosen, rate)
     checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
-    recovery = Recovery(checkpoint, _identity(bench, work), resume=True)
-    made = make(work, recovery, lambda progress: None, lambda line: None)
+    made = _made(bench, work, checkpoint)
     data = _file_of(work, made.numbers)
     if len(data) > trial.budget:
         return replace(cell, lr=rate, end=UNREACHED, file_bytes=len(data)), None
@@ -162,6 +168,17 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
         validation=made.score,
     )
     return done, data
+
+
+def _made(bench: Bench, work: Work, checkpoint: Path) -> Made:
+    """The trained numbers; a cell that was begun on another machine is begun anew on this one."""
+    recovery = Recovery(checkpoint, _identity(bench, work), resume=True)
+    try:
+        return make(work, recovery, lambda progress: None, lambda line: None)
+    except Elsewhere as error:
+        bench.log(f"{error.message}; this cell begins anew")
+        checkpoint.unlink()
+        return make(work, recovery, lambda progress: None, lambda line: None)
 
 
 def _chosen(bench: Bench, trial: Trial) -> Sized | int:
@@ -197,8 +214,8 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, numbers), work.name)
-    description = replace(work.blank, digest=digest)
+    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, work.name)
+    description = replace(work.described(numbers), digest=digest)
     return encode_artifact(Artifact(description, numbers))
 
 
@@ -213,9 +230,10 @@ def _count(chosen: Sized, numbers: StoredNumbers) -> int:
 def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     """The cell with its test figure: of the tensors that the finished file gives back."""
     rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
-    artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data))
+    artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data), own=True)
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
-    state = moved_to(regenerate(artifact).state, scene.device)
+    state = moved_to(regenerate(artifact, module).state, scene.device)
+    seed_generators(trial.seed)
     outputs = predict(module, state, rows.test.inputs, rows.normalisation)
     scores = bench.objective(trial.seed).row_scores(outputs, rows.test.targets)
     return replace(cell, test=float(scores.mean()), rows=pack_rows(scores.tolist()))

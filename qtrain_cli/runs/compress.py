@@ -8,6 +8,8 @@ used once, at the end.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,33 +26,41 @@ from qtrain_cli.artifact.description import (
     design_of,
     record_of,
 )  # fmt: skip
-from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, write_artifact
-from qtrain_cli.artifact.size import example_of, known_of
+from qtrain_cli.artifact.expansion import LARGE, too_large
+from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, encode_artifact, write_artifact
+from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset, load_data
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
+from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
+from qtrain_cli.runs.examination import asked, examine
+from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
     fingerprint,
     layout_identity,
+    made_elsewhere,
     model_identity,
     run_identity,
 )
+from qtrain_cli.runs.layouts import said_of_kept
 from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
-from qtrain_cli.runs.outputs import check_run_files, input_files
+from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
-from qtrain_cli.training.devices import moved_to, resolve_device
+from qtrain_cli.training.descent import seed_generators
+from qtrain_cli.training.devices import moved_to, numbers_in, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
@@ -66,6 +76,7 @@ class _Job:
     spec: GeneratorSpec
     work: Work
     identity: Identity
+    fresh: Fresh
 
     @property
     def run(self) -> str:
@@ -73,6 +84,7 @@ class _Job:
         return fingerprint(self.identity, RUN_DIGITS)
 
 
+@usual_threads()
 def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
     """Compresses one model.
 
@@ -83,14 +95,21 @@ def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
 
     Raises:
         UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed: another run has this output.
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
+    with alone_at(settings.out):
+        return _compressed(settings, show, log)
+
+
+def _compressed(settings: CompressSettings, show: Show, log: Log) -> Record:
     started = time.monotonic()
     checkpoint = _check_files(settings)
     job = _prepare(settings, log)
     done = _finished(job, checkpoint)
     if done:
-        log(f"'{settings.out}' is finished already; nothing to do")
+        _leave(job, checkpoint, done)
+        log(f"'{settings.out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
         return done
     if settings.resume:
         where = "going on from" if checkpoint.exists() else "beginning, for there is no"
@@ -99,7 +118,7 @@ def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
     if made.spent.evaluations:
         log(f"spent on gradients: {in_words(made.spent)}")
     log("measuring the regenerated weights")
-    record = _written(job, made.numbers)
+    record = _written(job, made.numbers, log)
     _leave(job, checkpoint, record)
     return replace(record, seconds=time.monotonic() - started)
 
@@ -119,9 +138,14 @@ def _check_files(settings: CompressSettings) -> Path:
 def _prepare(settings: CompressSettings, log: Log) -> _Job:
     budget, device = settings.budget, resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
-    data = load_data(settings.data, settings.fit.seed).for_lookups(loaded.looks_up)
+    data = load_data(settings.data, settings.fit.seed)
+    loaded.module.to(device)
+    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
+    seed_generators(settings.fit.seed)  # a model may draw in evaluation too
+    asks = asked(loaded.module, teacher_of(loaded, device))
+    data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
-    scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore))
+    scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
         scene.layout, budget, settings.fit.seed, lambda plan: sizes.bytes(plan_of(plan), budget.angle_bits)
@@ -131,17 +155,25 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     check_gradient(settings.fit.gradient, spec.circuit)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)
+    again = fresh_module(settings.model, loaded, scene.device)
+    fresh = check(scene, again, data.train.inputs, data.normalisation)
+    if fresh.note:
+        log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
     work = Work(OURS, chosen, scene, data, settings.fit, answers_of(scene, data))
-    return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work))
+    return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work), fresh)
 
 
 def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> None:
     circuit, layout = spec.circuit, spec.layout
+    for line in loaded.said:
+        log(line)
     log(
         f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
         f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
     )
+    for line in said_of_kept(layout):
+        log(line)
     log(f"data: {data.rows_in_words}")
 
 
@@ -188,40 +220,58 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
     raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
 
 
-def _written(job: _Job, numbers: StoredNumbers) -> Record:
+def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
     made = made_by(work, numbers)
     measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept))
-    description = Description(
-        method=work.name,
-        plan=work.chosen.plan,
-        layout=work.chosen.layout,
-        digest=digest_of(work.chosen.layout, made),
-        example=example_of(job.data),
+    description = replace(
+        work.described(numbers),
+        digest=digest_of(work.chosen.layout, made, numbers.kept),
         origin=None if settings.budget.bare else Origin(measured, job.run),
     )
-    written = write_artifact(settings.out, Artifact(description, numbers), force=settings.force)
-    return Record(design_of(job.spec), measured, len(written.data), written.sha256)
+    if description.layout != work.chosen.layout:
+        for line in said_of_kept(description.layout):
+            log(line)
+    artifact = Artifact(description, numbers)
+    data = encode_artifact(artifact)
+    _check_bytes(job, description, len(data))
+    record = Record(design_of(description.spec), measured, len(data), hashlib.sha256(data).hexdigest())
+    if settings.budget.bare:
+        receipts.announce(checkpoint_path(settings.out), job.identity, record)
+    write_artifact(settings.out, artifact, force=settings.force)
+    large = too_large(description, work.chosen.forms, len(data))
+    if large:
+        log(f"reading the file will take {LARGE}=1 in the environment: {large}")
+    return record
+
+
+def _check_bytes(job: _Job, description: Description, size: int) -> None:
+    """Raises `RunFailed` where kept tensors grew in training, and the file with them, beyond its bound."""
+    most = job.settings.budget.bytes
+    if most and description.layout != job.work.chosen.layout and size > most:
+        raise RunFailed(
+            f"float16 no longer holds the kept tensors, and the file takes {size} bytes; allowed: {most}",
+            f"give --bytes {2 * size - most} or more",
+        )
 
 
 def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
-    """Nothing beside a file that says itself which run wrote it; a receipt beside a bare one."""
-    if job.settings.budget.bare:
-        receipts.write(checkpoint, job.identity, record)
-    else:
-        checkpoint.unlink(missing_ok=True)
+    """Nothing of this run beside a file that says itself which one wrote it; a receipt beside a bare one."""
+    with contextlib.suppress(BadInput, Refused):  # another run's, beside a file that was finished before
+        if job.settings.budget.bare:
+            receipts.shrink(checkpoint, job.identity)
+        elif checkpoint.exists() and load_checkpoint(checkpoint, job.identity):
+            checkpoint.unlink()
 
 
 def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
-    settings, device = job.settings.fit, torch.device(job.settings.fit.device)
-    figures = measure(
-        job.loaded.module,
-        moved_to(state, device),
-        teacher_of(job.loaded, device),
-        job.data,
-        job.work.objective,
-    )
+    settings, scene, data = job.settings.fit, job.work.scene, job.data
+    state = moved_to(state, scene.device)
+    check_trained(job.fresh, scene.module, state, data.validation.inputs, data.normalisation)
+    seed_generators(settings.seed)
+    module = scene.module if job.fresh.module is None else job.fresh.module
+    figures = measure(module, state, scene.teacher, data, job.work.objective)
     return Measured(
         model=job.loaded.name,
         scores=figures.scores,
@@ -230,8 +280,10 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         epochs=settings.epochs,
         seed=settings.seed,
         device=settings.device,
-        versions=recorded_versions(),
+        versions=recorded_versions() | recorded_machine(),
         data_sha256=job.data.sha256,
         model_sha256=job.loaded.sha256,
         trust=job.loaded.trust,
+        figure_note=job.fresh.note,
+        weights_entry=job.loaded.entry,
     )

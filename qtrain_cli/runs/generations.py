@@ -6,9 +6,7 @@ generation k     from the outputs of generation k - 1, with a seed of its own   
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,7 +31,7 @@ from qtrain_cli.training.alignment import Alignment, projection, teacher_feature
 from qtrain_cli.training.batches import RowBatches
 from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
 from qtrain_cli.training.descent import Rate
-from qtrain_cli.training.devices import moved_to
+from qtrain_cli.training.devices import moved_to, usual_threads
 from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.recovery import (
     Recovery,
@@ -116,7 +114,9 @@ def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -
     course = _course(job, fit, trainee.teach_itself if averaging else teach)
     identity = of_generation(job.identity, number)
     recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
-    with _fitting_threads(module, job.device):
+    with usual_threads():
+        if job.device.type == "cpu" and is_light(module):
+            torch.set_num_threads(1)
         found = train(trainee, course, fit, Rate(fit.lr, fused=True, clip=STUDENTS_CLIP), recovery, show)
     evaluations = int(trainee.state()[EVALUATIONS])
     return Learned(of_student(found.parameters), found.history, evaluations, found.seconds)
@@ -128,18 +128,6 @@ def _course(job: Teaching, fit: FitSettings, teach: Teach | None) -> Course:
     objective = Objective(data.task, fit.distill if teach else 0.0, fit.temperature)
     batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, job.device)
     return Course(batches, data.validation, data.normalisation, objective, teach or nobody)
-
-
-@contextlib.contextmanager
-def _fitting_threads(module: StudentModule, device: torch.device) -> Iterator[None]:
-    """One CPU thread for a light student; the caller's number of threads afterwards."""
-    before = torch.get_num_threads()
-    if device.type == "cpu" and is_light(module):
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _seed(job: Teaching, generation: int) -> int:

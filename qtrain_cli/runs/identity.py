@@ -1,7 +1,8 @@
 """What a run depends on, as plain data: whoever's identity is equal may go on from each other's state.
 
 One identity for every kind of run. A change of how the same settings train (`TRAINING`) makes another run of
-them; so does another version of this project or of PyTorch.
+them; so does another version of this project or of PyTorch. The machine is a part of it, so that no state is
+gone on from where the last bits differ; a finished file is the run's wherever it was made.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import torch
 from qtrain_cli.data import Dataset
 from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.hashing import architecture_identity
+from qtrain_cli.quantum.machine import differing, machine
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.training import TRAINING
+from qtrain_cli.training.recovery import MACHINE
 
 Identity = dict[str, Any]
 
@@ -54,16 +57,38 @@ def run_identity(
     model: Identity, data: Identity, fit: FitSettings | Mapping[str, Any], own: Identity
 ) -> Identity:
     """The whole: model, data, the fit's settings, and what only this kind of run has."""
+    settings = asdict(fit) if isinstance(fit, FitSettings) else dict(fit)
     return {
         **model,
         **data,
-        "fit": asdict(fit) if isinstance(fit, FitSettings) else dict(fit),
+        "fit": settings,
         **own,
+        MACHINE: _machine(str(settings["device"])),
         "training": TRAINING,
         "versions": {"qtrain": VERSION, "torch": str(torch.__version__)},
     }
 
 
+def _machine(device: str) -> dict[str, str]:
+    """What the last bits depend on, on this device; only for `cuda` is that the device itself."""
+    if torch.device(device).type == "cuda":
+        return {"gpu": torch.cuda.get_device_name(device)}
+    return machine()
+
+
+def anywhere(identity: Identity) -> Identity:
+    """The same without the machine: equal for what differs in last bits alone."""
+    return {name: value for name, value in identity.items() if name != MACHINE}
+
+
 def fingerprint(identity: Identity, digits: int) -> str:
-    """The first digits of its SHA-256, in hexadecimal: what an artifact remembers of its run."""
-    return Checkpoint({}, {}, identity).fingerprint[:digits]
+    """The first digits of its SHA-256, in hexadecimal: what an artifact remembers of its run, anywhere."""
+    return Checkpoint({}, {}, anywhere(identity)).fingerprint[:digits]
+
+
+def made_elsewhere(versions: Mapping[str, str]) -> str:
+    """``, made with threads 2 there and 1 here``, of a file's record; empty where nothing differs."""
+    here = machine()
+    there = {name: word for name, word in versions.items() if name in here}
+    found = differing(there, {name: here[name] for name in there})
+    return f", made with {found}" if found else ""

@@ -16,19 +16,28 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
-from qtrain_cli.artifact.numbers import Artifact, Coded, Group, StoredNumbers, as_stored, encode_artifact
+from qtrain_cli.artifact.numbers import (
+    Artifact,
+    Coded,
+    Group,
+    StoredNumbers,
+    as_stored,
+    encode_artifact,
+    final_layout,
+)
 from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.quantum.estimators import Cost
+from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
-from qtrain_cli.settings import FitSettings
-from qtrain_cli.targets.layout import kept_as_stored
-from qtrain_cli.targets.target import TARGETS, WHOLE
+from qtrain_cli.settings import FitSettings, ModelSettings
+from qtrain_cli.targets.kept import final, kept_as_stored
+from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training.batches import RowBatches
 from qtrain_cli.training.circuits import StepCircuits, measures
@@ -73,6 +82,10 @@ class Work:
         chosen, digest = self.chosen, Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, tolerance_of(self.name))
         return Description(self.name, chosen.plan, chosen.layout, digest, example_of(self.data), None)
 
+    def described(self, numbers: StoredNumbers) -> Description:
+        """`blank` with the layout of the file: how its kept tensors lie there follows from their values."""
+        return replace(self.blank, layout=final_layout(self.chosen.layout, numbers))
+
 
 @dataclass(frozen=True)
 class Made:
@@ -85,7 +98,11 @@ class Made:
 
 
 def scene_of(
-    loaded: LoadedModel, data: Dataset, fit: FitSettings, patterns: tuple[tuple[str, ...], ...]
+    loaded: LoadedModel,
+    data: Dataset,
+    fit: FitSettings,
+    patterns: tuple[tuple[str, ...], ...],
+    model: ModelSettings | None = None,
 ) -> Scene:
     """The model on the fit's device, with what goes in and out of it.
 
@@ -94,23 +111,24 @@ def scene_of(
         data: whose rows it takes.
         fit: device and seed.
         patterns: `--targets` and `--ignore`.
+        model: whose architecture gives what need not be stored.
 
     Raises:
         BadInput: the model does not take the rows, or its outputs do not fit the targets.
     """
     device, module = torch.device(fit.device), loaded.module
-    layout = TARGETS[WHOLE].tensors(module, *patterns)
+    layout = layout_for(module, patterns, model)
     module.to(device)
     teacher = teacher_of(loaded, device)
     sample = predict(module, teacher, data.train.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.train.targets[:2], data.classes)
     shapes = tuple(data.train.inputs.shape[1:]), tuple(sample.shape[1:])
-    return Scene(module, teacher, layout, *shapes, fit.seed, device)
+    return Scene(module, teacher, layout, *shapes, fit.seed, device, TASKS[data.task].head)
 
 
 def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
     """The model's own tensors on a device."""
-    return moved_to(loaded.module.state_dict(keep_vars=True), device)
+    return moved_to(file_state(loaded.module), device)
 
 
 def answers_of(scene: Scene, data: Dataset) -> Answers:
@@ -151,7 +169,12 @@ def _room(work: Work) -> Callable[[Mapping[str, Tensor]], float]:
     if work.budget is None:
         return lambda kept: float("inf")
     budget, blank = work.budget, work.blank
-    return lambda kept: 8.0 * (budget - frame_bytes(blank, kept, budget))
+
+    def room(kept: Mapping[str, Tensor]) -> float:
+        described = replace(blank, layout=final(blank.layout, kept))
+        return 8.0 * (budget - frame_bytes(described, kept, budget))
+
+    return room
 
 
 def _stored(work: Work, trainee: Generated, found: Trained) -> StoredNumbers:
@@ -164,7 +187,7 @@ def _stored(work: Work, trainee: Generated, found: Trained) -> StoredNumbers:
         value = values[name].detach().cpu()
         coded = form.coded and chosen.method.grid.coded(chosen.plan, name, value, steps[name])
         groups[name] = Coded(coded, steps[name]) if isinstance(coded, Tensor) else value
-    return as_stored(chosen.forms, chosen.layout, groups, kept)
+    return as_stored(chosen.forms, chosen.layout, groups, kept, trainee.kept)
 
 
 def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> StoredNumbers:
@@ -195,7 +218,11 @@ def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> Stor
 
 def fits(work: Work, numbers: StoredNumbers) -> bool:
     """Whether a file of these numbers keeps the budget, if there is one."""
-    return work.budget is None or len(encode_artifact(Artifact(work.blank, numbers))) <= work.budget
+    return work.budget is None or _bytes(work, numbers) <= work.budget
+
+
+def _bytes(work: Work, numbers: StoredNumbers) -> int:
+    return len(encode_artifact(Artifact(work.described(numbers), numbers)))
 
 
 def made_by(work: Work, numbers: StoredNumbers) -> dict[str, Tensor]:

@@ -1,14 +1,30 @@
-"""Before a run begins: whether its output and the checkpoint beside it stand in the way of anything."""
+"""Before a run begins: that nobody else is at it, and that output and checkpoint stand in nobody's way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from qtrain_cli.errors import UsageError
-from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.atomic import check_output, clear_strays
+from qtrain_cli.files.locks import held
 from qtrain_cli.settings import DataSettings, ModelSettings
-from qtrain_cli.training.recovery import checkpoint_path
+from qtrain_cli.training.recovery import checkpoint_path, checkpoints
+
+
+@contextmanager
+def alone_at(out: Path) -> Iterator[None]:
+    """No other run has this output and its checkpoints; what killed ones left of them half-written is gone.
+
+    Raises:
+        UsageError, BadInput: as `check_output`. RunFailed: another run is at work on it.
+    """
+    check_output(out, force=True)
+    with held(out):
+        for path in (out, checkpoint_path(out), *checkpoints(out)):
+            clear_strays(path)
+        yield
 
 
 def check_run_files(out: Path, go_on: bool, inputs: Sequence[Path], left: Sequence[Path]) -> None:

@@ -17,18 +17,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
 from qtrain_cli.artifact.payload import PROBES, single_precision
-from qtrain_cli.errors import Refused
+from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS, method_of
+from qtrain_cli.runs.layouts import some
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
-from qtrain_cli.targets.layout import complete, join, split
+from qtrain_cli.targets.kept import is_given
+from qtrain_cli.targets.layout import DTYPES, complete, join, split, with_rows
 
 TOLERANCE, RIVAL_TOLERANCE = 1e-6, 1e-5
 MAX_TOLERANCE = 1e-4
@@ -47,8 +49,25 @@ class Regenerated:
     tolerance: float
 
 
-def regenerate(artifact: Artifact) -> Regenerated:
+def regenerate(artifact: Artifact, module: nn.Module | None = None) -> Regenerated:
     """All weights of the model.
+
+    Args:
+        artifact: a whole file.
+        module: of the model's architecture, whose constants some files need (`with_given`).
+
+    Raises:
+        UsageError: they are needed, and not there. BadInput: they are others.
+        Refused: as `checked_weights`.
+    """
+    layout, kept = artifact.description.layout, with_given(artifact, module).numbers.kept
+    weights, digest, tolerance = checked_weights(artifact)
+    exact = digest.sha256 == artifact.description.digest.sha256
+    return Regenerated(complete(layout, split(layout, weights), kept), digest, exact, tolerance)
+
+
+def checked_weights(artifact: Artifact) -> tuple[Tensor, Digest, float]:
+    """All generated weights (m,) in float64, their digest, and within what it had to agree.
 
     Raises:
         Refused: they are neither those of the digest nor within its tolerance, or not all finite.
@@ -57,16 +76,44 @@ def regenerate(artifact: Artifact) -> Regenerated:
     layout, method = description.layout, description.method
     weights = join(layout, _decoded(method, description.plan, layout, artifact.numbers))
     _require_finite(layout, weights)
-    digest = _digest(layout, weights, method)
-    exact = digest.sha256 == stored.sha256
+    digest = _digest(layout, weights, artifact.numbers.kept, method)
     tolerance = min(stored.tolerance, MAX_TOLERANCE)
+    exact = digest.sha256 == stored.sha256
     if not exact and not _agree(digest, stored, tolerance * float(weights.norm())):
         raise Refused(
             f"the regenerated weights do not match the artifact's digest {stored.sha256}",
             "the file was changed, or was written by another version",
         )
-    state = complete(layout, split(layout, weights), artifact.numbers.kept)
-    return Regenerated(state, digest, exact, tolerance)
+    return weights, digest, tolerance
+
+
+def with_given(artifact: Artifact, module: nn.Module | None) -> Artifact:
+    """The same with the tensors that a module of the model's architecture gives among the kept ones.
+
+    Raises:
+        UsageError: the file needs such a module, and there is none.
+        BadInput: the module has other tensors of those names.
+    """
+    numbers = artifact.numbers
+    missing = {name: known for name, known in numbers.given.items() if name not in numbers.kept}
+    if not missing:
+        return artifact
+    if module is None:
+        raise UsageError(
+            f"the file leaves out what the model's architecture gives: {some(list(missing))}",
+            "name it with --arch (from Python: load(path, module))",
+        )
+    fresh = module.state_dict()
+    own = {name: fresh[name].detach().cpu() for name in missing if name in fresh}
+    shapes = {entry.name: (DTYPES[entry.dtype], entry.shape) for entry in artifact.description.layout.stored}
+    for name, known in missing.items():
+        found = own.get(name)
+        if found is None or (found.dtype, tuple(found.shape)) != shapes[name] or not is_given(known, found):
+            raise BadInput(
+                f"the architecture's tensor '{name}' is not the one of the compressed model",
+                "give the same --arch and --arch-args as when it was compressed",
+            )
+    return replace(artifact, numbers=replace(numbers, kept=numbers.kept | own))
 
 
 def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> dict[str, Tensor]:
@@ -75,7 +122,8 @@ def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumber
     Computed on one thread for the sake of its bits.
     """
     found = method_of(method)
-    wide = LayoutSpec(tuple(replace(entry, dtype="F64") for entry in layout.of_role(GENERATED)))
+    entries = layout.of_role(GENERATED)
+    wide = LayoutSpec(tuple(replace(entry, dtype="F64", stored="", row=-1) for entry in entries))
     with _one_thread(), torch.no_grad():
         decode = (found.exact or found.decode)(wide, plan, torch.device("cpu"))
         return decode(stored_numbers(method, plan, numbers))
@@ -102,15 +150,15 @@ def state_dict(layout: LayoutSpec, tensors: Tensors, kept: Tensors) -> dict[str,
     return complete(layout, split(layout, join(layout, tensors)), kept)
 
 
-def digest_of(layout: LayoutSpec, tensors: Tensors, method: str = OURS) -> Digest:
-    """The digest of generated tensors by name, as `generated` gives them."""
-    return _digest(layout, join(layout, tensors), method)
+def digest_of(layout: LayoutSpec, tensors: Tensors, kept: Tensors, method: str = OURS) -> Digest:
+    """The digest of generated tensors by name, as `generated` gives them, with their kept rows."""
+    return _digest(layout, join(layout, tensors), kept, method)
 
 
-def _digest(layout: LayoutSpec, weights: Tensor, method: str) -> Digest:
+def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors, method: str) -> Digest:
     """Of a float64 weight vector (m,)."""
     hashed = hashlib.sha256()
-    for tensor in split(layout, weights).values():
+    for tensor in with_rows(layout, split(layout, weights), kept).values():
         hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     probes = tuple(single_precision(probe) for probe in _probe(weights))
     return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, tolerance_of(method))

@@ -10,7 +10,7 @@ from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.method import Method, Scene
 from qtrain_cli.methods.table import method_of
-from qtrain_cli.targets.layout import layout_of
+from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.training.generated import Sized
 
 
@@ -30,7 +30,7 @@ class Measure:
     def sized(self, plan: Plan) -> Sized:
         """The method with this plan. Raises `Unsuited`."""
         module = self.method.module(self.scene, plan)
-        layout = self.scene.layout if module is self.scene.module else layout_of(module)
+        layout = self.scene.layout if module is self.scene.module else layout_for(module, ((), ()), None)
         return Sized(self.method, plan, module, layout)
 
     def bytes(self, plan: Plan, width: float) -> int:

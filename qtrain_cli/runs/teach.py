@@ -28,30 +28,37 @@ from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.models.call import predict
+from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
+from qtrain_cli.runs.examination import examine, examine_nobody
 from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
+    made_elsewhere,
     model_identity,
     run_identity,
 )
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.outputs import check_run_files, input_files
+from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
 from qtrain_cli.students.layout import Execution
-from qtrain_cli.students.networks import build
+from qtrain_cli.students.networks import build, is_light
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
-from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.devices import moved_to, resolve_device
+from qtrain_cli.tasks import TASKS
+from qtrain_cli.tasks.objective import Objective
+from qtrain_cli.tasks.recognition import same
+from qtrain_cli.training.descent import seed_generators
+from qtrain_cli.training.devices import moved_to, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import figures_of
 from qtrain_cli.training.recovery import (
     checkpoints,
+    drop_own,
     drop_strangers,
 )
 
@@ -67,6 +74,7 @@ def run_cell(cell: TeachSettings, show: Show, log: Log) -> StudentRecord:
         raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
 
 
+@usual_threads()
 def teach(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     """Teaches one student.
 
@@ -77,14 +85,21 @@ def teach(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
 
     Raises:
         UsageError, BadInput, Refused: before training, for what cannot be done.
+        RunFailed: another run has this output.
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
+    with alone_at(settings.out):
+        return _taught(settings, show, log)
+
+
+def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     started = time.monotonic()
     _check_files(settings)
     job = _prepare(settings, log)
     done = _finished(job)
     if done:
-        log(f"'{settings.out}' is finished already; nothing to do")
+        drop_own(settings.out, job.identity, job.generations)
+        log(f"'{settings.out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
         return done
     if settings.resume and settings.force:
         drop_strangers(settings.out, job.identity, job.generations)
@@ -105,22 +120,39 @@ def _check_files(settings: TeachSettings) -> None:
 def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
+    seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
     data = load_data(settings.data, settings.fit.seed)
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     teacher = None
-    outputs = data.classes or data.train.targets[0].numel()
     if settings.teacher:
         teacher = load_teacher(settings.teacher, data.normalisation, device)
-        sample = teacher.outputs(data.train.inputs[:2])
-        check_outputs(data.task, sample, data.train.targets[:2], data.classes)
-        outputs = sample[0].numel()
+        for line in teacher.said:
+            log(line)
+        teacher, data = _examined(teacher, data, settings.teacher_any, log)
+    else:
+        data = examine_nobody(data)
+    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    outputs = TASKS[data.task].outputs(data.train.targets[:1], data.classes)
+    if teacher:
+        outputs = teacher.outputs(data.train.inputs[:2])[0].numel()
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
         raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
+    if is_light(build(student, settings.fit.seed)):
+        share_out(teacher.parameters if teacher else 0, math.prod(student.inputs), device)
     _check_student(student, settings, data)
     log(_said(student, teacher))
     log(f"data: {data.rows_in_words}")
     return Teaching(settings, student, data, teacher, _identity(settings, student, data, teacher))
+
+
+def _examined(teacher: Teacher, data: Dataset, teacher_any: bool, log: Log) -> tuple[Teacher, Dataset]:
+    """The teacher as one that gives scores, as its student does, and the data for them."""
+    own = teacher.prepare is not data.normalisation  # a student's file says how its inputs are prepared
+    ask = (lambda inputs, _: teacher.asked(inputs, teacher.prepare)) if own else teacher.asked
+    found = examine(ask, data, False, teacher_any, log)
+    row = TASKS[found.reading.task]
+    taught = replace(teacher, scores_of=row.scores_of)
+    return taught, found.of(data).read_as(replace(found.reading, task=row.plain or row.name, targets=same))
 
 
 def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> None:
@@ -257,7 +289,7 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     how, module = settings.circuit, student_of(job, job.generations)
     if module.circuit is not None:
         module.circuit.execution = Execution(how.gradient, *how.measured_with)
-    torch.manual_seed(settings.fit.seed)  # the shots of the measurement
+    seed_generators(settings.fit.seed)  # the shots of the measurement, or a teacher's draws
     objective = Objective(data.task, 0.0, settings.fit.temperature)
     taught = teacher.outputs(data.test.inputs) if teacher else None
     figures = figures_of(module, moved_to(state, job.device), taught, data, objective)
@@ -269,8 +301,9 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         epochs=settings.fit.epochs,
         seed=settings.fit.seed,
         device=settings.fit.device,
-        versions=recorded_versions(),
+        versions=recorded_versions() | recorded_machine(),
         data_sha256=data.sha256,
         model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
         trust=teacher.trust if teacher else NO_TEACHER,
+        weights_entry=teacher.entry if teacher else None,
     )

@@ -5,8 +5,8 @@ A student's file brings the normalisation that it was trained with; a model is g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from qtrain_cli.data import Normalisation
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.header import read_header
 from qtrain_cli.models import formats, load_model
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.students.networks import build
 from qtrain_cli.training.devices import moved_to
@@ -26,7 +26,8 @@ from qtrain_cli.training.devices import moved_to
 
 @dataclass(frozen=True)
 class Teacher:
-    """A module with its tensors, how its inputs are normalised, where it came from, and its size."""
+    """A module with its tensors, how its inputs are normalised, where it came from, and its size; `entry` and
+    `said` are as in `LoadedModel`."""
 
     module: nn.Module
     state: Mapping[str, Tensor]
@@ -36,10 +37,18 @@ class Teacher:
     sha256: str
     parameters: int
     model_bytes: int
+    scores_of: Callable[[Tensor], Tensor] | None = None
+    entry: str | None = None
+    said: tuple[str, ...] = ()
 
     def outputs(self, inputs: Tensor) -> Tensor:
-        """Its outputs for every row, (N, ...) on the CPU. Raises `BadInput` where it does not take them."""
-        return predict(self.module, self.state, inputs, self.prepare)
+        """Its scores for every row, (N, ...) on the CPU. Raises `BadInput` where it does not take them."""
+        found = predict(self.module, self.state, inputs, self.prepare)
+        return self.scores_of(found) if self.scores_of else found
+
+    def asked(self, inputs: Tensor, prepare: Normalisation) -> Tensor:
+        """Its own outputs for inputs that are prepared in some way."""
+        return predict(self.module, self.state, inputs, prepare)
 
 
 def load_teacher(settings: ModelSettings, prepare: Normalisation, device: torch.device) -> Teacher:
@@ -52,7 +61,8 @@ def load_teacher(settings: ModelSettings, prepare: Normalisation, device: torch.
     student = _student_file(settings)
     if student is None:
         loaded = load_model(settings)
-        return _teacher(loaded.module, prepare, device, loaded.name, loaded.trust, loaded.sha256)
+        found = _teacher(loaded.module, prepare, device, loaded.name, loaded.trust, loaded.sha256)
+        return replace(found, entry=loaded.entry, said=loaded.said)
     file, sha256 = student
     module = module_of(file)
     own = Normalisation(file.description.mean, file.description.std)
@@ -90,7 +100,7 @@ def _teacher(
     module = module.to(device)
     return Teacher(
         module=module,
-        state=moved_to(module.state_dict(keep_vars=True), device),
+        state=moved_to(file_state(module), device),
         prepare=prepare,
         name=name,
         trust=trust,

@@ -10,7 +10,13 @@ Each option is written once, on the field that it fills. `cli` makes command lin
 them; commands take them and nothing else. Every refusal says the value, what was allowed and what to do next.
 """
 
-from qtrain_cli.settings.artifacts import ExportSettings, GateSettings, ReportSettings, SampleSettings
+from qtrain_cli.settings.artifacts import (
+    ExportSettings,
+    GateSettings,
+    ReportSettings,
+    SampleSettings,
+    VerifySettings,
+)
 from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
 from qtrain_cli.settings.compression import CompareSettings, CompressSettings, PlanSettings
 from qtrain_cli.settings.fit import QNN_LR, FitSettings, GradientSettings, own_rate, rate_of
@@ -62,6 +68,7 @@ __all__ = [
     "SampleSettings",
     "SelfSettings",
     "TeachSettings",
+    "VerifySettings",
     "own_rate",
     "rate_of",
 ]

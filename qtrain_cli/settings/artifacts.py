@@ -39,8 +39,11 @@ class ExportSettings:
     artifact: ArtifactPath
     out: Annotated[
         Path,
-        Option("--out", "Ending: .safetensors, .pt, .pt2 or .onnx; .qasm with --quantum.", short="-o"),
-    ]
+        Option(
+            "--out", "Ending: .safetensors, .pt, .pt2 or .onnx; .qasm with --quantum.", short="-o",
+            kind="output",
+        ),
+    ]  # fmt: skip
     model: Annotated[ModelSettings | None, Option("--model", "Whose graph .pt2 and .onnx carry.")] = None
     arch: Arch = None
     arch_args: ArchArgs = field(default_factory=dict)
@@ -72,6 +75,15 @@ class ExportSettings:
             "--quantum has no use for --model and --arch",
             "circuits need the artifact alone",
         )
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """`qtrain verify`: `arch` gives what a file leaves out because every module of it has it."""
+
+    artifact: ArtifactPath
+    arch: Arch = None
+    arch_args: ArchArgs = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,9 @@ class ReportSettings:
     artifact: ArtifactPath
     gates: GateSettings = field(default_factory=GateSettings)
     markdown: Markdown = None
-    junit: Annotated[Path | None, Option("--junit", "Also write JUnit XML to this file.")] = None
+    junit: Annotated[Path | None, Option("--junit", "Also write JUnit XML to this file.", kind="output")] = (
+        None
+    )
     step_summary: Annotated[Path | None, Otherwise(rule=_step_summary)] = None
     force: Force = False
 

@@ -10,7 +10,7 @@ from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
 from qtrain_cli.settings.fit import MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 from qtrain_cli.settings.parsing import parse_names, parse_shape, parse_sizes, require
-from qtrain_cli.settings.shared import Force, Markdown, Plot, Resume, check_plot
+from qtrain_cli.settings.shared import Force, Markdown, Plot, Resume, TeacherAny, check_plot
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
 
 _OWN_RATE = f"{MAX_OWN_LR}, {MAX_ROUGH_LR} with --shots or spsa; less above {OWN_LR_NUMBERS} trained numbers"
@@ -44,9 +44,12 @@ class CompressSettings:
     data: DataSettings
     budget: BudgetSettings
     fit: Annotated[FitSettings, Inside("lr", Otherwise(_OWN_RATE))]
-    out: Annotated[Path, Option("--out", "The artifact.", short="-o"), _beside_model(".qtrain")]
+    out: Annotated[
+        Path, Option("--out", "The artifact.", short="-o", kind="output"), _beside_model(".qtrain")
+    ]
     resume: Resume = False
     force: Force = False
+    teacher_any: TeacherAny = False
     own_lr: Annotated[bool, Otherwise(rule=_no_rate_said)] = False
 
 
@@ -93,11 +96,14 @@ class CompareSettings:
         Otherwise("3, or 1 with --quick", _seeds),
     ]  # fmt: skip
     fit: FitSettings
-    state: Annotated[Path, Option("--state", "Folder for finished cells."), _beside_model(".compare")]
+    state: Annotated[
+        Path, Option("--state", "Folder for finished cells.", kind="output"), _beside_model(".compare")
+    ]
     quick: Annotated[bool, Option("--quick", "A quarter of the epochs, nothing tuned: a first look.")] = False
     markdown: Markdown = None
     plot: Plot = None
     force: Force = False
+    teacher_any: TeacherAny = False
 
     def __post_init__(self) -> None:
         for option, values in (

@@ -15,17 +15,25 @@ MAX_SEEDS = 100
 
 ArtifactPath = Annotated[Path, Option("ARTIFACT", "A .qtrain file.")]
 AnyPath = Annotated[Path, Option("FILE", "A model, a checkpoint or an artifact.")]
-Arch = Annotated[str | None, Option("--arch", "package.module:Class or file.py:Class.", kind="arch")]
+Arch = Annotated[
+    str | None,
+    Option(
+        "--arch", "package.module:Class or file.py:Class, which is run; from the current folder.", kind="arch"
+    ),
+]
 ArchArgs = Annotated[
     dict[str, Any], Option("--arch-args", "JSON object for the class.", read=parse_arguments, kind="json")
 ]
 Seed = Annotated[int, Option("--seed", "Seed of everything random.")]
 Seeds = Annotated[int, Option("--seeds", "How many seeds, from 0.")]
-CellsFolder = Annotated[Path, Option("--out", "A folder for the students' files.", short="-o")]
-Force = Annotated[bool, Option("--force", "Replace an existing output.")]
+CellsFolder = Annotated[Path, Option("--out", "A folder for the students' files.", short="-o", kind="output")]
+Force = Annotated[bool, Option("--force", "Replace an existing output.", kind="replacing")]
 Resume = Annotated[bool, Option("--resume", "Go on from an interrupted run's state.")]
-Markdown = Annotated[Path | None, Option("--markdown", "Also write Markdown to this file.")]
-Plot = Annotated[Path | None, Option("--plot", "Also draw it: {choices}.", choices=PLOT_ENDINGS)]
+TeacherAny = Annotated[bool, Option("--teacher-any", "Go on with a model that is no better than chance.")]
+Markdown = Annotated[Path | None, Option("--markdown", "Also write Markdown to this file.", kind="output")]
+Plot = Annotated[
+    Path | None, Option("--plot", "Also draw it: {choices}.", choices=PLOT_ENDINGS, kind="output")
+]
 #: Of fields whose types differ.
 LEARNING_RATE = Option("--lr", "Peak learning rate of the one-cycle schedule.")
 

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from qtrain_cli.settings.option import Option
-from qtrain_cli.settings.parsing import parse_floats, require
+from qtrain_cli.settings.option import Option, Otherwise
+from qtrain_cli.settings.parsing import parse_floats, parse_names, parse_size, require
 from qtrain_cli.settings.shared import Arch, ArchArgs
 
 
@@ -37,10 +37,17 @@ class ModelSettings:
 class DataSettings:
     """Which data, and how inputs are normalised: ``(x - mean) / std`` per channel after uint8 / 255.
 
-    `validation` is the share of the training rows that is set apart to choose the best state.
+    `validation` is the share of the training rows that is set apart to choose the best state; `classes`
+    orders labels, and `max_bytes` bounds what is decoded.
     """
 
-    source: Annotated[str, Option("--data", "Folder, file, hf:NAME or file.py:function.", kind="data")]
+    source: Annotated[
+        str,
+        Option(
+            "--data", "Folder, file, hf:NAME, or file.py:function, which is run; from the current folder.",
+            kind="data",
+        ),
+    ]  # fmt: skip
     mean: Annotated[
         tuple[float, ...],
         Option(
@@ -55,6 +62,19 @@ class DataSettings:
         ),
     ] = ()
     validation: Annotated[float, Option("--validation", "Share of train set apart.")] = 0.1
+    classes: Annotated[
+        tuple[str, ...],
+        Option(
+            "--classes", "Labels in the order of the model's outputs, e.g. cat,dog.",
+            read=parse_names, kind="row",
+        ),
+        Otherwise("sorted"),
+    ] = ()  # fmt: skip
+    max_bytes: Annotated[
+        int,
+        Option("--max-data-bytes", "Of the data in memory.", read=parse_size, typed=str),
+        Otherwise("2GB"),
+    ] = 2 * 10**9
 
     def __post_init__(self) -> None:
         require(bool(self.mean) == bool(self.std), "--mean and --std go together", "give both or neither")

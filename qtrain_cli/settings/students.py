@@ -27,6 +27,7 @@ from qtrain_cli.settings.shared import (
     Plot,
     Resume,
     Seeds,
+    TeacherAny,
     check_plot,
     check_seeds,
 )
@@ -66,7 +67,7 @@ class TeachSettings:
     fit: StudentFit
     out: Annotated[
         Path,
-        Option("--out", "The student's file.", short="-o"),
+        Option("--out", "The student's file.", short="-o", kind="output"),
         Otherwise("student.qtrain", _student_file),
     ]
     teacher: TeacherFile = None
@@ -75,6 +76,7 @@ class TeachSettings:
     itself: SelfSettings | None = None
     resume: Resume = False
     force: Force = False
+    teacher_any: TeacherAny = False
 
     def __post_init__(self) -> None:
         require(
@@ -125,6 +127,7 @@ class CompareStudentsSettings:
     ] = True
     lr: Annotated[float | None, LEARNING_RATE, Otherwise(_RATES)] = None
     force: Force = False
+    teacher_any: TeacherAny = False
 
     def __post_init__(self) -> None:
         require(bool(self.students), "there is no student to compare", "give --student, as often as you like")

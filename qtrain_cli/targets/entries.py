@@ -1,16 +1,21 @@
 """The tensors of a model as plain data: what each is called, and where its numbers come from. No torch.
 
-A generated tensor takes its numbers from a method, a kept one is stored as it is, a tied one is the same
-tensor under a second name. Everything here can be written as JSON and checks itself, so that a file is
-validated, counted and reported without torch and before anything is allocated.
+A generated tensor takes its numbers from a method, a kept one is stored, a tied one is the same tensor under
+a second name. Everything here can be written as JSON and checks itself, so that a file is validated, counted
+and reported without torch and before anything is allocated.
 
     scale = 1 / sqrt(3 * fan_in)
+
+A kept tensor is in the file whole, in half precision, as the few numbers of a pattern, or, where a new module
+of the model's architecture has it anyway, as what it is recognised by (`FORMS`). One row of a generated
+tensor may be constant (an embedding's padding): zero, or kept as it is.
 """
 
 from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from qtrain_cli.errors import BadInput, suggestion
@@ -25,8 +30,23 @@ DTYPE_BYTES: dict[str, int] = {
 }  # fmt: skip
 FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
-#: What may be stored in fewer bytes than the model has it: role, dtype, dtype in the file.
-_NARROWED = ((KEPT, "F32", "F16"), (KEPT, "F64", "F16"))
+#: How a kept tensor may be stored in fewer bytes than the model has it, with the bytes of each form for
+#: elements of so many bytes (None: half precision, 2 for each element).
+SAME, RANGE, BAND, LEFT_OUT, HALF = "same", "range", "band", "given", "F16"
+#: A tensor of the architecture is recognised by 8 bytes of SHA-256 and a weighted sum, float32.
+GIVEN_BYTES = 12
+FORMS: dict[str, Callable[[int], int] | None] = {
+    HALF: None,
+    SAME: lambda width: width,
+    RANGE: lambda width: 2 * width,
+    BAND: lambda width: 2 * width,
+    LEFT_OUT: lambda width: GIVEN_BYTES,
+}
+PATTERNS = (SAME, RANGE, BAND)
+#: Buffers that are averages over batches, and noisier than half precision is coarse.
+RUNNING = ("running_mean", "running_var")
+#: What counts exactly, so that every machine writes the same range.
+_COUNTING = ("F64", "F32", "I64", "I32", "I16", "I8", "U8")
 
 MAX_ELEMENTS = 2**32
 MAX_DIMENSIONS = 64
@@ -39,9 +59,11 @@ MAX_KEPT_BYTES = 2**32
 class TensorEntry:
     """One named tensor of the model: where its numbers come from.
 
-    `fan_in` and `centre` matter for generated tensors only; `source` names the tensor that a tied one
-    repeats; `stored` is the dtype of a kept one in the file, where that is narrower than its own. Raises
-    `BadInput` for values that cannot be: they may come from a stranger's file.
+    `fan_in` and `centre` matter for generated tensors only, and so does `row`: the constant row along the
+    first axis, -1 for none. `source` names the tensor that a tied one repeats. `stored` is the form of a kept
+    one in the file (`FORMS`; "" for whole), of a generated one the dtype of its constant row ("" for zeros);
+    `band` the first and last diagonal of a band. Raises `BadInput` for values that cannot be: they may come
+    from a stranger's file.
     """
 
     name: str
@@ -52,6 +74,8 @@ class TensorEntry:
     centre: float = 0.0
     source: str = ""
     stored: str = ""
+    row: int = -1
+    band: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.name) <= MAX_NAME or not self.name.isprintable():
@@ -67,8 +91,34 @@ class TensorEntry:
             self._check_generated(where)
         if (self.role == TIED) != bool(self.source):
             raise BadInput(f"{where} is {self.role} and names the source '{self.source}'")
-        if self.stored and (self.role, self.dtype, self.stored) not in _NARROWED:
-            raise BadInput(f"{where} is {self.role}, {self.dtype}, and stored as {reprlib.repr(self.stored)}")
+        if not self._can_be_stored():
+            shown = " ".join([reprlib.repr(self.stored), *map(reprlib.repr, self.band)])
+            raise BadInput(f"{where} is {self.role}, {self.dtype}, and stored as {shown}")
+        if not self._can_have_row():
+            raise BadInput(f"{where} has the constant row {reprlib.repr(self.row)}, which cannot be")
+
+    def _can_be_stored(self) -> bool:
+        """Whether a tensor of this role, dtype and shape can have this form."""
+        if len(self.band) != (2 if self.stored == BAND else 0):
+            return False
+        if self.role != KEPT or not self.stored:
+            return self.role == GENERATED or not self.stored
+        if self.stored == HALF:
+            return self.dtype in ("F32", "F64")
+        low, high = self.band or (0, 0)
+        return self.stored in FORMS and self.count > 0 and {
+            RANGE: len(self.shape) > 0 and self.dtype in _COUNTING,
+            BAND: len(self.shape) > 1 and type(low) is type(high) is int
+            and -MAX_ELEMENTS <= low <= high <= MAX_ELEMENTS,
+        }.get(self.stored, True)  # fmt: skip
+
+    def _can_have_row(self) -> bool:
+        """Whether there is such a row, or none is asked for."""
+        if self.row == -1:
+            return self.role != GENERATED or not self.stored
+        rows = self.shape[0] if len(self.shape) == 2 else 0
+        whole = type(self.row) is int and 0 <= self.row < rows
+        return self.role == GENERATED and whole and self.stored in ("", self.dtype)
 
     def _check_shape(self, where: str) -> None:
         if len(self.shape) > MAX_DIMENSIONS:
@@ -95,8 +145,17 @@ class TensorEntry:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes that a kept tensor takes in a file before they are deflated."""
-        return self.count * DTYPE_BYTES[self.stored or self.dtype]
+        """Bytes that a tensor takes among the kept ones in a file, before they are deflated."""
+        width = DTYPE_BYTES[self.dtype]
+        if self.role != KEPT:
+            return self.shape[1] * width if self.stored else 0
+        form = FORMS.get(self.stored)
+        return form(width) if form else self.count * (DTYPE_BYTES[HALF] if self.stored else width)
+
+    @property
+    def pattern_bytes(self) -> int:
+        """Bytes that a pattern becomes once it is read; 0 for what is none."""
+        return self.count * DTYPE_BYTES[self.dtype] if self.stored in PATTERNS else 0
 
     @property
     def scale(self) -> float:
@@ -139,8 +198,20 @@ class LayoutSpec:
 
     @property
     def kept(self) -> int:
-        """How many numbers are stored as they are (kept tensors and buffers)."""
-        return sum(entry.count for entry in self.of_role(KEPT))
+        """How many numbers are stored as they are (kept tensors, but no pattern and nothing given)."""
+        whole = [entry for entry in self.of_role(KEPT) if entry.stored in ("", HALF)]
+        rows = [entry.shape[1] for entry in self.of_role(GENERATED) if entry.stored]
+        return sum(entry.count for entry in whole) + sum(rows)
+
+    @property
+    def stored(self) -> tuple[TensorEntry, ...]:
+        """The entries that have bytes of their own in a file, in order."""
+        return tuple(entry for entry in self.entries if entry.role == KEPT or entry.stored)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The tensors that only a module of the model's architecture can give."""
+        return tuple(entry.name for entry in self.entries if entry.stored == LEFT_OUT)
 
 
 def _can_share(entry: TensorEntry, source: TensorEntry | None) -> bool:
@@ -150,3 +221,19 @@ def _can_share(entry: TensorEntry, source: TensorEntry | None) -> bool:
         and source.role != TIED
         and (source.shape, source.dtype) == (entry.shape, entry.dtype)
     )
+
+
+def kept_in_words(layout: LayoutSpec) -> dict[str, str]:
+    """How each tensor or row is kept that is not simply stored, by name, for a record and for a reader."""
+    words = {}
+    for entry in layout.entries:
+        running = entry.name.rpartition(".")[2] in RUNNING
+        if entry.row >= 0:
+            words[f"{entry.name}[{entry.row}]"] = "row as it is" if entry.stored else "row of zeros"
+        elif entry.stored in PATTERNS:
+            words[entry.name] = f"pattern '{entry.stored}'"
+        elif entry.stored == LEFT_OUT:
+            words[entry.name] = "of the architecture"
+        elif entry.role == KEPT and running and not entry.stored and entry.dtype in ("F32", "F64"):
+            words[entry.name] = f"{entry.dtype}, beyond F16"
+    return words

@@ -2,8 +2,10 @@
 
 The tensors of a model's state dictionary, in its own order, are generated (weights selected by `--targets`
 and `--ignore`), kept (everything else, buffers included) or tied (the same tensor under a second name).
-Generated tensors take the numbers 0..m-1 in that order, row-major. Kept tensors stay as they are, but that
-running statistics are stored as float16.
+Generated tensors take the numbers 0..m-1 in that order, row-major. What the model's classes keep constant
+stays so: a frozen parameter is kept, unless all are or `--targets` names it, and the padding row of an
+embedding takes nothing from the numbers that would be its own. How kept tensors are stored depends on their
+values (`kept`).
 
 The fan-in that sets a weight's scale is the number of inputs that one output sums over; biases share the
 fan-in of their weight, and a one-dimensional `weight` is the scale of a normalisation layer: its
@@ -17,13 +19,24 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
-from qtrain_cli.targets.entries import FLOAT_DTYPES, GENERATED, KEPT, TIED, LayoutSpec, TensorEntry
+from qtrain_cli.targets.entries import (
+    FLOAT_DTYPES,
+    GENERATED,
+    HALF,
+    KEPT,
+    RUNNING,
+    TIED,
+    LayoutSpec,
+    TensorEntry,
+)
+from qtrain_cli.targets.padding import constant_rows
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -33,8 +46,6 @@ DTYPES: dict[str, torch.dtype] = {
 _HALF = (torch.float16, torch.bfloat16)
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _PRELU_START = 0.25
-#: Buffers that are averages over batches, and noisier than half precision is coarse.
-_RUNNING = ("running_mean", "running_var")
 _SCALED_OVER_AXES = (nn.LayerNorm, nn.RMSNorm)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -45,7 +56,8 @@ def layout_of(module: nn.Module, targets: Sequence[str] = (), ignore: Sequence[s
     Args:
         module: the model; its values are not read, so it may live on the meta device.
         targets: patterns of tensors to generate (exact name of a tensor or module, glob, or ``re:...``);
-            none means all floating-point parameters. A tied tensor goes by any of its names.
+            none means all floating-point parameters that are not frozen. A pattern takes a frozen one where
+            it is its exact name, or matches no other. A tied tensor goes by any of its names.
         ignore: patterns of tensors to keep as they are.
 
     Raises:
@@ -54,13 +66,30 @@ def layout_of(module: nn.Module, targets: Sequence[str] = (), ignore: Sequence[s
     """
     tensors = module.state_dict(keep_vars=True)
     parameters = [name for name, tensor in tensors.items() if isinstance(tensor, nn.Parameter)]
-    wanted = _select(targets, parameters, "--targets") if targets else set(parameters)
-    unwanted = _select(ignore, parameters, "--ignore")
-    sources = _sources(tensors)
+    frozen = _frozen(tensors)
+    wanted = _select(targets, parameters, "--targets", frozen) if targets else set(parameters) - frozen
+    unwanted = _select(ignore, list(tensors), "--ignore")  # a buffer is kept anyway, and may be named
+    sources, rows = _sources(tensors), constant_rows(module)
     chosen = {sources[name] for name in wanted} - {sources[name] for name in unwanted}
+    entries = [
+        _entry(module, name, tensor, sources[name], name in chosen) for name, tensor in tensors.items()
+    ]
     return LayoutSpec(
-        tuple(_entry(module, name, tensor, sources[name], name in chosen) for name, tensor in tensors.items())
+        tuple(
+            replace(entry, row=rows.get(entry.name, -1)) if entry.role == GENERATED else entry
+            for entry in entries
+        )
     )
+
+
+def _frozen(tensors: Mapping[str, Tensor]) -> set[str]:
+    """Parameters that are not trained, none where all are: then it says how the model was saved."""
+    weights = {
+        name: tensor.requires_grad
+        for name, tensor in tensors.items()
+        if isinstance(tensor, nn.Parameter) and tensor.is_floating_point()
+    }
+    return {name for name, trained in weights.items() if not trained} if any(weights.values()) else set()
 
 
 def _sources(tensors: Mapping[str, Tensor]) -> dict[str, str]:
@@ -81,8 +110,8 @@ def _entry(module: nn.Module, name: str, tensor: Tensor, source: str, chosen: bo
     if source != name:
         return TensorEntry(name, shape, dtype, TIED, source=source)
     if not chosen or dtype not in FLOAT_DTYPES or not tensor.numel():
-        narrow = name.rpartition(".")[2] in _RUNNING and dtype in ("F32", "F64") and tensor.numel()
-        return TensorEntry(name, shape, dtype, KEPT, stored="F16" if narrow else "")
+        narrow = name.rpartition(".")[2] in RUNNING and dtype in ("F32", "F64") and tensor.numel()
+        return TensorEntry(name, shape, dtype, KEPT, stored=HALF if narrow else "")
     fan_in, centre = _scale_of(module, name, shape)
     return TensorEntry(name, shape, dtype, GENERATED, fan_in, centre)
 
@@ -108,13 +137,16 @@ def _scale_of(module: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[int
     return size, 0.0
 
 
-def _select(patterns: Iterable[str], names: list[str], option: str) -> set[str]:
+def _select(
+    patterns: Iterable[str], names: list[str], option: str, frozen: Set[str] = frozenset()
+) -> set[str]:
     chosen: set[str] = set()
     for pattern in patterns:
         found = {name for name in names if _matches(pattern, name, option)}
         if not found:
-            raise UsageError(f"{option} '{pattern}' matches no parameter", suggestion(pattern, names))
-        chosen |= found
+            kind = "parameter" if option == "--targets" else "tensor"
+            raise UsageError(f"{option} '{pattern}' matches no {kind}", suggestion(pattern, names))
+        chosen |= found - (frozen - {pattern}) or found
     return chosen
 
 
@@ -156,29 +188,26 @@ def complete(
     layout: LayoutSpec, generated: Mapping[str, Tensor], kept: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The whole state dictionary in the model's own order; tied names share one tensor."""
-    state: dict[str, Tensor] = {}
-    for entry in layout.entries:
-        if entry.role != TIED:
-            state[entry.name] = generated[entry.name] if entry.role == GENERATED else kept[entry.name]
+    made = with_rows(layout, generated, kept)
+    state = {entry.name: kept[entry.name] for entry in layout.of_role(KEPT)} | made
     return {entry.name: state[entry.source or entry.name] for entry in layout.entries}
 
 
+def with_rows(
+    layout: LayoutSpec, generated: Mapping[str, Tensor], kept: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Generated tensors with their constant rows in place, where no gradient goes."""
+    made = {}
+    for entry in layout.of_role(GENERATED):
+        tensor = made[entry.name] = generated[entry.name]
+        if entry.row >= 0:
+            place = torch.tensor([entry.row], device=tensor.device)
+            row = kept[entry.name][None].to(tensor) if entry.stored else tensor.new_zeros(1, entry.shape[1])
+            made[entry.name] = tensor.index_copy(0, place, row)
+    return made
+
+
 def kept_tensors(layout: LayoutSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a state dictionary that are stored."""
-    return {entry.name: state[entry.name].detach() for entry in layout.of_role(KEPT)}
-
-
-def in_dtype(entry: TensorEntry, tensor: Tensor) -> Tensor:
-    """A kept tensor in the dtype of the file; what float16 cannot hold becomes its largest number."""
-    if not entry.stored:
-        return tensor
-    most = torch.finfo(torch.float16).max
-    return tensor.clamp(-most, most).to(DTYPES[entry.stored])
-
-
-def kept_as_stored(layout: LayoutSpec, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Kept tensors as a file gives them back: by way of the dtype that they are stored in."""
-    return {
-        entry.name: in_dtype(entry, kept[entry.name]).to(DTYPES[entry.dtype])
-        for entry in layout.of_role(KEPT)
-    }
+    """The tensors of a state dictionary that are stored, and the rows."""
+    kept = {entry.name: state[entry.name].detach() for entry in layout.stored}
+    return kept | {entry.name: kept[entry.name][entry.row] for entry in layout.stored if entry.row >= 0}

@@ -2,7 +2,8 @@
 
 `task` says what a row is, `objective` what training and measurement ask of one, `intervals` how far chance
 moves a figure. `TASKS` is looked up by name (data, JSON) or by what a row takes; the first row that takes the
-targets has them.
+targets has them. What a model's outputs are, which may make it another row, is `recognition`'s; whether they
+are worth anything, `chance`'s.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.tasks.classification import CLASSIFICATION
+from qtrain_cli.tasks.binary import BINARY, BINARY_PROBABILITIES, MULTILABEL, MULTILABEL_PROBABILITIES
+from qtrain_cli.tasks.classification import CLASSIFICATION, PROBABILITIES, SIGMOIDS
 from qtrain_cli.tasks.regression import REGRESSION
 from qtrain_cli.tasks.task import Task
 
@@ -24,6 +26,12 @@ TASKS: dict[str, Task] = {
     for row in (
         CLASSIFICATION,
         REGRESSION,
+        PROBABILITIES,
+        SIGMOIDS,
+        BINARY,
+        BINARY_PROBABILITIES,
+        MULTILABEL,
+        MULTILABEL_PROBABILITIES,
     )
 }
 
@@ -35,5 +43,5 @@ def task_of_targets(targets: np.ndarray) -> Task:
             return row
     raise BadInput(
         f"no task takes targets of the type {targets.dtype} and the shape {targets.shape}",
-        f"there are: {', '.join(TASKS)}",
+        f"there are: {', '.join(name for name, row in TASKS.items() if row.told_by_word)}",
     )

@@ -6,6 +6,10 @@
     closeness   1 where student and teacher name the same class
 
 s: student outputs (N, classes), t: teacher outputs, y: class numbers (N,), T: temperature.
+
+Scores are known up to a constant a row. Where a forward ends in a softmax the outputs are probabilities p,
+and s = log p; where it ends in a sigmoid for each class, s = log(p / (1 - p)). Log-probabilities are scores
+already.
 """
 
 from __future__ import annotations
@@ -18,7 +22,11 @@ from qtrain_cli.tasks.task import PERCENT, Task
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
+    from torch import Tensor, nn
+
+
+#: Probabilities below it count as it: float32's softmax gives zeros, and their logarithm has no end.
+TINY = 1e-12
 
 
 def _takes(targets: np.ndarray) -> bool:
@@ -54,6 +62,44 @@ def _row_closeness(outputs: Tensor, teacher: Tensor) -> Tensor:
     return _row_scores(outputs, teacher.argmax(1))
 
 
+def _answers(outputs: Tensor) -> Tensor:
+    return outputs.argmax(1)
+
+
+def _blind(outputs: Tensor, targets: Tensor) -> float:
+    return agreement_by_chance(outputs.argmax(1), targets)
+
+
+def agreement_by_chance(answers: Tensor, targets: Tensor) -> float:
+    """How often class numbers (N,) agree if as many of each were dealt out at random (Cohen 1960)."""
+    most = int(max(answers.max(), targets.max())) + 1
+    shares = (found.bincount(minlength=most).double() / len(found) for found in (answers, targets))
+    one, other = shares
+    return float(one @ other)
+
+
+def _logarithm(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(TINY).log()
+
+
+def log_odds(probabilities: Tensor) -> Tensor:
+    """What a sigmoid made these of."""
+    return _logarithm(probabilities) - _logarithm(1 - probabilities)
+
+
+def _softmax() -> nn.Module:
+    from torch import nn
+
+    return nn.Softmax(1)
+
+
+def sigmoid() -> nn.Module:
+    """The layer of that name."""
+    from torch import nn
+
+    return nn.Sigmoid()
+
+
 CLASSIFICATION = Task(
     name="classification",
     word="accuracy",
@@ -71,4 +117,17 @@ CLASSIFICATION = Task(
     row_closeness=_row_closeness,
     derived=wilson_interval,
     told_by_count=True,
+    answers=_answers,
+    blind=_blind,
+    said="outputs are scores of classes; cross-entropy",
 )
+
+PROBABILITIES = CLASSIFICATION.of_outputs(
+    "class-probabilities", _logarithm, _softmax,
+    "outputs are probabilities already (a softmax in the forward); cross-entropy on their logarithms",
+)  # fmt: skip
+
+SIGMOIDS = CLASSIFICATION.of_outputs(
+    "class-sigmoids", log_odds, sigmoid,
+    "outputs are a probability for each class (a sigmoid in the forward); cross-entropy on their log-odds",
+)  # fmt: skip

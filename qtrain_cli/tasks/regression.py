@@ -47,6 +47,11 @@ def _row_scores(outputs: Tensor, targets: Tensor) -> Tensor:
     return squares.reshape(len(outputs), -1).mean(1)  # (N, ...) -> (N, numbers) -> (N,)
 
 
+def _blind(outputs: Tensor, targets: Tensor) -> float:
+    """The error of the targets' mean."""
+    return float((targets - targets.mean(0)).square().double().mean())
+
+
 REGRESSION = Task(
     name="regression",
     word="error",
@@ -63,4 +68,6 @@ REGRESSION = Task(
     row_scores=_row_scores,
     row_closeness=_row_scores,
     told_by_count=True,
+    blind=_blind,
+    said="outputs are numbers; squared error",
 )

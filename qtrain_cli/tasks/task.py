@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from qtrain_cli.tasks.intervals import Interval, mean_interval
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 def seven_digits(value: float | None) -> float | None:
@@ -72,6 +72,14 @@ class Task:
         derived: the 95 % interval of a figure on so many rows; None where it needs the rows' scores.
         told_by_count: whether the number of stored figures tells this task, so that artifacts store no name.
             One row with a stored interval and one without can be: those that were there first.
+        told_by_word: whether no other row has its words; else a JSON document says the task's name.
+        plain: the row for outputs that are scores, where this one's are something else made of them.
+        scores_of: the scores (N, ...) that such outputs were made of; None where they are the scores.
+        head: makes such outputs of scores, a layer without weights; None as before.
+        answers: of outputs, the class that each row names, int64 (N,); None where there are no classes.
+        blind: of outputs and targets, the figure that such answers have where they know nothing of the row.
+        said: how outputs and loss are called for people.
+        width: how many outputs there are, where neither classes nor targets say it.
     """
 
     name: str
@@ -90,6 +98,33 @@ class Task:
     row_closeness: Callable[[Tensor, Tensor], Tensor]
     derived: Callable[[float, int], Interval] | None = None
     told_by_count: bool = False
+    told_by_word: bool = True
+    plain: str = ""
+    scores_of: Callable[[Tensor], Tensor] | None = None
+    head: Callable[[], nn.Module] | None = None
+    answers: Callable[[Tensor], Tensor] | None = None
+    blind: Callable[[Tensor, Tensor], float] | None = None
+    said: str = ""
+    width: int | None = None
+
+    def of_outputs(
+        self, name: str, scores_of: Callable[[Tensor], Tensor], head: Callable[[], nn.Module], said: str
+    ) -> Task:
+        """The same task for outputs that are no scores: every figure is that of the scores behind them."""
+
+        def behind(function: Callable[..., Any], outputs: int = 1) -> Callable[..., Any]:
+            def on_scores(*given: Any) -> Any:
+                return function(*map(scores_of, given[:outputs]), *given[outputs:])
+
+            return on_scores
+
+        return replace(
+            self, name=name, plain=self.name, scores_of=scores_of, head=head, said=said,
+            told_by_count=False, told_by_word=False, takes=lambda targets: False,
+            hard_loss=behind(self.hard_loss), soft_loss=behind(self.soft_loss, 2),
+            row_scores=behind(self.row_scores), row_closeness=behind(self.row_closeness, 2),
+            answers=self.answers and behind(self.answers), blind=self.blind and behind(self.blind),
+        )  # fmt: skip
 
     # --- which figure is better, and how good one is -------------------------------------------------------
 
@@ -113,6 +148,10 @@ class Task:
         """The two ends of an interval, the worse one first."""
         low, high = interval
         return (low, high) if self.higher_is_better else (high, low)
+
+    def outputs(self, target: Tensor, classes: int | None) -> int:
+        """How many outputs a student needs that learns one target (1, ...)."""
+        return self.width or classes or target[0].numel()
 
     @property
     def limit(self) -> str:

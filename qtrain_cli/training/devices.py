@@ -1,13 +1,22 @@
-"""Where to compute: the user's word for a device, resolved against this machine, and tensors moved there."""
+"""Where to compute: the user's word for a device, resolved against this machine, tensors moved there, and how
+many threads of a CPU share the work.
+
+PyTorch's sums depend in their last bits on the number of threads. Light work has one, whatever the machine,
+so that its result is the same on few cores and on many; it is no slower for that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.errors import UsageError
+
+#: Light work: numbers of a model times those of one input, which is no less than a convolution multiplies.
+LIGHT = 2**20
 
 
 def resolve_device(name: str) -> torch.device:
@@ -28,6 +37,27 @@ def resolve_device(name: str) -> torch.device:
     if device.type != "cuda" or (device.index or 0) >= gpus:
         raise UsageError(f"--device '{name}' is not there: {gpus} GPUs found", "write auto, cpu or cuda")
     return device
+
+
+@contextlib.contextmanager
+def usual_threads() -> Iterator[None]:
+    """Whatever becomes of the number of threads meanwhile, it is the usual one again afterwards."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def share_out(numbers: int, row: int, device: torch.device) -> None:
+    """Leaves a model of so many numbers, for inputs of so many, to one thread if that is light work."""
+    if device.type == "cpu" and numbers * row <= LIGHT:
+        torch.set_num_threads(1)
+
+
+def numbers_in(module: nn.Module) -> int:
+    """All numbers of a module's tensors."""
+    return sum(tensor.numel() for tensor in module.state_dict().values())
 
 
 def moved_to(state: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

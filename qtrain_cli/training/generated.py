@@ -20,7 +20,8 @@ from qtrain_cli.methods.forms import Forms, Plan, count_of
 from qtrain_cli.methods.method import Decode, Method, Scene
 from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.targets.entries import LayoutSpec
-from qtrain_cli.targets.layout import kept_as_stored, kept_tensors
+from qtrain_cli.targets.kept import kept_as_stored
+from qtrain_cli.targets.layout import kept_tensors
 from qtrain_cli.targets.target import TARGETS, WHOLE
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.circuits import StepCircuits

@@ -9,6 +9,7 @@ all of them below `SHARE` of the run's time, by what the last one took. So a kil
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -17,8 +18,15 @@ from typing import Any
 
 from qtrain_cli.errors import BadInput, Interrupted, Refused, RunFailed
 from qtrain_cli.files.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from qtrain_cli.quantum.machine import differing, way_back
 
 SECONDS, SHARE = 10.0, 0.02
+#: The member of an identity that says on what a run computes (`quantum.machine`).
+MACHINE = "machine"
+
+
+class Elsewhere(BadInput):
+    """A checkpoint of this very run, made where the same sums have other last bits."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,23 @@ class Recovery:
     resume: bool
 
     def found(self) -> Checkpoint | None:
-        """The checkpoint to go on from, if that is wanted and there is one. Raises `BadInput`, `Refused`."""
-        going_on = self.resume and self.path.exists()
-        return load_checkpoint(self.path, self.identity) if going_on else None
+        """The checkpoint to go on from, if that is wanted and there is one.
+
+        Raises:
+            BadInput: it is another run's. Refused: it is damaged.
+            Elsewhere: it was made on another machine; going on here would give what neither would.
+        """
+        if not (self.resume and self.path.exists()):
+            return None
+        checkpoint = load_checkpoint(self.path, self.identity, apart=MACHINE)
+        there, here = (one.get(MACHINE, {}) for one in (checkpoint.identity, self.identity))
+        if there != here:
+            way, anew = way_back(there, here), "begin anew with --force"
+            raise Elsewhere(
+                f"the checkpoint '{self.path}' was made on another machine: {differing(there, here)}",
+                f"go on with {way}, or {anew}" if way else f"go on there, or {anew}",
+            )
+        return checkpoint
 
     def stopped(self) -> Interrupted:
         """What a run ends with that was asked to stop, once it has saved."""
@@ -89,12 +111,23 @@ def of_generation(identity: dict[str, Any], number: int) -> dict[str, Any]:
 def drop_strangers(out: Path, identity: dict[str, Any], generations: int) -> None:
     """Removes the checkpoints beside `out` that this run of 1 + `generations` trainings cannot go on from:
     those of other runs, and damaged ones."""
-    own = {checkpoint_path(out, number): number for number in range(generations + 1)}
+    own = _own_checkpoints(out, identity, generations)
     for path in checkpoints(out):
-        try:
-            if path in own:
-                load_checkpoint(path, of_generation(identity, own[path]))
-                continue
-        except (BadInput, Refused):
-            pass
+        if path not in own:
+            path.unlink()
+
+
+def drop_own(out: Path, identity: dict[str, Any], generations: int) -> None:
+    """Removes this run's own checkpoints, where it was killed between its output and their removal."""
+    for path in _own_checkpoints(out, identity, generations):
         path.unlink()
+
+
+def _own_checkpoints(out: Path, identity: dict[str, Any], generations: int) -> list[Path]:
+    """Those that a run of 1 + `generations` trainings can go on from."""
+    numbers, found = {checkpoint_path(out, number): number for number in range(generations + 1)}, []
+    for path in checkpoints(out):
+        with contextlib.suppress(BadInput, Refused, KeyError):
+            load_checkpoint(path, of_generation(identity, numbers[path]))
+            found.append(path)
+    return found

@@ -228,13 +228,15 @@ def stored_as(spec, mapping, kept):
 
 
 def test_numbers_become_what_a_file_gives_back():
-    """float16 for a mapping beside codes and for running statistics; what it cannot hold is cut off."""
+    """float16 for a mapping beside codes, cut off, and for running statistics that it holds."""
     mapping = torch.tensor([1 / 3, 1e9])
     kept = {"norm.running_mean": torch.tensor([1 / 3, -1e9]), "norm.count": torch.tensor(2**40)}
     stored = stored_as(spec_of(), mapping, kept | {"another": torch.zeros(1)})
     coded, rounded = stored.groups[MAPPING], stored.kept
     assert coded.tolist() == [0.333251953125, 65504] and coded.dtype == torch.float32
-    assert rounded["norm.running_mean"].tolist() == [0.333251953125, -65504]
+    assert rounded["norm.running_mean"].tolist() == pytest.approx([1 / 3, -1e9])
+    low = stored_as(spec_of(), mapping, kept | {"norm.running_mean": torch.tensor([1 / 3, 2])}).kept
+    assert low["norm.running_mean"].tolist() == [0.333251953125, 2]
     assert rounded["norm.count"].item() == 2**40 and rounded.keys() == kept.keys()
     assert torch.equal(stored_as(spec_of(bits=32), mapping, kept).groups[MAPPING], mapping)
 

@@ -93,7 +93,7 @@ def test_it_is_regenerated_and_held_against_its_digest(name):
     assert found.exact and found.tolerance == RIVAL_TOLERANCE
     assert [entry.name for entry in LAYOUT.entries] == list(found.state)
     assert found.state["norm.weight"].dtype == torch.float16
-    assert digest_of(LAYOUT, found.state, name).sha256 == artifact.description.digest.sha256
+    assert digest_of(LAYOUT, found.state, {}, name).sha256 == artifact.description.digest.sha256
     assert not regenerate(other_sha(artifact, 0.9e-5)).exact
     with pytest.raises(Refused, match="do not match the artifact's digest"):
         regenerate(other_sha(artifact, 1.1e-5))

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from qtrain_cli.cli import config
-from qtrain_cli.cli.config import VALUE_KINDS, find_config, load_defaults
+from qtrain_cli.cli.app import kinds_of
+from qtrain_cli.cli.config import VALUE_KINDS, load_defaults
+from qtrain_cli.cli.table import COMMANDS as TABLE
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
+from qtrain_cli.files.config_file import find_config
 
 COMMANDS = {
     "compress": {
@@ -20,10 +23,11 @@ COMMANDS = {
         "bytes": "text",
         "epochs": "int",
         "lr": "float",
-        "force": "flag",
+        "force": "replacing",
+        "bare": "flag",
         "targets": "list",
         "angle_bits": "int",
-        "out": "path",
+        "out": "output",
         "trust-pickle": "consent",
     },
     "report": {"artifact": "path", "baseline": "path"},
@@ -69,7 +73,8 @@ def test_from_the_current_folder_paths_stay_relative_and_above_they_do_not(tmp_p
     ("line", "expected"),
     [
         ('out = "net.qtrain"', "{folder}/net.qtrain"),
-        ('out = "/abs/net.qtrain"', "/abs/net.qtrain"),
+        ('out = "new/net.qtrain"', "{folder}/new/net.qtrain"),
+        ('model = "/abs/net.pt"', "/abs/net.pt"),
         ('model = "../net.pt"', "{folder}/../net.pt"),
         ('data = "digits.npz"', "{folder}/digits.npz"),
         ('data = "hf:mnist"', "hf:mnist"),
@@ -98,8 +103,8 @@ def test_values_that_become_text(tmp_path, line, expected):
         ("epochs = 3", 3),
         ("lr = 0.01", 0.01),
         ("lr = 1", 1.0),
-        ("force = true", True),
-        ("force = false", False),
+        ("bare = true", True),
+        ("bare = false", False),
         ('targets = ["conv*", "re:fc"]', ["conv*", "re:fc"]),
         ('targets = "conv*"', ["conv*"]),
         ("targets = []", []),
@@ -128,7 +133,12 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
         ("epochs = true", "is true; expected: a whole number"),
         ('epochs = "3"', 'is "3"; expected: a whole number'),
         ("lr = true", "is true; expected: a number"),
-        ("force = 1", "is 1; expected: true or false"),
+        ("bare = 1", "is 1; expected: true or false"),
+        ("force = true", "expected: nothing: that files may be replaced is said on the command line only"),
+        ('out = "/abs/net.qtrain"', "expected: a path in quotes, in the file's folder or below"),
+        ('out = "../net.qtrain"', "in the file's folder or below"),
+        ('out = "link/net.qtrain"', "in the file's folder or below"),
+        ('out = "."', "in the file's folder or below"),
         ("out = 1", "is 1; expected: a path"),
         ('out = ""', 'is ""; expected: a path'),
         ('out = "a\\u0000b"', "expected: a path"),
@@ -150,6 +160,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
     ],
 )
 def test_wrong_types(tmp_path, line, message):
+    (tmp_path / "link").symlink_to(tmp_path.parent)
     with pytest.raises(UsageError) as caught:
         value_of(tmp_path, line)
     assert message in caught.value.message
@@ -221,12 +232,12 @@ def test_a_file_that_is_not_utf8(tmp_path):
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")])
 def test_a_file_that_cannot_be_read(tmp_path, make):
     make(tmp_path / "qtrain.toml")
-    with pytest.raises(BadInput, match=r"qtrain.toml' cannot be read: ") as caught:
+    with pytest.raises(BadInput, match=r"cannot read '.*qtrain.toml': ") as caught:
         load_defaults(tmp_path, COMMANDS)
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("key", ["lr", "epochs", "bytes", "mean", "force"])
+@pytest.mark.parametrize("key", ["lr", "epochs", "bytes", "mean", "bare"])
 @pytest.mark.parametrize("number", ["1" * 400, "0x" + "f" * 5000], ids=["too large", "too large to print"])
 def test_a_number_without_end_is_a_wrong_value(tmp_path, key, number):
     with pytest.raises(UsageError, match=f"'{key}' in \\[compress\\] is "):
@@ -238,6 +249,19 @@ def test_every_kind_refuses_a_date(tmp_path, kind):
     (tmp_path / "qtrain.toml").write_text("[a]\nb = 1979-05-27\n")
     with pytest.raises(QtrainError, match="'b' in"):
         load_defaults(tmp_path, {"a": {"b": kind}})
+
+
+def test_what_is_written_and_what_is_consent_is_known_as_such():
+    """Every path of every command but those that are read, and every consent."""
+    read = {"artifact", "model", "teacher", "file", "baseline"}
+    kinds = {(row.name, name): kind for row in TABLE.values() for name, kind in kinds_of(row).items()}
+    paths = {place for place, kind in kinds.items() if kind == "path"}
+    assert {name for _, name in paths} <= read
+    assert {"out", "markdown", "plot", "junit", "state"} <= {
+        n for (_, n), k in kinds.items() if k == "output"
+    }
+    consents = {place: kind for place, kind in kinds.items() if place[1] == "force" or "trust" in place[1]}
+    assert set(consents.values()) == {"replacing", "consent"}
 
 
 def test_it_needs_the_standard_library_only():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from resource import RLIMIT_AS, setrlimit
 
 import pytest
 
@@ -34,6 +35,9 @@ ENDINGS = [
     (OutOfMemoryError("CUDA out of memory. Tried"), 1, "failure", "out of memory"),
     (RuntimeError("DefaultCPUAllocator: not enough memory"), 1, "failure", "out of memory"),
     (OSError(errno.ENOSPC, "No space left on device"), 1, "failure", "could not be written: No space left"),
+    (OSError(errno.EROFS, "Read-only file system", "a"), 2, "bad-input", "'a' cannot be reached: Read-only"),
+    (OSError(errno.EIO, "Input/output error", "a"), 2, "bad-input", "'a' cannot be reached: Input/output"),
+    (ImportError("libtorch.so: failed to map segment from shared object"), 1, "failure", "out of memory"),
     (OSError(errno.EIO, "odd"), 70, "internal", "internal error: OSError: [Errno 5] odd"),
     (ZeroDivisionError("one\nline"), 70, "internal", "internal error: ZeroDivisionError: one line"),
 ]
@@ -71,6 +75,27 @@ def test_every_ending_has_one_document(ending_with, error, code, kind, message):
     assert list(json.loads(ended.out)) == ["error"] and list(found) == ["kind", "message", "advice"]
     assert found["kind"] == kind and message in found["message"]
     assert ended.code == code
+
+
+def test_a_refusal_that_memory_is_to_blame_for_says_so(ending_with):
+    refusal = errors.Refused("'net.qtrain' is damaged")
+    refusal.__cause__ = MemoryError()
+    ended = ending_with(refusal)
+    assert ended.code == 1 and "out of memory; free some (`ulimit -v`" in ended.err
+
+
+@pytest.mark.parametrize("kind", [errors.BadInput, ValueError])
+def test_a_message_ends_in_json_too(ending_with, kind):
+    line = ending_with(kind("x" * 1_000_000)).err
+    assert len(line.rstrip("\n")) in range(400, 501) and line.count("\n") == 1
+    assert len(json.loads(ending_with(kind("x" * 1_000_000), "--json").out)["error"]["message"]) <= 500
+
+
+def test_no_line_of_an_ending_is_a_command_of_a_pipeline(ending_with, monkeypatch):
+    monkeypatch.setenv("QTRAIN_DEBUG", "1")
+    err = ending_with(ValueError("a\n::add-mask::b ##[add-mask]c")).err
+    assert "\n\\x3a:add-mask::b \\x23#[add-mask]c\n" in err
+    assert "\n::" not in err and "##[" not in err
 
 
 def test_a_bug_says_where_to_report_it(ending_with):
@@ -186,6 +211,16 @@ def test_a_full_disk_behind_stdout_is_a_failed_run(artifact, unbuffered):
         err = running.stderr.read()
     assert running.wait() == 1
     assert err == "qtrain: error: the output could not be written: No space left on device; free some space\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of address space are Linux's")
+def test_too_little_address_space_is_a_failed_run(artifact):
+    limit = (300 * 2**20,) * 2
+    running = process(
+        "verify", artifact, stdout=subprocess.PIPE, preexec_fn=lambda: setrlimit(RLIMIT_AS, limit)
+    )
+    out, err = running.communicate()
+    assert (running.returncode, out) == (1, "") and err.startswith("qtrain: error: out of memory; free some")
 
 
 #: Runs each command line in one process and says which of torch and numpy it has imported by then.

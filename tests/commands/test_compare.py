@@ -16,6 +16,7 @@ from qtrain_cli.results import comparison as results
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED
 from qtrain_cli.runs import cells, identity
 from qtrain_cli.settings import CompareSettings, DataSettings, FitSettings, ModelSettings, own_rate
+from qtrain_cli.training.recovery import Elsewhere
 
 QUICK = ("quantisation", "small-dense")
 
@@ -85,7 +86,7 @@ def test_ours_is_bare_and_within_its_bytes(run):
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_ours_and_the_curve_learn_around_the_rate_of_compress_for_so_many_numbers(quick, run):
-    for cell in run(methods=("ours", "classical-curve"), quick=quick).cells:
+    for cell in run(methods=("ours", "classical-curve"), budgets=(600,), quick=quick).cells:
         times = cell.lr / own_rate(cell.numbers)
         assert any(times == pytest.approx(factor) for factor in ((1,) if quick else (1, 0.5, 2)))
 
@@ -137,6 +138,22 @@ def test_another_way_of_training_has_other_cells(run, monkeypatch):
     monkeypatch.setattr(identity, "TRAINING", identity.TRAINING + 1)
     run()
     assert sorted(run.laps) == sorted(QUICK)
+
+
+def test_a_cell_that_was_begun_on_another_machine_begins_anew(run, monkeypatch):
+    real, asked = cells.make, []
+
+    def begun_elsewhere(work, recovery, *others):
+        asked.append(work.name)
+        if len(asked) == 1:
+            recovery.path.write_bytes(b"")
+            raise Elsewhere(f"the checkpoint '{recovery.path}' was made on another machine")
+        assert not recovery.path.exists()
+        return real(work, recovery, *others)
+
+    monkeypatch.setattr(cells, "make", begun_elsewhere)
+    assert run(methods=("small-dense",)).cells[0].end == DONE
+    assert asked == ["small-dense"] * 2 and any("; this cell begins anew" in line for line in run.logged)
 
 
 def test_each_seed_has_a_scene_of_its_own_that_is_made_once(run, monkeypatch):
@@ -215,7 +232,7 @@ def test_a_regression_is_compared_by_its_errors(run, tmp_path):
     rows = np.random.default_rng(0).random((200, 64)).astype(np.float32)
     images, values = rows.reshape(200, 1, 8, 8), rows[:, :10]
     np.savez(tmp_path / "numbers.npz", x_train=images, y_train=values, x_test=images[:50], y_test=values[:50])
-    found = run(source=str(tmp_path / "numbers.npz"))
+    found = run(source=str(tmp_path / "numbers.npz"), teacher_any=True)
     assert found.task == "regression" and all(cell.test > 0 for cell in found.cells)
     best, second = found.points(1000)
     assert best.mean < second.mean

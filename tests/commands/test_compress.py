@@ -17,7 +17,7 @@ from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.methods.generator.angles import angle_codes, movement, start_angles
 from qtrain_cli.methods.generator.plan import ANGLES
 from qtrain_cli.runs import compress, making
-from qtrain_cli.settings import ExportSettings, own_rate
+from qtrain_cli.settings import ExportSettings, VerifySettings, own_rate
 from qtrain_cli.tasks.objective import Objective
 
 ARCHITECTURE = """
@@ -85,7 +85,7 @@ def test_every_figure_is_that_of_the_weights_in_the_file(run, digits, tmp_path):
     assert whole == pytest.approx(accuracy(student, data["x_train"], data["y_train"]), abs=1e-3)
     assert scores.count == 360
     assert scores.test > 0.5
-    assert verify.run(tmp_path / "net.qtrain").agreement == "exact"
+    assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
 
 
 def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
@@ -100,9 +100,11 @@ def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
     )  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain"]
     assert done.logged == [
+        "the model itself: accuracy 100.00 % on 1,000 rows of train and validation;"
+        " outputs are scores of classes; cross-entropy",
         "digits_cnn_module.pt: 3,730 weights from 1 x 12 qubits x 4 layers, 50 trained numbers;"
         " 25 numbers kept",
-        "data: 1,293 train, 144 validation, 360 test rows",
+        "data: 1,293 train, 144 validation, 360 test rows; pixels are divided by 255",
         "estimating running statistics anew",
         "they are better: validation accuracy 0.06944 -> 0.1111",
         "measuring the regenerated weights",
@@ -122,7 +124,7 @@ def test_a_file_keeps_to_its_bytes_and_its_figures_are_those_of_its_weights(
     data = np.load(digits / "digits.npz")
     found = accuracy(student, data["x_test"], data["y_test"])
     assert done.record.scores.test == pytest.approx(found, abs=1e-6)
-    assert verify.run(path).agreement == "exact"
+    assert verify.run(VerifySettings(path)).agreement == "exact"
 
 
 def test_a_regression_with_tied_weights(run, regression, tmp_path):
@@ -167,7 +169,7 @@ def test_other_forms_of_the_model(run, digits, form):
 )
 def test_other_generators(run, generator, tmp_path):
     done = run(epochs=1, **generator)
-    assert verify.run(tmp_path / "net.qtrain").agreement == "exact"
+    assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
     assert done.record.artifact_bytes <= generator.get("bytes", 10**6)
     assert done.record.parameter_ratio >= generator.get("ratio", 0)
 

@@ -13,6 +13,7 @@ from qtrain_cli.artifact.numbers import read_artifact
 from qtrain_cli.cli import main
 from qtrain_cli.commands import inspect, verify
 from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.settings import VerifySettings
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_bare_file_keeps_to_its_bytes(run, tmp_path, size, bits):
     done = run(layers=None, bytes=size, angle_bits=bits, epochs=4, bare=True)
     found = (tmp_path / "net.qtrain").stat().st_size
     assert size - 100 <= found == done.record.artifact_bytes <= size
-    assert verify.run(tmp_path / "net.qtrain").agreement == "exact"
+    assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
 
 
 def test_a_budget_of_bytes_buys_more_numbers(run, tmp_path):
@@ -69,7 +70,7 @@ def test_a_budget_of_bytes_buys_more_numbers(run, tmp_path):
 
 def test_what_needs_no_record_works(bare, tmp_path, capsys):
     path, _ = bare
-    assert verify.run(path).agreement == "exact"
+    assert verify.run(VerifySettings(path)).agreement == "exact"
     found = inspect.run(path)
     assert found["run"] is None and found["bytes"] == path.stat().st_size
     loaded = qtrain_cli.load(path)

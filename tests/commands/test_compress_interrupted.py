@@ -14,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.files.header import read_header
+from qtrain_cli.quantum import machine
 from qtrain_cli.runs import identity
 from qtrain_cli.training import recovery
+from qtrain_cli.training.devices import usual_threads
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = """
@@ -93,6 +96,36 @@ def test_the_state_of_another_way_of_training_is_another_run(run, cut, network, 
     monkeypatch.setattr(identity, "TRAINING", identity.TRAINING + 1)
     with pytest.raises(BadInput, match="belongs to another run: training"):
         run(resume=True, **network)
+
+
+def elsewhere(monkeypatch, **words):
+    """From now on, runs believe that they are on a machine that differs in these words."""
+    here = machine.machine()
+    monkeypatch.setattr(identity, "machine", lambda: {**here, **words})
+
+
+def test_the_state_of_another_machine_is_refused_and_the_way_on_is_said(run, cut, network, monkeypatch):
+    here = machine.machine()
+    elsewhere(monkeypatch, threads="9", cpu="other")
+    with pytest.raises(BadInput) as caught:
+        run(resume=True, **network)
+    assert f"cpu {here['cpu']} there and other here, threads 1 there and 9 here" in caught.value.message
+    assert caught.value.advice == (
+        f"go on with ATEN_CPU_CAPABILITY={here['cpu']} OMP_NUM_THREADS=1, or begin anew with --force"
+    )
+
+
+def test_light_work_goes_on_whatever_the_number_of_threads(run, cut, network):
+    with usual_threads():
+        torch.set_num_threads(3)
+        assert run(resume=True, **network).seen[0].step == 6
+        assert torch.get_num_threads() == 3
+
+
+def test_a_finished_file_of_another_machine_is_finished_and_that_is_said(run, network, monkeypatch):
+    run(**network)
+    elsewhere(monkeypatch, kernel="v9")
+    assert "is finished already, made with kernel" in run(resume=True, **network).logged[-1]
 
 
 def test_without_a_state_to_go_on_from_it_begins_and_says_so(run, tmp_path):
@@ -214,6 +247,7 @@ def signalled(settings, number, step):
         "compress", settings.model.path, "--arch", settings.model.arch, "--data", settings.data.source,
         "--layers", settings.budget.layers, "--epochs", settings.fit.epochs, "--lr", settings.fit.lr,
         "--distill", settings.fit.distill, "--device", "cpu", "-o", settings.out,
+        "--teacher-any",
     ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER, *map(str, words)],
@@ -235,10 +269,16 @@ def saved_step(checkpoint):
     return json.loads(read_header(checkpoint).metadata["qtrain.checkpoint"])["state"]["step"]
 
 
+WHOLE: list[bytes] = []
+
+
 @pytest.fixture
 def undisturbed(run, network, tmp_path):
-    run(out=tmp_path / "whole", epochs=10, **network)
-    return (tmp_path / "whole").read_bytes()
+    """The bytes of the run without a signal, made once: the folder of the architecture does not count."""
+    if not WHOLE:
+        run(out=tmp_path / "whole", epochs=10, **network)
+        WHOLE.append((tmp_path / "whole").read_bytes())
+    return WHOLE[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -12,6 +12,7 @@ from torch import nn
 
 from qtrain_cli.commands import verify
 from qtrain_cli.errors import BadInput
+from qtrain_cli.settings import VerifySettings
 from qtrain_cli.training import loop, recovery
 
 
@@ -70,7 +71,7 @@ def test_it_learns_and_says_what_it_spent(cli, words, method, tmp_path):
     assert ended.code == 0, ended.err
     assert start["test_accuracy"] < 0.7 and record["test_accuracy"] > start["test_accuracy"] + 0.2
     assert record.keys() == start.keys(), "the record keeps its schema"
-    assert verify.run(tmp_path / "a.qtrain").agreement == "exact"
+    assert verify.run(VerifySettings(tmp_path / "a.qtrain")).agreement == "exact"
     where = " on default.qubit" if method == "parameter-shift" else ""
     lines = ended.err.splitlines()
     assert f"gradient: {method}{where}, {SPENT[method]}" in lines

@@ -23,6 +23,7 @@ from qtrain_cli.settings import (
     ModelSettings,
     SelfSettings,
     TeachSettings,
+    VerifySettings,
 )
 from qtrain_cli.training import loop, recovery
 
@@ -62,7 +63,7 @@ def test_train_writes_a_student_that_verifies(labels, tmp_path):
     assert (document["model"], document["trust"], document["model_sha256"]) == (None, None, None)
     assert (document["method"], document["distill"], len(document["history"])) == ("labels", 0.0, 2)
     assert document["evaluations"] == 2 * 10 * 128
-    assert verify.run(tmp_path / "student.qtrain").agreement == "exact"
+    assert verify.run(VerifySettings(tmp_path / "student.qtrain")).agreement == "exact"
     assert [path.name for path in tmp_path.iterdir()] == ["student.qtrain"]
 
 
@@ -97,7 +98,7 @@ def test_alignment_and_soft_targets_change_what_is_learned(make, tmp_path):
 def test_a_quantum_teacher_and_a_smaller_student(make, labels, tmp_path):
     big = labels(student="qnn:qubits=3,layers=3", out=tmp_path / "big.qtrain")
     train.run(big, quiet, quiet)
-    record = distill.run(make(teacher=ModelSettings(big.out)), quiet, quiet)
+    record = distill.run(make(teacher=ModelSettings(big.out), teacher_any=True), quiet, quiet)
     assert record.measured.trust == "student" and record.measured.model == "big.qtrain"
     assert record.design.teacher_parameters > record.design.parameters
 
@@ -197,8 +198,9 @@ def test_a_student_is_no_artifact_with_generated_weights(labels):
 def test_a_student_larger_than_its_teacher_is_allowed_and_said(make, labels, tmp_path):
     small, said = labels(epochs=1, out=tmp_path / "small.qtrain"), []
     train.run(small, quiet, quiet)
-    record = distill.run(make(HYBRID, epochs=1, teacher=ModelSettings(small.out)), quiet, said.append)
-    assert "larger than its teacher of 42" in said[0]
+    taught = make(HYBRID, epochs=1, teacher=ModelSettings(small.out), teacher_any=True)
+    record = distill.run(taught, quiet, said.append)
+    assert any("larger than its teacher of 42" in line for line in said)
     assert record.parameter_ratio < 1
 
 
@@ -356,7 +358,7 @@ def test_inspect_and_verify_know_a_student(labels, tmp_path):
 
     write_student(path, file, force=True)
     with pytest.raises(Refused, match=r"the student's outputs differ by 0[.]1 from those that the file says"):
-        verify.run(path)
+        verify.run(VerifySettings(path))
 
 
 def test_a_diverged_run_says_so_and_keeps_its_state(labels, tmp_path):

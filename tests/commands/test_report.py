@@ -1,6 +1,7 @@
 """`qtrain report`: the files it writes and keeps, and the baselines it takes."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -159,9 +160,13 @@ def test_nan_in_a_baseline(run, make_record, tmp_path):
         run(gates=baseline_of(tmp_path, text))
 
 
-@pytest.mark.parametrize(("name", "message"), [("absent.json", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("absent.json", "No such file"), (".", "it is not an ordinary"), ("pipe", "it is not an ordinary")],
+)
 def test_a_baseline_that_cannot_be_read(run, tmp_path, name, message):
-    with pytest.raises(BadInput, match=f"cannot be read: {message}"):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match=f"cannot read '.*': {message}"):
         run(gates=GateSettings(baseline=tmp_path / name, max_regression=0.1))
 
 

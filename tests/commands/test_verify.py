@@ -10,6 +10,7 @@ from qtrain_cli.artifact.numbers import Artifact, write_artifact
 from qtrain_cli.cli import main
 from qtrain_cli.commands import verify
 from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.settings import VerifySettings
 
 
 @pytest.fixture
@@ -27,33 +28,35 @@ def written(path, artifact=None, **digest):
 @pytest.mark.parametrize("bits", [5, 32])
 def test_an_exact_match(path, bits):
     digest = written(path, artifact_of(spec_of(bits=bits)))
-    assert verify.run(path) == verify.Verification("tiny.qtrain", 19, 7, digest.sha256, "exact", 1e-6)
+    assert verify.run(VerifySettings(path)) == verify.Verification(
+        "tiny.qtrain", 19, 7, digest.sha256, "exact", 1e-6
+    )
 
 
 def test_another_machine(path):
     """Other bits and the same probes, as where the arithmetic rounds differently."""
     sha256 = artifact_of(spec_of()).description.digest.sha256
     written(path, sha256="0" * 16)
-    found = verify.run(path)
+    found = verify.run(VerifySettings(path))
     assert (found.agreement, found.sha256) == ("within tolerance", sha256)
 
 
 def test_the_tolerance_that_was_allowed_is_shown(path):
     written(path, sha256="0" * 16, tolerance=1.0)
-    assert verify.run(path).tolerance == 1e-4
+    assert verify.run(VerifySettings(path)).tolerance == 1e-4
 
 
 def test_other_weights(path, capsys):
     written(path, sha256="0" * 16, probes=(1.0, 2.0, 3.0, 4.0))
     with pytest.raises(Refused, match="do not match the artifact's digest 0000"):
-        verify.run(path)
+        verify.run(VerifySettings(path))
     assert main(["verify", str(path)]) == 4
     assert "the file was changed, or was written by another version" in capsys.readouterr().err
 
 
 def test_no_file(path, capsys):
     with pytest.raises(BadInput, match="No such file or directory"):
-        verify.run(path)
+        verify.run(VerifySettings(path))
     assert main(["verify", str(path)]) == 2
     assert (
         capsys.readouterr().err

@@ -70,7 +70,10 @@ REFUSALS = [
     ({"x_train": np.zeros((1, 2)), "y_train": np.array([0])}, "train has 1 rows; needed: at least 2"),
     ({"x_test": np.zeros((0, 2)), "y_test": np.array([], int)}, "test has 0 rows; needed: at least 1"),
     ({"x_test": np.zeros((2, 5))}, r"x_train has the shape \(2,\) and one of x_test \(5,\)"),
-    ({"x_test": np.zeros((2, 2), np.uint8)}, "x_train has the type float32 and one of x_test uint8"),
+    (
+        {"x_train": np.zeros((3, 1, 2, 2)), "x_test": np.zeros((2, 1, 2, 2), np.uint8)},
+        "x_train has the type float32 and one of x_test uint8",
+    ),
     ({"y_test": np.zeros(2)}, "y_train has the type int64 and one of y_test float32"),
     ({"x_train": np.array([[0, 1], [2, np.nan], [0, 0]])}, r"x_train holds nan at row 1, entry \[1\]"),
     ({"x_test": np.array([[0, 1], [-np.inf, 0]])}, r"x_test holds -inf at row 1, entry \[0\]"),
@@ -80,7 +83,7 @@ REFUSALS = [
     ({"y_train": np.array([0, 1, 250_000])}, "y_train holds 250000 at row 2"),
     ({"y_train": np.array([0, 1, 2**64 - 1], np.uint64)}, "y_train holds 18446744073709551615 at row 2"),
     ({"y_test": np.array([0, 2])}, "y_test holds the class 2 at row 1; y_train knows 0 to 1"),
-    ({"y_train": np.eye(3, dtype=int)}, r"y_train has the shape \(3, 3\); allowed for integer targets"),
+    ({"y_train": 2 * np.eye(3, dtype=int)}, r"y_train has the shape \(3, 3\); allowed for integer targets"),
     ({"y_train": np.zeros((3, 1, 1))}, r"y_train has the shape \(3, 1, 1\); allowed for float targets"),
 ]
 

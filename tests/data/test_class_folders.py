@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from qtrain_cli.data.images import CHANNELS, FORMATS, ImageStack
+from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput
 
 GREY = np.arange(6, dtype=np.uint8).reshape(3, 2) * 40
@@ -57,15 +58,15 @@ def test_colour_images_are_channels_first(load, write):
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form not in ("JPEG", "WEBP")])
 def test_every_lossless_format_gives_the_same_pixels(encode, form):
-    stack = ImageStack(1)
+    stack = ImageStack(1, Room())
     stack.add(encode(COLOUR, form, "P" if form == "GIF" else None), "one")
     got = stack.finish()[0].transpose(1, 2, 0)
     assert np.abs(got.astype(int) - COLOUR).max() <= (60 if form == "GIF" else 0)
 
 
-@pytest.mark.parametrize(("mode", "channels"), [*CHANNELS.items(), ("1", 1), ("P", 3)])
+@pytest.mark.parametrize(("mode", "channels"), [*CHANNELS.items(), ("1", 1), ("LA", 1), ("P", 3)])
 def test_modes_and_their_channels(encode, mode, channels):
-    stack = ImageStack(1)
+    stack = ImageStack(1, Room())
     stack.add(encode(COLOUR, mode=mode), "one")
     assert stack.finish().shape == (1, channels, 3, 2)
 
@@ -129,7 +130,7 @@ def test_a_missing_split_and_an_empty_class_are_errors(load, tmp_path, write):
 
 
 def test_the_announced_count_is_kept(encode):
-    stack = ImageStack(1)
+    stack = ImageStack(1, Room())
     with pytest.raises(BadInput, match="0 images; announced: 1"):
         stack.finish()
     stack.add(encode(GREY), "one")

@@ -43,7 +43,7 @@ def test_one_file_with_a_split_column_is_the_same_data(load, folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("header", "target"),
-    [("target,label,y,z", 0), ("x,label,y,z", 1), ("x,w,y,z", 2), ("a,b,c,d", 3)],
+    [("target,label,y,z", 0), ("x,label,y,z", 1), ("v,w,y,z", 2), ("a,b,c,d", 3), ("x,y,z,species", 3)],
 )
 def test_the_target_is_found_by_name_and_else_is_last(load, folder, header, target):
     dataset = load(folder(f"{header}\n0,1,2,3\n0,1,2,3\n", f"{header}\n0,1,2,3\n"))
@@ -64,7 +64,7 @@ def test_byte_order_mark_quotes_and_line_ends_of_other_programs(load, folder):
 
 REFUSALS = [
     ("a,b,label\n1,2,0\n3,oops,1\n", "train.csv, line 3, column 'b': 'oops' is no finite number"),
-    ("a,b,label\n1,2,0\n\n3,,1\n", "train.csv, line 4, column 'b': '' is no finite number"),
+    ("a,b,label\n1,2,0\n\n3,,1\n", "train.csv, line 4, column 'b' is empty"),
     ("a,b,label\n1,nan,0\n", "line 2, column 'b': 'nan' is no finite number"),
     ("a,b,label\n1,2,cat\n", "line 2, column 'label': 'cat' is no finite number"),
     ("a,b,label\n1,2\n", "train.csv, line 2: 2 cells; the header has 3"),

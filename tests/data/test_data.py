@@ -120,7 +120,7 @@ def test_a_file_of_no_known_form_is_refused(load, tmp_path):
     ],
 )
 def test_what_the_machine_refuses_is_one_line(load, monkeypatch, raised, message):
-    def fail(source):
+    def fail(source, room):
         raise raised
 
     monkeypatch.setattr(data, "READERS", (data.Reader("any", lambda source: True, fail),))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from architectures import Adapter, Cached, Renamed, Sampling, Scaling
 from torch import nn
 
 from qtrain_cli.errors import BadInput, RunFailed
@@ -84,10 +85,39 @@ def test_an_input_of_the_wrong_shape_is_refused_with_it():
         trace(module, module.state_dict(), torch.zeros(0, 4))
 
 
-def test_several_outputs_are_refused():
-    module = Pair(4, 3)
-    with pytest.raises(BadInput, match="returns a tuple; allowed: one tensor"):
+def test_of_several_outputs_the_graph_has_the_first():
+    module, inputs = Pair(4, 3), torch.randn(2, 4)
+    traced = trace(module, module.state_dict(), torch.zeros(1, 4))
+    assert torch.equal(traced.program.module()(inputs), module(inputs)[0])
+
+
+def test_no_tensor_is_refused():
+    class Nothing(nn.Linear):
+        def forward(self, x):
+            return None
+
+    module = Nothing(4, 3)
+    with pytest.raises(BadInput, match="returns a NoneType; allowed: one tensor"):
         trace(module, module.state_dict(), torch.zeros(1, 4))
+
+
+class Masked(nn.Module):
+    """A table of 30 words; what is 0 is not attended to, and nothing but zeros has no answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = nn.Embedding(30, 4), nn.Embedding(40, 4)
+
+    def forward(self, x):
+        scores = (self.words(x) + self.places(torch.arange(x.shape[1]))).sum(-1)
+        return scores.masked_fill(x == 0, -torch.inf).softmax(1)
+
+
+def test_tokens_are_probed_with_words_that_the_table_has_and_not_with_padding_alone():
+    module = Masked()
+    traced = trace(module, module.state_dict(), torch.zeros(2, 5, dtype=torch.int64))
+    assert traced.example.min() >= 1 and traced.example.max() < 30
+    assert all(traced.eager(rows).isfinite().all() for rows in traced.probes())
 
 
 def test_tied_names_with_different_weights_are_refused(tmp_path):
@@ -96,3 +126,57 @@ def test_tied_names_with_different_weights_are_refused(tmp_path):
     module[1].weight = module[0].weight
     with pytest.raises(RunFailed, match=r"tensor '0.weight' of the module differs"):
         export(state, tmp_path / "m.pt2", module=module, example=torch.zeros(1, 4))
+
+
+# --- used as anyone uses the weights ---------------------------------------------------------------------
+
+
+def exported(tmp_path, name, module):
+    state = {key: tensor.detach().clone() for key, tensor in module.state_dict().items()}
+    return export(state, tmp_path / name, module=module, example=torch.zeros(2, 12))
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("m.pt2", Adapter),
+        ("m.pt2", Cached),
+        ("m.pt2", lambda: nn.utils.weight_norm(nn.Linear(12, 12))),
+        ("m.onnx", Adapter),
+    ],
+)
+def test_a_graph_computes_what_the_loaded_module_does_in_evaluation(tmp_path, name, make):
+    module = make().train()
+    assert "within" in exported(tmp_path, name, module).checked
+    if name == "m.pt2":
+        inputs, graph = torch.randn(3, 12), torch.export.load(tmp_path / name).module()
+        torch.testing.assert_close(graph(inputs), module.eval()(inputs))
+
+
+def test_a_graph_that_is_not_what_the_loaded_module_computes(tmp_path):
+    class Halved(nn.Linear):
+        def eval(self):
+            self.weight.data *= 0.5
+            return super().eval()
+
+        def train(self, mode=True):
+            self.weight.data *= 1 if mode else 0.5
+            return super().train(mode)
+
+    with pytest.raises(RunFailed, match=r"the [.]pt2 graph differs from PyTorch by"):
+        exported(tmp_path, "m.pt2", Halved(12, 12))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["m.pt", "m.safetensors"])
+def test_plain_weights_are_loaded_where_the_module_is_known(tmp_path, name):
+    assert " and loaded into the module" in exported(tmp_path, name, nn.Linear(12, 12)).checked
+    with pytest.raises(BadInput, match="the module does not fit the weights"):
+        exported(tmp_path, f"one-way-{name}", Renamed(both_ways=False))
+    with pytest.raises(RunFailed, match="tensor 'weight' of the module differs from the weights"):
+        exported(tmp_path, f"scaling-{name}", Scaling())
+
+
+def test_a_graph_of_a_model_that_draws_random_numbers_is_refused_with_that_reason(tmp_path):
+    with pytest.raises(RunFailed, match="draws random numbers in evaluation: no graph of it can be compared"):
+        exported(tmp_path, "m.onnx", nn.Sequential(nn.Linear(12, 12), Sampling()))

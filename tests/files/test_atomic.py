@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qtrain_cli.errors import BadInput, QtrainError, RunFailed, UsageError
-from qtrain_cli.files.atomic import check_output, replacing, write_bytes_atomically
+from qtrain_cli.files.atomic import add_to, check_output, hidden, replacing, write_bytes_atomically
 
 
 @pytest.fixture
@@ -80,15 +80,71 @@ def test_permissions_follow_the_umask(tmp_path, mask, expected):
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == expected
 
 
-def test_a_symbolic_link_is_followed(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    link = tmp_path / "latest.md"
-    link.symlink_to(tmp_path / "elsewhere" / "real.md")
-    write_bytes_atomically(link, b"one")
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_symbolic_link_is_replaced_and_what_it_leads_to_stays(tmp_path, dangling):
+    target, link = tmp_path / "elsewhere.md", tmp_path / "latest.md"
+    link.symlink_to(target)
+    if not dangling:
+        target.write_bytes(b"theirs")
     with pytest.raises(UsageError, match="exists"):
-        write_bytes_atomically(link, b"two")
-    assert link.is_symlink()
-    assert (tmp_path / "elsewhere" / "real.md").read_bytes() == b"one"
+        write_bytes_atomically(link, b"one")
+    write_bytes_atomically(link, b"two", force=True)
+    assert not link.is_symlink() and link.read_bytes() == b"two"
+    assert target.exists() != dangling and (dangling or target.read_bytes() == b"theirs")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o4755])
+def test_what_replaces_a_file_has_its_mode_but_no_special_bits(tmp_path, mode):
+    out = tmp_path / "out"
+    out.write_bytes(b"old")
+    out.chmod(mode)
+    with replacing(out, force=True) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600, "nobody reads it meanwhile"
+        temporary.write_bytes(b"new")
+    assert (out.read_bytes(), stat.S_IMODE(out.stat().st_mode)) == (b"new", mode & 0o777)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_replaces_a_file_has_its_owner_and_group(tmp_path):
+    out = tmp_path / "out"
+    out.write_bytes(b"old")
+    out.chmod(0o600)
+    os.chown(out, 4711, 4712)
+    write_bytes_atomically(out, b"new", force=True)
+    found = out.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (4711, 4712, 0o600)
+
+
+def test_where_the_group_cannot_be_kept_ours_may_not_read_what_the_other_might(tmp_path, monkeypatch):
+    def refuse(path, user, group):
+        raise PermissionError(errno.EPERM, "no")
+
+    out = tmp_path / "out"
+    out.write_bytes(b"old")
+    out.chmod(0o664)
+    monkeypatch.setattr(os, "chown", refuse)
+    write_bytes_atomically(out, b"new", force=True)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o604
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_of_that_file_alone(tmp_path):
+    out, other = tmp_path / "net.ckpt", tmp_path / "other.ckpt"
+    left = [Path(f"{hidden(path)}-0123abcd.ckpt") for path in (out, other)]
+    for path in left:
+        path.write_bytes(b"half")
+    with replacing(out) as live:
+        assert names(tmp_path) == sorted([live.name, left[1].name])
+        write_bytes_atomically(out, b"in between")
+        assert live.exists(), "its writer is alive"
+        live.write_bytes(b"whole")
+        out.unlink()
+    assert names(tmp_path) == sorted(["net.ckpt", left[1].name]) and out.read_bytes() == b"whole"
+
+
+def test_a_pipe_that_nobody_reads_is_nothing_to_wait_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunFailed, match="could not be written"):
+        add_to(tmp_path / "pipe", "x")
 
 
 @pytest.mark.parametrize(

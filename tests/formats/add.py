@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FOLDER = Path(__file__).resolve().parent
 MANIFEST = FOLDER / "manifest.json"
@@ -38,7 +38,20 @@ def state_of(path: Path) -> Mapping[str, Tensor]:
     try:
         return qtrain_cli.load_student(path).module.state_dict()
     except BadInput:
-        return qtrain_cli.load(path).state_dict()
+        return qtrain_cli.load(path, architecture_of(path)).state_dict()
+
+
+class Table(nn.Module):
+    """What every module of an architecture has: whole numbers of no pattern."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.arange(100).view(4, 25) ** 2 % 97)
+
+
+def architecture_of(path: Path) -> nn.Module | None:
+    """The module whose tensors a file leaves out, for those that do."""
+    return Table() if "given" in path.name else None
 
 
 def row(path: Path, form: str, kind: str) -> dict[str, str]:

@@ -4,7 +4,7 @@
 
 Where a file runs code, what it does is harmless: it creates the file `CANARY` in the folder. So a reader
 that was fooled leaves a trace, and a test can show first that the trap works. Nothing here is committed as a
-binary: the files are made anew in a temporary folder.
+binary: the files are made anew in a temporary folder. What costs memory or time: `make_pickles.py`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,28 @@ def network() -> nn.Sequential:
     """A small honest network of stock layers, (N, 4) to (N, 2)."""
     torch.manual_seed(0)
     return nn.Sequential(OrderedDict(first=nn.Linear(4, 8), act=nn.ReLU(), last=nn.Linear(8, 2))).eval()
+
+
+class Attention(nn.Module):
+    """Attention of each place over all, (N, T, 8) to (N, T, 8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all = nn.Linear(8, 24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(*self.all(x).chunk(3, -1), is_causal=True)
+
+
+class Recurrent(nn.Module):
+    """The outputs of a recurrent layer without its states."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)[0]
 
 
 def with_attribute(name: str, value: Any) -> nn.Sequential:
@@ -242,6 +264,36 @@ def make_graph_operator(path: Path, canary: Path) -> None:
     rewrite(path, {"models/model.json": edit})
 
 
+def make_graph_reshape_alias(path: Path, canary: Path) -> None:
+    """A view of memory that is not the tensor's: sizes and strides are believed."""
+    numbers = [{"name": name, "arg": {"as_ints": [100_000, 2]}, "kind": 1} for name in ("size", "stride")]
+
+    def edit(program: dict[str, Any]) -> None:
+        node = program["graph_module"]["graph"]["nodes"][-1]
+        node.update(target="torch.ops.aten._reshape_alias.default", inputs=[node["inputs"][0], *numbers])
+
+    rewrite(path, {"models/model.json": edited(edit)})
+
+
+def with_operator(target: str) -> Callable[[Path, Path], None]:
+    """The last operator of the graph is another one."""
+
+    def edit(program: dict[str, Any]) -> None:
+        program["graph_module"]["graph"]["nodes"][-1]["target"] = f"torch.ops.{target}"
+
+    return lambda path, canary: rewrite(path, {"models/model.json": edited(edit)})
+
+
+def make_graph_write_input(path: Path, canary: Path) -> None:
+    """The first operator becomes a ReLU that writes into the input."""
+
+    def edit(program: dict[str, Any]) -> None:
+        node = first_node(program)
+        node.update(target="torch.ops.aten.relu_.default", inputs=node["inputs"][:1])
+
+    rewrite(path, {"models/model.json": edited(edit)})
+
+
 def make_graph_file_operator(path: Path, canary: Path) -> None:
     """An aten operator that creates the file it is to map."""
     arguments = [
@@ -300,7 +352,6 @@ RUNNING: dict[str, Callable[[Path, Path], None]] = {
     "stock_with_foreign.pt": make_stock_with_foreign,
     "graph_pickled_weight.pt2": make_graph_pickled_weight,
     "graph_opaque_constant.pt2": make_graph_opaque_constant,
-    "graph_sample_inputs.pt2": make_graph_sample_inputs,
     "graph_expression.pt2": make_graph_expression,
     "graph_file_operator.pt2": make_graph_file_operator,
     "graph_name.pt2": make_graph_name,
@@ -317,19 +368,30 @@ REFUSED: dict[str, Callable[[Path, Path], None]] = {
     "huge_result.pt": make_huge_result,
     "compressed.pt": make_compressed,
     "graph_operator.pt2": make_graph_operator,
+    "graph_reshape_alias.pt2": make_graph_reshape_alias,
+    "graph_set.pt2": with_operator("aten.set_.source_Tensor"),
+    "graph_resize.pt2": with_operator("aten.resize_.default"),
+    "graph_out.pt2": with_operator("aten.relu.out"),
+    "graph_custom.pt2": with_operator("quantized.linear.default"),
+    "graph_write_input.pt2": make_graph_write_input,
     "graph_library.pt2": make_graph_library,
     "old_graph.pt2": make_old_graph,
     "graph_compressed.pt2": make_graph_compressed,
+}
+#: Files that run code when a trusting reader loads them, of which qtrain leaves out the part that does.
+HARMLESS: dict[str, Callable[[Path, Path], None]] = {
+    "graph_guard.pt2": make_graph_guard,
+    "graph_sample_inputs.pt2": make_graph_sample_inputs,
 }
 
 
 def make(name: str, folder: Path) -> Path:
     """Make one hostile file in `folder`."""
     path = folder / name
-    {**RUNNING, **REFUSED, "graph_guard.pt2": make_graph_guard}[name](path, folder / CANARY)
+    {**RUNNING, **REFUSED, **HARMLESS}[name](path, folder / CANARY)
     return path
 
 
 if __name__ == "__main__":
-    for file in (*RUNNING, *REFUSED, "graph_guard.pt2"):
+    for file in (*RUNNING, *REFUSED, *HARMLESS):
         print(make(file, Path(sys.argv[1])))

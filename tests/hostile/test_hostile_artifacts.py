@@ -25,6 +25,7 @@ from qtrain_cli.artifact.numbers import read_artifact
 from qtrain_cli.cli import main
 from qtrain_cli.commands import inspect, verify
 from qtrain_cli.errors import BadInput, QtrainError, Refused
+from qtrain_cli.settings import VerifySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 HONEST = maker.VERSIONS[4].honest.read_bytes()
@@ -33,7 +34,7 @@ both = pytest.mark.parametrize("version", maker.VERSIONS)
 DOORS = {
     "describe": (describe, read_record, qtrain_cli.load),
     "read": (read_artifact, qtrain_cli.load),
-    "verify": (verify.run, qtrain_cli.load),
+    "verify": (lambda path: verify.run(VerifySettings(path)), qtrain_cli.load),
 }
 
 
@@ -62,7 +63,7 @@ def test_the_honest_file_is_taken(version, written):
     made = maker.of_format(version, lambda: maker.together(maker.honest()))
     one, other = (maker.of_format(version, partial(maker.apart, data)) for data in (made, honest))
     assert replace(one, fixed=one.fixed[8:]) == replace(other, fixed=other.fixed[8:])
-    assert verify.run(written(made)).agreement == "exact"
+    assert verify.run(VerifySettings(written(made))).agreement == "exact"
     assert maker.sealed(honest) == honest
 
 
@@ -109,7 +110,7 @@ def test_other_commands_refuse_it_too(command, written, capsys, monkeypatch, tmp
 def outcome(path: Path) -> QtrainError | None:
     """What `verify` raises, which must be one of ours."""
     try:
-        verify.run(path)
+        verify.run(VerifySettings(path))
     except QtrainError as error:
         return error
     return None
@@ -234,7 +235,7 @@ def test_another_version_of_zlib_may_deflate_otherwise(version, written):
     """What counts is what comes out; an honest file need not have the bytes that this zlib would write."""
     plain = lambda data: zlib.compress(data, 0)[2:-4]  # noqa: E731
     path = written(maker.of_format(version, lambda: maker.streams(plain, plain)))
-    assert path.stat().st_size > len(HONEST) + 200 and verify.run(path).agreement == "exact"
+    assert path.stat().st_size > len(HONEST) + 200 and verify.run(VerifySettings(path)).agreement == "exact"
 
 
 @both

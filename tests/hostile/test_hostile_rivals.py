@@ -20,6 +20,7 @@ from qtrain_cli.artifact.numbers import decode_artifact, encode_artifact, read_a
 from qtrain_cli.cli import main
 from qtrain_cli.commands import inspect, verify
 from qtrain_cli.errors import BadInput, QtrainError, Refused
+from qtrain_cli.settings import VerifySettings
 from qtrain_cli.targets.entries import KEPT, LayoutSpec
 
 #: Without kept tensors, so that numbers follow the probes.
@@ -139,14 +140,14 @@ def written(tmp_path):
 
 @pytest.mark.parametrize("name", RIVAL_PLANS)
 def test_the_honest_file_is_taken(name, written):
-    assert verify.run(written(edited(name))).agreement == "exact"
+    assert verify.run(VerifySettings(written(edited(name)))).agreement == "exact"
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_is_refused_where_it_should_be(name, written):
     words, data = CASES[name]
     path = written(data)
-    doors = [verify.run, qtrain_cli.load]
+    doors = [lambda path: verify.run(VerifySettings(path)), qtrain_cli.load]
     doors += [describe, inspect.run, read_record] if name in FACTS else []
     doors += [read_artifact] if name not in VERIFY else []
     for door in doors:
@@ -190,7 +191,7 @@ def test_any_bytes_for_numbers(tmp_path_factory, name, data):
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"
     path.write_bytes(edited(name, numbers=lambda _: data))
     with pytest.raises(Refused):
-        verify.run(path)
+        verify.run(VerifySettings(path))
 
 
 strange = st.recursive(
@@ -211,7 +212,7 @@ def test_any_value_in_a_plan(tmp_path_factory, name, data):
     except UnicodeEncodeError:  # a lone surrogate, which no file can hold unescaped
         return
     try:
-        assert verify.run(path).agreement == "exact"
+        assert verify.run(VerifySettings(path)).agreement == "exact"
     except QtrainError as error:
         assert isinstance(error, Refused)
 

@@ -101,7 +101,13 @@ def test_inputs_that_the_model_does_not_take():
 
 @pytest.mark.parametrize(
     ("forward", "found"),
-    [(lambda x: (x, x), "a tuple"), (lambda x: {"logits": x}, "a dict"), (torch.sum, r"\[\]")],
+    [
+        (lambda x: (), "a tuple"),
+        (lambda x: {}, "a dict"),
+        (lambda x: None, "a NoneType"),
+        (lambda x: (torch.sum(x), x), r"\[\]"),
+        (torch.sum, r"\[\]"),
+    ],
 )
 def test_outputs_that_are_not_a_row_for_each_input(forward, found):
     class Odd(nn.Linear):
@@ -122,3 +128,30 @@ def test_used_up_memory_is_not_blamed_on_the_model(error):
     module = Hungry(3, 2)
     with pytest.raises(type(error)):
         call_model(module, module.state_dict(), torch.zeros(4, 3))
+
+
+class Several(nn.Module):
+    """Returns what it was made with, of a hidden layer and of scores."""
+
+    def __init__(self, pack):
+        super().__init__()
+        self.first, self.second, self.pack = nn.Linear(3, 4), nn.Linear(4, 2), pack
+
+    def forward(self, x):
+        hidden = self.first(x)
+        return self.pack(hidden, self.second(hidden))
+
+
+@pytest.mark.parametrize(
+    ("pack", "width"),
+    [
+        (lambda hidden, scores: (scores, hidden), 2),
+        (lambda hidden, scores: [hidden, scores], 4),
+        (lambda hidden, scores: {"hidden": hidden, "logits": scores}, 2),
+        (lambda hidden, scores: {"hidden": hidden, "scores": scores}, 4),
+    ],
+    ids=["tuple", "list", "logits", "first of a dictionary"],
+)
+def test_of_several_outputs_logits_or_the_first_counts(pack, width):
+    module = Several(pack)
+    assert call_model(module, dict(module.state_dict()), torch.ones(5, 3)).shape == (5, width)

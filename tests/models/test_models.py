@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from torch.func import functional_call
 
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
 from qtrain_cli.models import build_architecture, describe_model, load_model
-from qtrain_cli.models.matching import strip_prefixes
+from qtrain_cli.models.untrusted.storages import Storages
 from qtrain_cli.settings import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,15 +213,6 @@ def test_a_checkpoint_with_optimizer_numpy_and_arguments(tmp_path: Path, arch: s
     assert load_model(ModelSettings(path, arch=f"{arch}:Small")).trust == "weights-only"
 
 
-def test_the_prefix_stays_if_the_architecture_has_it() -> None:
-    assert strip_prefixes(["module.a", "module.b"], ["module.a"]) == {
-        "module.a": "module.a",
-        "module.b": "module.b",
-    }
-    assert strip_prefixes(["module.a", "b"], ["a"]) == {"module.a": "module.a", "b": "b"}
-    assert strip_prefixes(["module.net.a"], ["a"]) == {"a": "module.net.a"}
-
-
 def test_weights_picks_an_entry(tmp_path: Path, arch: str) -> None:
     other = {name: value + 1 for name, value in small().items()}
     path = saved({"teacher": {"best": small()}, "student": other}, tmp_path / "two.pt")
@@ -263,13 +256,13 @@ def test_the_whole_difference_is_one_message(
 
 def _devices_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     devices: list[str] = []
-    load = torch.load
+    make = Storages.__init__
 
-    def recording(*arguments: object, **options: object) -> object:
-        devices.append(str(options["map_location"]))
-        return load(*arguments, **options)
+    def recording(self: Storages, archive: object, size: int, device: str) -> None:
+        devices.append(device)
+        make(self, archive, size, device)
 
-    monkeypatch.setattr(torch, "load", recording)
+    monkeypatch.setattr(Storages, "__init__", recording)
     return devices
 
 
@@ -358,6 +351,22 @@ def test_architecture_files_and_modules_that_cannot_be_imported(tmp_path: Path) 
         build_architecture(f"{tmp_path / 'none.py'}:Net", {})
     with pytest.raises(BadInput, match=r"importing 'no_such_package\.net' failed"):
         build_architecture("no_such_package.net:Net", {})
+
+
+def test_a_file_of_a_package_may_import_relatively(tmp_path: Path) -> None:
+    package = tmp_path / "package_of_this_test"
+    (package / "sub").mkdir(parents=True)
+    for folder in (package, package / "sub"):
+        (folder / "__init__.py").write_text("")
+    (package / "blocks.py").write_text("from torch import nn\nlinear = nn.Linear")
+    (package / "sub" / "net.py").write_text("from ..blocks import linear\ndef net(): return linear(2, 3)")
+    assert build_architecture(f"{package / 'sub' / 'net.py'}:net", {}).weight.shape == (3, 2)
+    (tmp_path / "loose_of_this_test").mkdir()
+    loose = tmp_path / "loose_of_this_test" / "net.py"
+    loose.write_text("from ...above import linear")
+    with pytest.raises(BadInput, match="imports relatively, and as 'loose_of_this_test") as caught:
+        build_architecture(f"{loose}:net", {})
+    assert "--arch package.module:Class" in caught.value.advice
 
 
 def test_an_architecture_of_a_package_and_of_the_working_folder(
@@ -455,10 +464,8 @@ def test_a_folder_is_no_model(tmp_path: Path) -> None:
 
 
 def test_npz_and_torchscript_are_named(tmp_path: Path) -> None:
-    assert (
-        "zip archive that neither torch.save nor"
-        in refusal(BadInput, ModelSettings(DIGITS / "digits.npz")).message
-    )
+    error = refusal(BadInput, ModelSettings(DIGITS / "digits.npz"))
+    assert error.message == "'digits.npz' is a NumPy archive of arrays" and "torch.save" in error.advice
     torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "s.pt"))
     assert "TorchScript" in refusal(BadInput, ModelSettings(tmp_path / "s.pt")).message
 
@@ -511,3 +518,42 @@ def test_models_of_others(file: str, arch: str, form: str, weights: int) -> None
     loaded = load_model(ModelSettings(SHARED / file, arch=str(ROOT / "samples" / arch)))
     assert (loaded.format, loaded.trust) == (form, "weights-only")
     assert sum(parameter.numel() for parameter in loaded.module.parameters()) == weights
+
+
+class FakeLibrary:
+    """What `timm` and `torchvision.models` have for models by name."""
+
+    def __init__(self):
+        self.asked = []
+
+    def is_model(self, name):
+        return name == "resnet18"
+
+    def list_models(self):
+        return ["resnet18"]
+
+    def create_model(self, name, **options):
+        self.asked.append((name, options))
+        return nn.Linear(2, options.get("num_classes", 1))
+
+    get_model = create_model
+
+
+@pytest.mark.parametrize(
+    ("library", "option"), [("timm", {"pretrained": False}), ("torchvision", {"weights": None})]
+)
+def test_models_of_libraries_go_by_their_own_names(library, option, monkeypatch) -> None:
+    fake = FakeLibrary()
+    monkeypatch.setitem(
+        sys.modules, library, SimpleNamespace(models=fake) if library == "torchvision" else fake
+    )
+    assert build_architecture(f"{library}:resnet18", {"num_classes": 3}).out_features == 3
+    assert {name for name, _ in fake.asked} == {"resnet18"}
+    assert all(options == option | {"num_classes": 3} for _, options in fake.asked)
+
+
+def test_a_library_that_is_not_there_is_said(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(BadInput, match="needs the package timm") as caught:
+        build_architecture("timm:resnet18", {})
+    assert caught.value.advice == "pip install 'qtrain[timm]'"

@@ -209,12 +209,27 @@ def test_angles_and_cotangents_need_not_be_contiguous():
 # --- the same bits --------------------------------------------------------------------------------------
 
 
-@SOME_ROWS
-def test_the_number_of_threads_does_not_change_a_bit_of_the_probabilities(ansatz, entangler, threads):
-    circuit = CircuitSpec(ansatz, entangler, 16, 3)
-    theta = drawn(circuit)[0].float()
-    found = [(threads(k), native.forward(circuit, theta)[0])[1] for k in (1, 2, 3)]
-    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+@ROWS
+@pytest.mark.parametrize(("qubits", "b"), [(8, 3), (11, 9), (15, 2), (16, 1), (16, 3)])
+def test_the_number_of_threads_changes_no_bit(ansatz, entangler, qubits, b, threads):
+    """On both sides of where circuits, and where amplitudes, are shared; 9 and 3 circuits divide unevenly."""
+    circuit = CircuitSpec(ansatz, entangler, qubits, 2, b)
+    theta, v = (one.float() for one in drawn(circuit))
+    usual = (threads(1), with_kernel(circuit, theta, v))[1]
+    for number in (2, 3, 8):
+        found = (threads(number), with_kernel(circuit, theta, v))[1]
+        assert all(torch.equal(one, other) for one, other in zip(found, usual, strict=True)), number
+
+
+@pytest.mark.parametrize("ansatz", ("efficient-su2", "u3-cu3"))
+@pytest.mark.parametrize("qubits", (18, 20))
+def test_the_number_of_threads_changes_no_bit_of_several_parts(ansatz, qubits, level, threads):
+    """Sizes at which a part is more than one chunk, and a tile more than one turn."""
+    circuit = CircuitSpec(ansatz, ANSATZE[ansatz].entanglers[0], qubits, 1)
+    theta, v = (one.float() for one in drawn(circuit))
+    usual = (threads(1), with_kernel(circuit, theta, v))[1]
+    found = (threads(3), with_kernel(circuit, theta, v))[1]
+    assert all(torch.equal(one, other) for one, other in zip(found, usual, strict=True))
 
 
 @SOME_ROWS

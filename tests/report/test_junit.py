@@ -95,3 +95,11 @@ def test_junit_properties_are_the_record(make_record):
     assert found["seconds"] == "null"
     assert found["versions"] == '{"qtrain": "0.1.0", "torch": "2.13.0+cpu"}'
     assert SPELLED in found["model"]
+
+
+def test_no_line_of_it_is_a_command_of_a_pipeline(make_record):
+    record = make_record(model="::add-mask::##[add-mask]x")
+    text = record_junit(record, ())
+    assert "##[" not in text and not any(line.strip().startswith("::") for line in text.splitlines())
+    found = {p.get("name"): p.get("value") for p in parsed(record).iter("property")}
+    assert found["model"] == "::add-mask::##[add-mask]x"

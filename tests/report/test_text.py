@@ -1,6 +1,7 @@
 """Values as JSON and as text that is safe to show."""
 
 import json
+import re
 from xml.etree import ElementTree as Xml
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports import HOSTILE
 
-from qtrain_cli.report.text import json_text, plain
+from qtrain_cli.report.text import harmless, json_text, plain
 from qtrain_cli.results import Record
 
 
@@ -27,3 +28,30 @@ def test_json_refuses_nan():
 def test_junit_parses_whatever_the_name(text):
     element = Xml.Element("a", {"value": plain(text)})
     assert Xml.fromstring(Xml.tostring(element)).get("value") == plain(text)
+
+
+#: What GitHub's runner takes for a command (`ActionCommand.cs`: the first after blanks, the second anywhere),
+#: and Azure's and TeamCity's in the same form.
+COMMAND = re.compile(r"^\s*::|##\w*\[", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("::set-output name=a::b", r"\x3a:set-output name=a::b"),
+        ("a\n \t ::add-mask::b", "a\n \t \\x3a:add-mask::b"),
+        ("\u00a0::error::x", "\u00a0\\x3a:error::x"),
+        ("a ##[add-mask]b", r"a \x23#[add-mask]b"),
+        ("###vso[task.x]", r"#\x23#vso[task.x]"),
+        ("a::b ## [c] #[d]", "a::b ## [c] #[d]"),
+    ],
+)
+def test_no_line_is_a_command_of_a_pipeline(text, spelled):
+    assert harmless(text) == spelled == harmless(spelled)
+
+
+@given(st.text("# :[a\\\n\t"))
+def test_no_text_keeps_a_command(text):
+    assert not COMMAND.search(harmless(text))
+    document = {"model": text, text: [text]}
+    assert json.loads(json_text(document)) == document and not COMMAND.search(json_text(document))

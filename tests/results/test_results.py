@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results import Measured, Record, Scores, record_fields
+from qtrain_cli.results.measured import NOTES
+from qtrain_cli.results.schema import ADDED
 from qtrain_cli.tasks import TASKS
 
 #: Of the data and of the model's file; a file holds them apart from the rest.
@@ -21,8 +23,8 @@ CONTRACT = [
     "angle_bits", "trained_numbers", "artifact_bytes", "model_bytes", "bytes_ratio", "parameter_ratio",
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
-    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "data_sha256",
-    "model_sha256", "artifact_sha256", "trust",
+    "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
+    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry",
 ]  # fmt: skip
 
 shares = st.floats(0, 1)
@@ -56,6 +58,8 @@ measurements = st.builds(
     data_sha256=digests,
     model_sha256=digests,
     trust=st.text(),
+    figure_note=st.sampled_from([None, *NOTES]),
+    weights_entry=st.none() | st.text(min_size=1),
 )
 
 
@@ -65,6 +69,14 @@ def document(record: Record, **changes):
 
 def test_the_json_has_the_contracts_fields_in_their_order(make_record):
     assert list(make_record().to_json()) == CONTRACT
+
+
+def test_an_older_record_lacks_what_came_later(make_record):
+    older = make_record().to_json()
+    del older["kept_tensors"]
+    assert Record.from_json(older) == make_record()
+    with pytest.raises(BadInput, match="'kept_tensors' of the record is"):
+        Record.from_json({**older, "kept_tensors": {"a": 1}})
 
 
 def test_regression_has_errors_in_place_of_accuracy(make_record):
@@ -105,10 +117,13 @@ def test_exact_json(make_record):
         "seed": 0,
         "device": "cpu",
         "versions": {"qtrain": "0.1.0", "torch": "2.13.0+cpu"},
+        "kept_tensors": {},
         "data_sha256": "d" * 64,
         "model_sha256": "e" * 64,
         "artifact_sha256": "f" * 64,
         "trust": "state dictionary",
+        "figure_note": None,
+        "weights_entry": None,
     }
 
 
@@ -202,7 +217,7 @@ def test_strict_reading(make_record, changes, message):
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("name", CONTRACT)
+@pytest.mark.parametrize("name", [name for name in CONTRACT if name not in ADDED])
 def test_a_missing_field(make_record, name):
     found = document(make_record())
     del found[name]
@@ -259,6 +274,20 @@ def test_a_stored_form_that_is_no_list(stored):
         Measured.from_stored(stored, *DIGESTS)
 
 
+def test_the_set_of_weights_is_stored_where_it_has_a_name(make_record):
+    plain, named = make_record(), make_record(weights_entry="state_dict_ema")
+    assert len(plain.measured.to_stored()) == 9 and named.measured.to_stored()[9:] == ["state_dict_ema"]
+    assert named.to_json()["weights_entry"] == "state_dict_ema"
+    with pytest.raises(BadInput, match="names an entry of no name"):
+        Measured.from_stored([*plain.measured.to_stored(), ""], *DIGESTS)
+
+
+def test_records_of_before_the_set_of_weights_was_named_are_read(make_record):
+    document = make_record().to_json()
+    del document["weights_entry"]
+    assert Record.from_json(document) == make_record()
+
+
 def test_a_stored_form_of_another_length(make_record):
     with pytest.raises(BadInput, match="the stored record has 8 entries; expected: 9"):
         Measured.from_stored(make_record().measured.to_stored()[:-1], *DIGESTS)
@@ -299,9 +328,32 @@ def test_figures_for_people(make_record, task, figure, change):
     assert scores.show(None) == "not measured"
 
 
+@pytest.mark.parametrize("note", NOTES)
+def test_a_note_on_the_figures_is_stored_and_none_costs_nothing(make_record, note):
+    measured = make_record().measured
+    noted = replace(measured, figure_note=note)
+    assert noted.to_stored() == [*measured.to_stored(), NOTES.index(note)]
+    assert Measured.from_stored(noted.to_stored(), *DIGESTS).figure_note == note
+    assert Measured.from_stored(measured.to_stored(), *DIGESTS).figure_note is None
+
+
+def test_a_note_that_is_none_of_ours_is_refused(make_record):
+    measured = make_record().measured
+    with pytest.raises(BadInput, match="the note on the figures is 'all is well'; known: 3"):
+        replace(measured, figure_note="all is well")
+    with pytest.raises(BadInput, match="the stored record has the note 3; allowed: 0 to 2"):
+        Measured.from_stored([*measured.to_stored(), 3], *DIGESTS)
+
+
+def test_a_record_of_before_there_were_notes_is_read(make_record):
+    record = make_record()
+    old = {name: value for name, value in record.to_json().items() if name != "figure_note"}
+    assert Record.from_json(old) == record
+
+
 def test_every_kind_is_known():
     assert {kind for row in TASKS.values() for kind in record_fields(row).values()} == {
-        "text", "whole number", "number", "number or null", "table of texts",
+        "text", "whole number", "number", "number or null", "table of texts", "text or null",
     }  # fmt: skip
 
 

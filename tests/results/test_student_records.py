@@ -64,7 +64,12 @@ def test_without_a_teacher_all_that_is_said_about_one_is_null():
         ({"seconds": -1.0}, r"seconds is -1[.]0; allowed: 0 or more"),
         ({"qubits": True}, "'qubits' of the record is True; expected: a whole number"),
         ({"history": [[1.0]]}, "an epoch of the history is not a loss and a figure"),
-        ({"trust": None}, r"'model' is t[.]pt, and the record's other figures give None"),
+        *[
+            ({name: None}, "a record has all of model, model_sha256, trust, or none of them")
+            for name in ("model", "model_sha256", "trust")
+        ],
+        ({"align": "fc"}, "an alignment has a layer, a loss and a weight, or none of them"),
+        ({"align_weight": 0.5}, "an alignment has a layer, a loss and a weight, or none of them"),
         ({"weight": 1}, "the record has the unknown field 'weight'"),
         ({"schema": "qtrain.student/9"}, "the record has the schema 'qtrain.student/9'"),
     ],

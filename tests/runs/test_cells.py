@@ -59,6 +59,13 @@ def test_a_cell_with_a_value_that_cannot_be_is_not_done(folder, said, change):
     assert folder.load("one") is None and len(said) == 1
 
 
+def test_a_cell_of_another_machine_is_kept_and_said(folder, said):
+    folder.save("one", cell(), DATA)
+    folder.machine = {**folder.machine, "kernel": "v9"}
+    assert folder.load("one") == cell()
+    assert "the cell 'one.json' is kept, of another machine: kernel " in said[0] and "v9 here" in said[0]
+
+
 @pytest.mark.parametrize("data", [None, b"", DATA + b"x"])
 def test_a_file_that_is_gone_or_changed_makes_its_cell_undone(folder, said, data):
     folder.save("one", cell(), DATA)

@@ -162,7 +162,7 @@ def test_weights_that_are_not_finite_are_refused(dtype):
 @settings(max_examples=40, deadline=None)
 def test_probes_are_signed_sums(values):
     layout = LayoutSpec((TensorEntry("w", (len(values),), "F64", GENERATED),))
-    found = digest_of(layout, {"w": torch.tensor(values, dtype=torch.float64)})
+    found = digest_of(layout, {"w": torch.tensor(values, dtype=torch.float64)}, {})
     np.testing.assert_allclose(found.probes, format_weights.probes(np.array(values)), rtol=6e-8, atol=1e-12)
     assert all(probe == np.float32(probe) for probe in found.probes)
 
@@ -172,11 +172,11 @@ def test_probes_see_a_weight_that_moved():
     random = torch.Generator().manual_seed(0)
     weights = torch.randn(5000, dtype=torch.float64, generator=random)
     layout = LayoutSpec((TensorEntry("w", (5000,), "F64", GENERATED),))
-    before = digest_of(layout, {"w": weights}).probes
+    before = digest_of(layout, {"w": weights}, {}).probes
     for _ in range(20):
         change = torch.randn(5000, dtype=torch.float64, generator=random)
         moved = weights + 1e-5 * weights.norm() * change / change.norm()
-        after = digest_of(layout, {"w": moved}).probes
+        after = digest_of(layout, {"w": moved}, {}).probes
         assert max(abs(a - b) for a, b in zip(before, after, strict=True)) > 1e-6 * float(weights.norm())
 
 
@@ -184,7 +184,7 @@ def test_the_digest_covers_every_generated_tensor():
     weights = torch.arange(19, dtype=torch.float64)
     wide = LayoutSpec(tuple(replace(entry, dtype="F64") for entry in LAYOUT.of_role(GENERATED)))
     digests = {
-        digest_of(LAYOUT, split(wide, weights + torch.eye(19, dtype=torch.float64)[place])).sha256
+        digest_of(LAYOUT, split(wide, weights + torch.eye(19, dtype=torch.float64)[place]), {}).sha256
         for place in range(19)
     }
     assert len(digests) == 19

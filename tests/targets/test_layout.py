@@ -1,7 +1,6 @@
 """Layouts: roles, fan-in and centre of every kind of layer, patterns, and the way to tensors and back."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.targets.entries import DTYPE_BYTES, GENERATED, KEPT, TIED, TensorEntry
-from qtrain_cli.targets.layout import DTYPES, complete, in_dtype, join, kept_tensors, layout_of, split
+from qtrain_cli.targets.entries import DTYPE_BYTES, GENERATED, KEPT, TIED
+from qtrain_cli.targets.layout import DTYPES, complete, join, kept_tensors, layout_of, split
 
 
 def rows(module, **patterns):
@@ -143,16 +142,17 @@ def test_running_statistics_are_stored_in_half_precision_and_nothing_else_is():
     assert {dtype for name, dtype in stored.items() if name not in narrow} == {""}
 
 
-def test_what_half_precision_cannot_hold_becomes_its_largest_number():
-    entry = TensorEntry("running_var", (4,), "F32", KEPT, stored="F16")
-    found = in_dtype(entry, torch.tensor([1 / 3, 1e9, -1e9, 1e-9]))
-    assert found.dtype == torch.float16 and found.tolist() == [0.333251953125, 65504, -65504, 0]
-    plain = torch.tensor([1 / 3, 1e9])
-    assert in_dtype(replace(entry, stored=""), plain) is plain
-
-
-def test_frozen_parameters_are_weights_all_the_same():
+def test_frozen_parameters_are_kept_unless_they_are_named_or_all_are():
     assert roles(nn.Linear(2, 2).requires_grad_(False)) == {"weight": GENERATED, "bias": GENERATED}
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    module[0].requires_grad_(False)
+
+    def made(*targets):
+        return {name for name, role in roles(module, targets=targets).items() if role == GENERATED}
+
+    assert made() == made("*") == made("*.weight", "1") == {"1.weight", "1.bias"}
+    assert made("0.weight", "1.bias") == {"0.weight", "1.bias"}
+    assert made("0") == {"0.weight", "0.bias"}, "a pattern that matches frozen ones alone means them"
 
 
 def test_values_are_not_read():
@@ -223,11 +223,22 @@ def test_ignore_wins_over_targets():
     assert set(rows(NET, targets=["head"], ignore=["*.bias"])) == {"head.weight"}
 
 
+@pytest.mark.parametrize("pattern", ["1.running_mean", "1.*", "re:num_batches"])
+def test_buffers_are_kept_anyway_and_may_be_ignored(pattern):
+    module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    kept = {entry.name for entry in layout_of(module, ignore=[pattern]).of_role(KEPT)}
+    assert kept >= {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert ("1.weight" in kept) == (pattern == "1.*")
+    with pytest.raises(UsageError, match=r"--targets '1.running_mean' matches no parameter"):
+        layout_of(module, targets=["1.running_mean"])
+
+
 @pytest.mark.parametrize("option", ["targets", "ignore"])
 def test_a_pattern_that_matches_nothing(option):
     with pytest.raises(UsageError) as refused:
         layout_of(NET, **{option: ["conv1", "conv1.wieght"]})
-    assert refused.value.message == f"--{option} 'conv1.wieght' matches no parameter"
+    kind = {"targets": "parameter", "ignore": "tensor"}[option]
+    assert refused.value.message == f"--{option} 'conv1.wieght' matches no {kind}"
     assert refused.value.advice == "did you mean 'conv1.weight'?"
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import UsageError
-from qtrain_cli.training.devices import moved_to, resolve_device
+from qtrain_cli.training.devices import LIGHT, moved_to, numbers_in, resolve_device, share_out, usual_threads
 
 
 @pytest.fixture
@@ -59,3 +59,19 @@ def test_moving_keeps_ties_and_values_and_drops_gradients():
     assert all(tensor.is_meta and not tensor.requires_grad for tensor in moved.values())
     here = moved_to(module.state_dict(keep_vars=True), torch.device("cpu"))
     assert torch.equal(here["0.weight"], module[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "device", "threads"), [(LIGHT // 64, "cpu", 1), (LIGHT // 64 + 1, "cpu", 3), (1, "cuda", 3)]
+)
+def test_light_work_on_a_cpu_has_one_thread_until_it_ends(numbers, device, threads):
+    with usual_threads():
+        torch.set_num_threads(3)
+        with usual_threads():
+            share_out(numbers, 64, torch.device(device))
+            assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == 3
+
+
+def test_a_modules_numbers_are_those_of_all_its_tensors():
+    assert numbers_in(nn.BatchNorm1d(5)) == 4 * 5 + 1

@@ -12,11 +12,11 @@ from qtrain_cli.training.measure import measure
 
 
 class Same(nn.Module):
-    """Its inputs plus one trained number."""
+    """Its inputs plus trained numbers."""
 
-    def __init__(self):
+    def __init__(self, numbers=1):
         super().__init__()
-        self.shift = nn.Parameter(torch.zeros(1))
+        self.shift = nn.Parameter(torch.zeros(numbers))
 
     def forward(self, x):
         return x + self.shift
@@ -33,8 +33,8 @@ def test_accuracies_of_the_three_splits():
     outputs = torch.eye(3) * 5
     rights = [torch.tensor(labels) for labels in ([0, 1, 2], [0, 1, 0], [0, 0, 0])]
     data = dataset("classification", [(outputs, labels) for labels in rights])
-    state, teacher = {"shift": torch.zeros(1)}, {"shift": torch.tensor([1.0, 7.0, 0.0])}
-    figures = measure(Same(), state, teacher, data, Objective("classification", 0.9, 4.0))
+    state, teacher = {"shift": torch.zeros(3)}, {"shift": torch.tensor([1.0, 7.0, 0.0])}
+    figures = measure(Same(3), state, teacher, data, Objective("classification", 0.9, 4.0))
     scores = figures.scores
     assert (scores.train, scores.validation, scores.test) == pytest.approx((1, 2 / 3, 1 / 3))
     assert (scores.count, scores.teacher, scores.closeness) == pytest.approx((3, 0, 1 / 3))

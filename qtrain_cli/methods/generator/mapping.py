@@ -58,9 +58,10 @@ class Positions:
         tensor = torch.repeat_interleave(torch.tensor(counts))
         number = torch.arange(spec.layout.generated)
         wanted = spec.position_bits if spec.mapping.row.reads_bits else 0
-        shifts = torch.arange(wanted - 1, -1, -1)
-        bits = ((number[:, None] >> shifts) & 1) * 2 - 1
-        return Positions(tensor.to(device), len(counts), bits.to(device, dtype))
+        bits = torch.empty(len(number), wanted, dtype=dtype)
+        for place in range(wanted):  # all at once would take five times the memory
+            bits[:, place] = ((number >> (wanted - 1 - place)) & 1) * 2 - 1
+        return Positions(tensor.to(device), len(counts), bits.to(device))
 
 
 def start_numbers(spec: GeneratorSpec, generator: torch.Generator) -> Tensor:

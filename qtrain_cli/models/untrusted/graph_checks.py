@@ -4,32 +4,30 @@
 pickled tensors it marks (``use_pickle``). Read off PyTorch 2.13's source, they are:
 
 * payloads marked ``use_pickle``; constants named ``custom_obj_*`` and ``opaque_obj_*`` (unpickled whatever
-  the mark says); ``sample_inputs`` and the older ``data/weights/model.pt``, where a failing safe load is
-  repeated as an unsafe one; compiled libraries under ``data/aotinductor/``;
+  the mark says); the older ``data/weights/model.pt`` and ``sample_inputs``, where a failing safe load is
+  repeated as an unsafe one (so `archives` leaves these out, whatever they hold); compiled libraries under
+  ``data/aotinductor/``;
 * the graph itself: an operator may be any name below `torch`, and even aten has some that write files
   (``from_file``, ``save``); symbolic sizes go through `sympy.sympify`, which is `eval`; names are pasted
   into the Python source that `torch.fx` compiles; a tree's enum context imports modules.
 
-So everything is refused that is not known to be harmless: records by name, operators to PyTorch's own
-`aten` set, expressions to arithmetic, every other text to a plain name. Guard code is executed by
+So everything is refused that is not known to be harmless: records by name, operators to the list of
+`graph_operators`, expressions to arithmetic, every other text to a plain name. Guard code is executed by
 `ExportedProgram.module` as well, unless it is called with ``check_guards=False``; `graphs` does that.
-What is left out: whether each aten operator is itself free of memory errors.
+What is left out: whether each of those operators is itself free of memory errors.
 """
 
 from __future__ import annotations
 
 import ast
-import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
-
-from qtrain_cli.errors import QtrainError, first_line
-from qtrain_cli.models.untrusted.sizes import open_archive
+from qtrain_cli.models.untrusted.archives import PROGRAM, json_in
+from qtrain_cli.models.untrusted.graph_operators import IN_PLACE, is_ordinary
 
 _RECORDS = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/(version|serialization_id)"
@@ -65,26 +63,25 @@ _MAX_EXPRESSION = 1000
 _MAX_POWERS, _MAX_EXPONENT = 4, 8
 
 
-def graph_problems(reader: Any, size: int) -> list[str]:
+def graph_problems(records: Mapping[str, bytes], size: int) -> list[str]:
     """Why this archive must not be loaded untrusted, one phrase each; [] when nothing speaks against it.
 
     Args:
-        reader: PyTorch's zip reader on the archive.
+        records: those of the archive, by name.
         size: bytes of the whole file; no tensor may be larger.
 
     Raises:
         ValueError, KeyError, TypeError, RecursionError: the JSON in it is damaged.
     """
-    problems = [f"the record '{name}'" for name in reader.get_all_records() if not _RECORDS.fullmatch(name)]
+    problems = [f"the record '{name}'" for name in records if not _RECORDS.fullmatch(name)]
     for kind in ("weights", "constants"):
-        config = json.loads(reader.get_record(f"data/{kind}/model_{kind}_config.json"))
+        config = json_in(records[f"data/{kind}/model_{kind}_config.json"])
         problems += [
             f"the tensor {name!r}, which {problem}"
             for name, meta in config["config"].items()
             for problem in _payload(name, meta, size)
         ]
-    problems += _sample_inputs(reader.get_record("data/sample_inputs/model.pt"))
-    return problems + list(_program(json.loads(reader.get_record("models/model.json"))))
+    return problems + list(_program(json_in(records[PROGRAM])))
 
 
 def _payload(name: str, meta: dict[str, Any], size: int) -> Iterator[str]:
@@ -100,27 +97,27 @@ def _payload(name: str, meta: dict[str, Any], size: int) -> Iterator[str]:
         yield f"is larger than the file: {sizes}"
 
 
-def _sample_inputs(record: bytes) -> list[str]:
-    """PyTorch loads these safely, and unsafely when that fails: so it must not fail."""
-    if not record:
-        return []
-    try:
-        if record.startswith(b"PK"):
-            open_archive(io.BytesIO(record), "sample inputs", len(record))
-        torch.load(io.BytesIO(record), map_location="meta", weights_only=True)
-    except Exception as error:
-        return [
-            f"pickled sample inputs ({error.message if isinstance(error, QtrainError) else _short(error)})"
-        ]
-    return []
-
-
 def _program(program: dict[str, Any]) -> Iterator[str]:
     """The graph's JSON, after setting aside what is only ever read as text: metadata and guard code."""
     module = program["graph_module"]
     rest = {key: value for key, value in program.items() if key not in ("guards_code", "torch_version")}
     graph = {**module["graph"], "nodes": [{**node, "metadata": None} for node in module["graph"]["nodes"]]}
+    yield from _writes(module["graph"])
     yield from _texts({**rest, "graph_module": {**module, "graph": graph, "metadata": None}}, "")
+
+
+def _writes(graph: dict[str, Any]) -> Iterator[str]:
+    """Operators that write into something else than the result of an earlier one."""
+    made: set[str] = set()
+    for node in graph["nodes"]:
+        match = _OPERATOR.fullmatch(node["target"])
+        if match and match[1] in IN_PLACE:
+            target = node["inputs"][0]["arg"].get("as_tensor", {}).get("name")
+            if target not in made:
+                yield f"the operator '{node['target']}' on {target!r}, which is an input or a weight"
+        for output in node["outputs"]:
+            listed = [output["as_tensor"]] if "as_tensor" in output else output.get("as_tensors") or ()
+            made.update(tensor["name"] for tensor in listed)
 
 
 def _texts(value: Any, key: str) -> Iterator[str]:
@@ -134,7 +131,8 @@ def _texts(value: Any, key: str) -> Iterator[str]:
         for child in value:
             yield from _texts(child, key)
     elif isinstance(value, str) and not _is_harmless(value, key):
-        yield f"the {key or 'text'} {value[:80]!r}"
+        what = "operator" if key == "target" else key or "text"
+        yield f"the {what} {value[:80]!r}"
 
 
 def _is_harmless(text: str, key: str) -> bool:
@@ -150,15 +148,11 @@ def _is_harmless(text: str, key: str) -> bool:
 
 
 def is_plain_operator(target: str) -> bool:
-    """An aten operator that touches no file, or arithmetic on sizes."""
+    """An operator of ordinary networks, or arithmetic on sizes."""
     if _SYMBOL_OPERATOR.fullmatch(target):
         return True
     match = _OPERATOR.fullmatch(target)
-    packet = getattr(torch.ops.aten, match[1], None) if match else None
-    overload = getattr(packet, match[2], None) if match else None
-    if not isinstance(overload, torch._ops.OpOverload):
-        return False
-    return all(argument.name != "filename" for argument in overload._schema.arguments)
+    return match is not None and is_ordinary(match[1], match[2])
 
 
 def is_arithmetic(text: str) -> bool:
@@ -213,7 +207,3 @@ def _is_plain_tree(spec: dict[str, Any]) -> bool:
         and all(isinstance(key, str) and _NAME.fullmatch(key) for key in keys)
         and all(_is_plain_tree(child) for child in spec["children_spec"])
     )
-
-
-def _short(error: BaseException) -> str:
-    return first_line(error)[:100]

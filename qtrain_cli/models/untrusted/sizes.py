@@ -10,9 +10,7 @@ What is left out: numbers that PyTorch's restricted unpickler computes on the wa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO, Any
 
 import torch
@@ -20,20 +18,22 @@ from torch import Tensor
 
 from qtrain_cli.errors import BadInput, Refused, first_line
 
+#: How often the bytes of a file may be shown, each time in another way: flat and in parts, turned round.
+_MOST_VIEWS = 4
 
-def open_archive(source: Path | IO[bytes], name: str, size: int) -> Any:
+
+def open_archive(source: IO[bytes], name: str, size: int) -> Any:
     """PyTorch's zip reader on a file of `size` bytes.
 
     Raises:
         BadInput: not a readable zip archive.
         Refused: its records are together larger than the file.
     """
+    source.seek(0)  # the reader takes where the stream stands for the file's beginning
     try:
-        # As bytes: not every file name is UTF-8. PyTorch's stubs know neither bytes nor text here.
-        opened: Any = os.fsencode(source) if isinstance(source, Path) else source
-        reader = torch._C.PyTorchFileReader(opened)
+        reader: Any = torch._C.PyTorchFileReader(source)
         declared = sum(reader.get_record_size(record) for record in reader.get_all_records())
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         raise BadInput(
             f"'{name}' is a damaged or truncated zip archive: {first_line(error)}",
             "copy or download it again",
@@ -46,16 +46,30 @@ def open_archive(source: Path | IO[bytes], name: str, size: int) -> Any:
     return reader
 
 
-def require_within_file(tensors: Mapping[str, Tensor], path: Path) -> None:
+def require_within_file(tensors: Mapping[str, Tensor], size: int) -> None:
     """Tensors, on the meta device perhaps, against the file that they are from.
 
     Raises:
-        Refused: a tensor with more bytes than the whole file.
+        Refused: a tensor with more bytes than the whole file, or many views of the same bytes.
     """
-    size = path.stat().st_size
+    views: dict[Any, int] = {}
     for name, tensor in tensors.items():
         if tensor.numel() * tensor.element_size() > size:
             raise Refused(
                 f"tensor '{name}' has the shape {list(tensor.shape)}, more than the {size} bytes of the file",
                 "do not use this file: it is damaged or hostile",
             )
+        views[_place(tensor)] = tensor.numel() * tensor.element_size()
+    if sum(views.values()) > _MOST_VIEWS * size:
+        raise Refused(
+            f"its {len(views)} tensors show {sum(views.values())} bytes of a file of {size}",
+            "do not use this file: it is damaged or hostile",
+        )
+
+
+def _place(tensor: Tensor) -> Any:
+    """Equal for two views of the same numbers, as tied tensors are."""
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return id(tensor)
+    storage = tensor.untyped_storage()._cdata
+    return storage, tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride())

@@ -1,15 +1,16 @@
 """What a pickle's names become while it is read: stand-ins that remember what the file says, and do nothing.
 
-The classes of ``torch.nn.modules`` are not handed to the unpickler, not even to the restricted one: a file
-that may call their constructors and set their attributes could ask for terabytes, or hang a function into
-``_forward_hooks`` or ``forward``. Nor are functions: ``relu`` of one number that a stride of 0 shows a
-thousand million times fills gigabytes. `stock_layers` makes modules of the stand-ins afterwards.
+The classes of ``torch.nn.modules`` are not made while a file is read: one that may call their constructors
+and set their attributes could ask for terabytes, or hang a function into ``_forward_hooks`` or ``forward``.
+Nor are functions called: ``relu`` of one number that a stride of 0 shows a thousand million times fills
+gigabytes. `stock_layers` makes modules of the stand-ins afterwards.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
@@ -36,49 +37,39 @@ def _stock_classes() -> dict[str, type[nn.Module]]:
 
 #: Every stock layer by the name a pickle gives it.
 STOCK_CLASSES = _stock_classes()
+#: What training scripts keep beside the weights. Nothing of it is ever made.
+SIDE_NOTES = frozenset({
+    "argparse.Namespace", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype",
+    "numpy.dtypes.Float32DType", "numpy.dtypes.Float64DType", "numpy.dtypes.Int64DType", "pathlib.PosixPath",
+    "pathlib.PurePosixPath",
+})  # fmt: skip
 
 
+@dataclass(eq=False)
+class Name:
+    """A class or function that a pickle names, such as "torch.nn.modules.linear.Linear"."""
+
+    source: str
+
+
+@dataclass(eq=False)
 class Inert:
-    """What a pickle's global becomes: it can be called, made and given a state, and only remembers."""
+    """What became of a name that the pickle calls: its arguments, and the state it was given."""
 
-    source: ClassVar[str] = ""
-
-    def __new__(cls, *args: Any) -> Inert:
-        record = super().__new__(cls)
-        record.args = args
-        record.state = {}
-        return record
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    args: tuple[Any, ...]
-    state: Any
+    source: str
+    args: tuple[Any, ...] = ()
+    state: Any = field(default_factory=dict)
 
 
 class StockRecord(Inert):
     """Stands in for a stock layer."""
 
 
-def inert(source: str, base: type[Inert] = Inert) -> type[Inert]:
-    """A new stand-in for the global `source`."""
-    return type("Inert", (base,), {"source": source})
+def is_known(source: str) -> bool:
+    """Whether a name is a stock layer's, or of something usual beside weights."""
+    return source in STOCK_CLASSES or source in STOCK_FUNCTIONS or source in SIDE_NOTES
 
 
-#: What training scripts keep beside the weights. Read as inert objects, so nothing of it is ever run.
-SIDE_NOTES = (
-    "argparse.Namespace",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.dtype",
-    "numpy.dtypes.Float32DType",
-    "numpy.dtypes.Float64DType",
-    "numpy.dtypes.Int64DType",
-    "pathlib.PosixPath",
-    "pathlib.PurePosixPath",
-)
-#: What PyTorch's restricted unpickler is told to allow beyond its own names: (stand-in, name).
-ALLOWED: list[tuple[Any, str]] = [
-    *((inert(name, StockRecord), name) for name in STOCK_CLASSES),
-    *((inert(name), name) for name in (*STOCK_FUNCTIONS, *SIDE_NOTES)),
-]
+def called(name: Name, args: tuple[Any, ...]) -> Inert:
+    """What a call of `name` leaves."""
+    return (StockRecord if name.source in STOCK_CLASSES else Inert)(name.source, args)

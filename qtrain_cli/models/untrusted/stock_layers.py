@@ -20,12 +20,21 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, Refused, first_line
-from qtrain_cli.models.untrusted.stand_ins import STOCK_CLASSES, STOCK_FUNCTIONS, Inert, StockRecord
+from qtrain_cli.models.untrusted.layer_checks import layer_problem, number_problem
+from qtrain_cli.models.untrusted.stand_ins import (
+    STOCK_CLASSES,
+    STOCK_FUNCTIONS,
+    Inert,
+    Name,
+    StockRecord,
+)
 from qtrain_cli.models.untrusted.versions import require_audited
 
 _BASE_STATE = frozenset(vars(nn.Module()))
 _OWN_STATE = frozenset({"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
 _HOOKS = _BASE_STATE - _OWN_STATE
+#: Places of layers and tensors in the tree: what stands in two layers that stand in two layers has four.
+_MOST_PLACES = 200_000
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
 
 
@@ -39,7 +48,10 @@ def rebuild_module(record: StockRecord) -> nn.Module:
     """
     require_audited("a whole pickled module")
     try:
-        return _Rebuilding().module(record, "")
+        module = _Rebuilding().module(record, "")
+        if _places(module, {}) > _MOST_PLACES:
+            raise Refused(f"the pickled module has its layers in more than {_MOST_PLACES} places")
+        return module
     except RecursionError:
         raise Refused("the pickled module is nested too deeply to be a real one") from None
 
@@ -67,6 +79,7 @@ class _Rebuilding:
         if record.args:
             raise _refusal(path, f"calls the constructor of {cls.__name__}")
         state = vars(nn.Module()) | self._state(record.state, cls, path)
+        _require(path, number_problem(cls, state))
         module = cls.__new__(cls)
         try:
             module.__setstate__(state)
@@ -74,6 +87,7 @@ class _Rebuilding:
             raise BadInput(
                 f"layer '{path}' cannot be restored as {cls.__name__}: {first_line(error)}"
             ) from error
+        _require(path, layer_problem(module))
         return module
 
     def _state(self, state: Any, cls: type[nn.Module], path: str) -> dict[str, Any]:
@@ -101,15 +115,22 @@ class _Rebuilding:
         """The same value, with every tensor replaced by one that carries nothing but its numbers."""
         if type(value) in _PLAIN:
             return value
-        if isinstance(value, type) and issubclass(value, Inert) and value.source in STOCK_FUNCTIONS:
+        if isinstance(value, Name) and value.source in STOCK_FUNCTIONS:
             return STOCK_FUNCTIONS[value.source]
-        if type(value) in (list, tuple, set):
-            return type(value)(self._plain(item, path) for item in value)
-        if type(value) in (dict, OrderedDict):
-            return type(value)((self._plain(k, path), self._plain(v, path)) for k, v in value.items())
+        if type(value) in (list, tuple, set, dict, OrderedDict):
+            if (
+                id(value) not in self._made
+            ):  # shared parts are gone through once: unfolded they may have no end
+                self._made[id(value)] = self._container(value, path)
+            return self._made[id(value)]
         if type(value) in (Tensor, nn.Parameter) and value.layout == torch.strided:
             return self._tensor(value)
         raise _refusal(path, f"is a {_kind(value)} and not plain data")
+
+    def _container(self, value: Any, path: str) -> Any:
+        if isinstance(value, dict):
+            return type(value)((self._plain(k, path), self._plain(v, path)) for k, v in value.items())
+        return type(value)(self._plain(item, path) for item in value)
 
     def _tensor(self, value: Tensor) -> Tensor:
         if id(value) not in self._made:
@@ -117,6 +138,15 @@ class _Rebuilding:
             is_parameter = isinstance(value, nn.Parameter)
             self._made[id(value)] = nn.Parameter(numbers, value.requires_grad) if is_parameter else numbers
         return self._made[id(value)]
+
+
+def _places(module: nn.Module, known: dict[nn.Module, int]) -> int:
+    """Names that the tree has for layers and tensors, counted without unfolding it."""
+    if module not in known:
+        own = 1 + len(module._parameters) + len(module._buffers)
+        children = [child for child in module._modules.values() if child is not None]
+        known[module] = own + sum(_places(child, known) for child in children)
+    return known[module]
 
 
 def _replaces(cls: type[nn.Module], key: str, value: Any) -> bool:
@@ -140,6 +170,11 @@ def _check_tensors(state: Mapping[str, Any], children: Any, path: str) -> None:
             raise _refusal(path, "has a list of tensors or modules without names")
 
 
+def _require(path: str, problem: str) -> None:
+    if problem:
+        raise _refusal(path, problem)
+
+
 def _refusal(path: str, what: str) -> Refused:
     return Refused(
         f"the pickled module is more than stock layers: '{path.lstrip('.') or 'the module itself'}' {what}",
@@ -148,4 +183,4 @@ def _refusal(path: str, what: str) -> Refused:
 
 
 def _kind(value: Any) -> str:
-    return value.source if isinstance(value, Inert) else type(value).__name__
+    return value.source if isinstance(value, (Inert, Name)) else type(value).__name__

@@ -104,9 +104,9 @@ INLINE size_t spread(size_t i, const int* fixed, int count) {
     return i;
 }
 
-// Applies the gate to this thread's share of all pairs; backward on psi and phi, with the overlap before it.
+// Applies the gate to one of `parts` shares of all pairs; backward on psi and phi, with the overlap before it.
 template <class T, bool BACK>
-void turn_controlled(const ControlledGate<T>& g, T* const* psi, T* const* phi, size_t amplitudes, int rank, int parts,
+void turn_controlled(const ControlledGate<T>& g, T* const* psi, T* const* phi, size_t amplitudes, int part, int parts,
                      Matrix& m) {
     using S = Simd<T>;
     int fixed[2], count = 0;
@@ -115,7 +115,7 @@ void turn_controlled(const ControlledGate<T>& g, T* const* psi, T* const* phi, s
     if (count == 2 && fixed[0] > fixed[1]) { const int low = fixed[1]; fixed[1] = fixed[0]; fixed[0] = low; }
     const size_t on = g.control >= S::K ? size_t(1) << g.control : 0;
     const size_t flip = g.partner_in_vector ? 0 : size_t(1) << g.target;
-    const Share mine = share((amplitudes / S::W) >> count, rank, parts);
+    const Share mine = share((amplitudes / S::W) >> count, part, parts);
     Overlap<T> o[4] = {};
     for (size_t i = mine.first; i < mine.last; ++i) {
         const size_t at = spread(i, fixed, count) * S::W | on, other = at | flip;

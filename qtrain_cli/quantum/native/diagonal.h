@@ -66,12 +66,21 @@ typename Simd<T>::V turn_phases(const Planes<T>& from, const Planes<T>& to, size
     return row;
 }
 
-// gradient[j] += 1/2 sum_x (-1)**x_j w[x] for all bits of 2**bits numbers, by folding them in halves; w is lost.
+// gradient[j] += 1/2 sum_x (-1)**x_j w[x] for all bits of 2**bits numbers, by folding them in halves; of w their
+// sum is left, w[0].
 template <class T> void add_marginals(T* w, int bits, double* gradient) {
+    using S = Simd<T>;
     for (int j = bits - 1; j >= 0; --j) {
         const size_t half = size_t(1) << j;
-        T difference = 0;
-        for (size_t x = 0; x < half; ++x) {
+        typename S::V sums = {};
+        size_t x = 0;
+        for (; x + S::W <= half; x += S::W) {
+            const auto a = S::load(w + x), b = S::load(w + x + half);
+            sums += a - b;
+            S::store(w + x, a + b);
+        }
+        T difference = S::total(sums);
+        for (; x < half; ++x) {
             const T a = w[x], b = w[x + half];
             difference += a - b;
             w[x] = a + b;

@@ -5,14 +5,20 @@
 // takes most of the time. A circuit of two passes has at least 8 chunks to share.
 constexpr int ONE_PASS = 14, MOST_LOW = 15, LEAST_HIGH = 3, INNER = 6, TILE = 14;
 
+// A pass is cut into parts, as many whoever works on them, and each has sums of its own: the threads' number changes
+// no bit. A power of two; more threads have nothing to do.
+constexpr size_t MOST_PARTS = 32;
+
 struct Shape {
     int bits, low, high, tile;  // n, c, h, and the bits of a tile's columns
+    size_t parts;               // at most, of each pass
     explicit Shape(const Circuit& circuit, int lanes) {
         bits = circuit.bits();
         low = bits <= ONE_PASS ? bits : bits - LEAST_HIGH < MOST_LOW ? bits - LEAST_HIGH : MOST_LOW;
         high = bits - low;
         tile = TILE - high > lanes + 1 ? TILE - high : lanes + 1;
         if (tile > low) tile = low;
+        parts = high ? MOST_PARTS : 1;
     }
 };
 
@@ -28,6 +34,9 @@ struct Arena {
     }
 };
 
+// The passes that gradients come from.
+enum Pass : int { LOW_PASS, HIGH_PASS, PAIR_PASS, PASSES };
+
 // What one thread has for itself.
 template <class T> struct Own {
     Planes<T> tile;
@@ -39,7 +48,7 @@ template <class T> struct Own {
 template <class T> struct Space {
     T *psi[2][2], *phi[2][2];     // [buffer][plane]
     uint64_t* signs;
-    double* gradient[2];          // [layer mod 2]: (threads, kinds, MOST_BITS)
+    double* gradient[2];          // [layer mod 2]: (PASSES, parts, kinds, MOST_BITS)
     Own<T> own;
 };
 
@@ -80,7 +89,8 @@ Space<T> take_space(Arena& arena, const Task& task, bool backward, int threads, 
         if (backward) space.phi[1][p] = second ? arena.take<T>(circuit.amplitudes()) : space.phi[0][p];
     }
     if (circuit.entangler == CZ) space.signs = arena.take<uint64_t>(circuit.amplitudes() / 64 + 1);
-    for (auto& gradient : space.gradient) gradient = arena.take<double>(size_t(threads) * circuit.kinds * MOST_BITS);
+    const size_t numbers = PASSES * shape.parts * circuit.kinds * MOST_BITS;
+    for (auto& gradient : space.gradient) gradient = arena.take<double>(numbers);
     for (int t = 0; t < threads; ++t) {
         Own<T> own = {};
         take_own(arena, circuit, shape, backward, own);

@@ -17,7 +17,8 @@ template <class T, int PLANES, bool BACK> struct Sweep {
     int now = 0;                            // buffer that holds the state
     Turns<T> turns = {};
     V sums[MOST_BITS] = {};
-    double* gradient = nullptr;             // this thread's of this layer: (kinds, MOST_BITS)
+    double* gradient = nullptr;             // of the part at hand: (kinds, MOST_BITS)
+    size_t low_parts = 0, high_parts = 0;   // of this layer's passes
     Gather<T> map = {};
     size_t partner = 0;                     // chunks so far apart come from the same places
     int mapped = -1;                        // the layer whose columns or signs are at hand
@@ -37,7 +38,7 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         return bit < circuit.qubits ? double(angles(layer)[(circuit.qubits - 1 - bit) * circuit.kinds + kind]) : 0;
     }
 
-    // The turns and phases of a layer's rotations, and an empty gradient.
+    // The turns and phases of a layer's rotations.
     void prepare(int layer) {
         const int ry = circuit.before ? 1 : 0;
         double half[MOST_BITS];
@@ -47,10 +48,6 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         last_diagonal = BACK ? circuit.before : circuit.after;
         if (circuit.before) fill(space.own.phases[BACK], layer, 0);
         if (circuit.after) fill(space.own.phases[!BACK], layer, ry + 1);
-        if constexpr (BACK) {
-            gradient = space.gradient[layer & 1] + size_t(rank) * circuit.kinds * MOST_BITS;
-            for (int i = 0; i < circuit.kinds * MOST_BITS; ++i) gradient[i] = 0;
-        }
     }
     void fill(Phases<T>& out, int layer, int kind) {
         double theta[MOST_BITS];
@@ -120,54 +117,67 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         }
         return row;
     }
-    void low_pass(size_t chunks) {
+    void low_pass(int layer, size_t chunks) {
         const int to = fetch == MAPPED ? 1 - now : now;
         const size_t chunk = size_t(1) << shape.low;
-        const int inner = shape.low < S::K + INNER ? shape.low : S::K + INNER;
         // Chunks that come from the same places are worked on side by side.
-        const size_t apart = fetch == MAPPED && chunks > 1 ? partner : 0;
-        const Share mine = share(apart ? chunks / 2 : chunks, rank, threads);
+        const size_t apart = fetch == MAPPED && chunks > 1 ? partner : 0, count = apart ? chunks / 2 : chunks;
+        low_parts = parts_of(count);
         size_t top = 1;
         while (top <= apart / 2) top *= 2;
-        clear_marginals();
-        for (size_t m = mine.first; m < mine.last; ++m) {
-            const size_t first = apart ? (m & (top - 1)) | (m & ~(top - 1)) << 1 : m;
-            const size_t pair[2] = {first, first ^ apart};
-            V row[2] = {};
-            for (size_t column = 0; column < chunk; column += size_t(1) << inner)
-                for (int i = 0; i < (apart ? 2 : 1); ++i)
-                    row[i] += low_part(pair[i] * chunk + column, size_t(1) << inner, to, column);
-            for (int i = 0; i < (apart ? 2 : 1); ++i) {
-                for (int p = 0; p < PLANES; ++p) {
-                    const Rows<T> all = rows_of(planes(to, pair[i] * chunk), p, S::W);
-                    turn_rows<T, BACK>(all, all, all, chunk / S::W, S::W, inner - S::K, shape.low - S::K,
-                                       turns.bit + S::K, sums + S::K);
-                }
-                if (BACK && PLANES == 2 && first_diagonal) space.own.rows[pair[i]] = S::total(row[i]);
-            }
-            add_turns(0, shape.low);
+        const Share mine = share(low_parts, rank, threads);
+        for (size_t part = mine.first; part < mine.last; ++part) {
+            begin(layer, LOW_PASS, part);
+            clear_marginals(0, chunk);
+            const Share own = share(count, int(part), int(low_parts));
+            for (size_t m = own.first; m < own.last; ++m)
+                low_chunks(apart ? (m & (top - 1)) | (m & ~(top - 1)) << 1 : m, apart, to);
+            if (first_diagonal) add_diagonal(false, 0, shape.low);
         }
-        if (first_diagonal) add_diagonal(false);
         if (last_diagonal && shape.high == 0 && mine.first < mine.last) {
-            clear_marginals();
-            const V row = phases_of(true, planes(to, 0), planes(to, 0), 0, chunk, 0);
-            if (BACK && PLANES == 2) space.own.rows[0] = S::total(row);
-            add_diagonal(true);
+            clear_marginals(0, chunk);
+            phases_of(true, planes(to, 0), planes(to, 0), 0, chunk, 0);
+            add_diagonal(true, 0, shape.low);
         }
         wait(*task.team);
         now = to;
     }
+    // One chunk, and the one so far `apart` from it if any.
+    void low_chunks(size_t first, size_t apart, int to) {
+        const size_t chunk = size_t(1) << shape.low, pair[2] = {first, first ^ apart};
+        const int inner = shape.low < S::K + INNER ? shape.low : S::K + INNER;
+        V row[2] = {};
+        for (size_t column = 0; column < chunk; column += size_t(1) << inner)
+            for (int i = 0; i < (apart ? 2 : 1); ++i)
+                row[i] += low_part(pair[i] * chunk + column, size_t(1) << inner, to, column);
+        for (int i = 0; i < (apart ? 2 : 1); ++i) {
+            for (int p = 0; p < PLANES; ++p) {
+                const Rows<T> all = rows_of(planes(to, pair[i] * chunk), p, S::W);
+                turn_rows<T, BACK>(all, all, all, chunk / S::W, S::W, inner - S::K, shape.low - S::K,
+                                   turns.bit + S::K, sums + S::K);
+            }
+            if (BACK && PLANES == 2 && first_diagonal) space.own.rows[pair[i]] = S::total(row[i]);
+        }
+        add_turns(0, shape.low);
+    }
 
-    void high_pass() {
+    void high_pass(int layer) {
         if (shape.high == 0) return;
         const size_t tiles = size_t(1) << (shape.low - shape.tile), wide = size_t(1) << shape.tile;
-        const Share mine = share(tiles, rank, threads);
-        clear_marginals();
-        for (size_t k = mine.first; k < mine.last; ++k) high_tile(k * wide, wide);
-        if (BACK && PLANES == 2 && last_diagonal)
-            for (size_t r = 0; r < size_t(1) << shape.high; ++r) space.own.rows[r] = S::total(space.own.row_sum[r]);
-        if (last_diagonal) add_diagonal(true);
-        add_turns(shape.low, shape.bits);
+        high_parts = parts_of(tiles);
+        const size_t own = tiles / high_parts * wide;  // a part's columns, which no other part has
+        int bits = shape.tile;
+        while (size_t(1) << bits < own) ++bits;
+        const Share mine = share(high_parts, rank, threads);
+        for (size_t part = mine.first; part < mine.last; ++part) {
+            begin(layer, HIGH_PASS, part);
+            clear_marginals(part * own, own);
+            for (size_t column = part * own; column < (part + 1) * own; column += wide) high_tile(column, wide);
+            if (BACK && PLANES == 2 && last_diagonal)
+                for (size_t r = 0; r < size_t(1) << shape.high; ++r) space.own.rows[r] = S::total(space.own.row_sum[r]);
+            if (last_diagonal) add_diagonal(true, part * own, bits);
+            add_turns(shape.low, shape.bits);
+        }
         wait(*task.team);
     }
     // Rows come from memory with the first turns and go back with the last, or with the diagonal after them.
@@ -191,11 +201,23 @@ template <class T, int PLANES, bool BACK> struct Sweep {
             }
     }
 
-    // --- gradients of this thread -------------------------------------------------------------------------
+    // --- gradients, by parts ------------------------------------------------------------------------------
 
-    void clear_marginals() {
+    // How many parts so many chunks or tiles, a power of two, are worked on in.
+    size_t parts_of(size_t count) const { return count < shape.parts ? count : shape.parts; }
+    double* sums_of(int layer, Pass pass, size_t part) const {
+        return space.gradient[layer & 1] + (pass * shape.parts + part) * circuit.kinds * MOST_BITS;
+    }
+    // What follows is this part's: its gradient is empty.
+    void begin(int layer, Pass pass, size_t part) {
+        if constexpr (BACK) {
+            gradient = sums_of(layer, pass, part);
+            for (int i = 0; i < circuit.kinds * MOST_BITS; ++i) gradient[i] = 0;
+        }
+    }
+    void clear_marginals(size_t first, size_t count) {
         if constexpr (BACK && PLANES == 2) {
-            for (size_t i = 0; i < size_t(1) << shape.low; i += S::W) S::store(space.own.columns + i, V{});
+            for (size_t i = first; i < first + count; i += S::W) S::store(space.own.columns + i, V{});
             for (size_t r = 0; r < size_t(1) << shape.high; ++r) {
                 space.own.rows[r] = 0;
                 space.own.row_sum[r] = V{};
@@ -207,22 +229,31 @@ template <class T, int PLANES, bool BACK> struct Sweep {
             add_turn_gradients<T>(sums, first, last, turns.weight, gradient + (circuit.before ? MOST_BITS : 0));
         }
     }
-    void add_diagonal(bool last) {
+    // From the 2**bits columns from `first` on, the higher bits of which are the same, and from all rows.
+    void add_diagonal(bool last, size_t first, int bits) {
         if constexpr (BACK && PLANES == 2) {
             double* out = gradient + (last ? 0 : circuit.before ? 2 : 1) * MOST_BITS;
-            add_marginals(space.own.columns, shape.low, out);
+            add_marginals(space.own.columns + first, bits, out);
+            const double half = double(space.own.columns[first]) / 2;
+            for (int j = bits; j < shape.low; ++j) out[j] += (first >> j & 1) ? -half : half;
             add_marginals(space.own.rows, shape.high, out + shape.low);
         }
     }
-    // All threads' sums of a layer whose last pass is over, by one of them: the others write to the other buffer.
+    // All parts' sums of a layer whose last pass is over, by one thread: the others write to the other buffer.
     void collect(int layer) {
         if (rank != 0) return;
         T* out = static_cast<T*>(task.gradient) + size_t(layer) * circuit.qubits * circuit.kinds;
+        const int rotations = circuit.kinds - (circuit.entangler == CONTROLLED ? 3 : 0);
+        const int pairs = circuit.entangler_of(layer) == CONTROLLED ? circuit.pairs : 0;
         for (int q = 0; q < circuit.qubits; ++q)
             for (int kind = 0; kind < circuit.kinds; ++kind) {
-                const double* sum = space.gradient[layer & 1] + kind * MOST_BITS + circuit.qubits - 1 - q;
                 double found = 0;
-                for (int t = 0; t < threads; ++t) found += sum[size_t(t) * circuit.kinds * MOST_BITS];
+                auto add = [&](Pass pass, size_t parts) {
+                    for (size_t k = 0; k < parts; ++k)
+                        found += sums_of(layer, pass, k)[kind * MOST_BITS + circuit.qubits - 1 - q];
+                };
+                if (kind < rotations) add(LOW_PASS, low_parts), add(HIGH_PASS, high_parts);
+                else if (q < pairs) add(PAIR_PASS, shape.parts);
                 out[q * circuit.kinds + kind] = T(found);
             }
     }
@@ -233,12 +264,16 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         const int rotations = circuit.kinds - 3;
         const T* angle = angles(layer) + k * circuit.kinds + rotations;
         const auto gate = controlled_gate<T>(circuit, circuit.pairs_of(layer) + 2 * k, angle, BACK);
-        Matrix m = {};
-        turn_controlled<T, BACK>(gate, psi(), phi(), circuit.amplitudes(), rank, threads, m);
-        if constexpr (BACK) {
-            double found[3] = {};
-            add_controlled_gradients(gate, m, found);
-            for (int i = 0; i < 3; ++i) gradient[(rotations + i) * MOST_BITS + circuit.qubits - 1 - k] += found[i];
+        const Share mine = share(shape.parts, rank, threads);
+        for (size_t part = mine.first; part < mine.last; ++part) {
+            Matrix m = {};
+            turn_controlled<T, BACK>(gate, psi(), phi(), circuit.amplitudes(), int(part), int(shape.parts), m);
+            if constexpr (BACK) {
+                double found[3] = {};
+                add_controlled_gradients(gate, m, found);
+                double* const out = sums_of(layer, PAIR_PASS, part) + rotations * MOST_BITS + circuit.qubits - 1 - k;
+                for (int i = 0; i < 3; ++i) out[i * MOST_BITS] = found[i];
+            }
         }
         wait(*task.team);
     }
@@ -262,8 +297,8 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         for (int layer = 0; layer < circuit.layers; ++layer) {
             prepare(layer);
             through(layer - 1);
-            low_pass(layer == 0 ? 1 : chunks());  // the first turns act on one chunk: all others are zero yet
-            high_pass();
+            low_pass(layer, layer == 0 ? 1 : chunks());  // the first turns act on one chunk: all others are zero yet
+            high_pass(layer);
             if (circuit.entangler_of(layer) == CONTROLLED)
                 for (int k = 0; k < circuit.pairs; ++k) controlled_pass(layer, k);
         }
@@ -308,8 +343,8 @@ template <class T, int PLANES, bool BACK> struct Sweep {
                 for (int k = circuit.pairs - 1; k >= 0; --k) controlled_pass(layer, k);
             if (layer == circuit.layers - 1) fetch = AS_IT_IS;
             else through(layer);
-            low_pass(chunks());
-            high_pass();
+            low_pass(layer, chunks());
+            high_pass(layer);
             collect(layer);
         }
     }

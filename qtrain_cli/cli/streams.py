@@ -1,0 +1,34 @@
+"""Stdout is for data: what a model's code prints while a command runs goes to stderr, whoever prints it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_OUT, _ERR = 1, 2
+
+
+@contextmanager
+def prints_on_stderr() -> Iterator[None]:
+    """As long as the block lasts, stdout is stderr: Python's stream, and the descriptor below it, which
+    compiled code and child processes write to."""
+    sys.stdout.flush()
+    with _descriptor_on_stderr(), contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def _descriptor_on_stderr() -> Iterator[None]:
+    kept = os.dup(_OUT)
+    os.dup2(_ERR, _OUT)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(AttributeError, OSError, TypeError):
+            ctypes.CDLL(None).fflush(None)  # what C's own buffers hold belongs to stderr too
+        os.dup2(kept, _OUT)
+        os.close(kept)

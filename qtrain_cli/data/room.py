@@ -1,0 +1,45 @@
+"""How much memory data may take, asked for before anything is decoded.
+
+A file of some kilobytes can stand for gigabytes: a PNG of one colour, a zip of zeros, a Parquet column that
+repeats one cell. Each reader knows the size of what it is about to make from headers, and asks here first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.settings import DataSettings
+
+#: How much of a file's own text a message shows, and how long a message on data may be.
+MOST_SHOWN, MOST_SAID = 60, 360
+
+
+@dataclass
+class Room:
+    """The bytes that are left of `most`."""
+
+    most: int = DataSettings.max_bytes
+    taken: int = 0
+
+    def take(self, size: int, what: str) -> None:
+        """Sets `size` bytes aside. Raises `BadInput` where that is more than there may be in all."""
+        self.taken += size
+        if size < 0 or self.taken > self.most:
+            raise BadInput(
+                f"{what} would take {size:,} bytes of memory; allowed for all data: {self.most:,}",
+                "if it is no damaged or hostile file, raise --max-data-bytes, or give a smaller data set",
+            )
+
+
+def short(text: str) -> str:
+    """A message whose middle is left out where a file made it long."""
+    half = MOST_SAID // 2
+    return text if len(text) <= MOST_SAID else f"{text[:half]} ... {text[-half:]}"
+
+
+def shown(value: Any) -> str:
+    """A value of a file as a message quotes it: its beginning, where it is long."""
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text):,} characters)"

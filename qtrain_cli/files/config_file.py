@@ -1,0 +1,109 @@
+"""Which `qtrain.toml` counts: the nearest one upward, and only one that nobody but the user can have written.
+
+    the current folder, its parent, ...    up to a repository (a folder with `.git`), the home folder, or the
+                                           top of the file system, whichever comes first
+
+What stands in it decides which code is run and which files are written. So the file and its folder belong to
+the user or to root, and no one else may write to either: not a group of several people, and not everybody,
+be it in a shared folder whose sticky bit keeps people from each other's files, as in /tmp. Standard library
+only.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.files.reading import open_ordinary
+
+FILE_NAME = "qtrain.toml"
+MAX_BYTES = 1_000_000
+_ADVICE = "make it yours alone (chown, chmod go-w), or put a qtrain.toml of your own, empty or not, nearer"
+
+
+def find_config(start: Path) -> Path | None:
+    """The nearest `qtrain.toml` in `start` or a folder above it, or None. Raises `BadInput`."""
+    for folder in _folders(start):
+        # lexists: a dangling link or a folder of that name is reported when it is read, not passed over.
+        if os.path.lexists(folder / FILE_NAME):
+            return folder / FILE_NAME
+    return None
+
+
+def read_config(path: Path) -> bytes:
+    """What stands in it.
+
+    Raises:
+        BadInput: it cannot be read, or is no ordinary file. UsageError: it is far too large.
+        Refused: someone else could have written it, or could put another in its place.
+    """
+    with open_ordinary(path) as file:
+        real = Path(os.path.realpath(path))
+        for what, place, found in (
+            ("it", path, os.fstat(file.fileno())),
+            ("its folder", path.parent, os.stat(path.absolute().parent)),
+            ("the folder that it is linked to", real.parent, os.stat(real.parent)),
+        ):
+            _require_own(path, f"{what} ('{place}')" if place != path else what, found)
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"'{path}' has more than {MAX_BYTES} bytes", "options need a few lines")
+    return data
+
+
+def _folders(start: Path) -> Iterator[Path]:
+    """`start` as it is, then the folders above it, the last one the user's own."""
+    try:
+        whole = start.resolve(strict=True)
+        device = whole.stat().st_dev
+    except FileNotFoundError:
+        raise BadInput("the current folder does not exist any more", "change to another") from None
+    home = os.path.realpath(os.path.expanduser("~"))
+    for folder in (whole, *whole.parents):
+        if folder.stat().st_dev != device:
+            return
+        yield start if folder == whole else folder
+        if os.path.lexists(folder / ".git") or os.fspath(folder) == home:
+            return
+
+
+def _require_own(path: Path, what: str, found: os.stat_result) -> None:
+    why = ""
+    if found.st_uid not in (0, os.geteuid()):
+        why = f"belongs to {_user(found.st_uid)}"
+    elif found.st_mode & stat.S_IWOTH:
+        why = "can be written by everybody"
+    elif found.st_mode & stat.S_IWGRP and not _is_private(found.st_gid, found.st_uid):
+        why = f"can be written by the group {_group(found.st_gid)}"
+    if why:
+        raise Refused(
+            f"'{path}' is not taken, since {what} {why}: what it says runs code and writes files", _ADVICE
+        )
+
+
+def _is_private(group: int, user: int) -> bool:
+    """Whether the group is its owner alone, by its name, as systems make one for each user."""
+    try:
+        found, name = grp.getgrgid(group), pwd.getpwuid(user).pw_name
+    except KeyError:
+        return False
+    return found.gr_name == name and set(found.gr_mem) <= {name}
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"the user {number}"
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)

@@ -1,0 +1,151 @@
+"""Files that people give for a model and that are none: each named as what it is, with the way on.
+
+    start     the file's first bytes say it: an HTML page, a Git LFS pointer, Keras, GGUF, ONNX, ...
+    records   a zip archive's names say it: NumPy, Keras
+    content   a folder's
+    name      of a file that is one shard of several
+
+Told by bytes before names, since a file is often saved under a wrong ending; only ONNX and TensorFlow, whose
+files begin with nothing of their own, are told by their endings too. Nothing is run or loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+Named = tuple[str, str]
+
+_DOWNLOAD = "the model was not downloaded: "
+_STATE = "save its state dictionary with torch.save(model.state_dict(), 'model.pt') and name --arch"
+_WHOLE = "load the whole model with its own library, then " + _STATE
+_CONVERT = "qtrain reads PyTorch's files: load the weights into the PyTorch model, then " + _STATE
+_MERGE = "merge it into its base (model.merge_and_unload()), then " + _STATE
+_NPZ = (
+    "a NumPy archive of arrays",
+    "torch.save({name: torch.from_numpy(array) for name, array in numpy.load(FILE).items()}, 'model.pt')",
+)
+_KERAS: Named = ("a Keras model", _CONVERT)
+_TENSORFLOW: Named = ("a part of a TensorFlow model or checkpoint", _CONVERT)
+_ONNX: Named = (
+    "an ONNX model",
+    "export the PyTorch model it was made from with torch.export.save, or " + _STATE,
+)
+_SHARDS: Named = ("the index of a model in several shards, which holds no weights", _WHOLE)
+_ADAPTER: Named = ("a PEFT adapter, which holds differences to a base model and no model", _MERGE)
+_TORCHSCRIPT: Named = (
+    "a TorchScript archive, which qtrain does not read",
+    "save the state dictionary, or export the model with torch.export.save",
+)
+
+#: First bytes, as they are or of a text without leading blanks in lower case, and what they tell.
+_STARTS: tuple[tuple[bytes, Named], ...] = (
+    (b"version https://git-lfs", ("a Git LFS pointer, and not the file itself", _DOWNLOAD + "git lfs pull")),
+    (b"<!doctype", ("an HTML page", _DOWNLOAD + "log in, or take the link of the file itself")),
+    (b"<html", ("an HTML page", _DOWNLOAD + "log in, or take the link of the file itself")),
+    (b"<?xml", ("an XML document", _DOWNLOAD + "take the link of the file itself")),
+    (b"\x89HDF\r\n\x1a\n", ("an HDF5 file, as Keras writes its models", _CONVERT)),
+    (b"GGUF", ("a GGUF file of llama.cpp, whose weights are quantised", _CONVERT)),
+    (b"\x93NUMPY", ("one NumPy array", "torch.save({name: tensor}, 'model.pt') by the names of the model")),
+    (b"PAR1", ("a Parquet file: data, and no model", "give it to --data")),
+    (b"\x1f\x8b", ("a gzip archive", "unpack it and give the model file in it")),
+    (b"7z\xbc\xaf", ("a 7z archive", "unpack it and give the model file in it")),
+    (b"model_checkpoint_path:", _TENSORFLOW),
+)
+_ENDINGS = {
+    ".onnx": _ONNX, ".h5": _KERAS, ".pb": _TENSORFLOW, ".index": _TENSORFLOW, ".meta": _TENSORFLOW,
+    ".data-00000-of-00001": _TENSORFLOW,
+    ".tflite": ("a TensorFlow Lite model", _CONVERT), ".py": ("Python code", "name it: --arch file.py:Class"),
+}  # fmt: skip
+_JSON: tuple[tuple[bytes, Named], ...] = (
+    (b'"weight_map"', _SHARDS),
+    (b'"peft_type"', ("the configuration of a PEFT adapter", _MERGE)),
+    (b'"architectures"', ("the configuration of a model, which holds no weights", "name the weights' file")),
+)
+#: ir_version, then a field of a ModelProto: 0x08, a small number, the field's tag.
+_ONNX_START = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]")
+_SHARD = re.compile(r".*-(\d{5})-of-(\d{5})\.[A-Za-z0-9]+")
+_ADAPTER_PARTS = re.compile(r"\.(lora_[A-Za-z_]+|ia3_l|hada_w\d_[ab]|lokr_\w+|oft_\w+)(\.|$)")
+_LOOKED_AT = 4096
+
+
+def foreign_file(path: Path, start: bytes) -> Named | None:
+    """What a file of no known format is, and the way on; None where nothing tells it."""
+    for first, named in _STARTS:
+        if start.startswith(first) or start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(first):
+            return named
+    if _is_tar(path):
+        return "a tar archive", "unpack it and give the model file in it"
+    if start.lstrip().startswith(b"{"):
+        return _json(path)
+    ending = next((end for end in _ENDINGS if path.name.lower().endswith(end)), None)
+    return _ENDINGS[ending] if ending else _ONNX if _ONNX_START.match(start) else None
+
+
+def foreign_archive(names: Collection[str]) -> Named | None:
+    """What a zip archive that PyTorch did not write is, by its names."""
+    if names and all(name.endswith(".npy") for name in names):
+        return _NPZ
+    if any(name.endswith("model.weights.h5") for name in names):
+        return _KERAS
+    return None
+
+
+def torchscript() -> Named:
+    """What a TorchScript archive is called."""
+    return _TORCHSCRIPT
+
+
+def foreign_folder(path: Path) -> Named:
+    """What a folder is, and the way on."""
+    names = {child.name for child in path.iterdir()}
+    if "adapter_config.json" in names:
+        return "the folder of a PEFT adapter", _MERGE
+    if "saved_model.pb" in names:
+        return "the folder of a TensorFlow model", _CONVERT
+    if any(name.endswith(".distcp") for name in names):
+        turn = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
+        return "the folder of a distributed checkpoint", f"make one file of it: {turn}"
+    if any(name.endswith(".index.json") or shard_of(name) for name in names):
+        return "the folder of a model in several shards", _WHOLE
+    files = sorted(name for name in names if name.endswith((".safetensors", ".pt", ".pth", ".bin", ".pt2")))
+    return "a folder, not a model file", f"name the file in it{': ' + files[0] if files else ''}"
+
+
+def shard_of(name: str) -> str:
+    """``1 of 2`` for the name of one shard of several, else nothing."""
+    found = _SHARD.fullmatch(name)
+    return f"{int(found[1])} of {int(found[2])}" if found and int(found[2]) > 1 else ""
+
+
+def not_whole(name: str, tensors: Collection[str]) -> Named | None:
+    """What a readable file is that cannot fill a model by itself: a shard, or an adapter."""
+    if shard_of(name):
+        return f"shard {shard_of(name)} of a model, not the whole", _WHOLE
+    if any(_ADAPTER_PARTS.search(tensor) for tensor in tensors):
+        return _ADAPTER
+    return None
+
+
+def pickled(names: Collection[str]) -> Named | None:
+    """What a pickle holds that wants these names, where they tell it."""
+    if names and all(name.startswith("numpy") for name in names):
+        return "NumPy arrays in a pickle", _NPZ[1].replace("numpy.load(FILE)", "arrays")
+    if any(name.endswith(("UninitializedParameter", "UninitializedBuffer")) for name in names):
+        return (
+            "parameters of lazy layers that were never run",
+            "run the model once before its weights are saved",
+        )
+    return None
+
+
+def _json(path: Path) -> Named:
+    with path.open("rb") as file:
+        text = file.read(_LOOKED_AT)
+    return next((named for key, named in _JSON if key in text), ("a JSON document", "name the weights' file"))
+
+
+def _is_tar(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(262)[257:] == b"ustar"

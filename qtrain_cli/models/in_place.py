@@ -1,0 +1,217 @@
+"""Other tensors in a module's place, put there as their user will: by value, into the module's own tensors.
+
+    the state's values in --> forward --> its own values back --> ... --> the same for the backward pass
+
+A forward may reach a parameter by any way: by attribute, through a list or an alias of its own, in scripted
+code, or once more in the backward pass (activation checkpointing). All of these see the state; a call that
+only replaces attributes until the forward has ended, as `torch.func.functional_call` does, would leave them
+the module's own weights. Gradients are found as anyone finds them: each parameter is a leaf, whose `.grad`
+goes on into the tensor of the state.
+
+Buffers are replaced and not overwritten, so that what a layer changes in training is changed in the state.
+The backward pass computes with those that the forward found, and changes none.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qtrain_cli.errors import BadInput
+
+Forward = Callable[[], Tensor]
+#: Where a tensor is: the dictionary of its layer, and its name there.
+Place = tuple[dict[str, Any], str]
+
+_LED: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+_UNLED = "None of the inputs have requires_grad"
+
+
+def places_of(module: nn.Module) -> dict[str, list[Place]]:
+    """The places of each tensor of the state dictionary, by its name there: several where it is tied.
+
+    They are found by the tensors themselves, since a hook may give them other names.
+    """
+    found: dict[int, list[Place]] = {}
+    for owned, name, tensor in _owned(module):
+        found.setdefault(id(tensor), []).append((owned, name))
+    named = module.state_dict(keep_vars=True).items()
+    return {name: found[id(tensor)] for name, tensor in named if id(tensor) in found}
+
+
+@contextmanager
+def unchanged(module: nn.Module) -> Iterator[None]:
+    """Mode, tensors and their values afterwards are those before, whatever was put in place or assigned."""
+    before, training = list(_owned(module)), module.training
+    own = {id(tensor): (tensor, tensor.detach().clone()) for _, _, tensor in before}
+    leaves = [(t, t.requires_grad, t.grad) for t, _ in own.values() if t.is_leaf and t.is_floating_point()]
+    # A graph may hold the tensors: it gets their values back before it needs them, and must not mind.
+    versions = torch.autograd._unsafe_preserve_version_counter(tuple(tensor for tensor, _ in own.values()))
+    try:
+        with versions:
+            yield
+    finally:
+        if module.training != training:
+            module.train(training)
+        for owned, name, tensor in before:
+            if owned[name] is not tensor:
+                owned[name] = tensor
+        for tensor, value in own.values():
+            if tensor.layout != torch.strided or 0 not in tensor.stride():
+                tensor.data.copy_(value)
+        for tensor, wanted, gradient in leaves:
+            tensor.requires_grad_(wanted).grad = gradient
+
+
+def twin_of(module: nn.Module) -> nn.Module:
+    """A deep copy, also where a layer holds a tensor that was computed from its parameters (weight norm)."""
+    computed = [value for layer in module.modules() for value in vars(layer).values() if _is_computed(value)]
+    return copy.deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in computed})
+
+
+def _is_computed(value: Any) -> bool:
+    return isinstance(value, Tensor) and not value.is_leaf
+
+
+@contextmanager
+def own_streams(seed: int | None = None) -> Iterator[None]:
+    """What is drawn inside leaves no trace in the streams of torch, NumPy and Python; from `seed`, if any."""
+    numbers, plain = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng():
+            if seed is not None:
+                torch.manual_seed(seed)
+                np.random.seed(seed)
+                random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(numbers)
+        random.setstate(plain)
+
+
+def run_in_place(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor, forward: Forward) -> Tensor:
+    """What `forward` returns with `state` in place; differentiable in its tensors that require gradients.
+
+    Args:
+        module: is as it was afterwards, and once the gradients are found.
+        state: tensors by the names of the module's state dictionary; names that are tied share one. A buffer
+            that changes is changed in it, and one that is assigned replaced, if it is a dictionary.
+        inputs: what `forward` uses. Where a part of the module is recomputed in the backward pass by a way
+            that needs it, they lead gradients.
+        forward: calls the module; raises for outputs that are not as they should be.
+    """
+    call = _Call(module, state)
+    if torch.is_grad_enabled() and call.wanted:
+        if _needs_lead(module, call, inputs, forward):
+            inputs.requires_grad_()
+        outputs: Tensor = _Forward.apply(call, forward, *(given for _, given in call.wanted))
+        return outputs
+    with call.in_place(state):
+        outputs = forward()
+        call.keep_buffers()
+    return outputs
+
+
+class _Call:
+    """A module and a state for it: pairs of parameters, and the buffers' places by their names."""
+
+    def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
+        self.module, self.state = module, state
+        pairs, self.buffers = dict[int, tuple[Tensor, Tensor]](), dict[str, list[Place]]()
+        for name, places in places_of(module).items():
+            owned, local = places[0]
+            if name not in state:
+                continue
+            if isinstance(owned[local], nn.Parameter):
+                pairs.setdefault(id(owned[local]), (owned[local], state[name]))
+            else:
+                self.buffers[name] = places
+        self.pairs = list(pairs.values())
+        self.wanted = [(own, given) for own, given in self.pairs if given.requires_grad]
+
+    @contextmanager
+    def in_place(self, buffers: Mapping[str, Tensor]) -> Iterator[None]:
+        """The state's parameters as leaves without gradients, and these buffers."""
+        with unchanged(self.module):
+            for own, given in self.pairs:
+                own.data.copy_(given.detach())
+                own.requires_grad_(given.requires_grad).grad = None
+            for name, places in self.buffers.items():
+                for owned, local in places:
+                    owned[local] = buffers[name]
+            yield
+
+    def keep_buffers(self) -> None:
+        """A layer that assigns a new tensor leaves it in the state."""
+        for name, places in self.buffers.items():
+            owned, local = places[0]
+            if isinstance(self.state, dict) and owned[local] is not self.state[name]:
+                self.state[name] = owned[local]
+
+    def copied_buffers(self) -> dict[str, Tensor]:
+        """Those of the state as they are now; tied ones share one copy."""
+        copies = {id(self.state[name]): self.state[name].detach().clone() for name in self.buffers}
+        return {name: copies[id(self.state[name])] for name in self.buffers}
+
+
+class _Forward(torch.autograd.Function):
+    """A forward in place, and the gradients of the tensors that were put there."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, forward: Forward, *wanted: Tensor) -> Tensor:
+        ctx.call, ctx.buffers = call, call.copied_buffers()
+        with call.in_place(call.state), torch.enable_grad():
+            ctx.outputs = forward()
+            call.keep_buffers()
+        outputs: Tensor = ctx.outputs.detach()
+        if not ctx.outputs.requires_grad:
+            ctx.mark_non_differentiable(outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        with ctx.call.in_place(ctx.buffers):
+            torch.autograd.backward(ctx.outputs, gradient)
+            found = [own.grad for own, _ in ctx.call.wanted]
+        ctx.outputs = None
+        dense = [part.to_dense() if part is not None and part.is_sparse else part for part in found]
+        return None, None, *dense
+
+
+def _needs_lead(module: nn.Module, call: _Call, inputs: Tensor, forward: Forward) -> bool:
+    """Whether reentrant checkpointing would lose gradients, because its inputs have none; tried once.
+
+    Raises:
+        BadInput: it would, and whole numbers lead none.
+    """
+    if module not in _LED:
+        with own_streams(), warnings.catch_warnings(), torch.enable_grad():
+            warnings.filterwarnings("error", message=_UNLED)
+            try:
+                with call.in_place(call.copied_buffers()):
+                    forward()
+                _LED[module] = False
+            except UserWarning:
+                _LED[module] = True
+    if _LED[module] and not inputs.is_floating_point():
+        raise BadInput(
+            "the model checkpoints activations with use_reentrant=True: no gradient reaches its weights",
+            "use use_reentrant=False, or switch checkpointing off",
+        )
+    return _LED[module]
+
+
+def _owned(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+    """Each parameter and buffer at each of its places, those that a state dictionary leaves out as well."""
+    for layer in module.modules():
+        for owned in (layer._parameters, layer._buffers):
+            yield from ((owned, name, tensor) for name, tensor in owned.items() if tensor is not None)

@@ -1,0 +1,182 @@
+"""A model is measured before anything is trained by it: what its outputs are, and whether they are worth
+anything.
+
+    validation rows, train rows beside them up to MOST_ROWS --model--> outputs --recognition--> task and loss
+                                                                       --chance-->  go on, or the reasons
+
+No test row is looked at. A model at chance is not yet a wrong one: it may be fed otherwise than it was
+trained, so that other normalisations and other names of the labels are tried, and the one under which it is
+good is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from qtrain_cli.data import Dataset, Normalisation
+from qtrain_cli.errors import BadInput
+from qtrain_cli.models.call import predict
+from qtrain_cli.runs.making import Log
+from qtrain_cli.tasks import TASKS
+from qtrain_cli.tasks.chance import at_chance, figure_of, renamed
+from qtrain_cli.tasks.objective import check_outputs
+from qtrain_cli.tasks.recognition import Reading, reading_of
+
+MOST_ROWS = 1000
+#: A normalisation of more numbers, or an order of more labels, is not written out.
+MOST_WRITTEN = 12
+#: Inputs as the data have them, and how they are prepared -> outputs (N, ...) on the CPU.
+Ask = Callable[[Tensor, Normalisation], Tensor]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found of a model on some data, which holds for its other splits of them too."""
+
+    reading: Reading
+    tokens: bool
+
+    def of(self, data: Dataset) -> Dataset:
+        """The data as this model takes them, for the task that its outputs tell."""
+        return data.for_lookups(self.tokens).read_as(self.reading)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Rows that a model is measured on, with the data that they are of, as the model takes them."""
+
+    data: Dataset
+    inputs: Tensor
+    targets: Tensor
+    outputs: Tensor
+
+
+def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log) -> Examined:
+    """Measures a model.
+
+    Args:
+        ask: the model.
+        data: as they were read.
+        looks_up: whether whole numbers may be places in a table of the model.
+        teacher_any: whether a model at chance is a matter of a line, not of an error.
+        log: called with one line.
+
+    Raises:
+        BadInput: it does not take the rows, its outputs do not fit the targets, or it is at chance.
+    """
+    inputs, targets = _rows(data)
+    tokens = _takes_tokens(ask, data, looks_up)
+    given = data.for_lookups(tokens)
+    outputs = ask(inputs, given.normalisation)
+    _refuse_not_finite(outputs)
+    examined = Examined(reading_of(data.task, outputs, targets, data.every_target), tokens)
+    sample = _Sample(examined.of(data), inputs, examined.reading.targets(targets), outputs)
+    check_outputs(sample.data.task, outputs, sample.targets, sample.data.classes)
+    row = TASKS[sample.data.task]
+    figure = row.show(figure_of(row, outputs, sample.targets))
+    said = f"; {examined.reading.said}" if examined.reading.said else ""
+    log(f"the model itself: {row.word} {figure} on {len(inputs):,} rows of train and validation{said}")
+    blind = at_chance(row, outputs, sample.targets)
+    if blind is not None and teacher_any:
+        log(f"it is no better than chance ({row.show(blind)}), and goes on by --teacher-any")
+    elif blind is not None:
+        raise BadInput(
+            f"the model's {row.word} on these data is {figure} ({len(inputs):,} rows), and answers that know"
+            f" nothing have {row.show(blind)}: it is no better than chance",
+            _reasons(ask, sample) + "; --teacher-any goes on all the same",
+        )
+    return examined
+
+
+def asked(module: nn.Module, state: Mapping[str, Tensor]) -> Ask:
+    """A module with these tensors, on their device."""
+    return lambda inputs, prepare: predict(module, state, inputs, prepare)
+
+
+def examine_nobody(data: Dataset) -> Dataset:
+    """The data for a student that learns from labels alone: only they say what the task is."""
+    return data.read_as(reading_of(data.task, None, data.train.targets, data.every_target))
+
+
+def _rows(data: Dataset) -> tuple[Tensor, Tensor]:
+    """Rows all over validation, and over train as far as those are few."""
+    inputs, targets = [], []
+    left = MOST_ROWS
+    for split in (data.validation, data.train):
+        count = min(left, len(split))
+        places = torch.arange(count) * len(split) // max(1, count)
+        inputs.append(split.inputs[places])
+        targets.append(split.targets[places])
+        left -= count
+    return torch.cat(inputs), torch.cat(targets)
+
+
+def _takes_tokens(ask: Ask, data: Dataset, looks_up: bool) -> bool:
+    """Whether whole numbers go in whole: a model with a table may have it for something else than its
+    inputs."""
+    given, few = data.for_lookups(looks_up), data.train.inputs[:2]
+    try:
+        ask(few, given.normalisation)
+    except BadInput as whole:
+        try:
+            ask(few, data.normalisation)
+        except BadInput:
+            raise whole from None
+        return False
+    return given.normalisation.tokens
+
+
+def _refuse_not_finite(outputs: Tensor) -> None:
+    if not bool(outputs.isfinite().all()):
+        raise BadInput("the model's outputs are not finite on this data", "check --mean and --std")
+
+
+def _reasons(ask: Ask, sample: _Sample) -> str:
+    """What makes the model good, if anything that was tried does; else what it may be."""
+    row, data = TASKS[sample.data.task], sample.data
+    order = data.classes and renamed(row, sample.outputs, sample.targets, data.classes)
+    if order:
+        names = [data.labels[label] if label < len(data.labels) else str(label) for label in order]
+        listed = f": --classes {','.join(names)}" if len(names) <= MOST_WRITTEN else ", with --classes"
+        return f"the labels are in another order than its outputs; it is good with them renamed{listed}"
+    for prepare, said in _normalisations(sample):
+        try:
+            outputs = ask(sample.inputs, prepare)
+        except BadInput:
+            continue
+        if bool(outputs.isfinite().all()) and at_chance(row, outputs, sample.targets) is None:
+            return f"{said} it has {row.show(figure_of(row, outputs, sample.targets))}"
+    return (
+        "check --mean and --std, whether it was trained on pixels of 0 to 255 or 0 to 1, the order of the"
+        " labels (--classes), and that these are its trained weights"
+    )
+
+
+def _normalisations(sample: _Sample) -> Iterator[tuple[Normalisation, str]]:
+    """Other ways in which the inputs may have been prepared, each with how it is said."""
+    used, inputs = sample.data.normalisation, sample.inputs
+    if used.tokens:
+        return
+    if used.mean:
+        yield replace(used, mean=(), std=()), "without --mean and --std"
+    plain = Normalisation()(inputs)
+    if inputs.dtype == torch.uint8:
+        yield Normalisation((0.0,), (1 / 255,)), "with pixels of 0 to 255 (--mean 0 --std 0.00392157)"
+    elif float(plain.max()) > 1:
+        yield Normalisation((0.0,), (255.0,)), "with inputs divided by 255 (--mean 0 --std 255)"
+    several = 1 < plain.shape[1] <= MOST_WRITTEN or plain.dim() == 2
+    axes = tuple(axis for axis in range(plain.dim()) if axis != 1) if several else tuple(range(plain.dim()))
+    mean, std = plain.mean(axes).reshape(-1), plain.std(axes).reshape(-1)
+    if bool((std > 0).all()):
+        found = Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
+        options = f"--mean {_listed(found.mean)} --std {_listed(found.std)}"
+        short = len(found.mean) <= MOST_WRITTEN
+        yield found, f"with standardised inputs ({options if short else '--mean and --std of each column'})"
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return ",".join(f"{number:.4g}" for number in numbers)

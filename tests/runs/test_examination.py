@@ -1,0 +1,206 @@
+"""The model is measured before it is trained by: at chance it stops, and its outputs say the loss."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from qtrain_cli.runs.examination import examine
+
+RNG = np.random.default_rng(0)
+CENTRES = RNG.normal(size=(3, 4)) * 3
+
+
+def rows(count):
+    y = RNG.integers(0, 3, count)
+    return (CENTRES[y] + 0.3 * RNG.normal(size=(count, 4))).astype(np.float32), y
+
+
+def classifier():
+    """Scores that are right: minus half the squared distance to each centre, up to what is the same for
+    all."""
+    layer = nn.Linear(4, 3)
+    layer.weight.data = torch.tensor(CENTRES, dtype=torch.float32)
+    layer.bias.data = -torch.tensor((CENTRES**2).sum(1) / 2, dtype=torch.float32)
+    return layer
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    """A model and data in the current folder; data are changed by name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(*tail, first=None, scale=1.0, **labels):
+        torch.save(nn.Sequential(first or classifier(), *tail).eval(), "m.pt")
+        (x, y), (x_test, y_test) = rows(120), rows(40)
+        turn = labels.get("turn", lambda y: y)
+        np.savez("d.npz", x_train=x * scale, y_train=turn(y), x_test=x_test * scale, y_test=turn(y_test))
+
+    return write
+
+
+BRIEF = ("--data", "d.npz", "--params", "12", "--epochs", "1", "--device", "cpu", "-o", "out.qtrain")
+
+
+@pytest.mark.parametrize(("tail", "turn", "task", "said"), [
+    ((), lambda y: y, None, "outputs are scores of classes; cross-entropy"),
+    ((nn.LogSoftmax(1),), lambda y: y, None, "outputs are log-probabilities; cross-entropy"),
+    ((nn.Softmax(1),), lambda y: y, "class-probabilities", "outputs are probabilities already (a softmax"),
+    ((nn.Sigmoid(),), lambda y: y, "class-sigmoids", "outputs are a probability for each class"),
+    ((), lambda y: y + 1, None, "labels 1 to 3 are the classes 0 to 2"),
+    ((), lambda y: y.astype(np.float32), None, "whole targets are class numbers"),
+    ((), lambda y: np.eye(3, dtype=np.float32)[y], None, "one-hot targets are class numbers"),
+    ((), lambda y: np.eye(3, dtype=np.int64)[y], None, "one-hot targets are class numbers"),
+])  # fmt: skip
+def test_the_loss_is_said_and_recorded(cli, scene, tail, turn, task, said):
+    scene(*tail, turn=turn)
+    ended = cli("compress", "m.pt", *BRIEF, "--json")
+    assert ended.code == 0, ended.err
+    assert f"the model itself: accuracy 100.00 % on 120 rows of train and validation; {said}" in ended.err
+    record = json.loads(ended.out)
+    assert record["teacher_test_accuracy"] == 1.0 and record.get("task") == task
+    told = json.loads(cli("report", "out.qtrain", "--json").out)
+    assert told == {**record, "seconds": None}
+    assert ("Loss" in cli("report", "out.qtrain").out) == bool(task)
+
+
+def yes_or_no():
+    layer = nn.Linear(4, 1)
+    layer.weight.data = torch.tensor(CENTRES[1] - CENTRES[0], dtype=torch.float32)[None]
+    layer.bias.data = torch.tensor([((CENTRES[0] ** 2).sum() - (CENTRES[1] ** 2).sum()) / 2]).float()
+    return layer
+
+
+@pytest.mark.parametrize(("tail", "dtype", "task"), [
+    ((), np.float32, "binary"), ((nn.Flatten(0),), np.int64, "binary"),
+    ((nn.Sigmoid(),), np.float32, "binary-probabilities"),
+])  # fmt: skip
+def test_one_output_of_yes_or_no(cli, tmp_path, monkeypatch, tail, dtype, task):
+    monkeypatch.chdir(tmp_path)
+    torch.save(nn.Sequential(yes_or_no(), *tail).eval(), "m.pt")
+    y = RNG.integers(0, 2, 120)
+    x = (CENTRES[y] + 0.3 * RNG.normal(size=(120, 4))).astype(np.float32)
+    np.savez(
+        "d.npz", x_train=x[:90], y_train=y[:90].astype(dtype), x_test=x[90:], y_test=y[90:].astype(dtype)
+    )
+    ended = cli("compress", "m.pt", *BRIEF[:3], "5", *BRIEF[4:], "--json")
+    assert ended.code == 0, ended.err
+    record = json.loads(ended.out)
+    assert (record["task"], record["teacher_test_accuracy"]) == (task, 1.0)
+    student = (
+        "--student",
+        "qnn:qubits=2,layers=1",
+        "--epochs",
+        "1",
+        "--device",
+        "cpu",
+        "-o",
+        "s.qtrain",
+        "--json",
+    )
+    ended = cli("distill", "m.pt", "--data", "d.npz", *student)
+    assert ended.code == 0, ended.err
+    # A student gives scores, whatever its teacher gives.
+    assert json.loads(ended.out)["task"] == "binary"
+    assert json.loads(cli("report", "s.qtrain", "--json").out)["task"] == "binary"
+    ended = cli("train", *student[1:2], "--data", "d.npz", *student[2:], "--force")
+    if dtype == np.float32:
+        assert json.loads(ended.out)["task"] == "binary"
+
+
+def test_a_student_of_probabilities_learns_scores_from_them(cli, scene):
+    scene(nn.Softmax(1))
+    ended = cli(
+        "distill", "m.pt", "--data", "d.npz", "--student", "qnn:qubits=2,layers=1", "--epochs", "1",
+        "--device", "cpu", "-o", "s.qtrain", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    record = json.loads(ended.out)
+    assert "task" not in record and record["teacher_test_accuracy"] == 1.0
+
+
+def test_every_method_of_a_comparison_goes_by_the_same_loss(cli, scene):
+    scene(nn.Softmax(1))
+    ended = cli(
+        "compare", "m.pt", "--data", "d.npz", "--bytes", "900", "--methods", "quantisation,small-dense",
+        "--quick", "--epochs", "8", "--device", "cpu", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert found["task"] == "class-probabilities"
+    assert {cell["method"]: cell["end"] for cell in found["cells"]} == {
+        "quantisation": "done", "small-dense": "done",
+    }  # fmt: skip
+
+
+CHANCE = [
+    ({"turn": lambda y: (y + 1) % 3}, (), "it is good with them renamed: --classes 1,2,0"),
+    ({"scale": 255.0, "first": nn.Sequential(nn.Tanh(), nn.Linear(4, 3))}, (), "check --mean and --std"),
+    ({}, ("--mean", "300", "--std", "1"), "without --mean and --std it has 100.00 %"),
+]
+
+
+@pytest.mark.parametrize("verb", ["compress", "compare", "distill"])
+def test_at_chance_it_stops_with_the_reason_and_goes_on_if_asked(cli, scene, verb):
+    more = {
+        "compress": ("--params", "12"),
+        "compare": ("--bytes", "600", "--methods", "quantisation", "--quick"),
+        "distill": ("--student", "qnn:qubits=2,layers=1"),
+    }[verb]
+    scene(turn=lambda y: (y + 1) % 3)
+    line = (verb, "m.pt", "--data", "d.npz", "--epochs", "2", "--device", "cpu", *more)
+    ended = cli(*line)
+    assert ended.code == 2
+    assert "accuracy on these data is 0.00 % (120 rows)" in ended.err
+    assert "it is no better than chance; " in ended.err and "--teacher-any goes on" in ended.err
+    assert cli(*line, "--classes", "1,2,0").code == 0
+    ended = cli(*line, "--teacher-any", *([] if verb == "compare" else ["--force"]))
+    assert ended.code == 0 and "it is no better than chance" in ended.err
+
+
+@pytest.mark.parametrize(("changes", "options", "reason"), CHANCE)
+def test_reasons_that_were_tried(cli, scene, changes, options, reason):
+    scene(**changes)
+    ended = cli("compress", "m.pt", *BRIEF, *options)
+    assert ended.code == 2 and reason in ended.err, ended.err
+
+
+def test_a_table_that_is_not_for_the_inputs_does_not_look_them_up(cli, scene, tmp_path):
+    scene()
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(4, 3)\n"
+        "        self.places = torch.nn.Embedding(4, 4)\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x + 0 * self.places(torch.arange(4)).sum())\n"
+    )
+    state = {**classifier().state_dict(), "places.weight": torch.ones(4, 4)}
+    torch.save(state, "net.pt")
+    x, y = rows(60)
+    x = x.round().astype(np.int64)
+    x -= x.min()
+    state["bias"] -= state["weight"] @ torch.full((4,), float(-x.min()))
+    np.savez("d.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    ended = cli("compress", "net.pt", "--arch", "net.py:Net", *BRIEF, "--teacher-any")
+    assert ended.code == 0, ended.err
+
+
+def test_rows_come_from_all_over_the_splits(digits):
+    from qtrain_cli.data import load_data
+    from qtrain_cli.settings import DataSettings
+
+    data = load_data(DataSettings(str(digits / "digits.npz")), 0)
+    seen = []
+
+    def ask(inputs, prepare):
+        seen.append(len(inputs))
+        return torch.eye(10)[torch.zeros(len(inputs), dtype=torch.int64)]
+
+    said = []
+    examine(ask, data, False, True, said.append)
+    assert seen == [1000] and said[0].startswith("the model itself: accuracy ")
+    assert said[1].startswith("it is no better than chance (")

@@ -1,0 +1,91 @@
+"""A fresh module against the one that was trained: what differs is named, what cannot be said is noted.
+
+What architectures of many habits come to is in `test_architectures`.
+"""
+
+import pytest
+import torch
+from architectures import Adapter, Cached, Through
+from torch import nn
+from trainees import scene_of
+
+from qtrain_cli.errors import RunFailed
+from qtrain_cli.models import LoadedModel
+from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
+from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
+from qtrain_cli.settings import ModelSettings
+
+CPU = torch.device("cpu")
+ROWS = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Noisy(nn.Linear):
+    """Draws from torch's stream, or from one that nobody seeds."""
+
+    def __init__(self, seeded):
+        super().__init__(12, 12)
+        self.seeded, self.calls = seeded, None if seeded else torch.Generator().manual_seed(1)
+
+    def forward(self, x):
+        return super().forward(x) + torch.rand(x.shape, generator=self.calls)
+
+
+def prepare(rows):
+    return rows
+
+
+def checked(make):
+    module = make()
+    return check(scene_of(module, ROWS), make(), ROWS, prepare)
+
+
+@pytest.mark.parametrize(
+    ("part", "note"),
+    [
+        (lambda: nn.Linear(12, 12), None),
+        (Adapter, None),
+        (Cached, None),
+        (lambda: Noisy(True), ONE_DRAW),
+        (lambda: Noisy(False), UNREPEATABLE),
+    ],
+)
+def test_what_is_said_of_the_figures(part, note):
+    def make():
+        return Through(part())
+
+    assert checked(make).note == note
+
+
+def test_without_a_fresh_module_the_figures_are_unchecked():
+    module = Through(nn.Linear(12, 12))
+    fresh = check(scene_of(module, ROWS), None, ROWS, prepare)
+    assert fresh == Fresh(None, UNCHECKED)
+    check_trained(fresh, module, module.state_dict(), ROWS, prepare)
+
+
+def test_modules_that_compute_something_else_after_training_are_refused():
+    def make():
+        torch.manual_seed(0)
+        return Through(Cached(stale=True))
+
+    trained, fresh = make(), make()
+    fresh.part.kept = trained.part.weight.detach() + 1
+    with pytest.raises(
+        RunFailed, match=r"a fresh module with the same tensors has outputs .*'part.kept' differ"
+    ) as caught:
+        check_trained(Fresh(fresh), trained, trained.state_dict(), ROWS, prepare)
+    assert caught.value.exit_code == 1 and "keep in parameters and buffers" in caught.value.advice
+
+
+def test_a_fresh_module_has_other_weights_and_the_same_bytes(tmp_path):
+    code = tmp_path / "net.py"
+    code.write_text("from torch import nn\ndef Net(): return nn.Linear(3, 2)\n")
+    path = tmp_path / "net.pt"
+    torch.save(nn.Sequential(nn.Linear(3, 2)), path)
+    bare, whole = ModelSettings(path, f"{code}:Net"), ModelSettings(path)
+    loaded = LoadedModel(nn.Linear(3, 2), "net.pt", "torch", "stock-layers", "0" * 64)
+    one, other = (fresh_module(bare, loaded, CPU) for _ in range(2))
+    assert torch.equal(one.weight, other.weight)
+    assert fresh_module(whole, loaded, CPU) is None  # the file holds other bytes by now
+    code.unlink()
+    assert fresh_module(bare, loaded, CPU) is None

@@ -1,0 +1,65 @@
+"""Outputs that are worth nothing on their rows, and labels in another order."""
+
+import pytest
+import torch
+
+from qtrain_cli.tasks import TASKS
+from qtrain_cli.tasks.chance import at_chance, renamed
+
+CLASSES, NUMBERS = TASKS["classification"], TASKS["regression"]
+RANDOM = torch.Generator().manual_seed(0)
+Y = torch.randint(0, 4, (400,), generator=RANDOM)
+RARE = (torch.arange(400) % 33 == 0).long()  # 3 % of the rows
+
+
+def scores(named):
+    return torch.eye(4)[named]
+
+
+def partly(y, share):
+    """`y` with all but a share of the rows named at random."""
+    wrong = torch.rand(len(y), generator=RANDOM) > share
+    return torch.where(wrong, torch.randint(0, int(y.max()) + 1, y.shape, generator=RANDOM), y)
+
+
+@pytest.mark.parametrize(("named", "blind"), [
+    (torch.randint(0, 4, (400,), generator=RANDOM), 0.25),
+    (torch.zeros(400, dtype=torch.int64), 0.25),
+    ((Y + 1) % 4, 0.25),
+    (partly(Y, 0.1), 0.25),
+])  # fmt: skip
+def test_classes_at_chance(named, blind):
+    assert at_chance(CLASSES, scores(named), Y) == pytest.approx(blind, abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_classes_that_are_worth_something(share):
+    assert at_chance(CLASSES, scores(partly(Y, share)), Y) is None
+
+
+def test_a_rare_class_that_is_found_is_worth_something_and_one_never_named_is_not():
+    half = RARE.clone()
+    half[RARE.nonzero()[:6, 0]] = 0
+    assert at_chance(CLASSES, scores(half), RARE) is None
+    assert at_chance(CLASSES, scores(torch.zeros_like(RARE)), RARE) == pytest.approx(0.97, abs=0.01)
+
+
+@pytest.mark.parametrize(("noise", "good"), [(0.1, True), (0.5, True), (1.0, False), (30.0, False)])
+def test_numbers_against_the_mean_of_the_targets(noise, good):
+    y = torch.randn(300, generator=RANDOM)
+    found = at_chance(NUMBERS, y + noise * torch.randn(300, generator=RANDOM), y)
+    assert found is None if good else found == pytest.approx(float(y.var(correction=0)), rel=1e-4)
+
+
+def test_targets_that_are_all_one_number_say_nothing():
+    assert at_chance(NUMBERS, torch.ones(5), torch.ones(5)) is None
+
+
+@pytest.mark.parametrize(("named", "order"), [
+    ((Y + 1) % 4, (3, 0, 1, 2)),
+    (torch.tensor([2, 0, 1, 3])[partly(Y, 0.9)], (1, 2, 0, 3)),
+    (torch.randint(0, 4, (400,), generator=RANDOM), None),
+])  # fmt: skip
+def test_labels_under_other_names(named, order):
+    assert renamed(CLASSES, scores(named), Y, 4) == order
+    assert renamed(NUMBERS, scores(named), Y, 4) is None
