@@ -17,7 +17,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +42,6 @@ class Task:
     left: float
     inputs: int = 0
     ended: int = 0
-    began: float = 0.0
     before: list[Path] = field(default_factory=list)
     work: Path = Path()
 
@@ -57,7 +55,7 @@ class Task:
         for part in ("findings", "corpus"):
             (self.folder / part / self.name).mkdir(parents=True, exist_ok=True)
         self.work = Path(tempfile.mkdtemp(prefix="fuzz-", dir=FAST if FAST.is_dir() else None))
-        self.began, self.before = time.monotonic(), self.found
+        self.before = self.found
         process = os.fork()
         if process:
             return process
@@ -73,13 +71,14 @@ class Task:
         """Counts what a process left; `left` is 0 where no other shall follow."""
         shutil.rmtree(self.work, ignore_errors=True)
         count = self.folder / f"{self.name}.json"
-        self.inputs += json.loads(count.read_text())["inputs"] if count.exists() else 0
+        counted = json.loads(count.read_text()) if count.exists() else {"inputs": 0, "seconds": 1}
         count.unlink(missing_ok=True)
+        self.inputs += counted["inputs"]
+        self.left -= max(1, counted["seconds"])
         if code and self.found == self.before:  # nobody says why: the log may
             silent = self.folder / "findings" / self.name / f"ended-{self.ended}"
             silent.write_text(f"exit code {code}, see the log\n")
             code = 0
-        self.left -= time.monotonic() - self.began
         self.ended += 1
         if not code or self.ended == MOST_ENDED or self.left < 1:
             self.left = 0

@@ -41,7 +41,8 @@ class Harness:
         self._reader = readers.READERS[name]
         self._count, self._out, self._folder = folder / f"{name}.json", folder / "findings" / name, work
         self._known = {path.name for path in self._out.iterdir()}
-        self._inputs, self._told, self._slowest = 0, time.monotonic(), 0.0
+        self._inputs, self._slowest = 0, 0.0
+        self._began = self._told = time.monotonic()
 
     def warm_up(self, corpus: Path) -> None:
         """Writes the seeds for libFuzzer, as it names files; reads each, so that honest imports are known."""
@@ -55,6 +56,10 @@ class Harness:
             for door in self._reader.doors:
                 with contextlib.suppress(Exception):  # a finding, which the run will judge
                     was_read(door, path)
+
+    def begin(self) -> None:
+        """Time counts from now on."""
+        self._began = time.monotonic()
 
     def one(self, data: bytes) -> None:
         """Judges one input."""
@@ -87,7 +92,8 @@ class Harness:
 
     def _tell(self) -> None:
         self._told = time.monotonic()
-        counted = {"inputs": self._inputs, "findings": len(self._known), "slowest": round(self._slowest, 2)}
+        seconds = {"seconds": round(self._told - self._began), "slowest": round(self._slowest, 2)}
+        counted = {"inputs": self._inputs, "findings": len(self._known), **seconds}
         self._count.write_text(json.dumps(counted))
 
 
@@ -101,6 +107,7 @@ def fuzz(task: Any) -> None:
     harness = Harness(task.name, task.folder, task.work)
     harness.warm_up(own)
     signal.alarm(0)
+    print(f"warm after {time.process_time():.1f} seconds of the processor", file=sys.stderr, flush=True)
     options = {
         "max_total_time": max(1, int(task.left)), "timeout": ENDED_AFTER, "rss_limit_mb": MEGABYTES,
         "max_len": MOST_BYTES, "len_control": 0, "report_slow_units": 10**6,
@@ -110,5 +117,5 @@ def fuzz(task: Any) -> None:
     said = [f"-{name}={value}" for name, value in options.items()]
     places = [str(own), *([str(kept)] if kept.is_dir() else [])]
     atheris.Setup([sys.argv[0], *said, *places], harness.one, custom_mutator=harness.mutated)
-    task.began = time.monotonic()
+    harness.begin()
     atheris.Fuzz()

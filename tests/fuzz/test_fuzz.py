@@ -178,7 +178,7 @@ def ends_silently(task):
 
 def finds(task):
     """Two processes end with a finding each, the third when its time is over."""
-    (task.folder / f"{task.name}.json").write_text('{"inputs": 5}')
+    (task.folder / f"{task.name}.json").write_text('{"inputs": 5, "seconds": 1}')
     if task.ended == 2:
         os._exit(0)
     (task.folder / "findings" / task.name / f"crash-{task.ended}").touch()
