@@ -14,7 +14,8 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.targets.entries import GENERATED, KEPT
-from qtrain_cli.targets.layout import complete, kept_as_stored, kept_tensors
+from qtrain_cli.targets.kept import kept_as_stored
+from qtrain_cli.targets.layout import complete, kept_tensors
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training import loop as loop_module
 
