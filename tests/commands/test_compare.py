@@ -159,9 +159,9 @@ def test_a_cell_that_was_begun_on_another_machine_begins_anew(run, monkeypatch):
 def test_each_seed_has_a_scene_of_its_own_that_is_made_once(run, monkeypatch):
     seeds, real = [], cells.scene_of
 
-    def counted(loaded, data, fit, patterns):
+    def counted(loaded, data, fit, *others):
         seeds.append(fit.seed)
-        return real(loaded, data, fit, patterns)
+        return real(loaded, data, fit, *others)
 
     monkeypatch.setattr(cells, "scene_of", counted)
     found = run(methods=("hashing", "small-dense"), seeds=(0, 1))

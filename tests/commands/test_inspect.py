@@ -104,7 +104,7 @@ def test_a_damaged_artifact(artifact, capsys):
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "refused"
 
 
-@pytest.mark.parametrize("name", ["nowhere", "."])
-def test_no_file(tmp_path, name):
-    with pytest.raises(BadInput, match="there is no file"):
+@pytest.mark.parametrize(("name", "message"), [("nowhere", "there is no file"), (".", "is a folder, not a")])
+def test_no_file(tmp_path, name, message):
+    with pytest.raises(BadInput, match=message):
         inspect.run(tmp_path / name)
