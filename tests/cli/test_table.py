@@ -29,6 +29,7 @@ from qtrain_cli.settings import (
     SampleSettings,
     SelfSettings,
     TeachSettings,
+    VerifySettings,
 )
 
 
@@ -247,9 +248,14 @@ def test_report(settings_of, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("verb", ["inspect", "verify"])
-def test_the_commands_that_take_a_file_alone(settings_of, verb):
-    assert settings_of(verb, "net.qtrain") == Path("net.qtrain")
+def test_a_command_that_takes_a_file_alone(settings_of):
+    assert settings_of("inspect", "net.qtrain") == Path("net.qtrain")
+
+
+def test_verify_takes_an_architecture_for_what_is_not_stored(settings_of):
+    assert settings_of("verify", "net.qtrain") == VerifySettings(Path("net.qtrain"))
+    found = settings_of("verify", "net.qtrain", "--arch", "net.py:Net", "--arch-args", '{"width": 8}')
+    assert found == VerifySettings(Path("net.qtrain"), "net.py:Net", {"width": 8})
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
