@@ -17,7 +17,7 @@ from qtrain_cli.data import load_data
 from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.models import describe_model, load_model
 from qtrain_cli.models.call import call_model
-from qtrain_cli.settings import DataSettings, ModelSettings
+from qtrain_cli.settings import DataSettings, ModelSettings, VerifySettings
 from qtrain_cli.training.state import restore, trained
 
 ARCH = f"{Path(__file__).with_name('architecture.py')}:network"
@@ -39,6 +39,11 @@ class Reader:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(data)
         return folder / self.files[0]
+
+
+def verified(path: Path) -> None:
+    """An artifact's weights are generated and compared with its digest."""
+    verify.run(VerifySettings(path))
 
 
 def checkpoint(path: Path) -> None:
@@ -79,9 +84,7 @@ def options(path: Path) -> None:
 IMAGES = ("train/a/1.png", "train/b/1.png", "test/b/1.png")
 MODEL_DOORS = (describe_model, model, model_of_arch)
 READERS: dict[str, Reader] = {
-    "artifact": Reader(
-        ("a.qtrain",), (inspect.run, verify.run, read_record), seeds.artifacts, shapes.artifact
-    ),
+    "artifact": Reader(("a.qtrain",), (inspect.run, verified, read_record), seeds.artifacts, shapes.artifact),
     "checkpoint": Reader(
         ("a.qtrain.ckpt",), (inspect.run, checkpoint), seeds.checkpoints, shapes.of_checkpoint
     ),
