@@ -32,14 +32,14 @@ _UNFOLDED, _COMPRESSED = 2, 3
 
 
 @dataclass(frozen=True)
-class Chunk:
+class Pages:
     """A column of a group of rows: its values by the footer, its bytes by the headers of its pages."""
 
     values: int
     unfolded: int
 
 
-def chunks_of(path: Path) -> list[list[Chunk]]:
+def chunks_of(path: Path) -> list[list[Pages]]:
     """The columns of each group, in the order of the schema. Raises `BadInput` for what cannot be read."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -59,7 +59,7 @@ def _footer(data: mmap.mmap) -> dict[int, Any]:
     return _Thrift(data, len(data) - 8 - size).struct()
 
 
-def _chunk(data: mmap.mmap, column: dict[int, Any]) -> Chunk:
+def _chunk(data: mmap.mmap, column: dict[int, Any]) -> Pages:
     place, dictionary = column[_FIRST], column.get(_DICTIONARY, 0)
     place = dictionary if 0 < dictionary < place else place
     end, unfolded = place + column[_STORED], 0
@@ -72,7 +72,7 @@ def _chunk(data: mmap.mmap, column: dict[int, Any]) -> Chunk:
             raise ValueError("a page of negative size")
         unfolded += header[_UNFOLDED]
         place = reader.place + header[_COMPRESSED]
-    return Chunk(column[_VALUES], unfolded)
+    return Pages(column[_VALUES], unfolded)
 
 
 class _Thrift:

@@ -21,7 +21,7 @@ from typing import Any
 from qtrain_cli.data.arrays import Arrays
 from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Named, Rows, find_columns, read_rows
 from qtrain_cli.data.columns import SPLIT_COLUMN, SPLITS, arrays_of, divide
-from qtrain_cli.data.pages import Chunk, chunks_of
+from qtrain_cli.data.pages import Pages, chunks_of
 from qtrain_cli.data.room import Room, short, shown
 from qtrain_cli.errors import BadInput, missing_package
 from qtrain_cli.files.reading import open_ordinary
@@ -136,7 +136,7 @@ def _checked_rows(path: Path, columns: Columns, room: Room) -> int:
     return footer.num_rows
 
 
-def _chunks(path: Path, schema: Any, columns: Columns) -> list[list[Chunk]]:
+def _chunks(path: Path, schema: Any, columns: Columns) -> list[list[Pages]]:
     """What each row group has of the columns that are read, the fields of a struct among them."""
     paths = [schema.column(place).path for place in range(len(schema))]
     needed = [any(name == own or name.startswith(f"{own}.") for own in columns.needed) for name in paths]
@@ -158,7 +158,7 @@ def _batches(paths: Sequence[Path], columns: Columns, room: Room) -> Iterator[An
             raise _damaged(path, error) from error
 
 
-def _batch_rows(group: list[Chunk], room: Room) -> int:
+def _batch_rows(group: list[Pages], room: Room) -> int:
     """So few rows that no batch is larger than the room, even if each row repeats all that its column
     holds."""
     largest = max((chunk.unfolded for chunk in group), default=0)
