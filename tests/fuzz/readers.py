@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz import archives, seeds, shapes, tables
@@ -26,18 +26,25 @@ Door = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Reader:
-    """One row of the table. `files`: where the input stands in a folder of its own; doors take the first."""
+    """One row of the table. `files`: where the input stands in a folder of its own; doors take the first.
+
+    `beside` are honest files that the folder holds as well.
+    """
 
     files: tuple[str, ...]
     doors: tuple[Door, ...]
     seeds: Callable[[], Iterator[bytes]]
     mutate: shapes.Mutation
+    beside: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
     def place(self, data: bytes, folder: Path) -> Path:
         """Puts an input where the doors look for it, and returns what they are given."""
         for file in self.files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(data)
+        for file, made in self.beside.items():
+            if not (folder / file).exists():
+                (folder / file).write_bytes(made())
         return folder / self.files[0]
 
 
@@ -66,6 +73,12 @@ def model_of_arch(path: Path) -> None:
     model(path, ARCH)
 
 
+def folder(path: Path) -> None:
+    """The folder of shards whose index this is, described and put into an architecture."""
+    describe_model(path.parent)
+    model(path.parent, ARCH)
+
+
 def data(path: Path) -> None:
     """Labelled data from the file."""
     load_data(DataSettings(str(path)), 0)
@@ -92,6 +105,9 @@ READERS: dict[str, Reader] = {
     "zip": Reader(("a.pt",), MODEL_DOORS, seeds.torch_archives, archives.archive),
     "safetensors": Reader(
         ("a.safetensors",), (inspect.run, *MODEL_DOORS, data), seeds.safetensors_files, shapes.safetensors
+    ),
+    "shards": Reader(
+        ("m/model.safetensors.index.json",), (folder,), seeds.indices, shapes.of_json, seeds.SHARDS
     ),
     "pt2": Reader(("a.pt2",), MODEL_DOORS, seeds.graphs, archives.archive),
     "npz": Reader(("a.npz",), (data,), seeds.npz_files, archives.archive),
