@@ -16,7 +16,7 @@ INTERNAL_EXIT_CODE = 70
 #: How many allowed names a message lists.
 MOST_NAMES = 20
 #: Letters of a failure's whole line, its advice included, and of the advice: a file may say what it likes.
-MOST_LETTERS, MOST_ADVICE = 480, 200
+MOST_LETTERS, MOST_ADVICE = 480, 240
 #: How torch, the loader of libraries and C++ say it.
 _NO_MEMORY = (
     "out of memory", "defaultcpuallocator", "cannot allocate memory", "can't allocate memory", "bad_alloc",

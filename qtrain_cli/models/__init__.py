@@ -29,7 +29,7 @@ from qtrain_cli.models.fixed_batch import said_size
 from qtrain_cli.models.folders import folder_sha256, load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
-from qtrain_cli.models.reading import Reading
+from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.entries import RUNNING
@@ -43,7 +43,7 @@ class LoadedModel:
 
     `format` is one of `formats`' names. `trust` is what it took to load the file: "weights-only",
     "stock-layers", "safetensors", "pt2" or "trusted-pickle". `sha256` is that of the file's bytes. `entry`
-    and `notes` are as in `reading.Reading`.
+    and `notes` are as in `reading.ReadModel`.
     """
 
     module: nn.Module
@@ -89,14 +89,14 @@ def load_model(settings: ModelSettings) -> LoadedModel:
     return LoadedModel(module, name, form, found.trust, sha256, entry, found.notes)
 
 
-def _read(settings: ModelSettings) -> tuple[Reading, str, str]:
+def _read(settings: ModelSettings) -> tuple[ReadModel, str, str]:
     """What was read, the format, and the SHA-256 of what was read."""
     path = settings.path
     if formats.is_model_folder(path):
         with nothing_unexpected(path.name):
             return load_folder(settings), formats.FOLDER, folder_sha256(path)
     with open_model(path) as file, nothing_unexpected(path.name):
-        form = formats.format_of(file)
+        form = formats.file_format(file)
         return _LOADERS[form](settings, form, file), form, file.sha256()
 
 
@@ -108,30 +108,30 @@ def _dense_gradients(module: nn.Module) -> nn.Module:
     return module
 
 
-def _load_graph(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+def _load_graph(settings: ModelSettings, form: str, file: ModelFile) -> ReadModel:
     for option in ("arch", "weights"):
         if getattr(settings, option) is not None:
             raise UsageError(f"--{option} has no use for '{settings.path.name}', which holds its own graph")
     module, took_trust = load_graph(file, settings.trust_pickle)
-    return Reading(module, "trusted-pickle" if took_trust else "pt2", notes=said_size(module))
+    return ReadModel(module, "trusted-pickle" if took_trust else "pt2", notes=said_size(module))
 
 
-def _load_old_graph(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+def _load_old_graph(settings: ModelSettings, form: str, file: ModelFile) -> ReadModel:
     if not settings.trust_pickle:
         raise Refused(
             f"'{settings.path.name}' is a .pt2 archive of PyTorch 2.7 or older, whose tensors are pickles",
             "export it again with a newer PyTorch, or if you trust it, add --trust-pickle",
         )
     module = load_old_graph(file)
-    return Reading(module, "trusted-pickle", notes=said_size(module))
+    return ReadModel(module, "trusted-pickle", notes=said_size(module))
 
 
-def _load_torchscript(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+def _load_torchscript(settings: ModelSettings, form: str, file: ModelFile) -> ReadModel:
     what, advice = foreign.torchscript()
     raise BadInput(f"'{settings.path.name}' is {what}", advice)
 
 
-_LOADERS: dict[str, Callable[[ModelSettings, str, ModelFile], Reading]] = {
+_LOADERS: dict[str, Callable[[ModelSettings, str, ModelFile], ReadModel]] = {
     formats.SAFETENSORS: load_safetensors,
     formats.TORCH: load_weights_file,
     formats.TORCH_LEGACY: load_weights_file,

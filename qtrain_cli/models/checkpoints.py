@@ -17,14 +17,14 @@ from qtrain_cli.models.entries import Entry, choose_entry, require_numbers, requ
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected
 from qtrain_cli.models.pickles import is_module, read_trusted, read_weights_only
-from qtrain_cli.models.reading import Reading, said_choice, said_left_out
+from qtrain_cli.models.reading import ReadModel, said_choice, said_left_out
 from qtrain_cli.models.untrusted.sizes import require_within_file
 from qtrain_cli.models.untrusted.stand_ins import StockRecord
 from qtrain_cli.models.untrusted.stock_layers import rebuild_module
 from qtrain_cli.settings import ModelSettings
 
 
-def load_weights_file(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+def load_weights_file(settings: ModelSettings, form: str, file: ModelFile) -> ReadModel:
     """The module, its set of weights, and the trust it took: as little as possible, even with
     ``--trust-pickle``.
 
@@ -41,7 +41,7 @@ def load_weights_file(settings: ModelSettings, form: str, file: ModelFile) -> Re
     return _to_module(settings, entry, lambda: entry, "trusted-pickle")
 
 
-def _load_safely(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+def _load_safely(settings: ModelSettings, form: str, file: ModelFile) -> ReadModel:
     with nothing_unexpected(file.name):
         outline = _choose(settings, read_weights_only(file, form, "meta"))
         trust = "stock-layers" if is_module(outline.value) else "weights-only"
@@ -65,7 +65,7 @@ def _without_stand_ins(entry: Entry) -> Entry:
     return entry
 
 
-def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry], trust: str) -> Reading:
+def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry], trust: str) -> ReadModel:
     """The module of the entry that `read` reads; `outline` is the same entry, perhaps without numbers."""
     name, notes = settings.path.name, said_choice(outline.path, outline.others)
     entry = outline.path if outline.others or settings.weights else None
@@ -79,9 +79,9 @@ def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry
     if isinstance(outline.value, nn.Module) and settings.arch is None:
         module = read().value
         require_numbers(_tensors(Entry("", module)), name)
-        return Reading(module.cpu(), trust, entry, notes)
+        return ReadModel(module.cpu(), trust, entry, notes)
     fitted = fit_to_architecture(settings, _tensors(outline), numbers)
-    return Reading(fitted.module, trust, entry, (*notes, *said_left_out(fitted.left_out)))
+    return ReadModel(fitted.module, trust, entry, (*notes, *said_left_out(fitted.left_out)))
 
 
 def _tensors(entry: Entry) -> dict[str, Tensor]:

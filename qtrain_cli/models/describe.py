@@ -12,7 +12,7 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import find_entries, tensors_of
-from qtrain_cli.models.folders import folder_tensors, read_config, weight_files
+from qtrain_cli.models.folders import folder_tensors, model_config, weight_files
 from qtrain_cli.models.graphs import find_problems
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
 from qtrain_cli.models.pickles import is_module, read_outline
@@ -39,7 +39,7 @@ def describe_model(path: Path) -> dict[str, Any]:
     if formats.is_model_folder(path):
         return _folder(path)
     with open_model(path) as file, nothing_unexpected(path.name):
-        form = formats.format_of(file)
+        form = formats.file_format(file)
         describe = {formats.SAFETENSORS: _safetensors, formats.PT2: _graph}.get(form, _other)
         return {"file": path.name, "bytes": file.size, "format": form, **describe(file, form)}
 
@@ -51,7 +51,7 @@ def _safetensors(file: ModelFile, form: str) -> dict[str, Any]:
 def _folder(path: Path) -> dict[str, Any]:
     with nothing_unexpected(path.name):
         size = sum(file.stat().st_size for file in weight_files(path))
-        facts = _facts("auto_map" in read_config(path), [], {"": _rows(folder_tensors(path))})
+        facts = _facts("auto_map" in model_config(path), [], {"": _rows(folder_tensors(path))})
     return {"file": path.name, "bytes": size, "format": formats.FOLDER, **facts}
 
 

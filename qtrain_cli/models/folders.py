@@ -26,7 +26,7 @@ from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import open_model
 from qtrain_cli.models.pickles import is_module, read_weights_only
-from qtrain_cli.models.reading import Reading, said_left_out
+from qtrain_cli.models.reading import ReadModel, said_left_out
 from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.settings import ModelSettings
 
@@ -41,7 +41,7 @@ _MAX_JSON = 64 * 2**20
 _MOST_NAMES = 5  # in a message
 
 
-def load_folder(settings: ModelSettings) -> Reading:
+def load_folder(settings: ModelSettings) -> ReadModel:
     """The folder's model with its weights, or the module of ``--arch`` with them.
 
     Raises:
@@ -57,8 +57,8 @@ def load_folder(settings: ModelSettings) -> Reading:
     if settings.arch is not None:
         outline = folder_tensors(settings.path)
         fitted = fit_to_architecture(settings, outline, lambda: _read_all(files))
-        return Reading(fitted.module, trust, None, said_left_out(fitted.left_out))
-    return Reading(_built(settings.path, read_config(settings.path), _read_all(files)), trust)
+        return ReadModel(fitted.module, trust, None, said_left_out(fitted.left_out))
+    return ReadModel(_built(settings.path, model_config(settings.path), _read_all(files)), trust)
 
 
 def folder_tensors(folder: Path) -> dict[str, Tensor]:
@@ -97,7 +97,7 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / shard for shard in shards]
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def model_config(folder: Path) -> dict[str, Any]:
     """`config.json`. Raises `BadInput` for what is no JSON object."""
     return _read_json(folder / formats.CONFIG)
 
@@ -125,7 +125,7 @@ def _read_all(files: list[Path]) -> dict[str, Tensor]:
 
 def _shard(path: Path, device: str) -> dict[str, Tensor]:
     with open_model(path) as file:
-        form = formats.format_of(file)
+        form = formats.file_format(file)
         if form == formats.SAFETENSORS:
             return file_tensors(file) if device == "cpu" else header_tensors(file)
         tree = read_weights_only(file, form, device)

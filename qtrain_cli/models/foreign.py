@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-Named = tuple[str, str]
+Told = tuple[str, str]
 
 _DOWNLOAD = "the model was not downloaded: "
 _STATE = "save its state dictionary with torch.save(model.state_dict(), 'model.pt') and name --arch"
@@ -26,21 +26,21 @@ _NPZ = (
     "a NumPy archive of arrays",
     "torch.save({name: torch.from_numpy(array) for name, array in numpy.load(FILE).items()}, 'model.pt')",
 )
-_KERAS: Named = ("a Keras model", _CONVERT)
-_TENSORFLOW: Named = ("a part of a TensorFlow model or checkpoint", _CONVERT)
-_ONNX: Named = (
+_KERAS: Told = ("a Keras model", _CONVERT)
+_TENSORFLOW: Told = ("a part of a TensorFlow model or checkpoint", _CONVERT)
+_ONNX: Told = (
     "an ONNX model",
     "export the PyTorch model it was made from with torch.export.save, or " + _STATE,
 )
-_SHARDS: Named = ("the index of a model in several shards, which holds no weights", _WHOLE)
-_ADAPTER: Named = ("a PEFT adapter, which holds differences to a base model and no model", _MERGE)
-_TORCHSCRIPT: Named = (
+_SHARDS: Told = ("the index of a model in several shards, which holds no weights", _WHOLE)
+_ADAPTER: Told = ("a PEFT adapter, which holds differences to a base model and no model", _MERGE)
+_TORCHSCRIPT: Told = (
     "a TorchScript archive, which qtrain does not read",
     "save the state dictionary, or export the model with torch.export.save",
 )
 
 #: First bytes, as they are or of a text without leading blanks in lower case, and what they tell.
-_STARTS: tuple[tuple[bytes, Named], ...] = (
+_STARTS: tuple[tuple[bytes, Told], ...] = (
     (b"version https://git-lfs", ("a Git LFS pointer, and not the file itself", _DOWNLOAD + "git lfs pull")),
     (b"<!doctype", ("an HTML page", _DOWNLOAD + "log in, or take the link of the file itself")),
     (b"<html", ("an HTML page", _DOWNLOAD + "log in, or take the link of the file itself")),
@@ -58,7 +58,7 @@ _ENDINGS = {
     ".data-00000-of-00001": _TENSORFLOW,
     ".tflite": ("a TensorFlow Lite model", _CONVERT), ".py": ("Python code", "name it: --arch file.py:Class"),
 }  # fmt: skip
-_JSON: tuple[tuple[bytes, Named], ...] = (
+_JSON: tuple[tuple[bytes, Told], ...] = (
     (b'"weight_map"', _SHARDS),
     (b'"peft_type"', ("the configuration of a PEFT adapter", _MERGE)),
     (b'"architectures"', ("the configuration of a model, which holds no weights", "name the weights' file")),
@@ -70,7 +70,7 @@ _ADAPTER_PARTS = re.compile(r"\.(lora_[A-Za-z_]+|ia3_l|hada_w\d_[ab]|lokr_\w+|of
 _LOOKED_AT = 4096
 
 
-def foreign_file(path: Path, start: bytes) -> Named | None:
+def foreign_file(path: Path, start: bytes) -> Told | None:
     """What a file of no known format is, and the way on; None where nothing tells it."""
     for first, named in _STARTS:
         if start.startswith(first) or start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(first):
@@ -83,7 +83,7 @@ def foreign_file(path: Path, start: bytes) -> Named | None:
     return _ENDINGS[ending] if ending else _ONNX if _ONNX_START.match(start) else None
 
 
-def foreign_archive(names: Collection[str]) -> Named | None:
+def foreign_archive(names: Collection[str]) -> Told | None:
     """What a zip archive that PyTorch did not write is, by its names."""
     if names and all(name.endswith(".npy") for name in names):
         return _NPZ
@@ -92,12 +92,12 @@ def foreign_archive(names: Collection[str]) -> Named | None:
     return None
 
 
-def torchscript() -> Named:
+def torchscript() -> Told:
     """What a TorchScript archive is called."""
     return _TORCHSCRIPT
 
 
-def foreign_folder(path: Path) -> Named:
+def foreign_folder(path: Path) -> Told:
     """What a folder is, and the way on."""
     names = {child.name for child in path.iterdir()}
     if "adapter_config.json" in names:
@@ -119,7 +119,7 @@ def shard_of(name: str) -> str:
     return f"{int(found[1])} of {int(found[2])}" if found and int(found[2]) > 1 else ""
 
 
-def not_whole(name: str, tensors: Collection[str]) -> Named | None:
+def not_whole(name: str, tensors: Collection[str]) -> Told | None:
     """What a readable file is that cannot fill a model by itself: a shard, or an adapter."""
     if shard_of(name):
         return f"shard {shard_of(name)} of a model, not the whole", _WHOLE
@@ -128,7 +128,7 @@ def not_whole(name: str, tensors: Collection[str]) -> Named | None:
     return None
 
 
-def pickled(names: Collection[str]) -> Named | None:
+def pickled(names: Collection[str]) -> Told | None:
     """What a pickle holds that wants these names, where they tell it."""
     if names and all(name.startswith("numpy") for name in names):
         return "NumPy arrays in a pickle", _NPZ[1].replace("numpy.load(FILE)", "arrays")
@@ -140,7 +140,7 @@ def pickled(names: Collection[str]) -> Named | None:
     return None
 
 
-def _json(path: Path) -> Named:
+def _json(path: Path) -> Told:
     with path.open("rb") as file:
         text = file.read(_LOOKED_AT)
     return next((named for key, named in _JSON if key in text), ("a JSON document", "name the weights' file"))

@@ -36,11 +36,11 @@ _HEADER_LIMIT = 100_000_000  # the safetensors format's own limit for its header
 
 
 def detect_format(path: Path) -> str:
-    """The format of the file or folder at a path. Raises as `format_of` and `open_model`."""
+    """The format of the file or folder at a path. Raises as `file_format` and `open_model`."""
     if is_model_folder(path):
         return FOLDER
     with open_model(path) as file:
-        return format_of(file)
+        return file_format(file)
 
 
 def is_model_folder(path: Path) -> bool:
@@ -48,7 +48,7 @@ def is_model_folder(path: Path) -> bool:
     return (path / CONFIG).is_file()
 
 
-def format_of(file: ModelFile) -> str:
+def file_format(file: ModelFile) -> str:
     """The file's format, one of this module's names.
 
     Raises:
@@ -94,7 +94,7 @@ def _archive_format(file: ModelFile) -> str:
     raise _no_model(file, foreign.foreign_archive(names) or unknown)
 
 
-def _no_model(file: ModelFile, named: foreign.Named) -> BadInput:
+def _no_model(file: ModelFile, named: foreign.Told) -> BadInput:
     return BadInput(f"'{file.name}' is {named[0]}", named[1])
 
 

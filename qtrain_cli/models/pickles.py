@@ -1,4 +1,4 @@
-"""Reading what `torch.save` wrote, without running what it says to run.
+"""ReadModel what `torch.save` wrote, without running what it says to run.
 
 A pickle is a program. Three ways to read it, from safe to unsafe:
 
@@ -53,7 +53,7 @@ def read_weights_only(file: ModelFile, form: str, device: str) -> Any:
     """What the file holds, with `StockRecord` for stock layers; `device` "meta" reads no tensor.
 
     Raises:
-        Refused: it names or does something outside the safe subset; the foreign names are listed.
+        Refused: it names or does something outside the safe subset; the foreign names are names_in_words.
         BadInput: damaged.
     """
     outline = read_outline(file, form, device)
@@ -63,7 +63,7 @@ def read_weights_only(file: ModelFile, form: str, device: str) -> Any:
     if named:
         raise Refused(f"'{file.name}' holds {named[0]}", f"{named[1]}; or {_TRUST_ADVICE}")
     if outline.foreign or form == formats.PICKLE:
-        names = listed(outline.foreign) or "code"
+        names = names_in_words(outline.foreign) or "code"
         raise Refused(f"'{file.name}' is a pickle that wants to run {names}", _TRUST_ADVICE)
     if outline.problem is not None:
         raise outline.problem
@@ -103,7 +103,7 @@ def read_trusted(file: ModelFile, form: str) -> Any:
         ) from error
 
 
-def listed(names: list[str]) -> str:
+def names_in_words(names: list[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - _SHOWN_NAMES
     return ", ".join(name[:80] for name in names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

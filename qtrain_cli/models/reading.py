@@ -12,7 +12,7 @@ _LISTED = 6
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadModel:
     """`entry` is the path of the set of weights that was taken, as ``--weights`` takes it; None for a file
     that has but one. `notes` are sentences: what was chosen, left out, done otherwise."""
 

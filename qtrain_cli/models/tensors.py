@@ -14,7 +14,7 @@ from qtrain_cli.files.header import Header, TensorRecord, header_in
 from qtrain_cli.models.entries import under
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import ModelFile
-from qtrain_cli.models.reading import Reading, said_left_out
+from qtrain_cli.models.reading import ReadModel, said_left_out
 from qtrain_cli.settings import ModelSettings
 
 _DTYPES = {
@@ -24,7 +24,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> Reading:
+def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> ReadModel:
     """The architecture with the file's tensors.
 
     Raises:
@@ -40,7 +40,7 @@ def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> Rea
         return tensors if prefix is None else under(tensors, prefix)
 
     fitted = fit_to_architecture(settings, chosen(shapes), lambda: chosen(_numbers(file, header)))
-    return Reading(fitted.module, "safetensors", prefix, said_left_out(fitted.left_out))
+    return ReadModel(fitted.module, "safetensors", prefix, said_left_out(fitted.left_out))
 
 
 def header_tensors(file: ModelFile) -> dict[str, Tensor]:

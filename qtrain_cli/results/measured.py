@@ -7,7 +7,7 @@ outweigh their values:
 
     figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
                test figure is stored, then the task's name where their number does not tell it
-    versions   "name=version name=version ..."
+    versions   "name=version name=version ...", last the kernel and the threads in one word: "v4*2"
     entry      which of several sets of weights in the model's file was taken; left out where it has but one
 
 Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
@@ -45,6 +45,8 @@ UNCHECKED = "unchecked: the model could not be made a second time to load the we
 NOTES = (ONE_DRAW, UNREPEATABLE, UNCHECKED)
 
 _WORD = re.compile(r"[^\s=]+")
+#: The machine's words in a table of versions, at its end (`quantum.machine`).
+MACHINE_WORDS = ("kernel", "threads")
 _STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, INTEGER, INTEGER, TEXT, TEXT, TEXT)
 _FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, INTEGER, MAYBE, MAYBE)
 _INTERVAL_KINDS = (NUMBER, NUMBER)
@@ -108,7 +110,7 @@ class Measured:
             self.epochs,
             self.seed,
             self.device,
-            " ".join(f"{name}={version}" for name, version in self.versions.items()),
+            _written_versions(self.versions),
             self.trust,
             *([] if self.figure_note is None else [NOTES.index(self.figure_note)]),
             *([self.weights_entry] if self.weights_entry else []),
@@ -192,6 +194,29 @@ def _named_task(name: str) -> Task:
     return TASKS[name]
 
 
+def _written_versions(versions: dict[str, str]) -> str:
+    """The words of a table of versions; those of the machine, which ends it, take a few bytes together."""
+    machine = tuple(versions)[-2:] == MACHINE_WORDS and not any(
+        "*" in versions[name] for name in MACHINE_WORDS
+    )
+    named = list(versions.items())[:-2] if machine else versions.items()
+    words = [f"{name}={version}" for name, version in named]
+    return " ".join([*words, "*".join(versions[name] for name in MACHINE_WORDS)] if machine else words)
+
+
 def _stored_versions(text: str) -> dict[str, str]:
-    pairs = (part.partition("=") for part in text.split(" ") if text)
-    return {name: version for name, _, version in pairs}
+    found: dict[str, str] = {}
+    for word in text.split(" ") if text else ():
+        name, equals, version = word.partition("=")
+        if equals:
+            found[name] = version
+        else:
+            found |= zip(MACHINE_WORDS, _machine_words(word), strict=True)
+    return found
+
+
+def _machine_words(word: str) -> list[str]:
+    values = word.split("*")
+    if len(values) != len(MACHINE_WORDS):
+        raise BadInput(f"the stored record has the version {reprlib.repr(word)}; expected: name=version")
+    return values

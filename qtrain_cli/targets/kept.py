@@ -40,7 +40,7 @@ from qtrain_cli.targets.entries import (
 from qtrain_cli.targets.layout import DTYPES, kept_tensors
 
 #: Tensors of a new module of the architecture; none where it cannot be had.
-Fresh = Callable[[], Mapping[str, Tensor]]
+FreshTensors = Callable[[], Mapping[str, Tensor]]
 
 RELATIVE, NEAR_ZERO = 1e-3, 1e-3
 GIVEN_TOLERANCE = 1e-6
@@ -54,7 +54,7 @@ _COUNTER = "num_batches_tracked"
 _DIGEST = 8
 
 
-def settled(layout: LayoutSpec, state: Mapping[str, Tensor], fresh: Fresh) -> LayoutSpec:
+def settled(layout: LayoutSpec, state: Mapping[str, Tensor], fresh: FreshTensors) -> LayoutSpec:
     """The layout with the form of each kept tensor that costs a file least.
 
     Args:
@@ -127,13 +127,13 @@ def is_given(reference: bytes, tensor: Tensor) -> bool:
     return tensor.is_floating_point() and near
 
 
-def _once(fresh: Fresh, known: list[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+def _once(fresh: FreshTensors, known: list[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
     if not known:
         known.append(fresh())
     return known[0]
 
 
-def _settled(entry: TensorEntry, value: Tensor, room: int, fresh: Fresh) -> TensorEntry:
+def _settled(entry: TensorEntry, value: Tensor, room: int, fresh: FreshTensors) -> TensorEntry:
     cost = _deflated(value)
     pattern = _pattern(entry, value) if cost > LEAST_FOR_PATTERN else None
     if pattern and cost > LEAST_FOR_PATTERN + pattern.stored_bytes and pattern.pattern_bytes <= room:

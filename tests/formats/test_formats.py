@@ -88,7 +88,7 @@ def test_the_page_alone_gives_the_same_tensors(row):
 @of_each(ROWS)
 def test_it_verifies(row, capsys):
     arch = ["--arch", f"{add.FOLDER / 'add.py'}:Table"] if row["kind"] == "given bare" else []
-    code, out, err = said(capsys, "verify", path_of(row), *arch, "--json")
+    code, out, err = said(capsys, "verify", path_of(row), *arch, "--json", "-q")
     assert (code, err) == (0, "")
     assert json.loads(out)["agreement"] in ("exact", "within tolerance")
 

@@ -270,7 +270,8 @@ def make_graph_reshape_alias(path: Path, canary: Path) -> None:
 
     def edit(program: dict[str, Any]) -> None:
         node = program["graph_module"]["graph"]["nodes"][-1]
-        node.update(target="torch.ops.aten._reshape_alias.default", inputs=[node["inputs"][0], *numbers])
+        tensor = {**node["inputs"][0], "name": "self"}
+        node.update(target="torch.ops.aten._reshape_alias.default", inputs=[tensor, *numbers])
 
     rewrite(path, {"models/model.json": edited(edit)})
 

@@ -256,7 +256,7 @@ def test_another_writer_may_round_differently(make_record):
         ),
         (2, math.nan, r"entries\[2\] of the record is nan"),
         (4, True, r"entries\[4\] of the record is True"),
-        (7, "torch", "the version '' is not one word"),
+        (7, "torch", "the stored record has the version .torch.; expected: name=version"),
         (7, "torch=2=3", "the version '2=3' is not one word"),
         (8, 7, r"entries\[8\] of the record is 7; expected: a text"),
     ],

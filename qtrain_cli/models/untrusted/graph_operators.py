@@ -72,7 +72,7 @@ randn_like scalar_tensor zeros zeros_like
 _NOTES = """
 _assert_scalar _assert_tensor_metadata sym_constrain_range sym_constrain_range_for_size sym_numel sym_size
 """
-PLAIN = frozenset(
+ORDINARY = frozenset(
     " ".join((_ELEMENTS, _REDUCTIONS, _SHAPES, _INDICES, _PRODUCTS, _NORMS_AND_POOLS, _NEW, _NOTES)).split()
 )
 _IN_PLACE = """
@@ -90,7 +90,7 @@ _PACKED = ("data",)
 def is_ordinary(name: str, overload: str) -> bool:
     """Whether `aten.name.overload` exists, is on the list, and writes nowhere that the list does not say."""
     found = getattr(getattr(torch.ops.aten, name, None), overload, None)
-    if name not in PLAIN | IN_PLACE or overload in _PACKED or not isinstance(found, torch._ops.OpOverload):
+    if name not in ORDINARY | IN_PLACE or overload in _PACKED or not isinstance(found, torch._ops.OpOverload):
         return False
     written = [argument for argument in found._schema.arguments if _is_written(argument)]
     return not written or (name in IN_PLACE and written == found._schema.arguments[:1])

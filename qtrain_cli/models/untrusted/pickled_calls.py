@@ -57,7 +57,7 @@ def meaning_of(source: str) -> Any:
     return Name(source) if source in (*_SCHEMES, *_CLASSES) else _CALLS.get(source)
 
 
-def tensor_of(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+def _tensor_of(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
     """A dense view of a storage, which has to lie inside of it (`torch._utils._rebuild_tensor_v2`)."""
     if not isinstance(storage, Storage):
         raise Outside(f"it makes a tensor of a {type(storage).__name__}")
@@ -203,8 +203,8 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._utils._rebuild_qtensor": _quantised,
     "torch._utils._rebuild_sparse_tensor": _sparse,
-    "torch._utils._rebuild_tensor": tensor_of,
-    "torch._utils._rebuild_tensor_v2": tensor_of,
+    "torch._utils._rebuild_tensor": _tensor_of,
+    "torch._utils._rebuild_tensor_v2": _tensor_of,
     "torch._utils._rebuild_tensor_v3": _tensor_of_bytes,
     "torch.device": _device,
     "torch.serialization._get_layout": _layout,

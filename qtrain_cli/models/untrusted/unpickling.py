@@ -92,7 +92,7 @@ class Machine:
 
     def require_small(self, tree: Any) -> None:
         """Raises `Outside` for a tree with many more places than there are opcodes: shared parts, nested."""
-        if places(tree) > _MOST_PLACES + 2 * (MOST_STEPS - self.budget.left):
+        if tree_places(tree) > _MOST_PLACES + 2 * (MOST_STEPS - self.budget.left):
             raise Outside("its dictionaries share parts so that they unfold without end")
 
     def _step(self, name: str, argument: Any) -> None:
@@ -202,7 +202,7 @@ _STEPS: dict[str, Callable[[Machine, Any], Any]] = {
 }
 
 
-def places(tree: Any, depth: int = _DEEPEST) -> int:
+def tree_places(tree: Any, depth: int = _DEEPEST) -> int:
     """Entries of dictionaries in dictionaries, shared ones once a place; counted without unfolding."""
     known: dict[tuple[int, int], int] = {}
 

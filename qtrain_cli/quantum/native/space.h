@@ -11,7 +11,9 @@ constexpr size_t MOST_PARTS = 32;
 
 struct Shape {
     int bits, low, high, tile;  // n, c, h, and the bits of a tile's columns
-    size_t parts;               // at most, of each pass
+    size_t parts, pair_parts;   // at most, of each pass; of an entangler's, whose work is less
+    // How many parts so many chunks or tiles, a power of two, are worked on in.
+    size_t parts_of(size_t count) const { return count < parts ? count : parts; }
     explicit Shape(const Circuit& circuit, int lanes) {
         bits = circuit.bits();
         low = bits <= ONE_PASS ? bits : bits - LEAST_HIGH < MOST_LOW ? bits - LEAST_HIGH : MOST_LOW;
@@ -19,6 +21,7 @@ struct Shape {
         tile = TILE - high > lanes + 1 ? TILE - high : lanes + 1;
         if (tile > low) tile = low;
         parts = high ? MOST_PARTS : 1;
+        pair_parts = high ? parts_of(size_t(1) << (bits - ONE_PASS)) : 1;
     }
 };
 

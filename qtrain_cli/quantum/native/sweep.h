@@ -122,7 +122,7 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         const size_t chunk = size_t(1) << shape.low;
         // Chunks that come from the same places are worked on side by side.
         const size_t apart = fetch == MAPPED && chunks > 1 ? partner : 0, count = apart ? chunks / 2 : chunks;
-        low_parts = parts_of(count);
+        low_parts = shape.parts_of(count);
         size_t top = 1;
         while (top <= apart / 2) top *= 2;
         const Share mine = share(low_parts, rank, threads);
@@ -164,7 +164,7 @@ template <class T, int PLANES, bool BACK> struct Sweep {
     void high_pass(int layer) {
         if (shape.high == 0) return;
         const size_t tiles = size_t(1) << (shape.low - shape.tile), wide = size_t(1) << shape.tile;
-        high_parts = parts_of(tiles);
+        high_parts = shape.parts_of(tiles);
         const size_t own = tiles / high_parts * wide;  // a part's columns, which no other part has
         int bits = shape.tile;
         while (size_t(1) << bits < own) ++bits;
@@ -203,8 +203,6 @@ template <class T, int PLANES, bool BACK> struct Sweep {
 
     // --- gradients, by parts ------------------------------------------------------------------------------
 
-    // How many parts so many chunks or tiles, a power of two, are worked on in.
-    size_t parts_of(size_t count) const { return count < shape.parts ? count : shape.parts; }
     double* sums_of(int layer, Pass pass, size_t part) const {
         return space.gradient[layer & 1] + (pass * shape.parts + part) * circuit.kinds * MOST_BITS;
     }
@@ -253,7 +251,7 @@ template <class T, int PLANES, bool BACK> struct Sweep {
                         found += sums_of(layer, pass, k)[kind * MOST_BITS + circuit.qubits - 1 - q];
                 };
                 if (kind < rotations) add(LOW_PASS, low_parts), add(HIGH_PASS, high_parts);
-                else if (q < pairs) add(PAIR_PASS, shape.parts);
+                else if (q < pairs) add(PAIR_PASS, shape.pair_parts);
                 out[q * circuit.kinds + kind] = T(found);
             }
     }
@@ -264,10 +262,10 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         const int rotations = circuit.kinds - 3;
         const T* angle = angles(layer) + k * circuit.kinds + rotations;
         const auto gate = controlled_gate<T>(circuit, circuit.pairs_of(layer) + 2 * k, angle, BACK);
-        const Share mine = share(shape.parts, rank, threads);
+        const Share mine = share(shape.pair_parts, rank, threads);
         for (size_t part = mine.first; part < mine.last; ++part) {
             Matrix m = {};
-            turn_controlled<T, BACK>(gate, psi(), phi(), circuit.amplitudes(), int(part), int(shape.parts), m);
+            turn_controlled<T, BACK>(gate, psi(), phi(), circuit.amplitudes(), int(part), int(shape.pair_parts), m);
             if constexpr (BACK) {
                 double found[3] = {};
                 add_controlled_gradients(gate, m, found);
