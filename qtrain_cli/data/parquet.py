@@ -11,6 +11,7 @@ Rows are streamed batch by batch into arrays of the final size.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from qtrain_cli.data.arrays import Arrays
 from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Named, Rows, find_columns, read_rows
 from qtrain_cli.data.columns import SPLIT_COLUMN, SPLITS, arrays_of, divide
+from qtrain_cli.data.pages import Pages, chunks_of
 from qtrain_cli.data.room import Room, short, shown
 from qtrain_cli.errors import BadInput, missing_package
 from qtrain_cli.files.reading import open_ordinary
@@ -128,19 +130,20 @@ def _checked_rows(path: Path, columns: Columns, room: Room) -> int:
             f"{path.name} says that it has {footer.num_rows} rows, and its groups {shown(counts)}",
             "download or write it again",
         )
-    for chunk in (chunk for group in groups for chunk in _chunks(group, columns)):
-        if max(chunk.total_uncompressed_size, 8 * chunk.num_values) > room.most:
-            room.take(max(chunk.total_uncompressed_size, 8 * chunk.num_values), f"a column of {path.name}")
+    for chunk in (chunk for group in _chunks(path, footer.schema, columns) for chunk in group):
+        if max(chunk.unfolded, 8 * chunk.values) > room.most:
+            room.take(max(chunk.unfolded, 8 * chunk.values), f"a column of {path.name}")
     return footer.num_rows
 
 
-def _chunks(group: Any, columns: Columns) -> Iterator[Any]:
-    """What a row group has of the columns that are read, the fields of a struct among them."""
-    needed = set(columns.needed)
-    for place in range(group.num_columns):
-        chunk = group.column(place)
-        if chunk.path_in_schema.split(".")[0] in needed:
-            yield chunk
+def _chunks(path: Path, schema: Any, columns: Columns) -> list[list[Pages]]:
+    """What each row group has of the columns that are read, the fields of a struct among them."""
+    paths = [schema.column(place).path for place in range(len(schema))]
+    needed = [any(name == own or name.startswith(f"{own}.") for own in columns.needed) for name in paths]
+    groups = chunks_of(path)
+    if any(len(group) != len(paths) for group in groups):
+        raise BadInput(f"{path.name} is damaged: a group of rows has other columns than the file")
+    return [list(itertools.compress(group, needed)) for group in groups]
 
 
 def _batches(paths: Sequence[Path], columns: Columns, room: Room) -> Iterator[Any]:
@@ -148,17 +151,17 @@ def _batches(paths: Sequence[Path], columns: Columns, room: Room) -> Iterator[An
     for path in paths:
         file = _open(path)
         try:
-            for place in range(file.metadata.num_row_groups):
-                size = _batch_rows(file.metadata.row_group(place), columns, room)
+            for place, group in enumerate(_chunks(path, file.metadata.schema, columns)):
+                size = _batch_rows(group, room)
                 yield from file.iter_batches(size, row_groups=[place], columns=columns.needed)
         except (pyarrow.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
 
 
-def _batch_rows(group: Any, columns: Columns, room: Room) -> int:
+def _batch_rows(group: list[Pages], room: Room) -> int:
     """So few rows that no batch is larger than the room, even if each row repeats all that its column
     holds."""
-    largest = max((chunk.total_uncompressed_size for chunk in _chunks(group, columns)), default=0)
+    largest = max((chunk.unfolded for chunk in group), default=0)
     return max(1, min(BATCH_ROWS, room.most // max(1, largest)))
 
 

@@ -87,7 +87,8 @@ def weight_files(folder: Path) -> list[Path]:
     shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
     if not shards:
         raise BadInput(f"'{place.name}' names no shards", "copy or download the folder again")
-    absent = [shard for shard in shards if Path(shard).name != shard or not (folder / shard).is_file()]
+    there = {path.name for path in folder.iterdir() if path.is_file()}
+    absent = [shard for shard in shards if shard not in there]
     if absent:
         raise BadInput(
             f"'{place.name}' names shards that the folder lacks: {', '.join(absent[:_MOST_NAMES])}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz import archives, seeds, shapes, tables
@@ -17,7 +17,7 @@ from qtrain_cli.data import load_data
 from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.models import describe_model, load_model
 from qtrain_cli.models.call import call_model
-from qtrain_cli.settings import DataSettings, ModelSettings
+from qtrain_cli.settings import DataSettings, ModelSettings, VerifySettings
 from qtrain_cli.training.state import restore, trained
 
 ARCH = f"{Path(__file__).with_name('architecture.py')}:network"
@@ -26,19 +26,31 @@ Door = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Reader:
-    """One row of the table. `files`: where the input stands in a folder of its own; doors take the first."""
+    """One row of the table. `files`: where the input stands in a folder of its own; doors take the first.
+
+    `beside` are honest files that the folder holds as well.
+    """
 
     files: tuple[str, ...]
     doors: tuple[Door, ...]
     seeds: Callable[[], Iterator[bytes]]
     mutate: shapes.Mutation
+    beside: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
 
     def place(self, data: bytes, folder: Path) -> Path:
         """Puts an input where the doors look for it, and returns what they are given."""
         for file in self.files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(data)
+        for file, made in self.beside.items():
+            if not (folder / file).exists():
+                (folder / file).write_bytes(made())
         return folder / self.files[0]
+
+
+def verified(path: Path) -> None:
+    """An artifact's weights are generated and compared with its digest."""
+    verify.run(VerifySettings(path))
 
 
 def checkpoint(path: Path) -> None:
@@ -61,6 +73,12 @@ def model_of_arch(path: Path) -> None:
     model(path, ARCH)
 
 
+def folder(path: Path) -> None:
+    """The folder of shards whose index this is, described and put into an architecture."""
+    describe_model(path.parent)
+    model(path.parent, ARCH)
+
+
 def data(path: Path) -> None:
     """Labelled data from the file."""
     load_data(DataSettings(str(path)), 0)
@@ -79,9 +97,7 @@ def options(path: Path) -> None:
 IMAGES = ("train/a/1.png", "train/b/1.png", "test/b/1.png")
 MODEL_DOORS = (describe_model, model, model_of_arch)
 READERS: dict[str, Reader] = {
-    "artifact": Reader(
-        ("a.qtrain",), (inspect.run, verify.run, read_record), seeds.artifacts, shapes.artifact
-    ),
+    "artifact": Reader(("a.qtrain",), (inspect.run, verified, read_record), seeds.artifacts, shapes.artifact),
     "checkpoint": Reader(
         ("a.qtrain.ckpt",), (inspect.run, checkpoint), seeds.checkpoints, shapes.of_checkpoint
     ),
@@ -89,6 +105,9 @@ READERS: dict[str, Reader] = {
     "zip": Reader(("a.pt",), MODEL_DOORS, seeds.torch_archives, archives.archive),
     "safetensors": Reader(
         ("a.safetensors",), (inspect.run, *MODEL_DOORS, data), seeds.safetensors_files, shapes.safetensors
+    ),
+    "shards": Reader(
+        ("m/model.safetensors.index.json",), (folder,), seeds.indices, shapes.of_json, seeds.SHARDS
     ),
     "pt2": Reader(("a.pt2",), MODEL_DOORS, seeds.graphs, archives.archive),
     "npz": Reader(("a.npz",), (data,), seeds.npz_files, archives.archive),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,21 @@ def safetensors_files() -> Iterator[bytes]:
     yield save({})
     data = {name: torch.from_numpy(part.copy()) for name, part in splits().items()}
     yield save(data)
+
+
+#: What stands beside an index.
+SHARDS: dict[str, Callable[[], bytes]] = {
+    "m/config.json": lambda: b"{}",
+    "m/1.safetensors": lambda: next(safetensors_files()),
+    "m/2.safetensors": lambda: save({"x": torch.ones(2)}),
+}
+
+
+def indices() -> Iterator[bytes]:
+    """Indices of shards: each tensor's shard by its name."""
+    names = dict.fromkeys(make_models.network().state_dict(), "1.safetensors")
+    yield json.dumps({"metadata": {"total_size": 232}, "weight_map": names}).encode()
+    yield json.dumps({"weight_map": {**names, "x": "2.safetensors"}}).encode()
 
 
 def splits() -> dict[str, np.ndarray]:

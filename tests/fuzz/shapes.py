@@ -73,7 +73,9 @@ def change(document: Any, places: list[tuple[Any, Any]], rng: Random) -> None:
     elif kind == 2:
         holder[key] = json.loads(json.dumps(other[there]))
     elif kind == 3 and isinstance(value, list):
-        holder[key] = value * rng.choice((0, 2, 3, 40)) if len(value) < 100 else value[: rng.randrange(9)]
+        holder[key] = (
+            value * rng.choice((0, 2, 3, 40)) if len(str(value)) < 500 else value[: rng.randrange(9)]
+        )
     elif isinstance(value, str) and value.startswith("torch."):
         holder[key] = rng.choice(OPERATORS)
     elif kind < 6 and type(value) in (int, float) and math.isfinite(value):
