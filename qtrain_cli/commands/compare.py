@@ -23,7 +23,7 @@ from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import noting_choice, predict
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
@@ -80,7 +80,8 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
     data = load_data(settings.data, settings.fit.seed)
     share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
     asks = asked(loaded.module, teacher_of(loaded, device))
-    examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
+    with noting_choice(loaded.module, log):
+        examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
     data = examined.of(data)
     log(f"data: {data.rows_in_words}")
     fit = replace(settings.fit, device=str(device)).for_rows(len(data.train))

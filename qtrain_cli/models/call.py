@@ -64,6 +64,26 @@ def first_tensor(outputs: Any) -> Any:
 
 
 @contextmanager
+def noting_choice(module: nn.Module, log: Callable[[str], None]) -> Iterator[None]:
+    """Afterwards one line is logged, if the module returned several outputs, on which of them counts."""
+    found: dict[str, None] = {}
+    handle = module.register_forward_hook(lambda module, args, outputs: found.setdefault(_choice(outputs)))
+    try:
+        yield
+    finally:
+        handle.remove()
+    for choice in filter(None, found):
+        log(f"of the model's outputs {choice} counts")
+
+
+def _choice(outputs: Any) -> str:
+    if isinstance(outputs, Mapping) and len(outputs) > 1:
+        return "'logits'" if "logits" in outputs else f"'{next(iter(outputs))}', the first of {len(outputs)},"
+    several = isinstance(outputs, (tuple, list)) and len(outputs) > 1
+    return f"the first of {len(outputs)}" if several else ""
+
+
+@contextmanager
 def _failing_as_ours(module: nn.Module, inputs: Tensor) -> Iterator[None]:
     mode = _mode(module)
     try:

@@ -37,6 +37,7 @@ from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models.call import noting_choice
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
@@ -143,7 +144,8 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))
-    data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
+    with noting_choice(loaded.module, log):
+        data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))

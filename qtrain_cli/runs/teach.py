@@ -27,7 +27,7 @@ from qtrain_cli.artifact.student import (
 from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import noting_choice, predict
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
@@ -149,7 +149,8 @@ def _examined(teacher: Teacher, data: Dataset, teacher_any: bool, log: Log) -> t
     """The teacher as one that gives scores, as its student does, and the data for them."""
     own = teacher.prepare is not data.normalisation  # a student's file says how its inputs are prepared
     ask = (lambda inputs, _: teacher.asked(inputs, teacher.prepare)) if own else teacher.asked
-    found = examine(ask, data, False, teacher_any, log)
+    with noting_choice(teacher.module, log):
+        found = examine(ask, data, False, teacher_any, log)
     row = TASKS[found.reading.task]
     taught = replace(teacher, scores_of=row.scores_of)
     return taught, found.of(data).read_as(replace(found.reading, task=row.plain or row.name, targets=same))

@@ -6,7 +6,7 @@ from torch import nn
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.models import call
-from qtrain_cli.models.call import call_model, predict
+from qtrain_cli.models.call import call_model, noting_choice, predict
 
 
 class Recurrent(nn.Module):
@@ -155,3 +155,28 @@ class Several(nn.Module):
 def test_of_several_outputs_logits_or_the_first_counts(pack, width):
     module = Several(pack)
     assert call_model(module, dict(module.state_dict()), torch.ones(5, 3)).shape == (5, width)
+
+
+@pytest.mark.parametrize(
+    ("pack", "said"),
+    [
+        (lambda hidden, scores: scores, []),
+        (lambda hidden, scores: (scores,), []),
+        (lambda hidden, scores: (scores, hidden), ["of the model's outputs the first of 2 counts"]),
+        (
+            lambda hidden, scores: {"hidden": hidden, "logits": scores},
+            ["of the model's outputs 'logits' counts"],
+        ),
+        (
+            lambda hidden, scores: {"h": hidden, "s": scores},
+            ["of the model's outputs 'h', the first of 2, counts"],
+        ),
+    ],
+)
+def test_which_of_several_outputs_counts_is_said_once(pack, said):
+    module, lines = Several(pack), []
+    with noting_choice(module, lines.append):
+        for _ in range(2):
+            predict(module, dict(module.state_dict()), torch.ones(5, 3), lambda x: x)
+    assert lines == said
+    assert not module._forward_hooks
