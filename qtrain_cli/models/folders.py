@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput, Refused, UsageError, first_line, missing_package
+from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, first_line, missing_package
 from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import choose_entry, tensors_of
@@ -28,6 +28,7 @@ from qtrain_cli.models.opened import open_model
 from qtrain_cli.models.pickles import is_module, read_weights_only
 from qtrain_cli.models.reading import ReadModel, said_left_out
 from qtrain_cli.models.tensors import file_tensors, header_tensors
+from qtrain_cli.models.untrusted.folder_checks import checked_config, require_size
 from qtrain_cli.settings import ModelSettings
 
 #: Where a folder has its weights, the preferred place first: one file, or the index of several.
@@ -37,7 +38,8 @@ PLACES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_MAX_JSON = 64 * 2**20
+#: Of an index, which has a line a tensor, and of a configuration, which has one a label.
+_MAX_INDEX, _MAX_CONFIG = 64 * 2**20, 4 * 2**20
 _MOST_NAMES = 5  # in a message
 
 
@@ -83,7 +85,7 @@ def weight_files(folder: Path) -> list[Path]:
         raise BadInput(f"the folder '{folder.name}' has no weights; allowed: {', '.join(PLACES)}")
     if place.suffix != ".json":
         return [place]
-    named = _read_json(place).get("weight_map")
+    named = _read_json(place, _MAX_INDEX).get("weight_map")
     shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
     if not shards:
         raise BadInput(f"'{place.name}' names no shards", "copy or download the folder again")
@@ -99,13 +101,13 @@ def weight_files(folder: Path) -> list[Path]:
 
 def model_config(folder: Path) -> dict[str, Any]:
     """`config.json`. Raises `BadInput` for what is no JSON object."""
-    return _read_json(folder / formats.CONFIG)
+    return _read_json(folder / formats.CONFIG, _MAX_CONFIG)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, most: int) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MAX_JSON:
-            raise BadInput(f"'{path.name}' has {path.stat().st_size:,} bytes; allowed: {_MAX_JSON:,}")
+        if path.stat().st_size > most:
+            raise BadInput(f"'{path.name}' has {path.stat().st_size:,} bytes; allowed: {most:,}")
         document = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise BadInput(f"'{path.name}' is no JSON: {first_line(error)}") from None
@@ -139,10 +141,13 @@ def _built(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) 
     """The class of `transformers` that the configuration names, filled."""
     factory = _class_of(folder, config)
     try:
-        made = factory.config_class.from_dict(dict(config))
+        made = factory.config_class.from_dict(checked_config(folder.name, config, tensors))
+        require_size(folder.name, factory, made, tensors)
         module, report = factory.from_pretrained(
             None, config=made, state_dict=tensors, output_loading_info=True
         )
+    except QtrainError:
+        raise
     except Exception as error:
         raise BadInput(
             f"transformers cannot build '{folder.name}': {type(error).__name__}: {first_line(error)}"

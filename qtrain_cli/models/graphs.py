@@ -33,6 +33,7 @@ from qtrain_cli.models.untrusted.versions import is_audited, require_audited
 
 _TRAINING_ARGUMENTS = ("train", "training")
 _SHOWN_PROBLEMS = 3
+_LOGGERS = ("torch.export", "torch.fx.experimental.symbolic_shapes")
 
 
 def load_graph(file: ModelFile, trusted: bool) -> tuple[nn.Module, bool]:
@@ -131,13 +132,15 @@ def _unchanged(module: nn.Module, mode: bool = False) -> nn.Module:
 @contextmanager
 def _quiet_export() -> Iterator[None]:
     """Keep the export machinery's log off stderr: what matters of it becomes our error."""
-    logger = logging.getLogger("torch.export")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _listed(problems: list[str]) -> str:

@@ -23,7 +23,11 @@ def constant_rows(module: nn.Module) -> dict[str, int]:
         found.setdefault(id(tensor), set()).add(row)
     rows = {key: places.pop() for key, places in found.items() if len(places) == 1}
     named = module.named_parameters(remove_duplicate=False)
-    return {name: rows[id(tensor)] for name, tensor in named if rows.get(id(tensor), _NONE) != _NONE}
+    return {
+        name: rows[id(tensor)]
+        for name, tensor in named
+        if tensor.dim() and 0 <= rows.get(id(tensor), _NONE) < len(tensor)
+    }
 
 
 def _module_uses(module: nn.Module) -> Iterator[tuple[Any, int]]:
@@ -31,7 +35,12 @@ def _module_uses(module: nn.Module) -> Iterator[tuple[Any, int]]:
     for layer in module.modules():
         padding = layer.padding_idx if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) else None
         for tensor in layer.parameters(recurse=False):
-            yield tensor, _NONE if padding is None else padding
+            yield tensor, _NONE if padding is None else _from_start(padding, tensor)
+
+
+def _from_start(padding: int, tensor: torch.Tensor) -> int:
+    """A row that was counted from the end, as a layer's attribute may be."""
+    return padding + len(tensor) if padding < 0 and tensor.dim() else padding
 
 
 def _graph_uses(module: torch.fx.GraphModule) -> Iterator[tuple[Any, int]]:

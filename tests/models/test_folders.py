@@ -90,6 +90,32 @@ def test_a_class_that_transformers_lacks_is_refused(folder, tmp_path, name):
         loaded(changed(folder, tmp_path, architectures=[name]))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_hidden_layers": 10**7}, r"has num_hidden_layers=10000000; its weights have \d+ tensors"),
+        ({"num_labels": 10**8}, r"has num_labels=100000000; its weights have \d+ tensors of \d+ numbers"),
+        ({"text": {"num_layers": 10**7}}, "has num_layers=10000000"),
+        ({"architectures": ["RagModel"]}, r"names a RagModel of [\d,]+ numbers, and its weights have"),
+        ({"note": "x" * 5_000_000}, r"'config\.json' has [\d,]+ bytes; allowed: 4,194,304"),
+    ],
+)
+def test_a_configuration_larger_than_its_weights_is_refused(folder, tmp_path, change, message):
+    with pytest.raises(BadInput, match=message):
+        loaded(changed(folder, tmp_path, **change))
+
+
+def test_quantised_weights_are_refused(folder, tmp_path):
+    with pytest.raises(Refused, match="are quantised, which qtrain does not read"):
+        loaded(changed(folder, tmp_path, quantization_config={"quant_method": "gptq", "bits": 4}))
+
+
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation", "experts_implementation"])
+def test_kernels_that_a_folder_names_are_not_fetched(folder, tmp_path, bert, key):
+    module = loaded(changed(folder, tmp_path, **{key: "someone/kernel"})).module
+    assert module.config._attn_implementation == bert.config._attn_implementation
+
+
 def test_a_head_that_the_weights_lack_is_refused(folder, tmp_path):
     with pytest.raises(BadInput, match=r"lacks \d+ tensors of BertForQuestionAnswering: qa_outputs.bias"):
         loaded(changed(folder, tmp_path, architectures=["BertForQuestionAnswering"]))

@@ -38,6 +38,13 @@ def test_the_padding_row_of_each_kind_of_embedding():
     }
 
 
+@pytest.mark.parametrize(("given", "rows"), [(-2, {"weight": 3}), (-7, {}), (5, {}), (10**9, {})])
+def test_a_padding_index_that_was_set_later_counts_where_there_is_such_a_row(given, rows):
+    layer = nn.Embedding(5, 3)
+    layer.padding_idx = given
+    assert constant_rows(layer) == rows
+
+
 def test_a_table_that_something_else_uses_too_has_none():
     assert constant_rows(Tied()) == {}
     other = nn.ModuleList([nn.Embedding(5, 3, padding_idx=0), nn.Embedding(5, 3, padding_idx=2)])

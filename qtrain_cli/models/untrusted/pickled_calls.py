@@ -9,6 +9,7 @@ in memory), codecs decompress, a constructor makes as much as a number says. Lef
 from __future__ import annotations
 
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,7 +130,9 @@ def _quantised(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any
     budget.spend(_TENSOR_STEPS)
     if not isinstance(storage, Storage) or not _naturals(size):
         raise Outside("it makes a quantised tensor of something else")
-    return torch.empty(size, dtype=storage.numbers.dtype, device="meta")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that PyTorch is to give up the dtype is no news of the file
+        return torch.empty(size, dtype=storage.numbers.dtype, device="meta")
 
 
 def _without_storage(budget: Budget, dtype: Any, size: Any, stride: Any, requires_grad: Any) -> Tensor:
