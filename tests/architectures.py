@@ -308,6 +308,11 @@ def _parametrised() -> nn.Module:
     return layer
 
 
+def _sines() -> torch.Tensor:
+    """A table with no row of zeros."""
+    return torch.sin(torch.arange(WORDS * 12.0) + 1).view(WORDS, 12)
+
+
 #: Name -> a module that is built anew at each call.
 FACTORIES = {
     "batch-norm": lambda: Through(nn.Sequential(_linear(), nn.BatchNorm1d(12))),
@@ -325,6 +330,7 @@ FACTORIES = {
         Cells(3, 4, nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2))
     ),
     "embedding-padding": lambda: Words(nn.Embedding(WORDS, 12, padding_idx=0)),
+    "embedding-padding-row": lambda: Words(nn.Embedding.from_pretrained(_sines(), False, 0)),
     "embedding-sparse": lambda: Words(nn.Embedding(WORDS, 12, sparse=True)),
     "embedding-bag": lambda: Words(nn.EmbeddingBag(WORDS, 12)),
     "weight-norm-old": lambda: Through(nn.utils.weight_norm(_linear())),

@@ -37,7 +37,7 @@ REFUSED = {
 NOTED = {"sampling": "the model draws random numbers in evaluation: the figures are those of one draw"}
 QUICK = (
     "parameters-in-a-list", "adapter-merging", "hook-renames", "cached-in-evaluation", "checkpoint-first",
-    "batch-norm", "tied", "sampling", *REFUSED,
+    "batch-norm", "embedding-padding-row", "tied", "sampling", *REFUSED,
 )  # fmt: skip
 
 

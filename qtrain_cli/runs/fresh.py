@@ -23,7 +23,7 @@ from qtrain_cli.models.in_place import own_streams, places_of, unchanged
 from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.entries import GENERATED
-from qtrain_cli.targets.layout import complete
+from qtrain_cli.targets.layout import complete, kept_tensors
 
 _ADVICE = "read parameters by attribute, and keep in parameters and buffers whatever outputs depend on"
 _SHOWN = 8
@@ -104,7 +104,7 @@ def _apart(scene: Scene) -> Values:
 
     own = [entry for entry in scene.layout.entries if not entry.source]
     made = {entry.name: moved(scene.teacher[entry.name], entry.role == GENERATED) for entry in own}
-    return complete(scene.layout, made, made)
+    return complete(scene.layout, made, {**made, **kept_tensors(scene.layout, made)})
 
 
 def _require_places(scene: Scene, made: Values) -> None:
