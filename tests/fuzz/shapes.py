@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -173,7 +174,7 @@ def fitted(head: bytes, payload: bytes, rng: Random) -> bytes:
         table, end = json.loads(head[8:]), 0
         for name, row in table.items():
             if name != "__metadata__":
-                size = int(math.prod(row["shape"])) * KNOWN_DTYPE_BYTES[row["dtype"]]
+                size = math.prod(map(operator.index, row["shape"])) * KNOWN_DTYPE_BYTES[row["dtype"]]
                 row["data_offsets"], end = [end, end + size], end + size
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
         return head + payload
