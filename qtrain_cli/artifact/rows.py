@@ -2,9 +2,8 @@
 
 [name, dtype, shape]                      kept whole, or [..., form], or [..., "band", first, last]
 [name, source]                            tied
-[name, shape, fan-in]                     generated, or [..., centre, dtype], or [..., centre, dtype, row],
-whose
-                                          constant row is zero, or kept with one more member, its dtype
+[name, shape, fan-in]                     generated, or [..., centre, dtype], or [..., centre, dtype, row]:
+                                          that row is zero, or kept, with one more member, its dtype
 """
 
 from __future__ import annotations

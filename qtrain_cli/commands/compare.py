@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import UsageError, suggestion
@@ -31,9 +30,11 @@ from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.fresh import check, fresh_module
 from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
 from qtrain_cli.runs.making import Log, teacher_of
+from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
+from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import numbers_in, resolve_device, share_out, usual_threads
 
 #: Tuning has this share of the epochs.
@@ -65,7 +66,7 @@ def _check(settings: CompareSettings) -> None:
     for name in settings.methods:
         if name not in METHODS:
             raise UsageError(f"the method '{name}' does not exist", suggestion(name, METHODS))
-    inputs = [settings.model.path, Path(settings.data.source)]
+    inputs = input_files(settings.model, settings.data)
     if settings.markdown:
         check_output(settings.markdown, settings.force, inputs)
     check_picture(settings.plot, settings.force, inputs)
@@ -79,6 +80,7 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
     loaded.module.to(device)
     data = load_data(settings.data, settings.fit.seed)
     share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
+    seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))
     with noting_choice(loaded.module, log):
         examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
@@ -191,6 +193,7 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
     settings = bench.settings
     data = bench.rows(settings.seeds[0])
     scene = bench.scene(settings.seeds[0])
+    seed_generators(settings.seeds[0])
     taught = predict(scene.module, scene.teacher, data.test.inputs, data.normalisation)
     teacher = bench.objective(settings.seeds[0]).score(taught, data.test.targets)
     return Comparison(

@@ -37,6 +37,7 @@ from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probab
 from qtrain_cli.results import Record, SampleCell, SampleRecord
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.runs.regenerate import checked_weights, regenerate, state_dict, stored_numbers, with_given
 from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
 from qtrain_cli.targets.layout import split
@@ -100,8 +101,7 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
 
 
 def _inputs(settings: SampleSettings) -> list[Path]:
-    model = [settings.model.path] if settings.model else []
-    return [settings.artifact, Path(settings.data.source), *model]
+    return [settings.artifact, *input_files(settings.model, settings.data)]
 
 
 def _bench(

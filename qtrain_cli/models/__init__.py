@@ -42,8 +42,8 @@ class LoadedModel:
     """A trained module on the CPU, in evaluation mode, and where it came from.
 
     `format` is one of `formats`' names. `trust` is what it took to load the file: "weights-only",
-    "stock-layers", "safetensors", "pt2" or "trusted-pickle". `sha256` is that of the file's bytes. `entry`
-    and `notes` are as in `reading.ReadModel`.
+    "stock-layers", "safetensors", "pt2" or "trusted-pickle". `sha256` is that of the file's bytes, or
+    `folders.folder_sha256`. `entry` and `notes` are as in `reading.ReadModel`.
     """
 
     module: nn.Module

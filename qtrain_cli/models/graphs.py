@@ -1,6 +1,6 @@
 """``.pt2`` archives: a graph that carries its own architecture, as `torch.export.save` writes it.
 
-The module works like any other with `named_parameters` and `torch.func.functional_call`. Two things differ
+The module works like any other with `named_parameters` and `state_dict`. Two things differ
 from the module it was made from:
 
 * It has one mode, the one it was exported in, and `train()` and `eval()` change nothing: BatchNorm uses its

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.models.in_place import own_streams
+
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, torch.dtype] = weakref.WeakKeyDictionary()
 _SHAPE = "check --arch and the data's shape"
 #: What torch says, in lower case, and what helps.
@@ -65,13 +67,13 @@ def _runs(module: nn.Module, inputs: Tensor) -> bool:
 
 @contextmanager
 def _untouched(module: nn.Module) -> Iterator[None]:
-    """In evaluation mode; buffers, modes and torch's random numbers are afterwards what they were."""
+    """In evaluation mode; buffers, modes and streams of random numbers are afterwards what they were."""
     modes = [(part, part.training) for part in module.modules()]
     places = [(part._buffers, name) for part in module.modules() for name in part._buffers]
     before = [(owned, name, value, value if value is None else value.clone()) for owned, name in places
               for value in (owned[name],)]  # fmt: skip
     try:
-        with torch.random.fork_rng():
+        with own_streams():
             for part, _ in modes:
                 part.training = False
             yield

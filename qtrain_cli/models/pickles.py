@@ -1,4 +1,4 @@
-"""ReadModel what `torch.save` wrote, without running what it says to run.
+"""Reads what `torch.save` wrote, without running what it says to run.
 
 A pickle is a program. Three ways to read it, from safe to unsafe:
 
@@ -53,7 +53,7 @@ def read_weights_only(file: ModelFile, form: str, device: str) -> Any:
     """What the file holds, with `StockRecord` for stock layers; `device` "meta" reads no tensor.
 
     Raises:
-        Refused: it names or does something outside the safe subset; the foreign names are names_in_words.
+        Refused: it names or does something outside the safe subset; the message lists the foreign names.
         BadInput: damaged.
     """
     outline = read_outline(file, form, device)

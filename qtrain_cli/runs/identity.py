@@ -8,7 +8,7 @@ gone on from where the last bits differ; a finished file is the run's wherever i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ def data_identity(settings: DataSettings, data: Dataset) -> Identity:
 def layout_identity(layout: LayoutSpec) -> list[list[Any]]:
     """Of a model's tensors and what becomes of each."""
     return [
-        [entry.name, list(entry.shape), entry.dtype, entry.role, entry.fan_in, entry.centre, entry.source]
+        [list(value) if isinstance(value, tuple) else value for value in astuple(entry)]
         for entry in layout.entries
     ]
 

@@ -1,6 +1,6 @@
 """The numbers of a method as a trainee: ours or a rival's, it makes no difference here.
 
-    numbers --mask, rounding--> decode --> tensors --target--> state dictionary --functional call--> outputs
+    numbers --mask, rounding--> decode --> tensors --target--> state dictionary --in place--> outputs
 
 Late in training (`Grid.first`) the numbers are on the grid of the file, with straight-through gradients; what
 is scored on validation rows is what the file will give back.

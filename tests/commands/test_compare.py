@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from qtrain_cli.commands import compare
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
@@ -18,6 +19,16 @@ from qtrain_cli.runs import cells, identity
 from qtrain_cli.settings import CompareSettings, DataSettings, FitSettings, ModelSettings, own_rate
 from qtrain_cli.training.recovery import Elsewhere
 
+DRAWING = """
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Linear(64, 10)
+    def forward(self, x):
+        scores = self.body(x.flatten(1))
+        return scores + 10 * torch.rand_like(scores)
+"""
 QUICK = ("quantisation", "small-dense")
 
 
@@ -236,6 +247,26 @@ def test_a_regression_is_compared_by_its_errors(run, tmp_path):
     assert found.task == "regression" and all(cell.test > 0 for cell in found.cells)
     best, second = found.points(1000)
     assert best.mean < second.mean
+
+
+def test_the_code_of_the_model_is_not_written_over(run, digits, tmp_path):
+    code = tmp_path / "net.py"
+    code.write_text("mine")
+    model = ModelSettings(digits / "digits_cnn_module.pt", arch=f"{code}:Net")
+    with pytest.raises(UsageError, match="is also an input"):
+        compare.run(replace(run.make(markdown=code, force=True), model=model), print)
+    assert code.read_text() == "mine"
+
+
+def test_a_model_that_draws_is_taught_by_the_same_draws_however_much_was_done(run, tmp_path):
+    (tmp_path / "net.py").write_text(DRAWING)
+    weights = {"body.weight": torch.eye(10, 64), "body.bias": torch.zeros(10)}
+    torch.save(weights, tmp_path / "net.pt")
+    model = ModelSettings(tmp_path / "net.pt", arch=f"{tmp_path / 'net.py'}:Net")
+    given = replace(run.make(methods=("quantisation",), teacher_any=True), model=model)
+    first = compare.run(given, print)
+    np.random.seed(5), torch.manual_seed(5)
+    assert compare.run(given, print).teacher == first.teacher
 
 
 @pytest.mark.parametrize("name", ["markdown", "plot"])

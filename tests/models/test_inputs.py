@@ -1,5 +1,6 @@
 """In what precision a model reads its inputs, and what is said of one that does not take them."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -85,3 +86,17 @@ def test_a_number_of_rows_in_the_code():
     with pytest.raises(RuntimeError) as caught:
         torch.rand(3, 4).view(2, 8)
     assert "--batch-size" in advice_on(caught.value)
+
+
+class Drawing(Net):
+    """Draws by NumPy in its forward."""
+
+    def forward(self, x):
+        return super().forward(x) + np.random.rand()
+
+
+def test_asking_draws_no_random_numbers_of_anyone_elses():
+    np.random.seed(0)
+    before = np.random.get_state()[1:3]
+    precision_of(Drawing(torch.float64, torch.float32, torch.float32).eval(), torch.rand(5, 4))
+    assert str(np.random.get_state()[1:3]) == str(before)

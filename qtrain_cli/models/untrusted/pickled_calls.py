@@ -30,8 +30,6 @@ _TEXT_CODECS = ("latin1", "latin-1")  # how protocol 2 of pickle writes bytes
 _DTYPES = {f"torch.{name}": value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 _STORAGES = {f"torch.{kind}": dtype for dtype, kind in torch.storage._dtype_to_storage_type_map().items()}
 _UNTYPED = ("torch.storage.UntypedStorage", "torch.UntypedStorage")
-_QUANTISED = {f"torch.{kind}": dtype for dtype, kind in torch.storage._dtype_to_storage_type_map().items()
-              if kind.startswith("Q")}  # fmt: skip
 _SCHEMES = ("torch.per_tensor_affine", "torch.per_channel_affine", "torch.per_channel_affine_float_qparams")
 
 
