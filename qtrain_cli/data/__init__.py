@@ -33,6 +33,8 @@ from qtrain_cli.data.splits import (
     hold_out,
 )
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
+from qtrain_cli.files.downloads import LOOKED_AT, not_downloaded
+from qtrain_cli.files.reading import open_ordinary
 from qtrain_cli.settings import DataSettings
 from qtrain_cli.tasks import task_of_targets
 
@@ -68,6 +70,9 @@ READERS: tuple[Reader, ...] = (
     Reader("a .safetensors file", tensors.matches, tensors.read),
 )
 
+#: Endings of files of data, which are looked at before they are read.
+_DOWNLOADED = (".parquet", ".csv", ".npz", ".safetensors")
+
 
 def load_data(settings: DataSettings, seed: int) -> Dataset:
     """Reads, checks and splits the data that `settings.source` names.
@@ -100,6 +105,7 @@ def load_data(settings: DataSettings, seed: int) -> Dataset:
 def _read(reader: Reader, settings: DataSettings) -> Arrays:
     """What the reader finds. Raises `Refused` where a file does what no reader of its format expects."""
     try:
+        _refuse_undownloaded(Path(settings.source))
         return reader.read(settings.source, Room(settings.max_bytes))
     except (QtrainError, MemoryError, UnicodeError, OSError):
         raise
@@ -108,6 +114,16 @@ def _read(reader: Reader, settings: DataSettings) -> Arrays:
             f"is damaged in a way no reader knows ({type(error).__name__}: {short(str(error))})",
             "do not use this file, or write it again",
         ) from error
+
+
+def _refuse_undownloaded(path: Path) -> None:
+    """Refuses a file, or one in a folder or its ``data``, that only stands for what was not downloaded."""
+    for file in (path, *sorted(path.glob("*.*")), *sorted(path.glob("data/*.*"))):
+        if file.suffix in _DOWNLOADED and file.is_file():
+            with open_ordinary(file) as opened:
+                told = not_downloaded(opened.read(LOOKED_AT))
+            if told:
+                raise BadInput(f"{file.name} is {told[0]}", f"the data were not downloaded: {told[1]}")
 
 
 def _reader_for(source: str) -> Reader:

@@ -15,9 +15,10 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from qtrain_cli.files.downloads import not_downloaded
+
 Told = tuple[str, str]
 
-_DOWNLOAD = "the model was not downloaded: "
 _STATE = "save its state dictionary with torch.save(model.state_dict(), 'model.pt') and name --arch"
 _WHOLE = "load the whole model with its own library, then " + _STATE
 _CONVERT = "qtrain reads PyTorch's files: load the weights into the PyTorch model, then " + _STATE
@@ -39,12 +40,8 @@ _TORCHSCRIPT: Told = (
     "save the state dictionary, or export the model with torch.export.save",
 )
 
-#: First bytes, as they are or of a text without leading blanks in lower case, and what they tell.
+#: First bytes, and what they tell.
 _STARTS: tuple[tuple[bytes, Told], ...] = (
-    (b"version https://git-lfs", ("a Git LFS pointer, and not the file itself", _DOWNLOAD + "git lfs pull")),
-    (b"<!doctype", ("an HTML page", _DOWNLOAD + "log in, or take the link of the file itself")),
-    (b"<html", ("an HTML page", _DOWNLOAD + "log in, or take the link of the file itself")),
-    (b"<?xml", ("an XML document", _DOWNLOAD + "take the link of the file itself")),
     (b"\x89HDF\r\n\x1a\n", ("an HDF5 file, as Keras writes its models", _CONVERT)),
     (b"GGUF", ("a GGUF file of llama.cpp, whose weights are quantised", _CONVERT)),
     (b"\x93NUMPY", ("one NumPy array", "torch.save({name: tensor}, 'model.pt') by the names of the model")),
@@ -72,8 +69,10 @@ _LOOKED_AT = 4096
 
 def foreign_file(path: Path, start: bytes) -> Told | None:
     """What a file of no known format is, and the way on; None where nothing tells it."""
+    if missing := not_downloaded(start):
+        return missing[0], f"the model was not downloaded: {missing[1]}"
     for first, named in _STARTS:
-        if start.startswith(first) or start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(first):
+        if start.startswith(first):
             return named
     if _is_tar(path):
         return "a tar archive", "unpack it and give the model file in it"

@@ -158,3 +158,24 @@ def test_whole_numbers_that_are_normalised_are_no_tokens(load, looks_up, mean, w
     np.savez(tmp_path / "rows.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     data = load(tmp_path / "rows.npz", mean=mean, std=mean).for_lookups(looks_up)
     assert (data.normalisation(data.train.inputs).dtype == torch.int64) == whole
+
+
+@pytest.mark.parametrize(
+    "name", ["d.npz", "d.csv", "d.parquet", "d.safetensors", "d/train-0.parquet", "d/data/test.csv"]
+)
+@pytest.mark.parametrize(
+    ("content", "what", "way"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\nsize 9\n", "a Git LFS pointer", "git lfs pull"),
+        ("\n<!DOCTYPE html><title>404</title>", "an HTML page", "log in"),
+    ],
+)
+def test_what_was_not_downloaded_is_named(load, tmp_path, name, content, what, way):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(content)
+    (tmp_path / "d").mkdir(exist_ok=True)
+    (tmp_path / "d" / "train.csv").write_text("x,y\n1,0\n")
+    source = tmp_path / ("d" if "/" in name else name)
+    with pytest.raises(BadInput, match=f"{name.split('/')[-1]} is {what}") as caught:
+        load(source)
+    assert caught.value.advice.startswith("the data were not downloaded: ") and way in caught.value.advice
