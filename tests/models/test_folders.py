@@ -187,3 +187,12 @@ def test_the_command_line_compresses_a_folder_and_exports_what_the_library_reads
     with torch.no_grad():
         masked = again.eval()(TOKENS[:, :5], attention_mask=(TOKENS != 0).long()).logits
         torch.testing.assert_close(program(torch.nn.functional.pad(TOKENS, (0, 1))), masked)
+
+
+def test_layers_that_share_their_tensors_are_no_attack(tmp_path):
+    config = transformers.AlbertConfig(
+        vocab_size=20, embedding_size=8, hidden_size=8, num_hidden_layers=40, num_attention_heads=2,
+        intermediate_size=8, max_position_embeddings=8, num_labels=3,
+    )  # fmt: skip
+    transformers.AlbertForSequenceClassification(config).save_pretrained(tmp_path)
+    assert loaded(tmp_path).module.config.num_hidden_layers == 40

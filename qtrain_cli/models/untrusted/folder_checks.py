@@ -3,7 +3,7 @@
 A configuration of a few lines can name ten million layers or labels, each of which is made before a tensor is
 compared; and some keys have kernels fetched and run that no one has looked at. So before anything is built:
 
-    layers, labels    no more than there are tensors, or numbers in them
+    layers, labels    no more than 1,000 or there are tensors; than there are numbers in them
     kernels           what picks an implementation is left out: the library's own choice counts
     size              counted on the meta device, which costs nothing
 
@@ -21,6 +21,8 @@ from torch import Tensor
 
 from qtrain_cli.errors import BadInput, Refused
 
+#: Layers may share their tensors, as ALBERT's do.
+_SHARED = 1000
 _LAYERS = re.compile(r"layers?$|^n_layer|depths?$|blocks?$|stages?$")
 _LABELS = re.compile(r"^(num|n)_(labels|classes)$")
 _KERNELS = re.compile(r"^_?(attn|experts)_implementation|^use_kernels$|^auto_map$")
@@ -41,7 +43,7 @@ def checked_config(folder: str, config: Mapping[str, Any], tensors: Mapping[str,
         )
     numbers = sum(tensor.numel() for tensor in tensors.values())
     for key, count in _counts(config):
-        most = len(tensors) if _LAYERS.search(key) else numbers
+        most = max(len(tensors), _SHARED) if _LAYERS.search(key) else numbers
         if count > most:
             raise BadInput(
                 f"'{folder}' has {key}={count}; its weights have {len(tensors)} tensors of {numbers} numbers",
