@@ -93,10 +93,10 @@ def _read(settings: ModelSettings) -> tuple[ReadModel, str, str]:
     """What was read, the format, and the SHA-256 of what was read."""
     path = settings.path
     if formats.is_model_folder(path):
+        return load_folder(settings), formats.FOLDER, folder_sha256(path)
+    with open_model(path) as file:
         with nothing_unexpected(path.name):
-            return load_folder(settings), formats.FOLDER, folder_sha256(path)
-    with open_model(path) as file, nothing_unexpected(path.name):
-        form = formats.file_format(file)
+            form = formats.file_format(file)
         return _LOADERS[form](settings, form, file), form, file.sha256()
 
 
@@ -112,7 +112,8 @@ def _load_graph(settings: ModelSettings, form: str, file: ModelFile) -> ReadMode
     for option in ("arch", "weights"):
         if getattr(settings, option) is not None:
             raise UsageError(f"--{option} has no use for '{settings.path.name}', which holds its own graph")
-    module, took_trust = load_graph(file, settings.trust_pickle)
+    with nothing_unexpected(file.name):
+        module, took_trust = load_graph(file, settings.trust_pickle)
     return ReadModel(module, "trusted-pickle" if took_trust else "pt2", notes=said_size(module))
 
 

@@ -24,7 +24,7 @@ from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
-from qtrain_cli.models.opened import open_model
+from qtrain_cli.models.opened import nothing_unexpected, open_model
 from qtrain_cli.models.pickles import is_module, read_weights_only
 from qtrain_cli.models.reading import ReadModel, said_left_out
 from qtrain_cli.models.tensors import file_tensors, header_tensors
@@ -126,7 +126,7 @@ def _read_all(files: list[Path]) -> dict[str, Tensor]:
 
 
 def _shard(path: Path, device: str) -> dict[str, Tensor]:
-    with open_model(path) as file:
+    with open_model(path) as file, nothing_unexpected(path.name):
         form = formats.file_format(file)
         if form == formats.SAFETENSORS:
             return file_tensors(file) if device == "cpu" else header_tensors(file)

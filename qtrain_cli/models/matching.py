@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, is_out_of_memory
 from qtrain_cli.models.architecture import construct, construct_skeleton, find_factory
 from qtrain_cli.models.foreign import not_whole
 from qtrain_cli.models.names import AmbiguousNames, Partners, align, common_prefix
@@ -120,7 +120,9 @@ def fill_module(module: nn.Module, plan: Mapping[str, str], tensors: Mapping[str
             raise BadInput(f"{', '.join(names)} are one tensor in the model and differ in the file")
     try:
         module.load_state_dict({name: tensors[file] for name, file in plan.items()}, strict=False)
-    except RuntimeError as error:
+    except Exception as error:  # the module's own hooks may raise anything
+        if is_out_of_memory(error):
+            raise
         shown = " ".join(str(error).split())[:300]
         raise BadInput(f"the model does not take the file's tensors: {shown}") from error
     return module

@@ -13,7 +13,7 @@ from qtrain_cli.errors import BadInput, Refused, UsageError, first_line
 from qtrain_cli.files.header import Header, TensorRecord, header_in
 from qtrain_cli.models.entries import under
 from qtrain_cli.models.matching import fit_to_architecture
-from qtrain_cli.models.opened import ModelFile
+from qtrain_cli.models.opened import ModelFile, nothing_unexpected
 from qtrain_cli.models.reading import ReadModel, said_left_out
 from qtrain_cli.settings import ModelSettings
 
@@ -31,8 +31,10 @@ def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> Rea
         BadInput: a damaged file, no ``--arch``, or the whole difference between the two.
         UsageError: ``--weights`` that is no prefix of names.
     """
-    header, prefix = _header(file), settings.weights
-    shapes = _shapes(file, header)
+    prefix = settings.weights
+    with nothing_unexpected(file.name):
+        header = _header(file)
+        shapes = _shapes(file, header)
     if prefix is not None and not under(shapes, prefix):
         raise UsageError(f"--weights {prefix}: no name in '{settings.path.name}' begins with '{prefix}.'")
 

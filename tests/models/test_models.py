@@ -557,3 +557,22 @@ def test_a_library_that_is_not_there_is_said(monkeypatch) -> None:
     with pytest.raises(BadInput, match="needs the package timm") as caught:
         build_architecture("timm:resnet18", {})
     assert caught.value.advice == "pip install 'qtrain[timm]'"
+
+
+class Hooked(nn.Linear):
+    """Its own code fails while it takes tensors."""
+
+    def __init__(self):
+        super().__init__(2, 3)
+        self.register_load_state_dict_pre_hook(self._fail)
+
+    def _fail(self, module, state, *others):
+        raise AttributeError("hooks may raise anything")
+
+
+def test_an_architectures_own_hook_that_fails_does_not_make_the_file_hostile(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "hooked", SimpleNamespace(Hooked=Hooked))
+    for name, save in (("a.pt", torch.save), ("a.safetensors", save_file)):
+        save(nn.Linear(2, 3).state_dict(), tmp_path / name)
+        with pytest.raises(BadInput, match="does not take the file's tensors: hooks may raise anything"):
+            load_model(ModelSettings(tmp_path / name, arch="hooked:Hooked"))
