@@ -91,11 +91,11 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)
     cells = CellFolder(settings.state, _identity(settings, loaded, data), log)
-    bench = Bench(settings, loaded, cells, log, examined, {settings.fit.seed: data})
+    bench = Bench(settings, loaded, cells, log, examined, data={settings.fit.seed: data})
     again = fresh_module(settings.model, loaded, device)
-    note = check(bench.scene(settings.fit.seed), again, data.train.inputs, data.normalisation).note
-    if note:
-        log(f"{loaded.name}: {note}")
+    bench.fresh = check(bench.scene(settings.fit.seed), again, data.train.inputs, data.normalisation)
+    if bench.fresh.note:
+        log(f"{loaded.name}: {bench.fresh.note}")
     return bench
 
 

@@ -25,6 +25,7 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.examination import Examined
+from qtrain_cli.runs.fresh import Fresh
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -57,6 +58,7 @@ class Bench:
     cells: CellFolder
     log: Log
     examined: Examined
+    fresh: Fresh = field(default_factory=lambda: Fresh(None))
     data: dict[int, Dataset] = field(default_factory=dict)
     scenes: dict[int, Scene] = field(default_factory=dict)
     answers: dict[int, Answers] = field(default_factory=dict)
@@ -232,6 +234,8 @@ def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
     artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data), own=True)
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
+    if module is scene.module and bench.fresh.module is not None:
+        module = bench.fresh.module  # as in `compress`: what a user of the file has
     state = moved_to(regenerate(artifact, module).state, scene.device)
     seed_generators(trial.seed)
     outputs = predict(module, state, rows.test.inputs, rows.normalisation)

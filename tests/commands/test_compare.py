@@ -181,6 +181,24 @@ def test_each_seed_has_a_scene_of_its_own_that_is_made_once(run, monkeypatch):
         assert pair[0].file_sha256 != pair[1].file_sha256
 
 
+def test_cells_are_judged_on_a_module_that_was_never_trained(run, monkeypatch):
+    judged, trained, real = [], [], cells.predict
+
+    def noted(module, *others):
+        judged.append(module)
+        return real(module, *others)
+
+    def scene(*given):
+        trained.append(real_scene(*given))
+        return trained[-1]
+
+    real_scene = cells.scene_of
+    monkeypatch.setattr(cells, "predict", noted)
+    monkeypatch.setattr(cells, "scene_of", scene)
+    assert run(methods=("hashing",)).cells[0].end == DONE
+    assert judged and all(module is not trained[0].module for module in judged)
+
+
 def test_rates_and_widths_are_tuned_by_validation_in_a_part_of_the_epochs(run, tmp_path):
     found = run(methods=("small-dense",), quick=False, epochs=8, seeds=(0, 1))
     assert len(run.laps) == 5 + 2
