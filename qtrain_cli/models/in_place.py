@@ -50,8 +50,8 @@ def places_of(module: nn.Module) -> dict[str, list[Place]]:
 
 @contextmanager
 def unchanged(module: nn.Module) -> Iterator[None]:
-    """Mode, tensors and their values afterwards are those before, whatever was put in place or assigned."""
-    before, training = list(_owned(module)), module.training
+    """Modes, tensors and their values afterwards are those before, whatever was put in place or assigned."""
+    before, modes = list(_owned(module)), [(part, part.training) for part in module.modules()]
     own = {id(tensor): (tensor, tensor.detach().clone()) for _, _, tensor in before}
     leaves = [(t, t.requires_grad, t.grad) for t, _ in own.values() if t.is_leaf and t.is_floating_point()]
     # A graph may hold the tensors: it gets their values back before it needs them, and must not mind.
@@ -60,8 +60,11 @@ def unchanged(module: nn.Module) -> Iterator[None]:
         with versions:
             yield
     finally:
-        if module.training != training:
-            module.train(training)
+        if module.training != modes[0][1]:
+            module.train(modes[0][1])
+        for part, training in modes:
+            if part.training != training:
+                part.training = training
         for owned, name, tensor in before:
             if owned[name] is not tensor:
                 owned[name] = tensor

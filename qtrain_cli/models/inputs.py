@@ -8,13 +8,11 @@ dtypes, in the order of the parameters, with which it runs.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.models.in_place import own_streams
+from qtrain_cli.models.in_place import own_streams, unchanged
 
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, torch.dtype] = weakref.WeakKeyDictionary()
 _SHAPE = "check --arch and the data's shape"
@@ -58,29 +56,9 @@ def precision_of(module: nn.Module, inputs: Tensor) -> torch.dtype:
 
 def _runs(module: nn.Module, inputs: Tensor) -> bool:
     try:
-        with torch.no_grad(), _untouched(module):
+        with torch.no_grad(), own_streams(), unchanged(module):
+            module.eval()
             module(inputs)
     except Exception:  # of the model's own choosing: it reads another dtype, or fails on all of them
         return False
     return True
-
-
-@contextmanager
-def _untouched(module: nn.Module) -> Iterator[None]:
-    """In evaluation mode; buffers, modes and streams of random numbers are afterwards what they were."""
-    modes = [(part, part.training) for part in module.modules()]
-    places = [(part._buffers, name) for part in module.modules() for name in part._buffers]
-    before = [(owned, name, value, value if value is None else value.clone()) for owned, name in places
-              for value in (owned[name],)]  # fmt: skip
-    try:
-        with own_streams():
-            for part, _ in modes:
-                part.training = False
-            yield
-    finally:
-        for owned, name, value, numbers in before:
-            owned[name] = value
-            if value is not None and numbers is not None:
-                value.copy_(numbers)
-        for part, mode in modes:
-            part.training = mode

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.models.call import call_model, file_state, load_into, predict
-from qtrain_cli.models.in_place import own_streams, places_of, twin_of
+from qtrain_cli.models.in_place import own_streams, places_of, twin_of, unchanged
 
 
 class Net(nn.Module):
@@ -267,3 +267,11 @@ def test_what_warns_in_training_goes_on_warning():
     module = Warns(4, 2)
     with pytest.warns(UserWarning, match="mind the gap"):
         assert call_model(module, apart(module), INPUTS).requires_grad
+
+
+def test_parts_keep_modes_of_their_own():
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).train()
+    module[1].eval()
+    with unchanged(module):
+        module.eval()
+    assert [part.training for part in module.modules()] == [True, True, False]
