@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable
 
 INTERNAL_EXIT_CODE = 70
 #: How many allowed names a message lists.
@@ -124,6 +125,17 @@ def suggestion(value: str, allowed: Iterable[str]) -> str:
         return f"did you mean '{close[0]}'?"
     more = f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else ""
     return "allowed: " + ", ".join(names[:MOST_NAMES]) + more
+
+
+def first_few(texts: Collection[str], most: int) -> str:
+    """``a, b and 3 more``: the first texts, and how many are left."""
+    shown = ", ".join(itertools.islice(texts, most))
+    return f"{shown} and {len(texts) - most} more" if len(texts) > most else shown
+
+
+def few_quoted(names: Collection[str], most: int = 3) -> str:
+    """``'a', 'b' and 3 more``."""
+    return first_few([f"'{name}'" for name in names], most)
 
 
 def missing_package(what: str, package: str, extra: str) -> BadInput:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtrain_cli.errors import MOST_LETTERS, BadInput, is_out_of_memory, one_line
+from qtrain_cli.errors import MOST_LETTERS, BadInput, few_quoted, first_few, is_out_of_memory, one_line
 
 
 @given(st.text(), st.text())
@@ -41,3 +41,17 @@ def test_a_long_one_keeps_its_beginning_and_its_end():
 )
 def test_what_is_no_more_memory(error, found):
     assert is_out_of_memory(error) is found
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], ""),
+        (["a"], "'a'"),
+        (["a", "b", "c"], "'a', 'b', 'c'"),
+        (list("abcde"), "'a', 'b', 'c' and 2 more"),
+    ],
+)
+def test_the_first_few_names_and_how_many_more(names, said):
+    assert few_quoted(names) == said
+    assert first_few(names, 3) == said.replace("'", "")

@@ -23,7 +23,7 @@ from typing import IO, Any
 import torch
 from torch import nn
 
-from qtrain_cli.errors import BadInput, Refused, first_line
+from qtrain_cli.errors import BadInput, Refused, first_few, first_line
 from qtrain_cli.models.fixed_batch import in_fixed_batches
 from qtrain_cli.models.opened import ModelFile
 from qtrain_cli.models.untrusted.archives import clean_archive, read_records
@@ -49,7 +49,7 @@ def load_graph(file: ModelFile, trusted: bool) -> tuple[nn.Module, bool]:
     problems = find_problems(file, records)
     if problems and not trusted:
         raise Refused(
-            f"'{file.name}' could run code: it holds {_listed(problems)}",
+            f"'{file.name}' could run code: it holds {first_few(problems, _SHOWN_PROBLEMS)}",
             "save the state dictionary and name its --arch; or if you trust where the file comes from, add"
             " --trust-pickle",
         )
@@ -141,11 +141,6 @@ def _quiet_export() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _listed(problems: list[str]) -> str:
-    more = len(problems) - _SHOWN_PROBLEMS
-    return ", ".join(problems[:_SHOWN_PROBLEMS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _damaged(file: ModelFile, error: BaseException) -> BadInput:

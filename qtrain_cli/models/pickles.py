@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line
+from qtrain_cli.errors import BadInput, QtrainError, Refused, first_few, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.architecture import importable_from
 from qtrain_cli.models.foreign import pickled
@@ -63,7 +63,7 @@ def read_weights_only(file: ModelFile, form: str, device: str) -> Any:
     if named:
         raise Refused(f"'{file.name}' holds {named[0]}", f"{named[1]}; or {_TRUST_ADVICE}")
     if outline.foreign or form == formats.PICKLE:
-        names = names_in_words(outline.foreign) or "code"
+        names = first_few([name[:80] for name in outline.foreign], _SHOWN_NAMES) or "code"
         raise Refused(f"'{file.name}' is a pickle that wants to run {names}", _TRUST_ADVICE)
     if outline.problem is not None:
         raise outline.problem
@@ -101,12 +101,6 @@ def read_trusted(file: ModelFile, form: str) -> Any:
             f"'{file.name}' cannot be unpickled: {type(error).__name__}: {first_line(error)}",
             "run qtrain where the model's own code can be imported",
         ) from error
-
-
-def names_in_words(names: list[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - _SHOWN_NAMES
-    return ", ".join(name[:80] for name in names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def is_module(value: Any) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from qtrain_cli.errors import few_quoted
+
 #: How many names a sentence lists.
 _LISTED = 6
 
@@ -26,15 +28,9 @@ def said_choice(taken: str, others: Collection[str]) -> tuple[str, ...]:
     """Of several sets of weights, which was taken."""
     if not others:
         return ()
-    return (f"weights: '{taken}' is taken, and not {listed(others)}; --weights picks another",)
+    return (f"weights: '{taken}' is taken, and not {few_quoted(others, _LISTED)}; --weights picks another",)
 
 
 def said_left_out(names: Collection[str]) -> tuple[str, ...]:
     """What of the file is none of the model's."""
-    return (f"left out, as no part of the model: {listed(names)}",) if names else ()
-
-
-def listed(names: Collection[str]) -> str:
-    """The first few, and how many more."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(f"'{name}'" for name in list(names)[:_LISTED]) + more
+    return (f"left out, as no part of the model: {few_quoted(names, _LISTED)}",) if names else ()

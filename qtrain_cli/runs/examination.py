@@ -23,7 +23,7 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.runs.making import Log
 from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.chance import at_chance, figure_of, renamed
-from qtrain_cli.tasks.objective import check_outputs
+from qtrain_cli.tasks.objective import check_outputs, require_finite
 from qtrain_cli.tasks.recognition import Reading, reading_of
 
 MOST_ROWS = 1000
@@ -72,7 +72,7 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     tokens = _takes_tokens(ask, data, looks_up)
     given = data.for_lookups(tokens)
     outputs = ask(inputs, given.normalisation)
-    _refuse_not_finite(outputs)
+    require_finite(outputs)
     examined = Examined(reading_of(data.task, outputs, targets, data.every_target), tokens)
     sample = _Sample(examined.of(data), inputs, examined.reading.targets(targets), outputs)
     check_outputs(sample.data.task, outputs, sample.targets, sample.data.classes)
@@ -128,11 +128,6 @@ def _takes_tokens(ask: Ask, data: Dataset, looks_up: bool) -> bool:
             raise whole from None
         return False
     return given.normalisation.tokens
-
-
-def _refuse_not_finite(outputs: Tensor) -> None:
-    if not bool(outputs.isfinite().all()):
-        raise BadInput("the model's outputs are not finite on this data", "check --mean and --std")
 
 
 def _reasons(ask: Ask, sample: _Sample) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import QtrainError, RunFailed
+from qtrain_cli.errors import QtrainError, RunFailed, few_quoted
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.models import LoadedModel, build_architecture, load_model
 from qtrain_cli.models.call import call_model, joined, load_into, own_state, predict
@@ -112,7 +112,9 @@ def _require_places(scene: Scene, made: Values) -> None:
     places = places_of(scene.module)
     missing = [entry.name for entry in scene.layout.of_role(GENERATED) if entry.name not in places]
     if missing:
-        raise _failed(f"{_listed(missing)} of its state dictionary are not the module's own tensors")
+        raise _failed(
+            f"{few_quoted(missing, _SHOWN)} of its state dictionary are not the module's own tensors"
+        )
 
 
 def _require_loaded(module: nn.Module, made: Values) -> None:
@@ -123,7 +125,7 @@ def _require_loaded(module: nn.Module, made: Values) -> None:
         found = own_state(module)
         changed = [name for name, tensor in made.items() if not _close(found[name], tensor)]
     if changed:
-        raise _failed(f"{_listed(changed)} are changed by loading them, or by eval() and train()")
+        raise _failed(f"{few_quoted(changed, _SHOWN)} are changed by loading them, or by eval() and train()")
 
 
 def _trained_a_little(module: nn.Module, made: Values, inputs: Tensor) -> None:
@@ -138,7 +140,7 @@ def _require_close(trained: nn.Module, fresh: nn.Module, found: Tensor, expected
         return
     apart = float((found.double() - expected.double()).abs().max())
     held = list(_other_attributes(trained, fresh))
-    named = f": {_listed(held)} differ" if held else ""
+    named = f": {few_quoted(held, _SHOWN)} differ" if held else ""
     raise _failed(
         f"a fresh module with the same tensors has outputs that are {apart:.2g} off, so that they depend on"
         f" something that the state dictionary does not hold{named}"
@@ -178,8 +180,3 @@ def _close(one: Tensor, other: Tensor) -> bool:
 
 def _failed(what: str) -> RunFailed:
     return RunFailed(f"the weights of a file would not be those that are trained: {what}", _ADVICE)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.errors import few_quoted
 from qtrain_cli.models import build_architecture
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.entries import LayoutSpec, kept_in_words
 from qtrain_cli.targets.kept import settled
 from qtrain_cli.targets.target import TARGETS, WHOLE
-
-#: Names in one line.
-_SHOWN = 3
 
 
 def layout_for(
@@ -51,12 +49,8 @@ def said_of_kept(layout: LayoutSpec) -> list[str]:
     by_way: dict[str, list[str]] = {}
     for name, way in kept_in_words(layout).items():
         by_way.setdefault(way, []).append(name)
-    lines = [f"kept ({way}): {some(names)}" for way, names in by_way.items()]
-    needs = [f"export, verify and load will need --arch for {some(layout.given)}"] if layout.given else []
+    lines = [f"kept ({way}): {few_quoted(names)}" for way, names in by_way.items()]
+    needs = (
+        [f"export, verify and load will need --arch for {few_quoted(layout.given)}"] if layout.given else []
+    )
     return lines + needs
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(f"'{name}'" for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

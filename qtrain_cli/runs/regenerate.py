@@ -22,12 +22,11 @@ from torch import Tensor, nn
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
 from qtrain_cli.artifact.payload import PROBES, single_precision
-from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS, method_of
-from qtrain_cli.runs.layouts import some
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.kept import is_given
 from qtrain_cli.targets.layout import DTYPES, complete, join, split, with_rows
@@ -99,8 +98,9 @@ def with_given(artifact: Artifact, module: nn.Module | None) -> Artifact:
     if not missing:
         return artifact
     if module is None:
+        named = few_quoted(missing)
         raise UsageError(
-            f"the file leaves out what the model's architecture gives: {some(list(missing))}",
+            f"the file leaves out what the model's architecture gives: {named}",
             "name it with --arch (from Python: load(path, module))",
         )
     fresh = module.state_dict()

@@ -79,6 +79,11 @@ class Objective:
 
 def check_outputs(task: str, outputs: Tensor, targets: Tensor, classes: int | None) -> None:
     """Refuses a model whose outputs cannot be compared with the targets. Raises `BadInput`."""
+    require_finite(outputs)
+    TASKS[task].check(outputs, targets, classes)
+
+
+def require_finite(outputs: Tensor) -> None:
+    """Raises `BadInput` for outputs of a model that are no numbers."""
     if not bool(outputs.isfinite().all()):
         raise BadInput("the model's outputs are not finite on this data", "check --mean and --std")
-    TASKS[task].check(outputs, targets, classes)
