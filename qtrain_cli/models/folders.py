@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, first_line, missing_package
 from qtrain_cli.files.hashing import file_sha256
+from qtrain_cli.files.reading import open_ordinary
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
@@ -105,14 +106,14 @@ def model_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path, most: int) -> dict[str, Any]:
+    with open_ordinary(path) as file:
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise BadInput(f"'{path.name}' has {path.stat().st_size:,} bytes; allowed: {most:,}")
     try:
-        if path.stat().st_size > most:
-            raise BadInput(f"'{path.name}' has {path.stat().st_size:,} bytes; allowed: {most:,}")
-        document = json.loads(path.read_bytes())
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"'{path.name}' is no JSON: {first_line(error)}") from None
-    except OSError as error:
-        raise BadInput(f"'{path}' cannot be read: {error.strerror}") from None
     if not isinstance(document, dict):
         raise BadInput(f"'{path.name}' is no JSON object", "copy or download the folder again")
     return document

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line, is_out_of_memory
+from qtrain_cli.files.reading import open_ordinary
 from qtrain_cli.models.foreign import foreign_folder
 
 
@@ -67,15 +68,9 @@ def open_model(path: Path) -> Iterator[ModelFile]:
     if path.is_dir():
         what, advice = foreign_folder(path)
         raise BadInput(f"'{path.name or path}' is {what}", advice)
-    if path.exists() and not path.is_file():  # a pipe would wait for its writer
-        raise BadInput(f"'{path}' is not an ordinary file", "give the model file itself")
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        raise BadInput(f"'{path}' does not exist", "check the path of the model file") from None
-    except OSError as error:
-        raise BadInput(f"'{path}' cannot be read: {error.strerror}") from None
-    with stream:
+    if not path.exists():
+        raise BadInput(f"'{path}' does not exist", "check the path of the model file")
+    with open_ordinary(path) as stream:
         before = _state(stream)
         yield ModelFile(path, stream, before[0])
         if _state(stream) != before:
