@@ -78,7 +78,7 @@ def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = 
 
 def example_of(data: Dataset) -> Example:
     """Shape and dtype of one input as the model gets it."""
-    sample = data.normalisation(data.train.inputs[:1])
+    sample = data.normalisation.whole(data.train.inputs[:1])
     return Example("I64" if sample.dtype == torch.int64 else "F32", tuple(sample.shape[1:]))
 
 

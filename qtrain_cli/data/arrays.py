@@ -1,4 +1,4 @@
-"""The four arrays every reader returns, and the one place that checks them.
+"""The arrays every reader returns, and the one place that checks them.
 
     x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1; later divided by 255
        integers in both splits     int64: tokens for a model that looks them up, else made float32 later
@@ -7,14 +7,14 @@
        floats (N,) or (N, k)       float32, finite
 
 Which task such targets are for is said by the table of tasks (`tasks.task_of_targets`). `classes` is the
-largest label of train plus one. Train and test have to agree in everything but N.
+largest label of train plus one. All splits have to agree in everything but N.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,18 +23,25 @@ import torch
 from qtrain_cli.errors import BadInput
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+#: Of validation rows of the data's own.
+VALIDATION_NAMES = ("x_validation", "y_validation")
+EVERY_NAME = (*ARRAY_NAMES, *VALIDATION_NAMES)
 
 #: A larger class number is far more often a quantity, which has to be written as a float.
 MAX_CLASSES = 100_000
 MIN_TRAIN_ROWS = 2
+#: Looked at together, so that what is looked at takes no memory of its own.
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Inputs and targets of train and test, one row a sample.
+    """Inputs and targets of train and test, one row a sample; of validation, where the data have their own.
 
     `names` are the labels that class numbers stand for, where the data have other ones; `said` is what a
-    reader found that a user should know.
+    reader found that a user should know. `padding` is the number that fills token rows of texts up. `mean`
+    and `std` are those that the data's pictures are normalised with, if a model's folder says so. `owned`:
+    nobody else holds the arrays, so that rows may change places.
     """
 
     x_train: np.ndarray
@@ -43,18 +50,45 @@ class Arrays:
     y_test: np.ndarray
     names: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    x_validation: np.ndarray | None = None
+    y_validation: np.ndarray | None = None
+    padding: int | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    owned: bool = True
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The names of the arrays that are there, in the order of `EVERY_NAME`."""
+        return tuple(name for name in EVERY_NAME if getattr(self, name) is not None)
+
+    @property
+    def targets(self) -> list[np.ndarray]:
+        """Those of every split that is there, train first."""
+        return [getattr(self, name) for name in self.present if name.startswith("y")]
+
+    def with_targets(self, change: Callable[[np.ndarray], np.ndarray]) -> Arrays:
+        """The same rows with other targets."""
+        names = [name for name in self.present if name.startswith("y")]
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **changed)
 
 
 def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
-    """The four arrays out of a container that holds `names`. Raises `BadInput` if one is missing."""
+    """The arrays out of a container that holds `names`, validation's only if it has both.
+
+    Raises:
+        BadInput: one of the others is missing.
+    """
     present = list(names)
     missing = [name for name in ARRAY_NAMES if name not in present]
     if missing:
         found = ", ".join(present) or "nothing"
         needed = ", ".join(ARRAY_NAMES)
         raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}")
-    x_train, y_train, x_test, y_test = (as_array(name, read(name)) for name in ARRAY_NAMES)
-    return Arrays(x_train, y_train, x_test, y_test)
+    own = VALIDATION_NAMES if all(name in present for name in VALIDATION_NAMES) else ()
+    arrays: dict[str, Any] = {name: as_array(name, read(name)) for name in (*ARRAY_NAMES, *own)}
+    return Arrays(**arrays)
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -75,9 +109,9 @@ def class_count(arrays: Arrays) -> int | None:
 
 
 def digest(arrays: Arrays) -> str:
-    """SHA-256 of name, dtype, shape and little-endian content of all four checked arrays."""
+    """SHA-256 of name, dtype, shape and little-endian content of all checked arrays that are there."""
     content = hashlib.sha256()
-    for name in ARRAY_NAMES:
+    for name in arrays.present:
         array = getattr(arrays, name)
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         content.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
@@ -91,22 +125,29 @@ def checked(raw: Arrays) -> Arrays:
     Raises:
         BadInput: a dtype, shape or value outside the table, or two arrays that disagree.
     """
-    whole = all(x.dtype.kind in "iu" for x in (raw.x_train, raw.x_test))
-    arrays = Arrays(
-        _inputs("x_train", raw.x_train, whole),
-        _targets("y_train", raw.y_train),
-        _inputs("x_test", raw.x_test, whole),
-        _targets("y_test", raw.y_test),
-        raw.names,
-        raw.said,
-    )
-    _refuse_rows("train", arrays.x_train, arrays.y_train, MIN_TRAIN_ROWS)
-    _refuse_rows("test", arrays.x_test, arrays.y_test, 1)
-    _refuse_difference("x", arrays.x_train, arrays.x_test)
-    _refuse_difference("y", arrays.y_train, arrays.y_test)
-    if class_count(arrays) is not None:
-        _refuse_unknown_labels(arrays)
+    found: dict[str, Any] = dict(_each_checked(raw))
+    arrays = replace(raw, **found)
+    for split, least in (("train", MIN_TRAIN_ROWS), ("test", 1), ("validation", 1)):
+        x, y = (getattr(arrays, f"{letter}_{split}") for letter in "xy")
+        if x is None:
+            continue
+        _refuse_rows(split, x, y, least)
+        _refuse_difference("x", split, arrays.x_train, x)
+        _refuse_difference("y", split, arrays.y_train, y)
+        if class_count(arrays) is not None:
+            _refuse_unknown_labels(split, arrays.y_train, y)
     return arrays
+
+
+def _each_checked(raw: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    inputs = [name for name in raw.present if name.startswith("x")]
+    whole = all(getattr(raw, name).dtype.kind in "iu" for name in inputs)
+    for name in raw.present:
+        array = getattr(raw, name)
+        if name in inputs and raw.padding is not None:
+            yield name, array  # tokens that were made here, in as few bytes as hold them
+        else:
+            yield name, _inputs(name, array, whole) if name in inputs else _targets(name, array)
 
 
 def _inputs(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
@@ -178,14 +219,16 @@ def _refuse_non_numbers(name: str, array: np.ndarray) -> None:
 def _finite_float32(name: str, array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is refused below
         numbers = np.require(array, np.float32, ("C", "W"))
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        row, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
-        place = f"row {row}, entry {rest}" if rest else f"row {row}"
-        raise BadInput(
-            f"{name} holds {array[(row, *rest)]} at {place}; allowed: finite float32 numbers",
-            "fill in or drop such rows",
-        )
+    for start in range(0, len(numbers), _ROWS_AT_ONCE):
+        bad = ~np.isfinite(numbers[start : start + _ROWS_AT_ONCE])
+        if bad.any():
+            within, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
+            row = start + within
+            place = f"row {row}, entry {rest}" if rest else f"row {row}"
+            raise BadInput(
+                f"{name} holds {array[(row, *rest)]} at {place}; allowed: finite float32 numbers",
+                "fill in or drop such rows",
+            )
     return numbers
 
 
@@ -196,24 +239,24 @@ def _refuse_rows(split: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
         raise BadInput(f"{split} has {len(x)} rows; needed: at least {least}")
 
 
-def _refuse_difference(letter: str, train: np.ndarray, test: np.ndarray) -> None:
+def _refuse_difference(letter: str, split: str, train: np.ndarray, other: np.ndarray) -> None:
     for what, ours, theirs in (
-        ("type", train.dtype, test.dtype),
-        ("shape", train.shape[1:], test.shape[1:]),
+        ("type", train.dtype, other.dtype),
+        ("shape", train.shape[1:], other.shape[1:]),
     ):
         if ours != theirs:
             raise BadInput(
-                f"a row of {letter}_train has the {what} {ours} and one of {letter}_test {theirs}",
-                "both splits need the same kind of rows",
+                f"a row of {letter}_train has the {what} {ours} and one of {letter}_{split} {theirs}",
+                "all splits need the same kind of rows",
             )
 
 
-def _refuse_unknown_labels(arrays: Arrays) -> None:
-    top = int(arrays.y_train.max())
-    unknown = arrays.y_test > top
+def _refuse_unknown_labels(split: str, train: np.ndarray, other: np.ndarray) -> None:
+    top = int(train.max())
+    unknown = other > top
     if unknown.any():
         row = int(unknown.argmax())
         raise BadInput(
-            f"y_test holds the class {arrays.y_test[row]} at row {row}; y_train knows 0 to {top}",
+            f"y_{split} holds the class {other[row]} at row {row}; y_train knows 0 to {top}",
             "train needs at least one row of the last class",
         )

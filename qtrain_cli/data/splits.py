@@ -6,8 +6,8 @@ takes a `TrainSplit`, and handing it the test rows is a type error. Validation r
     order = argsort(Philox(seed) words)        k = round(share * N), at least 1, at most N - 1
     validation = order[:k]                     train = order[k:]         both put back in file order
 
-Philox is counter-based and its stream is fixed, so the same seed draws the same rows in every version.
-Left out: stratification, cross-validation.
+Data that have validation rows of their own keep all of train. Philox is counter-based and its stream is
+fixed, so the same seed draws the same rows in every version. Left out: stratification, cross-validation.
 """
 
 from __future__ import annotations
@@ -21,22 +21,28 @@ from torch import Tensor
 
 from qtrain_cli.tasks.recognition import Reading
 
+#: Looked at or moved together, so that this takes little memory of its own.
+_ROWS_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class Normalisation:
     """``(x - mean) / std`` per channel (dimension 1); one number serves all channels, none leaves x alone.
 
-    With `tokens` a batch becomes int64, pixels aside.
+    With `tokens` a batch becomes int64, pixels aside; columns at its end that hold `padding` in every row are
+    cut off, if there is such a number.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     tokens: bool = False
+    padding: int | None = None
 
     def __call__(self, batch: Tensor) -> Tensor:
         """A batch ``(N, C, ...)`` as float32 of the same shape; uint8 is divided by 255 first."""
         if self.tokens and batch.dtype != torch.uint8:
-            return batch.to(torch.int64)
+            width = batch.shape[1] if self.padding is None else max(1, int(self._places(batch).max()))
+            return batch[:, :width].to(torch.int64)
         x = batch.to(torch.float32)
         if batch.dtype == torch.uint8:
             x = x / 255
@@ -45,6 +51,19 @@ class Normalisation:
         shape = (1, -1) + (1,) * (x.dim() - 2)  # (1, C, 1, ...)
         mean, std = (torch.tensor(v, device=x.device).reshape(shape) for v in (self.mean, self.std))
         return (x - mean) / std
+
+    def lengths(self, inputs: Tensor) -> Tensor | None:
+        """How many places of each row (N,) are not padding at its end; None where rows are taken whole."""
+        return self._places(inputs) if self.tokens and self.padding is not None else None
+
+    @property
+    def whole(self) -> Normalisation:
+        """The same, with rows taken whole."""
+        return replace(self, padding=None)
+
+    def _places(self, inputs: Tensor) -> Tensor:
+        places = torch.arange(1, inputs.shape[1] + 1, device=inputs.device)
+        return torch.cat([((part != self.padding) * places).amax(1) for part in inputs.split(_ROWS_AT_ONCE)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +107,9 @@ class Dataset:
 
     `task` is the name of a row of the table of tasks. Targets are int64 class numbers ``(N,)``, 0 to
     `classes` - 1, or float32, and then `classes` is None. `labels` are the names of class numbers that have
-    other ones, `said` what became of the rows. `sha256` covers train, validation and test, and depends on
-    neither the seed nor the share of validation.
+    other ones, `said` what became of the rows, and `skipped_rows` how many damaged ones were left out (None
+    where that was not asked for). `padding` is the number that fills token rows up that were made of texts.
+    `sha256` covers train, validation and test, and depends on neither the seed nor the share of validation.
     """
 
     train: TrainSplit
@@ -101,6 +121,8 @@ class Dataset:
     normalisation: Normalisation
     labels: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    padding: int | None = None
+    skipped_rows: int | None = None
 
     @property
     def rows_in_words(self) -> str:
@@ -130,17 +152,22 @@ class Dataset:
         """The same data; for a model that looks its inputs up in a table, whole numbers stay whole, those of
         a CSV file too."""
         tokens = (
-            looks_up
+            (looks_up or self.padding is not None)
             and not self.normalisation.mean
             and all(are_whole(split.inputs) for split in (self.train, self.validation, self.test))
         )
         return replace(self, normalisation=replace(self.normalisation, tokens=tokens))
 
+    def trimmed(self, trims: bool) -> Dataset:
+        """The same data; for a model that takes rows of any length, those of a batch end with its longest."""
+        padding = self.padding if trims and self.normalisation.tokens else None
+        return replace(self, normalisation=replace(self.normalisation, padding=padding))
+
 
 def are_whole(inputs: Tensor) -> bool:
     """Whether these may be places in a table: whole numbers from 0 on that float32 holds exactly."""
     if inputs.dtype != torch.float32:
-        return inputs.dtype == torch.int64
+        return inputs.dtype in (torch.int64, torch.int32, torch.int16)
     return bool(((inputs == inputs.round()) & (inputs >= 0) & (inputs < 2**24)).all())
 
 
@@ -153,6 +180,27 @@ def hold_out(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     order = np.argsort(np.random.Philox(key=seed).random_raw(rows), kind="stable")
     train, validation = np.sort(order[count:]), np.sort(order[:count])
     return torch.from_numpy(train), torch.from_numpy(validation)
+
+
+def set_apart(x: np.ndarray, share: float, seed: int, owned: bool) -> tuple[Tensor, Tensor]:
+    """Train and validation of rows (N, ...), as `hold_out` draws them.
+
+    Args:
+        owned: nobody else holds `x`: its rows change places, so that both parts are views of it and nothing
+        is
+            held twice. `x` itself is of no more use then.
+    """
+    train, validation = hold_out(len(x), share, seed)
+    rows = torch.from_numpy(x)
+    if not owned:
+        return rows[train], rows[validation]
+    held = rows[validation]
+    # Ascending: what comes to a place is read from there or behind it, and never after it was written over.
+    for first in range(0, len(train), _ROWS_AT_ONCE):
+        part = train[first : first + _ROWS_AT_ONCE]
+        rows[first : first + len(part)] = rows[part]
+    rows[len(train) :] = held
+    return rows[: len(train)], rows[len(train) :]
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -107,16 +107,29 @@ def joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def predict(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    inputs: Tensor,
-    prepare: Callable[[Tensor], Tensor],
-) -> Tensor:
+#: What makes of rows (N, ...) as the data have them what the model gets.
+Prepare = Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class ByLength(Protocol):
+    """A `Prepare` that may end a batch with its longest row, so that rows of like length belong together."""
+
+    def lengths(self, inputs: Tensor, /) -> Tensor | None:
+        """How long each row (N,) is; None where rows are taken whole."""
+
+
+def lengths_of(prepare: Prepare, inputs: Tensor) -> Tensor | None:
+    """How long each row (N,) is for what prepares them, if that makes a difference to it."""
+    return prepare.lengths(inputs) if isinstance(prepare, ByLength) else None
+
+
+def predict(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor, prepare: Prepare) -> Tensor:
     """Outputs of the model as its user has it with `state`: loaded, then in evaluation mode. (N, ...) on the
     CPU.
 
-    Tensors that `state` lacks are the module's own. The module is as it was afterwards.
+    Tensors that `state` lacks are the module's own. The module is as it was afterwards. Rows of like length
+    go to it together, and come back in their own order.
 
     Raises:
         BadInput: as `call_model`, or the module does not take the state.
@@ -125,7 +138,14 @@ def predict(
     rows = max(1, min(EVALUATION_ROWS, EVALUATION_NUMBERS // max(1, inputs[0].numel())))
     with torch.no_grad(), unchanged(module):
         load_into(module, state)
-        return torch.cat([_evaluated(module, state, prepare(part.to(device))) for part in inputs.split(rows)])
+        lengths = lengths_of(prepare, inputs)
+        if lengths is None:
+            parts = inputs.split(rows)
+            return torch.cat([_evaluated(module, state, prepare(part.to(device))) for part in parts])
+        order = lengths.argsort(stable=True)
+        parts = inputs[order].split(rows)
+        outputs = torch.cat([_evaluated(module, state, prepare(part.to(device))) for part in parts])
+        return outputs[order.argsort()]
 
 
 def _evaluated(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:

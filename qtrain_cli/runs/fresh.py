@@ -9,7 +9,7 @@ training would move has to be what a fresh module takes from a state dictionary,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from qtrain_cli.errors import QtrainError, RunFailed, few_quoted
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.models import LoadedModel, build_architecture, load_model
-from qtrain_cli.models.call import call_model, joined, load_into, own_state, predict
+from qtrain_cli.models.call import Prepare, call_model, joined, load_into, own_state, predict
 from qtrain_cli.models.in_place import own_streams, places_of, unchanged
 from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
 from qtrain_cli.settings import ModelSettings
@@ -34,7 +34,6 @@ _APART, _SEED = 0.05, 0
 ASKED_ROWS = 16
 
 Values = dict[str, Tensor]
-Prepare = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import UsageError, suggestion
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -68,6 +69,22 @@ def parse_whole(text: str, option: str) -> tuple[int, ...]:
 def parse_names(text: str) -> tuple[str, ...]:
     """``"labels, distill"`` -> ("labels", "distill"), as far as anything is named."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def parse_roles(text: str, option: str, roles: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """``"image=img,label=fine_label"`` -> (("image", "img"), ("label", "fine_label")). Raises
+    `UsageError`."""
+    found: dict[str, str] = {}
+    for part in parse_names(text):
+        role, equals, name = (piece.strip() for piece in part.partition("="))
+        wrong = (
+            f"{option} '{part}' names nothing; allowed: NAME=ITS NAME IN THE DATA, NAME of {', '.join(roles)}"
+        )
+        require(bool(equals and name), wrong, f"write e.g. {roles[0]}={roles[0]}1")
+        require(role in roles, f"{option} has the name '{role}'", suggestion(role, roles))
+        require(role not in found, f"{option} names '{role}' twice", "give each once")
+        found[role] = name
+    return tuple(found.items())
 
 
 def parse_shape(text: str | None) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from qtrain_cli.data import TrainSplit
 from qtrain_cli.errors import BadInput, UsageError, suggestion
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import Prepare, predict
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.course import Answers
 
@@ -69,7 +69,7 @@ def teacher_features(
     state: Mapping[str, Tensor],
     layer: str,
     train: TrainSplit,
-    prepare: Callable[[Tensor], Tensor],
+    prepare: Prepare,
 ) -> tuple[Answers, int]:
     """What the named layer returns for a batch, flat and standardised over the training rows: (N, d), and d.
 
@@ -85,7 +85,7 @@ def teacher_features(
 
 
 def _caught(
-    module: nn.Module, state: Mapping[str, Tensor], layer: str, prepare: Callable[[Tensor], Tensor]
+    module: nn.Module, state: Mapping[str, Tensor], layer: str, prepare: Prepare
 ) -> Callable[[Tensor], Tensor]:
     """Inputs (N, ...) -> what the layer returns for them (N, d), on the CPU."""
     found = dict(module.named_modules())
@@ -96,7 +96,7 @@ def _caught(
         caught: list[Tensor] = []
         hook = found[layer].register_forward_hook(lambda _m, _i, out: caught.append(_rows(layer, out)))
         try:
-            predict(module, state, inputs, prepare)
+            predict(module, state, inputs, lambda batch: prepare(batch))  # in the rows' own order
         finally:
             hook.remove()
         return _a_row_each(layer, torch.cat(caught) if caught else torch.empty(0), inputs)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from qtrain_cli.data import TrainSplit, ValidationSplit
+from qtrain_cli.models.call import Prepare
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.batches import Batch, Batches
 
@@ -26,7 +27,7 @@ class Course:
 
     batches: Batches
     validation: ValidationSplit
-    prepare: Callable[[Tensor], Tensor]
+    prepare: Prepare
     objective: Objective
     teach: Teach
 

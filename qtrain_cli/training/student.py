@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from qtrain_cli.models.call import call_model, predict
+from qtrain_cli.models.call import Prepare, call_model, predict
 from qtrain_cli.students.circuit import CircuitLayer
 from qtrain_cli.students.networks import StudentModule
 from qtrain_cli.training.alignment import Alignment
@@ -73,7 +73,7 @@ class Taught:
         circuit = self.module.circuit
         return self._exactly(circuit) if circuit is not None and circuit.execution.shots else None
 
-    def predict(self, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+    def predict(self, inputs: Tensor, prepare: Prepare) -> Tensor:
         """Of the student as it is; these circuits do not count."""
         self.evaluations += self._taken()
         outputs = predict(self.module, self.own(), inputs, prepare)
