@@ -40,7 +40,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.making import Log, settled
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
@@ -130,14 +130,16 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
         teacher, data = _examined(teacher, data, settings.teacher_any, log)
     else:
         data = examine_nobody(data)
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     outputs = TASKS[data.task].outputs(data.train.targets[:1], data.classes)
     if teacher:
         outputs = teacher.outputs(data.train.inputs[:2])[0].numel()
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
         raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
-    if is_light(build(student, settings.fit.seed)):
+    module = build(student, settings.fit.seed)
+    fit = settled(replace(settings.fit, device=str(device)), module.to(device), data, log)
+    settings = replace(settings, fit=fit)
+    if is_light(module):
         share_out(teacher.parameters if teacher else 0, math.prod(student.inputs), device)
     _check_student(student, settings, data)
     log(_said(student, teacher))
