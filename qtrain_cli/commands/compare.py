@@ -29,7 +29,7 @@ from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.fresh import check, fresh_module
 from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
-from qtrain_cli.runs.making import Log, settled, teacher_of
+from qtrain_cli.runs.making import Log, fit_for, teacher_of
 from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
@@ -86,7 +86,7 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
         examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
     data = examined.of(data)
     log(f"data: {data.rows_in_words}")
-    fit = settled(replace(settings.fit, device=str(device)), loaded.module, data, log)
+    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
     if settings.quick:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)

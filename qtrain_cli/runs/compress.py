@@ -54,7 +54,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, settled, teacher_of
+from qtrain_cli.runs.making import Log, Work, answers_of, fit_for, made_by, make, scene_of, teacher_of
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
@@ -146,7 +146,7 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     asks = asked(loaded.module, teacher_of(loaded, device))
     with noting_choice(loaded.module, log):
         data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
-    fit = settled(replace(settings.fit, device=str(device)), loaded.module, data, log)
+    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
     settings = replace(settings, fit=fit)
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))

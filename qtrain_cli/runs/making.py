@@ -127,7 +127,7 @@ def scene_of(
     return Scene(module, teacher, layout, *shapes, fit.seed, device, TASKS[data.task].head)
 
 
-def settled(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> FitSettings:
+def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> FitSettings:
     """The fit with the rows of a step and the epochs that these rows take in this module; a line where it
     takes long. Both are counted, not timed: another machine chooses the same."""
     device, rows = torch.device(fit.device), len(data.train)

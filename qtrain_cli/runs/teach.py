@@ -40,7 +40,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, settled
+from qtrain_cli.runs.making import Log, fit_for
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
@@ -137,7 +137,7 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
         raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
     module = build(student, settings.fit.seed)
-    fit = settled(replace(settings.fit, device=str(device)), module.to(device), data, log)
+    fit = fit_for(replace(settings.fit, device=str(device)), module.to(device), data, log)
     settings = replace(settings, fit=fit)
     if is_light(module):
         share_out(teacher.parameters if teacher else 0, math.prod(student.inputs), device)

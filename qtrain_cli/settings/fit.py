@@ -17,7 +17,7 @@ MAX_TEMPERATURE = 1e6
 MIN_EPOCHS, MIN_STEPS = 10, 2000
 #: Rows of a step: so many, or half as many again and again down to the least while a step costs more
 #: floating-point operations than `STEP_WORK`. Epochs: as many as stay below `RUN_WORK`, at least one.
-MOST_ROWS, LEAST_ROWS, STEP_WORK, RUN_WORK = 128, 8, 3e11, 2.7e13
+STEP_ROWS, LEAST_STEP_ROWS, STEP_WORK, RUN_WORK = 128, 8, 3e11, 2.7e13
 #: The learning rate of a generator of N numbers is M (600 / N)^(2/3), at most M: near the best of those tried
 #: on MNIST (457 to 2,849 numbers). The second M is that of Adam, by which rough gradients descend.
 MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, OWN_LR_POWER = 0.013, 0.02, 600, 2 / 3
@@ -84,7 +84,7 @@ class FitSettings:
     batch_size: Annotated[
         int,
         Option("--batch-size", "Rows of a training step.", least=1),
-        Otherwise(f"{MOST_ROWS}; fewer heavy ones"),
+        Otherwise(f"{STEP_ROWS}; fewer heavy ones"),
     ] = 0
     lr: Annotated[float, LEARNING_RATE] = 0.02
     seed: Seed = 0
@@ -129,8 +129,8 @@ class FitSettings:
 
 def rows_for(work: float) -> int:
     """The rows of a step where each takes so many floating-point operations."""
-    size = MOST_ROWS
-    while size > LEAST_ROWS and size * work > STEP_WORK:
+    size = STEP_ROWS
+    while size > LEAST_STEP_ROWS and size * work > STEP_WORK:
         size //= 2
     return size
 
