@@ -22,7 +22,7 @@ from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import noting_choice, predict
+from qtrain_cli.models.call import noting_choice, outputs_of
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
@@ -194,8 +194,8 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
     data = bench.rows(settings.seeds[0])
     scene = bench.scene(settings.seeds[0])
     seed_generators(settings.seeds[0])
-    taught = predict(scene.module, scene.teacher, data.test.inputs, data.normalisation)
-    teacher = bench.objective(settings.seeds[0]).score(taught, data.test.targets)
+    taught = outputs_of(scene.module, scene.teacher, data.test.inputs, data.normalisation)
+    teacher = bench.objective(settings.seeds[0]).score_of(taught, data.test.targets)
     return Comparison(
         model=bench.loaded.name,
         task=data.task,

@@ -128,6 +128,16 @@ def predict(
         return torch.cat([_evaluated(module, state, prepare(part.to(device))) for part in inputs.split(rows)])
 
 
+def outputs_of(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    inputs: Tensor,
+    prepare: Callable[[Tensor], Tensor],
+) -> Callable[[slice], Tensor]:
+    """`predict` for some of a split's rows at a time: outputs can be dropped before others are asked for."""
+    return lambda part: predict(module, state, inputs[part], prepare)
+
+
 def _evaluated(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     with _failing_as_ours(module, inputs):
         return _plain(_called(module, _given(module, inputs))).cpu()

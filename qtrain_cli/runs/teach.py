@@ -50,12 +50,11 @@ from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.tasks import TASKS
-from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import same
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
-from qtrain_cli.training.measure import figures_of
+from qtrain_cli.training.measure import answered, figures_of
 from qtrain_cli.training.recovery import (
     checkpoints,
     drop_own,
@@ -293,8 +292,8 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     if module.circuit is not None:
         module.circuit.execution = Execution(how.gradient, *how.measured_with)
     seed_generators(settings.fit.seed)  # the shots of the measurement, or a teacher's draws
-    objective = Objective(data.task, 0.0, settings.fit.temperature)
-    taught = teacher.outputs(data.test.inputs) if teacher else None
+    objective = data.objective(0.0, settings.fit.temperature)
+    taught = answered(teacher.outputs, data) if teacher else None
     figures = figures_of(module, moved_to(state, job.device), taught, data, objective)
     return Measured(
         model=teacher.name if teacher else "",
