@@ -23,7 +23,7 @@ Sections = dict[str, LabelledTexts]
 
 
 #: Letters of one text that people are shown: a name in a stranger's file may have millions.
-MOST_LETTERS = 2000
+MOST_SEEN = 2000
 #: A mark at a line's beginning, and one anywhere.
 _FIRST, _ANYWHERE = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE), re.compile(r"#(?=#\w*\[)")
 
@@ -49,9 +49,9 @@ def plain(text: str) -> str:
 
 
 def clipped(text: str) -> str:
-    """`text` for people's eyes: `plain`, and of more than `MOST_LETTERS` letters the two ends."""
-    half = MOST_LETTERS // 2 - 3
-    return plain(text if len(text) <= MOST_LETTERS else f"{text[:half]} ... {text[-half:]}")
+    """`text` for people's eyes: `plain`, and of more than `MOST_SEEN` letters the two ends."""
+    half = MOST_SEEN // 2 - 3
+    return plain(text if len(text) <= MOST_SEEN else f"{text[:half]} ... {text[-half:]}")
 
 
 def times_text(ratio: float) -> str:
