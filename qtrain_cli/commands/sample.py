@@ -112,7 +112,7 @@ def _bench(
     data = load_data(settings.data, settings.seed)
     # Whatever is left of the model is measured here.
     data = examine(asked(module, state), data, looks_up(module), True, lambda line: None).of(data)
-    objective = Objective(data.task, 0.0, 1.0)
+    objective = data.objective()
     generator = Generator(spec, dtype=torch.float64)
     stored = stored_numbers(OURS, artifact.description.plan, artifact.numbers)
     theta, mapping = stored[ANGLES], stored[MAPPING]

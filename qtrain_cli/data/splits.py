@@ -20,7 +20,11 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
+from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import Reading
+
+#: Numbers of the outputs that are held to be scored, 256 MB in float32, where a split's are more.
+OUTPUTS_AT_ONCE = 2**26
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class TestSplit:
 class Dataset:
     """Everything a run needs of its data.
 
-    `task` is the name of a row of the table of tasks. Targets are int64 class numbers ``(N,)``, 0 to
+    `task` is the name of a row of the table of tasks, `output_numbers` how many numbers the model's outputs
+    for one input are, where they are known. Targets are int64 class numbers ``(N,)``, 0 to
     `classes` - 1, or float32, and then `classes` is None. `labels` are the names of class numbers that have
     other ones, `said` what became of the rows. `sha256` covers train, validation and test, and depends on
     neither the seed nor the share of validation.
@@ -135,6 +140,11 @@ class Dataset:
     normalisation: Normalisation
     labels: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    output_numbers: int = 1
+
+    def objective(self, distill: float = 0.0, temperature: float = 1.0) -> Objective:
+        """What is learned of these data from a teacher of this weight, and what a split is worth."""
+        return Objective(self.task, distill, temperature, max(1, OUTPUTS_AT_ONCE // self.output_numbers))
 
     @property
     def rows_in_words(self) -> str:

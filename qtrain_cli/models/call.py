@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -97,6 +97,16 @@ def predict(
     with torch.no_grad(), unchanged(module):
         load_into(module, state)
         return torch.cat([_evaluated(module, state, prepare(part.to(device))) for part in inputs.split(rows)])
+
+
+def outputs_of(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    inputs: Inputs,
+    prepare: Prepare,
+) -> Callable[[slice], Tensor]:
+    """`predict` for some of a split's rows at a time: outputs can be dropped before others are asked for."""
+    return lambda part: predict(module, state, inputs[part], prepare)
 
 
 def _evaluated(module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:

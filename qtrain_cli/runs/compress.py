@@ -56,7 +56,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.making import Log, Work, answers_of, fit_for, made_by, make, scene_of, teacher_of
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
@@ -151,7 +151,8 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     with noting_choice(loaded.module, log) as noted:
         data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
     loaded = replace(loaded, output=recorded(loaded.output, noted))
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
+    settings = replace(settings, fit=fit)
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(

@@ -42,7 +42,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.making import Log, fit_for
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
@@ -52,12 +52,11 @@ from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.tasks import TASKS
-from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import same
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
-from qtrain_cli.training.measure import figures_of
+from qtrain_cli.training.measure import answered, figures_of
 from qtrain_cli.training.recovery import (
     checkpoints,
     drop_own,
@@ -132,14 +131,16 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
         teacher, data = _examined(teacher, data, settings.teacher_any, log)
     else:
         data = examine_nobody(data)
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     outputs = TASKS[data.task].outputs(data.train.targets[:1], data.classes)
     if teacher:
         outputs = teacher.outputs(data.train.inputs[:2])[0].numel()
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
         raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
     student = Student(spec, tuple(single(data.train.inputs).shape[1:]), outputs)
-    if is_light(build(student, settings.fit.seed)):
+    module = build(student, settings.fit.seed)
+    fit = fit_for(replace(settings.fit, device=str(device)), module.to(device), data, log)
+    settings = replace(settings, fit=fit)
+    if is_light(module):
         share_out(teacher.parameters if teacher else 0, math.prod(student.inputs), device)
     _check_student(student, settings, data)
     log(_said(student, teacher))
@@ -294,8 +295,8 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     if module.circuit is not None:
         module.circuit.execution = Execution(how.gradient, *how.measured_with)
     seed_generators(settings.fit.seed)  # the shots of the measurement, or a teacher's draws
-    objective = Objective(data.task, 0.0, settings.fit.temperature)
-    taught = teacher.outputs(data.test.inputs) if teacher else None
+    objective = data.objective(0.0, settings.fit.temperature)
+    taught = answered(teacher.outputs, data) if teacher else None
     figures = figures_of(module, moved_to(state, job.device), taught, data, objective)
     return Measured(
         model=teacher.name if teacher else "",
