@@ -82,7 +82,7 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
     loaded = load_model(settings.model)
     for line in loaded.said:
         log(line)
-    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry)
+    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output)
     sizes = Measure(OURS, _scene(loaded, settings, device), known)
     layout = sizes.scene.layout
 

@@ -28,6 +28,7 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
@@ -125,8 +126,11 @@ def scene_of(
     teacher = teacher_of(loaded, device)
     sample = predict(module, teacher, data.train.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.train.targets[:2], data.classes)
-    shapes = tuple(data.train.inputs.shape[1:]), tuple(sample.shape[1:])
-    return Scene(module, teacher, layout, *shapes, fit.seed, device, TASKS[data.task].head)
+    inputs = data.train.inputs
+    shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
+    return Scene(
+        module, teacher, layout, shape, tuple(sample.shape[1:]), fit.seed, device, TASKS[data.task].head
+    )
 
 
 def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> FitSettings:
@@ -150,7 +154,7 @@ def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
 def answers_of(scene: Scene, data: Dataset) -> Answers:
     """The model as the teacher of its training rows. Raises `BadInput` where its outputs are not finite."""
 
-    def ask(inputs: Tensor) -> Tensor:
+    def ask(inputs: Inputs) -> Tensor:
         return predict(scene.module, scene.teacher, inputs, data.normalisation)
 
     if len(data.train) * data.output_numbers > KNOWN_ANSWERS:

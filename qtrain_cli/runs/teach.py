@@ -27,7 +27,9 @@ from qtrain_cli.artifact.student import (
 from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
-from qtrain_cli.models.call import noting_choice, predict
+from qtrain_cli.inputs import single
+from qtrain_cli.models.call import predict
+from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
@@ -134,7 +136,7 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
         outputs = teacher.outputs(data.train.inputs[:2])[0].numel()
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
         raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
-    student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
+    student = Student(spec, tuple(single(data.train.inputs).shape[1:]), outputs)
     module = build(student, settings.fit.seed)
     fit = fit_for(replace(settings.fit, device=str(device)), module.to(device), data, log)
     settings = replace(settings, fit=fit)
@@ -150,10 +152,10 @@ def _examined(teacher: Teacher, data: Dataset, teacher_any: bool, log: Log) -> t
     """The teacher as one that gives scores, as its student does, and the data for them."""
     own = teacher.prepare is not data.normalisation  # a student's file says how its inputs are prepared
     ask = (lambda inputs, _: teacher.asked(inputs, teacher.prepare)) if own else teacher.asked
-    with noting_choice(teacher.module, log):
+    with noting_choice(teacher.module, log) as noted:
         found = examine(ask, data, False, teacher_any, log)
     row = TASKS[found.reading.task]
-    taught = replace(teacher, scores_of=row.scores_of)
+    taught = replace(teacher, scores_of=row.scores_of, output=recorded(teacher.output, noted))
     return taught, found.of(data).read_as(replace(found.reading, task=row.plain or row.name, targets=same))
 
 
@@ -181,7 +183,8 @@ def _check_amplitudes(student: Student, data: Dataset) -> None:
     """Raises `BadInput` for a row of any split that has no direction."""
     for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
         for first in range(0, len(split), 1000):
-            rows = averaged(data.normalisation(split.inputs[first : first + 1000]), student.cells)
+            given = single(data.normalisation(split.inputs[first : first + 1000]))
+            rows = averaged(given, student.cells)
             zero = (rows == 0).all(1)
             if bool(zero.any()):
                 row = first + int(zero.int().argmax())
@@ -308,4 +311,5 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
         trust=teacher.trust if teacher else NO_TEACHER,
         weights_entry=teacher.entry if teacher else None,
+        output=teacher.output if teacher else None,
     )

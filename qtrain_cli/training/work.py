@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.inputs import Inputs, tensors_in
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.in_place import own_streams, unchanged
 from qtrain_cli.settings import FitSettings
@@ -31,15 +32,21 @@ WORTH_SAYING = 120.0
 _PASSES = 3
 
 
-def work_of(module: nn.Module, state: Mapping[str, Tensor], row: Tensor) -> float:
+def work_of(module: nn.Module, state: Mapping[str, Tensor], row: Inputs) -> float:
     """Operations that a step has for each row, by one prepared row (1, ...) on the state's device."""
     weights = sum(tensor.numel() for tensor in state.values())
-    positions = row[0].numel() // row.shape[-1] if row.dim() == 3 else 1  # (1, L, features)
-    positions = row.shape[1] if row.dtype == torch.int64 and row.dim() == 2 else positions  # (1, L) tokens
+    positions = max(map(_positions, tensors_in(row)))
     return float(_PASSES * max(_counted(module, state, row), weights * positions))
 
 
-def _counted(module: nn.Module, state: Mapping[str, Tensor], row: Tensor) -> int:
+def _positions(part: Tensor) -> int:
+    """How many places one row has: (1, L, features), or (1, L) tokens."""
+    if part.dtype == torch.int64 and part.dim() == 2:
+        return part.shape[1]
+    return part[0].numel() // part.shape[-1] if part.dim() == 3 else 1
+
+
+def _counted(module: nn.Module, state: Mapping[str, Tensor], row: Inputs) -> int:
     """Of a forward pass; 0 where the model does not take a single row."""
     counter = FlopCounterMode(display=False)
     with contextlib.suppress(BadInput), own_streams(), unchanged(module), _unfused(), counter:
