@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from qtrain_cli.data import (
     class_folders,
@@ -35,6 +36,7 @@ from qtrain_cli.data import (
 from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
 from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.labels import labels_in_words, relabelled
+from qtrain_cli.data.named import as_inputs
 from qtrain_cli.data.request import Request, request_of
 from qtrain_cli.data.room import short
 from qtrain_cli.data.splits import (
@@ -44,12 +46,16 @@ from qtrain_cli.data.splits import (
     TrainSplit,
     ValidationSplit,
     describe_data,
+    has_pixels,
+    hold_out,
+    normalised_parts,
     set_apart,
 )
 from qtrain_cli.data.tokens import of_one_length
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
 from qtrain_cli.files.downloads import LOOKED_AT, not_downloaded
 from qtrain_cli.files.reading import open_ordinary
+from qtrain_cli.inputs import Inputs, NamedInputs
 from qtrain_cli.settings import DataSettings, ModelSettings
 from qtrain_cli.tasks import task_of_targets
 
@@ -200,50 +206,55 @@ def _reader_for(source: str) -> Reader:
 def _split(read: _Read, settings: DataSettings, seed: int) -> Dataset:
     arrays = read.arrays
     normalisation = Normalisation(settings.mean or arrays.mean, settings.std or arrays.std)
-    _refuse_wrong_channels(normalisation, arrays.x_train.shape[1])
-    sha256, every = digest(arrays), class_count(arrays)
-    task = task_of_targets(arrays.y_train).name
-    train, validation, own = _trained_on(arrays, settings, seed)
+    _refuse_wrong_channels(normalisation, as_inputs(arrays.x_train))
+    sha256 = digest(arrays)  # before rows change places
+    task, classes = task_of_targets(arrays.y_train).name, class_count(arrays)
+    train, validation = _trained_on(arrays, settings, seed)
     return Dataset(
         train=train,
         validation=validation,
-        test=TestSplit(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)),
+        test=TestSplit(as_inputs(arrays.x_test), torch.from_numpy(arrays.y_test)),
         task=task,
-        classes=every,
+        classes=classes,
         sha256=sha256,
         normalisation=normalisation,
         labels=arrays.names,
-        said=(*read.said, *_said(arrays, own)),
+        said=(*read.said, *_said(arrays)),
         padding=arrays.padding,
         skipped_rows=read.skipped_rows,
     )
 
 
-def _trained_on(
-    arrays: Arrays, settings: DataSettings, seed: int
-) -> tuple[TrainSplit, ValidationSplit, bool]:
-    """Train and validation, and whether that is the data's own."""
+def _trained_on(arrays: Arrays, settings: DataSettings, seed: int) -> tuple[TrainSplit, ValidationSplit]:
+    """Train and validation: the data's own, or some of train."""
+    x, y = as_inputs(arrays.x_train), torch.from_numpy(arrays.y_train)
     if arrays.x_validation is not None and arrays.y_validation is not None:
-        train = TrainSplit(torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train))
-        own = ValidationSplit(torch.from_numpy(arrays.x_validation), torch.from_numpy(arrays.y_validation))
-        return train, own, True
-    x, held = set_apart(arrays.x_train, settings.validation, seed, arrays.owned)
-    y, names = set_apart(arrays.y_train, settings.validation, seed, arrays.owned)
-    return TrainSplit(x, y), ValidationSplit(held, names), False
+        own = ValidationSplit(as_inputs(arrays.x_validation), torch.from_numpy(arrays.y_validation))
+        return TrainSplit(x, y), own
+    places = hold_out(len(x), settings.validation, seed)
+    targets, held_targets = set_apart(y, places, arrays.owned)
+    if isinstance(x, Tensor):
+        inputs, held = set_apart(x, places, arrays.owned)
+        return TrainSplit(inputs, targets), ValidationSplit(held, held_targets)
+    parts = {name: set_apart(part, places, arrays.owned) for name, part in x.parts.items()}
+    both = (NamedInputs({name: pair[place] for name, pair in parts.items()}) for place in (0, 1))
+    return TrainSplit(next(both), targets), ValidationSplit(next(both), held_targets)
 
 
-def _said(arrays: Arrays, own: bool) -> tuple[str, ...]:
+def _said(arrays: Arrays) -> tuple[str, ...]:
     """What became of the data that a user may not expect."""
-    rows = ("validation rows are the data's own",) if own else ()
+    rows = ("validation rows are the data's own",) if arrays.x_validation is not None else ()
     labels = (labels_in_words(arrays.names),) if arrays.names else ()
-    pixels = ("pixels are divided by 255",) if arrays.x_train.dtype.name == "uint8" else ()
+    pixels = ("pixels are divided by 255",) if has_pixels(as_inputs(arrays.x_train)) else ()
     return (*rows, *labels, *pixels)
 
 
-def _refuse_wrong_channels(normalisation: Normalisation, channels: int) -> None:
+def _refuse_wrong_channels(normalisation: Normalisation, inputs: Inputs) -> None:
     given = len(normalisation.mean)
-    if given > 1 and given != channels:
-        raise UsageError(
-            f"--mean and --std have {given} numbers and the inputs {channels} channels",
-            f"give one number for all channels, or {channels}",
-        )
+    for name, part in normalised_parts(inputs).items() if given else ():
+        channels, where = part.shape[1] if part.dim() > 1 else 1, f" {name}" if name else ""
+        if given > 1 and given != channels:
+            raise UsageError(
+                f"--mean and --std have {given} numbers and the inputs{where} {channels} channels",
+                f"give one number for all channels, or {channels}",
+            )

@@ -1,13 +1,14 @@
-"""The arrays every reader returns, and the one place that checks them.
+"""The four arrays every reader returns, and the one place that checks them.
 
     x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1; later divided by 255
        integers in both splits     int64: tokens for a model that looks them up, else made float32 later
        any other number (N, ...)   float32, finite
+    x  several inputs, by name     each of the above, or (N,); integers and truth values stay (`named`)
     y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1
        floats (N,) or (N, k)       float32, finite
 
 Which task such targets are for is said by the table of tasks (`tasks.task_of_targets`). `classes` is the
-largest label of train plus one. All splits have to agree in everything but N.
+largest label of train plus one. Train and test have to agree in everything but N.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from qtrain_cli.data.named import Columned, parts_of, refuse_other_parts
 from qtrain_cli.errors import BadInput
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -44,13 +46,13 @@ class Arrays:
     nobody else holds the arrays, so that rows may change places.
     """
 
-    x_train: np.ndarray
+    x_train: Columned
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: Columned
     y_test: np.ndarray
     names: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
-    x_validation: np.ndarray | None = None
+    x_validation: Columned | None = None
     y_validation: np.ndarray | None = None
     padding: int | None = None
     mean: tuple[float, ...] = ()
@@ -81,14 +83,22 @@ def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
         BadInput: one of the others is missing.
     """
     present = list(names)
-    missing = [name for name in ARRAY_NAMES if name not in present]
+    parts = {name: parts_of(name, present) for name in EVERY_NAME if name not in present and name[0] == "x"}
+    there = [name for name in EVERY_NAME if name in present or parts.get(name)]
+    missing = [name for name in ARRAY_NAMES if name not in there]
     if missing:
         found = ", ".join(present) or "nothing"
         needed = ", ".join(ARRAY_NAMES)
-        raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}")
-    own = VALIDATION_NAMES if all(name in present for name in VALIDATION_NAMES) else ()
-    arrays: dict[str, Any] = {name: as_array(name, read(name)) for name in (*ARRAY_NAMES, *own)}
-    return Arrays(**arrays)
+        several = "; several inputs are x_train.NAME and x_test.NAME"
+        raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}{several}")
+
+    def whole(name: str) -> Any:
+        if not parts.get(name):
+            return as_array(name, read(name))
+        return {part: as_array(f"{name}.{part}", read(f"{name}.{part}")) for part in parts[name]}
+
+    own = all(name in there for name in VALIDATION_NAMES)
+    return Arrays(**{name: whole(name) for name in (EVERY_NAME if own else ARRAY_NAMES)})
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -109,14 +119,23 @@ def class_count(arrays: Arrays) -> int | None:
 
 
 def digest(arrays: Arrays) -> str:
-    """SHA-256 of name, dtype, shape and little-endian content of all checked arrays that are there."""
+    """SHA-256 of name, dtype, shape and little-endian content of all checked arrays, part by part."""
     content = hashlib.sha256()
-    for name in arrays.present:
-        array = getattr(arrays, name)
+    for name, array in _each_array(arrays):
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         content.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
         content.update(little.reshape(-1).data)
     return content.hexdigest()
+
+
+def _each_array(arrays: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    """All that are there by name; several inputs as their parts, ``x_train.NAME``."""
+    for name in arrays.present:
+        found = getattr(arrays, name)
+        if isinstance(found, dict):
+            yield from ((f"{name}.{part}", array) for part, array in found.items())
+        else:
+            yield name, found
 
 
 def checked(raw: Arrays) -> Arrays:
@@ -125,29 +144,59 @@ def checked(raw: Arrays) -> Arrays:
     Raises:
         BadInput: a dtype, shape or value outside the table, or two arrays that disagree.
     """
-    found: dict[str, Any] = dict(_each_checked(raw))
-    arrays = replace(raw, **found)
-    for split, least in (("train", MIN_TRAIN_ROWS), ("test", 1), ("validation", 1)):
-        x, y = (getattr(arrays, f"{letter}_{split}") for letter in "xy")
-        if x is None:
-            continue
-        _refuse_rows(split, x, y, least)
-        _refuse_difference("x", split, arrays.x_train, x)
+    names = [name for name in raw.present if name.startswith("x")]
+    made: dict[str, Any] = dict(zip(names, _every_input(names, raw), strict=True))
+    made |= {name: _targets(name, getattr(raw, name)) for name in raw.present if name not in names}
+    arrays = replace(raw, **made)
+    for name, x in _each_array(arrays):
+        split = name.partition(".")[0].removeprefix("x_")
+        if name.startswith("x_"):
+            y, least = getattr(arrays, f"y_{split}"), MIN_TRAIN_ROWS if split == "train" else 1
+            _refuse_rows(split, name, x, y, least)
+    for split in [name.removeprefix("x_") for name in names[1:]]:
+        y = getattr(arrays, f"y_{split}")
         _refuse_difference("y", split, arrays.y_train, y)
         if class_count(arrays) is not None:
             _refuse_unknown_labels(split, arrays.y_train, y)
     return arrays
 
 
-def _each_checked(raw: Arrays) -> Iterator[tuple[str, np.ndarray]]:
-    inputs = [name for name in raw.present if name.startswith("x")]
-    whole = all(getattr(raw, name).dtype.kind in "iu" for name in inputs)
-    for name in raw.present:
-        array = getattr(raw, name)
-        if name in inputs and raw.padding is not None:
-            yield name, array  # tokens that were made here, in as few bytes as hold them
-        else:
-            yield name, _inputs(name, array, whole) if name in inputs else _targets(name, array)
+def _every_input(names: list[str], raw: Arrays) -> list[Columned]:
+    """Checked inputs of all splits, train first, which have to be of one kind."""
+    given: list[Any] = [getattr(raw, name) for name in names]
+    for other in given[1:]:
+        refuse_other_parts(given[0], other)
+    if raw.padding is not None:
+        return given  # tokens that were made here, in as few bytes as hold them
+    if not isinstance(given[0], dict):
+        return _alike(names, given, _inputs)
+    made = {}
+    for part in given[0]:
+        places = [f"{name}.{part}" for name in names]
+        made[part] = _alike(places, [one[part] for one in given], _part)
+    return [{part: every[place] for part, every in made.items()} for place in range(len(names))]
+
+
+def _alike(
+    names: list[str], given: list[np.ndarray], check: Callable[[str, np.ndarray, bool], np.ndarray]
+) -> list[Any]:
+    """One input of all splits, or one part of it: whole where it is in all of them, and of one shape."""
+    whole = all(x.dtype.kind in "iu" for x in given)
+    made = [check(name, x, whole) for name, x in zip(names, given, strict=True)]
+    for name, other in zip(names[1:], made[1:], strict=True):
+        split, _, part = name.removeprefix("x_").partition(".")
+        _refuse_difference("x", split, made[0], other, f".{part}" if part else "")
+    return made
+
+
+def _part(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
+    """One of several inputs: truth values stay, and (N,) is a number for each row."""
+    if x.dtype == np.bool_ and x.ndim:
+        return np.require(x, requirements=("C", "W"))
+    if x.ndim != 1:
+        return _inputs(name, x, whole)
+    _refuse_non_numbers(name, x)
+    return np.require(x, np.int64, ("C", "W")) if whole and x.dtype != np.uint64 else _finite_float32(name, x)
 
 
 def _inputs(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
@@ -232,21 +281,22 @@ def _finite_float32(name: str, array: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _refuse_rows(split: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
+def _refuse_rows(split: str, name: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
     if len(x) != len(y):
-        raise BadInput(f"x_{split} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
+        raise BadInput(f"{name} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
     if len(x) < least:
         raise BadInput(f"{split} has {len(x)} rows; needed: at least {least}")
 
 
-def _refuse_difference(letter: str, split: str, train: np.ndarray, other: np.ndarray) -> None:
+def _refuse_difference(letter: str, split: str, train: np.ndarray, other: np.ndarray, part: str = "") -> None:
     for what, ours, theirs in (
         ("type", train.dtype, other.dtype),
         ("shape", train.shape[1:], other.shape[1:]),
     ):
         if ours != theirs:
             raise BadInput(
-                f"a row of {letter}_train has the {what} {ours} and one of {letter}_{split} {theirs}",
+                f"a row of {letter}_train{part} has the {what} {ours} and one of {letter}_{split}{part}"
+                f" {theirs}",
                 "all splits need the same kind of rows",
             )
 

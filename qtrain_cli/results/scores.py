@@ -75,7 +75,9 @@ class Scores:
     @property
     def interval(self) -> Interval:
         """The 95 % interval of the test figure: the stored one, or what follows from figure and count."""
-        return self.stored_interval or self.row.interval(self.test, self.count, 0.0)
+        if self.stored_interval or not self.row.derived:
+            return self.stored_interval or (self.test, self.test)
+        return self.row.derived(self.test, self.count)
 
     @property
     def drop(self) -> float | None:

@@ -21,7 +21,7 @@ from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.methods.method import Choice, Scene, Unsuited
 from qtrain_cli.methods.table import METHODS, OURS, method_of
 from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.examination import Examined
@@ -72,7 +72,7 @@ class Bench:
     def objective(self, seed: int) -> Objective:
         """What is learned and scored."""
         fit = self.settings.fit
-        return Objective(self.rows(seed).task, fit.distill, fit.temperature)
+        return self.rows(seed).objective(fit.distill, fit.temperature)
 
     def scene(self, seed: int) -> Scene:
         """The model for the methods."""
@@ -238,9 +238,11 @@ def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
         module = bench.fresh.module  # as in `compress`: what a user of the file has
     state = moved_to(regenerate(artifact, module).state, scene.device)
     seed_generators(trial.seed)
-    outputs = predict(module, state, rows.test.inputs, rows.normalisation)
-    scores = bench.objective(trial.seed).row_scores(outputs, rows.test.targets)
-    return replace(cell, test=float(scores.mean()), rows=pack_rows(scores.tolist()))
+    objective = bench.objective(trial.seed)
+    found = outputs_of(module, state, rows.test.inputs, rows.normalisation)
+    counts = objective.counts_of(found, rows.test.targets)
+    scores = objective.row.row_scores(counts).tolist()
+    return replace(cell, test=objective.row.figure_of(counts), rows=pack_rows(scores))
 
 
 def ours_count(bench: Bench, trial: Trial) -> int | None:

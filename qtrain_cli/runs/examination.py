@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.data import Dataset, Normalisation
+from qtrain_cli.data.splits import OUTPUTS_AT_ONCE
 from qtrain_cli.errors import BadInput
+from qtrain_cli.inputs import Inputs, joined_rows
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.making import Log
 from qtrain_cli.tasks import TASKS
-from qtrain_cli.tasks.chance import at_chance, figure_of, renamed
+from qtrain_cli.tasks.chance import at_chance, renamed
 from qtrain_cli.tasks.objective import check_outputs, require_finite
 from qtrain_cli.tasks.recognition import Reading, reading_of
 
@@ -34,7 +36,7 @@ _SHORT_ROWS, _SAME = 4, 1e-3
 #: A normalisation of more numbers, or an order of more labels, is not written out.
 MOST_WRITTEN = 12
 #: Inputs as the data have them, and how they are prepared -> outputs (N, ...) on the CPU.
-Ask = Callable[[Tensor, Normalisation], Tensor]
+Ask = Callable[[Inputs, Normalisation], Tensor]
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Examined:
 
     reading: Reading
     tokens: bool
+    numbers: int
     trims: bool = False
 
     def of(self, data: Dataset) -> Dataset:
         """The data as this model takes them, for the task that its outputs tell."""
-        return data.for_lookups(self.tokens).trimmed(self.trims).read_as(self.reading)
+        read = data.for_lookups(self.tokens).trimmed(self.trims).read_as(self.reading)
+        return replace(read, output_numbers=self.numbers)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class _Sample:
     """Rows that a model is measured on, with the data that they are of, as the model takes them."""
 
     data: Dataset
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     outputs: Tensor
 
@@ -73,18 +77,18 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     Raises:
         BadInput: it does not take the rows, its outputs do not fit the targets, or it is at chance.
     """
-    inputs, targets = _rows(data)
-    tokens = _takes_tokens(ask, data, looks_up)
+    tokens, numbers = _first_look(ask, data, looks_up)
+    inputs, targets = _rows(data, max(1, min(MOST_ROWS, OUTPUTS_AT_ONCE // numbers)))
     given = data.for_lookups(tokens)
     trims = _takes_any_length(ask, given, log)
     given = given.trimmed(trims)
     outputs = ask(inputs, given.normalisation)
     require_finite(outputs)
-    examined = Examined(reading_of(data.task, outputs, targets, data.every_target), tokens, trims)
+    examined = Examined(reading_of(data.task, outputs, targets, data.every_target), tokens, numbers, trims)
     sample = _Sample(examined.of(data), inputs, examined.reading.targets(targets), outputs)
     check_outputs(sample.data.task, outputs, sample.targets, sample.data.classes)
     row = TASKS[sample.data.task]
-    figure = row.show(figure_of(row, outputs, sample.targets))
+    figure = row.show(row.figure_of(row.counts(outputs, sample.targets)))
     said = f"; {examined.reading.said}" if examined.reading.said else ""
     log(f"the model itself: {row.word} {figure} on {len(inputs):,} rows of train and validation{said}")
     blind = at_chance(row, outputs, sample.targets)
@@ -109,32 +113,33 @@ def examine_nobody(data: Dataset) -> Dataset:
     return data.read_as(reading_of(data.task, None, data.train.targets, data.every_target))
 
 
-def _rows(data: Dataset) -> tuple[Tensor, Tensor]:
+def _rows(data: Dataset, left: int) -> tuple[Inputs, Tensor]:
     """Rows all over validation, and over train as far as those are few."""
     inputs, targets = [], []
-    left = MOST_ROWS
     for split in (data.validation, data.train):
         count = min(left, len(split))
         places = torch.arange(count) * len(split) // max(1, count)
         inputs.append(split.inputs[places])
         targets.append(split.targets[places])
         left -= count
-    return torch.cat(inputs), torch.cat(targets)
+    return joined_rows(inputs), torch.cat(targets)
 
 
-def _takes_tokens(ask: Ask, data: Dataset, looks_up: bool) -> bool:
-    """Whether whole numbers go in whole: a model with a table may have it for something else than its
-    inputs."""
+def _first_look(ask: Ask, data: Dataset, looks_up: bool) -> tuple[bool, int]:
+    """Whether whole numbers go in whole, and how many numbers the outputs for one input are.
+
+    A model with a table may have it for something else than its inputs.
+    """
     given, few = data.for_lookups(looks_up), data.train.inputs[:2]
+    tokens = given.normalisation.tokens
     try:
-        ask(few, given.normalisation)
+        outputs = ask(few, given.normalisation)
     except BadInput as whole:
         try:
-            ask(few, data.normalisation)
+            outputs, tokens = ask(few, data.normalisation), False
         except BadInput:
             raise whole from None
-        return False
-    return given.normalisation.tokens
+    return tokens, max(1, outputs[0].numel())
 
 
 def _takes_any_length(ask: Ask, data: Dataset, log: Log) -> bool:
@@ -177,7 +182,7 @@ def _reasons(ask: Ask, sample: _Sample) -> str:
         except BadInput:
             continue
         if bool(outputs.isfinite().all()) and at_chance(row, outputs, sample.targets) is None:
-            return f"{said} it has {row.show(figure_of(row, outputs, sample.targets))}"
+            return f"{said} it has {row.show(row.figure_of(row.counts(outputs, sample.targets)))}"
     return (
         "check --mean and --std, whether it was trained on pixels of 0 to 255 or 0 to 1, the order of the"
         " labels (--classes), and that these are its trained weights"
@@ -187,7 +192,7 @@ def _reasons(ask: Ask, sample: _Sample) -> str:
 def _normalisations(sample: _Sample) -> Iterator[tuple[Normalisation, str]]:
     """Other ways in which the inputs may have been prepared, each with how it is said."""
     used, inputs = sample.data.normalisation, sample.inputs
-    if used.tokens:
+    if used.tokens or not isinstance(inputs, Tensor):
         return
     if used.mean:
         yield replace(used, mean=(), std=()), "without --mean and --std"

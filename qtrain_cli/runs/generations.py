@@ -14,6 +14,7 @@ from torch import Tensor
 
 from qtrain_cli.artifact.container import RUN_DIGITS
 from qtrain_cli.data import Dataset
+from qtrain_cli.inputs import single
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.identity import (
     Identity,
@@ -26,7 +27,6 @@ from qtrain_cli.settings.students import TeachSettings
 from qtrain_cli.students.layout import Execution
 from qtrain_cli.students.networks import StudentModule, build, is_light
 from qtrain_cli.students.spec import Student
-from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.alignment import Alignment, projection, teacher_features
 from qtrain_cli.training.batches import RowBatches
 from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
@@ -125,7 +125,7 @@ def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -
 def _course(job: Teaching, fit: FitSettings, teach: Teach | None) -> Course:
     """Labels alone, where nobody teaches: then the teacher's outputs have no weight."""
     data = job.data
-    objective = Objective(data.task, fit.distill if teach else 0.0, fit.temperature)
+    objective = data.objective(fit.distill if teach else 0.0, fit.temperature)
     batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, job.device)
     return Course(batches, data.validation, data.normalisation, objective, teach or nobody)
 
@@ -151,7 +151,7 @@ def _alignment(job: Teaching, module: StudentModule) -> Alignment | None:
         teacher.module, teacher.state, settings.layer, data.train, teacher.prepare
     )
     with torch.no_grad():
-        rows = data.normalisation(data.train.inputs[:2].to(job.device))
+        rows = single(data.normalisation(data.train.inputs[:2].to(job.device)))
         features = module.features(rows).shape[1]
     layer = projection(features, width, job.settings.fit.seed).to(job.device)
     return Alignment(taught, layer, settings.loss, settings.weight)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
 from qtrain_cli.artifact.numbers import (
@@ -28,10 +28,11 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.call import file_state, predict
+from qtrain_cli.models.call import file_state, outputs_of, predict
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
@@ -49,10 +50,13 @@ from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
+from qtrain_cli.training.work import said_of_work, work_of
 
 Log = Callable[[str], None]
 #: Norms are some tens on the way; at the peak learning rate single steps of hundreds threw whole runs off.
 CLIP = 1.0
+#: More numbers of a teacher's outputs, 1 GB in float32, are asked for batch by batch.
+KNOWN_ANSWERS = 2**28
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Work:
     @property
     def objective(self) -> Objective:
         """The loss with the teacher's weight."""
-        return Objective(self.data.task, self.fit.distill, self.fit.temperature)
+        return self.data.objective(self.fit.distill, self.fit.temperature)
 
     @property
     def blank(self) -> Description:
@@ -122,8 +126,24 @@ def scene_of(
     teacher = teacher_of(loaded, device)
     sample = predict(module, teacher, data.train.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.train.targets[:2], data.classes)
-    shapes = tuple(data.train.inputs.shape[1:]), tuple(sample.shape[1:])
-    return Scene(module, teacher, layout, *shapes, fit.seed, device, TASKS[data.task].head)
+    inputs = data.train.inputs
+    shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
+    return Scene(
+        module, teacher, layout, shape, tuple(sample.shape[1:]), fit.seed, device, TASKS[data.task].head
+    )
+
+
+def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> FitSettings:
+    """The fit with the rows of a step and the epochs that these rows take in this module; a line where it
+    takes long. Both are counted, not timed: another machine chooses the same."""
+    device, rows = torch.device(fit.device), len(data.train)
+    row = data.normalisation(data.train.inputs[:1].to(device))
+    work = work_of(module, moved_to(file_state(module), device), row)
+    chosen = fit.for_work(rows, work)
+    said = said_of_work(fit, rows, work, chosen)
+    if said:
+        log(said)
+    return chosen
 
 
 def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
@@ -134,9 +154,11 @@ def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
 def answers_of(scene: Scene, data: Dataset) -> Answers:
     """The model as the teacher of its training rows. Raises `BadInput` where its outputs are not finite."""
 
-    def ask(inputs: Tensor) -> Tensor:
+    def ask(inputs: Inputs) -> Tensor:
         return predict(scene.module, scene.teacher, inputs, data.normalisation)
 
+    if len(data.train) * data.output_numbers > KNOWN_ANSWERS:
+        return Answers(ask)
     known = ask(data.train.inputs)
     check_outputs(data.task, known, data.train.targets, None)
     return Answers(ask, known)
@@ -202,8 +224,8 @@ def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> Stor
         return moved_to(state_dict(work.chosen.layout, made, kept), work.scene.device)
 
     def score(kept: Mapping[str, Tensor]) -> float:
-        outputs = predict(module, state_of(kept), data.validation.inputs, data.normalisation)
-        return work.objective.score(outputs, data.validation.targets)
+        found = outputs_of(module, state_of(kept), data.validation.inputs, data.normalisation)
+        return work.objective.score_of(found, data.validation.targets)
 
     size, inputs = work.fit.batch_size, data.train.inputs
     found = re_estimated(module, state_of(numbers.kept), inputs, data.normalisation, size)

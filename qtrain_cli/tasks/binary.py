@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.tasks.classification import CLASSIFICATION, agreement_by_chance, log_odds, sigmoid
+from qtrain_cli.tasks.counting import of_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +37,7 @@ def _hard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(outputs, targets.view_as(outputs).to(outputs.dtype))
 
 
-def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float, targets: Tensor) -> Tensor:
     from torch.nn.functional import kl_div, logsigmoid
 
     total = outputs.new_zeros(())
@@ -50,12 +51,12 @@ def _yes(outputs: Tensor) -> Tensor:
     return (outputs > 0).reshape(len(outputs), -1).long()  # (N,) or (N, k) -> (N, k)
 
 
-def _row_scores(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (_yes(outputs) == targets.reshape(len(targets), -1)).double().mean(1)
+def _counts(outputs: Tensor, targets: Tensor) -> Tensor:
+    return of_rows((_yes(outputs) == targets.reshape(len(targets), -1)).double().mean(1))
 
 
-def _row_closeness(outputs: Tensor, teacher: Tensor) -> Tensor:
-    return _row_scores(outputs, _yes(teacher))
+def _closeness_counts(outputs: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
+    return _counts(outputs, _yes(teacher))
 
 
 def _answers(outputs: Tensor) -> Tensor:
@@ -75,8 +76,8 @@ BINARY = replace(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
-    row_scores=_row_scores,
-    row_closeness=_row_closeness,
+    counts=_counts,
+    closeness_counts=_closeness_counts,
     told_by_count=False,
     told_by_word=False,
     answers=_answers,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtrain_cli.tasks import Task
+from qtrain_cli.tasks.intervals import wilson_interval
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,19 +22,13 @@ if TYPE_CHECKING:
 SKILL = 0.1
 
 
-def figure_of(row: Task, outputs: Tensor, targets: Tensor) -> float:
-    """The figure of outputs (N, ...) on these rows."""
-    return float(row.row_scores(outputs, targets).mean())
-
-
 def at_chance(row: Task, outputs: Tensor, targets: Tensor) -> float | None:
     """The blind figure, where outputs (N, ...) are hardly better than it; None where they are, or nobody
     knows."""
     if row.blind is None:
         return None
-    blind, perfect = row.blind(outputs, targets), row.most if row.higher_is_better else 0.0
-    scores = row.row_scores(outputs, targets)
-    ends = row.interval(float(scores.mean()), len(scores), float(scores.std(correction=0)))
+    blind, perfect = row.blind(outputs, targets), row.perfect
+    ends = row.interval_of(row.counts(outputs, targets))
     floor = blind + SKILL * (perfect - blind)
     worth = blind == perfect or row.better(row.worse_first(ends)[0], floor)
     return None if worth else blind
@@ -54,7 +49,7 @@ def renamed(row: Task, outputs: Tensor, targets: Tensor, classes: int) -> tuple[
     named = list(range(width))
     by_chance = float((counts.sum(1) * counts.sum(0)[order]).sum())
     share, blind = float(counts[named, order].sum()) / len(right), by_chance / len(right) ** 2
-    good = row.interval(share, len(right), 0.0)[0] > blind + max(SKILL, 0.5) * (1 - blind)
+    good = wilson_interval(share, len(right))[0] > blind + max(SKILL, 0.5) * (1 - blind)
     return tuple(order) if good else None
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.data import TrainSplit
-from qtrain_cli.models.call import Prepare, lengths_of
+from qtrain_cli.inputs import Inputs, Prepare, lengths_of
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Batch:
     """
 
     step: int
-    raw: Tensor
-    inputs: Tensor
+    raw: Inputs
+    inputs: Inputs
     targets: Tensor
     rows: Tensor | None = None
 

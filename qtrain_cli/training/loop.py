@@ -163,12 +163,14 @@ class _Loop:
         """The validation score of the present state, which becomes the best one if it is."""
         run, rows, objective = self.run, self.course.validation, self.course.objective
         with torch.no_grad():
-            outputs = self.trainee.predict(rows.inputs, self.course.prepare)
-        score = objective.score(outputs, rows.targets)
+            score = objective.score_of(self._outputs_of_validation, rows.targets)
         if objective.improves(score, run.best_score):
             run.remember_best(score)
         run.end_epoch(self.per_epoch, score)
         return score
+
+    def _outputs_of_validation(self, part: slice) -> Tensor:
+        return self.trainee.predict(self.course.validation.inputs[part], self.course.prepare)
 
     def save(self) -> None:
         """Writes the checkpoint."""

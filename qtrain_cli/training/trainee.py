@@ -18,7 +18,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from qtrain_cli.models.call import Prepare
+from qtrain_cli.inputs import Inputs, Prepare
 from qtrain_cli.training.batches import Batch
 
 
@@ -45,7 +45,7 @@ class Trainee(Protocol):
     def begin(self, epoch: int, epochs: int) -> bool:
         """Prepares for an epoch, counted from 0; True: what was best before it counts no longer."""
 
-    def predict(self, inputs: Tensor, prepare: Prepare) -> Tensor:
+    def predict(self, inputs: Inputs, prepare: Prepare) -> Tensor:
         """Outputs (N, ...) on the CPU in evaluation mode."""
 
     def exactly(self) -> AbstractContextManager[None] | None:
