@@ -65,10 +65,12 @@ _FIELDS: Fields = (
     ("kept_tensors", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
     ("figure_note", MAYBE_TEXT),
-    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT),
+    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE),
 )  # fmt: skip
 #: Fields that records of earlier versions lack, each with what their absence means.
-ADDED: dict[str, Any] = {"kept_tensors": {}, "figure_note": None, "weights_entry": None, "output": None}
+ADDED: dict[str, Any] = {
+    "kept_tensors": {}, "figure_note": None, "weights_entry": None, "output": None, "skipped_rows": None,
+}  # fmt: skip
 
 
 def record_fields(task: Task) -> dict[str, str]:

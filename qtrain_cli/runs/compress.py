@@ -295,4 +295,5 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         figure_note=job.fresh.note,
         weights_entry=job.loaded.entry,
         output=job.loaded.output,
+        skipped_rows=job.data.skipped_rows,
     )
