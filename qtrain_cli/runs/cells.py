@@ -86,7 +86,7 @@ class Bench:
         """The teacher's outputs, computed once."""
         if seed not in self.answers:
             seed_generators(seed)
-            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed))
+            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed), self.settings.fit)
         return self.answers[seed]
 
     def sizes(self, name: str, seed: int, epochs: int) -> Measure:

@@ -168,7 +168,7 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     if fresh.note:
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
-    work = Work(OURS, chosen, scene, data, settings.fit, answers_of(scene, data))
+    work = Work(OURS, chosen, scene, data, settings.fit, answers_of(scene, data, settings.fit))
     return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work), fresh)
 
 

@@ -28,6 +28,7 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
+from qtrain_cli.data.augment import augment_of
 from qtrain_cli.inputs import Inputs
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
@@ -40,7 +41,7 @@ from qtrain_cli.settings import FitSettings, ModelSettings
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.batches import RowBatches
+from qtrain_cli.training.batches import batches_of
 from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course
 from qtrain_cli.training.descent import Rate
@@ -151,13 +152,18 @@ def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
     return moved_to(file_state(loaded.module), device)
 
 
-def answers_of(scene: Scene, data: Dataset) -> Answers:
-    """The model as the teacher of its training rows. Raises `BadInput` where its outputs are not finite."""
+def answers_of(scene: Scene, data: Dataset, fit: FitSettings) -> Answers:
+    """The model as the teacher of its training rows, or of what augmenting makes of them.
+
+    Raises:
+        BadInput: its outputs are not finite. UsageError: the rows cannot be augmented so.
+    """
+    augment_of(fit.augment, fit.seed, data.train.inputs, data.train.targets)
 
     def ask(inputs: Inputs) -> Tensor:
         return predict(scene.module, scene.teacher, inputs, data.normalisation)
 
-    if len(data.train) * data.output_numbers > KNOWN_ANSWERS:
+    if fit.augment or len(data.train) * data.output_numbers > KNOWN_ANSWERS:
         return Answers(ask)
     known = ask(data.train.inputs)
     check_outputs(data.task, known, data.train.targets, None)
@@ -173,6 +179,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     fit, gradient = work.fit, work.fit.gradient
     circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
     trainee = Generated(work.chosen, work.scene, _room(work), circuits)
+    if fit.augment:
+        log(f"training batches are augmented: {', '.join(fit.augment)}")
     # A gradient's own noise would be taken for what makes it steep.
     rate = Rate(fit.lr, work.chosen.method.whitened and not gradient.rough, clip=CLIP)
     found = train(trainee, _course(work), fit, rate, recovery, show)
@@ -182,7 +190,7 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
 
 def _course(work: Work) -> Course:
     data, fit = work.data, work.fit
-    batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, work.scene.device)
+    batches = batches_of(data, fit, work.scene.device)
     return Course(batches, data.validation, data.normalisation, work.objective, work.answers)
 
 
