@@ -56,7 +56,10 @@ WITHOUT_TORCH = (
 )  # fmt: skip
 
 #: What the README calls the rows of `READERS`.
-DATA_FORMS = ("hf:NAME", "file.py:function", "Parquet", ".csv", "train/CLASS/", ".npz", ".safetensors")
+DATA_FORMS = (
+    "hf:NAME", "file.py:function", "save_to_disk", "Parquet", ".csv", "metadata.csv", ".jsonl",
+    "train/CLASS/", ".npz", ".safetensors",
+)  # fmt: skip
 
 MAY_PRINT = ("cli", "report")
 MAY_EXIT = ("cli", "__main__")

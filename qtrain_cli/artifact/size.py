@@ -80,7 +80,7 @@ def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = 
 
 def example_of(data: Dataset) -> Example | NamedExamples:
     """Shape and dtype of one input as the model gets it, or of each of several."""
-    sample = data.normalisation(data.train.inputs[:1])
+    sample = data.normalisation.whole(data.train.inputs[:1])
     if isinstance(sample, NamedInputs):
         return NamedExamples(tuple((name, _example(part)) for name, part in sample.parts.items()))
     return _example(sample)

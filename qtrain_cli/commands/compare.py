@@ -81,7 +81,7 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
     for line in loaded.said:
         log(line)
     loaded.module.to(device)
-    data = load_data(settings.data, settings.fit.seed)
+    data = load_data(settings.data, settings.fit.seed, settings.model)
     share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))

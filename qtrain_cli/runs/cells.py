@@ -66,7 +66,7 @@ class Bench:
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
         if seed not in self.data:
-            self.data[seed] = self.examined.of(load_data(self.settings.data, seed))
+            self.data[seed] = self.examined.of(load_data(self.settings.data, seed, self.settings.model))
         return self.data[seed]
 
     def objective(self, seed: int) -> Objective:

@@ -143,7 +143,7 @@ def _check_files(settings: CompressSettings) -> Path:
 def _prepare(settings: CompressSettings, log: Log) -> _Job:
     budget, device = settings.budget, resolve_device(settings.fit.device)
     loaded = load_model(settings.model)
-    data = load_data(settings.data, settings.fit.seed)
+    data = load_data(settings.data, settings.fit.seed, settings.model)
     loaded.module.to(device)
     share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too

@@ -128,7 +128,7 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
-    data = load_data(settings.data, settings.fit.seed)
+    data = load_data(settings.data, settings.fit.seed, settings.teacher)
     teacher = None
     if settings.teacher:
         teacher = load_teacher(settings.teacher, data.normalisation, device)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import UsageError, suggestion
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -81,6 +81,22 @@ def parse_marks(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
         require(bool(good), f"--min-metric '{text}' is no name and number", "write e.g. f1=0.9")
         require(name not in found, f"--min-metric names {name} twice", "give each once")
         found[name] = float(value)
+    return tuple(found.items())
+
+
+def parse_roles(text: str, option: str, roles: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """``"image=img,label=fine_label"`` -> (("image", "img"), ("label", "fine_label")). Raises
+    `UsageError`."""
+    found: dict[str, str] = {}
+    for part in parse_names(text):
+        role, equals, name = (piece.strip() for piece in part.partition("="))
+        wrong = (
+            f"{option} '{part}' names nothing; allowed: NAME=ITS NAME IN THE DATA, NAME of {', '.join(roles)}"
+        )
+        require(bool(equals and name), wrong, f"write e.g. {roles[0]}={roles[0]}1")
+        require(role in roles, f"{option} has the name '{role}'", suggestion(role, roles))
+        require(role not in found, f"{option} names '{role}' twice", "give each once")
+        found[role] = name
     return tuple(found.items())
 
 
