@@ -19,17 +19,20 @@ from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
+from qtrain_cli.inputs import numbers_in_row
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import noting_choice, outputs_of
+from qtrain_cli.models.arguments import said_call
+from qtrain_cli.models.call import outputs_of
+from qtrain_cli.models.outputs import noting_choice
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.fresh import check, fresh_module
 from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
-from qtrain_cli.runs.making import Log, teacher_of
+from qtrain_cli.runs.making import Log, fit_for, teacher_of
 from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
@@ -79,14 +82,16 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
         log(line)
     loaded.module.to(device)
     data = load_data(settings.data, settings.fit.seed)
-    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
+    share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))
+    for line in said_call(loaded.module, data.train.inputs):
+        log(line)
     with noting_choice(loaded.module, log):
         examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
     data = examined.of(data)
     log(f"data: {data.rows_in_words}")
-    fit = replace(settings.fit, device=str(device)).for_rows(len(data.train))
+    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
     if settings.quick:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)

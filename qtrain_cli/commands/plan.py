@@ -34,6 +34,7 @@ from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.generated import Generated, Sized
 from qtrain_cli.training.whitened import state_bytes
+from qtrain_cli.training.work import work_of
 
 PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
@@ -81,7 +82,7 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
     loaded = load_model(settings.model)
     for line in loaded.said:
         log(line)
-    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry)
+    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output)
     sizes = Measure(OURS, _scene(loaded, settings, device), known)
     layout = sizes.scene.layout
 
@@ -125,17 +126,18 @@ def _memory(spec: GeneratorSpec) -> int:
 def _probe(chosen: Sized, scene: Scene, settings: PlanSettings) -> tuple[float, str]:
     """Median seconds of a step, forward and backward, and what was measured."""
     trainee = Generated(chosen, scene, lambda kept: 0.0)
-    batch = settings.fit.batch_size
     if not settings.input_shape:
         return _median_seconds(lambda: _sum(trainee), scene.device), "generator alone"
-    size = batch * math.prod(settings.input_shape)
+    size = (settings.fit.batch_size or 2) * math.prod(settings.input_shape)
     if size > MAX_BATCH_NUMBERS:
         raise UsageError(
             f"a batch of the --input-shape has {size} numbers; allowed: {MAX_BATCH_NUMBERS}",
             "use a smaller --batch-size or --input-shape",
         )
+    few = torch.rand(2, *settings.input_shape, device=scene.device)
+    predict(scene.module, scene.teacher, few, lambda rows: rows)
+    batch = settings.fit.for_work(1, work_of(scene.module, scene.teacher, few[:1])).batch_size
     inputs = torch.rand(batch, *settings.input_shape, device=scene.device)
-    predict(scene.module, scene.teacher, inputs[:2], lambda rows: rows)
     rows = Batch(0, inputs, inputs, inputs[:, :0])
     return _median_seconds(
         lambda: trainee.outputs(rows).scores.square().mean(), scene.device

@@ -22,6 +22,7 @@ import torch
 from qtrain_cli.data import class_folders, csv_table, function, hub, npz, parquet, tensors
 from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
 from qtrain_cli.data.labels import labels_in_words, relabelled
+from qtrain_cli.data.named import as_inputs
 from qtrain_cli.data.room import Room, short
 from qtrain_cli.data.splits import (
     Dataset,
@@ -30,11 +31,14 @@ from qtrain_cli.data.splits import (
     TrainSplit,
     ValidationSplit,
     describe_data,
+    has_pixels,
     hold_out,
+    normalised_parts,
 )
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
 from qtrain_cli.files.downloads import LOOKED_AT, not_downloaded
 from qtrain_cli.files.reading import open_ordinary
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.settings import DataSettings
 from qtrain_cli.tasks import task_of_targets
 
@@ -138,13 +142,13 @@ def _reader_for(source: str) -> Reader:
 
 def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
     normalisation = Normalisation(settings.mean, settings.std)
-    _refuse_wrong_channels(normalisation, arrays.x_train.shape[1])
-    x, y = torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train)
+    x, y = as_inputs(arrays.x_train), torch.from_numpy(arrays.y_train)
+    _refuse_wrong_channels(normalisation, x)
     train, validation = hold_out(len(x), settings.validation, seed)
     return Dataset(
         train=TrainSplit(x[train], y[train]),
         validation=ValidationSplit(x[validation], y[validation]),
-        test=TestSplit(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)),
+        test=TestSplit(as_inputs(arrays.x_test), torch.from_numpy(arrays.y_test)),
         task=task_of_targets(arrays.y_train).name,
         classes=class_count(arrays),
         sha256=digest(arrays),
@@ -157,14 +161,16 @@ def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
 def _said(arrays: Arrays) -> tuple[str, ...]:
     """What became of the data that a user may not expect."""
     labels = (labels_in_words(arrays.names),) if arrays.names else ()
-    pixels = ("pixels are divided by 255",) if arrays.x_train.dtype.name == "uint8" else ()
+    pixels = ("pixels are divided by 255",) if has_pixels(as_inputs(arrays.x_train)) else ()
     return (*arrays.said, *labels, *pixels)
 
 
-def _refuse_wrong_channels(normalisation: Normalisation, channels: int) -> None:
+def _refuse_wrong_channels(normalisation: Normalisation, inputs: Inputs) -> None:
     given = len(normalisation.mean)
-    if given > 1 and given != channels:
-        raise UsageError(
-            f"--mean and --std have {given} numbers and the inputs {channels} channels",
-            f"give one number for all channels, or {channels}",
-        )
+    for name, part in normalised_parts(inputs).items() if given else ():
+        channels, where = part.shape[1] if part.dim() > 1 else 1, f" {name}" if name else ""
+        if given > 1 and given != channels:
+            raise UsageError(
+                f"--mean and --std have {given} numbers and the inputs{where} {channels} channels",
+                f"give one number for all channels, or {channels}",
+            )

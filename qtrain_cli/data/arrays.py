@@ -3,6 +3,7 @@
     x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1; later divided by 255
        integers in both splits     int64: tokens for a model that looks them up, else made float32 later
        any other number (N, ...)   float32, finite
+    x  several inputs, by name     each of the above, or (N,); integers and truth values stay (`named`)
     y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1
        floats (N,) or (N, k)       float32, finite
 
@@ -13,13 +14,14 @@ largest label of train plus one. Train and test have to agree in everything but 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from qtrain_cli.data.named import Columned, each_part, parts_of, refuse_other_parts
 from qtrain_cli.errors import BadInput
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -37,9 +39,9 @@ class Arrays:
     reader found that a user should know.
     """
 
-    x_train: np.ndarray
+    x_train: Columned
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: Columned
     y_test: np.ndarray
     names: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
@@ -48,13 +50,20 @@ class Arrays:
 def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
     """The four arrays out of a container that holds `names`. Raises `BadInput` if one is missing."""
     present = list(names)
-    missing = [name for name in ARRAY_NAMES if name not in present]
+    parts = {name: parts_of(name, present) for name in ARRAY_NAMES if name not in present and name[0] == "x"}
+    missing = [name for name in ARRAY_NAMES if name not in present and not parts.get(name)]
     if missing:
         found = ", ".join(present) or "nothing"
         needed = ", ".join(ARRAY_NAMES)
-        raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}")
-    x_train, y_train, x_test, y_test = (as_array(name, read(name)) for name in ARRAY_NAMES)
-    return Arrays(x_train, y_train, x_test, y_test)
+        several = "; several inputs are x_train.NAME and x_test.NAME"
+        raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}{several}")
+
+    def whole(name: str) -> Any:
+        if not parts.get(name):
+            return as_array(name, read(name))
+        return {part: as_array(f"{name}.{part}", read(f"{name}.{part}")) for part in parts[name]}
+
+    return Arrays(*map(whole, ARRAY_NAMES))
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -75,14 +84,23 @@ def class_count(arrays: Arrays) -> int | None:
 
 
 def digest(arrays: Arrays) -> str:
-    """SHA-256 of name, dtype, shape and little-endian content of all four checked arrays."""
+    """SHA-256 of name, dtype, shape and little-endian content of all four checked arrays, part by part."""
     content = hashlib.sha256()
-    for name in ARRAY_NAMES:
-        array = getattr(arrays, name)
+    for name, array in _each_array(arrays):
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         content.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
         content.update(little.reshape(-1).data)
     return content.hexdigest()
+
+
+def _each_array(arrays: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    """All four by name; several inputs as their parts, ``x_train.NAME``."""
+    for name in ARRAY_NAMES:
+        found = getattr(arrays, name)
+        if isinstance(found, dict):
+            yield from ((f"{name}.{part}", array) for part, array in found.items())
+        else:
+            yield name, found
 
 
 def checked(raw: Arrays) -> Arrays:
@@ -91,22 +109,53 @@ def checked(raw: Arrays) -> Arrays:
     Raises:
         BadInput: a dtype, shape or value outside the table, or two arrays that disagree.
     """
-    whole = all(x.dtype.kind in "iu" for x in (raw.x_train, raw.x_test))
+    x_train, x_test = _both_inputs(raw.x_train, raw.x_test)
     arrays = Arrays(
-        _inputs("x_train", raw.x_train, whole),
+        x_train,
         _targets("y_train", raw.y_train),
-        _inputs("x_test", raw.x_test, whole),
+        x_test,
         _targets("y_test", raw.y_test),
         raw.names,
         raw.said,
     )
-    _refuse_rows("train", arrays.x_train, arrays.y_train, MIN_TRAIN_ROWS)
-    _refuse_rows("test", arrays.x_test, arrays.y_test, 1)
-    _refuse_difference("x", arrays.x_train, arrays.x_test)
+    for name, x in _each_array(arrays):
+        split = name.partition(".")[0].removeprefix("x_")
+        if name.startswith("x_"):
+            y, least = getattr(arrays, f"y_{split}"), MIN_TRAIN_ROWS if split == "train" else 1
+            _refuse_rows(split, name, x, y, least)
     _refuse_difference("y", arrays.y_train, arrays.y_test)
     if class_count(arrays) is not None:
         _refuse_unknown_labels(arrays)
     return arrays
+
+
+def _both_inputs(train: Columned, test: Columned) -> tuple[Columned, Columned]:
+    """Checked inputs of both splits, which have to be of one kind."""
+    refuse_other_parts(train, test)
+    if isinstance(train, dict) and isinstance(test, dict):
+        return each_part(_both_parts, train, test)
+    assert isinstance(train, np.ndarray) and isinstance(test, np.ndarray)
+    whole = all(x.dtype.kind in "iu" for x in (train, test))
+    made = _inputs("x_train", train, whole), _inputs("x_test", test, whole)
+    _refuse_difference("x", *made)
+    return made
+
+
+def _both_parts(part: str, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    whole = all(x.dtype.kind in "iu" for x in (train, test))
+    made = _part(f"x_train.{part}", train, whole), _part(f"x_test.{part}", test, whole)
+    _refuse_difference("x", *made, f".{part}")
+    return made
+
+
+def _part(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
+    """One of several inputs: truth values stay, and (N,) is a number for each row."""
+    if x.dtype == np.bool_ and x.ndim:
+        return np.require(x, requirements=("C", "W"))
+    if x.ndim != 1:
+        return _inputs(name, x, whole)
+    _refuse_non_numbers(name, x)
+    return np.require(x, np.int64, ("C", "W")) if whole and x.dtype != np.uint64 else _finite_float32(name, x)
 
 
 def _inputs(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
@@ -189,21 +238,22 @@ def _finite_float32(name: str, array: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _refuse_rows(split: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
+def _refuse_rows(split: str, name: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
     if len(x) != len(y):
-        raise BadInput(f"x_{split} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
+        raise BadInput(f"{name} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
     if len(x) < least:
         raise BadInput(f"{split} has {len(x)} rows; needed: at least {least}")
 
 
-def _refuse_difference(letter: str, train: np.ndarray, test: np.ndarray) -> None:
+def _refuse_difference(letter: str, train: np.ndarray, test: np.ndarray, part: str = "") -> None:
+    ours_in, theirs_in = f"{letter}_train{part}", f"{letter}_test{part}"
     for what, ours, theirs in (
         ("type", train.dtype, test.dtype),
         ("shape", train.shape[1:], test.shape[1:]),
     ):
         if ours != theirs:
             raise BadInput(
-                f"a row of {letter}_train has the {what} {ours} and one of {letter}_test {theirs}",
+                f"a row of {ours_in} has the {what} {ours} and one of {theirs_in} {theirs}",
                 "both splits need the same kind of rows",
             )
 

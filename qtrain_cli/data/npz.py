@@ -1,4 +1,5 @@
-"""NumPy's ``.npz``: a zip archive with the arrays x_train, y_train, x_test and y_test.
+"""NumPy's ``.npz``: a zip archive with the arrays x_train, y_train, x_test and y_test; x by parts (`named`)
+too.
 
 An array of Python objects is stored as a pickle, which runs code when read. Each array's header is read
 first, so that a pickle is refused by its dtype and a size by the bytes that are really there; only then

@@ -13,12 +13,13 @@ Left out: stratification, cross-validation.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from qtrain_cli.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import Reading
 
@@ -30,15 +31,30 @@ OUTPUTS_AT_ONCE = 2**26
 class Normalisation:
     """``(x - mean) / std`` per channel (dimension 1); one number serves all channels, none leaves x alone.
 
-    With `tokens` a batch becomes int64, pixels aside.
+    With `tokens` a batch becomes int64, pixels aside. Of several inputs the pixels are normalised, or where
+    there are none, all floats; integers and truth values stay what they are.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     tokens: bool = False
 
-    def __call__(self, batch: Tensor) -> Tensor:
+    @overload
+    def __call__(self, batch: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, batch: Inputs) -> Inputs: ...
+    def __call__(self, batch: Inputs) -> Inputs:
         """A batch ``(N, C, ...)`` as float32 of the same shape; uint8 is divided by 255 first."""
+        if isinstance(batch, Tensor):
+            return self._of_one(batch)
+        chosen, plain = normalised_parts(batch), replace(self, mean=(), std=(), tokens=False)
+        made = {
+            name: (self if name in chosen else plain)._of_one(part) if _is_measured(part) else part
+            for name, part in batch.parts.items()
+        }
+        return NamedInputs(made)
+
+    def _of_one(self, batch: Tensor) -> Tensor:
         if self.tokens and batch.dtype != torch.uint8:
             return batch.to(torch.int64)
         x = batch.to(torch.float32)
@@ -46,16 +62,34 @@ class Normalisation:
             x = x / 255
         if not self.mean:
             return x
-        shape = (1, -1) + (1,) * (x.dim() - 2)  # (1, C, 1, ...)
+        shape = (1, -1) + (1,) * (x.dim() - 2) if x.dim() > 1 else (-1,)  # (1, C, 1, ...)
         mean, std = (torch.tensor(v, device=x.device).reshape(shape) for v in (self.mean, self.std))
         return (x - mean) / std
+
+
+def _is_measured(part: Tensor) -> bool:
+    """Pixels and floats: what is no token, mask or count."""
+    return part.is_floating_point() or part.dtype == torch.uint8
+
+
+def has_pixels(inputs: Inputs) -> bool:
+    """Whether these, or some of their parts, are pictures."""
+    return any(part.dtype == torch.uint8 for part in tensors_in(inputs))
+
+
+def normalised_parts(inputs: Inputs) -> dict[str, Tensor]:
+    """What a mean and deviation are for, by name; "" for inputs that are one tensor."""
+    if isinstance(inputs, Tensor):
+        return {"": inputs}
+    wanted = (lambda part: part.dtype == torch.uint8) if has_pixels(inputs) else Tensor.is_floating_point
+    return {name: part for name, part in inputs.parts.items() if wanted(part)}
 
 
 @dataclass(frozen=True, eq=False)
 class TrainSplit:
     """The rows that gradients may see. inputs ``(N, ...)``, targets ``(N,)`` or ``(N, k)``."""
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __len__(self) -> int:
@@ -66,7 +100,7 @@ class TrainSplit:
 class ValidationSplit:
     """The rows that choose the best state. inputs ``(N, ...)``, targets ``(N,)`` or ``(N, k)``."""
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __len__(self) -> int:
@@ -79,7 +113,7 @@ class TestSplit:
 
     __test__ = False  # the name is no pytest class
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __len__(self) -> int:
@@ -147,8 +181,11 @@ class Dataset:
         return replace(self, normalisation=replace(self.normalisation, tokens=tokens))
 
 
-def are_whole(inputs: Tensor) -> bool:
-    """Whether these may be places in a table: whole numbers from 0 on that float32 holds exactly."""
+def are_whole(inputs: Inputs) -> bool:
+    """Whether these may be places in a table: whole numbers from 0 on that float32 holds exactly. Of several
+    inputs each says so by its type."""
+    if not isinstance(inputs, Tensor):
+        return False
     if inputs.dtype != torch.float32:
         return inputs.dtype == torch.int64
     return bool(((inputs == inputs.round()) & (inputs >= 0) & (inputs < 2**24)).all())
@@ -173,7 +210,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
         "train_rows": len(dataset.train),
         "validation_rows": len(dataset.validation),
         "test_rows": len(dataset.test),
-        "input_shape": list(dataset.train.inputs.shape[1:]),
-        "input_dtype": str(dataset.train.inputs.dtype).removeprefix("torch."),
+        "input_shape": row_shape(dataset.train.inputs),
+        "input_dtype": dtype_in_words(dataset.train.inputs),
         "data_sha256": dataset.sha256,
     }

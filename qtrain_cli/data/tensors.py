@@ -1,4 +1,5 @@
-"""A ``.safetensors`` file with the tensors x_train, y_train, x_test and y_test; others are not touched."""
+"""A ``.safetensors`` file with the tensors x_train, y_train, x_test and y_test; x by parts (`named`) too, and
+others are not touched."""
 
 from __future__ import annotations
 

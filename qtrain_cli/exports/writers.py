@@ -3,7 +3,8 @@
     .safetensors  each name its own copy, metadata {"format": "pt"} as transformers expects
     .pt           a plain dictionary of tensors, `torch.load(weights_only=True)`; tied names share storage
     .pt2          a `torch.export` archive with a free batch dimension and no pickled entry
-    .onnx         one file with the weights inside, input `input` and output `output`, free `batch` axis
+    .onnx         one file with the weights inside, input `input` (several: by their names) and output
+                  `output`, free `batch` axis
 
 Each takes a `Source` and the path to write to (not yet the final name), and returns a `Checked`; each raises
 `RunFailed` when the file does not hold what was meant. Bytes are made in memory: PyTorch's writers would
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports.comparison import require_close, require_same
 from qtrain_cli.exports.tracing import PLAIN_ADVICE, Traced, holding, trace
+from qtrain_cli.inputs import Inputs, NamedInputs, tensors_in
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Source:
 
     state: dict[str, Tensor]
     module: nn.Module | None = None
-    example: Tensor | None = None
+    example: Inputs | None = None
 
     def traced(self) -> Traced:
         """The module's graph, holding `state`. Raises `UsageError` without a module or an example."""
@@ -88,7 +90,7 @@ def write_pt2(source: Source, path: Path) -> Checked:
     _require_no_pickles(path)
     program = torch.export.load(path)
     require_same(source.state, program.state_dict, "the file")
-    compared = require_close(traced, program.module(), "the .pt2 graph")
+    compared = require_close(traced, traced.calls(program.module()), "the .pt2 graph")
     return Checked(f"read back with torch.export.load, every tensor bit for bit, {compared}", traced.note)
 
 
@@ -100,8 +102,8 @@ def write_onnx(source: Source, path: Path) -> Checked:
     program = torch.onnx.export(
         traced.program,
         dynamo=True,
-        dynamic_shapes=({0: "batch"},) if traced.dynamic else None,
-        input_names=["input"],
+        dynamic_shapes=traced.shapes({0: "batch"}) if traced.dynamic else None,
+        input_names=names_of(traced.example),
         output_names=["output"],
         verbose=False,
     )
@@ -147,10 +149,24 @@ def _require_no_pickles(path: Path) -> None:
                 raise RunFailed(f"'{entry.filename}' of the .pt2 archive is pickled", PLAIN_ADVICE)
 
 
-def _onnx_outputs(path: Path) -> Callable[[Tensor], Tensor]:
+def names_of(inputs: Inputs) -> list[str]:
+    """How an ONNX model's inputs are called: `input`, or as in the data; by position `input_0`, ..."""
+    if not isinstance(inputs, NamedInputs):
+        return ["input"]
+    return [f"input_{name}" if inputs.by_position else name for name in inputs.parts]
+
+
+def _onnx_outputs(path: Path) -> Callable[[Inputs], Tensor]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings are written by C++, past any redirection in Python
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda inputs: torch.from_numpy(session.run(["output"], {"input": inputs.numpy()})[0])
+    known = {one.name for one in session.get_inputs()}  # what the model has no use for, the graph has not
+
+    def outputs(inputs: Inputs) -> Tensor:
+        named = zip(names_of(inputs), tensors_in(inputs), strict=True)
+        fed = {name: part.numpy() for name, part in named if name in known}
+        return torch.from_numpy(session.run(["output"], fed)[0])
+
+    return outputs

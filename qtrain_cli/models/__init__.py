@@ -29,6 +29,7 @@ from qtrain_cli.models.fixed_batch import said_size
 from qtrain_cli.models.folders import folder_sha256, load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
+from qtrain_cli.models.outputs import picks
 from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
@@ -43,7 +44,8 @@ class LoadedModel:
 
     `format` is one of `formats`' names. `trust` is what it took to load the file: "weights-only",
     "stock-layers", "safetensors", "pt2" or "trusted-pickle". `sha256` is that of the file's bytes, or
-    `folders.folder_sha256`. `entry` and `notes` are as in `reading.ReadModel`.
+    `folders.folder_sha256`. `entry` and `notes` are as in `reading.ReadModel`; `output` is which of several
+    outputs counts, None where the module has but one.
     """
 
     module: nn.Module
@@ -53,6 +55,7 @@ class LoadedModel:
     sha256: str
     entry: str | None = None
     notes: tuple[str, ...] = ()
+    output: str | None = None
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -86,7 +89,8 @@ def load_model(settings: ModelSettings) -> LoadedModel:
     _require_usable(found.module, settings.path.name)
     name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
     module, entry = _dense_gradients(found.module.eval()), printable(found.entry) if found.entry else None
-    return LoadedModel(module, name, form, found.trust, sha256, entry, found.notes)
+    picked = picks(module, settings.output)
+    return LoadedModel(picked, name, form, found.trust, sha256, entry, found.notes, settings.output)
 
 
 def _read(settings: ModelSettings) -> tuple[ReadModel, str, str]:

@@ -145,6 +145,7 @@ def _provenance(record: Record | StudentRecord) -> LabelledTexts:
         (word, measured.model),
         (f"{word} read as", measured.trust),
         *([(f"{word}'s weights", measured.weights_entry)] if measured.weights_entry else []),
+        *([(f"{word}'s output", measured.output)] if measured.output else []),
         (f"{word} SHA-256", measured.model_sha256),
     ]
     there = not isinstance(record, StudentRecord) or record.has_teacher

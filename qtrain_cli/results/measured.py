@@ -3,12 +3,14 @@
 The stored form is a list, because in an artifact of a few hundred bytes the names of the fields would
 outweigh their values:
 
-    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]   then note, entry, beside
+    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]   then note, entry, rest,
+                                                                                     beside
 
     figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
                test figure is stored, then the task's name where their number does not tell it
     versions   "name=version name=version ...", last the kernel and the threads in one word: "v4*2"
     entry      which of several sets of weights in the model's file was taken; left out where it has but one
+    rest       {"output": which of the model's several outputs counts}; left out where it has but one
     beside     [trivial figure, further metrics in the order of the task's row]; left out where there are
                none, and of accuracies of classes, whose record is the shortest (`Task.short`)
 
@@ -32,6 +34,7 @@ from qtrain_cli.results.schema import (
     LIST,
     MAYBE,
     NUMBER,
+    TABLE,
     TEXT,
     check_digest,
     check_kind,
@@ -52,6 +55,8 @@ MACHINE_WORDS = ("kernel", "threads")
 _STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, INTEGER, INTEGER, TEXT, TEXT, TEXT)
 _FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, INTEGER, MAYBE, MAYBE)
 _INTERVAL_KINDS = (NUMBER, NUMBER)
+#: What may stand behind the trust, by its type and in this order.
+_LATER: dict[type, str] = {int: INTEGER, str: TEXT, dict: TABLE}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ class Measured:
 
     `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
     squared error), None when not finite; `versions` names software, kernel, threads, no spaces or ``=``;
-    `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights.
+    `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights,
+    `output` which of the model's several outputs.
 
     Raises:
         BadInput: a digest that is none, a negative count, or a version that is not one word.
@@ -79,6 +85,7 @@ class Measured:
     trust: str
     figure_note: str | None = None
     weights_entry: str | None = None
+    output: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("data_sha256", "model_sha256"):
@@ -116,6 +123,7 @@ class Measured:
             self.trust,
             *([] if self.figure_note is None else [NOTES.index(self.figure_note)]),
             *([self.weights_entry] if self.weights_entry else []),
+            *([{"output": self.output}] if self.output else []),
             *_stored_beside(self.scores),
         ]
 
@@ -126,7 +134,7 @@ class Measured:
         _check_kinds("entries", _STORED_KINDS, stored[: len(_STORED_KINDS)])
         model, figures, train_loss, test_loss, epochs, seed, device, versions, trust, *later = stored
         *later, last = [*later, None] if not (later and isinstance(later[-1], list)) else later
-        note, entry = _stored_later(later)
+        note, entry, output = _stored_later(later)
         return cls(
             model=model,
             scores=_with_beside(_stored_scores(figures), last),
@@ -141,6 +149,7 @@ class Measured:
             trust=trust,
             figure_note=note,
             weights_entry=entry,
+            output=output,
         )
 
 
@@ -151,19 +160,24 @@ def _check_kinds(what: str, kinds: tuple[str, ...], values: list[Any]) -> None:
         check_kind(f"{what}[{place}]", kind, value)
 
 
-def _stored_later(later: list[Any]) -> tuple[str | None, str | None]:
-    """The note and the entry of a stored record: a number and a text, either or both of them."""
-    kinds = tuple(INTEGER if type(value) is int else TEXT for value in later)
-    if kinds not in ((), (INTEGER,), (TEXT,), (INTEGER, TEXT)):
-        raise BadInput(f"the stored record ends with {reprlib.repr(later)}; allowed: a note, and an entry")
-    _check_kinds("last entries", kinds, later)
-    note = later[0] if INTEGER in kinds else None
-    entry = later[-1] if TEXT in kinds else None
+def _stored_later(later: list[Any]) -> tuple[str | None, str | None, str | None]:
+    """The note, entry and output of a stored record: a number, a text and a table, as far as they are there,
+    in this order."""
+    kinds = [_LATER.get(type(value), "") for value in later]
+    if kinds != [kind for kind in _LATER.values() if kind in kinds]:
+        raise BadInput(
+            f"the stored record ends with {reprlib.repr(later)}; allowed: a note, an entry, and a table"
+        )
+    _check_kinds("last entries", tuple(kinds), later)
+    found = dict(zip(kinds, later, strict=True))
+    note, entry, rest = (found.get(kind) for kind in _LATER.values())
     if note is not None and note >= len(NOTES):
         raise BadInput(f"the stored record has the note {note}; allowed: 0 to {len(NOTES) - 1}")
     if entry == "":
         raise BadInput("the stored record names an entry of no name")
-    return None if note is None else NOTES[note], entry
+    if rest is not None and (list(rest) != ["output"] or not rest["output"]):
+        raise BadInput(f"the stored record ends with {reprlib.repr(rest)}; allowed: the output's name")
+    return None if note is None else NOTES[note], entry, rest and rest["output"]
 
 
 def _stored_figures(scores: Scores) -> list[Any]:

@@ -32,12 +32,14 @@ from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import load_checkpoint
+from qtrain_cli.inputs import numbers_in_row
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import noting_choice
+from qtrain_cli.models.arguments import said_call
+from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
@@ -54,7 +56,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.making import Log, Work, answers_of, fit_for, made_by, make, scene_of, teacher_of
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
@@ -143,12 +145,16 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     loaded = load_model(settings.model)
     data = load_data(settings.data, settings.fit.seed)
     loaded.module.to(device)
-    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
+    share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))
-    with noting_choice(loaded.module, log):
+    for line in said_call(loaded.module, data.train.inputs):
+        log(line)
+    with noting_choice(loaded.module, log) as noted:
         data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    loaded = replace(loaded, output=recorded(loaded.output, noted))
+    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
+    settings = replace(settings, fit=fit)
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
@@ -290,4 +296,5 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         trust=job.loaded.trust,
         figure_note=job.fresh.note,
         weights_entry=job.loaded.entry,
+        output=job.loaded.output,
     )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from qtrain_cli.data import Dataset, Normalisation
 from qtrain_cli.data.splits import OUTPUTS_AT_ONCE
 from qtrain_cli.errors import BadInput
+from qtrain_cli.inputs import Inputs, joined_rows
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.making import Log
 from qtrain_cli.tasks import TASKS
@@ -31,7 +32,7 @@ MOST_ROWS = 1000
 #: A normalisation of more numbers, or an order of more labels, is not written out.
 MOST_WRITTEN = 12
 #: Inputs as the data have them, and how they are prepared -> outputs (N, ...) on the CPU.
-Ask = Callable[[Tensor, Normalisation], Tensor]
+Ask = Callable[[Inputs, Normalisation], Tensor]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class _Sample:
     """Rows that a model is measured on, with the data that they are of, as the model takes them."""
 
     data: Dataset
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     outputs: Tensor
 
@@ -105,7 +106,7 @@ def examine_nobody(data: Dataset) -> Dataset:
     return data.read_as(reading_of(data.task, None, data.train.targets, data.every_target))
 
 
-def _rows(data: Dataset, left: int) -> tuple[Tensor, Tensor]:
+def _rows(data: Dataset, left: int) -> tuple[Inputs, Tensor]:
     """Rows all over validation, and over train as far as those are few."""
     inputs, targets = [], []
     for split in (data.validation, data.train):
@@ -114,7 +115,7 @@ def _rows(data: Dataset, left: int) -> tuple[Tensor, Tensor]:
         inputs.append(split.inputs[places])
         targets.append(split.targets[places])
         left -= count
-    return torch.cat(inputs), torch.cat(targets)
+    return joined_rows(inputs), torch.cat(targets)
 
 
 def _first_look(ask: Ask, data: Dataset, looks_up: bool) -> tuple[bool, int]:
@@ -158,7 +159,7 @@ def _reasons(ask: Ask, sample: _Sample) -> str:
 def _normalisations(sample: _Sample) -> Iterator[tuple[Normalisation, str]]:
     """Other ways in which the inputs may have been prepared, each with how it is said."""
     used, inputs = sample.data.normalisation, sample.inputs
-    if used.tokens:
+    if used.tokens or not isinstance(inputs, Tensor):
         return
     if used.mean:
         yield replace(used, mean=(), std=()), "without --mean and --std"

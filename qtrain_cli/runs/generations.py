@@ -14,6 +14,7 @@ from torch import Tensor
 
 from qtrain_cli.artifact.container import RUN_DIGITS
 from qtrain_cli.data import Dataset
+from qtrain_cli.inputs import single
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.identity import (
     Identity,
@@ -150,7 +151,7 @@ def _alignment(job: Teaching, module: StudentModule) -> Alignment | None:
         teacher.module, teacher.state, settings.layer, data.train, teacher.prepare
     )
     with torch.no_grad():
-        rows = data.normalisation(data.train.inputs[:2].to(job.device))
+        rows = single(data.normalisation(data.train.inputs[:2].to(job.device)))
         features = module.features(rows).shape[1]
     layer = projection(features, width, job.settings.fit.seed).to(job.device)
     return Alignment(taught, layer, settings.loss, settings.weight)

@@ -28,7 +28,9 @@ Identity = dict[str, Any]
 
 def model_identity(settings: ModelSettings | None, sha256: str) -> Identity:
     """Of a model's file and how it is read; nothing where there is none."""
+    output = {"output": settings.output} if settings and settings.output is not None else {}
     return {
+        **output,
         "model": sha256,
         "weights": (settings and settings.weights) or "",
         "arch": architecture_identity(settings.arch if settings else None),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
 from qtrain_cli.artifact.numbers import (
@@ -28,6 +28,7 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
@@ -49,6 +50,7 @@ from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
+from qtrain_cli.training.work import said_of_work, work_of
 
 Log = Callable[[str], None]
 #: Norms are some tens on the way; at the peak learning rate single steps of hundreds threw whole runs off.
@@ -124,8 +126,24 @@ def scene_of(
     teacher = teacher_of(loaded, device)
     sample = predict(module, teacher, data.train.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.train.targets[:2], data.classes)
-    shapes = tuple(data.train.inputs.shape[1:]), tuple(sample.shape[1:])
-    return Scene(module, teacher, layout, *shapes, fit.seed, device, TASKS[data.task].head)
+    inputs = data.train.inputs
+    shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
+    return Scene(
+        module, teacher, layout, shape, tuple(sample.shape[1:]), fit.seed, device, TASKS[data.task].head
+    )
+
+
+def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> FitSettings:
+    """The fit with the rows of a step and the epochs that these rows take in this module; a line where it
+    takes long. Both are counted, not timed: another machine chooses the same."""
+    device, rows = torch.device(fit.device), len(data.train)
+    row = data.normalisation(data.train.inputs[:1].to(device))
+    work = work_of(module, moved_to(file_state(module), device), row)
+    chosen = fit.for_work(rows, work)
+    said = said_of_work(fit, rows, work, chosen)
+    if said:
+        log(said)
+    return chosen
 
 
 def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
@@ -136,7 +154,7 @@ def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
 def answers_of(scene: Scene, data: Dataset) -> Answers:
     """The model as the teacher of its training rows. Raises `BadInput` where its outputs are not finite."""
 
-    def ask(inputs: Tensor) -> Tensor:
+    def ask(inputs: Inputs) -> Tensor:
         return predict(scene.module, scene.teacher, inputs, data.normalisation)
 
     if len(data.train) * data.output_numbers > KNOWN_ANSWERS:

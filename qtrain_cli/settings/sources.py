@@ -9,12 +9,13 @@ from typing import Annotated
 
 from qtrain_cli.settings.option import Option, Otherwise
 from qtrain_cli.settings.parsing import parse_floats, parse_names, parse_size, require
-from qtrain_cli.settings.shared import Arch, ArchArgs
+from qtrain_cli.settings.shared import Arch, ArchArgs, OutputPath, check_output_path
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which model file, and how to read it. `weights` names the entry of a checkpoint dictionary."""
+    """Which model file, and how to read it. `weights` names the entry of a checkpoint dictionary, `output`
+    what counts of several outputs."""
 
     path: Annotated[Path, Option("MODEL", "A trained model's file.")]
     arch: Arch = None
@@ -23,8 +24,10 @@ class ModelSettings:
     trust_pickle: Annotated[
         bool, Option("--trust-pickle", "Run the code in a pickled file.", kind="consent")
     ] = False
+    output: OutputPath = None
 
     def __post_init__(self) -> None:
+        check_output_path(self.output)
         require(
             self.arch is None or ":" in self.arch,
             f"--arch '{self.arch}' names no class",

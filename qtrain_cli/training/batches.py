@@ -13,7 +13,6 @@ them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.data import TrainSplit
+from qtrain_cli.inputs import Inputs, Prepare
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Batch:
     """
 
     step: int
-    raw: Tensor
-    inputs: Tensor
+    raw: Inputs
+    inputs: Inputs
     targets: Tensor
     rows: Tensor | None = None
 
@@ -54,7 +54,7 @@ class RowBatches:
     """Batches of `size` out of a split that is whole in memory; of all rows where there are fewer."""
 
     split: TrainSplit
-    prepare: Callable[[Tensor], Tensor]
+    prepare: Prepare
     size: int
     seed: int
     device: torch.device

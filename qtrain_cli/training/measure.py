@@ -13,6 +13,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from qtrain_cli.data import Dataset, TestSplit, TrainSplit, ValidationSplit
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.models.call import outputs_of, predict
 from qtrain_cli.results import Scores
 from qtrain_cli.tasks.intervals import Interval
@@ -46,7 +47,7 @@ def measure(
     return figures_of(module, state, answered(asked, data), data, objective)
 
 
-def answered(ask: Callable[[Tensor], Tensor], data: Dataset) -> OutputsOf:
+def answered(ask: Callable[[Inputs], Tensor], data: Dataset) -> OutputsOf:
     """A teacher's outputs for test rows: all of them beforehand, where they are looked at at once."""
     inputs = data.test.inputs
     if data.objective().at_once < len(inputs):

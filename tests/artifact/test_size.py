@@ -10,7 +10,7 @@ from artifacts import MEASURED, artifact_of, numbers_of, spec_of, specs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qtrain_cli.artifact.description import MAX_EXAMPLE_DIMENSIONS, MAX_EXAMPLE_ELEMENTS, Example
+from qtrain_cli.artifact.example import MAX_EXAMPLE_DIMENSIONS, MAX_EXAMPLE_ELEMENTS, Example
 from qtrain_cli.artifact.numbers import encode_artifact
 from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.methods.generator.plan import plan_of

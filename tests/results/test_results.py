@@ -24,7 +24,7 @@ CONTRACT = [
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
-    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry",
+    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output",
     "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
     "teacher_metric_value",
 ]  # fmt: skip
@@ -64,6 +64,7 @@ measurements = st.builds(
     trust=st.text(),
     figure_note=st.sampled_from([None, *NOTES]),
     weights_entry=st.none() | st.text(min_size=1),
+    output=st.none() | st.text(min_size=1),
 )
 
 
@@ -128,6 +129,7 @@ def test_exact_json(make_record):
         "trust": "state dictionary",
         "figure_note": None,
         "weights_entry": None,
+        "output": None,
         "trivial": None,
         "metrics": {},
         "task": "classification",
@@ -359,6 +361,17 @@ def test_records_of_before_the_set_of_weights_was_named_are_read(make_record):
     document = make_record().to_json()
     del document["weights_entry"]
     assert Record.from_json(document) == make_record()
+
+
+def test_the_output_is_stored_where_one_was_chosen(make_record):
+    plain, named = make_record(), make_record(output="logits", weights_entry="ema")
+    assert named.measured.to_stored()[9:] == ["ema", {"output": "logits"}]
+    assert named.to_json()["output"] == "logits" and plain.to_json()["output"] is None
+    for rest in ({}, {"output": ""}, {"output": "a", "b": "c"}, {"other": "a"}):
+        with pytest.raises(BadInput, match="the stored record ends with"):
+            Measured.from_stored([*plain.measured.to_stored(), rest], *DIGESTS)
+    with pytest.raises(BadInput, match=r"ends with .*allowed: a note, an entry, and a table"):
+        Measured.from_stored([*plain.measured.to_stored(), {"output": "a"}, "ema"], *DIGESTS)
 
 
 def test_a_stored_form_of_another_length(make_record):
