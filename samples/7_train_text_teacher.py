@@ -3,9 +3,9 @@
     python samples/7_train_text_teacher.py DATA OUT [classes|language] [EPOCHS]
 
 DATA is a folder with train.csv and test.csv, of the columns `text` and, for classes, `label`. The tokenizer
-(WordPiece) learns its words from the training texts alone. Prints the accuracy, or the perplexity of the next
-token, on the whole test split, which is used once, at the end. Needs `pip install '.[hf]'`; some minutes on two
-cores. Compress one with
+(WordPiece) learns its words from the training texts alone. Prints the accuracy, or the perplexity of the
+next token, on the whole test split, which is used once, at the end. Needs `pip install '.[hf]'`; some minutes
+on two cores. Compress one with
 
     qtrain compress OUT --data DATA --bytes 4KB
 """

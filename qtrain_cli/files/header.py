@@ -23,6 +23,8 @@ from qtrain_cli.files.reading import open_ordinary
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_RANK = 64
+#: Letters of a tensor's name in any file of weights: twice what a layout takes, for the prefixes of wrappers.
+MAX_NAME_LETTERS = 1024
 #: What a hostile file may add to a message.
 MAX_QUOTED = 300
 KNOWN_DTYPE_BYTES = {
@@ -105,6 +107,8 @@ def parse_header(path: Path, text: bytes, payload_bytes: int) -> Header:
 
 
 def _tensor(path: Path, name: str, row: Any) -> TensorRecord:
+    if len(name) > MAX_NAME_LETTERS:
+        raise damaged(path, f"the name '{name[:40]}...' has {len(name)} letters; allowed: {MAX_NAME_LETTERS}")
     if not isinstance(row, dict) or row.keys() != {"dtype", "shape", "data_offsets"}:
         raise damaged(path, f"tensor '{name}' is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput, is_out_of_memory
+from qtrain_cli.errors import BadInput, QtrainError, is_out_of_memory
 from qtrain_cli.inputs import Inputs, Prepare, lead_of, numbers_in_row, shape_in_words
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.in_place import run_in_place, unchanged
@@ -61,7 +61,7 @@ def _failing_as_ours(module: nn.Module, inputs: Inputs) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, BadInput) or is_out_of_memory(error):
+        if isinstance(error, QtrainError) or is_out_of_memory(error):
             raise
         raise BadInput(
             f"the model does not take {shape_in_words(inputs)}{mode} ({_first_line(error)})",

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput, Refused, suggestion
+from qtrain_cli.files.header import MAX_NAME_LETTERS
 
 #: Names under which the trained weights usually are, most telling first; the order decides between several.
 USUAL_KEYS = (
@@ -79,20 +80,25 @@ def _usual_entry(found: list[Entry], tree: Any, name: str) -> Entry:
 
 
 def find_entries(tree: Any, is_module: Callable[[Any], bool]) -> list[Entry]:
-    """Every state dictionary and module in `tree`, in the tree's own order."""
+    """Every state dictionary and module in `tree`, in its own order. Raises `Refused` as `tensors_of`."""
     return _search(tree, (), is_module)
 
 
 def _search(value: Any, path: tuple[str, ...], is_module: Callable[[Any], bool]) -> list[Entry]:
     if is_module(value):
-        return [Entry(".".join(path), value)]
+        return [_entry(path, value)]
     pairs = _pairs(value)
     if is_state_dict(pairs):
-        return [Entry(".".join(path), dict(pairs))]
+        return [_entry(path, dict(pairs))]
     if len(path) == _MAX_DEPTH:
         return []
     named = [(key, child) for key, child in pairs if isinstance(key, str) and not _is_no_model(key)]
     return [entry for key, child in named for entry in _search(child, (*path, key), is_module)]
+
+
+def _entry(path: tuple[str, ...], value: Any) -> Entry:
+    require_length(sum(map(len, path)))  # before they are joined, for each of many entries
+    return Entry(".".join(path), value)
 
 
 def _pairs(value: Any) -> list[tuple[Any, Any]]:
@@ -115,8 +121,19 @@ def is_state_dict(pairs: list[tuple[Any, Any]]) -> bool:
 
 
 def tensors_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a state dictionary."""
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    """The tensors of a state dictionary. Raises `Refused` for a name that no model's tensor has."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    require_length(max(map(len, tensors), default=0))
+    return tensors
+
+
+def require_length(letters: int) -> None:
+    """Raises `Refused` for a name of so many letters that no model's tensor has it."""
+    if letters > MAX_NAME_LETTERS:
+        raise Refused(
+            f"a tensor's name has {letters:,} letters; allowed: {MAX_NAME_LETTERS:,}",
+            "do not use this file: it is damaged or hostile",
+        )
 
 
 def require_plain(tensors: Mapping[str, Tensor], name: str) -> None:

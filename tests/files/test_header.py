@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from qtrain_cli.errors import BadInput, QtrainError, Refused
-from qtrain_cli.files.header import KNOWN_DTYPE_BYTES, MAX_HEADER_BYTES, header_of, parse_header, read_header
+from qtrain_cli.files.header import (
+    KNOWN_DTYPE_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_NAME_LETTERS,
+    header_of,
+    parse_header,
+    read_header,
+)
 
 PATH = Path("file.safetensors")
 
@@ -55,6 +62,12 @@ def test_what_safetensors_writes(tmp_path_factory, named, metadata):
     for name, record in header.tensors.items():
         assert record.shape == tuple(named[name].shape)
         assert record.last - record.first == named[name].numel() * KNOWN_DTYPE_BYTES[record.dtype]
+
+
+def test_a_name_that_no_tensor_has():
+    most = "k" * MAX_NAME_LETTERS
+    assert list(header_of(PATH, file_of({most: tensor()})).tensors) == [most]
+    assert "kkk...' has 1025 letters; allowed: 1024" in message_of(file_of({most + "k": tensor()}))
 
 
 def test_an_empty_table():

@@ -200,6 +200,21 @@ def make_growing(path: Path) -> None:
     torch.save(nn.Sequential(nn.Linear(2, 2), nn.Upsample(scale_factor=1e9)), path)
 
 
+def make_long_name(path: Path) -> None:
+    torch.save({"k" * 20_000_000: WEIGHT}, path)
+
+
+def make_long_path(path: Path) -> None:
+    """2,000 sets of weights under one key of a million letters, which is joined with the name of each."""
+    torch.save({"k" * 1_000_000: {str(number): {"w": WEIGHT} for number in range(2_000)}}, path)
+
+
+def make_long_layer(path: Path) -> None:
+    """2,000 tensors in a layer whose name has a million letters."""
+    layers = [nn.PReLU() for _ in range(2_000)]
+    torch.save(nn.Sequential(OrderedDict({"k" * 1_000_000: nn.Sequential(*layers)})), path)
+
+
 #: Each with words of its refusal.
 COSTLY: dict[str, tuple[Callable[[Path], None], str]] = {
     "unfolding_dictionaries.pt": (make_unfolding_dictionaries, "unfold without end"),
@@ -225,6 +240,9 @@ COSTLY: dict[str, tuple[Callable[[Path], None], str]] = {
     "encoder_of_other_sizes.pt": (make_encoder_of_other_sizes, "has 'linear1.weight' of the shape [16, 80]"),
     "no_hidden.pt": (make_no_hidden, "has hidden_size=0; allowed: above 0"),
     "other_flat_weights.pt": (make_other_flat_weights, "has _flat_weights_names="),
+    "long_name.pt": (make_long_name, "a tensor's name has 20,000,000 letters; allowed: 1,024"),
+    "long_path.pt": (make_long_path, "a tensor's name has 1,000,00"),
+    "long_layer.pt": (make_long_layer, "a tensor's name has 1,000,00"),
     "growing.pt": (make_growing, "has scale_factor=1000000000.0; allowed: up to 4096"),
 }
 

@@ -70,6 +70,16 @@ def test_quantised_tensors_are_not_damaged(settings):
     assert describe_model(found.path)["entries"][0]["tensors"][0]["dtype"] == "qint8"
 
 
+def test_a_quantised_tensor_is_shown_without_a_word_from_pytorch(settings, recwarn):
+    path = settings(state(**{"a.weight": quantised()})).path
+    torch.set_warn_always(True)  # or a warning that was given once would not come again
+    try:
+        describe_model(path)
+    finally:
+        torch.set_warn_always(False)
+    assert not recwarn.list
+
+
 def test_sparse_tensors_are_named(settings):
     with pytest.raises(BadInput, match=r"'a.weight' of 'm.pt' is sparse; allowed: dense") as caught:
         load_model(settings(state(**{"a.weight": torch.ones(3, 4).to_sparse()})))

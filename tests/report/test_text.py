@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports import HOSTILE
 
-from qtrain_cli.report.text import harmless, json_text, plain
+from qtrain_cli.report.markdown import escaped
+from qtrain_cli.report.terminal import key_values_terminal
+from qtrain_cli.report.text import MOST_SEEN, clipped, harmless, json_text, plain
 from qtrain_cli.results import Record
 
 
@@ -33,6 +35,15 @@ def test_junit_parses_whatever_the_name(text):
 #: What GitHub's runner takes for a command (`ActionCommand.cs`: the first after blanks, the second anywhere),
 #: and Azure's and TeamCity's in the same form.
 COMMAND = re.compile(r"^\s*::|##\w*\[", re.MULTILINE)
+
+
+def test_a_long_text_is_shown_by_its_ends(shown):
+    name = "a" * 10_000_000 + "\x1b" + "z" * 10_000_000
+    table = key_values_terminal("t", {"tensors": [{"name": name}]})
+    for text in (clipped(name), escaped(name), shown(table)):
+        assert len(text) < 2 * MOST_SEEN and "aa...zz" in "".join(text.split())
+    assert plain(name).count("z") == 10_000_000, "JUnit and JSON keep it"
+    assert clipped("a" * MOST_SEEN) == "a" * MOST_SEEN
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from qtrain_cli.models import LoadedModel
 from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
 from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
 from qtrain_cli.settings import ModelSettings
+from qtrain_cli.targets.kept import settled
+from qtrain_cli.targets.layout import layout_of
 
 CPU = torch.device("cpu")
 ROWS = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
@@ -28,6 +30,18 @@ class Noisy(nn.Linear):
 
     def forward(self, x):
         return super().forward(x) + torch.rand(x.shape, generator=self.calls)
+
+
+class Padded(nn.Module):
+    """Its padding row was set to other numbers than 0, as pretrained models have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(9, 4, padding_idx=-2), nn.Linear(4, 3)
+        nn.init.ones_(self.table.weight)
+
+    def forward(self, x):
+        return self.head(self.table(x.long()).mean(1))
 
 
 def prepare(rows):
@@ -89,3 +103,12 @@ def test_a_fresh_module_has_other_weights_and_the_same_bytes(tmp_path):
     assert fresh_module(whole, loaded, CPU) is None  # the file holds other bytes by now
     code.unlink()
     assert fresh_module(bare, loaded, CPU) is None
+
+
+def test_a_padding_row_that_is_not_zero_is_checked_as_it_is():
+    rows = torch.randint(0, 9, (20, 5), generator=torch.Generator().manual_seed(0)).float()
+    module, again = Padded(), Padded()
+    again.load_state_dict(module.state_dict())
+    layout = settled(layout_of(module), module.state_dict(keep_vars=True), dict)
+    assert [entry.stored for entry in layout.entries if entry.row >= 0] == ["F32"]
+    assert isinstance(check(scene_of(module, rows, layout), again, rows, prepare), Fresh)

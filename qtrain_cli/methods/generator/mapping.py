@@ -21,6 +21,10 @@ paper counts them, and are not computed with: their gradient is exactly 0.
 `tensor-train` gives each weight a gain and a bias of its own by a matrix product state over the bits of its
 number, as the distributed form of Quantum-Train does (arXiv 2409.06992). It starts as the linear mapping,
 with the matrices close to 1.
+
+Where no gradient is asked for, weights that take many numbers on the way are computed in blocks: a mapping of
+4,096 hidden units would take 32 kB a weight. The bits are those of all at once (tested): no row knows of
+another, and blocks are whole multiples of what matrix kernels take at a time.
 """
 
 from __future__ import annotations
@@ -41,6 +45,8 @@ _NEAR = 0.05
 #: The paper's constants in q, and the least 2**n p that counts: at 0 the slope of q has no bound.
 _BETA, _GAMMA, _ALPHA = 0.8, 0.1, 0.3
 _LEAST = 1e-6
+#: Numbers on the way to one block of weights, and the least rows of a block.
+_BLOCK, _ROWS = 2**22, 64
 
 
 @dataclass(frozen=True)
@@ -49,16 +55,16 @@ class Positions:
 
     tensor: Tensor  # (m,) int64
     tensors: int
-    bits: Tensor  # (m, k) -1 or +1
+    bits: Tensor  # (m, k) -1 or +1; in bytes where they are gone through once, in float64
 
     @staticmethod
     def of(spec: GeneratorSpec, device: torch.device, dtype: torch.dtype) -> Positions:
-        """The positions of all m weights of a generator."""
+        """The positions of all m weights of a generator that computes in `dtype`."""
         counts = [entry.count for entry in spec.layout.of_role(GENERATED)]
         tensor = torch.repeat_interleave(torch.tensor(counts))
         number = torch.arange(spec.layout.generated)
         wanted = spec.position_bits if spec.mapping.row.reads_bits else 0
-        bits = torch.empty(len(number), wanted, dtype=dtype)
+        bits = torch.empty(len(number), wanted, dtype=torch.int8 if dtype == torch.float64 else dtype)
         for place in range(wanted):  # all at once would take five times the memory
             bits[:, place] = ((number >> (wanted - 1 - place)) & 1) * 2 - 1
         return Positions(tensor.to(device), len(counts), bits.to(device))
@@ -126,19 +132,39 @@ def _linear_per_tensor(numbers: Tensor, z: Tensor, positions: Positions, hidden:
 def _mlp(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
     k = positions.bits.shape[1]
     linear, flat, slope, shift, out = numbers.split((2, hidden * k, hidden, hidden, hidden))
-    inner = positions.bits @ flat.view(k, hidden) + torch.outer(z, slope) + shift  # (m, hidden)
-    return linear[0] * z + linear[1] + inner.tanh() @ out
+
+    def bent(rows: slice) -> Tensor:
+        bits = positions.bits[rows].to(numbers)
+        inner = bits @ flat.view(k, hidden) + torch.outer(z[rows], slope) + shift  # (rows, hidden)
+        return inner.tanh() @ out
+
+    return linear[0] * z + linear[1] + _in_blocks(bent, z, len(z), k + hidden)
 
 
 def _tensor_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
     k = positions.bits.shape[1]
-    rows = numbers[: 2 * hidden].view(2, hidden)  # of the most significant bit
+    first = numbers[: 2 * hidden].view(2, hidden)  # of the most significant bit
     matrices = numbers[2 * hidden : -2 * hidden].view(k - 1, 2, hidden, hidden)
     gain, bias = numbers[-2 * hidden :].view(2, hidden)
+    most = 0 if torch.is_grad_enabled() else (_BLOCK // (_ROWS * hidden)).bit_length() - 1
+    last = max(0, min(most, k - _ROWS.bit_length()))  # bits of a block; the others have `_ROWS` rows at least
+    starts, each = _grown(first, matrices[: k - 1 - last]), 2**last  # weights of each start
+
+    def rows_of(part: slice) -> Tensor:
+        whole = -(-part.stop // _ROWS) * _ROWS
+        rows = _grown(starts[part.start : whole], matrices[k - 1 - last :])
+        own = z[part.start * each : part.stop * each]
+        rows = rows[: len(own)]
+        return rows @ gain * own + rows @ bias
+
+    return _in_blocks(rows_of, z, -(-len(z) // each), each * hidden)
+
+
+def _grown(rows: Tensor, matrices: Tensor) -> Tensor:
+    """(r, hidden) by a bit more for each of the matrices: (r * 2**len(matrices), hidden)."""
     for matrix in matrices:
         rows = torch.einsum("mi,bij->mbj", rows, matrix).flatten(0, 1)
-    rows = rows[: len(z)]
-    return rows @ gain * z + rows @ bias
+    return rows
 
 
 def _quantum_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
@@ -148,8 +174,22 @@ def _quantum_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int
         matrices.append(numbers[first : first + after * before].view(after, before))
         first += after * (before + 1)  # past the biases
     row = torch.linalg.multi_dot(matrices[::-1])[0]  # (k + 1,)
-    y = positions.bits @ row[:-1] + row[-1] * q
+    by_bits = _in_blocks(lambda part: positions.bits[part].to(numbers) @ row[:-1], z, len(z), len(row))
+    y = by_bits + row[-1] * q
     return y - y.mean()
+
+
+def _in_blocks(some: Callable[[slice], Tensor], like: Tensor, count: int, wide: int) -> Tensor:
+    """What `some` makes of `count` rows, each of which takes `wide` numbers on the way; in all as `like`."""
+    if torch.is_grad_enabled() or count * wide <= _BLOCK:
+        return some(slice(0, count))
+    rows = max(_ROWS, _BLOCK // wide // _ROWS * _ROWS)
+    made, place = torch.empty_like(like), 0
+    for first in range(0, count, rows):  # a list of results would lie between the blocks, and keep them apart
+        part = some(slice(first, first + rows))
+        made[place : place + len(part)] = part
+        place += len(part)
+    return made
 
 
 _APPLY: dict[str, Callable[[Tensor, Tensor, Positions, int], Tensor]] = {

@@ -26,6 +26,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from qtrain_cli.files.header import MAX_NAME_LETTERS
 from qtrain_cli.models.untrusted.archives import PROGRAM, json_in
 from qtrain_cli.models.untrusted.graph_operators import IN_PLACE, is_ordinary
 
@@ -77,7 +78,7 @@ def graph_problems(records: Mapping[str, bytes], size: int) -> list[str]:
     for kind in ("weights", "constants"):
         config = json_in(records[f"data/{kind}/model_{kind}_config.json"])
         problems += [
-            f"the tensor {name!r}, which {problem}"
+            f"the tensor {name[:80]!r}, which {problem}"
             for name, meta in config["config"].items()
             for problem in _payload(name, meta, size)
         ]
@@ -85,7 +86,7 @@ def graph_problems(records: Mapping[str, bytes], size: int) -> list[str]:
 
 
 def _payload(name: str, meta: dict[str, Any], size: int) -> Iterator[str]:
-    if not _PATH.fullmatch(name):
+    if not _PATH.fullmatch(name) or len(name) > MAX_NAME_LETTERS:
         yield "has no plain name"
     if meta["use_pickle"] is not False:
         yield "is stored as a pickle"
@@ -125,7 +126,7 @@ def _texts(value: Any, key: str) -> Iterator[str]:
     if isinstance(value, dict):
         for name, child in value.items():
             if not _NAME.fullmatch(name) or name in ("as_operator", "as_graph", "as_custom_obj"):
-                yield f"the key {name!r}"
+                yield f"the key {name[:80]!r}"
             yield from _texts(child, name)
     elif isinstance(value, list):
         for child in value:

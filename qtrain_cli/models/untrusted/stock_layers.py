@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, Refused, first_line
+from qtrain_cli.models.entries import require_length
 from qtrain_cli.models.untrusted.layer_checks import layer_problem, number_problem
 from qtrain_cli.models.untrusted.stand_ins import (
     STOCK_CLASSES,
@@ -106,6 +107,7 @@ class _Rebuilding:
         return {**plain, "_modules": self._children(children, path)}
 
     def _children(self, children: dict[str, Any], path: str) -> dict[str, nn.Module | None]:
+        require_length(len(path) + max(map(len, children), default=0))
         return {
             name: None if child is None else self.module(child, f"{path}.{name}".lstrip("."))
             for name, child in children.items()

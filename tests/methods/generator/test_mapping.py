@@ -8,6 +8,7 @@ from artifacts import LAYOUT, idle_numbers, spec_of
 from torch import nn
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.methods.generator import mapping
 from qtrain_cli.methods.generator.mapping import START_GAIN, Positions, apply_mapping, start_numbers
 from qtrain_cli.methods.generator.spec import MAPPINGS, MAX_BIT_ELEMENTS, GeneratorSpec, MappingSpec
 from qtrain_cli.quantum.circuit import CircuitSpec
@@ -133,6 +134,22 @@ def test_quantum_train_is_finite_where_a_probability_is_zero():
     u = apply_mapping(spec, numbers, z, bits)
     u.square().sum().backward()
     assert bool(u.isfinite().all()) and bool(z.grad.isfinite().all()) and not z.grad[:2].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("m", "hidden"), [(5000, 3), (8193, 17), (70, 1000), (4097, 1)])
+@pytest.mark.parametrize("kind", ["mlp", "tensor-train", "quantum-train"])
+def test_blocks_have_the_bits_of_all_at_once(monkeypatch, kind, m, hidden, dtype):
+    """A digest does not depend on how many weights are computed at a time."""
+    spec = spec_of(LayoutSpec((TensorEntry("w", (m,), "F32", GENERATED, 9),)), mapping=kind, hidden=hidden)
+    numbers = random_numbers(spec).to(dtype) / hidden
+    z = torch.linspace(-0.9, 3, m, dtype=dtype)
+    places = Positions.of(spec, torch.device("cpu"), dtype)
+    whole = apply_mapping(spec, numbers.requires_grad_(), z, places).detach()
+    for block in (2**10, 2**14):
+        monkeypatch.setattr(mapping, "_BLOCK", block)
+        with torch.no_grad():
+            assert torch.equal(apply_mapping(spec, numbers, z, places), whole)
 
 
 def test_position_bits_tell_all_weights_apart():
