@@ -1,4 +1,4 @@
-"""Model families as people have them: how each is saved, the rows it reads, and how its own library reads it back.
+"""Model families as people have them: how each is saved, what it reads, how its own library reads it back.
 
 Nothing here knows the package. A family's `write` leaves a model in a folder and says how it is named on a
 command line; `read` loads exported weights by the library that the model is of; `call` is how that library's
@@ -38,7 +38,6 @@ class Family:
     targets: Callable[[nn.Module, Rows], Tensor] | None = None
     quick: bool = False
     no_graph: dict[str, str] = field(default_factory=dict)
-    plan: tuple[str, ...] = ()
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -337,7 +336,8 @@ FAMILIES: dict[str, Family] = {
         own("encoder with a mask", MaskedEncoder, masked_tokens),
         own("encoder that masks itself", OwnMask, tokens),
         own("U-Net", UNet, pictures(8), lambda m, rows: m(rows[""])["whole"], options=("--output", "whole")),
-        own("autoencoder", Autoencoder, table, lambda m, rows: m(rows[""])[0], targets=lambda m, rows: rows[""]),
+        own("autoencoder", Autoencoder, table, lambda m, rows: m(rows[""])[0],
+            targets=lambda m, rows: rows[""]),
         own("two inputs", TwoInputs, two_inputs),
         own("dictionary output", DictionaryOutput, table, lambda m, rows: m(rows[""])["heads"]["class"],
             options=("--output", "heads.class")),

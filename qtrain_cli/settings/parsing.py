@@ -100,6 +100,19 @@ def parse_roles(text: str, option: str, roles: Sequence[str]) -> tuple[tuple[str
     return tuple(found.items())
 
 
+def parse_shapes(text: str | None) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+    """``"1,28,28"`` -> (1, 28, 28); ``"tokens=12 mask=12"`` -> the same by name. Raises `UsageError`."""
+    if not text or "=" not in text:
+        return parse_shape(text)
+    named: dict[str, tuple[int, ...]] = {}
+    for part in re.split(r"[;\s]+", text.strip()):
+        name, equals, sizes = part.partition("=")
+        good = name and equals and name not in named and (sizes or equals)
+        require(bool(good), f"'{part}' is not the shape of an input", "write e.g. 'tokens=12 picture=3,8,8'")
+        named[name] = parse_shape(sizes)
+    return named
+
+
 def parse_shape(text: str | None) -> tuple[int, ...]:
     """``"1,28,28"`` -> (1, 28, 28); nothing -> (). Raises `UsageError`."""
     if not text:
