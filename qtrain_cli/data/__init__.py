@@ -13,14 +13,15 @@ augmented or resized, and whole splits are held in memory: data sets larger than
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from qtrain_cli.data import class_folders, csv_table, function, hub, npz, parquet, tensors
-from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
+from qtrain_cli.data.arrays import Arrays, arrays_by_name, checked, class_count, digest
 from qtrain_cli.data.labels import labels_in_words, relabelled
 from qtrain_cli.data.named import as_inputs
 from qtrain_cli.data.room import Room, short
@@ -51,6 +52,7 @@ __all__ = [
     "TrainSplit",
     "ValidationSplit",
     "describe_data",
+    "given_data",
     "load_data",
 ]
 
@@ -104,6 +106,16 @@ def load_data(settings: DataSettings, seed: int) -> Dataset:
         raise BadInput(f"{where}: {short(str(error))}") from error
     except OSError as error:
         raise BadInput(f"data '{settings.source}' cannot be read: {error.strerror or error}") from error
+
+
+def given_data(arrays: Mapping[str, np.ndarray], settings: DataSettings, seed: int) -> Dataset:
+    """The same of arrays by name (x_train or x_train.part, y_train, ...), which a program has already.
+
+    Raises:
+        BadInput, UsageError: as `load_data`.
+    """
+    raw = arrays_by_name(arrays, arrays.__getitem__)
+    return _split(checked(relabelled(raw, settings.classes)), settings, seed)
 
 
 def _read(reader: Reader, settings: DataSettings) -> Arrays:
