@@ -202,7 +202,8 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
     scene = bench.scene(settings.seeds[0])
     seed_generators(settings.seeds[0])
     taught = outputs_of(scene.module, scene.teacher, data.test.inputs, data.normalisation)
-    teacher = bench.objective(settings.seeds[0]).score_of(taught, data.test.targets)
+    objective, test = bench.objective(settings.seeds[0]), data.test.targets
+    teacher = objective.score_of(taught, test)
     return Comparison(
         model=bench.loaded.name,
         task=data.task,
@@ -214,4 +215,5 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
         budgets=settings.budgets,
         methods=tuple(row for name, row in METHODS.items() if name in settings.methods),
         cells=tuple(cells),
+        trivial=objective.trivial(data.train.targets, test, scene.output_shape),
     )

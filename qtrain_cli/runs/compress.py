@@ -128,6 +128,8 @@ def _compressed(
         log(f"spent on gradients: {in_words(made.spent)}")
     log("measuring the regenerated weights")
     record = _written(job, made.numbers, log)
+    if record.scores.trivial is not None:
+        log(record.scores.beside_trivial)
     _leave(job, checkpoint, record)
     return replace(record, seconds=time.monotonic() - started)
 
