@@ -175,15 +175,8 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     if fresh.note:
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
-    work = Work(
-        OURS,
-        chosen,
-        scene,
-        data,
-        settings.fit,
-        answers_of(scene, data, materials.by_row),
-        batches=materials.batches,
-    )
+    answers = answers_of(scene, data, materials.by_row)
+    work = Work(OURS, chosen, scene, data, settings.fit, answers, batches=materials.batches)
     return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work), fresh)
 
 

@@ -6,9 +6,10 @@ tensors, so that a run that was interrupted goes on where the same weights are h
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,7 +111,7 @@ class _Loader:
 
     def batches(self, data: Dataset, fit: FitSettings, device: torch.device) -> Batches:
         if not self._count:
-            self._count = len(self.loader) if isinstance(self.loader, Sized) else _counted(self.loader)
+            self._count = _counted(self.loader)
         if not self._count:
             raise BadInput("the training loader has no batches")
         kinds = _kinds(data)
@@ -124,6 +125,9 @@ class _Loader:
 
 
 def _counted(loader: Any) -> int:
+    """By its own word, or one pass: a loader of streamed rows has no length."""
+    with contextlib.suppress(TypeError):
+        return len(loader)
     with own_streams(0):
         return sum(1 for _ in loader)
 
