@@ -44,12 +44,13 @@ from qtrain_cli.report.lines import tell
 from qtrain_cli.report.progress import shown_progress
 from qtrain_cli.results.comparison import Comparison
 from qtrain_cli.runs.compress import compress as run_compress
-from qtrain_cli.runs.handed_in import HandedRows, handed_in
+from qtrain_cli.runs.handed_in import HandedIn, handed_in
 from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.teachers import module_of
 from qtrain_cli.settings import CompareSettings, CompressSettings
 from qtrain_cli.settings.declared import said_record, settings_of
 from qtrain_cli.settings.option import Option
+from qtrain_cli.tasks.task import Loss
 
 #: What a call from Python hands over itself.
 _FILES = (
@@ -124,6 +125,8 @@ def compress(
     *,
     out: str | os.PathLike[str] | None = None,
     fresh: Callable[[], nn.Module] | None = None,
+    loss: Loss | None = None,
+    metric: Loss | None = None,
     progress: bool = True,
     **options: Any,
 ) -> LoadedArtifact:
@@ -137,6 +140,9 @@ def compress(
         out: the artifact's file; by default there is none, and `write` of the result makes one.
         fresh: makes an untrained module of the same architecture. The record's figures are then those of a
             module that was never trained, with the weights loaded; without it the record says they are not.
+        loss: of outputs (N, ...) and targets (N, ...), a scalar, in place of the task's in training.
+        metric: of the same, a score for each row (N,), more is better: by it the validation rows choose the
+            best state. The record's figures are the task's.
         progress: whether stages and a bar are shown on stderr, in a notebook as its own bar.
         options: those of `qtrain compress` by their names, ``_`` for ``-``: ``epochs=20``, ``mean=0.5``,
             ``budget="1KB"`` (that is ``bytes``), ``params=720``, ``task="regression"``.
@@ -149,7 +155,8 @@ def compress(
         path = Path(folder, "model.qtrain") if out is None else Path(out)
         said = _said(CompressSettings, {**options, "out": path})
         settings = _settings(CompressSettings, said, module)
-        materials = handed_in(module, HandedRows(train, validation, test), settings, fresh)
+        given = HandedIn(train, validation, test, fresh, loss, metric)
+        materials = handed_in(module, given, settings)
         with shown_progress(not progress) as show:
             run_compress(settings, show, _teller(progress), materials)
         return load(path, fresh() if fresh else module)
@@ -163,13 +170,14 @@ def compare(
     *,
     state: str | os.PathLike[str],
     fresh: Callable[[], nn.Module] | None = None,
+    loss: Loss | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Comparison:
     """Sets our method against others at equal bytes, as `qtrain compare` does.
 
     Args:
-        module, train, validation, test, fresh, progress: as for `compress`.
+        module, train, validation, test, fresh, loss, progress: as for `compress`.
         state: folder for finished cells; the same call goes on from it.
         options: those of `qtrain compare`: ``bytes="600,1KB"``, ``methods="quantum-train"``, ``seeds=3``.
 
@@ -180,7 +188,7 @@ def compare(
         As `compress`.
     """
     settings = _settings(CompareSettings, _said(CompareSettings, {**options, "state": Path(state)}), module)
-    materials = handed_in(module, HandedRows(train, validation, test), settings, fresh)
+    materials = handed_in(module, HandedIn(train, validation, test, fresh, loss), settings)
     return run_compare(settings, _teller(progress), materials)
 
 

@@ -183,3 +183,28 @@ def test_compare_from_python_is_that_of_the_command(rows, trained, tmp_path):
     )  # fmt: skip
     assert found.model == "Net" and {cell.method for cell in found.cells} == {"ours", "quantisation"}
     assert json.dumps(found.task) == '"classification"'
+
+
+def test_a_loss_and_a_metric_of_ones_own_train_and_choose(rows, trained):
+    train, validation, test = thirds(rows)
+    asked = []
+
+    def first_class(outputs, targets):
+        asked.append(len(outputs))
+        return (outputs.argmax(1) == 0).double()
+
+    def towards_the_first(outputs, targets):
+        return nn.functional.cross_entropy(outputs, torch.zeros_like(targets))
+
+    options = {**QUIET, "epochs": 30, "distill": 0.0, "params": 60, "fresh": Net}
+    usual = qtrain_cli.compress(trained, train, validation, test, **options)
+    own = qtrain_cli.compress(
+        trained, train, validation, test, loss=towards_the_first, metric=first_class, **options
+    )
+    shares = []
+    for artifact in (usual, own):
+        net = Net()
+        net.load_state_dict(artifact.state_dict())
+        shares.append((net.eval()(test[0]).argmax(1) == 0).double().mean().item())
+    assert shares[1] > 0.9 > 0.5 > shares[0] and 100 in asked
+    assert own.record["test_accuracy"] < usual.record["test_accuracy"]

@@ -204,7 +204,8 @@ def _work(bench: Bench, trial: Trial, chosen: Sized, rate: float) -> Work:
     rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
     bound = None if chosen.method.planned else trial.budget
     taught = bench.taught(trial.seed)
-    return Work(trial.row.name, chosen, scene, rows, fit, taught, bound, bench.materials.batches)
+    given = bench.materials
+    return Work(trial.row.name, chosen, scene, rows, fit, taught, bound, given.batches, given.own)
 
 
 def _identity(bench: Bench, work: Work) -> Identity:

@@ -176,8 +176,9 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
     answers = answers_of(scene, data, materials.by_row)
-    work = Work(OURS, chosen, scene, data, settings.fit, answers, batches=materials.batches)
-    return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work), fresh)
+    work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
+    identity = _identity(settings, loaded, data, work) | ({"by": materials.named} if materials.named else {})
+    return _Job(settings, loaded, data, spec, work, identity, fresh)
 
 
 def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> None:

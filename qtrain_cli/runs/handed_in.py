@@ -24,6 +24,7 @@ from qtrain_cli.models import LoadedModel, module_in_memory
 from qtrain_cli.models.in_place import own_streams, twin_of
 from qtrain_cli.runs.materials import Materials, rows_in_memory
 from qtrain_cli.settings import CompareSettings, CompressSettings, FitSettings
+from qtrain_cli.tasks.task import Loss
 from qtrain_cli.training.batches import Batches
 from qtrain_cli.training.loaders import LoaderBatches
 
@@ -32,13 +33,17 @@ KEPT_BYTES = 256 * 10**6
 
 
 @dataclass(frozen=True)
-class HandedRows:
+class HandedIn:
     """Rows of three splits, each as `data.given` takes them. Without validation, arrays and data sets give a
-    share of train."""
+    share of train. `fresh` makes an untrained module of the same architecture, for the figures of the record;
+    `loss` and `metric` are as in `Task.with_own`."""
 
     train: Handed
     validation: Handed | None
     test: Handed
+    fresh: Callable[[], nn.Module] | None = None
+    loss: Loss | None = None
+    metric: Loss | None = None
 
     def __post_init__(self) -> None:
         if self.test is None:
@@ -52,41 +57,37 @@ class HandedRows:
         return not is_pair(self.train) and batches_of(self.train) is self.train
 
 
-def handed_in(
-    module: nn.Module,
-    rows: HandedRows,
-    settings: CompressSettings | CompareSettings,
-    fresh: Callable[[], nn.Module] | None,
-) -> Materials:
-    """What a run works on.
-
-    Args:
-        module: of trained weights.
-        rows: see there.
-        settings: of the run; its model's and its data's, files aside.
-        fresh: makes an untrained module of the same architecture, for the figures of the record.
-    """
-    loader = _Loader(rows.train) if rows.by_loader else None
+def handed_in(module: nn.Module, given: HandedIn, settings: CompressSettings | CompareSettings) -> Materials:
+    """What a run works on: the module of trained weights, what was handed in beside it, and the settings of
+    its model and data, files aside."""
+    loader = _Loader(given.train) if given.by_loader else None
     arrays: dict[str, Any] = {}
 
     def read(seed: int) -> Dataset:
         if not arrays:
-            arrays.update(_arrays(rows, loader))
+            arrays.update(_arrays(given, loader))
         return given_data(arrays, settings.data, seed)
 
+    fresh = given.fresh
     return Materials(
         model=lambda: _copied(module, settings.model.output),
         rows=read,
         fresh=lambda loaded, device: fresh().to(device) if fresh else None,
         batches=loader.batches if loader else rows_in_memory,
+        own=lambda row: row.with_own(given.loss, given.metric),
+        named=", ".join(map(_name_of, filter(None, (given.loss, given.metric)))),
     )
 
 
-def _arrays(rows: HandedRows, loader: _Loader | None) -> dict[str, Any]:
+def _name_of(function: Loss) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def _arrays(given: HandedIn, loader: _Loader | None) -> dict[str, Any]:
     with own_streams(0):
-        train = gathered("train", rows.train, KEPT_BYTES if loader else math.inf)
-        validation = {} if rows.validation is None else gathered("validation", rows.validation)
-        return {**train, **validation, **gathered("test", rows.test)}
+        train = gathered("train", given.train, KEPT_BYTES if loader else math.inf)
+        validation = {} if given.validation is None else gathered("validation", given.validation)
+        return {**train, **validation, **gathered("test", given.test)}
 
 
 def _copied(module: nn.Module, output: str | None) -> LoadedModel:

@@ -35,7 +35,7 @@ from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import file_state, outputs_of, predict
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.layouts import layout_for
-from qtrain_cli.runs.materials import Batching, rows_in_memory
+from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is, rows_in_memory
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
 from qtrain_cli.settings import FitSettings, ModelSettings
 from qtrain_cli.targets.kept import final, kept_as_stored
@@ -63,8 +63,8 @@ KNOWN_ANSWERS = 2**28
 class Work:
     """What is made: `name` of the method, at its size, for these rows.
 
-    `answers` are the teacher's, `batches` what it learns from; `budget` is a bound in bytes that the finished
-    file has to keep, None where the plan keeps it by itself.
+    `answers` are the teacher's, `batches` what it learns from, `own` the row that it learns by; `budget` is
+    a bound in bytes that the finished file has to keep, None where the plan keeps it by itself.
     """
 
     name: str
@@ -75,11 +75,17 @@ class Work:
     answers: Answers
     budget: int | None = None
     batches: Batching = rows_in_memory
+    own: OwnRow = as_it_is
 
     @property
     def objective(self) -> Objective:
         """The loss with the teacher's weight."""
         return self.data.objective(self.fit.distill, self.fit.temperature)
+
+    @property
+    def trained_by(self) -> Objective:
+        """The same with a caller's own loss and metric, if there are."""
+        return replace(self.objective, own=self.own(self.objective.row))
 
     @property
     def blank(self) -> Description:
@@ -188,7 +194,7 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
 def _course(work: Work) -> Course:
     data, fit = work.data, work.fit
     batches = work.batches(data, fit, work.scene.device)
-    return Course(batches, data.validation, data.normalisation, work.objective, work.answers)
+    return Course(batches, data.validation, data.normalisation, work.trained_by, work.answers)
 
 
 def _room(work: Work) -> Callable[[Mapping[str, Tensor]], float]:
@@ -230,16 +236,16 @@ def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> Stor
 
     def score(kept: Mapping[str, Tensor]) -> float:
         found = outputs_of(module, state_of(kept), data.validation.inputs, data.normalisation)
-        return work.objective.score_of(found, data.validation.targets)
+        return work.trained_by.score_of(found, data.validation.targets)
 
     size, inputs = work.fit.batch_size, data.train.inputs
     found = re_estimated(module, state_of(numbers.kept), inputs, data.normalisation, size)
     other = kept_as_stored(work.chosen.layout, numbers.kept | moved_to(found, torch.device("cpu")))
     before, after = score(numbers.kept), score(other)
     fresh = replace(numbers, kept=other)
-    if not work.objective.improves(after, before) or not fits(work, fresh):
+    if not work.trained_by.improves(after, before) or not fits(work, fresh):
         return numbers
-    log(f"they are better: validation {work.objective.word} {before:.4g} -> {after:.4g}")
+    log(f"they are better: validation {work.trained_by.word} {before:.4g} -> {after:.4g}")
     return fresh
 
 

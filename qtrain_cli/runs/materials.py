@@ -18,10 +18,20 @@ from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.runs.fresh import fresh_module
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
+from qtrain_cli.tasks import Task
 from qtrain_cli.training.batches import Batches, RowBatches
 
 #: How the training rows of some data come in steps, on a device.
 Batching = Callable[[Dataset, FitSettings, torch.device], Batches]
+
+
+#: A row of the table of tasks -> that row, or one of a caller's own.
+OwnRow = Callable[[Task], Task]
+
+
+def as_it_is(row: Task) -> Task:
+    """The table's own."""
+    return row
 
 
 def rows_in_memory(data: Dataset, fit: FitSettings, device: torch.device) -> Batches:
@@ -32,12 +42,16 @@ def rows_in_memory(data: Dataset, fit: FitSettings, device: torch.device) -> Bat
 @dataclass(frozen=True)
 class Materials:
     """`rows` gives the data of a seed, `fresh` a module of the model that was never trained (None where there
-    is none), `batches` the steps."""
+    is none), `batches` the steps, `own` the task's row for training, with a loss or figure of the caller's;
+    `named` says what of that is not the usual, for the run's identity.
+    """
 
     model: Callable[[], LoadedModel]
     rows: Callable[[int], Dataset]
     fresh: Callable[[LoadedModel, torch.device], nn.Module | None]
     batches: Batching = rows_in_memory
+    own: OwnRow = as_it_is
+    named: str = ""
 
     @property
     def by_row(self) -> bool:
