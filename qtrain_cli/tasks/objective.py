@@ -59,18 +59,19 @@ class _Part:
 
 @dataclass(frozen=True)
 class Objective:
-    """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, and how many rows
-    are scored at once."""
+    """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, how many rows are
+    scored at once, and a row in place of the table's, whose loss or figure is the caller's own."""
 
     task: str
     distill: float
     temperature: float
     at_once: int = ALL_ROWS
+    own: Task | None = None
 
     @property
     def row(self) -> Task:
-        """The task's row of the table."""
-        return TASKS[self.task]
+        """The task's row: of the table, unless there is an own one."""
+        return self.own or TASKS[self.task]
 
     @property
     def word(self) -> str:
