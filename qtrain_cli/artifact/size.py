@@ -50,7 +50,7 @@ _LONGEST = Example("BOOL", (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1))
 #: Bytes by which other digits than those filled in may deflate worse.
 _MARGIN = 18
 #: The task whose figures take most room: numbers of any size, and the interval of the last.
-_WIDEST = max(TASKS.values(), key=lambda row: (row.stores_interval, row.most)).name
+_WIDEST = max(TASKS.values(), key=lambda row: (row.stores_interval, row.most, len(row.metrics))).name
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,10 @@ def _longest_scores(task: str, draw: random.Random) -> Scores:
     ends = (_small(draw), _small(draw)) if row.stores_interval else None
     interval = ends and (ends[0], 1 - ends[1] if row.bounded else 1 + ends[1])
     splits = (figure(), figure(), figure() if row.bounded else 2e-06)
-    return Scores(task, *splits, _LARGE, figure(), figure(), interval)
+    if row.short:
+        return Scores(task, *splits, _LARGE, figure(), figure(), interval)
+    metrics = {metric.name: -_small(draw) for metric in row.metrics}
+    return Scores(task, *splits, _LARGE, figure(), figure(), interval, figure(), metrics)
 
 
 def _small(draw: random.Random) -> float:

@@ -14,10 +14,11 @@ are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +34,7 @@ from qtrain_cli.data import (
     saved,
     tensors,
 )
-from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
+from qtrain_cli.data.arrays import Arrays, arrays_by_name, checked, class_count, digest
 from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.labels import labels_in_words, relabelled
 from qtrain_cli.data.named import as_inputs
@@ -68,6 +69,7 @@ __all__ = [
     "TrainSplit",
     "ValidationSplit",
     "describe_data",
+    "given_data",
     "load_data",
 ]
 
@@ -155,6 +157,16 @@ def _whole(settings: DataSettings, beside: Path | None) -> _Read:
     if pictures.came:
         arrays = replace(arrays, mean=pictures.form.mean, std=pictures.form.std)
     return _Read(arrays, damage.count if settings.skip_damaged else None, said)
+
+
+def given_data(arrays: Mapping[str, np.ndarray], settings: DataSettings, seed: int) -> Dataset:
+    """The same of arrays by name (x_train or x_train.part, y_train, ...), which a program has already.
+
+    Raises:
+        BadInput, UsageError: as `load_data`.
+    """
+    raw = replace(arrays_by_name(arrays, arrays.__getitem__), owned=False)
+    return _split(_Read(checked(relabelled(raw, settings.classes)), None, ()), settings, seed)
 
 
 def _read(reader: Reader, settings: DataSettings, request: Request) -> Arrays:

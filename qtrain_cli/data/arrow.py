@@ -21,7 +21,7 @@ import numpy as np
 
 from qtrain_cli.data.arrays import Arrays
 from qtrain_cli.data.arrow_columns import Columns, find_columns, is_texts
-from qtrain_cli.data.columns import Part, Targets, arrays_of, divide
+from qtrain_cli.data.columns import SplitPart, Targets, arrays_of, divide
 from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.images import ImageStack
 from qtrain_cli.data.labels import MAX_LABEL
@@ -73,7 +73,7 @@ def read_tables(tables: Mapping[str, Table], request: Request, differing: str) -
     first, *others = (find_columns(schema, request.roles, one_file=False) for schema in schemas)
     if any(other != first for other in others):
         raise BadInput(differing, "write all of them with the same columns")
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitPart] = {}
     for role, table in tables.items():
         rows = read_rows(first, table.count(first), table.cuts(first), request, role)
         parts[role] = (rows.x, rows.y)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from qtrain_cli.data.arrays import Arrays
-from qtrain_cli.data.columns import SPLIT_NAMES, Part, arrays_of, splits_there
+from qtrain_cli.data.columns import SPLIT_NAMES, SplitPart, arrays_of, splits_there
 from qtrain_cli.data.image_files import read_files
 from qtrain_cli.data.request import Request
 from qtrain_cli.errors import BadInput, suggestion
@@ -65,7 +65,7 @@ def _classes(folder: Path) -> list[str]:
     return [path.name for path in entries]
 
 
-def _read_split(folder: Path, classes: list[str], request: Request) -> Part:
+def _read_split(folder: Path, classes: list[str], request: Request) -> SplitPart:
     files = [(path, label) for label, name in enumerate(classes) for path in _files(folder / name)]
     named = [(path, str(path.relative_to(folder.parent))) for path, _ in files]
     x, kept = read_files(named, request)

@@ -23,7 +23,7 @@ from qtrain_cli.errors import BadInput, suggestion
 #: Of one split: numbers (N,), or N texts.
 Targets = np.ndarray | list[str]
 #: Inputs (N, ...) and N targets.
-Part = tuple[np.ndarray, Targets]
+SplitPart = tuple[np.ndarray, Targets]
 TARGET_NAMES = ("target", "label", "y")
 SPLIT_COLUMN = "split"
 #: Role of a split -> what it is called where nobody says it; the first that is there.
@@ -151,7 +151,7 @@ def divide(x: np.ndarray, y: Targets, splits: Sequence[str], said: Mapping[str, 
                 f"row {row} has the {SPLIT_COLUMN} '{shown(name)}'; allowed: {' or '.join(SPLIT_NAMES)}",
                 "--split train=NAME,test=NAME says what others are",
             )
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitPart] = {}
     for role in SPLIT_NAMES:
         rows = np.array([row for row, found in enumerate(splits) if roles[found] == role], int)
         if len(rows) or role in NEEDED_SPLITS:
@@ -159,7 +159,7 @@ def divide(x: np.ndarray, y: Targets, splits: Sequence[str], said: Mapping[str, 
     return arrays_of(parts)
 
 
-def arrays_of(parts: Mapping[str, Part]) -> Arrays:
+def arrays_of(parts: Mapping[str, SplitPart]) -> Arrays:
     """Arrays of the splits by role, targets that are texts as class numbers. Raises `BadInput` for texts that
     are no labels."""
     x = {role: part[0] for role, part in parts.items()}

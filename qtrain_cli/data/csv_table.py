@@ -30,8 +30,8 @@ from qtrain_cli.data.arrays import Arrays
 from qtrain_cli.data.columns import (
     NEEDED_SPLITS,
     SPLIT_COLUMN,
-    Part,
     Roles,
+    SplitPart,
     Targets,
     arrays_of,
     divide,
@@ -114,7 +114,7 @@ def read(source: str, request: Request) -> Arrays:
     kind = _kind(list(tables.values()), request)
     said = next(iter(tables.values())).columns.said
     if path.is_dir():
-        parts: dict[str, Part] = {role: (table.x, kind(table.targets)) for role, table in tables.items()}
+        parts: dict[str, SplitPart] = {role: (table.x, kind(table.targets)) for role, table in tables.items()}
         return replace(arrays_of(parts), said=said)
     (table,) = tables.values()
     return replace(divide(table.x, kind(table.targets), table.splits, request.splits), said=said)

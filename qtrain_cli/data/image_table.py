@@ -22,7 +22,7 @@ import numpy as np
 from qtrain_cli.data.arrays import Arrays
 from qtrain_cli.data.columns import (
     SPLIT_COLUMN,
-    Part,
+    SplitPart,
     Targets,
     arrays_of,
     splits_there,
@@ -51,7 +51,7 @@ def read(source: str, request: Request) -> Arrays:
     folder = Path(source)
     listed = _whole(folder, request) if _table_in(folder) else _by_folders(folder, request)
     kind = _kind([label for rows in listed.values() for _, label, _ in rows])
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitPart] = {}
     for role, rows in listed.items():
         x, kept = read_files([(path, where) for path, _, where in rows], request)
         parts[role] = (x, _targets([rows[place][1] for place in kept], kind))

@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from qtrain_cli.errors import BadInput, RunFailed
-from qtrain_cli.exports.probes import PROBE_SEED, readable
+from qtrain_cli.exports.packed import packed_as_padded
 from qtrain_cli.inputs import Inputs, lead_of, mapped, shape_in_words, tensors_in
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.fixed_batch import fixed_rows
 from qtrain_cli.models.in_place import own_streams, twin_of
 from qtrain_cli.models.outputs import first_tensor
 from qtrain_cli.models.precision import precision_of
+from qtrain_cli.models.probes import PROBE_SEED, readable
 
 PLAIN_ADVICE = "write .safetensors or .pt, which hold the weights without the graph"
 
@@ -212,7 +213,8 @@ def shapes_of(module: nn.Module, inputs: Inputs, free: Any) -> Any:
 def _program(module: nn.Module, example: Inputs, free: dict[int, Dim] | None) -> ExportedProgram:
     placed, named = arguments_of(module, example)
     shapes = None if free is None else shapes_of(module, example, free)
-    program = torch.export.export(module, placed, named or None, dynamic_shapes=shapes)
+    with packed_as_padded(module):
+        program = torch.export.export(module, placed, named or None, dynamic_shapes=shapes)
     program.example_inputs = None
     for graph in program.graph_module.modules():
         if isinstance(graph, torch.fx.GraphModule):

@@ -17,7 +17,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -98,6 +98,7 @@ def write_onnx(source: Source, path: Path) -> Checked:
     """An ONNX model. Its optimiser fuses layers into others, so outputs are compared and not tensors."""
     import onnx
 
+    source, note = _without_bfloat16(source)
     traced = source.traced()
     program = torch.onnx.export(
         traced.program,
@@ -110,7 +111,19 @@ def write_onnx(source: Source, path: Path) -> Checked:
     path.write_bytes(program.model_proto.SerializeToString())  # type: ignore[union-attr]
     onnx.checker.check_model(str(path), full_check=True)
     compared = require_close(traced, _onnx_outputs(path), "onnxruntime")
-    return Checked(f"checked with onnx.checker, run with onnxruntime, {compared}", traced.note)
+    how = f"checked with onnx.checker, run with onnxruntime, {compared}"
+    return Checked(how, "; ".join(filter(None, (note, traced.note))))
+
+
+def _without_bfloat16(source: Source) -> tuple[Source, str]:
+    """The same weights in float32 where they are bfloat16, which ONNX has no matrix product for."""
+    wide = {
+        name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        for name, tensor in source.state.items()
+    }
+    if all(wide[name] is tensor for name, tensor in source.state.items()):
+        return source, ""
+    return replace(source, state=wide), "bfloat16 tensors are float32 in it: ONNX multiplies none of bfloat16"
 
 
 def _loaded(source: Source, found: Mapping[str, Tensor]) -> str:

@@ -29,7 +29,7 @@ from qtrain_cli.students.layout import Execution
 from qtrain_cli.students.networks import StudentModule, build, is_light
 from qtrain_cli.students.spec import Student
 from qtrain_cli.training.alignment import Alignment, projection, teacher_features
-from qtrain_cli.training.batches import batches_of
+from qtrain_cli.training.batches import row_batches
 from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to, usual_threads
@@ -134,7 +134,7 @@ def _course(job: Teaching, fit: FitSettings, teach: Teach | None) -> Course:
     """Labels alone, where nobody teaches: then the teacher's outputs have no weight."""
     data = job.data
     objective = data.objective(fit.distill if teach else 0.0, fit.temperature)
-    batches = batches_of(data, fit, job.device)
+    batches = row_batches(data, fit, job.device)
     return Course(batches, data.validation, data.normalisation, objective, teach or nobody)
 
 

@@ -99,7 +99,7 @@ class RowBatches:
         return min(self.size, len(self.split))
 
 
-def batches_of(data: Dataset, fit: FitSettings, device: torch.device) -> RowBatches:
+def row_batches(data: Dataset, fit: FitSettings, device: torch.device) -> RowBatches:
     """The batches of a training. Raises `UsageError`, `BadInput` where rows cannot be augmented so."""
     augment = augment_of(fit.augment, fit.seed, data.train.inputs, data.train.targets)
     return RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, device, augment)
