@@ -15,7 +15,8 @@ one that counts (`models.outputs.first_tensor`). Left out: other dynamic dimensi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,10 +123,30 @@ def _of_one_size(held: nn.Module, loaded: nn.Module, batch: Inputs) -> Traced:
         raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
 
 
+#: What torch and its exporters say of sizes that are no one's: such as u0, the first of them.
+_UNBACKED = re.compile(r"unbacked|data[- ]?dependent|\bu\d+\b", re.IGNORECASE)
+_NO_SIZE = (
+    "how large one of its tensors is depends on the values of the inputs (as in x[mask]), and a graph has no"
+    " size for it"
+)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def reason(error: BaseException) -> str:
-    """The first line of an error that others wrote for a whole screen, or its class if it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """What an error means, where that is known; else the first line of what others wrote for a whole screen,
+    or its class if it says nothing. Of an error that only says in which step another arose, the other's."""
+    causes = list(_causes(error))
+    if any(_UNBACKED.search(str(cause)) for cause in causes):
+        return _NO_SIZE
+    told = causes[-1] if "Next steps" in str(error) else error
+    lines = _COLOURS.sub("", str(told)).strip().splitlines()
+    return lines[0] if lines else type(told).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def holding(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
