@@ -50,7 +50,7 @@ _LONGEST = Example("BOOL", (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1))
 #: Bytes by which other digits than those filled in may deflate worse.
 _MARGIN = 18
 #: The task whose figures take most room: numbers of any size, and the interval of the last.
-_WIDEST = max(TASKS.values(), key=lambda row: (row.stores_interval, row.most)).name
+_WIDEST = max(TASKS.values(), key=lambda row: (row.stores_interval, row.most, len(row.metrics))).name
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = 
 
 def example_of(data: Dataset) -> Example | NamedExamples:
     """Shape and dtype of one input as the model gets it, or of each of several."""
-    sample = data.normalisation(data.train.inputs[:1])
+    sample = data.normalisation.whole(data.train.inputs[:1])
     if isinstance(sample, NamedInputs):
         return NamedExamples(tuple((name, _example(part)) for name, part in sample.parts.items()))
     return _example(sample)
@@ -168,7 +168,10 @@ def _longest_scores(task: str, draw: random.Random) -> Scores:
     ends = (_small(draw), _small(draw)) if row.stores_interval else None
     interval = ends and (ends[0], 1 - ends[1] if row.bounded else 1 + ends[1])
     splits = (figure(), figure(), figure() if row.bounded else 2e-06)
-    return Scores(task, *splits, _LARGE, figure(), figure(), interval)
+    if row.short:
+        return Scores(task, *splits, _LARGE, figure(), figure(), interval)
+    metrics = {metric.name: -_small(draw) for metric in row.metrics}
+    return Scores(task, *splits, _LARGE, figure(), figure(), interval, figure(), metrics)
 
 
 def _small(draw: random.Random) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtrain_cli.artifact.records import BareFile
+from qtrain_cli.report.figures import figures_beside
 from qtrain_cli.report.markdown import escaped, pipes
 from qtrain_cli.report.students import student_design, student_lesson, student_result
 from qtrain_cli.report.terminal import sheet, stacked, styled
@@ -82,6 +83,7 @@ def _result(record: Record) -> LabelledTexts:
             "not measured" if scores.drop is None else scores.show_change(scores.drop),
         ),
         (scores.row.closeness_label, scores.show(scores.closeness)),
+        *figures_beside(scores),
         *_note(record),
         *_size(record),
     ]

@@ -3,13 +3,16 @@
 The stored form is a list, because in an artifact of a few hundred bytes the names of the fields would
 outweigh their values:
 
-    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]   then note, entry, rest
+    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]
+                                                                   then note, entry, rest, beside
 
     figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
                test figure is stored, then the task's name where their number does not tell it
     versions   "name=version name=version ...", last the kernel and the threads in one word: "v4*2"
     entry      which of several sets of weights in the model's file was taken; left out where it has but one
     rest       {"output": which of the model's several outputs counts}; left out where it has but one
+    beside     [trivial figure, further metrics in the order of the task's row]; left out where there are
+               none, and of accuracies of classes, whose record is the shortest (`Task.short`)
 
 Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
 
@@ -22,7 +25,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qtrain_cli.errors import BadInput, suggestion
@@ -121,6 +124,7 @@ class Measured:
             *([] if self.figure_note is None else [NOTES.index(self.figure_note)]),
             *([self.weights_entry] if self.weights_entry else []),
             *([{"output": self.output}] if self.output else []),
+            *_stored_beside(self.scores),
         ]
 
     @classmethod
@@ -129,10 +133,11 @@ class Measured:
         check_kind("the stored form", LIST, stored)
         _check_kinds("entries", _STORED_KINDS, stored[: len(_STORED_KINDS)])
         model, figures, train_loss, test_loss, epochs, seed, device, versions, trust, *later = stored
+        *later, last = [*later, None] if not (later and isinstance(later[-1], list)) else later
         note, entry, output = _stored_later(later)
         return cls(
             model=model,
-            scores=_stored_scores(figures),
+            scores=_with_beside(_stored_scores(figures), last),
             train_loss=train_loss,
             test_loss=test_loss,
             epochs=epochs,
@@ -184,6 +189,26 @@ def _stored_figures(scores: Scores) -> list[Any]:
         *(scores.stored_interval or ()),
         *([] if scores.row.told_by_count else [scores.task]),
     ]
+
+
+def _stored_beside(scores: Scores) -> list[Any]:
+    """At most one entry."""
+    if scores.row.short or (scores.trivial is None and not scores.metrics):
+        return []
+    names = [metric.name for metric in scores.row.metrics] if scores.metrics else []
+    return [[scores.trivial, *(scores.metrics.get(name) for name in names)]]
+
+
+def _with_beside(scores: Scores, beside: list[Any] | None) -> Scores:
+    """The inverse: a record of an earlier version may lack metrics that came later."""
+    if beside is None:
+        return scores
+    names = [metric.name for metric in scores.row.metrics]
+    if not 1 <= len(beside) <= 1 + len(names):
+        raise BadInput(f"the stored record has {len(beside)} figures beside; expected: {1 + len(names)}")
+    _check_kinds("figures beside", (MAYBE,) * len(beside), beside)
+    trivial, *values = beside
+    return replace(scores, trivial=trivial, metrics=dict(zip(names, values, strict=False)))
 
 
 def _stored_scores(figures: list[Any]) -> Scores:

@@ -42,7 +42,7 @@ def data_identity(settings: DataSettings, data: Dataset) -> Identity:
     """Of the rows, their normalisation, and the share of them that is set apart."""
     return {
         "data": data.sha256,
-        "normalisation": [list(settings.mean), list(settings.std)],
+        "normalisation": [list(data.normalisation.mean), list(data.normalisation.std)],
         "validation": settings.validation,
     }
 

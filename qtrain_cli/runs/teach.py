@@ -106,11 +106,17 @@ def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
         drop_strangers(settings.out, job.identity, job.generations)
     learned = learn(job, show, log)
     log("measuring the student")
-    write_student(settings.out, _described(job, learned), force=settings.force)
+    described = _described(job, learned)
+    write_student(settings.out, described, force=settings.force)
+    scores = described.description.measured.scores
+    if scores.trivial is not None:
+        log(scores.beside_trivial)
     for path in checkpoints(settings.out):
         path.unlink()
     seconds = time.monotonic() - started
-    return replace(read_student_record(settings.out), seconds=seconds, training_seconds=learned.seconds)
+    record = read_student_record(settings.out)
+    measured = replace(record.measured, scores=replace(record.scores, trivial=scores.trivial))
+    return replace(record, measured=measured, seconds=seconds, training_seconds=learned.seconds)
 
 
 def _check_files(settings: TeachSettings) -> None:
@@ -122,7 +128,7 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
-    data = load_data(settings.data, settings.fit.seed)
+    data = load_data(settings.data, settings.fit.seed, settings.teacher)
     teacher = None
     if settings.teacher:
         teacher = load_teacher(settings.teacher, data.normalisation, device)

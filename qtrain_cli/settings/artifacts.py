@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from qtrain_cli.quantum.noise import NOISES, Noise, parse_noises
 from qtrain_cli.settings.option import Option, Otherwise, Said
-from qtrain_cli.settings.parsing import parse_shots, parse_size, require
+from qtrain_cli.settings.parsing import parse_marks, parse_shots, parse_size, require
 from qtrain_cli.settings.shared import (
     Arch,
     ArchArgs,
@@ -104,6 +104,13 @@ class GateSettings:
     max_regression: Annotated[float | None, Option("--max-regression", "Gate: how far below --baseline.")] = (
         None
     )
+    min_metric: Annotated[
+        tuple[tuple[str, float], ...],
+        Option(
+            "--min-metric", "Gate: any figure of the test rows, e.g. f1=0.9 or perplexity=30. Repeatable.",
+            read=parse_marks, typed=list[str], kind="list",
+        ),
+    ] = ()  # fmt: skip
 
     @property
     def of_size_alone(self) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from qtrain_cli.errors import BadInput
 from qtrain_cli.tasks.classification import CLASSIFICATION, agreement_by_chance, log_odds, sigmoid
 from qtrain_cli.tasks.counting import of_rows
+from qtrain_cli.tasks.metrics import F1, F1_MACRO, F1_MICRO, MAP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +70,11 @@ def _blind(outputs: Tensor, targets: Tensor) -> float:
     return sum(found) / len(found)
 
 
+def _oftener(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Yes where a label is there in more than half of the rows."""
+    return (targets.reshape(len(targets), -1).double().mean(0) - 0.5).reshape(shape).float()
+
+
 BINARY = replace(
     CLASSIFICATION,
     name="binary",
@@ -82,6 +88,8 @@ BINARY = replace(
     told_by_word=False,
     answers=_answers,
     blind=_blind,
+    metrics=(F1,),
+    trivial=_oftener,
     width=1,
     said="one output a row and targets of 0 and 1: scores of yes or no; binary cross-entropy",
 )
@@ -92,6 +100,7 @@ BINARY_PROBABILITIES = BINARY.of_outputs("binary-probabilities", log_odds, sigmo
 #: The share of a row's labels that are right is no yes or no: its interval is stored.
 MULTILABEL = replace(
     BINARY, name="multilabel", derived=None, answers=None, width=None,
+    metrics=(F1_MICRO, F1_MACRO, MAP), trivial_said="the commoner answer for each label",
     said="targets of 0 and 1 for several labels a row: scores of yes or no; binary cross-entropy",
 )  # fmt: skip
 MULTILABEL_PROBABILITIES = MULTILABEL.of_outputs("multilabel-probabilities", log_odds, sigmoid, _SIGMOID)

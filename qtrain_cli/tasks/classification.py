@@ -79,6 +79,12 @@ def agreement_by_chance(answers: Tensor, targets: Tensor) -> float:
     return float(one @ other)
 
 
+def commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Scores (C,) of how often each class is in the targets, whatever their shape."""
+    counts = targets.reshape(-1).bincount(minlength=shape[0]).float()
+    return (counts[: shape[0]] + 1).log()
+
+
 def _logarithm(probabilities: Tensor) -> Tensor:
     return probabilities.clamp_min(TINY).log()
 
@@ -120,6 +126,8 @@ CLASSIFICATION = Task(
     told_by_count=True,
     answers=_answers,
     blind=_blind,
+    trivial=commonest,
+    trivial_said="the commonest class",
     said="outputs are scores of classes; cross-entropy",
 )
 

@@ -20,6 +20,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.tasks import TASKS, Task
 from qtrain_cli.tasks.counting import figure_of, mean_of
 from qtrain_cli.tasks.intervals import Interval
+from qtrain_cli.tasks.metrics import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,29 +33,45 @@ ALL_ROWS = 2**62
 
 @dataclass(frozen=True)
 class Scored:
-    """What a split is worth: its rows' counts (N, k), the task's own loss; beside a teacher, how close to it,
-    and its figure."""
+    """What a split is worth: its rows' counts (N, k), the task's own loss, further figures; beside a teacher,
+    how close to it, and its figure. `shape` is that of the outputs for one row."""
 
     counts: Tensor
     loss: float
+    shape: tuple[int, ...]
+    metrics: dict[str, float | None]
     closeness: float | None = None
     teacher: float | None = None
 
 
 @dataclass(frozen=True)
+class _Part:
+    """The same of some rows: `size` is how many things the loss is the mean of, `beside` the counts of
+    closeness and of the teacher."""
+
+    counts: Tensor
+    loss: float
+    size: int
+    shape: tuple[int, ...]
+    metrics: tuple[Tensor, ...]
+    beside: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
 class Objective:
-    """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, and how many rows
-    are scored at once."""
+    """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, how many rows are
+    scored at once, and a row in place of the table's, whose loss or figure is the caller's own."""
 
     task: str
     distill: float
     temperature: float
     at_once: int = ALL_ROWS
+    own: Task | None = None
 
     @property
     def row(self) -> Task:
-        """The task's row of the table."""
-        return TASKS[self.task]
+        """The task's row: of the table, unless there is an own one."""
+        return self.own or TASKS[self.task]
 
     @property
     def word(self) -> str:
@@ -87,29 +104,47 @@ class Objective:
         parts = self.parts(len(targets))
         return torch.cat([self.row.counts(outputs_of(part), targets[part]) for part in parts])
 
-    def scored(self, outputs_of: OutputsOf, targets: Tensor, taught: OutputsOf | None = None) -> Scored:
-        """Everything that is measured of a split with these targets (N, ...), beside a teacher or without."""
-        import torch
+    def scored(
+        self, outputs_of: OutputsOf, targets: Tensor, taught: OutputsOf | None = None, further: bool = False
+    ) -> Scored:
+        """What a split with these targets (N, ...) is worth, beside a teacher or without.
 
-        row, counts, near, theirs = self.row, [], [], []
-        losses, size = [], 0
-        for part in self.parts(len(targets)):
-            outputs, right = outputs_of(part), targets[part]
-            counts.append(row.counts(outputs, right))
-            size += row.size_of(right)
-            losses.append(float(self.hard_loss(outputs, right)) * row.size_of(right))
-            if taught:
-                teacher = taught(part)
-                near.append(row.closeness_counts(outputs, teacher, right))
-                theirs.append(row.counts(teacher, right))
-        found = Scored(torch.cat(counts), math.fsum(losses) / max(1, size))
-        if not taught:
-            return found
-        return replace(
-            found,
-            closeness=figure_of(torch.cat(near), mean_of),
-            teacher=row.figure_of(torch.cat(theirs)),
+        With `further` the task's further metrics are measured too.
+        """
+        metrics = self.row.metrics if further else ()
+        parts = [
+            self._part(outputs_of(part), targets[part], taught and taught(part), metrics)
+            for part in self.parts(len(targets))
+        ]
+        return _joined(self.row, parts, metrics, targets)
+
+    def _part(
+        self, outputs: Tensor, targets: Tensor, teacher: Tensor | None, metrics: tuple[Metric, ...]
+    ) -> _Part:
+        row = self.row
+        beside: tuple[Tensor, ...] = ()
+        if teacher is not None:
+            beside = row.closeness_counts(outputs, teacher, targets), row.counts(teacher, targets)
+        return _Part(
+            counts=row.counts(outputs, targets),
+            loss=float(self.hard_loss(outputs, targets)),
+            size=row.size_of(targets),
+            shape=tuple(outputs.shape[1:]),
+            metrics=tuple(metric.part(outputs, targets) for metric in metrics),
+            beside=beside,
         )
+
+    def trivial(self, train: Tensor, targets: Tensor, shape: tuple[int, ...]) -> float | None:
+        """The figure on a split with these targets of whoever knows the training targets and nothing else.
+
+        `shape` is that of the outputs for one row. None where nobody knows how to answer so.
+        """
+        row = TASKS[self.row.plain or self.task]
+        if row.trivial is None:
+            return None
+        scores = row.trivial(train, shape)
+        same = Objective(row.name, 0.0, 1.0, self.at_once)
+        return same.score_of(lambda part: scores.expand(part.stop - part.start, *shape), targets)
 
     def parts(self, rows: int) -> Iterator[slice]:
         """Which rows are scored together, one part after the other."""
@@ -130,6 +165,25 @@ class Objective:
     def better(self, score: float, than: float) -> bool:
         """Whether one score beats another."""
         return self.row.better(score, than)
+
+
+def _joined(row: Task, parts: list[_Part], metrics: tuple[Metric, ...], targets: Tensor) -> Scored:
+    import torch
+
+    loss = math.fsum(part.loss * part.size for part in parts) / max(1, sum(part.size for part in parts))
+    found = Scored(
+        counts=torch.cat([part.counts for part in parts]),
+        loss=loss,
+        shape=parts[0].shape,
+        metrics={
+            metric.name: metric.value([part.metrics[place] for part in parts], targets)
+            for place, metric in enumerate(metrics)
+        },
+    )
+    if not parts[0].beside:
+        return found
+    near, theirs = (torch.cat(counts) for counts in zip(*(part.beside for part in parts), strict=True))
+    return replace(found, closeness=figure_of(near, mean_of), teacher=row.figure_of(theirs))
 
 
 def check_outputs(task: str, outputs: Tensor, targets: Tensor, classes: int | None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.tasks.counting import of_rows
+from qtrain_cli.tasks.metrics import R2
 from qtrain_cli.tasks.task import PLAIN, Task
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def _blind(outputs: Tensor, targets: Tensor) -> float:
     return float((targets - targets.mean(0)).square().double().mean())
 
 
+def _mean(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return targets.double().mean(0).reshape(shape).float()
+
+
 REGRESSION = Task(
     name="regression",
     word="error",
@@ -74,5 +79,8 @@ REGRESSION = Task(
     closeness_counts=_closeness_counts,
     told_by_count=True,
     blind=_blind,
+    metrics=(R2,),
+    trivial=_mean,
+    trivial_said="the mean of the training targets",
     said="outputs are numbers; squared error",
 )

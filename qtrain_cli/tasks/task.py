@@ -30,9 +30,11 @@ from qtrain_cli.tasks.counting import (
     column,
     figure_of,
     mean_of,
+    of_rows,
     pseudo_values,
 )
 from qtrain_cli.tasks.intervals import Interval, mean_interval
+from qtrain_cli.tasks.metrics import Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +58,10 @@ class Scale:
 
 PERCENT = Scale(100.0, ".2f", " %", " points")
 PLAIN = Scale(1.0, ".4g", "", "")
+
+
+#: Of outputs (N, ...) and targets (N, ...).
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,10 @@ class Task:
         derived: the 95 % interval of a figure on so many rows; None where it needs the rows' counts.
         size_of: of targets, how many things the hard loss is the mean of; rows, where they all are as large.
         least: the smallest figure there can be, 0 or 1.
+        metrics: further figures.
+        trivial: of training targets and the shape of one row's outputs, the scores for a row of whoever knows
+            them and nothing of the row.
+        trivial_said: who that is, for people.
         told_by_count: whether the number of stored figures tells this task, so that artifacts store no name.
             One row with a stored interval and one without can be: those that were there first.
         told_by_word: whether no other row has its words; else a JSON document says the task's name.
@@ -113,6 +123,9 @@ class Task:
     resampled: bool = False
     size_of: Callable[[Tensor], int] = len
     least: float = 0.0
+    metrics: tuple[Metric, ...] = ()
+    trivial: Callable[[Tensor, tuple[int, ...]], Tensor] | None = None
+    trivial_said: str = ""
     derived: Callable[[float, int], Interval] | None = None
     told_by_count: bool = False
     told_by_word: bool = True
@@ -141,6 +154,20 @@ class Task:
             hard_loss=behind(self.hard_loss), soft_loss=behind(self.soft_loss, 2),
             counts=behind(self.counts), closeness_counts=behind(self.closeness_counts, 2),
             answers=self.answers and behind(self.answers), blind=self.blind and behind(self.blind),
+            metrics=tuple(metric.of_outputs(scores_of) for metric in self.metrics),
+        )  # fmt: skip
+
+    def with_own(self, loss: Loss | None, metric: Loss | None) -> Task:
+        """The same for training by a caller's own loss, a scalar, or metric, a score a row (N,), more is
+        better."""
+        row = replace(self, hard_loss=loss) if loss else self
+        if metric is None:
+            return row
+        word, own = getattr(metric, "__name__", "metric"), metric
+        return replace(
+            row, word=word, higher_is_better=True, most=math.inf, least=-math.inf, scale=PLAIN,
+            counts=lambda outputs, targets: of_rows(own(outputs, targets)), figure=mean_of,
+            resampled=False, derived=None, metrics=(),
         )  # fmt: skip
 
     # --- which figure is better, and how good one is -------------------------------------------------------
@@ -156,6 +183,11 @@ class Task:
     def reaches(self, figure: float, mark: float) -> bool:
         """Whether a figure is at least as good as a mark."""
         return self.gain(figure, mark) >= 0
+
+    def rises(self, name: str) -> bool:
+        """Whether more is better: of the task's figure, or of a further metric by its name."""
+        further = {metric.name: metric.higher_is_better for metric in self.metrics}
+        return further.get(name, self.higher_is_better)
 
     def share_of(self, figure: float, share: float) -> float:
         """The figure that is only `share` as good: 0.95 of an accuracy, or an error over 0.95."""
@@ -183,6 +215,11 @@ class Task:
     def within(self, low: float, high: float) -> Interval:
         """An interval, cut off where no figure can be."""
         return max(self.least, low), min(self.most, high)
+
+    @property
+    def short(self) -> bool:
+        """Whether an artifact stores its six figures and nothing else: accuracies of classes."""
+        return self.told_by_count and not self.stores_interval
 
     # --- how far chance moves it ---------------------------------------------------------------------------
 

@@ -67,10 +67,11 @@ def figures_of(
 
     def scored(split: Split, teacher: OutputsOf | None = None) -> Scored:
         found = outputs_of(module, state, split.inputs, data.normalisation)
-        return objective.scored(found, split.targets, teacher)
+        return objective.scored(found, split.targets, teacher, further=split is data.test)
 
     train, validation, test = scored(data.train), scored(data.validation), scored(data.test, taught)
     row = objective.row
+    trivial = objective.trivial(data.train.targets, data.test.targets, test.shape)
     return Figures(
         scores=Scores(
             task=data.task,
@@ -81,6 +82,8 @@ def figures_of(
             teacher=test.teacher,
             closeness=test.closeness,
             stored_interval=objective.stored_interval(test.counts),
+            trivial=trivial,
+            metrics=test.metrics,
         ),
         train_loss=train.loss,
         test_loss=test.loss,

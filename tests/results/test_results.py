@@ -25,10 +25,13 @@ CONTRACT = [
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
     "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output",
+    "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
+    "teacher_metric_value",
 ]  # fmt: skip
 
 shares = st.floats(0, 1)
 errors = st.floats(0, 1e300)
+values = st.none() | st.floats(-1e9, 1, allow_nan=False)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 words = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda t: "=" not in t and t.split() == [t])
 
@@ -42,7 +45,8 @@ def scores(draw):
         )
     test = draw(errors)
     interval = (test / 2, test * 2)
-    return Scores("regression", draw(errors), None, test, count, draw(errors), math.nan, interval)
+    beside = draw(st.none() | errors), draw(st.just({}) | st.fixed_dictionaries({"r2": values}))
+    return Scores("regression", draw(errors), None, test, count, draw(errors), math.nan, interval, *beside)
 
 
 measurements = st.builds(
@@ -126,6 +130,14 @@ def test_exact_json(make_record):
         "figure_note": None,
         "weights_entry": None,
         "output": None,
+        "trivial": None,
+        "metrics": {},
+        "task": "classification",
+        "metric": "accuracy",
+        "metric_value": 0.9746,
+        "metric_low": 0.9713292,
+        "metric_high": 0.9775063,
+        "teacher_metric_value": 0.9872,
     }
 
 
@@ -219,7 +231,68 @@ def test_strict_reading(make_record, changes, message):
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("name", [name for name in CONTRACT if name not in ADDED])
+#: They follow from the others, and records of before they were there lack them.
+GENERAL = ["task", "metric", "metric_value", "metric_low", "metric_high", "teacher_metric_value"]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_record_of_before_every_task_had_the_same_names_is_read(make_record, task):
+    record = make_record(task)
+    later = {"trivial", "metrics", *GENERAL}
+    old = {name: value for name, value in record.to_json().items() if name not in later}
+    assert Record.from_json(old) == record
+
+
+def test_the_same_names_for_any_task_say_what_its_own_say(make_record):
+    found = make_record("regression").to_json()
+    assert [found[name] for name in GENERAL] == [
+        "regression", "error", found["test_error"], found["test_error_low"], found["test_error_high"],
+        found["teacher_test_error"],
+    ]  # fmt: skip
+    with pytest.raises(BadInput, match=r"'metric_value' is 0\.5, and the record's other figures give"):
+        Record.from_json({**found, "metric_value": 0.5})
+
+
+def test_what_stands_beside_the_figures_is_stored_but_for_accuracies_of_classes(make_record):
+    classes, numbers = make_record(), make_record("regression")
+    beside = {"trivial": 0.2, "metrics": {"r2": -0.25}}
+    told = replace(numbers.measured, scores=replace(numbers.scores, **beside))
+    assert told.to_stored() == [*numbers.measured.to_stored(), [0.2, -0.25]]
+    assert Measured.from_stored(told.to_stored(), *DIGESTS) == told
+    noted = replace(told, weights_entry="ema")
+    assert Measured.from_stored(noted.to_stored(), *DIGESTS) == noted
+    short = replace(classes.measured, scores=replace(classes.scores, trivial=0.1))
+    assert short.to_stored() == classes.measured.to_stored()
+
+
+@pytest.mark.parametrize(("beside", "said"), [
+    ([], "0 figures beside; expected: 2"),
+    ([0.1, 0.2, 0.3], "3 figures beside; expected: 2"),
+    ([0.1, "x"], r"figures beside\[1\] of the record is 'x'"),
+])  # fmt: skip
+def test_figures_beside_that_no_run_stores(make_record, beside, said):
+    stored = [*make_record("regression").measured.to_stored(), beside]
+    with pytest.raises(BadInput, match=said):
+        Measured.from_stored(stored, *DIGESTS)
+
+
+def test_a_metric_that_the_task_has_not(make_record):
+    with pytest.raises(BadInput, match="a classification has no metric 'r2'"):
+        replace(make_record().scores, metrics={"r2": 0.5})
+
+
+@pytest.mark.parametrize(("trivial", "said"), [
+    (0.002, "warning: test error 0.0123, the mean of the training targets 0.002: no better than without"),
+    (0.02, "test error 0.0123, the mean of the training targets 0.02"),
+    (0.0123, "warning: "),
+])  # fmt: skip
+def test_a_useless_result_is_called_so(make_record, trivial, said):
+    scores = replace(make_record("regression").scores, trivial=trivial)
+    assert scores.beside_trivial.startswith(said)
+    assert scores.is_trivial == said.startswith("warning")
+
+
+@pytest.mark.parametrize("name", [name for name in CONTRACT if name not in (*ADDED, *GENERAL)])
 def test_a_missing_field(make_record, name):
     found = document(make_record())
     del found[name]
@@ -367,6 +440,7 @@ def test_a_record_of_before_there_were_notes_is_read(make_record):
 def test_every_kind_is_known():
     assert {kind for row in TASKS.values() for kind in record_fields(row).values()} == {
         "text", "whole number", "number", "number or null", "table of texts", "text or null",
+        "table of numbers or null",
     }  # fmt: skip
 
 
