@@ -26,7 +26,7 @@ from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import nothing_unexpected, open_model
 from qtrain_cli.models.pickles import is_module, read_weights_only
-from qtrain_cli.models.reading import ReadModel, said_left_out
+from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.models.untrusted.folder_checks import checked_config, require_size
 from qtrain_cli.settings import ModelSettings
@@ -59,7 +59,7 @@ def load_folder(settings: ModelSettings) -> ReadModel:
     if settings.arch is not None:
         outline = folder_tensors(settings.path)
         fitted = fit_to_architecture(settings, outline, lambda: _read_all(files))
-        return ReadModel(fitted.module, trust, None, said_left_out(fitted.left_out))
+        return ReadModel(fitted.module, trust, None, fitted.notes)
     return ReadModel(_built(settings.path, model_config(settings.path), _read_all(files)), trust)
 
 
