@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qtrain_cli.files.spilled import let_go
 from qtrain_cli.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import Reading
@@ -235,8 +236,7 @@ def set_apart(rows: Tensor, parts: tuple[Tensor, Tensor], owned: bool) -> tuple[
 
     Args:
         owned: nobody else holds the rows: they change places, so that both parts are views of them and
-        nothing
-            is held twice. `rows` themselves are of no more use then.
+            nothing is held twice. `rows` themselves are of no more use then.
     """
     train, validation = parts
     if not owned:
@@ -246,6 +246,7 @@ def set_apart(rows: Tensor, parts: tuple[Tensor, Tensor], owned: bool) -> tuple[
     for first in range(0, len(train), _ROWS_AT_ONCE):
         part = train[first : first + _ROWS_AT_ONCE]
         rows[first : first + len(part)] = rows[part]
+        let_go()
     rows[len(train) :] = held
     return rows[: len(train)], rows[len(train) :]
 

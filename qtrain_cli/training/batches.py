@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.data import TrainSplit
+from qtrain_cli.files.spilled import let_go
 from qtrain_cli.inputs import Inputs, Prepare, lengths_of
 
 
@@ -72,6 +73,7 @@ class RowBatches:
         rows = self.rows(step)
         raw = self.split.inputs[rows]
         targets = self.split.targets[rows].to(self.device)
+        let_go()
         return Batch(step, raw, self.prepare(raw.to(self.device)), targets, rows)
 
     def rows(self, step: int) -> Tensor:
