@@ -241,7 +241,11 @@ def set_apart(rows: Tensor, parts: tuple[Tensor, Tensor], owned: bool) -> tuple[
     train, validation = parts
     if not owned:
         return rows[train], rows[validation]
-    held = rows[validation]
+    held = rows.new_empty((len(validation), *rows.shape[1:]))
+    for first in range(0, len(validation), _ROWS_AT_ONCE):
+        part = validation[first : first + _ROWS_AT_ONCE]
+        held[first : first + len(part)] = rows[part]
+        let_go()
     # Ascending: what comes to a place is read from there or behind it, and never after it was written over.
     for first in range(0, len(train), _ROWS_AT_ONCE):
         part = train[first : first + _ROWS_AT_ONCE]
