@@ -67,6 +67,7 @@ class Known:
     bare: bool = False
     entry: str | None = None
     output: str | None = None
+    skipped_rows: int | None = None
 
 
 def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
@@ -74,7 +75,7 @@ def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = 
     example = example_of(data)
     return Known(
         loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry,
-        loaded.output,
+        loaded.output, data.skipped_rows,
     )  # fmt: skip
 
 
@@ -156,6 +157,7 @@ def _longest(known: Known) -> Measured:
         trust=known.trust,
         weights_entry=known.entry,
         output=known.output,
+        skipped_rows=known.skipped_rows,
     )
 
 

@@ -109,7 +109,7 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
 def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> str:
     """Everything that a cell depends on, besides what its name says."""
     whole = asdict(settings.fit)
-    fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device")}
+    fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device", "augment")}
     model = model_identity(settings.model, loaded.sha256)
     whole_run = run_identity(model, data_identity(settings.data, data), fit, {})
     return json.dumps(anywhere(whole_run), sort_keys=True)

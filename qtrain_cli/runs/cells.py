@@ -88,7 +88,8 @@ class Bench:
         """The teacher's outputs, computed once."""
         if seed not in self.answers:
             seed_generators(seed)
-            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed), self.materials.by_row)
+            by_row = self.materials.by_row and not self.settings.fit.augment
+            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed), by_row)
         return self.answers[seed]
 
     def sizes(self, name: str, seed: int, epochs: int) -> Measure:

@@ -177,7 +177,7 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     if fresh.note:
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
-    answers = answers_of(scene, data, materials.by_row)
+    answers = answers_of(scene, data, materials.by_row and not settings.fit.augment)
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
     identity = _identity(settings, loaded, data, work) | ({"by": materials.named} if materials.named else {})
     return _Job(settings, loaded, data, spec, work, identity, fresh)
@@ -306,4 +306,5 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         figure_note=job.fresh.note,
         weights_entry=job.loaded.entry,
         output=job.loaded.output,
+        skipped_rows=job.data.skipped_rows,
     )

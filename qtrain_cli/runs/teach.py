@@ -318,4 +318,5 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         trust=teacher.trust if teacher else NO_TEACHER,
         weights_entry=teacher.entry if teacher else None,
         output=teacher.output if teacher else None,
+        skipped_rows=data.skipped_rows,
     )

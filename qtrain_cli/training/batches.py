@@ -16,14 +16,17 @@ them.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from qtrain_cli.data import TrainSplit
+from qtrain_cli.data import Dataset, TrainSplit
+from qtrain_cli.data.augment import Augment, Mixed, augment_of
+from qtrain_cli.files.spilled import let_go
 from qtrain_cli.inputs import Inputs, Prepare, lengths_of
+from qtrain_cli.settings import FitSettings
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Batch:
     device.
 
     `rows` (N,) are their places in the training split, None where the inputs are not those of the split.
+    `mixed` has the other targets of rows that are two in one.
     """
 
     step: int
@@ -39,6 +43,7 @@ class Batch:
     inputs: Inputs
     targets: Tensor
     rows: Tensor | None = None
+    mixed: Mixed | None = None
 
 
 class Batches(Protocol):
@@ -54,13 +59,17 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class RowBatches:
-    """Batches of `size` out of a split that is whole in memory; of all rows where there are fewer."""
+    """Batches of `size` out of a split that is whole in memory; of all rows where there are fewer.
+
+    What `augment` makes of them are no rows of the split any more.
+    """
 
     split: TrainSplit
     prepare: Prepare
     size: int
     seed: int
     device: torch.device
+    augment: Augment | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -71,8 +80,14 @@ class RowBatches:
         """The batch of a step, counted from 0 over all epochs."""
         rows = self.rows(step)
         raw = self.split.inputs[rows]
-        targets = self.split.targets[rows].to(self.device)
-        return Batch(step, raw, self.prepare(raw.to(self.device)), targets, rows)
+        targets = self.split.targets[rows]
+        let_go()
+        if self.augment is None or not isinstance(raw, Tensor):
+            return Batch(step, raw, self.prepare(raw.to(self.device)), targets.to(self.device), rows)
+        found = self.augment(raw, targets, step)
+        mixed = found.mixed and replace(found.mixed, targets=found.mixed.targets.to(self.device))
+        inputs = self.prepare(found.inputs.to(self.device))
+        return Batch(step, found.inputs, inputs, found.targets.to(self.device), None, mixed)
 
     def rows(self, step: int) -> Tensor:
         """The places (size,) of a step's rows in the split."""
@@ -84,6 +99,12 @@ class RowBatches:
     def whole_size(self) -> int:
         """The rows of every batch."""
         return min(self.size, len(self.split))
+
+
+def row_batches(data: Dataset, fit: FitSettings, device: torch.device) -> RowBatches:
+    """The batches of a training. Raises `UsageError`, `BadInput` where rows cannot be augmented so."""
+    augment = augment_of(fit.augment, fit.seed, data.train.inputs, data.train.targets)
+    return RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, device, augment)
 
 
 #: Batches whose rows are sorted by length together.
