@@ -26,7 +26,7 @@ from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import nothing_unexpected, open_model
 from qtrain_cli.models.pickles import is_module, read_weights_only
-from qtrain_cli.models.reading import ReadModel
+from qtrain_cli.models.reading import ReadModel, said_left_out
 from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.models.untrusted.folder_checks import checked_config, require_size
 from qtrain_cli.settings import ModelSettings
@@ -60,7 +60,8 @@ def load_folder(settings: ModelSettings) -> ReadModel:
         outline = folder_tensors(settings.path)
         fitted = fit_to_architecture(settings, outline, lambda: _read_all(files))
         return ReadModel(fitted.module, trust, None, fitted.notes)
-    return ReadModel(_built(settings.path, model_config(settings.path), _read_all(files)), trust)
+    module, surplus = _built(settings.path, model_config(settings.path), _read_all(files))
+    return ReadModel(module, trust, None, said_left_out(surplus))
 
 
 def folder_tensors(folder: Path) -> dict[str, Tensor]:
@@ -123,8 +124,10 @@ def _shard(path: Path, device: str) -> dict[str, Tensor]:
     return tensors_of(value)
 
 
-def _built(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
-    """The class of `transformers` that the configuration names, filled."""
+def _built(
+    folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]
+) -> tuple[nn.Module, list[str]]:
+    """The class of `transformers` that the configuration names, filled, and what it has no name for."""
     factory = _class_of(folder, config)
     try:
         made = factory.config_class.from_dict(checked_config(folder.name, config, tensors))
@@ -142,7 +145,7 @@ def _built(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) 
     padding = getattr(made, "pad_token_id", None)
     if padding is not None and "attention_mask" in inspect.signature(module.forward).parameters:
         module.register_forward_pre_hook(_masking(padding), with_kwargs=True)
-    return module
+    return module, sorted(map(str, report["unexpected_keys"]))
 
 
 def _class_of(folder: Path, config: Mapping[str, Any]) -> Any:
