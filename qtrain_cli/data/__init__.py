@@ -14,7 +14,7 @@ augmented or resized, and whole splits are held in memory: data sets larger than
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from qtrain_cli.data import class_folders, csv_table, function, hub, npz, parque
 from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
 from qtrain_cli.data.labels import labels_in_words, relabelled
 from qtrain_cli.data.named import as_inputs
+from qtrain_cli.data.places import placed
 from qtrain_cli.data.room import Room, short
 from qtrain_cli.data.splits import (
     Dataset,
@@ -40,7 +41,7 @@ from qtrain_cli.files.downloads import LOOKED_AT, not_downloaded
 from qtrain_cli.files.reading import open_ordinary
 from qtrain_cli.inputs import Inputs
 from qtrain_cli.settings import DataSettings
-from qtrain_cli.tasks import task_of_targets
+from qtrain_cli.tasks import asked_task, task_of_targets
 
 __all__ = [
     "READERS",
@@ -92,7 +93,8 @@ def load_data(settings: DataSettings, seed: int) -> Dataset:
     """
     try:
         raw = _read(_reader_for(settings.source), settings)
-        return _split(checked(relabelled(raw, settings.classes)), settings, seed)
+        arrays, family = placed(relabelled(raw, settings.classes), settings.asked)
+        return _split(checked(arrays), family, settings, seed)
     except QtrainError as error:
         raise type(error)(f"data '{settings.source}': {short(error.message)}", short(error.advice)) from error
     except MemoryError as error:
@@ -140,7 +142,8 @@ def _reader_for(source: str) -> Reader:
     raise BadInput("is nothing that qtrain reads as data", f"allowed: {forms}")
 
 
-def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
+def _split(arrays: Arrays, family: str, settings: DataSettings, seed: int) -> Dataset:
+    task = asked_task(family, arrays.y_train) if family else task_of_targets(arrays.y_train)
     normalisation = Normalisation(settings.mean, settings.std)
     x, y = as_inputs(arrays.x_train), torch.from_numpy(arrays.y_train)
     _refuse_wrong_channels(normalisation, x)
@@ -149,12 +152,13 @@ def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
         train=TrainSplit(x[train], y[train]),
         validation=ValidationSplit(x[validation], y[validation]),
         test=TestSplit(as_inputs(arrays.x_test), torch.from_numpy(arrays.y_test)),
-        task=task_of_targets(arrays.y_train).name,
+        task=task.name,
         classes=class_count(arrays),
         sha256=digest(arrays),
         normalisation=normalisation,
         labels=arrays.names,
         said=_said(arrays),
+        asked=replace(settings.asked, family=family),
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 #: A larger class number is far more often a quantity, which has to be written as a float.
 MAX_CLASSES = 100_000
 MIN_TRAIN_ROWS = 2
+TARGET_NAMES = ("y_train", "y_test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Arrays:
     """Inputs and targets of train and test, one row a sample.
 
     `names` are the labels that class numbers stand for, where the data have other ones; `said` is what a
-    reader found that a user should know.
+    reader found that a user should know. `placed`: targets are classes of places, and checked (`places`).
     """
 
     x_train: Columned
@@ -45,6 +46,12 @@ class Arrays:
     y_test: np.ndarray
     names: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    placed: bool = False
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there are any: without them they are (N, 0)."""
+        return self.y_train.shape[1:] != (0,) or self.y_test.shape[1:] != (0,)
 
 
 def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
@@ -52,18 +59,24 @@ def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
     present = list(names)
     parts = {name: parts_of(name, present) for name in ARRAY_NAMES if name not in present and name[0] == "x"}
     missing = [name for name in ARRAY_NAMES if name not in present and not parts.get(name)]
-    if missing:
+    if missing and missing != list(TARGET_NAMES):
         found = ", ".join(present) or "nothing"
         needed = ", ".join(ARRAY_NAMES)
         several = "; several inputs are x_train.NAME and x_test.NAME"
         raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}{several}")
 
     def whole(name: str) -> Any:
+        if name in missing:  # some tasks need no targets
+            return np.zeros((len(_first(whole("x" + name[1:]))), 0), np.float32)
         if not parts.get(name):
             return as_array(name, read(name))
         return {part: as_array(f"{name}.{part}", read(f"{name}.{part}")) for part in parts[name]}
 
     return Arrays(*map(whole, ARRAY_NAMES))
+
+
+def _first(x: Columned) -> np.ndarray:
+    return next(iter(x.values())) if isinstance(x, dict) else x
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -80,6 +93,8 @@ def as_array(name: str, value: Any) -> np.ndarray:
 def class_count(arrays: Arrays) -> int | None:
     """How many classes checked targets number; None where they are no class numbers."""
     y = arrays.y_train
+    if arrays.placed:
+        return max(int(y.max()), int(arrays.y_test.max())) + 1
     return int(y.max()) + 1 if y.dtype.kind == "i" else None
 
 
@@ -110,21 +125,17 @@ def checked(raw: Arrays) -> Arrays:
         BadInput: a dtype, shape or value outside the table, or two arrays that disagree.
     """
     x_train, x_test = _both_inputs(raw.x_train, raw.x_test)
-    arrays = Arrays(
-        x_train,
-        _targets("y_train", raw.y_train),
-        x_test,
-        _targets("y_test", raw.y_test),
-        raw.names,
-        raw.said,
-    )
+    arrays = replace(raw, x_train=x_train, x_test=x_test)
+    if raw.has_targets and not raw.placed:
+        y_train, y_test = _targets("y_train", raw.y_train), _targets("y_test", raw.y_test)
+        arrays = replace(arrays, y_train=y_train, y_test=y_test)
     for name, x in _each_array(arrays):
         split = name.partition(".")[0].removeprefix("x_")
         if name.startswith("x_"):
             y, least = getattr(arrays, f"y_{split}"), MIN_TRAIN_ROWS if split == "train" else 1
             _refuse_rows(split, name, x, y, least)
     _refuse_difference("y", arrays.y_train, arrays.y_test)
-    if class_count(arrays) is not None:
+    if class_count(arrays) is not None and not arrays.placed:
         _refuse_unknown_labels(arrays)
     return arrays
 
@@ -198,9 +209,8 @@ def _targets(name: str, y: np.ndarray) -> np.ndarray:
         return _finite_float32(name, y)  # one or several labels of a row, by columns
     if y.ndim != 1:
         raise BadInput(
-            f"{name} has the shape {y.shape}; allowed for integer targets: (N,)",
-            "a class for each place of a row (segmentation, tags, language models) is no task that qtrain"
-            " trains; floats mean regression",
+            f"{name} has the shape {y.shape}; allowed for integer targets: (N,), (N, L) and (N, H, W)",
+            "floats mean regression",
         )
     return _class_numbers(name, y)
 

@@ -84,6 +84,11 @@ def parse_marks(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
     return tuple(found.items())
 
 
+def parse_weights(text: str) -> tuple[float | str, ...]:
+    """``"1,5,5"`` -> (1.0, 5.0, 5.0); ``"balanced"`` -> ("balanced",). Raises `UsageError`."""
+    return ("balanced",) if text.strip() == "balanced" else parse_floats(text, "--class-weights")
+
+
 def parse_shape(text: str | None) -> tuple[int, ...]:
     """``"1,28,28"`` -> (1, 28, 28); nothing -> (). Raises `UsageError`."""
     if not text:
