@@ -29,7 +29,7 @@ ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 #: A larger class number is far more often a quantity, which has to be written as a float.
 MAX_CLASSES = 100_000
 MIN_TRAIN_ROWS = 2
-TARGET_NAMES = ("y_train", "y_test")
+_OF_TARGETS = ("y_train", "y_test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
     present = list(names)
     parts = {name: parts_of(name, present) for name in ARRAY_NAMES if name not in present and name[0] == "x"}
     missing = [name for name in ARRAY_NAMES if name not in present and not parts.get(name)]
-    if missing and missing != list(TARGET_NAMES):
+    if missing and missing != list(_OF_TARGETS):
         found = ", ".join(present) or "nothing"
         needed = ", ".join(ARRAY_NAMES)
         several = "; several inputs are x_train.NAME and x_test.NAME"

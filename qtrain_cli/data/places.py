@@ -40,7 +40,8 @@ def placed(raw: Arrays, asked: TaskSettings) -> tuple[Arrays, str]:
     if not raw.has_targets:
         if wanted is None or not wanted.own_outputs:
             raise BadInput(
-                f"y_train and y_test are missing{f', and --task {asked.family} needs them' if wanted else ''}",
+                "y_train and y_test are missing"
+                + (f", and --task {asked.family} needs them" if wanted else ""),
                 "name the arrays x_train, y_train, x_test, y_test; without targets there are --task language"
                 " (the token after each) and --task features (the model's own outputs)",
             )
@@ -49,8 +50,8 @@ def placed(raw: Arrays, asked: TaskSettings) -> tuple[Arrays, str]:
         return _with(raw, (raw.y_train, raw.y_test), asked.ignore_index), asked.family
     if asked.ignore_index != TaskSettings.ignore_index:
         raise UsageError(
-            f"--ignore-index {asked.ignore_index} is of a label for each token or pixel, and the targets have"
-            f" the shape {list(raw.y_train.shape[1:])} a row",
+            f"--ignore-index {asked.ignore_index} is of a label for each token or pixel; the targets have the"
+            f" shape {raw.y_train.shape}",
             "leave it out, or drop such rows",
         )
     return raw, asked.family
@@ -104,7 +105,8 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
         return None
     if tokens.shape[1] < 2:
         raise BadInput("a row of one token has none after it", "give rows of at least two tokens")
-    both = _next(raw.x_train, asked.ignore_index), _next(raw.x_test, asked.ignore_index)
+    train, test = (raw.y_train, raw.y_test) if same else (None, None)
+    both = _next(raw.x_train, train, asked.ignore_index), _next(raw.x_test, test, asked.ignore_index)
     return replace(_with(raw, both, IGNORED), said=(*raw.said, _NEXT))
 
 
@@ -121,8 +123,9 @@ def _are_inputs(raw: Arrays, ignored: int) -> bool:
     return y.dtype.kind in "iu" and bool(counts.any()) and np.array_equal(tokens[counts], y[counts])
 
 
-def _next(x: Columned, ignored: int) -> np.ndarray:
-    tokens = _tokens(x)
+def _next(x: Columned, labels: np.ndarray | None, ignored: int) -> np.ndarray:
+    """What is right at each place: the token, or label, after it."""
+    tokens = _tokens(x) if labels is None else labels
     assert tokens is not None
     y = np.full(tokens.shape, IGNORED, np.int64)
     y[:, :-1] = tokens[:, 1:]

@@ -27,7 +27,7 @@ def _largest(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.reshape(len(outputs), -1).argmax(1)
 
 
-ACCURACY = Metric("accuracy", "accuracy by the data's labels", _largest, lambda parts, targets: None)
+LABEL_ACCURACY = Metric("accuracy", "accuracy by the data's labels", _largest, lambda parts, targets: None)
 
 
 def _for_answers(answers: Tensor | None) -> Task:
@@ -40,7 +40,7 @@ def _for_answers(answers: Tensor | None) -> Task:
 
         return float((torch.cat(list(parts)) == answers).double().mean())
 
-    return replace(FEATURES, metrics=(COSINE, R2, replace(ACCURACY, whole=accuracy)))
+    return replace(FEATURES, metrics=(COSINE, R2, replace(LABEL_ACCURACY, whole=accuracy)))
 
 
 FEATURES = replace(
@@ -51,7 +51,7 @@ FEATURES = replace(
     told_by_count=False,
     told_by_word=False,
     blind=None,
-    metrics=(COSINE, R2, ACCURACY),
+    metrics=(COSINE, R2, LABEL_ACCURACY),
     own_outputs=True,
     for_answers=_for_answers,
     trivial_said="the mean of the teacher's outputs on train",

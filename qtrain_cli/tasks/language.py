@@ -22,12 +22,12 @@ from qtrain_cli.tasks.counting import mean_of, over
 from qtrain_cli.tasks.metrics import Metric, of_sums
 from qtrain_cli.tasks.places import (
     by_row,
-    check,
+    check_places,
     chosen,
     closeness_counts,
     counted,
     hard_loss,
-    places_of,
+    places_that_count,
     right_counts,
     row_places,
     soft_loss,
@@ -65,7 +65,7 @@ def _frequencies(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
     return known.where(~new, share / max(1, int(new.sum()))).log().float()
 
 
-ACCURACY = Metric(
+LIKELIEST_ACCURACY = Metric(
     "accuracy", "accuracy of the likeliest",
     lambda outputs, targets: right_counts(_AXIS)(outputs, targets).sum(0),
     of_sums(lambda sums: over(sums[0], sums[1])),
@@ -83,7 +83,7 @@ LANGUAGE = Task(
     scale=PLAIN,
     gate="min-metric",
     takes=lambda targets: False,
-    check=check(_AXIS, "a score of each token for each place: (N, L, V)"),
+    check=check_places(_AXIS, "a score of each token for each place: (N, L, V)"),
     hard_loss=hard_loss(_AXIS),
     soft_loss=soft_loss(_AXIS),
     weighted=weighted_loss(_AXIS),
@@ -91,9 +91,9 @@ LANGUAGE = Task(
     closeness_counts=closeness_counts(_AXIS),
     figure=_perplexity,
     resampled=True,
-    size_of=places_of,
+    size_of=places_that_count,
     places=True,
-    metrics=(ACCURACY,),
+    metrics=(LIKELIEST_ACCURACY,),
     trivial=_frequencies,
     trivial_said="the frequencies of tokens in train",
     said="outputs are scores of tokens at each place; cross-entropy",

@@ -32,7 +32,7 @@ def counted(targets: Tensor) -> Tensor:
     return targets != IGNORED
 
 
-def places_of(targets: Tensor) -> int:
+def places_that_count(targets: Tensor) -> int:
     """How many places count."""
     return int(counted(targets).sum())
 
@@ -112,7 +112,7 @@ def weighted_loss(axis: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return loss
 
 
-def check(axis: int, form: str) -> Callable[[Tensor, Tensor, int | None], None]:
+def check_places(axis: int, form: str) -> Callable[[Tensor, Tensor, int | None], None]:
     """Refuses outputs that have not a score of each class for each place; `form` is what they should be."""
 
     def checked(outputs: Tensor, targets: Tensor, classes: int | None) -> None:

@@ -23,11 +23,11 @@ from qtrain_cli.tasks.classification import commonest, log_odds, logarithm, sigm
 from qtrain_cli.tasks.counting import over
 from qtrain_cli.tasks.metrics import Metric, of_sums
 from qtrain_cli.tasks.places import (
-    check,
+    check_places,
     closeness_counts,
     counted,
     hard_loss,
-    places_of,
+    places_that_count,
     right_counts,
     soft_loss,
     weighted_loss,
@@ -80,7 +80,7 @@ SEGMENTATION = Task(
     scale=PERCENT,
     gate="min-metric",
     takes=lambda targets: targets.ndim == 3 and targets.dtype.kind == "i",
-    check=check(_AXIS, "a score of each class for each pixel: (N, C, H, W)"),
+    check=check_places(_AXIS, "a score of each class for each pixel: (N, C, H, W)"),
     hard_loss=hard_loss(_AXIS),
     soft_loss=soft_loss(_AXIS),
     weighted=weighted_loss(_AXIS),
@@ -88,7 +88,7 @@ SEGMENTATION = Task(
     closeness_counts=closeness_counts(_AXIS),
     figure=_mean_share,
     resampled=True,
-    size_of=places_of,
+    size_of=places_that_count,
     places=True,
     metrics=(PIXEL_ACCURACY,),
     trivial=_commonest,
