@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -61,6 +61,19 @@ class NamedInputs:
 Inputs: TypeAlias = Tensor | NamedInputs
 #: From inputs as the data have them to what the model is given.
 Prepare: TypeAlias = Callable[[Inputs], Inputs]
+
+
+@runtime_checkable
+class ByLength(Protocol):
+    """A `Prepare` that may end a batch with its longest row, so that rows of like length belong together."""
+
+    def lengths(self, inputs: Inputs, /) -> Tensor | None:
+        """How long each row (N,) is; None where rows are taken whole."""
+
+
+def lengths_of(prepare: Prepare, inputs: Inputs) -> Tensor | None:
+    """How long each row (N,) is for what prepares them, if that makes a difference to it."""
+    return prepare.lengths(inputs) if isinstance(prepare, ByLength) else None
 
 
 def tensors_in(inputs: Inputs) -> tuple[Tensor, ...]:

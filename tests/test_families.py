@@ -1,4 +1,4 @@
-"""Model families from their own files to their own libraries: inspect, plan, ten steps of compress, verify, exports.
+"""Model families from their own files to their own libraries: inspect, plan, ten steps of compress, exports.
 
 Each row is what a person does from the command line. What is exported is read back by the family's library
 (weights) and by PyTorch and onnxruntime (graphs), and each is asked with rows of the data: all have to answer
@@ -70,10 +70,9 @@ def outcomes(family: Family, folder: Path) -> dict[str, str]:
     """By step: what came of it, "ok" or why not."""
     model, data = written(family, folder)
     artifact, options = folder / "model.qtrain", family.options
-    shape = [] if any(name for name in family.rows(1, 0)) else ["--input-shape", shape_of(family)]
     found = {
         "inspect": told("inspect", model),
-        "plan": told("plan", model, *options, *(family.plan or shape)),
+        "plan": told("plan", model, *options, "--input-shape", shape_of(family)),
         "compress": told(
             "compress", model, *options, "--data", data, "--teacher-any", "-o", artifact, "--device", "cpu",
             "--params", 300, "--epochs", 1, "--batch-size", 9,
@@ -91,8 +90,8 @@ def outcomes(family: Family, folder: Path) -> dict[str, str]:
 
 
 def shape_of(family: Family) -> str:
-    (rows,) = family.rows(1, 0).values()
-    return ",".join(map(str, rows.shape[1:]))
+    shapes = {name: ",".join(map(str, part.shape[1:])) for name, part in family.rows(1, 0).items()}
+    return shapes.get("") or " ".join(f"{name}={sizes}" for name, sizes in shapes.items())
 
 
 def model_options(model: Path, options: tuple[str, ...]) -> tuple[object, ...]:

@@ -67,6 +67,7 @@ class Known:
     bare: bool = False
     entry: str | None = None
     output: str | None = None
+    skipped_rows: int | None = None
 
 
 def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
@@ -74,13 +75,13 @@ def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = 
     example = example_of(data)
     return Known(
         loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry,
-        loaded.output,
+        loaded.output, data.skipped_rows,
     )  # fmt: skip
 
 
 def example_of(data: Dataset) -> Example | NamedExamples:
     """Shape and dtype of one input as the model gets it, or of each of several."""
-    sample = data.normalisation(data.train.inputs[:1])
+    sample = data.normalisation.whole(data.train.inputs[:1])
     if isinstance(sample, NamedInputs):
         return NamedExamples(tuple((name, _example(part)) for name, part in sample.parts.items()))
     return _example(sample)
@@ -156,6 +157,7 @@ def _longest(known: Known) -> Measured:
         trust=known.trust,
         weights_entry=known.entry,
         output=known.output,
+        skipped_rows=known.skipped_rows,
     )
 
 

@@ -109,7 +109,7 @@ def _bench(
     settings: SampleSettings, artifact: Artifact, module: nn.Module, state: dict[str, Tensor]
 ) -> _Bench:
     spec = artifact.description.spec
-    data = load_data(settings.data, settings.seed)
+    data = load_data(settings.data, settings.seed, settings.model)
     # Whatever is left of the model is measured here.
     data = examine(asked(module, state), data, looks_up(module), True, lambda line: None).of(data)
     objective = data.objective()

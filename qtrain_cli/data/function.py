@@ -15,12 +15,13 @@ import logging
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qtrain_cli.data.arrays import ARRAY_NAMES, Arrays, arrays_by_name
 from qtrain_cli.data.named import flattened
-from qtrain_cli.data.room import Room
+from qtrain_cli.data.request import Request
 from qtrain_cli.errors import BadInput, QtrainError, suggestion
 
 _SOURCE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
@@ -32,8 +33,8 @@ def matches(source: str) -> bool:
     return _SOURCE.fullmatch(source) is not None
 
 
-def read(source: str, room: Room) -> Arrays:
-    """What the function returns; what it makes is its own matter, and takes no `room`. Raises `BadInput` if
+def read(source: str, request: Request) -> Arrays:
+    """What the function returns; what it makes is its own matter, and takes no room. Raises `BadInput` if
     there is none, it fails, or it returns else."""
     match = _SOURCE.fullmatch(source)
     if match is None:
@@ -43,7 +44,7 @@ def read(source: str, room: Room) -> Arrays:
         result = dict(zip(ARRAY_NAMES, result, strict=True))
     if isinstance(result, dict):
         found = flattened({str(key): value for key, value in result.items()})
-        return arrays_by_name(found, found.__getitem__)
+        return replace(arrays_by_name(found, found.__getitem__), owned=False)
     raise BadInput(
         f"{match['name']}() returned {_described(result)}; allowed: a tuple of four arrays, or a dictionary",
         f"return {', '.join(ARRAY_NAMES)}",

@@ -10,7 +10,7 @@ values stay what they are: tokens, masks, lengths; and that (N,) is allowed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,17 +39,6 @@ def flattened(given: Mapping[str, Any]) -> dict[str, Any]:
         parts = isinstance(value, Mapping) and name.startswith("x_")
         flat |= {f"{name}.{part}": one for part, one in value.items()} if parts else {name: value}
     return flat
-
-
-def each_part(
-    make: Callable[[str, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
-    train: dict[str, np.ndarray],
-    test: dict[str, np.ndarray],
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What `make` makes of each part in both splits, by name in the order of train. Raises `BadInput`."""
-    refuse_other_parts(train, test)
-    made = {name: make(name, train[name], test[name]) for name in train}
-    return {name: pair[0] for name, pair in made.items()}, {name: pair[1] for name, pair in made.items()}
 
 
 def refuse_other_parts(train: Columned, test: Columned) -> None:

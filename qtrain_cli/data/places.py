@@ -9,7 +9,9 @@ none, and features              nothing: the model's outputs will be the targets
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ _MASKS = ("attention_mask", "mask")
 _NEXT = "targets are the tokens after each"
 
 
-def placed(raw: Arrays, asked: TaskSettings) -> tuple[Arrays, str]:
+def placed(raw: Arrays, asked: TaskSettings) -> Arrays:
     """The same rows with such targets, checked, and the family of the task where that is certain.
 
     Raises:
@@ -36,7 +38,8 @@ def placed(raw: Arrays, asked: TaskSettings) -> tuple[Arrays, str]:
     wanted = TASKS.get(asked.family)
     follows = _from_inputs(raw, asked) if wanted in (None, LANGUAGE) else None
     if follows is not None:
-        return follows, LANGUAGE.name
+        return replace(follows, family=LANGUAGE.name)
+    raw = replace(raw, family=asked.family)
     if not raw.has_targets:
         if wanted is None or not wanted.own_outputs:
             raise BadInput(
@@ -45,16 +48,21 @@ def placed(raw: Arrays, asked: TaskSettings) -> tuple[Arrays, str]:
                 "name the arrays x_train, y_train, x_test, y_test; without targets there are --task language"
                 " (the token after each) and --task features (the model's own outputs)",
             )
-        return raw, asked.family
+        return raw
     if _has_places(raw.y_train, wanted is not None and wanted.places):
-        return _with(raw, (raw.y_train, raw.y_test), asked.ignore_index), asked.family
+        return _with(raw, _named(raw, "y"), asked.ignore_index)
     if asked.ignore_index != TaskSettings.ignore_index:
         raise UsageError(
             f"--ignore-index {asked.ignore_index} is of a label for each token or pixel; the targets have the"
             f" shape {raw.y_train.shape}",
             "leave it out, or drop such rows",
         )
-    return raw, asked.family
+    return raw
+
+
+def _named(raw: Arrays, letter: str) -> dict[str, Any]:
+    """The inputs or targets of every split that is there, by name."""
+    return {name: getattr(raw, name) for name in raw.present if name.startswith(letter)}
 
 
 def _has_places(y: np.ndarray, wanted: bool) -> bool:
@@ -63,13 +71,16 @@ def _has_places(y: np.ndarray, wanted: bool) -> bool:
     return y.ndim > 2 or wanted or not bool(((y == 0) | (y == 1)).all())
 
 
-def _with(raw: Arrays, both: tuple[np.ndarray, np.ndarray], ignored: int) -> Arrays:
-    """The same rows with these targets of train and test, in as few bytes as hold them all."""
-    for name, y in zip(("y_train", "y_test"), both, strict=True):
+def _with(raw: Arrays, targets: Mapping[str, np.ndarray], ignored: int) -> Arrays:
+    """The same rows with these targets by name, in as few bytes as hold them all."""
+    for name, y in targets.items():
         _check(name, y, ignored)
-    small = np.int16 if max(int(y[y != ignored].max()) for y in both) < 2**15 else np.int32
-    y_train, y_test = (np.where(y != ignored, y.astype(small), small(IGNORED)) for y in both)
-    return replace(raw, y_train=y_train, y_test=y_test, placed=True)
+    most = max(int(y[y != ignored].max()) for y in targets.values())
+    small = np.int16 if most < 2**15 else np.int32
+    made: dict[str, Any] = {
+        name: np.where(y != ignored, y.astype(small), small(IGNORED)) for name, y in targets.items()
+    }
+    return replace(raw, placed=True, **made)
 
 
 def _check(name: str, y: np.ndarray, ignored: int) -> None:
@@ -105,9 +116,12 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
         return None
     if tokens.shape[1] < 2:
         raise BadInput("a row of one token has none after it", "give rows of at least two tokens")
-    train, test = (raw.y_train, raw.y_test) if same else (None, None)
-    both = _next(raw.x_train, train, asked.ignore_index), _next(raw.x_test, test, asked.ignore_index)
-    return replace(_with(raw, both, IGNORED), said=(*raw.said, _NEXT))
+    inputs, labels = _named(raw, "x"), _named(raw, "y") if same else {}
+    targets = {
+        f"y{name[1:]}": _next(raw, x, labels.get(f"y{name[1:]}"), asked.ignore_index)
+        for name, x in inputs.items()
+    }
+    return replace(_with(raw, targets, IGNORED), said=(*raw.said, _NEXT))
 
 
 def _tokens(x: Columned) -> np.ndarray | None:
@@ -123,14 +137,22 @@ def _are_inputs(raw: Arrays, ignored: int) -> bool:
     return y.dtype.kind in "iu" and bool(counts.any()) and np.array_equal(tokens[counts], y[counts])
 
 
-def _next(x: Columned, labels: np.ndarray | None, ignored: int) -> np.ndarray:
-    """What is right at each place: the token, or label, after it."""
-    tokens = _tokens(x) if labels is None else labels
+def _next(raw: Arrays, x: Columned, labels: np.ndarray | None, ignored: int) -> np.ndarray:
+    """What is right at each place of a split: the token, or label, after it."""
+    tokens = _tokens(x)
     assert tokens is not None
     y = np.full(tokens.shape, IGNORED, np.int64)
-    y[:, :-1] = tokens[:, 1:]
+    y[:, :-1] = (tokens if labels is None else labels)[:, 1:]
     y[y == ignored] = IGNORED
+    y[:, :-1][_filled(tokens, x, raw.padding)[:, 1:]] = IGNORED
+    return y
+
+
+def _filled(tokens: np.ndarray, x: Columned, padding: int | None) -> np.ndarray:
+    """Which tokens are there to fill a row up: where a mask says so, or all to its end are padding."""
     mask = next((x[name] for name in _MASKS if name in x), None) if isinstance(x, dict) else None
     if mask is not None and mask.shape == tokens.shape:
-        y[:, :-1][mask[:, 1:] == 0] = IGNORED
-    return y
+        return mask == 0
+    if padding is None:
+        return np.zeros(tokens.shape, bool)
+    return np.logical_and.accumulate((tokens == padding)[:, ::-1], axis=1)[:, ::-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from qtrain_cli.data.arrays import Arrays, arrays_by_name
-from qtrain_cli.data.room import Room
+from qtrain_cli.data.request import Request
 from qtrain_cli.errors import BadInput
 
 
@@ -18,11 +18,11 @@ def matches(source: str) -> bool:
     return path.suffix == ".safetensors" and path.is_file()
 
 
-def read(source: str, room: Room) -> Arrays:
+def read(source: str, request: Request) -> Arrays:
     """The four arrays of the file. Raises `BadInput` if it is damaged or one is missing."""
     try:
         with safe_open(source, framework="pt") as file:
-            room.take(Path(source).stat().st_size, "the file")
+            request.room.take(Path(source).stat().st_size, "the file")
             return arrays_by_name(file.keys(), file.get_tensor)
     except SafetensorError as error:
         raise BadInput(f"damaged, or no .safetensors file: {error}", "write it again") from error

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, QtrainError, is_out_of_memory
-from qtrain_cli.inputs import Inputs, Prepare, lead_of, numbers_in_row, shape_in_words
+from qtrain_cli.files.spilled import let_go
+from qtrain_cli.inputs import Inputs, Prepare, lead_of, lengths_of, numbers_in_row, shape_in_words
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.in_place import run_in_place, unchanged
 from qtrain_cli.models.outputs import first_tensor
@@ -87,7 +88,8 @@ def predict(
     """Outputs of the model as its user has it with `state`: loaded, then in evaluation mode. (N, ...) on the
     CPU.
 
-    Tensors that `state` lacks are the module's own. The module is as it was afterwards.
+    Tensors that `state` lacks are the module's own. The module is as it was afterwards. Rows that have a
+    length go to it with those of like length, and come back in their own order.
 
     Raises:
         BadInput: as `call_model`, or the module does not take the state.
@@ -96,7 +98,11 @@ def predict(
     rows = max(1, min(EVALUATION_ROWS, EVALUATION_NUMBERS // max(1, numbers_in_row(inputs))))
     with torch.no_grad(), unchanged(module):
         load_into(module, state)
-        return torch.cat([_evaluated(module, state, prepare(part.to(device))) for part in inputs.split(rows)])
+        lengths = lengths_of(prepare, inputs)
+        order = None if lengths is None else lengths.argsort(stable=True)
+        parts = (inputs if order is None else inputs[order]).split(rows)
+        outputs = torch.cat([_evaluated(module, state, prepare(part.to(device))) for part in parts])
+        return outputs if order is None else outputs[order.argsort()]
 
 
 def outputs_of(
@@ -110,6 +116,7 @@ def outputs_of(
 
 
 def _evaluated(module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+    let_go()
     with _failing_as_ours(module, inputs):
         return _plain(_called(module, as_read(module, inputs))).cpu()
 

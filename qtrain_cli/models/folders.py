@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, first_line, missing_package
 from qtrain_cli.files.hashing import file_sha256
-from qtrain_cli.files.reading import open_ordinary
+from qtrain_cli.files.json_file import read_object
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import nothing_unexpected, open_model
 from qtrain_cli.models.pickles import is_module, read_weights_only
-from qtrain_cli.models.reading import ReadModel, said_left_out
+from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.models.untrusted.folder_checks import checked_config, require_size
 from qtrain_cli.settings import ModelSettings
@@ -39,8 +38,8 @@ PLACES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-#: Of an index, which has a line a tensor, and of a configuration, which has one a label.
-_MAX_INDEX, _MAX_CONFIG = 64 * 2**20, 4 * 2**20
+#: Of an index, which has a line a tensor.
+_MAX_INDEX = 64 * 2**20
 _MOST_NAMES = 5  # in a message
 
 
@@ -60,7 +59,7 @@ def load_folder(settings: ModelSettings) -> ReadModel:
     if settings.arch is not None:
         outline = folder_tensors(settings.path)
         fitted = fit_to_architecture(settings, outline, lambda: _read_all(files))
-        return ReadModel(fitted.module, trust, None, said_left_out(fitted.left_out))
+        return ReadModel(fitted.module, trust, None, fitted.notes)
     return ReadModel(_built(settings.path, model_config(settings.path), _read_all(files)), trust)
 
 
@@ -86,7 +85,7 @@ def weight_files(folder: Path) -> list[Path]:
         raise BadInput(f"the folder '{folder.name}' has no weights; allowed: {', '.join(PLACES)}")
     if place.suffix != ".json":
         return [place]
-    named = _read_json(place, _MAX_INDEX).get("weight_map")
+    named = read_object(place, _MAX_INDEX).get("weight_map")
     shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
     if not shards:
         raise BadInput(f"'{place.name}' names no shards", "copy or download the folder again")
@@ -102,21 +101,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def model_config(folder: Path) -> dict[str, Any]:
     """`config.json`. Raises `BadInput` for what is no JSON object."""
-    return _read_json(folder / formats.CONFIG, _MAX_CONFIG)
-
-
-def _read_json(path: Path, most: int) -> dict[str, Any]:
-    with open_ordinary(path) as file:
-        text = file.read(most + 1)
-    if len(text) > most:
-        raise BadInput(f"'{path.name}' has {path.stat().st_size:,} bytes; allowed: {most:,}")
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"'{path.name}' is no JSON: {first_line(error)}") from None
-    if not isinstance(document, dict):
-        raise BadInput(f"'{path.name}' is no JSON object", "copy or download the folder again")
-    return document
+    return read_object(folder / formats.CONFIG)
 
 
 def _read_all(files: list[Path]) -> dict[str, Tensor]:

@@ -148,6 +148,8 @@ def _provenance(record: Record | StudentRecord) -> LabelledTexts:
         *([(f"{word}'s output", measured.output)] if measured.output else []),
         (f"{word} SHA-256", measured.model_sha256),
     ]
+    if measured.skipped_rows is not None:
+        known.append(("Damaged rows left out", f"{measured.skipped_rows:,}"))
     there = not isinstance(record, StudentRecord) or record.has_teacher
     return [
         *(known if there else [(word, "none: labels alone")]),

@@ -69,7 +69,7 @@ _FIELDS: Fields = (
     ("kept_tensors", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
     ("figure_note", MAYBE_TEXT),
-    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT),
+    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE),
 )  # fmt: skip
 #: What any task has by the same names, last; those of `_FOLLOW` follow from the others.
 _GENERAL: Fields = (
@@ -84,6 +84,7 @@ ADDED: dict[str, Any] = {
     "figure_note": None,
     "weights_entry": None,
     "output": None,
+    "skipped_rows": None,
     "trivial": None,
     "metrics": {},
 }

@@ -16,7 +16,7 @@ from qtrain_cli.artifact.container import container_of
 from qtrain_cli.artifact.description import bytes_before_numbers
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers, decode_artifact, encode_artifact
 from qtrain_cli.artifact.size import known_of
-from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.methods.method import Choice, Scene, Unsuited
 from qtrain_cli.methods.table import METHODS, OURS, method_of
@@ -34,6 +34,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.materials import Materials
 from qtrain_cli.runs.regenerate import digest_of, regenerate
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
@@ -58,6 +59,7 @@ class Bench:
     cells: CellFolder
     log: Log
     examined: Examined
+    materials: Materials
     fresh: Fresh = field(default_factory=lambda: Fresh(None))
     data: dict[int, Dataset] = field(default_factory=dict)
     scenes: dict[int, Scene] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Bench:
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
         if seed not in self.data:
-            self.data[seed] = self.examined.of(load_data(self.settings.data, seed))
+            self.data[seed] = self.examined.of(self.materials.rows(seed))
         return self.data[seed]
 
     def objective(self, seed: int) -> Objective:
@@ -86,7 +88,8 @@ class Bench:
         """The teacher's outputs, computed once."""
         if seed not in self.answers:
             seed_generators(seed)
-            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed))
+            by_row = self.materials.by_row and not self.settings.fit.augment
+            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed), by_row)
         return self.answers[seed]
 
     def sizes(self, name: str, seed: int, epochs: int) -> Measure:
@@ -201,7 +204,9 @@ def _work(bench: Bench, trial: Trial, chosen: Sized, rate: float) -> Work:
     fit = replace(bench.settings.fit, seed=trial.seed, epochs=trial.epochs, lr=rate)
     rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
     bound = None if chosen.method.planned else trial.budget
-    return Work(trial.row.name, chosen, scene, rows, fit, bench.taught(trial.seed), bound)
+    taught = bench.taught(trial.seed)
+    given = bench.materials
+    return Work(trial.row.name, chosen, scene, rows, fit, taught, bound, given.batches, given.own)
 
 
 def _identity(bench: Bench, work: Work) -> Identity:

@@ -30,6 +30,10 @@ from qtrain_cli.tasks.recognition import Asked, Reading, reading_of
 MOST_ROWS = 1000
 #: Numbers of outputs that are held as targets, 1 GB in float32.
 MOST_OUTPUTS = 2**28
+#: Short rows of texts that are tried with and without padding, and by how much outputs may differ then, of
+#: the
+#: largest of them: they are summed in another order.
+_SHORT_ROWS, _SAME = 4, 1e-3
 #: A normalisation of more numbers, or an order of more labels, is not written out.
 MOST_WRITTEN = 12
 #: Inputs as the data have them, and how they are prepared -> outputs (N, ...) on the CPU.
@@ -44,10 +48,11 @@ class Examined:
     reading: Reading
     tokens: bool
     numbers: int
+    trims: bool = False
 
     def of(self, data: Dataset) -> Dataset:
         """The data as this model takes them, for the task that its outputs tell."""
-        read = data.for_lookups(self.tokens).read_as(self.reading)
+        read = data.for_lookups(self.tokens).trimmed(self.trims).read_as(self.reading)
         read = replace(read, output_numbers=self.numbers)
         return self._with_outputs(read) if read.row.own_outputs else read
 
@@ -88,11 +93,13 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     tokens, numbers = _first_look(ask, data, looks_up)
     inputs, targets = _rows(data, max(1, min(MOST_ROWS, OUTPUTS_AT_ONCE // numbers)))
     given = data.for_lookups(tokens)
+    trims = not data.row.places and _takes_any_length(ask, given, log)
+    given = given.trimmed(trims)
     outputs = ask(inputs, given.normalisation)
     require_finite(outputs)
     beside = Asked(data.asked.family, inputs if isinstance(inputs, Tensor) else None, data.labels)
     reading = reading_of(data.task, outputs, targets, data.every_target, beside)
-    examined = Examined(ask, reading, tokens, numbers)
+    examined = Examined(ask, reading, tokens, numbers, trims)
     sample = _Sample(examined.of(data), inputs, reading.targets(targets), outputs)
     row = sample.data.row
     if row.own_outputs:
@@ -161,6 +168,32 @@ def _first_look(ask: Ask, data: Dataset, looks_up: bool) -> tuple[bool, int]:
         except BadInput:
             raise whole from None
     return tokens, max(1, outputs[0].numel())
+
+
+def _takes_any_length(ask: Ask, data: Dataset, log: Log) -> bool:
+    """Whether rows of texts may end with the longest of their batch: the model says the same of short rows
+    whether they are filled up or not. What it says must not depend on how long others are."""
+    trimming = data.trimmed(True).normalisation
+    lengths = trimming.lengths(data.train.inputs)
+    if lengths is None:
+        return False
+    few = data.train.inputs[lengths.argsort(stable=True)[:_SHORT_ROWS]]
+    full = ask(few, data.normalisation)
+    try:
+        cut = ask(few, trimming)
+    except BadInput:
+        log("the model takes rows of one length only: all are filled up to the longest")
+        return False
+    if cut.shape != full.shape:
+        return False
+    scale = max(1.0, float(full.abs().max()))
+    same = torch.allclose(cut, full, rtol=0, atol=_SAME * scale)
+    if not same:
+        log(
+            "the model's outputs depend on how far rows are filled up (it has no mask for the number"
+            f" {data.padding}): all are filled up to the longest, as they will have to be wherever it is used"
+        )
+    return same
 
 
 def _reasons(ask: Ask, sample: _Sample) -> str:

@@ -42,7 +42,7 @@ def data_identity(settings: DataSettings, data: Dataset) -> Identity:
     """Of the rows, their normalisation, and the share of them that is set apart."""
     return {
         "data": data.sha256,
-        "normalisation": [list(settings.mean), list(settings.std)],
+        "normalisation": [list(data.normalisation.mean), list(data.normalisation.std)],
         "validation": settings.validation,
         **({"task": _asked(data)} if data.asked.said else {}),
     }
@@ -67,6 +67,8 @@ def run_identity(
 ) -> Identity:
     """The whole: model, data, the fit's settings, and what only this kind of run has."""
     settings = asdict(fit) if isinstance(fit, FitSettings) else dict(fit)
+    augment = list(settings.pop("augment", ()))
+    settings |= {"augment": augment} if augment else {}  # runs of before, which had none, stay what they are
     return {
         **model,
         **data,

@@ -35,12 +35,13 @@ from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import file_state, outputs_of, predict
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.layouts import layout_for
+from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
 from qtrain_cli.settings import FitSettings, ModelSettings
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.batches import RowBatches
+from qtrain_cli.training.batches import row_batches
 from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course
 from qtrain_cli.training.descent import Rate
@@ -63,8 +64,8 @@ KNOWN_ANSWERS = 2**28
 class Work:
     """What is made: `name` of the method, at its size, for these rows.
 
-    `answers` are the teacher's; `budget` is a bound in bytes that the finished file has to keep, None where
-    the plan keeps it by itself.
+    `answers` are the teacher's, `batches` what it learns from, `own` the row that it learns by; `budget` is
+    a bound in bytes that the finished file has to keep, None where the plan keeps it by itself.
     """
 
     name: str
@@ -74,11 +75,18 @@ class Work:
     fit: FitSettings
     answers: Answers
     budget: int | None = None
+    batches: Batching = row_batches
+    own: OwnRow = as_it_is
 
     @property
     def objective(self) -> Objective:
         """The loss with the teacher's weight."""
         return self.data.objective(self.fit.distill, self.fit.temperature)
+
+    @property
+    def trained_by(self) -> Objective:
+        """The same with a caller's own loss and metric, if there are."""
+        return replace(self.objective, own=self.own(self.objective.row))
 
     @property
     def blank(self) -> Description:
@@ -152,13 +160,17 @@ def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
     return moved_to(file_state(loaded.module), device)
 
 
-def answers_of(scene: Scene, data: Dataset) -> Answers:
-    """The model as the teacher of its training rows. Raises `BadInput` where its outputs are not finite."""
+def answers_of(scene: Scene, data: Dataset, by_row: bool = True) -> Answers:
+    """The model as the teacher of its training rows, or of batches that are no rows of theirs.
+
+    Raises:
+        BadInput: its outputs are not finite.
+    """
 
     def ask(inputs: Inputs) -> Tensor:
         return predict(scene.module, scene.teacher, inputs, data.normalisation)
 
-    if len(data.train) * data.output_numbers > KNOWN_ANSWERS:
+    if not by_row or len(data.train) * data.output_numbers > KNOWN_ANSWERS:
         return Answers(ask)
     known = ask(data.train.inputs)
     check_outputs(data.task, known, data.train.targets, None)
@@ -174,6 +186,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     fit, gradient = work.fit, work.fit.gradient
     circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
     trainee = Generated(work.chosen, work.scene, _room(work), circuits)
+    if fit.augment:
+        log(f"training batches are augmented: {', '.join(fit.augment)}")
     # A gradient's own noise would be taken for what makes it steep.
     rate = Rate(fit.lr, work.chosen.method.whitened and not gradient.rough, clip=CLIP)
     found = train(trainee, _course(work), fit, rate, recovery, show)
@@ -183,8 +197,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
 
 def _course(work: Work) -> Course:
     data, fit = work.data, work.fit
-    batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, work.scene.device)
-    return Course(batches, data.validation, data.normalisation, work.objective, work.answers)
+    batches = work.batches(data, fit, work.scene.device)
+    return Course(batches, data.validation, data.normalisation, work.trained_by, work.answers)
 
 
 def _room(work: Work) -> Callable[[Mapping[str, Tensor]], float]:
@@ -226,16 +240,16 @@ def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> Stor
 
     def score(kept: Mapping[str, Tensor]) -> float:
         found = outputs_of(module, state_of(kept), data.validation.inputs, data.normalisation)
-        return work.objective.score_of(found, data.validation.targets)
+        return work.trained_by.score_of(found, data.validation.targets)
 
     size, inputs = work.fit.batch_size, data.train.inputs
     found = re_estimated(module, state_of(numbers.kept), inputs, data.normalisation, size)
     other = kept_as_stored(work.chosen.layout, numbers.kept | moved_to(found, torch.device("cpu")))
     before, after = score(numbers.kept), score(other)
     fresh = replace(numbers, kept=other)
-    if not work.objective.improves(after, before) or not fits(work, fresh):
+    if not work.trained_by.improves(after, before) or not fits(work, fresh):
         return numbers
-    log(f"they are better: validation {work.objective.word} {before:.4g} -> {after:.4g}")
+    log(f"they are better: validation {work.trained_by.word} {before:.4g} -> {after:.4g}")
     return fresh
 
 

@@ -128,7 +128,7 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
-    data = load_data(settings.data, settings.fit.seed)
+    data = load_data(settings.data, settings.fit.seed, settings.teacher)
     if data.row.places:
         raise BadInput(
             f"a student gives one row of numbers for an input, and a {data.task} has many places",
@@ -323,4 +323,5 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         trust=teacher.trust if teacher else NO_TEACHER,
         weights_entry=teacher.entry if teacher else None,
         output=teacher.output if teacher else None,
+        skipped_rows=data.skipped_rows,
     )

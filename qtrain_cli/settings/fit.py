@@ -7,11 +7,14 @@ import reprlib
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+from qtrain_cli.errors import suggestion
 from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.settings.option import Option, Otherwise
-from qtrain_cli.settings.parsing import require
+from qtrain_cli.settings.parsing import parse_names, require
 from qtrain_cli.settings.shared import LEARNING_RATE, Seed, check_seed
 
+#: What may be done to a batch of training rows (`data.augment` does it).
+AUGMENTATIONS = ("flip", "crop", "randaugment", "mixup")
 MAX_EPOCHS = 10**9 - 1
 MAX_TEMPERATURE = 1e6
 MIN_EPOCHS, MIN_STEPS = 10, 2000
@@ -90,8 +93,18 @@ class FitSettings:
     seed: Seed = 0
     device: Annotated[str, Option("--device", "auto, cpu, cuda or cuda:1.")] = "auto"
     gradient: GradientSettings = field(default_factory=GradientSettings)
+    augment: Annotated[
+        tuple[str, ...],
+        Option(
+            "--augment", "Of training batches: {choices}; several with commas.", choices=AUGMENTATIONS,
+            read=parse_names, kind="row",
+        ),
+    ] = ()  # fmt: skip
 
     def __post_init__(self) -> None:
+        for name in self.augment:
+            require(name in AUGMENTATIONS, f"--augment is '{name}'", suggestion(name, AUGMENTATIONS))
+        require(len(set(self.augment)) == len(self.augment), "--augment names one twice", "give each once")
         require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
         require(
             0 < self.temperature <= MAX_TEMPERATURE,

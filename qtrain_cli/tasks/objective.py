@@ -61,20 +61,24 @@ class _Part:
 @dataclass(frozen=True)
 class Objective:
     """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, and how many rows
-    are scored at once; the names of labels, the test rows' labels where those are no targets, and a weight
-    for each class in training, none where there are none."""
+    are scored at once; a row in place of the table's, whose loss or figure is the caller's own; the names of
+    labels, the test rows' labels where those are no targets, and a weight for each class in training, none
+    where there are none."""
 
     task: str
     distill: float
     temperature: float
     at_once: int = ALL_ROWS
+    own: Task | None = None
     labels: tuple[str, ...] = ()
     answers: Tensor | None = None
     weights: tuple[float, ...] = ()
 
     @cached_property
     def row(self) -> Task:
-        """The task's row of the table, for these labels."""
+        """The task's row for these labels: of the table, unless there is an own one."""
+        if self.own:
+            return self.own
         row = TASKS[self.task]
         if row.for_labels:
             return row.for_labels(self.labels)

@@ -30,6 +30,7 @@ from qtrain_cli.tasks.counting import (
     column,
     figure_of,
     mean_of,
+    of_rows,
     pseudo_values,
 )
 from qtrain_cli.tasks.intervals import Interval, mean_interval
@@ -57,6 +58,10 @@ class Scale:
 
 PERCENT = Scale(100.0, ".2f", " %", " points")
 PLAIN = Scale(1.0, ".4g", "", "")
+
+
+#: Of outputs (N, ...) and targets (N, ...).
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,19 @@ class Task:
             counts=behind(self.counts), closeness_counts=behind(self.closeness_counts, 2),
             answers=self.answers and behind(self.answers), blind=self.blind and behind(self.blind),
             metrics=tuple(metric.of_outputs(scores_of) for metric in self.metrics),
+        )  # fmt: skip
+
+    def with_own(self, loss: Loss | None, metric: Loss | None) -> Task:
+        """The same for training by a caller's own loss, a scalar, or metric, a score a row (N,), more is
+        better."""
+        row = replace(self, hard_loss=loss, weighted=None) if loss else self
+        if metric is None:
+            return row
+        word, own = getattr(metric, "__name__", "metric"), metric
+        return replace(
+            row, word=word, higher_is_better=True, most=math.inf, least=-math.inf, scale=PLAIN,
+            counts=lambda outputs, targets: of_rows(own(outputs, targets)), figure=mean_of,
+            resampled=False, derived=None, metrics=(),
         )  # fmt: skip
 
     # --- which figure is better, and how good one is -------------------------------------------------------

@@ -97,7 +97,7 @@ def _caught(
         caught: list[Tensor] = []
         hook = found[layer].register_forward_hook(lambda _m, _i, out: caught.append(_rows(layer, out)))
         try:
-            predict(module, state, inputs, prepare)
+            predict(module, state, inputs, lambda batch: prepare(batch))  # in the rows' own order
         finally:
             hook.remove()
         return _a_row_each(layer, torch.cat(caught) if caught else torch.empty(0), inputs)

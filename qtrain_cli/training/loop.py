@@ -6,7 +6,7 @@ After every epoch the validation rows choose the best state. Nothing has changed
 not finite: that ends the run. All that a step depends on (`state`) is in the checkpoint, and the order of an
 epoch's rows follows from seed and epoch: a resumed run repeats the undisturbed one bit for bit.
 
-Left out here: several devices, data augmentation.
+Left out here: several devices.
 """
 
 from __future__ import annotations
@@ -141,7 +141,11 @@ class _Loop:
         """The objective's loss; where nobody teaches, the student's own outputs do, without weight."""
         taught = self.course.teach(batch)
         teacher = outputs.scores.detach() if taught is None else taught
-        loss = self.course.objective.loss(outputs.scores, batch.targets, teacher)
+        objective = self.course.objective
+        loss = objective.loss(outputs.scores, batch.targets, teacher)
+        if batch.mixed:
+            other = objective.loss(outputs.scores, batch.mixed.targets, teacher)
+            loss = batch.mixed.share * loss + (1 - batch.mixed.share) * other
         return loss if outputs.penalty is None else loss + outputs.penalty
 
     def differentiate(self, loss: Tensor) -> None:

@@ -24,7 +24,7 @@ CONTRACT = [
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
-    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output",
+    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output", "skipped_rows",
     "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
     "teacher_metric_value",
 ]  # fmt: skip
@@ -130,6 +130,7 @@ def test_exact_json(make_record):
         "figure_note": None,
         "weights_entry": None,
         "output": None,
+        "skipped_rows": None,
         "trivial": None,
         "metrics": {},
         "task": "classification",
@@ -374,6 +375,22 @@ def test_the_output_is_stored_where_one_was_chosen(make_record):
         Measured.from_stored([*plain.measured.to_stored(), {"output": "a"}, "ema"], *DIGESTS)
 
 
+def test_rows_that_were_skipped_are_stored_where_any_might_be(make_record):
+    plain, none, some = make_record(), make_record(skipped_rows=0), make_record(skipped_rows=3, output="a")
+    assert len(plain.measured.to_stored()) == 9 and none.measured.to_stored()[9:] == [{"skipped": "0"}]
+    assert some.measured.to_stored()[9:] == [{"output": "a", "skipped": "3"}]
+    for record in (plain, none, some):
+        assert Record.from_json(record.to_json()) == record
+        assert Measured.from_stored(record.measured.to_stored(), *DIGESTS).skipped_rows == (
+            record.measured.skipped_rows
+        )
+    for rest in ({"skipped": "03"}, {"skipped": "-1"}, {"skipped": ""}, {"skipped": "1", "output": "a"}):
+        with pytest.raises(BadInput, match="the stored record ends with"):
+            Measured.from_stored([*plain.measured.to_stored(), rest], *DIGESTS)
+    with pytest.raises(BadInput, match="expected: a table of texts"):
+        Measured.from_stored([*plain.measured.to_stored(), {"skipped": 1}], *DIGESTS)
+
+
 def test_a_stored_form_of_another_length(make_record):
     with pytest.raises(BadInput, match="the stored record has 8 entries; expected: 9"):
         Measured.from_stored(make_record().measured.to_stored()[:-1], *DIGESTS)
@@ -440,6 +457,7 @@ def test_a_record_of_before_there_were_notes_is_read(make_record):
 def test_every_kind_is_known():
     assert {kind for row in TASKS.values() for kind in record_fields(row).values()} == {
         "text", "whole number", "number", "number or null", "table of texts", "text or null",
+        "whole number or null",
         "table of numbers or null",
     }  # fmt: skip
 

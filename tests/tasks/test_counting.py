@@ -83,7 +83,9 @@ def test_a_split_in_parts_is_worth_the_same(name):
     generator = torch.Generator().manual_seed(1)
     outputs, targets = _rows(name, generator)
     teacher = outputs.flip(0)
-    whole, parts = (Objective(name, 0.5, 2.0, at_once, ("O", "B-A", "I-A", "B-B")) for at_once in (20, 7))
+    whole, parts = (
+        Objective(name, 0.5, 2.0, at_once, labels=("O", "B-A", "I-A", "B-B")) for at_once in (20, 7)
+    )
     asked = []
 
     def outputs_of(part):
