@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput, is_out_of_memory
+from qtrain_cli.errors import BadInput, QtrainError, is_out_of_memory
 from qtrain_cli.models.in_place import run_in_place, unchanged
 from qtrain_cli.models.inputs import advice_on, precision_of
 
@@ -89,7 +89,7 @@ def _failing_as_ours(module: nn.Module, inputs: Tensor) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, BadInput) or is_out_of_memory(error):
+        if isinstance(error, QtrainError) or is_out_of_memory(error):
             raise
         raise BadInput(
             f"the model does not take {len(inputs)} inputs of shape {list(inputs.shape[1:])}{mode}"

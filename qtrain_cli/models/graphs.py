@@ -15,7 +15,6 @@ Which archives may be loaded at all is decided in `untrusted`.
 from __future__ import annotations
 
 import logging
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -57,8 +56,9 @@ def load_graph(file: ModelFile, trusted: bool) -> tuple[nn.Module, bool]:
     _require_evaluation_mode(program, file.name)
     module = program.module(check_guards=False)
     took_trust = bool(problems) or not is_audited()
-    held = _with_one_mode(module if took_trust else with_checks(module))
-    return in_fixed_batches(held, program), took_trust
+    if took_trust:
+        return in_fixed_batches(module, program), True
+    return in_fixed_batches(with_checks(module), program, "" if trusted else file.name), False
 
 
 def load_old_graph(file: ModelFile) -> nn.Module:
@@ -74,7 +74,7 @@ def load_old_graph(file: ModelFile) -> nn.Module:
     except Exception as error:
         raise _damaged(file, error) from error
     _require_evaluation_mode(program, file.name)
-    return in_fixed_batches(_with_one_mode(program.module(check_guards=False)), program)
+    return in_fixed_batches(program.module(check_guards=False), program)
 
 
 def find_problems(file: ModelFile, records: dict[str, bytes]) -> list[str]:
@@ -115,18 +115,6 @@ def _is_training(node: Any) -> bool:
     names = [argument.name for argument in node.target._schema.arguments]
     given = dict(zip(names, node.args, strict=False)) | node.kwargs
     return any(given.get(name) is True for name in _TRAINING_ARGUMENTS)
-
-
-def _with_one_mode(module: nn.Module) -> nn.Module:
-    """PyTorch lets `train` and `eval` of such a module raise; here they do nothing, which is also true."""
-    module.training = False
-    module.train = types.MethodType(_unchanged, module)  # type: ignore[method-assign]
-    module.eval = types.MethodType(_unchanged, module)  # type: ignore[method-assign]
-    return module
-
-
-def _unchanged(module: nn.Module, mode: bool = False) -> nn.Module:
-    return module
 
 
 @contextmanager

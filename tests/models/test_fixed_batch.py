@@ -1,5 +1,7 @@
 """Graphs exported for one size of batch."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from qtrain_cli.exports import export
 from qtrain_cli.models import load_model
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.fixed_batch import fixed_rows
+from qtrain_cli.models.in_place import twin_of
 from qtrain_cli.settings import ModelSettings
 
 
@@ -86,3 +89,16 @@ def test_it_can_be_exported_at_its_size(archive, tmp_path):
     again = load_model(ModelSettings(tmp_path / "new.pt2")).module
     inputs = torch.rand(3, 2, 3)
     assert torch.allclose(again(inputs), model(inputs), atol=1e-6)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, twin_of, lambda module: copy.deepcopy(twin_of(module))])
+def test_a_copy_is_run_as_the_graph_is(archive, copied):
+    model, loaded = archive(Viewing(), torch.rand(4, 2, 3))
+    twin, inputs = copied(loaded.module), torch.rand(3, 2, 3)
+    assert fixed_rows(twin) == 4 and torch.allclose(twin(inputs), model(inputs), atol=1e-6)
+    assert twin.train() is twin and not twin.training
+    with torch.no_grad():
+        twin.a.weight.zero_()
+    assert not torch.allclose(twin(inputs), loaded.module(inputs)), "each has weights of its own"
+    with pytest.raises(ValueError, match=r"takes inputs of the shape \[2, 3\] only"):
+        twin(torch.rand(4, 5))
