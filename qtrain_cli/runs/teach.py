@@ -127,7 +127,9 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
         teacher = load_teacher(settings.teacher, data.normalisation, device)
         for line in teacher.said:
             log(line)
-        teacher, data = _examined(teacher, data, settings.teacher_any, log)
+        with usual_threads():  # it depends on the student too how many there are from then on
+            share_out(teacher.parameters, data.train.inputs[0].numel(), device)
+            teacher, data = _examined(teacher, data, settings.teacher_any, log)
     else:
         data = examine_nobody(data)
     settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
