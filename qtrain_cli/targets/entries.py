@@ -32,12 +32,12 @@ FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
 #: How a kept tensor may be stored in fewer bytes than the model has it, with the bytes of each form for
 #: so many elements of so many bytes each.
-SAME, RANGE, BAND, LEFT_OUT, HALF, BITS = "same", "range", "band", "given", "F16", "bits"
+SAME, RANGE, BAND, LEFT_OUT, HALF, BIT_EACH = "same", "range", "band", "given", "F16", "bits"
 #: A tensor of the architecture is recognised by 8 bytes of SHA-256 and a weighted sum, float32.
 GIVEN_BYTES = 12
 FORMS: dict[str, Callable[[int, int], int]] = {
     HALF: lambda count, width: 2 * count,
-    BITS: lambda count, width: -(-count // 8),
+    BIT_EACH: lambda count, width: -(-count // 8),
     SAME: lambda count, width: width,
     RANGE: lambda count, width: 2 * width,
     BAND: lambda count, width: 2 * width,
@@ -155,7 +155,7 @@ class TensorEntry:
     @property
     def pattern_bytes(self) -> int:
         """Bytes that a pattern, or bits, become once they are read; 0 for what is neither."""
-        return self.count * DTYPE_BYTES[self.dtype] if self.stored in (*PATTERNS, BITS) else 0
+        return self.count * DTYPE_BYTES[self.dtype] if self.stored in (*PATTERNS, BIT_EACH) else 0
 
     @property
     def scale(self) -> float:
@@ -199,7 +199,7 @@ class LayoutSpec:
     @property
     def kept(self) -> int:
         """How many numbers are stored as they are (kept tensors, but no pattern and nothing given)."""
-        whole = [entry for entry in self.of_role(KEPT) if entry.stored in ("", HALF, BITS)]
+        whole = [entry for entry in self.of_role(KEPT) if entry.stored in ("", HALF, BIT_EACH)]
         rows = [entry.shape[1] for entry in self.of_role(GENERATED) if entry.stored]
         return sum(entry.count for entry in whole) + sum(rows)
 
@@ -232,7 +232,7 @@ def kept_in_words(layout: LayoutSpec) -> dict[str, str]:
             words[f"{entry.name}[{entry.row}]"] = "row as it is" if entry.stored else "row of zeros"
         elif entry.stored in PATTERNS:
             words[entry.name] = f"pattern '{entry.stored}'"
-        elif entry.stored == BITS:
+        elif entry.stored == BIT_EACH:
             words[entry.name] = "a bit each"
         elif entry.stored == LEFT_OUT:
             words[entry.name] = "of the architecture"

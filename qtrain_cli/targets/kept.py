@@ -29,7 +29,7 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput
 from qtrain_cli.targets.entries import (
     BAND,
-    BITS,
+    BIT_EACH,
     GENERATED,
     HALF,
     KEPT,
@@ -108,7 +108,7 @@ def in_file(entry: TensorEntry, tensor: Tensor) -> Tensor:
         return tensor.clamp(-most, most).half()
     if entry.stored == LEFT_OUT:
         return torch.frombuffer(bytearray(reference_of(tensor)), dtype=torch.uint8)
-    if entry.stored == BITS:
+    if entry.stored == BIT_EACH:
         return torch.from_numpy(np.packbits(_flat(tensor).numpy() == 1, bitorder="little"))
     return _numbers(entry, tensor) if entry.stored in PATTERNS else tensor
 
@@ -119,7 +119,7 @@ def out_of_file(entry: TensorEntry, stored: Tensor) -> Tensor:
     Raises:
         BadInput: bits behind the last element.
     """
-    if entry.stored == BITS:
+    if entry.stored == BIT_EACH:
         found = np.unpackbits(stored.numpy(), bitorder="little")
         if found[entry.count :].any():
             raise BadInput(f"tensor '{entry.name}' has bits behind its last element")
@@ -155,7 +155,7 @@ def _settled(entry: TensorEntry, value: Tensor, room: int, fresh: FreshTensors) 
     pattern = _pattern(entry, value) if cost > LEAST_FOR_PATTERN else None
     if pattern and cost > LEAST_FOR_PATTERN + pattern.stored_bytes and pattern.pattern_bytes <= room:
         return pattern
-    if cost > LEAST_FOR_PATTERN and _holds(bits := replace(entry, stored=BITS), value):
+    if cost > LEAST_FOR_PATTERN and _holds(bits := replace(entry, stored=BIT_EACH), value):
         packed = _deflated(in_file(bits, value))
         if cost > LEAST_FOR_PATTERN + packed and _room_of(bits, value) <= room:
             entry, cost = bits, packed
@@ -169,7 +169,7 @@ def _settled(entry: TensorEntry, value: Tensor, room: int, fresh: FreshTensors) 
 
 def _room_of(entry: TensorEntry, value: Tensor) -> int:
     """What a form takes of what a reader makes for nothing: bits are paid for by their own bytes."""
-    paid = _MADE_OF_A_BYTE * _deflated(in_file(entry, value)) if entry.stored == BITS else 0
+    paid = _MADE_OF_A_BYTE * _deflated(in_file(entry, value)) if entry.stored == BIT_EACH else 0
     return max(0, entry.pattern_bytes - paid)
 
 
@@ -242,7 +242,7 @@ def _holds(entry: TensorEntry, value: Tensor) -> bool:
     """Whether a kept tensor may be stored in its form."""
     if entry.stored in PATTERNS:
         return _same(_made(entry, _numbers(entry, value)), value)
-    if entry.stored == BITS:
+    if entry.stored == BIT_EACH:
         return value.numel() > 0 and _same((_flat(value) == 1).to(value.dtype), _flat(value))
     return entry.stored != HALF or _half_holds(value)
 

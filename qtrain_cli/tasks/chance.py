@@ -12,11 +12,12 @@ trained for these rows, or is fed otherwise than it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from qtrain_cli.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SKILL = 0.1
 
@@ -89,10 +90,10 @@ def _hits(counts: Tensor, order: Sequence[int]) -> float:
 
 def _best_order(counts: Tensor) -> list[int]:
     """A label for each output, so that most rows are right; its own where others are no better."""
+    import torch
     from scipy.optimize import linear_sum_assignment
 
     own = torch.eye(len(counts), dtype=torch.int64)
-    found: list[int] = linear_sum_assignment((counts * (len(counts) + 1) + own).numpy(), maximize=True)[
-        1
-    ].tolist()
+    worth = (counts * (len(counts) + 1) + own).numpy()
+    found: list[int] = linear_sum_assignment(worth, maximize=True)[1].tolist()
     return found

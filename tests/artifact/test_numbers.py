@@ -29,7 +29,7 @@ from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.results import Measured
 from qtrain_cli.runs.regenerate import regenerate, stored_angles
-from qtrain_cli.targets.entries import BITS, GENERATED, KEPT, LayoutSpec, TensorEntry
+from qtrain_cli.targets.entries import BIT_EACH, GENERATED, KEPT, LayoutSpec, TensorEntry
 
 FOLDER = Path(__file__).with_name("golden")
 GOLDEN, GOLDEN_BARE = FOLDER / "qtrain-4.bin", FOLDER / "qtrain-4-bare.bin"
@@ -265,7 +265,7 @@ def test_kept_tensors_that_shrink_to_nothing_are_read_back(tmp_path, size):
 MASKED = LayoutSpec(
     (
         TensorEntry("w", (5, 3), "F32", GENERATED, 3),
-        TensorEntry("mask", (5, 3), "F32", KEPT, stored=BITS),
+        TensorEntry("mask", (5, 3), "F32", KEPT, stored=BIT_EACH),
     )
 )
 

@@ -12,7 +12,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.targets import kept as rooms
 from qtrain_cli.targets.entries import (
     BAND,
-    BITS,
+    BIT_EACH,
     HALF,
     KEPT,
     LEFT_OUT,
@@ -156,7 +156,7 @@ def test_zeros_and_ones_take_a_bit_each_and_come_back_bit_for_bit(dtype):
     module = module_of(mask=value.clone())
     layout = settled(layout_of(module), module.state_dict(keep_vars=True), dict)
     entry = layout.entries[0]
-    assert (entry.stored, entry.stored_bytes, layout.kept) == (BITS, 332, 50 * 53)
+    assert (entry.stored, entry.stored_bytes, layout.kept) == (BIT_EACH, 332, 50 * 53)
     assert kept_in_words(layout) == {"mask": "a bit each"}
     stored = in_file(entry, value)
     assert stored.nbytes == entry.stored_bytes
@@ -166,16 +166,18 @@ def test_zeros_and_ones_take_a_bit_each_and_come_back_bit_for_bit(dtype):
     with pytest.raises(BadInput, match="'mask' has bits behind its last element"):
         out_of_file(entry, stored)
     module.mask[0, 0], module.mask[0, 1] = 3, 0
-    assert final(layout, module.state_dict()).entries[0].stored == (BITS if dtype == torch.bool else "")
+    assert final(layout, module.state_dict()).entries[0].stored == (BIT_EACH if dtype == torch.bool else "")
 
 
 def test_bits_pay_for_what_they_become():
     """A reader makes 32 bytes for each of a file's own, and 64 MB for nothing."""
     few, many = (COINS.flatten()[:9].repeat(count) for count in (10**6, 2 * 10**6))
-    assert forms(module_of(a=few.float())) == {"a": BITS}
-    assert forms(module_of(a=few.float(), b=many.float())) == {"a": BITS, "b": ""}, "deflated it is nothing"
+    assert forms(module_of(a=few.float())) == {"a": BIT_EACH}
+    assert forms(module_of(a=few.float(), b=many.float())) == {"a": BIT_EACH, "b": ""}, (
+        "deflated it is nothing"
+    )
     free = torch.randint(0, 2, (10**7,), generator=torch.Generator().manual_seed(0)).float()
-    assert forms(module_of(a=free, b=free.clone(), c=1 - free)) == dict.fromkeys("abc", BITS)
+    assert forms(module_of(a=free, b=free.clone(), c=1 - free)) == dict.fromkeys("abc", BIT_EACH)
 
 
 def test_what_the_architecture_gives_costs_less_than_bits():
