@@ -1,6 +1,7 @@
 """qtrain: compress trained PyTorch models into small Quantum-Train artifacts.
 
-`load` and `load_student` read the two kinds of file (see `api`); the command line is `cli`. Torch is imported
+`compress` and `compare` take a module and loaders, `load` and `load_student` read the two kinds of file (see
+`api`); the command line is `cli`. Torch is imported
 at the first use of either, so that the command line's help can do without.
 """
 
@@ -9,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qtrain_cli.api import LoadedArtifact, LoadedStudent, load, load_student
+    from qtrain_cli.api import LoadedArtifact, LoadedStudent, compare, compress, load, load_student
 
     __version__: str
 
-__all__ = ["LoadedArtifact", "LoadedStudent", "__version__", "load", "load_student"]
+__all__ = ["LoadedArtifact", "LoadedStudent", "__version__", "compare", "compress", "load", "load_student"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,9 @@
-"""The Python use: an artifact in, ordinary tensors out.
+"""The Python use: a module in, an artifact out; an artifact in, ordinary tensors out.
 
     import qtrain_cli
+
+    artifact = qtrain_cli.compress(module, train=loader, validation=held_out, test=test_loader, budget="1KB")
+    artifact.write("model.qtrain")
 
     artifact = qtrain_cli.load("model.qtrain")      # refuses what is damaged or does not match its digest
     artifact.record["test_accuracy"]                # the record, as `qtrain report --json` prints it
@@ -17,6 +20,8 @@ A student is an ordinary module, whose circuit is simulated at every call.
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +34,28 @@ from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import decode_artifact
 from qtrain_cli.artifact.student import require_student, student_record
 from qtrain_cli.artifact.student_file import decode_student
+from qtrain_cli.commands.compare import run as run_compare
 from qtrain_cli.data import Normalisation
-from qtrain_cli.errors import BadInput
+from qtrain_cli.data.given import Handed
+from qtrain_cli.errors import BadInput, suggestion
+from qtrain_cli.files.atomic import check_output, write_bytes_atomically
+from qtrain_cli.models import IN_MEMORY
+from qtrain_cli.report.lines import tell
+from qtrain_cli.report.progress import shown_progress
+from qtrain_cli.results.comparison import Comparison
+from qtrain_cli.runs.compress import compress_model
+from qtrain_cli.runs.handed_in import HandedIn, handed_in
 from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.teachers import module_of
+from qtrain_cli.settings import CompareSettings, CompressSettings
+from qtrain_cli.settings.declared import said_record, settings_of
+from qtrain_cli.settings.option import Option
+from qtrain_cli.tasks.task import Loss
+
+#: What a call from Python hands over itself.
+_FILES = (
+    "model.path", "model.arch", "model.arch_args", "model.weights", "model.trust_pickle", "data.source",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,17 @@ class LoadedArtifact:
     record: dict[str, Any] | None
     exact: bool
     _state: dict[str, Tensor]
+    _content: bytes
+
+    def write(self, path: str | os.PathLike[str], force: bool = False) -> Path:
+        """Writes the artifact's file, whole or not at all, and returns its path.
+
+        Raises:
+            UsageError: there is one, and not `force`. BadInput: it cannot be written.
+        """
+        check_output(Path(path), force)
+        write_bytes_atomically(Path(path), self._content, force)
+        return Path(path)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The model's tensors by name, on the CPU, in a new dictionary; tied names share one tensor."""
@@ -80,7 +114,7 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Loade
     found = regenerate(artifact, module)
     description = artifact.description
     record = record_of(description, container).to_json() if description.origin else None
-    return LoadedArtifact(record, found.exact, found.state)
+    return LoadedArtifact(record, found.exact, found.state, Path(path).read_bytes())
 
 
 @dataclass(frozen=True)
@@ -111,3 +145,104 @@ def load_student(path: str | os.PathLike[str]) -> LoadedStudent:
     description = file.description
     record = student_record(description, container).to_json()
     return LoadedStudent(record, module_of(file), Normalisation(description.mean, description.std))
+
+
+def compress(
+    module: nn.Module,
+    train: Handed,
+    validation: Handed = None,
+    test: Handed = None,
+    *,
+    fresh: Callable[[], nn.Module] | None = None,
+    loss: Loss | None = None,
+    metric: Loss | None = None,
+    **options: Any,
+) -> LoadedArtifact:
+    """Compresses a module, as `qtrain compress` does a file.
+
+    Args:
+        module: of trained weights. It is copied and stays as it is.
+        train: (x, y), a data set of pairs, or a loader of batches; y (N,) class numbers, (N, k) numbers, ...
+        validation: the same, for choosing the best state; by default a share of `train`, but of a loader's.
+        test: the same, used once, at the end.
+        fresh: makes an untrained module of the same architecture. The record's figures are then those of a
+            module that was never trained, with the weights loaded; without it the record says they are not.
+        loss: of outputs (N, ...) and targets (N, ...), a scalar, in place of the task's in training.
+        metric: of the same, a score for each row (N,), more is better: by it the validation rows choose the
+            best state. The record's figures are the task's.
+        options: those of `qtrain compress` by their names, ``_`` for ``-``: ``epochs=20``, ``mean=0.5``,
+            ``budget="1KB"`` (that is ``bytes``), ``params=720``, ``task="regression"``. Without ``out`` there
+            is no file until `write` of the result makes one; ``quiet=True`` shows neither stages nor the bar,
+            which go to stderr, in a notebook to the cell.
+
+    Raises:
+        TypeError: an option that there is not.
+        UsageError, BadInput, RunFailed, Interrupted: as `qtrain compress`.
+    """
+    quiet, out = options.pop("quiet", False), options.pop("out", None)
+    with tempfile.TemporaryDirectory(prefix="qtrain-") as folder:
+        path = Path(folder, "model.qtrain") if out is None else Path(out)
+        settings = _settings(CompressSettings, {**options, "out": path}, module)
+        given = HandedIn(train, validation, test, fresh, loss, metric)
+        with shown_progress(quiet) as show:
+            compress_model(settings, show, _teller(quiet), handed_in(module, given, settings))
+        return load(path, fresh() if fresh else module)
+
+
+def compare(
+    module: nn.Module,
+    train: Handed,
+    validation: Handed = None,
+    test: Handed = None,
+    *,
+    fresh: Callable[[], nn.Module] | None = None,
+    loss: Loss | None = None,
+    **options: Any,
+) -> Comparison:
+    """Sets our method against others at equal bytes, as `qtrain compare` does.
+
+    Args:
+        module, train, validation, test, fresh, loss: as for `compress`.
+        options: those of `qtrain compare`: ``bytes="600,1KB"``, ``methods="ours,pruning"``, ``seeds=3``, and
+            ``state``, the folder for finished cells, from which the same call goes on. ``quiet`` as above.
+
+    Returns:
+        Every cell; with `results.verdict.verdict` who wins.
+
+    Raises:
+        As `compress`.
+    """
+    quiet = options.pop("quiet", False)
+    settings = _settings(CompareSettings, options, module)
+    given = HandedIn(train, validation, test, fresh, loss)
+    return run_compare(settings, _teller(quiet), handed_in(module, given, settings))
+
+
+def _said(record: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the command line's names, each as a command line would have it."""
+    named = {name.replace("_", "-"): value for name, value in options.items() if value is not None}
+    if "budget" in named:
+        named["bytes"] = named.pop("budget")
+    known = {setting.option.name: setting.option for setting in settings_of(record, _FILES) if setting.option}
+    strange = [name for name in named if name not in known]
+    if strange:
+        raise TypeError(
+            f"there is no option '{strange[0].replace('-', '_')}': {suggestion(strange[0], known)}"
+        )
+    return {**dict.fromkeys(known), **{name: _typed(known[name], value) for name, value in named.items()}}
+
+
+def _typed(option: Option, value: Any) -> Any:
+    """What an option reads as a text, as that text: 0.5 as ``0.5``, (600, 1000) as ``600,1000``."""
+    if not option.read or isinstance(value, str) or option.typed not in (None, str):
+        return value
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _settings(record: Any, options: Mapping[str, Any], module: nn.Module) -> Any:
+    fixed = {"model.path": Path(type(module).__name__), "data.source": IN_MEMORY}
+    return said_record(record, settings_of(record, _FILES), _said(record, options), fixed)
+
+
+def _teller(quiet: bool) -> Callable[[str], None]:
+    return (lambda line: None) if quiet else tell

@@ -43,7 +43,7 @@ PROJECT = PACKAGE.parent / "pyproject.toml"
 README = (PACKAGE.parent / "README.md").read_text()
 
 #: All that lies in no folder. A folder is a room; what else is to be found at once has its own name here.
-AT_THE_TOP = {"__init__", "__main__", "api", "errors"}
+AT_THE_TOP = {"__init__", "__main__", "api", "errors", "inputs"}
 
 #: Third-party packages that may be imported on loading; all others inside functions only.
 LIGHT = {"torch", "numpy", "safetensors", "typer"}
@@ -56,7 +56,10 @@ WITHOUT_TORCH = (
 )  # fmt: skip
 
 #: What the README calls the rows of `READERS`.
-DATA_FORMS = ("hf:NAME", "file.py:function", "Parquet", ".csv", "train/CLASS/", ".npz", ".safetensors")
+DATA_FORMS = (
+    "hf:NAME", "file.py:function", "save_to_disk", "Parquet", ".csv", "metadata.csv", ".jsonl",
+    "train/CLASS/", ".npz", ".safetensors",
+)  # fmt: skip
 
 MAY_PRINT = ("cli", "report")
 MAY_EXIT = ("cli", "__main__")
@@ -430,7 +433,7 @@ LAYERS, NO_CIRCLE, APART = (
     next(contract for contract in CONTRACTS if contract["type"] == kind)
     for kind in ("layers", "acyclic_siblings", "independence")
 )
-TOP, LOW = LAYERS["layers"][0], LAYERS["layers"][-2].split("|")[0].strip()
+TOP, LOW = (LAYERS["layers"][place].split("|")[0].strip() for place in (0, -2))
 UPWARD = {LAYERS["name"], NO_CIRCLE["name"]}  # as long as the top imports what is low, a circle too
 FOR_TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
 

@@ -103,6 +103,23 @@ def test_the_cifar10_script_trains_a_teacher_of_the_papers_network(tmp_path: Pat
     assert sum(tensor.numel() for tensor in weights.values()) == 285_226
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"), [("classes", r"100.00% of 40"), ("language", r"perplexity [1-3]\.\d+ of 40")]
+)
+def test_a_teacher_of_texts_learns_and_is_a_folder_with_its_tokenizer(
+    tmp_path: Path, kind: str, said: str
+) -> None:
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
+    for split, count in (("train", 400), ("test", 40)):
+        lines = ["good day to all,yes" if row % 2 else "bad night for all,no" for row in range(count)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *lines]))
+    script = SAMPLES / "7_train_text_teacher.py"
+    output = run(sys.executable, script, tmp_path, tmp_path / "made", kind, 10, cwd=tmp_path)
+    assert re.search(said + " test texts", output)
+    made = {path.name for path in (tmp_path / "made").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= made
+
+
 def test_the_bare_commands_work_in_the_ci_sample(tmp_path: Path) -> None:
     shutil.copytree(SAMPLES / "ci", tmp_path / "ci")
     shutil.copytree(SAMPLES / "digits", tmp_path / "digits")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.artifact.container import RUN_DIGITS, Container, canonical, check_hexadecimal, read_container
+from qtrain_cli.artifact.example import Example, NamedExamples, example_from
 from qtrain_cli.artifact.extents import check_forms, check_size
 from qtrain_cli.artifact.formats import FORMER_STUDENT, Foreign, format_of, refusals
 from qtrain_cli.artifact.former import model_3
@@ -42,14 +43,12 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import MAX_OUTCOMES
 from qtrain_cli.results import Design, Measured, Record
-from qtrain_cli.targets.entries import DTYPE_BYTES, HALF, LayoutSpec, kept_in_words
+from qtrain_cli.targets.entries import HALF, LayoutSpec, kept_in_words
 from qtrain_cli.targets.size import model_bytes as model_bytes_of
 
 #: What regeneration keeps to: ours, and every other method.
 RULES, RIVAL_RULES = "wire0=msb float64 half-even", "float32 half-even"
 DIGEST_DIGITS = 2 * DIGEST_BYTES
-MAX_EXAMPLE_DIMENSIONS = 8
-MAX_EXAMPLE_ELEMENTS = 2**28
 #: Members of a rival's plan.
 MAX_PLAN = 8
 _WORD = re.compile("[a-z0-9_-]{1,32}")
@@ -77,31 +76,6 @@ class Digest:
 
 
 @dataclass(frozen=True)
-class Example:
-    """Shape and dtype of one input, without the batch axis; exports with a graph need it.
-
-    Raises `BadInput` for an input that cannot be.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPE_BYTES:
-            raise BadInput(f"an input has the dtype {reprlib.repr(self.dtype)}")
-        whole = all(type(size) is int and size >= 1 for size in self.shape)
-        if (
-            not whole
-            or len(self.shape) > MAX_EXAMPLE_DIMENSIONS
-            or math.prod(self.shape) > MAX_EXAMPLE_ELEMENTS
-        ):
-            raise BadInput(
-                f"an input has the shape {reprlib.repr(list(self.shape))}; allowed: up to"
-                f" {MAX_EXAMPLE_DIMENSIONS} dimensions and {MAX_EXAMPLE_ELEMENTS} elements"
-            )
-
-
-@dataclass(frozen=True)
 class Origin:
     """Where a file comes from: what was measured, and `run`, which identifies the run that wrote it."""
 
@@ -124,7 +98,7 @@ class Description:
     plan: Plan
     layout: LayoutSpec
     digest: Digest
-    example: Example
+    example: Example | NamedExamples
     origin: Origin | None
 
     def __post_init__(self) -> None:
@@ -201,14 +175,13 @@ def _described(parts: Opened) -> Description:
         raise BadInput(
             f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{rules_of(method)}'"
         )
-    dtype, *shape = value["input"]
     layout = layout_from(value["layout"])
     return Description(
         method=method,
         plan=_plan(method, layout, value["plan"]),
         layout=layout,
         digest=Digest(parts.digest, parts.probes, float(value["tolerance"])),
-        example=Example(dtype, tuple(shape)),
+        example=example_from(value["input"]),
         origin=_origin(value, parts.origin),
     )
 
@@ -324,7 +297,7 @@ def facts(description: Description) -> dict[str, Any]:
     return {
         "rules": rules_of(method),
         "tolerance": description.digest.tolerance,
-        "input": [description.example.dtype, *description.example.shape],
+        "input": description.example.stored(),
         "plan": description.plan,
         "layout": rows_of(description.layout),
         **named,

@@ -18,18 +18,18 @@ import torch
 from qtrain_cli.artifact.container import MAX_FILE_BYTES, RUN_DIGITS
 from qtrain_cli.artifact.description import (
     DIGEST_DIGITS,
-    MAX_EXAMPLE_DIMENSIONS,
     Description,
     Digest,
-    Example,
     Origin,
     tensor_of,
 )
+from qtrain_cli.artifact.example import MAX_EXAMPLE_DIMENSIONS, Example, NamedExamples
 from qtrain_cli.artifact.extents import MOST_MODEL, coded_forms, raw_bytes
 from qtrain_cli.artifact.formats import metadata
 from qtrain_cli.artifact.numbers import forms_of, kept_bytes
 from qtrain_cli.artifact.payload import PROBES, kept_stream
 from qtrain_cli.files.message import MESSAGE_SLACK
+from qtrain_cli.inputs import NamedInputs
 from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.quantum.machine import LONGEST
 from qtrain_cli.results import Measured, Scores
@@ -50,7 +50,7 @@ _LONGEST = Example("BOOL", (10**8,) + (1,) * (MAX_EXAMPLE_DIMENSIONS - 1))
 #: Bytes by which other digits than those filled in may deflate worse.
 _MARGIN = 18
 #: The task whose figures take most room: numbers of any size, and the interval of the last.
-_WIDEST = max(TASKS.values(), key=lambda row: (row.stores_interval, row.most)).name
+_WIDEST = max(TASKS.values(), key=lambda row: (row.stores_interval, row.most, len(row.metrics))).name
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,37 @@ class Known:
 
     model: str
     task: str = _WIDEST
-    example: Example = _LONGEST
+    example: Example | NamedExamples = _LONGEST
     epochs: int = _LARGE
     seed: int = 2**31 - 1
     device: str = "cuda:99"
     trust: str = "trusted-pickle"
     bare: bool = False
     entry: str | None = None
+    output: str | None = None
+    skipped_rows: int | None = None
 
 
 def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
     """What is known once model and data are loaded; `fit` with its device and epochs settled."""
     example = example_of(data)
     return Known(
-        loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry
-    )
+        loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry,
+        loaded.output, data.skipped_rows,
+    )  # fmt: skip
 
 
-def example_of(data: Dataset) -> Example:
-    """Shape and dtype of one input as the model gets it."""
-    sample = data.normalisation(data.train.inputs[:1])
-    return Example("I64" if sample.dtype == torch.int64 else "F32", tuple(sample.shape[1:]))
+def example_of(data: Dataset) -> Example | NamedExamples:
+    """Shape and dtype of one input as the model gets it, or of each of several."""
+    sample = data.normalisation.whole(data.train.inputs[:1])
+    if isinstance(sample, NamedInputs):
+        return NamedExamples(tuple((name, _example(part)) for name, part in sample.parts.items()))
+    return _example(sample)
+
+
+def _example(sample: Tensor) -> Example:
+    words = {torch.int64: "I64", torch.bool: "BOOL"}
+    return Example(words.get(sample.dtype, "F32"), tuple(sample.shape[1:]))
 
 
 def bytes_bound(method: str, plan: Plan, layout: LayoutSpec, known: Known, numbers_bits: float) -> int:
@@ -146,6 +156,8 @@ def _longest(known: Known) -> Measured:
         model_sha256="0" * 64,
         trust=known.trust,
         weights_entry=known.entry,
+        output=known.output,
+        skipped_rows=known.skipped_rows,
     )
 
 
@@ -158,7 +170,10 @@ def _longest_scores(task: str, draw: random.Random) -> Scores:
     ends = (_small(draw), _small(draw)) if row.stores_interval else None
     interval = ends and (ends[0], 1 - ends[1] if row.bounded else 1 + ends[1])
     splits = (figure(), figure(), figure() if row.bounded else 2e-06)
-    return Scores(task, *splits, _LARGE, figure(), figure(), interval)
+    if row.short:
+        return Scores(task, *splits, _LARGE, figure(), figure(), interval)
+    metrics = {metric.name: -_small(draw) for metric in row.metrics}
+    return Scores(task, *splits, _LARGE, figure(), figure(), interval, figure(), metrics)
 
 
 def _small(draw: random.Random) -> float:

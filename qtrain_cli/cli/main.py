@@ -19,7 +19,6 @@ import typer
 
 from qtrain_cli.cli import config
 from qtrain_cli.cli.app import app, kinds_of
-from qtrain_cli.cli.lines import tell
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -32,6 +31,7 @@ from qtrain_cli.errors import (
     is_out_of_memory,
 )
 from qtrain_cli.files.atomic import FULL
+from qtrain_cli.report.lines import tell
 from qtrain_cli.report.text import json_text
 
 SPIN_COUNT = "10000"

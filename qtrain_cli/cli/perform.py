@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from qtrain_cli.cli.lines import logged_lines, tell
 from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.streams import prints_on_stderr
 from qtrain_cli.cli.table import Command
+from qtrain_cli.report.lines import logged_lines, tell
 from qtrain_cli.settings import CommonSettings
 from qtrain_cli.settings.declared import said_record
 
@@ -54,7 +54,7 @@ def _module(name: str) -> Any:
 
 
 def _show(stack: ExitStack, quiet: bool) -> Any:
-    from qtrain_cli.cli.progress import shown_progress
+    from qtrain_cli.report.progress import shown_progress
 
     return stack.enter_context(shown_progress(quiet))
 

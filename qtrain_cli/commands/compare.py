@@ -14,22 +14,26 @@ import json
 import time
 from dataclasses import asdict, replace
 
-from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.data import Dataset
 from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
+from qtrain_cli.inputs import numbers_in_row
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
-from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import noting_choice, predict
+from qtrain_cli.models import LoadedModel
+from qtrain_cli.models.arguments import said_call
+from qtrain_cli.models.call import outputs_of
+from qtrain_cli.models.outputs import noting_choice
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
 from qtrain_cli.runs.examination import asked, examine
-from qtrain_cli.runs.fresh import check, fresh_module
+from qtrain_cli.runs.fresh import check
 from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
-from qtrain_cli.runs.making import Log, teacher_of
+from qtrain_cli.runs.making import Log, fit_for, teacher_of
+from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
@@ -44,12 +48,13 @@ QUICK_SHARE = 0.25
 
 
 @usual_threads()
-def run(settings: CompareSettings, log: Log) -> Comparison:
+def run(settings: CompareSettings, log: Log, materials: Materials | None = None) -> Comparison:
     """Runs every cell that is not there yet, and compares.
 
     Args:
         settings: model, data, budgets, methods, seeds, fit, outputs.
         log: called with a line for each cell.
+        materials: in place of the files that the settings name.
 
     Raises:
         UsageError, BadInput, Refused: before anything is trained, for what cannot be done.
@@ -57,7 +62,7 @@ def run(settings: CompareSettings, log: Log) -> Comparison:
         Interrupted, RunFailed: finished cells are kept; the same call goes on.
     """
     _check(settings)
-    bench = _prepare(settings, log)
+    bench = _prepare(settings, materials or of_files(settings.model, settings.data), log)
     with held(bench.cells.folder):
         return _compared(bench, _all_cells(bench))
 
@@ -72,27 +77,29 @@ def _check(settings: CompareSettings) -> None:
     check_picture(settings.plot, settings.force, inputs)
 
 
-def _prepare(settings: CompareSettings, log: Log) -> Bench:
+def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench:
     device = resolve_device(settings.fit.device)
-    loaded = load_model(settings.model)
+    loaded = materials.model()
     for line in loaded.said:
         log(line)
     loaded.module.to(device)
-    data = load_data(settings.data, settings.fit.seed)
-    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
+    data = materials.rows(settings.fit.seed)
+    share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))
+    for line in said_call(loaded.module, data.train.inputs):
+        log(line)
     with noting_choice(loaded.module, log):
         examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
     data = examined.of(data)
     log(f"data: {data.rows_in_words}")
-    fit = replace(settings.fit, device=str(device)).for_rows(len(data.train))
+    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
     if settings.quick:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)
     cells = CellFolder(settings.state, _identity(settings, loaded, data), log)
-    bench = Bench(settings, loaded, cells, log, examined, data={settings.fit.seed: data})
-    again = fresh_module(settings.model, loaded, device)
+    bench = Bench(settings, loaded, cells, log, examined, materials, data={settings.fit.seed: data})
+    again = materials.fresh(loaded, device)
     bench.fresh = check(bench.scene(settings.fit.seed), again, data.train.inputs, data.normalisation)
     if bench.fresh.note:
         log(f"{loaded.name}: {bench.fresh.note}")
@@ -102,7 +109,7 @@ def _prepare(settings: CompareSettings, log: Log) -> Bench:
 def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> str:
     """Everything that a cell depends on, besides what its name says."""
     whole = asdict(settings.fit)
-    fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device")}
+    fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device", "augment")}
     model = model_identity(settings.model, loaded.sha256)
     whole_run = run_identity(model, data_identity(settings.data, data), fit, {})
     return json.dumps(anywhere(whole_run), sort_keys=True)
@@ -194,8 +201,9 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
     data = bench.rows(settings.seeds[0])
     scene = bench.scene(settings.seeds[0])
     seed_generators(settings.seeds[0])
-    taught = predict(scene.module, scene.teacher, data.test.inputs, data.normalisation)
-    teacher = bench.objective(settings.seeds[0]).score(taught, data.test.targets)
+    taught = outputs_of(scene.module, scene.teacher, data.test.inputs, data.normalisation)
+    objective, test = bench.objective(settings.seeds[0]), data.test.targets
+    teacher = objective.score_of(taught, test)
     return Comparison(
         model=bench.loaded.name,
         task=data.task,
@@ -207,4 +215,5 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
         budgets=settings.budgets,
         methods=tuple(row for name, row in METHODS.items() if name in settings.methods),
         cells=tuple(cells),
+        trivial=objective.trivial(data.train.targets, test, scene.output_shape),
     )

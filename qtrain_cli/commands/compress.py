@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from qtrain_cli.runs.compress import compress as run
+from qtrain_cli.runs.compress import compress_model as run
 
 __all__ = ["run"]

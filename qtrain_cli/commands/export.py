@@ -12,11 +12,13 @@ amplitudes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.artifact.container import read_container
-from qtrain_cli.artifact.description import Example
+from qtrain_cli.artifact.example import Example, NamedExamples
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student
@@ -31,8 +33,10 @@ from qtrain_cli.exports import (
 )
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
+from qtrain_cli.inputs import Inputs, NamedInputs
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.models import build_architecture, load_model
+from qtrain_cli.models.outputs import picks
 from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.runs.making import Log
@@ -65,7 +69,7 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
     artifact = decode_artifact(container)
     if settings.quantum:
         return _export_circuits(settings, artifact)
-    module = _module(settings, log) if _takes_module(settings, artifact) else None
+    module = _module(settings, artifact, log) if _takes_module(settings, artifact) else None
     return export(
         regenerate(artifact, module).state,
         settings.out,
@@ -123,17 +127,26 @@ def _takes_module(settings: ExportSettings, artifact: Artifact) -> bool:
     return bool(artifact.description.layout.given) or (exporter is not None and exporter.graph)
 
 
-def _module(settings: ExportSettings, log: Log) -> nn.Module | None:
+def _module(settings: ExportSettings, artifact: Artifact, log: Log) -> nn.Module | None:
+    """The model, returning the output that was compressed by, unless another one is named."""
+    origin = artifact.description.origin
+    output = settings.output or (origin.measured.output if origin else None)
     if settings.model is not None:
-        loaded = load_model(settings.model)
+        loaded = load_model(replace(settings.model, output=output))
         for line in loaded.said:
             log(line)
         return loaded.module
-    return build_architecture(settings.arch, settings.arch_args) if settings.arch else None
+    return picks(build_architecture(settings.arch, settings.arch_args), output) if settings.arch else None
 
 
-def _example(example: Example) -> Tensor:
+def _example(example: Example | NamedExamples) -> Inputs:
     """Random inputs; zeros where they are whole numbers, which may be places in a table."""
+    if isinstance(example, NamedExamples):
+        return NamedInputs({name: _rows(part) for name, part in example.parts})
+    return _rows(example)
+
+
+def _rows(example: Example) -> Tensor:
     dtype, generator = DTYPES[example.dtype], torch.Generator().manual_seed(0)
     if not dtype.is_floating_point:
         return torch.zeros(EXAMPLE_ROWS, *example.shape, dtype=dtype)

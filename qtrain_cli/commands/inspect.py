@@ -7,6 +7,7 @@ from typing import Any
 
 from qtrain_cli.artifact.container import KEY, read_container
 from qtrain_cli.artifact.description import Description, describe_container
+from qtrain_cli.artifact.example import Example, NamedExamples
 from qtrain_cli.artifact.student import StudentDescription, describe_student, is_student
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.checkpoint import METADATA_KEY
@@ -41,7 +42,7 @@ def _artifact(path: Path, description: Description) -> dict[str, Any]:
         "method": description.method,
         **_generator(description),
         "digest": vars(description.digest),
-        "input": vars(description.example),
+        "input": _input(description.example),
         "record": description.origin is not None,
         "run": description.origin.run if description.origin else None,
         "tensors": [
@@ -49,6 +50,13 @@ def _artifact(path: Path, description: Description) -> dict[str, Any]:
             for entry in description.layout.entries
         ],
     }
+
+
+def _input(example: Example | NamedExamples) -> dict[str, Any]:
+    """Dtype and shape, or those of each name."""
+    if isinstance(example, NamedExamples):
+        return {name: vars(part) for name, part in example.parts}
+    return vars(example)
 
 
 def _generator(description: Description) -> dict[str, Any]:

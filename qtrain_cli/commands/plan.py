@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import design_of
 from qtrain_cli.artifact.size import Known
 from qtrain_cli.errors import UsageError
+from qtrain_cli.inputs import Inputs, tensors_in
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -25,6 +26,7 @@ from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import file_state, predict
+from qtrain_cli.models.probes import RowShapes, made_inputs
 from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.making import Log
@@ -34,6 +36,7 @@ from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.devices import moved_to, resolve_device
 from qtrain_cli.training.generated import Generated, Sized
 from qtrain_cli.training.whitened import state_bytes
+from qtrain_cli.training.work import work_of
 
 PROBE_SECONDS = 1.0
 PROBE_STEPS = 20
@@ -81,7 +84,7 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
     loaded = load_model(settings.model)
     for line in loaded.said:
         log(line)
-    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry)
+    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output)
     sizes = Measure(OURS, _scene(loaded, settings, device), known)
     layout = sizes.scene.layout
 
@@ -111,7 +114,7 @@ def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) ->
     budget, module = settings.budget, loaded.module.to(device)
     layout = layout_for(module, (budget.targets, budget.ignore), settings.model)
     teacher = moved_to(file_state(module), device)
-    return Scene(module, teacher, layout, settings.input_shape, (), settings.fit.seed, device)
+    return Scene(module, teacher, layout, None, (), settings.fit.seed, device)
 
 
 def _memory(spec: GeneratorSpec) -> int:
@@ -125,21 +128,38 @@ def _memory(spec: GeneratorSpec) -> int:
 def _probe(chosen: Sized, scene: Scene, settings: PlanSettings) -> tuple[float, str]:
     """Median seconds of a step, forward and backward, and what was measured."""
     trainee = Generated(chosen, scene, lambda kept: 0.0)
-    batch = settings.fit.batch_size
     if not settings.input_shape:
         return _median_seconds(lambda: _sum(trainee), scene.device), "generator alone"
-    size = batch * math.prod(settings.input_shape)
+    size = (settings.fit.batch_size or 2) * _numbers(settings.input_shape)
     if size > MAX_BATCH_NUMBERS:
         raise UsageError(
             f"a batch of the --input-shape has {size} numbers; allowed: {MAX_BATCH_NUMBERS}",
             "use a smaller --batch-size or --input-shape",
         )
-    inputs = torch.rand(batch, *settings.input_shape, device=scene.device)
-    predict(scene.module, scene.teacher, inputs[:2], lambda rows: rows)
-    rows = Batch(0, inputs, inputs, inputs[:, :0])
+    few = _inputs(scene, settings, 2)
+    batch = settings.fit.for_work(1, work_of(scene.module, scene.teacher, few[:1])).batch_size
+    inputs = _inputs(scene, settings, batch)
+    rows = Batch(0, inputs, inputs, torch.empty(batch, 0))
+    numbers = all(map(Tensor.is_floating_point, tensors_in(few)))
+    what = "" if numbers else " of tokens that were drawn"
     return _median_seconds(
         lambda: trainee.outputs(rows).scores.square().mean(), scene.device
-    ), f"training step, batch {batch}"
+    ), f"training step, batch {batch}{what}"
+
+
+def _numbers(shapes: RowShapes) -> int:
+    """How many one input has."""
+    each = shapes.values() if isinstance(shapes, Mapping) else (shapes,)
+    return sum(map(math.prod, each))
+
+
+def _inputs(scene: Scene, settings: PlanSettings, rows: int) -> Inputs:
+    """Rows of the --input-shape that the model takes. Raises `BadInput` where there are none."""
+
+    def run(module: nn.Module, inputs: Inputs) -> Tensor:
+        return predict(module, scene.teacher, inputs, lambda given: given)
+
+    return made_inputs(settings.input_shape, rows, scene.module, run).to(scene.device)
 
 
 def _sum(trainee: Generated) -> Tensor:

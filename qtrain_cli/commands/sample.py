@@ -13,7 +13,7 @@ Or a PennyLane device runs the circuits: a simulator, with noise of its own or w
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import build_architecture, load_model, looks_up
+from qtrain_cli.models.outputs import picks
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
@@ -90,7 +91,7 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
     checked_weights(artifact)  # before code of a model runs
-    module = _module(settings, log)
+    module = _module(settings, known.measured.output, log)
     artifact = with_given(artifact, module)
     state = regenerate(artifact).state
     _put_in(module, state)
@@ -108,10 +109,10 @@ def _bench(
     settings: SampleSettings, artifact: Artifact, module: nn.Module, state: dict[str, Tensor]
 ) -> _Bench:
     spec = artifact.description.spec
-    data = load_data(settings.data, settings.seed)
+    data = load_data(settings.data, settings.seed, settings.model)
     # Whatever is left of the model is measured here.
     data = examine(asked(module, state), data, looks_up(module), True, lambda line: None).of(data)
-    objective = Objective(data.task, 0.0, 1.0)
+    objective = data.objective()
     generator = Generator(spec, dtype=torch.float64)
     stored = stored_numbers(OURS, artifact.description.plan, artifact.numbers)
     theta, mapping = stored[ANGLES], stored[MAPPING]
@@ -120,13 +121,14 @@ def _bench(
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z)
 
 
-def _module(settings: SampleSettings, log: Log) -> nn.Module:
+def _module(settings: SampleSettings, recorded: str | None, log: Log) -> nn.Module:
+    output = settings.output or recorded
     if settings.model is not None:
-        loaded = load_model(settings.model)
+        loaded = load_model(replace(settings.model, output=output))
         for line in loaded.said:
             log(line)
         return loaded.module
-    return build_architecture(settings.arch or "", settings.arch_args)
+    return picks(build_architecture(settings.arch or "", settings.arch_args), output)
 
 
 def _put_in(module: nn.Module, state: dict[str, Tensor]) -> None:

@@ -1,28 +1,45 @@
 """Labelled data in, as three splits that cannot be mistaken for each other.
 
-Each format has one file with two functions, `matches(source)` and `read(source)`, and one row in
+Each format has one file with two functions, `matches(source)` and `read(source, request)`, and one row in
 `READERS`; the first row that matches reads. What a reader returns is checked once, here, for all formats
-(`arrays`), and the validation rows are set apart from train (`splits`):
+(`arrays`), and the validation rows are set apart from train (`splits`) where the data have none of their own:
 
     source --READERS--> Arrays --checked--> Arrays --hold_out--> Dataset(train, validation, test)
 
 The task is the first of the table that takes the targets (`tasks`); integers are class numbers. Images stay
-uint8 ``(N, C, H, W)`` until `Normalisation` makes them float32. Nothing is cached on disk, nothing is
-augmented or resized, and whole splits are held in memory: data sets larger than that are left out.
+uint8 ``(N, C, H, W)`` until `Normalisation` makes them float32, texts token numbers in few bytes until it
+makes them int64. Nothing is cached on disk. Whole splits are held in memory, once: data sets larger than that
+are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from qtrain_cli.data import class_folders, csv_table, function, hub, npz, parquet, tensors
-from qtrain_cli.data.arrays import Arrays, checked, class_count, digest
+from qtrain_cli.data import (
+    class_folders,
+    csv_table,
+    function,
+    hub,
+    image_table,
+    json_lines,
+    npz,
+    parquet,
+    saved,
+    tensors,
+)
+from qtrain_cli.data.arrays import Arrays, arrays_by_name, checked, class_count, digest
+from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.labels import labels_in_words, relabelled
-from qtrain_cli.data.room import Room, short
+from qtrain_cli.data.named import as_inputs
+from qtrain_cli.data.request import Request, request_of
+from qtrain_cli.data.room import short
 from qtrain_cli.data.splits import (
     Dataset,
     Normalisation,
@@ -30,12 +47,17 @@ from qtrain_cli.data.splits import (
     TrainSplit,
     ValidationSplit,
     describe_data,
+    has_pixels,
     hold_out,
+    normalised_parts,
+    set_apart,
 )
+from qtrain_cli.data.tokens import of_one_length
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
 from qtrain_cli.files.downloads import LOOKED_AT, not_downloaded
 from qtrain_cli.files.reading import open_ordinary
-from qtrain_cli.settings import DataSettings
+from qtrain_cli.inputs import Inputs, NamedInputs
+from qtrain_cli.settings import DataSettings, ModelSettings
 from qtrain_cli.tasks import task_of_targets
 
 __all__ = [
@@ -47,6 +69,7 @@ __all__ = [
     "TrainSplit",
     "ValidationSplit",
     "describe_data",
+    "given_data",
     "load_data",
 ]
 
@@ -57,29 +80,36 @@ class Reader:
 
     form: str
     matches: Callable[[str], bool]
-    read: Callable[[str, Room], Arrays]
+    read: Callable[[str, Request], Arrays]
 
 
 READERS: tuple[Reader, ...] = (
     Reader("hf:NAME", hub.matches, hub.read),
     Reader("file.py:function", function.matches, function.read),
-    Reader("a folder with train-*.parquet and test-*.parquet", parquet.matches, parquet.read),
-    Reader("a folder with train.csv and test.csv, or one .csv", csv_table.matches, csv_table.read),
-    Reader("a folder with train/CLASS/ and test/CLASS/", class_folders.matches, class_folders.read),
-    Reader("a .npz file", npz.matches, npz.read),
-    Reader("a .safetensors file", tensors.matches, tensors.read),
+    Reader("a folder of save_to_disk", saved.matches, saved.read),
+    Reader("train-*.parquet, test-*.parquet", parquet.matches, parquet.read),
+    Reader("train.csv, test.csv, or one .csv", csv_table.matches, csv_table.read),
+    Reader("images by metadata.csv", image_table.matches, image_table.read),
+    Reader("train.jsonl, test.jsonl, or one", json_lines.matches, json_lines.read),
+    Reader("train/CLASS/ and test/CLASS/", class_folders.matches, class_folders.read),
+    Reader(".npz", npz.matches, npz.read),
+    Reader(".safetensors", tensors.matches, tensors.read),
 )
 
+#: Endings of pictures in a folder that is no data yet.
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".tga")
 #: Endings of files of data, which are looked at before they are read.
-_DOWNLOADED = (".parquet", ".csv", ".npz", ".safetensors")
+_DOWNLOADED = (".parquet", ".csv", ".npz", ".safetensors", ".jsonl", ".json", ".ndjson", ".arrow")
 
 
-def load_data(settings: DataSettings, seed: int) -> Dataset:
+def load_data(settings: DataSettings, seed: int, model: ModelSettings | None = None) -> Dataset:
     """Reads, checks and splits the data that `settings.source` names.
 
     Args:
-        settings: the source, the normalisation and the share of train that becomes validation.
+        settings: the source, what is what in it, the normalisation and the share of train that becomes
+            validation.
         seed: chooses the validation rows; nothing else depends on it.
+        model: in whose folder a tokenizer and the form of pictures may be.
 
     Raises:
         BadInput: nothing qtrain can read, or data that disagree with each other.
@@ -87,10 +117,10 @@ def load_data(settings: DataSettings, seed: int) -> Dataset:
         Refused: a file that would run code when read.
     """
     try:
-        raw = _read(_reader_for(settings.source), settings)
-        return _split(checked(relabelled(raw, settings.classes)), settings, seed)
+        return _split(_whole(settings, _beside(model)), settings, seed)
     except QtrainError as error:
-        raise type(error)(f"data '{settings.source}': {short(error.message)}", short(error.advice)) from error
+        kind = BadInput if isinstance(error, DamagedRow) else type(error)
+        raise kind(f"data '{settings.source}': {short(error.message)}", short(error.advice)) from error
     except MemoryError as error:
         raise BadInput(
             f"data '{settings.source}' does not fit in memory", "give a smaller data set"
@@ -102,11 +132,48 @@ def load_data(settings: DataSettings, seed: int) -> Dataset:
         raise BadInput(f"data '{settings.source}' cannot be read: {error.strerror or error}") from error
 
 
-def _read(reader: Reader, settings: DataSettings) -> Arrays:
+def _beside(model: ModelSettings | None) -> Path | None:
+    """The folder that the model is, or lies in."""
+    if model is None:
+        return None
+    return model.path if model.path.is_dir() else model.path.parent
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Checked arrays, how many rows were left out, and what was said of all that."""
+
+    arrays: Arrays
+    skipped_rows: int | None
+    said: tuple[str, ...]
+
+
+def _whole(settings: DataSettings, beside: Path | None) -> _Read:
+    request = request_of(settings, beside)
+    raw = of_one_length(_read(_reader_for(settings.source), settings, request))
+    arrays = checked(relabelled(raw, settings.classes))
+    damage, pictures = request.damage, request.pictures
+    said = (*arrays.said, *request.texts.told, *pictures.told, *damage.said)
+    if pictures.came:
+        arrays = replace(arrays, mean=pictures.form.mean, std=pictures.form.std)
+    return _Read(arrays, damage.count if settings.skip_damaged else None, said)
+
+
+def given_data(arrays: Mapping[str, np.ndarray], settings: DataSettings, seed: int) -> Dataset:
+    """The same of arrays by name (x_train or x_train.part, y_train, ...), which a program has already.
+
+    Raises:
+        BadInput, UsageError: as `load_data`.
+    """
+    raw = replace(arrays_by_name(arrays, arrays.__getitem__), owned=False)
+    return _split(_Read(checked(relabelled(raw, settings.classes)), None, ()), settings, seed)
+
+
+def _read(reader: Reader, settings: DataSettings, request: Request) -> Arrays:
     """What the reader finds. Raises `Refused` where a file does what no reader of its format expects."""
     try:
         _refuse_undownloaded(Path(settings.source))
-        return reader.read(settings.source, Room(settings.max_bytes))
+        return replace(reader.read(settings.source, request), padding=request.texts.padding)
     except (QtrainError, MemoryError, UnicodeError, OSError):
         raise
     except Exception as error:
@@ -142,40 +209,75 @@ def _reader_for(source: str) -> Reader:
         if reader.matches(source):
             return reader
     forms = "; ".join(reader.form for reader in READERS)
-    if not Path(source).exists():
+    path = Path(source)
+    if not path.exists():
         raise BadInput("there is no such file or folder", f"allowed: {forms}")
+    if path.is_dir() and any(file.suffix.lower() in _PICTURES for file in path.iterdir()):
+        raise BadInput(
+            "is a flat folder of pictures, which says nothing of their labels",
+            "sort them into train/CLASS/ and test/CLASS/, or put a table metadata.csv of file_name, label and"
+            " split beside them",
+        )
+    if path.is_dir() and any(file.suffix.lower() in _PICTURES for file in path.glob("*/*")):
+        raise BadInput(
+            "is a folder of class folders without a split",
+            "move them into a folder train, and some of each class's pictures into test/CLASS/",
+        )
     raise BadInput("is nothing that qtrain reads as data", f"allowed: {forms}")
 
 
-def _split(arrays: Arrays, settings: DataSettings, seed: int) -> Dataset:
-    normalisation = Normalisation(settings.mean, settings.std)
-    _refuse_wrong_channels(normalisation, arrays.x_train.shape[1])
-    x, y = torch.from_numpy(arrays.x_train), torch.from_numpy(arrays.y_train)
-    train, validation = hold_out(len(x), settings.validation, seed)
+def _split(read: _Read, settings: DataSettings, seed: int) -> Dataset:
+    arrays = read.arrays
+    normalisation = Normalisation(settings.mean or arrays.mean, settings.std or arrays.std)
+    _refuse_wrong_channels(normalisation, as_inputs(arrays.x_train))
+    sha256 = digest(arrays)  # before rows change places
+    task, classes = task_of_targets(arrays.y_train).name, class_count(arrays)
+    train, validation = _trained_on(arrays, settings, seed)
     return Dataset(
-        train=TrainSplit(x[train], y[train]),
-        validation=ValidationSplit(x[validation], y[validation]),
-        test=TestSplit(torch.from_numpy(arrays.x_test), torch.from_numpy(arrays.y_test)),
-        task=task_of_targets(arrays.y_train).name,
-        classes=class_count(arrays),
-        sha256=digest(arrays),
+        train=train,
+        validation=validation,
+        test=TestSplit(as_inputs(arrays.x_test), torch.from_numpy(arrays.y_test)),
+        task=task,
+        classes=classes,
+        sha256=sha256,
         normalisation=normalisation,
         labels=arrays.names,
-        said=_said(arrays),
+        said=(*read.said, *_said(arrays)),
+        padding=arrays.padding,
+        skipped_rows=read.skipped_rows,
     )
+
+
+def _trained_on(arrays: Arrays, settings: DataSettings, seed: int) -> tuple[TrainSplit, ValidationSplit]:
+    """Train and validation: the data's own, or some of train."""
+    x, y = as_inputs(arrays.x_train), torch.from_numpy(arrays.y_train)
+    if arrays.x_validation is not None and arrays.y_validation is not None:
+        own = ValidationSplit(as_inputs(arrays.x_validation), torch.from_numpy(arrays.y_validation))
+        return TrainSplit(x, y), own
+    places = hold_out(len(x), settings.validation, seed)
+    targets, held_targets = set_apart(y, places, arrays.owned)
+    if isinstance(x, Tensor):
+        inputs, held = set_apart(x, places, arrays.owned)
+        return TrainSplit(inputs, targets), ValidationSplit(held, held_targets)
+    parts = {name: set_apart(part, places, arrays.owned) for name, part in x.parts.items()}
+    both = (NamedInputs({name: pair[place] for name, pair in parts.items()}) for place in (0, 1))
+    return TrainSplit(next(both), targets), ValidationSplit(next(both), held_targets)
 
 
 def _said(arrays: Arrays) -> tuple[str, ...]:
     """What became of the data that a user may not expect."""
+    rows = ("validation rows are the data's own",) if arrays.x_validation is not None else ()
     labels = (labels_in_words(arrays.names),) if arrays.names else ()
-    pixels = ("pixels are divided by 255",) if arrays.x_train.dtype.name == "uint8" else ()
-    return (*arrays.said, *labels, *pixels)
+    pixels = ("pixels are divided by 255",) if has_pixels(as_inputs(arrays.x_train)) else ()
+    return (*rows, *labels, *pixels)
 
 
-def _refuse_wrong_channels(normalisation: Normalisation, channels: int) -> None:
+def _refuse_wrong_channels(normalisation: Normalisation, inputs: Inputs) -> None:
     given = len(normalisation.mean)
-    if given > 1 and given != channels:
-        raise UsageError(
-            f"--mean and --std have {given} numbers and the inputs {channels} channels",
-            f"give one number for all channels, or {channels}",
-        )
+    for name, part in normalised_parts(inputs).items() if given else ():
+        channels, where = part.shape[1] if part.dim() > 1 else 1, f" {name}" if name else ""
+        if given > 1 and given != channels:
+            raise UsageError(
+                f"--mean and --std have {given} numbers and the inputs{where} {channels} channels",
+                f"give one number for all channels, or {channels}",
+            )

@@ -3,6 +3,7 @@
     x  uint8 pixels (N, C, H, W)   kept as they are; (N, H, W) gains C = 1; later divided by 255
        integers in both splits     int64: tokens for a model that looks them up, else made float32 later
        any other number (N, ...)   float32, finite
+    x  several inputs, by name     each of the above, or (N,); integers and truth values stay (`named`)
     y  integers (N,) or (N, 1)     int64 class numbers (N,), 0 .. classes - 1
        floats (N,) or (N, k)       float32, finite
 
@@ -13,48 +14,91 @@ largest label of train plus one. Train and test have to agree in everything but 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from qtrain_cli.data.named import Columned, parts_of, refuse_other_parts
 from qtrain_cli.errors import BadInput
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+#: Of validation rows of the data's own.
+VALIDATION_NAMES = ("x_validation", "y_validation")
+EVERY_NAME = (*ARRAY_NAMES, *VALIDATION_NAMES)
 
 #: A larger class number is far more often a quantity, which has to be written as a float.
 MAX_CLASSES = 100_000
 MIN_TRAIN_ROWS = 2
+#: Looked at together, so that what is looked at takes no memory of its own.
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Inputs and targets of train and test, one row a sample.
+    """Inputs and targets of train and test, one row a sample; of validation, where the data have their own.
 
     `names` are the labels that class numbers stand for, where the data have other ones; `said` is what a
-    reader found that a user should know.
+    reader found that a user should know. `padding` is the number that fills token rows of texts up. `mean`
+    and `std` are those that the data's pictures are normalised with, if a model's folder says so. `owned`:
+    nobody else holds the arrays, so that rows may change places.
     """
 
-    x_train: np.ndarray
+    x_train: Columned
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: Columned
     y_test: np.ndarray
     names: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    x_validation: Columned | None = None
+    y_validation: np.ndarray | None = None
+    padding: int | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    owned: bool = True
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The names of the arrays that are there, in the order of `EVERY_NAME`."""
+        return tuple(name for name in EVERY_NAME if getattr(self, name) is not None)
+
+    @property
+    def targets(self) -> list[np.ndarray]:
+        """Those of every split that is there, train first."""
+        return [getattr(self, name) for name in self.present if name.startswith("y")]
+
+    def with_targets(self, change: Callable[[np.ndarray], np.ndarray]) -> Arrays:
+        """The same rows with other targets."""
+        names = [name for name in self.present if name.startswith("y")]
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **changed)
 
 
 def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
-    """The four arrays out of a container that holds `names`. Raises `BadInput` if one is missing."""
+    """The arrays out of a container that holds `names`, validation's only if it has both.
+
+    Raises:
+        BadInput: one of the others is missing.
+    """
     present = list(names)
-    missing = [name for name in ARRAY_NAMES if name not in present]
+    parts = {name: parts_of(name, present) for name in EVERY_NAME if name not in present and name[0] == "x"}
+    there = [name for name in EVERY_NAME if name in present or parts.get(name)]
+    missing = [name for name in ARRAY_NAMES if name not in there]
     if missing:
         found = ", ".join(present) or "nothing"
         needed = ", ".join(ARRAY_NAMES)
-        raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}")
-    x_train, y_train, x_test, y_test = (as_array(name, read(name)) for name in ARRAY_NAMES)
-    return Arrays(x_train, y_train, x_test, y_test)
+        several = "; several inputs are x_train.NAME and x_test.NAME"
+        raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}{several}")
+
+    def whole(name: str) -> Any:
+        if not parts.get(name):
+            return as_array(name, read(name))
+        return {part: as_array(f"{name}.{part}", read(f"{name}.{part}")) for part in parts[name]}
+
+    own = all(name in there for name in VALIDATION_NAMES)
+    return Arrays(**{name: whole(name) for name in (EVERY_NAME if own else ARRAY_NAMES)})
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -75,14 +119,23 @@ def class_count(arrays: Arrays) -> int | None:
 
 
 def digest(arrays: Arrays) -> str:
-    """SHA-256 of name, dtype, shape and little-endian content of all four checked arrays."""
+    """SHA-256 of name, dtype, shape and little-endian content of all checked arrays, part by part."""
     content = hashlib.sha256()
-    for name in ARRAY_NAMES:
-        array = getattr(arrays, name)
+    for name, array in _each_array(arrays):
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         content.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
         content.update(little.reshape(-1).data)
     return content.hexdigest()
+
+
+def _each_array(arrays: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    """All that are there by name; several inputs as their parts, ``x_train.NAME``."""
+    for name in arrays.present:
+        found = getattr(arrays, name)
+        if isinstance(found, dict):
+            yield from ((f"{name}.{part}", array) for part, array in found.items())
+        else:
+            yield name, found
 
 
 def checked(raw: Arrays) -> Arrays:
@@ -91,22 +144,59 @@ def checked(raw: Arrays) -> Arrays:
     Raises:
         BadInput: a dtype, shape or value outside the table, or two arrays that disagree.
     """
-    whole = all(x.dtype.kind in "iu" for x in (raw.x_train, raw.x_test))
-    arrays = Arrays(
-        _inputs("x_train", raw.x_train, whole),
-        _targets("y_train", raw.y_train),
-        _inputs("x_test", raw.x_test, whole),
-        _targets("y_test", raw.y_test),
-        raw.names,
-        raw.said,
-    )
-    _refuse_rows("train", arrays.x_train, arrays.y_train, MIN_TRAIN_ROWS)
-    _refuse_rows("test", arrays.x_test, arrays.y_test, 1)
-    _refuse_difference("x", arrays.x_train, arrays.x_test)
-    _refuse_difference("y", arrays.y_train, arrays.y_test)
-    if class_count(arrays) is not None:
-        _refuse_unknown_labels(arrays)
+    names = [name for name in raw.present if name.startswith("x")]
+    made: dict[str, Any] = dict(zip(names, _every_input(names, raw), strict=True))
+    made |= {name: _targets(name, getattr(raw, name)) for name in raw.present if name not in names}
+    arrays = replace(raw, **made)
+    for name, x in _each_array(arrays):
+        split = name.partition(".")[0].removeprefix("x_")
+        if name.startswith("x_"):
+            y, least = getattr(arrays, f"y_{split}"), MIN_TRAIN_ROWS if split == "train" else 1
+            _refuse_rows(split, name, x, y, least)
+    for split in [name.removeprefix("x_") for name in names[1:]]:
+        y = getattr(arrays, f"y_{split}")
+        _refuse_difference("y", split, arrays.y_train, y)
+        if class_count(arrays) is not None:
+            _refuse_unknown_labels(split, arrays.y_train, y)
     return arrays
+
+
+def _every_input(names: list[str], raw: Arrays) -> list[Columned]:
+    """Checked inputs of all splits, train first, which have to be of one kind."""
+    given: list[Any] = [getattr(raw, name) for name in names]
+    for other in given[1:]:
+        refuse_other_parts(given[0], other)
+    if raw.padding is not None:
+        return given  # tokens that were made here, in as few bytes as hold them
+    if not isinstance(given[0], dict):
+        return _alike(names, given, _inputs)
+    made = {}
+    for part in given[0]:
+        places = [f"{name}.{part}" for name in names]
+        made[part] = _alike(places, [one[part] for one in given], _part)
+    return [{part: every[place] for part, every in made.items()} for place in range(len(names))]
+
+
+def _alike(
+    names: list[str], given: list[np.ndarray], check: Callable[[str, np.ndarray, bool], np.ndarray]
+) -> list[Any]:
+    """One input of all splits, or one part of it: whole where it is in all of them, and of one shape."""
+    whole = all(x.dtype.kind in "iu" for x in given)
+    made = [check(name, x, whole) for name, x in zip(names, given, strict=True)]
+    for name, other in zip(names[1:], made[1:], strict=True):
+        split, _, part = name.removeprefix("x_").partition(".")
+        _refuse_difference("x", split, made[0], other, f".{part}" if part else "")
+    return made
+
+
+def _part(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
+    """One of several inputs: truth values stay, and (N,) is a number for each row."""
+    if x.dtype == np.bool_ and x.ndim:
+        return np.require(x, requirements=("C", "W"))
+    if x.ndim != 1:
+        return _inputs(name, x, whole)
+    _refuse_non_numbers(name, x)
+    return np.require(x, np.int64, ("C", "W")) if whole and x.dtype != np.uint64 else _finite_float32(name, x)
 
 
 def _inputs(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
@@ -178,42 +268,45 @@ def _refuse_non_numbers(name: str, array: np.ndarray) -> None:
 def _finite_float32(name: str, array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is refused below
         numbers = np.require(array, np.float32, ("C", "W"))
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        row, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
-        place = f"row {row}, entry {rest}" if rest else f"row {row}"
-        raise BadInput(
-            f"{name} holds {array[(row, *rest)]} at {place}; allowed: finite float32 numbers",
-            "fill in or drop such rows",
-        )
+    for start in range(0, len(numbers), _ROWS_AT_ONCE):
+        bad = ~np.isfinite(numbers[start : start + _ROWS_AT_ONCE])
+        if bad.any():
+            within, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
+            row = start + within
+            place = f"row {row}, entry {rest}" if rest else f"row {row}"
+            raise BadInput(
+                f"{name} holds {array[(row, *rest)]} at {place}; allowed: finite float32 numbers",
+                "fill in or drop such rows",
+            )
     return numbers
 
 
-def _refuse_rows(split: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
+def _refuse_rows(split: str, name: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
     if len(x) != len(y):
-        raise BadInput(f"x_{split} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
+        raise BadInput(f"{name} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
     if len(x) < least:
         raise BadInput(f"{split} has {len(x)} rows; needed: at least {least}")
 
 
-def _refuse_difference(letter: str, train: np.ndarray, test: np.ndarray) -> None:
+def _refuse_difference(letter: str, split: str, train: np.ndarray, other: np.ndarray, part: str = "") -> None:
     for what, ours, theirs in (
-        ("type", train.dtype, test.dtype),
-        ("shape", train.shape[1:], test.shape[1:]),
+        ("type", train.dtype, other.dtype),
+        ("shape", train.shape[1:], other.shape[1:]),
     ):
         if ours != theirs:
             raise BadInput(
-                f"a row of {letter}_train has the {what} {ours} and one of {letter}_test {theirs}",
-                "both splits need the same kind of rows",
+                f"a row of {letter}_train{part} has the {what} {ours} and one of {letter}_{split}{part}"
+                f" {theirs}",
+                "all splits need the same kind of rows",
             )
 
 
-def _refuse_unknown_labels(arrays: Arrays) -> None:
-    top = int(arrays.y_train.max())
-    unknown = arrays.y_test > top
+def _refuse_unknown_labels(split: str, train: np.ndarray, other: np.ndarray) -> None:
+    top = int(train.max())
+    unknown = other > top
     if unknown.any():
         row = int(unknown.argmax())
         raise BadInput(
-            f"y_test holds the class {arrays.y_test[row]} at row {row}; y_train knows 0 to {top}",
+            f"y_{split} holds the class {other[row]} at row {row}; y_train knows 0 to {top}",
             "train needs at least one row of the last class",
         )

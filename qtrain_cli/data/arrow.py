@@ -1,67 +1,61 @@
-"""Arrow batches in the Hugging Face image or tabular layout -> inputs and targets of one split.
+"""Arrow batches -> inputs and targets of one split; `arrow_columns` says what the columns are.
 
-The schema's metadata key `huggingface` names the feature types, ``{"info": {"features": {column: {"_type":
-"Image" | "ClassLabel" | ...}}}}``; without it an image is a struct with the field `bytes`.
+    image layout     decoded to uint8 (N, C, H, W)
+    text layout      token numbers (N, L) by the model's tokenizer (`tokens`)
+    tabular layout   float32 (N, features)
+    lists            of numbers, all of one length T: (N, T), whole ones int64
 
-    image layout     one image column, decoded to uint8 (N, C, H, W); the target is the one ClassLabel
-                     column, else the one called target, label or y, else the only other; the rest is left out
-    tabular layout   every other column is a number: float32 (N, features); the target as above, else the last
-    lists            the only other column holds lists of numbers of one length T: (N, T), whole ones int64
-
-The target is numbers, or texts that are labels (`labels`).
+The target is numbers, or texts that are labels (`labels`). A row with a cell that cannot be read names file,
+row and column, and is left out where damaged rows may be (`damage`).
 
 An image that is only a path is refused: following it would read files that the data set's author chose.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from qtrain_cli.data.arrays import Arrays
-from qtrain_cli.data.columns import SPLIT_COLUMN, TARGET_NAMES, Targets, refuse_bad_names, target_column
+from qtrain_cli.data.arrow_columns import Columns, find_columns, is_texts
+from qtrain_cli.data.columns import SplitPart, Targets, arrays_of, divide
+from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.images import ImageStack
 from qtrain_cli.data.labels import MAX_LABEL
-from qtrain_cli.data.room import Room, shown
+from qtrain_cli.data.request import Request
+from qtrain_cli.data.room import shown
+from qtrain_cli.data.tokens import TokenStack
 from qtrain_cli.errors import BadInput
 
 #: Rows decoded at once: small enough that encoded photographs of a batch stay in the tens of megabytes.
 BATCH_ROWS = 512
 #: What a row takes besides its numbers: its target, and objects of Python for texts.
 _ROW_BYTES = 16
+_LISTS = "bring all lists to one length: cut them, and fill up with the number that stands for padding"
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Which column is what. Inputs are `image` or `features` (the only one may hold lists: `listed`); `split`
-    is there only if one file has both."""
+class Cut:
+    """A batch, and where its rows stand: `file` for messages, rows counted in it from `first` on, or the
+    lines by number."""
 
-    image: str | None
-    features: tuple[str, ...]
-    target: str
-    split: str | None
-    listed: bool = False
-
-    @property
-    def needed(self) -> list[str]:
-        """The columns to read."""
-        return [name for name in (self.image, *self.features, self.target, self.split) if name]
-
-    def told(self, arrays: Arrays) -> Arrays:
-        """The same arrays, with the target's column said."""
-        return replace(arrays, said=(f"target: column '{shown(self.target)}'",))
+    file: str
+    first: int
+    batch: Any
+    lines: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class Named:
-    """A split's name in errors, and the room that its rows may take."""
+class Table:
+    """A split as Arrow: the schemas of its files, how many rows are announced, its batches of some
+    columns."""
 
-    split: str
-    room: Room
+    schemas: tuple[Any, ...]
+    count: Callable[[Columns], int]
+    cuts: Callable[[Columns], Iterable[Cut]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,203 +67,210 @@ class Rows:
     splits: list[str]
 
 
-def find_columns(schema: Any, *, one_file: bool) -> Columns:
-    """What the columns of an Arrow schema are; `one_file`: a column `split` tells train from test.
-
-    Raises:
-        BadInput: several images or labels to choose from, none at all, or a column of no numbers.
-    """
-    names = list(schema.names)
-    refuse_bad_names(names)
-    split = SPLIT_COLUMN if one_file and SPLIT_COLUMN in names else None
-    others = [name for name in names if name != split]
-    types = _feature_types(schema)
-    images = [name for name in others if _is_image(schema.field(name).type, types.get(name))]
-    labels = [name for name in others if types.get(name) == "ClassLabel"]
-    if len(images) > 1:
-        raise _ambiguous("images", images)
-    for name in images:
-        _refuse_no_bytes(name, schema.field(name).type)
-    rest = [name for name in others if name not in images]
-    target = _target(rest, labels, image_layout=bool(images))
-    features = () if images else tuple(name for name in rest if name != target)
-    listed = len(features) == 1 and _is_list(schema.field(features[0]).type)
-    _refuse_non_numbers(schema, () if listed else features)
-    if not _is_text(schema.field(target).type):
-        _refuse_non_numbers(schema, (target,))
-    if not images and not features:
-        raise BadInput(f"the only column is '{target}'; needed: an input and the target")
-    return Columns(images[0] if images else None, features, target, split, listed)
+def read_tables(tables: Mapping[str, Table], request: Request, differing: str) -> Arrays:
+    """The arrays of the splits by role. Raises `BadInput` for columns that differ, and as `read_rows`."""
+    schemas = [schema for table in tables.values() for schema in table.schemas]
+    first, *others = (find_columns(schema, request.roles, one_file=False) for schema in schemas)
+    if any(other != first for other in others):
+        raise BadInput(differing, "write all of them with the same columns")
+    parts: dict[str, SplitPart] = {}
+    for role, table in tables.items():
+        rows = read_rows(first, table.count(first), table.cuts(first), request, role)
+        parts[role] = (rows.x, rows.y)
+    return first.told(arrays_of(parts))
 
 
-def read_rows(columns: Columns, count: int, batches: Iterable[Any], named: Named) -> Rows:
-    """`count` rows out of Arrow batches (or tables).
+def read_one(table: Table, request: Request, no_split: BadInput) -> Arrays:
+    """The arrays of one file with a column that tells the splits. Raises `no_split` where there is none."""
+    columns = find_columns(table.schemas[0], request.roles, one_file=True)
+    if columns.split is None:
+        raise no_split
+    rows = read_rows(columns, table.count(columns), table.cuts(columns), request, "file")
+    return columns.told(divide(rows.x, rows.y, rows.splits, request.splits))
+
+
+def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Request, split: str) -> Rows:
+    """`count` rows out of Arrow batches, but for damaged ones that may be left out.
 
     Raises:
         BadInput: an empty cell, an image that cannot be decoded, lists of several lengths, fewer or more rows
-        than
-            `count`, or more than there is room for.
+            than `count`, or more than there is room for.
     """
-    split = named.split
-    named.room.take(count * (_ROW_BYTES + 4 * len(columns.features)), f"{count:,} rows of {split}")
-    images = ImageStack(count, named.room)
-    table = np.empty((count, 0 if columns.listed else len(columns.features)), np.float32)  # (N, 0) for images
+    request.room.take(count * (_ROW_BYTES + 4 * len(columns.features)), f"{count:,} rows of {split}")
+    before, seen = request.damage.count, 0
+    inputs = _INPUTS[_kind_of(columns)](columns, count, request)
     targets: list[np.ndarray] = []
     texts: list[str] = []
     splits: list[str] = []
-    row = 0
-    for batch in batches:
-        end = row + batch.num_rows
-        if end > count:
+    for cut in cuts:
+        seen += cut.batch.num_rows
+        if seen > count:
             raise BadInput(f"{split} has more than the {count} rows announced")
-        if columns.image:
-            _add_images(images, batch.column(columns.image), row, split)
-        elif columns.listed:
-            table = _add_lists(table, batch.column(columns.features[0]), (row, count), named)
+        sieve = _Sieve(cut, request)
+        sieve.look(columns.target, _no_labels if is_texts(cut.batch[columns.target]) else _no_numbers)
+        if columns.split:
+            sieve.look(columns.split, _no_labels)
+        inputs.add(sieve)
+        target = cut.batch[columns.target]
+        if is_texts(target):
+            texts += sieve.kept(target).to_pylist()
         else:
-            for position, name in enumerate(columns.features):
-                table[row:end, position] = _numbers(batch, name, row, split)
-        if _is_text(batch.column(columns.target).type):
-            texts += _texts(batch, columns.target, row, split)
-        else:
-            targets.append(_numbers(batch, columns.target, row, split))
-        splits += _texts(batch, columns.split, row, split) if columns.split else []
-        row = end
-    if row != count or not count:
-        raise BadInput(f"{split} has {row} rows; announced: {count}; needed: at least 1")
-    return Rows(images.finish() if columns.image else table, texts or np.concatenate(targets), splits)
+            targets.append(np.asarray(sieve.kept(target)))
+        splits += sieve.kept(cut.batch[columns.split]).to_pylist() if columns.split else []
+    left_out = request.damage.count - before
+    if seen != count or count <= left_out:
+        raise BadInput(f"{split} has {seen} rows; announced: {count}; needed: at least 1 that can be read")
+    return Rows(inputs.finish(left_out), texts or np.concatenate(targets), splits)
 
 
-def _add_lists(table: np.ndarray, column: Any, place: tuple[int, int], named: Named) -> np.ndarray:
-    """The table of lists (N, T) with those of a batch; the first one says T and the type."""
-    import pyarrow as pa
-    import pyarrow.compute
-
-    (first, count), split = place, named.split
-    lengths = np.asarray(pa.compute.list_value_length(column).fill_null(-1))
-    width = table.shape[1] if first else (int(lengths[0]) if len(lengths) else 0)
-    if (lengths != width).any() or width < 1:
-        row = int((lengths != width).argmax())
-        found = (
-            "is empty" if lengths[row] < 1 else f"has a list of {lengths[row]} numbers, and {width} before"
-        )
-        raise BadInput(
-            f"{split} row {first + row} {found}",
-            "bring all lists to one length: cut them, and fill up with the number that stands for padding",
-        )
-    values = _numbers({"": pa.compute.list_flatten(column)}, "", first * width, split)
-    if not first:
-        named.room.take(8 * count * width, f"{count:,} lists of {width:,} numbers")
-        table = np.empty((count, width), np.int64 if values.dtype.kind in "iu" else np.float32)
-    table[first : first + len(lengths)] = values.reshape(-1, width)
-    return table
+#: (column, its name) -> which cells are bad (n,), and what is wrong with the cell at a place and what helps.
+_Look = Callable[[Any], tuple[np.ndarray, Callable[[int], tuple[str, str]]]]
 
 
-def _texts(batch: Any, name: str, first_row: int, split: str) -> list[str]:
-    """The cells of a column. Raises `BadInput` for an empty one, and for texts that are too long for a
-    label."""
-    import pyarrow as pa
-    import pyarrow.compute
+class _Sieve:
+    """The rows of a batch that are good so far."""
 
-    column = batch[name]
-    held = column.dictionary if pa.types.is_dictionary(column.type) else column
-    if not _is_text(column.type):
-        raise BadInput(f"the column '{shown(name)}' is of the type {shown(column.type)}; allowed: texts")
-    longest = pa.compute.max(pa.compute.binary_length(held)).as_py() or 0
-    if longest > MAX_LABEL:
-        raise BadInput(
-            f"{split}, column '{shown(name)}' holds a text of {longest:,} bytes;"
-            f" allowed in a label: {MAX_LABEL}",
-            "name the column of labels 'label'; drop or encode columns of text",
-        )
-    found: list[str | None] = column.to_pylist()
-    if None in found:
-        row = first_row + found.index(None)
-        raise BadInput(f"{split} row {row}, column '{shown(name)}' is empty", "fill in or drop such rows")
-    return [text for text in found if text is not None]
+    def __init__(self, cut: Cut, request: Request) -> None:
+        self.cut, self.request = cut, request
+        self.good = np.ones(cut.batch.num_rows, bool)
 
+    def look(self, name: str, look: _Look) -> None:
+        """Drops the rows with a bad cell in a column, or raises `DamagedRow` at the first."""
+        bad, tell = look(self.cut.batch[name])
+        for place in np.flatnonzero(bad & self.good):
+            what, advice = tell(int(place))
+            self.drop(int(place), DamagedRow(f"{self.place(int(place), name)} {what}", advice))
 
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
+    def drop(self, place: int, error: DamagedRow) -> None:
+        """Drops one row, or raises the error."""
+        self.request.damage.found(error)
+        self.good[place] = False
 
-    held = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(held) or pa.types.is_large_string(held))
+    def place(self, row: int, column: str) -> str:
+        """How a cell is called: file, row from 0 or line from 1, column."""
+        cut = self.cut
+        number = f"line {cut.lines[row]}" if cut.lines else f"row {cut.first + row}"
+        return f"{cut.file} {number}, column '{shown(column)}'"
 
+    def kept(self, column: Any) -> Any:
+        """The good rows of a column."""
+        import pyarrow as pa
 
-def _is_list(kind: Any) -> bool:
-    import pyarrow as pa
-
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return bool(lists and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)))
+        return column if self.good.all() else column.filter(pa.array(self.good))
 
 
-def _feature_types(schema: Any) -> dict[str, str]:
-    """Column -> feature type, as far as the metadata tell."""
-    try:
-        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = metadata.get("info", {}).get("features", {})
-        return {name: feature["_type"] for name, feature in features.items() if "_type" in feature}
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise BadInput(f"the schema's metadata 'huggingface' are damaged: {error}") from error
+# --- inputs ------------------------------------------------------------------------------------------------
 
 
-def _is_image(kind: Any, feature: str | None) -> bool:
-    import pyarrow as pa
+class _Images:
+    def __init__(self, columns: Columns, count: int, request: Request) -> None:
+        self.column, self.stack = columns.image or "", ImageStack(count, request.room, request.pictures)
 
-    return feature == "Image" or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+    def add(self, sieve: _Sieve) -> None:
+        for row, cell in enumerate(_encoded(sieve.cut.batch[self.column])):
+            if not sieve.good[row]:
+                continue
+            name = sieve.place(row, self.column)
+            try:
+                if cell is None:
+                    raise DamagedRow(f"{name} has no bytes", "store the images themselves, not their paths")
+                self.stack.add(cell, name)
+            except DamagedRow as error:
+                sieve.drop(row, error)
 
-
-def _refuse_no_bytes(name: str, kind: Any) -> None:
-    import pyarrow as pa
-
-    struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-    held = kind.field("bytes").type if struct else kind
-    if not (pa.types.is_binary(held) or pa.types.is_large_binary(held)):
-        raise BadInput(f"the image column '{name}' is of the type {kind}; allowed: binary, or a struct of it")
-
-
-def _target(rest: list[str], labels: list[str], *, image_layout: bool) -> str:
-    named = [name for name in TARGET_NAMES if name in (labels or rest)]
-    if len(labels) == 1 or named:
-        return (named or labels)[0]
-    if labels:
-        raise _ambiguous("labels", labels)
-    if not rest:
-        raise BadInput("there is no target column", "name the target column 'label'")
-    if image_layout and len(rest) > 1:
-        raise _ambiguous("targets", rest)
-    return target_column(rest)
+    def finish(self, left_out: int) -> np.ndarray:
+        return self.stack.finish(left_out)
 
 
-def _ambiguous(what: str, names: list[str]) -> BadInput:
-    return BadInput(
-        f"several columns could be the {what}: {', '.join(names)}",
-        "leave one, or name the target 'label'; file.py:function can choose freely",
-    )
+class _TextRows:
+    def __init__(self, columns: Columns, count: int, request: Request) -> None:
+        self.columns, self.stack = columns.texts, TokenStack(request.texts, request.room, columns.texts[0])
+
+    def add(self, sieve: _Sieve) -> None:
+        for name in self.columns:
+            sieve.look(name, _no_texts)
+        columns = [sieve.kept(sieve.cut.batch[name]).to_pylist() for name in self.columns]
+        self.stack.add(list(zip(*columns, strict=True)))
+
+    def finish(self, left_out: int) -> np.ndarray:
+        return self.stack.finish()
 
 
-def _refuse_non_numbers(schema: Any, names: Iterable[str]) -> None:
-    import pyarrow as pa
+class _Numbers:
+    def __init__(self, columns: Columns, count: int, request: Request) -> None:
+        self.columns, self.filled = columns.features, 0
+        self.table = np.empty((count, len(columns.features)), np.float32)
 
-    for name in names:
-        kind = schema.field(name).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            advice = "drop it or store numbers"
-            if _is_list(kind):
-                advice = "leave one column of lists, such as input_ids, and the label"
-            raise BadInput(
-                f"the column '{shown(name)}' is of the type {shown(kind)};"
-                " allowed: integers, floats and booleans",
-                advice,
-            )
+    def add(self, sieve: _Sieve) -> None:
+        for name in self.columns:
+            sieve.look(name, _no_numbers)
+        end = self.filled + int(sieve.good.sum())
+        for position, name in enumerate(self.columns):
+            self.table[self.filled : end, position] = np.asarray(sieve.kept(sieve.cut.batch[name]))
+        self.filled = end
+
+    def finish(self, left_out: int) -> np.ndarray:
+        return self.table[: self.filled]
 
 
-def _add_images(stack: ImageStack, column: Any, first_row: int, split: str) -> None:
-    for row, cell in enumerate(_encoded(column), start=first_row):
-        name = f"the image of {split} row {row}"
-        if cell is None:
-            raise BadInput(f"{name} has no bytes", "store the images themselves, not their paths")
-        stack.add(cell, name)
+class _Lists:
+    """The table (N, T) of lists; the first good one says T and the type."""
+
+    def __init__(self, columns: Columns, count: int, request: Request) -> None:
+        self.column, self.count, self.room, self.filled = columns.features[0], count, request.room, 0
+        self.table = np.empty((count, 0), np.float32)
+
+    def add(self, sieve: _Sieve) -> None:
+        import pyarrow as pa
+        import pyarrow.compute
+
+        sieve.look(self.column, self._other_length)
+        kept = sieve.kept(sieve.cut.batch[self.column])
+        values = np.asarray(pa.compute.list_flatten(kept))
+        if not self.table.shape[1] and len(kept):
+            width = len(values) // len(kept)
+            self.room.take(8 * self.count * width, f"{self.count:,} lists of {width:,} numbers")
+            self.table = np.empty((self.count, width), np.int64 if values.dtype.kind in "iu" else np.float32)
+        self.table[self.filled : self.filled + len(kept)] = values.reshape(len(kept), -1)
+        self.filled += len(kept)
+
+    def _other_length(self, column: Any) -> tuple[np.ndarray, Callable[[int], tuple[str, str]]]:
+        import pyarrow as pa
+        import pyarrow.compute
+
+        lengths = np.asarray(pa.compute.list_value_length(column).fill_null(-1))
+        width = self.table.shape[1] or next((int(length) for length in lengths if length > 0), 0)
+        bad = (lengths != width) | (lengths < 1)
+        inner = pa.compute.list_flatten(column)
+        wrong, tell_inner = _no_numbers(inner)
+        parents = np.asarray(pa.compute.list_parent_indices(column))
+        bad[parents[wrong]] = True
+
+        def tell(row: int) -> tuple[str, str]:
+            if lengths[row] < 1:
+                return "is empty", _LISTS
+            if lengths[row] != width:
+                return f"has a list of {lengths[row]} numbers, and {width} before", _LISTS
+            return tell_inner(int(np.flatnonzero(wrong & (parents == row))[0]))
+
+        return bad, tell
+
+    def finish(self, left_out: int) -> np.ndarray:
+        return self.table[: self.filled]
+
+
+def _kind_of(columns: Columns) -> str:
+    if columns.image:
+        return "image"
+    return "texts" if columns.texts else "listed" if columns.listed else "numbers"
+
+
+_INPUTS: dict[str, Callable[[Columns, int, Request], Any]] = {
+    "image": _Images,
+    "texts": _TextRows,
+    "listed": _Lists,
+    "numbers": _Numbers,
+}
 
 
 def _encoded(column: Any) -> list[bytes | None]:
@@ -281,20 +282,42 @@ def _encoded(column: Any) -> list[bytes | None]:
     return (column if plain else pa.compute.struct_field(column, "bytes")).to_pylist()
 
 
-def _numbers(batch: Any, name: str, first_row: int, split: str) -> np.ndarray:
-    """One column of a batch as an array. Raises `BadInput` at the first cell that is empty or not finite."""
-    column = batch[name]
+# --- what is wrong with cells ------------------------------------------------------------------------------
+
+
+def _no_numbers(column: Any) -> tuple[np.ndarray, Callable[[int], tuple[str, str]]]:
+    """Cells that are empty or no finite float32."""
     bad = np.asarray(column.is_null())
     values = np.asarray(column)
     if values.dtype.kind == "f":
         with np.errstate(over="ignore"):
             bad = bad | ~np.isfinite(values.astype(np.float32))
-    if bad.any():
-        row = int(bad.argmax())
+
+    def tell(row: int) -> tuple[str, str]:
         cell = column[row].as_py()
+        found = "empty" if cell is None else cell
+        return f"is {found}; allowed: finite float32 numbers", "fill in or drop such rows"
+
+    return bad, tell
+
+
+def _no_texts(column: Any) -> tuple[np.ndarray, Callable[[int], tuple[str, str]]]:
+    """Cells that are empty; an empty text is one."""
+    return np.asarray(column.is_null()), lambda row: ("is empty", "fill in or drop such rows")
+
+
+def _no_labels(column: Any) -> tuple[np.ndarray, Callable[[int], tuple[str, str]]]:
+    """Cells that are empty. Raises `BadInput` for a column of no texts, or of texts too long for a label."""
+    import pyarrow as pa
+    import pyarrow.compute
+
+    if not is_texts(column):
+        raise BadInput(f"the column of labels or splits is of the type {shown(column.type)}; allowed: texts")
+    held = column.dictionary if pa.types.is_dictionary(column.type) else column
+    longest = pa.compute.max(pa.compute.binary_length(held)).as_py() or 0
+    if longest > MAX_LABEL:
         raise BadInput(
-            f"{split} row {first_row + row}, column '{name}' is {'empty' if cell is None else cell};"
-            " allowed: finite float32 numbers",
-            "fill in or drop such rows",
+            f"the target column holds a text of {longest:,} bytes; allowed in a label: {MAX_LABEL}",
+            "name the column of labels 'label', or say --columns label=NAME; drop or encode columns of text",
         )
-    return values
+    return _no_texts(column)

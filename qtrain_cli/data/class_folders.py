@@ -1,48 +1,48 @@
-"""A folder of class folders of images: ``train/CLASS/*.png`` and ``test/CLASS/*.png``.
+"""A folder of class folders of images: ``train/CLASS/*.png``, ``test/CLASS/*.png``, and ``val/`` likewise.
 
 Classes are numbered in the sorted order of their names as text ("10" before "2"), sub-folders included, as
 torchvision's `ImageFolder` does it, so that the labels fit models that were trained that way. The classes
-are those of train; test may lack some. Names that start with a dot and what Windows leaves in folders are
-system files and are passed over; anything else that is no image is an error.
+are those of train; the others may lack some. Names that start with a dot and what Windows leaves in folders
+are system files and are passed over; anything else that is no image is an error.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from qtrain_cli.data.arrays import Arrays
-from qtrain_cli.data.columns import SPLITS
-from qtrain_cli.data.images import ImageStack
-from qtrain_cli.data.room import Room
+from qtrain_cli.data.columns import SPLIT_NAMES, SplitPart, arrays_of, splits_there
+from qtrain_cli.data.image_files import read_files
+from qtrain_cli.data.request import Request
 from qtrain_cli.errors import BadInput, suggestion
 
 _SYSTEM_FILES = ("Thumbs.db", "desktop.ini", "__MACOSX")
-_OTHER_NAMES = ("val", "valid", "validation", "eval")
 
 
 def matches(source: str) -> bool:
-    """True for a folder that holds a folder train or test."""
-    return any((Path(source) / split).is_dir() for split in SPLITS)
+    """True for a folder that holds a folder of a split's usual name."""
+    return any((Path(source) / name).is_dir() for usual in SPLIT_NAMES.values() for name in usual)
 
 
-def read(source: str, room: Room) -> Arrays:
-    """The four arrays. Raises `BadInput` for a missing split, an unknown class, or a bad image."""
+def read(source: str, request: Request) -> Arrays:
+    """The arrays. Raises `BadInput` for a missing split, an unknown class, or a bad image."""
     folder = Path(source)
-    for split in SPLITS:
-        if not (folder / split).is_dir():
-            other = next((name for name in _OTHER_NAMES if (folder / name).is_dir()), None)
-            advice = (
-                f"rename {other} to {split}" if other else "the folder needs train/CLASS/ and test/CLASS/"
-            )
-            raise BadInput(f"there is no folder {split}", advice)
-    classes = _classes(folder / "train")
-    for name in _classes(folder / "test"):
-        if name not in classes:
-            raise BadInput(f"test has the class '{name}', which train has not", suggestion(name, classes))
-    train, test = (_read_split(folder / split, classes, room) for split in SPLITS)
-    return Arrays(*train, *test, tuple(classes))
+    splits = splits_there(
+        lambda name: (folder / name).is_dir(), request.splits, "folder {}",
+        "the folder needs train/CLASS/ and test/CLASS/",
+    )  # fmt: skip
+    folders = {role: folder / name for role, name in splits.items()}
+    classes = _classes(folders["train"])
+    for path in folders.values():
+        for name in _classes(path):
+            if name not in classes:
+                what = f"{path.name} has the class '{name}', which train has not"
+                raise BadInput(what, suggestion(name, classes))
+    parts = {role: _read_split(path, classes, request) for role, path in folders.items()}
+    return replace(arrays_of(parts), names=tuple(classes))
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -58,23 +58,22 @@ def _classes(folder: Path) -> list[str]:
     loose = [path.name for path in entries if not path.is_dir()]
     if loose or not entries:
         found = f"the file {loose[0]}" if loose else "nothing"
-        raise BadInput(f"{folder.name} holds {found}; allowed: one folder for each class")
+        raise BadInput(
+            f"{folder.name} holds {found}; allowed: one folder for each class",
+            "or a table metadata.csv of file_name and label in each split's folder",
+        )
     return [path.name for path in entries]
 
 
-def _read_split(folder: Path, classes: list[str], room: Room) -> tuple[np.ndarray, np.ndarray]:
+def _read_split(folder: Path, classes: list[str], request: Request) -> SplitPart:
     files = [(path, label) for label, name in enumerate(classes) for path in _files(folder / name)]
-    stack = ImageStack(len(files), room)
-    for path, _ in files:
-        name = str(path.relative_to(folder.parent))
-        if path.stat().st_size > room.most:
-            room.take(path.stat().st_size, name)
-        stack.add(path.read_bytes(), name)
-    return stack.finish(), np.array([label for _, label in files], np.int64)
+    named = [(path, str(path.relative_to(folder.parent))) for path, _ in files]
+    x, kept = read_files(named, request)
+    return x, np.array([files[place][1] for place in kept], np.int64)
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every image below a class folder; none if test lacks the class."""
+    """Every image below a class folder; none if the split lacks the class."""
     if not folder.is_dir():
         return []
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_systems(path)]

@@ -1,7 +1,8 @@
 """``file.py:function``: the user's own code returns the splits.
 
 The function takes nothing and returns x_train, y_train, x_test and y_test: a tuple of four in this order,
-or a dictionary with these names; tensors, NumPy arrays or nested lists. The file runs as Python runs a
+or a dictionary with these names; tensors, NumPy arrays or nested lists; of x also a dictionary or tuple of
+them, for a model of several inputs (`named`). The file runs as Python runs a
 script: its neighbours can be imported. What it prints goes to stderr, since stdout carries data only.
 Naming the function is the consent to run the file, which is logged before: nothing else of `data` runs code.
 """
@@ -14,11 +15,13 @@ import logging
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qtrain_cli.data.arrays import ARRAY_NAMES, Arrays, arrays_by_name
-from qtrain_cli.data.room import Room
+from qtrain_cli.data.named import flattened
+from qtrain_cli.data.request import Request
 from qtrain_cli.errors import BadInput, QtrainError, suggestion
 
 _SOURCE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
@@ -30,17 +33,18 @@ def matches(source: str) -> bool:
     return _SOURCE.fullmatch(source) is not None
 
 
-def read(source: str, room: Room) -> Arrays:
-    """What the function returns; what it makes is its own matter, and takes no `room`. Raises `BadInput` if
+def read(source: str, request: Request) -> Arrays:
+    """What the function returns; what it makes is its own matter, and takes no room. Raises `BadInput` if
     there is none, it fails, or it returns else."""
     match = _SOURCE.fullmatch(source)
     if match is None:
         raise BadInput(f"'{source}' names no function", "write file.py:function")
     result = _guarded(match["file"], lambda: _function(Path(match["file"]), match["name"])())
-    if isinstance(result, dict):
-        return arrays_by_name([str(key) for key in result], result.__getitem__)
     if isinstance(result, (tuple, list)) and len(result) == len(ARRAY_NAMES):
-        return arrays_by_name(ARRAY_NAMES, dict(zip(ARRAY_NAMES, result, strict=True)).__getitem__)
+        result = dict(zip(ARRAY_NAMES, result, strict=True))
+    if isinstance(result, dict):
+        found = flattened({str(key): value for key, value in result.items()})
+        return replace(arrays_by_name(found, found.__getitem__), owned=False)
     raise BadInput(
         f"{match['name']}() returned {_described(result)}; allowed: a tuple of four arrays, or a dictionary",
         f"return {', '.join(ARRAY_NAMES)}",

@@ -6,11 +6,12 @@
 as torchvision's `ImageFolder` converts them: the transparency of grey images is dropped, and CMYK becomes
 RGB.
 
-The first image fixes size and mode; any other is refused before it is decoded, so that memory is bounded
-by the first image and the count. Decoding straight into the final array in one thread is fastest for the
-small images this is for: two threads cost 20 % more at 28x28, the work being Python's own.
+The first image fixes size and mode, after what `pictures` makes of it; any other is refused before it is
+decoded, so that memory is bounded by the first image and the count. Decoding straight into the final array in
+one thread is fastest for the small images this is for: two threads cost 20 % more at 28x28, the work being
+Python's own.
 
-Only formats that Pillow decodes itself are allowed (EPS would start Ghostscript). Left out: resizing,
+Only formats that Pillow decodes itself are allowed (EPS would start Ghostscript). Left out:
 16-bit and float images, EXIF rotation, all but the first frame of an animation, transparency of a palette.
 """
 
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qtrain_cli.data.damage import DamagedRow
+from qtrain_cli.data.pictures import PictureForm, Pictures
 from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, missing_package
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "TGA")
+#: Of a picture that was resized, before it is cropped.
+MOST_PIXELS = 2**26
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 _READ_AS = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
 #: By the mode's first letter, how images of other modes become ones that are read.
@@ -41,39 +46,53 @@ _CONVERT = "convert it with image.convert('RGB')"
 
 
 class ImageStack:
-    """Collects a known number of images, one `add` each, into one array."""
+    """Collects images, one `add` each, at most a known number, into one array."""
 
-    def __init__(self, count: int, room: Room) -> None:
-        self._count, self._room = count, room
+    def __init__(self, count: int, room: Room, pictures: Pictures | None = None) -> None:
+        self._count, self._room, self._pictures = count, room, pictures or Pictures()
+        self._becomes = self._pictures.form
         self._filled = 0
         self._form = ""
         self._first = ""
         self._pixels = np.empty((0, 1, 1, 1), np.uint8)
 
     def add(self, encoded: bytes, name: str) -> None:
-        """Decodes the next image. Raises `BadInput`, naming it, if it is damaged or of another form."""
+        """Decodes the next image. Raises `BadInput`, naming it, if it is of another form; `DamagedRow` if it
+        cannot be decoded."""
         if self._filled == self._count:
             raise BadInput(f"{name} is one more than the {self._count} images announced")
+        self._pictures.came = True
         image = _opened(encoded, name)
-        form = f"{image.width}x{image.height} {_mode(image, name)}"
+        own = _mode(image, name)
+        mode = self._becomes.mode or own
+        width, height = self._becomes.after(*image.size)
+        form = f"{width}x{height} {mode}"
         if not self._form:
             self._form, self._first = form, name
-            shape = (self._count, CHANNELS[_mode(image, name)], image.height, image.width)
+            shape = (self._count, CHANNELS[mode], height, width)
             self._room.take(math.prod(shape), f"{self._count:,} images of {form}")
             self._pixels = np.empty(shape, np.uint8)
         if form != self._form:
-            raise BadInput(
-                f"{name} is {form}, but {self._first} is {self._form}",
-                "bring all images to one size and mode, as with image.resize((32, 32)).convert('RGB')",
-            )
-        self._pixels[self._filled] = _decoded(image, name)
+            raise self._other_form(name, form, image)
+        self._pixels[self._filled] = _decoded(image, name, mode, self._becomes)
         self._filled += 1
 
-    def finish(self) -> np.ndarray:
-        """All images, ``(N, C, H, W)``. Raises `BadInput` if some never came."""
-        if self._filled != self._count or not self._count:
+    def finish(self, left_out: int = 0) -> np.ndarray:
+        """All images, ``(N, C, H, W)``, N the number announced but for those left out. Raises `BadInput` if
+        some never came."""
+        if self._filled != self._count - left_out or not self._filled:
             raise BadInput(f"{self._filled} images; announced: {self._count}; needed: at least 1")
-        return self._pixels
+        return self._pixels[: self._filled]
+
+    def _other_form(self, name: str, form: str, image: Image) -> BadInput:
+        sides, mode = self._form.split()
+        width, height = (int(side) for side in sides.split("x"))
+        asks = [] if form.startswith(f"{sides} ") else [f"resize={height}x{width}"]
+        asks += [] if form.endswith(f" {mode}") else ["rgb"]
+        return BadInput(
+            f"{name} is {form}, but {self._first} is {self._form}",
+            f"bring all to the form that the model was trained with, as by --transform {','.join(asks)}",
+        )
 
 
 def _opened(encoded: bytes, name: str) -> Image:
@@ -90,11 +109,14 @@ def _opened(encoded: bytes, name: str) -> Image:
         raise _unreadable(name, error) from error
 
 
-def _decoded(image: Image, name: str) -> np.ndarray:
+def _decoded(image: Image, name: str, mode: str, becomes: PictureForm) -> np.ndarray:
     """The pixels ``(C, H, W)``."""
+    between = becomes.size_of(*image.size)
+    if math.prod(between) > MOST_PIXELS:
+        raise DamagedRow(f"{name} is {image.width}x{image.height}, which resizing would make {between} of")
     try:
-        mode = _mode(image, name)
-        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+        plain = image if image.mode == mode else image.convert(mode)
+        pixels = np.asarray(becomes(plain))
     except MemoryError:
         raise
     except Exception as error:  # as above
@@ -111,7 +133,7 @@ def _mode(image: Image, name: str) -> str:
     return mode
 
 
-def _unreadable(name: str, error: Exception) -> BadInput:
-    return BadInput(
+def _unreadable(name: str, error: Exception) -> DamagedRow:
+    return DamagedRow(
         f"{name} cannot be decoded: {error}", f"replace or remove it; formats read: {', '.join(FORMATS)}"
     )

@@ -25,11 +25,11 @@ MAX_LABEL, ALWAYS_LABELS = 200, 20
 MOST_LISTED = 10
 
 
-def numbered(train: Sequence[str], test: Sequence[str]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Class numbers of train (N,) and test (M,), int64, and the labels in their order.
+def numbered(train: Sequence[str], *others: Sequence[str]) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Class numbers of train (N,) and of other splits, int64, and the labels in their order.
 
     Raises:
-        BadInput: an empty label or one that is no label, or a test label that train has not.
+        BadInput: an empty label or one that is no label, or a label of another split that train has not.
     """
     names = sorted(set(train))
     if names and (not names[0] or max(map(len, names)) > MAX_LABEL):
@@ -38,16 +38,19 @@ def numbered(train: Sequence[str], test: Sequence[str]) -> tuple[np.ndarray, np.
         raise BadInput(
             f"the target column holds {len(names):,} different texts in {len(train):,} rows, such as"
             f" '{shown(names[0])}': no labels",
-            "name the column of labels 'label'; drop or encode columns of text",
+            "name the column of labels 'label', or say --columns label=NAME; drop or encode columns of text",
         )
     places = {name: place for place, name in enumerate(names)}
-    for name in test:
-        if name not in places:
-            raise BadInput(
-                f"test has the label '{shown(name)}', which train has not", suggestion(name, names)
-            )
-    found = (np.fromiter((places[name] for name in texts), np.int64, len(texts)) for texts in (train, test))
-    return (*found, tuple(names))  # type: ignore[return-value]
+    for split, texts in zip(("test", "validation"), others, strict=False):
+        for name in texts:
+            if name not in places:
+                raise BadInput(
+                    f"{split} has the label '{shown(name)}', which train has not", suggestion(name, names)
+                )
+    every = (train, *others)
+    return [np.fromiter((places[name] for name in texts), np.int64, len(texts)) for texts in every], tuple(
+        names
+    )
 
 
 def relabelled(raw: Arrays, order: tuple[str, ...]) -> Arrays:
@@ -65,7 +68,7 @@ def relabelled(raw: Arrays, order: tuple[str, ...]) -> Arrays:
         raise UsageError(
             "--classes names a label twice", "give each once, in the order of the model's outputs"
         )
-    used = np.union1d(raw.y_train, raw.y_test)
+    used = np.unique(np.concatenate(raw.targets))
     if not 0 <= used[0] <= used[-1] < MAX_CLASSES:
         return raw  # refused by the next check, as without an order
     given = raw.names or tuple(map(str, range(int(used[-1]) + 1)))
@@ -75,17 +78,16 @@ def relabelled(raw: Arrays, order: tuple[str, ...]) -> Arrays:
         if name not in order:
             raise UsageError(f"--classes lacks the label '{shown(name)}'", suggestion(name, order))
         places[label] = order.index(name)
-    return replace(raw, y_train=places[raw.y_train], y_test=places[raw.y_test], names=order)
+    return replace(raw.with_targets(lambda y: places[y]), names=order)
 
 
 def _without_signs(raw: Arrays) -> Arrays:
     y = raw.y_train
     if y.dtype.kind != "i" or y.ndim != 1 or raw.names or set(np.unique(y)) != {-1, 1}:
         return raw
-    if not set(np.unique(raw.y_test)) <= {-1, 1}:
+    if not all(set(np.unique(labels)) <= {-1, 1} for labels in raw.targets):
         return raw
-    train, test = ((labels == 1).astype(np.int64) for labels in (y, raw.y_test))
-    return replace(raw, y_train=train, y_test=test, names=("-1", "1"))
+    return replace(raw.with_targets(lambda labels: (labels == 1).astype(np.int64)), names=("-1", "1"))
 
 
 def labels_in_words(names: Iterable[str]) -> str:

@@ -1,4 +1,5 @@
-"""NumPy's ``.npz``: a zip archive with the arrays x_train, y_train, x_test and y_test.
+"""NumPy's ``.npz``: a zip archive with the arrays x_train, y_train, x_test and y_test; x by parts (`named`)
+too.
 
 An array of Python objects is stored as a pickle, which runs code when read. Each array's header is read
 first, so that a pickle is refused by its dtype and a size by the bytes that are really there; only then
@@ -15,6 +16,7 @@ from typing import IO
 import numpy as np
 
 from qtrain_cli.data.arrays import Arrays, arrays_by_name
+from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, QtrainError, Refused
 
@@ -30,12 +32,12 @@ def matches(source: str) -> bool:
     return path.suffix == ".npz" and path.is_file()
 
 
-def read(source: str, room: Room) -> Arrays:
+def read(source: str, request: Request) -> Arrays:
     """The four arrays of the file. Raises `BadInput` if damaged, `Refused` for a pickled array."""
     try:
         with zipfile.ZipFile(source) as archive:
             names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
-            return arrays_by_name(names, lambda name: _read_array(archive, name, room))
+            return arrays_by_name(names, lambda name: _read_array(archive, name, request.room))
     except (QtrainError, MemoryError):
         raise
     except Exception as error:  # the readers of archives and headers raise whatever they stumble over

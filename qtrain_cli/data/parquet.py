@@ -1,12 +1,12 @@
-"""Parquet in the layouts of the Hugging Face hub (`arrow` says what the columns mean).
+"""Parquet in the layouts of the Hugging Face hub (`arrow_columns` says what the columns mean).
 
     folder/[data/]train-00000-of-00002.parquet ...    folder/[data/]test-*.parquet
     folder/[data/]train.parquet                       folder/[data/]test.parquet
     folder/[data/]train/*.parquet                     folder/[data/]test/*.parquet
 
 or one file with a column `split` of ``train`` and ``test``. Shards are read in the order of their names,
-and a missing shard is an error. A split called validation is left out: qtrain takes its own from train.
-Rows are streamed batch by batch into arrays of the final size.
+and a missing shard is an error. A split called validation is used as such. Rows are streamed batch by batch
+into arrays of the final size.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from types import ModuleType
 from typing import Any
 
 from qtrain_cli.data.arrays import Arrays
-from qtrain_cli.data.arrow import BATCH_ROWS, Columns, Named, Rows, find_columns, read_rows
-from qtrain_cli.data.columns import SPLIT_COLUMN, SPLITS, arrays_of, divide
+from qtrain_cli.data.arrow import BATCH_ROWS, Cut, Table, read_one, read_tables
+from qtrain_cli.data.arrow_columns import Columns
+from qtrain_cli.data.columns import NEEDED_SPLITS, SPLIT_COLUMN, splits_there
 from qtrain_cli.data.pages import Pages, chunks_of
+from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import Room, short, shown
 from qtrain_cli.errors import BadInput, missing_package
 from qtrain_cli.files.reading import open_ordinary
@@ -33,42 +35,29 @@ def matches(source: str) -> bool:
     """True for a ``.parquet`` file and for a folder that holds any at the places above."""
     path = Path(source)
     if path.is_dir():
-        return any(_files(path, split) for split in SPLITS) or any(path.glob("*.parquet"))
+        return any(_files(path, split) for split in NEEDED_SPLITS) or any(path.glob("*.parquet"))
     return path.suffix == ".parquet" and path.is_file()
 
 
-def read(source: str, room: Room) -> Arrays:
-    """The four arrays. Raises `BadInput` for a damaged file, a missing shard or split, or columns unlike."""
+def read(source: str, request: Request) -> Arrays:
+    """The arrays. Raises `BadInput` for a damaged file, a missing shard or split, or columns unlike."""
     path = Path(source)
-    return _read_folder(path, room) if path.is_dir() else _read_single(path, room)
-
-
-def _read_folder(folder: Path, room: Room) -> Arrays:
-    files = {split: _files(folder, split) for split in SPLITS}
-    for split, paths in files.items():
-        if not paths:
-            raise BadInput(
-                f"there is no {split} split",
-                f"name its file {split}.parquet or {split}-00000-of-00001.parquet",
-            )
-        _refuse_missing_shards(split, paths)
-    schemas = [_open(path).schema_arrow for paths in files.values() for path in paths]
-    columns = [find_columns(schema, one_file=False) for schema in schemas]
-    if any(other != columns[0] for other in columns):
-        raise BadInput("the Parquet files differ in their columns", "write all of them with the same columns")
-    train, test = (_read_files(files[split], columns[0], Named(split, room)) for split in SPLITS)
-    return columns[0].told(arrays_of((train.x, train.y), (test.x, test.y)))
-
-
-def _read_single(path: Path, room: Room) -> Arrays:
-    columns = find_columns(_open(path).schema_arrow, one_file=True)
-    if columns.split is None:
-        raise BadInput(
+    if not path.is_dir():
+        no_split = BadInput(
             f"one Parquet file without a column '{SPLIT_COLUMN}' has no test split",
             "give the folder that holds train-*.parquet and test-*.parquet",
         )
-    rows = _read_files([path], columns, Named("file", room))
-    return columns.told(divide(rows.x, rows.y, rows.splits))
+        return read_one(_table([path], request.room), request, no_split)
+    splits = splits_there(
+        lambda name: bool(_files(path, name)), request.splits, "{} split",
+        "name its file test.parquet or test-00000-of-00001.parquet, or say --split test=NAME",
+    )  # fmt: skip
+    tables = {}
+    for role, name in splits.items():
+        paths = _files(path, name)
+        _refuse_missing_shards(name, paths)
+        tables[role] = _table(paths, request.room)
+    return read_tables(tables, request, "the Parquet files differ in their columns")
 
 
 def _files(folder: Path, split: str) -> list[Path]:
@@ -113,11 +102,14 @@ def _open(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-def _read_files(paths: Sequence[Path], columns: Columns, named: Named) -> Rows:
-    count = 0
-    for path in paths:
-        count += _checked_rows(path, columns, named.room)
-    return read_rows(columns, count, _batches(paths, columns, named.room), named)
+def _table(paths: Sequence[Path], room: Room) -> Table:
+    """Files of one split."""
+    schemas = tuple(_open(path).schema_arrow for path in paths)
+
+    def count(columns: Columns) -> int:
+        return sum(_checked_rows(path, columns, room) for path in paths)
+
+    return Table(schemas, count, lambda columns: _cuts(paths, columns, room))
 
 
 def _checked_rows(path: Path, columns: Columns, room: Room) -> int:
@@ -146,14 +138,16 @@ def _chunks(path: Path, schema: Any, columns: Columns) -> list[list[Pages]]:
     return [list(itertools.compress(group, needed)) for group in groups]
 
 
-def _batches(paths: Sequence[Path], columns: Columns, room: Room) -> Iterator[Any]:
+def _cuts(paths: Sequence[Path], columns: Columns, room: Room) -> Iterator[Cut]:
     pyarrow, _ = _pyarrow()
     for path in paths:
-        file = _open(path)
+        file, first = _open(path), 0
         try:
             for place, group in enumerate(_chunks(path, file.metadata.schema, columns)):
                 size = _batch_rows(group, room)
-                yield from file.iter_batches(size, row_groups=[place], columns=columns.needed)
+                for batch in file.iter_batches(size, row_groups=[place], columns=columns.needed):
+                    yield Cut(path.name, first, batch)
+                    first += batch.num_rows
         except (pyarrow.ArrowException, OSError) as error:
             raise _damaged(path, error) from error
 

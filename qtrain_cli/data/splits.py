@@ -6,52 +6,110 @@ takes a `TrainSplit`, and handing it the test rows is a type error. Validation r
     order = argsort(Philox(seed) words)        k = round(share * N), at least 1, at most N - 1
     validation = order[:k]                     train = order[k:]         both put back in file order
 
-Philox is counter-based and its stream is fixed, so the same seed draws the same rows in every version.
-Left out: stratification, cross-validation.
+Data that have validation rows of their own keep all of train. Philox is counter-based and its stream is
+fixed, so the same seed draws the same rows in every version. Left out: stratification, cross-validation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from qtrain_cli.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
+from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import Reading
+
+#: Looked at or moved together, so that this takes little memory of its own.
+_ROWS_AT_ONCE = 1024
+#: Numbers of the outputs that are held to be scored, 256 MB in float32, where a split's are more.
+OUTPUTS_AT_ONCE = 2**26
 
 
 @dataclass(frozen=True)
 class Normalisation:
     """``(x - mean) / std`` per channel (dimension 1); one number serves all channels, none leaves x alone.
 
-    With `tokens` a batch becomes int64, pixels aside.
+    With `tokens` a batch becomes int64, pixels aside; columns at its end that hold `padding` in every row are
+    cut off, if there is such a number. Of several inputs the pixels are normalised, or where there are none,
+    all floats; integers and truth values stay what they are.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     tokens: bool = False
+    padding: int | None = None
 
-    def __call__(self, batch: Tensor) -> Tensor:
+    @overload
+    def __call__(self, batch: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, batch: Inputs) -> Inputs: ...
+    def __call__(self, batch: Inputs) -> Inputs:
         """A batch ``(N, C, ...)`` as float32 of the same shape; uint8 is divided by 255 first."""
+        if isinstance(batch, Tensor):
+            return self._of_one(batch)
+        chosen, plain = normalised_parts(batch), replace(self, mean=(), std=(), tokens=False)
+        made = {
+            name: (self if name in chosen else plain)._of_one(part) if _is_measured(part) else part
+            for name, part in batch.parts.items()
+        }
+        return NamedInputs(made)
+
+    def _of_one(self, batch: Tensor) -> Tensor:
         if self.tokens and batch.dtype != torch.uint8:
-            return batch.to(torch.int64)
+            width = batch.shape[1] if self.padding is None else max(1, int(self._places(batch).max()))
+            return batch[:, :width].to(torch.int64)
         x = batch.to(torch.float32)
         if batch.dtype == torch.uint8:
             x = x / 255
         if not self.mean:
             return x
-        shape = (1, -1) + (1,) * (x.dim() - 2)  # (1, C, 1, ...)
+        shape = (1, -1) + (1,) * (x.dim() - 2) if x.dim() > 1 else (-1,)  # (1, C, 1, ...)
         mean, std = (torch.tensor(v, device=x.device).reshape(shape) for v in (self.mean, self.std))
         return (x - mean) / std
+
+    def lengths(self, inputs: Inputs) -> Tensor | None:
+        """How many places of each row (N,) are not padding at its end; None where rows are taken whole."""
+        if not self.tokens or self.padding is None or not isinstance(inputs, Tensor):
+            return None
+        return self._places(inputs)
+
+    @property
+    def whole(self) -> Normalisation:
+        """The same, with rows taken whole."""
+        return replace(self, padding=None)
+
+    def _places(self, inputs: Tensor) -> Tensor:
+        places = torch.arange(1, inputs.shape[1] + 1, device=inputs.device)
+        return torch.cat([((part != self.padding) * places).amax(1) for part in inputs.split(_ROWS_AT_ONCE)])
+
+
+def _is_measured(part: Tensor) -> bool:
+    """Pixels and floats: what is no token, mask or count."""
+    return part.is_floating_point() or part.dtype == torch.uint8
+
+
+def has_pixels(inputs: Inputs) -> bool:
+    """Whether these, or some of their parts, are pictures."""
+    return any(part.dtype == torch.uint8 for part in tensors_in(inputs))
+
+
+def normalised_parts(inputs: Inputs) -> dict[str, Tensor]:
+    """What a mean and deviation are for, by name; "" for inputs that are one tensor."""
+    if isinstance(inputs, Tensor):
+        return {"": inputs}
+    wanted = (lambda part: part.dtype == torch.uint8) if has_pixels(inputs) else Tensor.is_floating_point
+    return {name: part for name, part in inputs.parts.items() if wanted(part)}
 
 
 @dataclass(frozen=True, eq=False)
 class TrainSplit:
     """The rows that gradients may see. inputs ``(N, ...)``, targets ``(N,)`` or ``(N, k)``."""
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __len__(self) -> int:
@@ -62,7 +120,7 @@ class TrainSplit:
 class ValidationSplit:
     """The rows that choose the best state. inputs ``(N, ...)``, targets ``(N,)`` or ``(N, k)``."""
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __len__(self) -> int:
@@ -75,7 +133,7 @@ class TestSplit:
 
     __test__ = False  # the name is no pytest class
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
 
     def __len__(self) -> int:
@@ -86,10 +144,12 @@ class TestSplit:
 class Dataset:
     """Everything a run needs of its data.
 
-    `task` is the name of a row of the table of tasks. Targets are int64 class numbers ``(N,)``, 0 to
+    `task` is the name of a row of the table of tasks, `output_numbers` how many numbers the model's outputs
+    for one input are, where they are known. Targets are int64 class numbers ``(N,)``, 0 to
     `classes` - 1, or float32, and then `classes` is None. `labels` are the names of class numbers that have
-    other ones, `said` what became of the rows. `sha256` covers train, validation and test, and depends on
-    neither the seed nor the share of validation.
+    other ones, `said` what became of the rows, and `skipped_rows` how many damaged ones were left out (None
+    where that was not asked for). `padding` is the number that fills token rows up that were made of texts.
+    `sha256` covers train, validation and test, and depends on neither the seed nor the share of validation.
     """
 
     train: TrainSplit
@@ -101,6 +161,13 @@ class Dataset:
     normalisation: Normalisation
     labels: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    padding: int | None = None
+    skipped_rows: int | None = None
+    output_numbers: int = 1
+
+    def objective(self, distill: float = 0.0, temperature: float = 1.0) -> Objective:
+        """What is learned of these data from a teacher of this weight, and what a split is worth."""
+        return Objective(self.task, distill, temperature, max(1, OUTPUTS_AT_ONCE // self.output_numbers))
 
     @property
     def rows_in_words(self) -> str:
@@ -130,17 +197,25 @@ class Dataset:
         """The same data; for a model that looks its inputs up in a table, whole numbers stay whole, those of
         a CSV file too."""
         tokens = (
-            looks_up
+            (looks_up or self.padding is not None)
             and not self.normalisation.mean
             and all(are_whole(split.inputs) for split in (self.train, self.validation, self.test))
         )
         return replace(self, normalisation=replace(self.normalisation, tokens=tokens))
 
+    def trimmed(self, trims: bool) -> Dataset:
+        """The same data; for a model that takes rows of any length, those of a batch end with its longest."""
+        padding = self.padding if trims and self.normalisation.tokens else None
+        return replace(self, normalisation=replace(self.normalisation, padding=padding))
 
-def are_whole(inputs: Tensor) -> bool:
-    """Whether these may be places in a table: whole numbers from 0 on that float32 holds exactly."""
+
+def are_whole(inputs: Inputs) -> bool:
+    """Whether these may be places in a table: whole numbers from 0 on that float32 holds exactly. Of several
+    inputs each says so by its type."""
+    if not isinstance(inputs, Tensor):
+        return False
     if inputs.dtype != torch.float32:
-        return inputs.dtype == torch.int64
+        return inputs.dtype in (torch.int64, torch.int32, torch.int16)
     return bool(((inputs == inputs.round()) & (inputs >= 0) & (inputs < 2**24)).all())
 
 
@@ -155,6 +230,26 @@ def hold_out(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(train), torch.from_numpy(validation)
 
 
+def set_apart(rows: Tensor, parts: tuple[Tensor, Tensor], owned: bool) -> tuple[Tensor, Tensor]:
+    """Train and validation of rows (N, ...), by their places (`hold_out`).
+
+    Args:
+        owned: nobody else holds the rows: they change places, so that both parts are views of them and
+        nothing
+            is held twice. `rows` themselves are of no more use then.
+    """
+    train, validation = parts
+    if not owned:
+        return rows[train], rows[validation]
+    held = rows[validation]
+    # Ascending: what comes to a place is read from there or behind it, and never after it was written over.
+    for first in range(0, len(train), _ROWS_AT_ONCE):
+        part = train[first : first + _ROWS_AT_ONCE]
+        rows[first : first + len(part)] = rows[part]
+    rows[len(train) :] = held
+    return rows[: len(train)], rows[len(train) :]
+
+
 def describe_data(dataset: Dataset) -> dict[str, Any]:
     """Rows of each split, the shape and type of one input, task, classes and hash, ready for JSON."""
     return {
@@ -163,7 +258,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
         "train_rows": len(dataset.train),
         "validation_rows": len(dataset.validation),
         "test_rows": len(dataset.test),
-        "input_shape": list(dataset.train.inputs.shape[1:]),
-        "input_dtype": str(dataset.train.inputs.dtype).removeprefix("torch."),
+        "input_shape": row_shape(dataset.train.inputs),
+        "input_dtype": dtype_in_words(dataset.train.inputs),
         "data_sha256": dataset.sha256,
     }

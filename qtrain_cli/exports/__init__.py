@@ -11,7 +11,7 @@ makes the graph that `.pt2` and `.onnx` carry, `comparison` decides what counts 
 `circuits` writes programs of circuits (`.qasm`) in the same way.
 
 The same weights give the same bytes, but for `.onnx`, whose exporter promises no such thing. Left out:
-external data, quantised exports, modules with several inputs or outputs.
+external data, quantised exports, graphs of several outputs.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from qtrain_cli.exports.circuits import CircuitExport, require_circuit_ending, w
 from qtrain_cli.exports.tracing import PLAIN_ADVICE, reason
 from qtrain_cli.exports.writers import Checked, Source
 from qtrain_cli.files.atomic import replacing
+from qtrain_cli.inputs import Inputs
 
 __all__ = [
     "EXPORTERS",
@@ -97,7 +98,7 @@ def export(
     path: Path,
     *,
     module: nn.Module | None = None,
-    example: Tensor | None = None,
+    example: Inputs | None = None,
     force: bool = False,
 ) -> ExportRecord:
     """Write `state` to `path` in the format that its ending names, and check the file before the rename.
@@ -105,8 +106,9 @@ def export(
     Args:
         state: named tensors of any shape and dtype. Names that share one tensor stay tied, but not in
             `.safetensors`, which has no ties: there each has its own copy.
-        module: takes (k, ...) and returns one tensor; its own weights do not matter, and it is not changed.
-        example: a batch of inputs (k, ...) with k >= 1.
+        module: takes (k, ...) and returns what counts as one tensor; its own weights do not matter, and it is
+            not changed.
+        example: a batch of inputs (k, ...) with k >= 1, or several by name.
         force: replace an existing file.
 
     Raises:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.exports.tracing import PLAIN_ADVICE, PROBE_SEED, Traced
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.models.in_place import own_streams
 
 
@@ -34,7 +35,7 @@ def require_same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], wh
             raise RunFailed(f"tensor '{name}' of {where} differs from the weights")
 
 
-def require_close(traced: Traced, outputs: Callable[[Tensor], Tensor], where: str) -> str:
+def require_close(traced: Traced, outputs: Callable[[Inputs], Tensor], where: str) -> str:
     """Raise `RunFailed` unless `outputs` computes what `traced.module` does; returns how it was compared."""
     worst = bound = 0.0
     for probe in traced.probes():

@@ -9,28 +9,33 @@ A module whose code fixes the batch size is traced for a batch of one, and `note
 example inputs are taken out of the program: the first hold the exporter's file paths, the second would be
 stored as a pickle. What outputs are compared with is the other copy, used as anyone uses the weights:
 loaded by `load_state_dict`, then put into evaluation mode by `eval()`. Of several outputs the graph has the
-one that counts (`models.call.first_tensor`). Left out: several inputs, other dynamic dimensions.
+one that counts (`models.outputs.first_tensor`). Left out: other dynamic dimensions.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from qtrain_cli.errors import BadInput, RunFailed
-from qtrain_cli.models.call import first_tensor
+from qtrain_cli.exports.packed import packed_as_padded
+from qtrain_cli.inputs import Inputs, lead_of, mapped, shape_in_words, tensors_in
+from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.fixed_batch import fixed_rows
 from qtrain_cli.models.in_place import own_streams, twin_of
-from qtrain_cli.models.inputs import precision_of
+from qtrain_cli.models.outputs import first_tensor
+from qtrain_cli.models.precision import precision_of
+from qtrain_cli.models.probes import PROBE_SEED, readable
 
 PLAIN_ADVICE = "write .safetensors or .pt, which hold the weights without the graph"
-PROBE_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Traced:
     module: nn.Module
     loaded: nn.Module
     program: ExportedProgram
-    example: Tensor
+    example: Inputs
     note: str
 
     @property
@@ -51,28 +56,42 @@ class Traced:
         """True when the graph takes any batch size."""
         return not self.note
 
-    def probes(self) -> list[Tensor]:
+    def probes(self) -> list[Inputs]:
         """Seeded inputs to compare outputs on: batches of 1 and 3, or of the one size that is allowed."""
         generator = torch.Generator().manual_seed(PROBE_SEED)
         sizes = (1, 3) if self.dynamic else (len(self.example),)
-        return [_random_like(self.example, size, generator) for size in sizes]
+        return [_rows_like(self.example, size, generator) for size in sizes]
 
-    def eager(self, inputs: Tensor) -> Tensor:
+    def shapes(self, free: Any) -> Any:
+        """`free` for each tensor of a call, as `torch.export` and the ONNX exporter take it."""
+        return shapes_of(self.module, self.example, free)
+
+    def calls(self, graph: Callable[..., Any]) -> Callable[[Inputs], Tensor]:
+        """A graph of the program, given inputs as the module is."""
+
+        def outputs(inputs: Inputs) -> Tensor:
+            placed, named = arguments_of(self.module, inputs)
+            found: Tensor = graph(*placed, **named)
+            return found
+
+        return outputs
+
+    def eager(self, inputs: Inputs) -> Tensor:
         """What plain PyTorch computes. Raises `BadInput` if the module cannot run on `inputs`."""
         with own_streams(PROBE_SEED):
             return _run(self.loaded, inputs)
 
-    def draws(self, inputs: Tensor) -> bool:
+    def draws(self, inputs: Inputs) -> bool:
         """Whether the module draws random numbers in evaluation: its outputs depend on their seed."""
         with own_streams(PROBE_SEED + 1):
             return not torch.allclose(_run(self.loaded, inputs), self.eager(inputs), equal_nan=True)
 
 
-def trace(module: nn.Module, state: Mapping[str, Tensor], example: Tensor) -> Traced:
+def trace(module: nn.Module, state: Mapping[str, Tensor], example: Inputs) -> Traced:
     """The graph of `module` holding `state`; `module` itself stays as it is.
 
     Args:
-        module: takes one tensor (k, ...) and returns one tensor.
+        module: takes inputs (k, ...) and returns what counts as one tensor.
         state: a complete state dictionary for it, on any device.
         example: a batch of k >= 1 inputs; floats are cast to the weights' dtype.
 
@@ -83,8 +102,8 @@ def trace(module: nn.Module, state: Mapping[str, Tensor], example: Tensor) -> Tr
     held, loaded = holding(module, state), _loaded(module, state)
     pair = _pair(example, held)
     if size := fixed_rows(module):
-        return _of_one_size(held, loaded, _repeated(pair, size))
-    pair = _readable(pair, held)
+        return _of_one_size(held, loaded, mapped(lambda part: _repeated(part, size), pair))
+    pair = readable(pair, held, _run)
     try:
         return Traced(held, loaded, _program(held, pair, {0: Dim("batch", min=1)}), pair, "")
     except Exception as error:
@@ -95,7 +114,7 @@ def trace(module: nn.Module, state: Mapping[str, Tensor], example: Tensor) -> Tr
         raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
 
 
-def _of_one_size(held: nn.Module, loaded: nn.Module, batch: Tensor) -> Traced:
+def _of_one_size(held: nn.Module, loaded: nn.Module, batch: Inputs) -> Traced:
     """The graph of an archive that takes batches of this size only."""
     _run(held, batch)
     try:
@@ -105,10 +124,30 @@ def _of_one_size(held: nn.Module, loaded: nn.Module, batch: Tensor) -> Traced:
         raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
 
 
+#: What torch and its exporters say of sizes and branches that are known once it runs: u0 is the first.
+_UNBACKED = re.compile(r"unbacked|data[- ]?dependent|\bu\d+\b", re.IGNORECASE)
+_NO_GRAPH = (
+    "a size or a branch in its code depends on the values of the inputs (as in x[mask], or an if on a"
+    " tensor), and a graph has but one"
+)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def reason(error: BaseException) -> str:
-    """The first line of an error that others wrote for a whole screen, or its class if it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """What an error means, where that is known; else the first line of what others wrote for a whole screen,
+    or its class if it says nothing. Of an error that only says in which step another arose, the other's."""
+    causes = list(_causes(error))
+    if any(_UNBACKED.search(str(cause)) for cause in causes):
+        return _NO_GRAPH
+    told = causes[-1] if "Next steps" in str(error) else error
+    lines = _COLOURS.sub("", str(told)).strip().splitlines()
+    return lines[0] if lines else type(told).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def holding(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
@@ -155,52 +194,74 @@ def _set_mode(module: nn.Module, training: bool) -> None:
         module.training = training
 
 
-def _pair(example: Tensor, module: nn.Module) -> Tensor:
+def _pair(example: Inputs, module: nn.Module) -> Inputs:
     """A batch of two from the rows of `example` (k, ...), in the dtype of the module's weights."""
-    if example.dim() == 0 or len(example) == 0:
-        raise BadInput(f"the example input has the shape {list(example.shape)}; allowed: 1 row or more")
+    for part in tensors_in(example):
+        if part.dim() == 0 or len(part) == 0:
+            raise BadInput(f"the example input has the shape {list(part.shape)}; allowed: 1 row or more")
     rows = example.detach().cpu()
-    rows = rows.to(precision_of(module, rows)) if rows.is_floating_point() else rows
-    return torch.cat([rows, rows])[:2].clone()  # (2, ...)
+    precision = precision_of(module, rows) if lead_of(rows).is_floating_point() else None
+
+    def two(part: Tensor) -> Tensor:
+        part = part.to(precision) if part.is_floating_point() else part
+        return torch.cat([part, part])[:2].clone()  # (2, ...)
+
+    return mapped(two, rows)
 
 
-def _readable(pair: Tensor, module: nn.Module) -> Tensor:
-    """The pair itself; where it holds nothing but zeros for tokens, which may mean padding, random tokens."""
-    tables = {part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)}
-    if pair.is_floating_point() or pair.any() or not tables:
-        _run(module, pair)
-        return pair
-    for tokens in sorted(tables, reverse=True):  # the largest table that every token is in: the vocabulary
-        generator = torch.Generator().manual_seed(PROBE_SEED)
-        drawn = torch.randint(min(1, tokens - 1), tokens, pair.shape, generator=generator)
-        with contextlib.suppress(BadInput):
-            _run(module, drawn)
-            return drawn
-    _run(module, pair)
-    return pair
-
-
-def _run(module: nn.Module, inputs: Tensor) -> Tensor:
-    shape = list(inputs.shape)
+def _run(module: nn.Module, inputs: Inputs) -> Tensor:
+    placed, named = arguments_of(module, inputs)
     try:
         with torch.no_grad():
-            outputs = module(inputs)
+            outputs = module(*placed, **named)
     except Exception as error:
+        if isinstance(error, BadInput):
+            raise
         advice = "give the input shape that the module was made for"
-        raise BadInput(f"the module fails on an input of shape {shape}: {reason(error)}", advice) from error
+        raise BadInput(f"the module fails on {shape_in_words(inputs)}: {reason(error)}", advice) from error
     if not isinstance(outputs, Tensor):
         raise BadInput(f"the module returns a {type(outputs).__name__}; allowed: one tensor", PLAIN_ADVICE)
     return outputs
 
 
-def _program(module: nn.Module, example: Tensor, dynamic: dict[int, Dim] | None) -> ExportedProgram:
-    program = torch.export.export(module, (example,), dynamic_shapes=None if dynamic is None else (dynamic,))
+def shapes_of(module: nn.Module, inputs: Inputs, free: Any) -> Any:
+    """`free` in the place of each tensor of the call of `module` with these inputs."""
+    placed, named = arguments_of(module, inputs)
+    if named:
+        return dict.fromkeys(named, free)
+    return tuple(dict.fromkeys(one, free) if isinstance(one, dict) else free for one in placed)
+
+
+def _program(module: nn.Module, example: Inputs, free: dict[int, Dim] | None) -> ExportedProgram:
+    placed, named = arguments_of(module, example)
+    shapes = None if free is None else shapes_of(module, example, free)
+    with packed_as_padded(module), _masks_alone():
+        program = torch.export.export(module, placed, named or None, dynamic_shapes=shapes)
     program.example_inputs = None
     for graph in program.graph_module.modules():
         if isinstance(graph, torch.fx.GraphModule):
             for node in graph.graph.nodes:
                 node.meta.pop("stack_trace", None)
     return program
+
+
+def _rows_like(example: Inputs, size: int, generator: torch.Generator) -> Inputs:
+    return mapped(lambda part: _random_like(part, size, generator), example)
+
+
+@contextmanager
+def _masks_alone() -> Iterator[None]:
+    """Decoders look at a mask's values for whether it is causal, which only makes them faster."""
+    detect = torch.nn.modules.transformer._detect_is_causal_mask
+    torch.nn.modules.transformer._detect_is_causal_mask = _said_causal
+    try:
+        yield
+    finally:
+        torch.nn.modules.transformer._detect_is_causal_mask = detect
+
+
+def _said_causal(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+    return is_causal is True
 
 
 def _random_like(example: Tensor, size: int, generator: torch.Generator) -> Tensor:

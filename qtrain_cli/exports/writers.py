@@ -3,7 +3,8 @@
     .safetensors  each name its own copy, metadata {"format": "pt"} as transformers expects
     .pt           a plain dictionary of tensors, `torch.load(weights_only=True)`; tied names share storage
     .pt2          a `torch.export` archive with a free batch dimension and no pickled entry
-    .onnx         one file with the weights inside, input `input` and output `output`, free `batch` axis
+    .onnx         one file with the weights inside, input `input` (several: by their names) and output
+                  `output`, free `batch` axis
 
 Each takes a `Source` and the path to write to (not yet the final name), and returns a `Checked`; each raises
 `RunFailed` when the file does not hold what was meant. Bytes are made in memory: PyTorch's writers would
@@ -16,16 +17,18 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports.comparison import require_close, require_same
 from qtrain_cli.exports.tracing import PLAIN_ADVICE, Traced, holding, trace
+from qtrain_cli.inputs import Inputs, NamedInputs, tensors_in
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Source:
 
     state: dict[str, Tensor]
     module: nn.Module | None = None
-    example: Tensor | None = None
+    example: Inputs | None = None
 
     def traced(self) -> Traced:
         """The module's graph, holding `state`. Raises `UsageError` without a module or an example."""
@@ -88,7 +91,7 @@ def write_pt2(source: Source, path: Path) -> Checked:
     _require_no_pickles(path)
     program = torch.export.load(path)
     require_same(source.state, program.state_dict, "the file")
-    compared = require_close(traced, program.module(), "the .pt2 graph")
+    compared = require_close(traced, traced.calls(program.module()), "the .pt2 graph")
     return Checked(f"read back with torch.export.load, every tensor bit for bit, {compared}", traced.note)
 
 
@@ -96,19 +99,51 @@ def write_onnx(source: Source, path: Path) -> Checked:
     """An ONNX model. Its optimiser fuses layers into others, so outputs are compared and not tensors."""
     import onnx
 
+    source, note = _without_bfloat16(source)
     traced = source.traced()
     program = torch.onnx.export(
-        traced.program,
+        _contiguous(traced.program),
         dynamo=True,
-        dynamic_shapes=({0: "batch"},) if traced.dynamic else None,
-        input_names=["input"],
+        dynamic_shapes=traced.shapes({0: "batch"}) if traced.dynamic else None,
+        input_names=names_of(traced.example),
         output_names=["output"],
         verbose=False,
     )
     path.write_bytes(program.model_proto.SerializeToString())  # type: ignore[union-attr]
     onnx.checker.check_model(str(path), full_check=True)
     compared = require_close(traced, _onnx_outputs(path), "onnxruntime")
-    return Checked(f"checked with onnx.checker, run with onnxruntime, {compared}", traced.note)
+    how = f"checked with onnx.checker, run with onnxruntime, {compared}"
+    return Checked(how, "; ".join(filter(None, (note, traced.note))))
+
+
+_RESHAPING = (torch.ops.aten.view.default, torch.ops.aten.reshape.default)
+
+
+def _contiguous(program: ExportedProgram) -> ExportedProgram:
+    """The program with a copy in order before each change of shape: the exporter splits fused attention up,
+    whose parts have other strides, and then refuses what ran when it was traced (T5's). ONNX drops the
+    copies."""
+    graph = program.graph
+    for node in [node for node in graph.nodes if node.target in _RESHAPING]:
+        with graph.inserting_before(node):
+            copy = graph.call_function(
+                torch.ops.aten.clone.default, node.args[:1], {"memory_format": torch.contiguous_format}
+            )
+        copy.meta = dict(node.args[0].meta)
+        node.args = (copy, *node.args[1:])
+    program.graph_module.recompile()
+    return program
+
+
+def _without_bfloat16(source: Source) -> tuple[Source, str]:
+    """The same weights in float32 where they are bfloat16, which ONNX has no matrix product for."""
+    wide = {
+        name: tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        for name, tensor in source.state.items()
+    }
+    if all(wide[name] is tensor for name, tensor in source.state.items()):
+        return source, ""
+    return replace(source, state=wide), "bfloat16 tensors are float32 in it: ONNX multiplies none of bfloat16"
 
 
 def _loaded(source: Source, found: Mapping[str, Tensor]) -> str:
@@ -147,10 +182,24 @@ def _require_no_pickles(path: Path) -> None:
                 raise RunFailed(f"'{entry.filename}' of the .pt2 archive is pickled", PLAIN_ADVICE)
 
 
-def _onnx_outputs(path: Path) -> Callable[[Tensor], Tensor]:
+def names_of(inputs: Inputs) -> list[str]:
+    """How an ONNX model's inputs are called: `input`, or as in the data; by position `input_0`, ..."""
+    if not isinstance(inputs, NamedInputs):
+        return ["input"]
+    return [f"input_{name}" if inputs.by_position else name for name in inputs.parts]
+
+
+def _onnx_outputs(path: Path) -> Callable[[Inputs], Tensor]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings are written by C++, past any redirection in Python
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda inputs: torch.from_numpy(session.run(["output"], {"input": inputs.numpy()})[0])
+    known = {one.name for one in session.get_inputs()}  # what the model has no use for, the graph has not
+
+    def outputs(inputs: Inputs) -> Tensor:
+        named = zip(names_of(inputs), tensors_in(inputs), strict=True)
+        fed = {name: part.numpy() for name, part in named if name in known}
+        return torch.from_numpy(session.run(["output"], fed)[0])
+
+    return outputs

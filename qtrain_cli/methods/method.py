@@ -40,13 +40,14 @@ class Unsuited(BadInput):
 class Scene:
     """What every method is given: the model with its own tensors, what goes in and out, a seed.
 
-    `head` makes outputs like the model's of scores, where they are something else.
+    `input_shape` is None where the model has several inputs. `head` makes outputs like the model's of scores,
+    where they are something else.
     """
 
     module: nn.Module
     teacher: dict[str, Tensor]
     layout: LayoutSpec
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...] | None
     output_shape: tuple[int, ...]
     seed: int
     device: torch.device

@@ -52,6 +52,8 @@ def narrowed(scene: Scene, width: int) -> nn.Module:
     """A copy whose layers have `width` / 256 of their channels. Raises `Unsuited`."""
     if scene.layout.of_role(TIED):
         raise Unsuited("tied tensors cannot be narrowed")
+    if scene.input_shape is None:
+        raise Unsuited("a model of several inputs is not narrowed")
     student = twin_of(scene.module).cpu()
     layers = [
         (path, layer)
@@ -106,7 +108,7 @@ def _check(scene: Scene, student: nn.Module) -> None:
     student.eval()
     try:
         with torch.no_grad():
-            shape = tuple(student(torch.zeros(2, *scene.input_shape)).shape[1:])
+            shape = tuple(student(torch.zeros(2, *scene.input_shape or ())).shape[1:])
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise Unsuited(f"its forward does not run with narrower layers ({type(error).__name__})") from None
     if shape != scene.output_shape:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.methods.forms import Plan
-from qtrain_cli.methods.method import Method, Scene, away_from_centre, whole_decode, whole_forms
+from qtrain_cli.methods.method import Method, Scene, Unsuited, away_from_centre, whole_decode, whole_forms
 from qtrain_cli.targets.layout import layout_of
 
 MAX_WIDTH = 4096
@@ -31,6 +31,8 @@ def plan(scene: Scene, size: int) -> Plan:
 
 def module(scene: Scene, plan: Plan) -> nn.Module:
     """The network with its own seeded start."""
+    if scene.input_shape is None:
+        raise Unsuited("a small dense network reads one tensor, and the model has several inputs")
     inputs, outputs = math.prod(scene.input_shape), math.prod(scene.output_shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan["seed"])

@@ -30,12 +30,25 @@ from qtrain_cli.models.folder_files import open_folder
 from qtrain_cli.models.folders import load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
+from qtrain_cli.models.outputs import picks
 from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.entries import RUNNING
 
-__all__ = ["LoadedModel", "build_architecture", "describe_model", "load_model", "looks_up"]
+__all__ = [
+    "IN_MEMORY",
+    "LoadedModel",
+    "build_architecture",
+    "describe_model",
+    "load_model",
+    "looks_up",
+    "module_in_memory",
+]
+
+
+#: The trust that a module takes which a program has already.
+IN_MEMORY = "in-memory"
 
 
 @dataclass(frozen=True)
@@ -43,8 +56,9 @@ class LoadedModel:
     """A trained module on the CPU, in evaluation mode, and where it came from.
 
     `format` is one of `formats`' names. `trust` is what it took to load the file: "weights-only",
-    "stock-layers", "safetensors", "pt2" or "trusted-pickle". `sha256` is that of the file's bytes, or
-    `folder_files.ModelFolder.sha256`. `entry` and `notes` are as in `reading.ReadModel`.
+    "stock-layers", "safetensors", "pt2", "trusted-pickle" or `IN_MEMORY`. `sha256` is that of the file's
+    bytes, or `folder_files.ModelFolder.sha256`. `entry` and `notes` are as in `reading.ReadModel`; `output`
+    is which of several outputs counts, None where the module has but one.
     """
 
     module: nn.Module
@@ -54,6 +68,7 @@ class LoadedModel:
     sha256: str
     entry: str | None = None
     notes: tuple[str, ...] = ()
+    output: str | None = None
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -87,7 +102,17 @@ def load_model(settings: ModelSettings) -> LoadedModel:
     _require_usable(found.module, settings.path.name)
     name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
     module, entry = _dense_gradients(found.module.eval()), printable(found.entry) if found.entry else None
-    return LoadedModel(module, name, form, found.trust, sha256, entry, found.notes)
+    picked = picks(module, settings.output)
+    return LoadedModel(picked, name, form, found.trust, sha256, entry, found.notes, settings.output)
+
+
+def module_in_memory(module: nn.Module, sha256: str, output: str | None) -> LoadedModel:
+    """The same of a module that no file holds, on the CPU; it is called as its class. Raises `BadInput`."""
+    name = printable(type(module).__name__)
+    _require_usable(module, name)
+    return LoadedModel(
+        picks(_dense_gradients(module.eval()), output), name, "module", IN_MEMORY, sha256, output=output
+    )
 
 
 def _read(settings: ModelSettings) -> tuple[ReadModel, str, str]:

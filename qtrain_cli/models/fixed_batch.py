@@ -10,6 +10,7 @@ Left out: graphs that mix the rows of a batch, whose last batch would differ.
 
 from __future__ import annotations
 
+import inspect
 import math
 import types
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ _MOST_NUMBERS = 2**26
 @dataclass(frozen=True)
 class Habits:
     """How a graph is run: in batches of `rows` (None: any number), of inputs of one `shape` each (None: any),
-    and where it is a stranger's, within the memory that graphs of its file's name may take."""
+    and where it is a stranger's, within the memory that graphs of its file's name may take. `alone`: it has
+    one input."""
 
+    alone: bool
     rows: int | None = None
     shape: tuple[int, ...] | None = None
     stranger: str = ""
@@ -50,13 +53,13 @@ def in_fixed_batches(module: nn.Module, program: Any, stranger: str = "") -> nn.
     shape = tuple(example.shape[1:]) if fixed and example is not None else None
     if shape is not None:
         module._forward_pre_hooks.clear()  # a check that would refuse another number of rows as well
-    _run_so(module, Habits(None, shape, stranger))
+    _run_so(module, Habits(example is not None, None, shape, stranger))
     if example is None:
         return module
     if stranger:
         _require_memory(module, example, stranger)
     if shape is not None and not _takes_more(module, example):
-        _run_so(module, Habits(len(example), shape, stranger))
+        _run_so(module, Habits(True, len(example), shape, stranger))
     return module
 
 
@@ -75,7 +78,17 @@ def _hold(module: Any) -> None:
     module.training = False
     module.train = types.MethodType(_unchanged, module)
     module.eval = types.MethodType(_unchanged, module)
-    module.forward = types.MethodType(_forward, module)
+    habits: Habits = module.meta[_KEY]
+    if habits.alone:
+        module.forward = types.MethodType(_forward, module)
+    elif habits.stranger:
+        module.register_forward_pre_hook(_bounded, with_kwargs=True)
+
+
+def _bounded(module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Of several inputs: each as the graph takes it, in its order."""
+    placed = inspect.signature(module.forward).bind(*args, **named).args
+    require_memory(module, module.graph.process_inputs(*placed), module.meta[_KEY].stranger)
 
 
 def _unchanged(module: nn.Module, mode: bool = False) -> nn.Module:
@@ -93,7 +106,7 @@ def _forward(module: Any, inputs: Tensor) -> Any:
 
 def _once(module: Any, inputs: Tensor) -> Any:
     if stranger := module.meta[_KEY].stranger:
-        require_memory(module, inputs, stranger)
+        require_memory(module, (inputs,), stranger)
     return type(module).forward(module, inputs)
 
 
@@ -138,7 +151,7 @@ def _example(program: Any, stranger: str) -> tuple[Tensor | None, bool]:
 
 def _require_memory(module: Any, example: Tensor, stranger: str) -> None:
     try:
-        require_memory(module, example, stranger)
+        require_memory(module, (example,), stranger)
     except Refused:
         raise
     except Exception:  # it takes no such inputs, as a run would say

@@ -7,7 +7,6 @@ config.json and one of    model.safetensors | model.safetensors.index.json + sha
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
-from qtrain_cli.errors import BadInput, first_line
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.json_file import MOST_CONFIG, object_in
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
@@ -31,8 +31,8 @@ PLACES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-#: Of an index, which has a line a tensor, and of a configuration, which has one a label.
-_MAX_INDEX, _MAX_CONFIG = 64 * 2**20, 4 * 2**20
+#: Of an index, which has a line a tensor.
+_MAX_INDEX = 64 * 2**20
 #: Values in them, those in values included: an index of the largest models has 100,000, a configuration of
 #: 22,000 labels 44,000. The library makes an attribute of each.
 _MOST_LINES, _MOST_VALUES = 1_000_000, 100_000
@@ -77,7 +77,7 @@ def open_folder(path: Path) -> Iterator[ModelFolder]:
     """
     with ExitStack() as held:
         config = held.enter_context(open_model(path / formats.CONFIG))
-        document = _json_in(config, _MAX_CONFIG, _MOST_VALUES)
+        document = _json_in(config, MOST_CONFIG, _MOST_VALUES)
         weights = tuple(held.enter_context(open_model(place)) for place in _weight_files(path))
         yield ModelFolder(path.name, document, (config, *weights), weights)
 
@@ -109,14 +109,9 @@ def _json_in(file: ModelFile, most: int, values: int) -> dict[str, Any]:
     if file.size > most:
         raise BadInput(f"'{file.name}' has {file.size:,} bytes; allowed: {most:,}")
     text = file.start(most)
-    try:
-        _require_few(file, sum(map(text.count, (b",", b"[", b"{"))) // 4, values)  # before it is in memory
-        document = json.loads(text)
-        _require_few(file, values_in(document), values)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"'{file.name}' is no JSON: {first_line(error)}") from None
-    if not isinstance(document, dict):
-        raise BadInput(f"'{file.name}' is no JSON object", "copy or download the folder again")
+    _require_few(file, sum(map(text.count, (b",", b"[", b"{"))) // 4, values)  # before it is in memory
+    document = object_in(file.name, text)
+    _require_few(file, values_in(document), values)
     return document
 
 

@@ -18,7 +18,7 @@ from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, first_
 from qtrain_cli.models import formats
 from qtrain_cli.models.folder_files import ModelFolder
 from qtrain_cli.models.matching import fit_to_architecture
-from qtrain_cli.models.reading import ReadModel, said_left_out
+from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.untrusted.folder_checks import checked_config, require_size
 from qtrain_cli.settings import ModelSettings
 
@@ -40,7 +40,7 @@ def load_folder(settings: ModelSettings, folder: ModelFolder) -> ReadModel:
     trust = "safetensors" if folder.weights[0].path.suffix == ".safetensors" else "weights-only"
     if settings.arch is not None:
         fitted = fit_to_architecture(settings, folder.tensors("meta"), lambda: folder.tensors("cpu"))
-        return ReadModel(fitted.module, trust, None, said_left_out(fitted.left_out))
+        return ReadModel(fitted.module, trust, None, fitted.notes)
     return ReadModel(_built(folder), trust)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from qtrain_cli.report.text import shortened
+from qtrain_cli.report.text import clipped
 
 #: A colon and a dot after www make links, a dollar makes formulas.
 _MARKS = re.compile(r"([\\`*_\[\]<>|~&#$]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
@@ -13,7 +13,7 @@ _MARKS = re.compile(r"([\\`*_\[\]<>|~&#$]|:(?=\S)|(?<=www)\.)", re.IGNORECASE)
 
 def escaped(text: str) -> str:
     """`text` with what would be markup, or is not printable, spelled out."""
-    return _MARKS.sub(r"\\\1", shortened(text))
+    return _MARKS.sub(r"\\\1", clipped(text))
 
 
 def pipes(head: Iterable[str], rows: Iterable[Iterable[str]], rule: str = "---") -> list[str]:

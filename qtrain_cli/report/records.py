@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtrain_cli.artifact.records import BareFile
+from qtrain_cli.report.figures import figures_beside
 from qtrain_cli.report.markdown import escaped, pipes
 from qtrain_cli.report.students import student_design, student_lesson, student_result
 from qtrain_cli.report.terminal import sheet, stacked, styled
@@ -82,6 +83,7 @@ def _result(record: Record) -> LabelledTexts:
             "not measured" if scores.drop is None else scores.show_change(scores.drop),
         ),
         (scores.row.closeness_label, scores.show(scores.closeness)),
+        *figures_beside(scores),
         *_note(record),
         *_size(record),
     ]
@@ -143,8 +145,11 @@ def _provenance(record: Record | StudentRecord) -> LabelledTexts:
         (word, measured.model),
         (f"{word} read as", measured.trust),
         *([(f"{word}'s weights", measured.weights_entry)] if measured.weights_entry else []),
+        *([(f"{word}'s output", measured.output)] if measured.output else []),
         (f"{word} SHA-256", measured.model_sha256),
     ]
+    if measured.skipped_rows is not None:
+        known.append(("Damaged rows left out", f"{measured.skipped_rows:,}"))
     there = not isinstance(record, StudentRecord) or record.has_teacher
     return [
         *(known if there else [(word, "none: labels alone")]),

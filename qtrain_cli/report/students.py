@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from qtrain_cli.report.figures import figures_beside
 from qtrain_cli.report.terminal import columns, stacked, styled
 from qtrain_cli.report.text import LabelledTexts
 from qtrain_cli.results import StudentRecord
@@ -30,7 +31,7 @@ def student_result(record: StudentRecord) -> LabelledTexts:
             ("Drop below the teacher", drop),
             (scores.row.closeness_label, scores.show(scores.closeness)),
         ]
-    return [*rows, ("Student's file", f"{record.artifact_bytes:,} bytes")]
+    return [*rows, *figures_beside(scores), ("Student's file", f"{record.artifact_bytes:,} bytes")]
 
 
 def student_design(record: StudentRecord) -> LabelledTexts:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtrain_cli.report.text import Sections, flat, harmless, shortened, value_text
+from qtrain_cli.report.text import Sections, clipped, flat, harmless, value_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,7 +42,7 @@ def styled(text: str, style: str = "") -> Text:
     """A text whose names cannot move the cursor; brackets in it are no markup."""
     from rich.text import Text
 
-    return Text(shortened(text), style=style)
+    return Text(clipped(text), style=style)
 
 
 def sheet(sections: Sections) -> Table:

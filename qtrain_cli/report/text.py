@@ -6,7 +6,7 @@ sequences, line breaks, reversed writing), and each form then escapes what it wo
 A pipeline reads lines as commands: GitHub's ``::set-output`` after any blanks and ``##[add-mask]`` anywhere,
 Azure's ``##vso[`` and TeamCity's ``##teamcity[``. `harmless` spells their marks out, in every line that is
 printed and in every file of text; JSON and XML have their own spelling, which reads back the same, and keep
-a text whole that people are shown the two ends of.
+a text whole that people see the two ends of (`clipped`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Sections = dict[str, LabelledTexts]
 
 
 #: Letters of one text that people are shown: a name in a stranger's file may have millions.
-MOST_LETTERS_SHOWN = 2000
+MOST_SEEN = 2000
 #: A mark at a line's beginning, and one anywhere.
 _FIRST, _ANYWHERE = re.compile(r"^([^\S\n]*):(?=:)", re.MULTILINE), re.compile(r"#(?=#\w*\[)")
 
@@ -48,10 +48,10 @@ def plain(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def shortened(text: str) -> str:
-    """`text` for people's eyes: `plain`, and of more than `MOST_LETTERS_SHOWN` letters the two ends."""
-    half = MOST_LETTERS_SHOWN // 2 - 3
-    return plain(text if len(text) <= MOST_LETTERS_SHOWN else f"{text[:half]} ... {text[-half:]}")
+def clipped(text: str) -> str:
+    """`text` for people's eyes: `plain`, and of more than `MOST_SEEN` letters the two ends."""
+    half = MOST_SEEN // 2 - 3
+    return plain(text if len(text) <= MOST_SEEN else f"{text[:half]} ... {text[-half:]}")
 
 
 def times_text(ratio: float) -> str:

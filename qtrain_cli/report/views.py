@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from qtrain_cli.report.comparison import comparison_markdown, comparison_terminal
 from qtrain_cli.report.comparison_figure import comparison_figure
 from qtrain_cli.report.gradients_figure import gradients_figure
+from qtrain_cli.report.inspection import inspection_terminal
 from qtrain_cli.report.junit import record_junit
 from qtrain_cli.report.records import Shown, record_markdown, record_terminal
 from qtrain_cli.report.sampling import sampling_terminal
@@ -94,5 +95,6 @@ VIEWS: dict[str, View] = {
         lambda table: gradients_terminal(table.to_json()),
         files={"plot": _picture(gradients_figure)},
     ),
-    **{name: _key_values(name) for name in ("plan", "inspect", "export", "verify", "env")},
+    **{name: _key_values(name) for name in ("plan", "export", "verify", "env")},
+    "inspect": View(_plain_values, inspection_terminal),
 }

@@ -170,7 +170,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that was measured. `cells` hold every method at every budget with every seed."""
+    """All that was measured. `cells` hold every method at every budget with every seed; `trivial` is the
+    figure of whoever answers without looking (`tasks.task`)."""
 
     model: str
     task: str
@@ -182,6 +183,7 @@ class Comparison:
     budgets: tuple[int, ...]
     methods: tuple[Contender, ...]
     cells: tuple[Cell, ...]
+    trivial: float | None = None
 
     @property
     def row(self) -> Task:
@@ -233,6 +235,7 @@ class Comparison:
             "model": self.model,
             "task": self.task,
             f"teacher_test_{self.row.word}": self.teacher,
+            "trivial": seven_digits(self.trivial),
             "test_count": self.count,
             "model_bytes": self.model_bytes,
             "epochs": self.epochs,

@@ -37,7 +37,8 @@ def check_gates(
         BadInput: a baseline that was measured on other data.
     """
     limits = {name: getattr(gates, name.replace("-", "_")) for name in GATES}
-    return tuple(GATES[name](record, limit, baseline) for name, limit in limits.items() if limit is not None)
+    asked = (GATES[name](record, limit, baseline) for name, limit in limits.items() if limit is not None)
+    return (*asked, *(_metric(record, name, mark) for name, mark in gates.min_metric))
 
 
 def gate_failure(results: tuple[GateResult, ...]) -> GateFailed | None:
@@ -59,6 +60,20 @@ def _test_figure(record: AnyRecord, limit: float, _: AnyRecord | None, option: s
         raise UsageError(f"--{option} does not fit a {row.name} artifact", f"use --{row.gate}")
     message = f"test {row.word} is {scores.test:.7g}; allowed: {row.limit} {limit:g}"
     return GateResult(option, row.reaches(scores.test, limit), limit, scores.test, message)
+
+
+def _metric(record: AnyRecord, name: str, mark: float) -> GateResult:
+    """Any figure of the test rows against its mark, at least or at most as its direction is."""
+    scores, known = record.scores, record.scores.by_name
+    if name not in known:
+        raise UsageError(f"--min-metric {name}: the record of a {scores.task} has no such figure",
+                         f"there are: {', '.join(known)}")  # fmt: skip
+    value, up = known[name], scores.row.rises(name)
+    if value is None:
+        raise UsageError(f"--min-metric {name}: it was not measured", "leave out this gate")
+    message = f"test {name} is {value:.7g}; allowed: at {'least' if up else 'most'} {mark:g}"
+    passed = value >= mark if up else value <= mark
+    return GateResult(f"min-metric {name}", passed, mark, value, message)
 
 
 def _max_drop(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:

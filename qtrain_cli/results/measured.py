@@ -3,12 +3,17 @@
 The stored form is a list, because in an artifact of a few hundred bytes the names of the fields would
 outweigh their values:
 
-    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]   then note, entry
+    [model, figures, train loss, test loss, epochs, seed, device, versions, trust]
+                                                                   then note, entry, rest, beside
 
     figures    [train, validation, test, count, teacher, closeness], then low, high where the interval of the
                test figure is stored, then the task's name where their number does not tell it
     versions   "name=version name=version ...", last the kernel and the threads in one word: "v4*2"
     entry      which of several sets of weights in the model's file was taken; left out where it has but one
+    rest       {"output": which of the model's several outputs counts, "skipped": how many damaged rows of the
+               data were left out}; each left out where there is none to choose, or none might be skipped
+    beside     [trivial figure, further metrics in the order of the task's row]; left out where there are
+               none, and of accuracies of classes, whose record is the shortest (`Task.short`)
 
 Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
 
@@ -21,7 +26,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qtrain_cli.errors import BadInput, suggestion
@@ -30,6 +35,7 @@ from qtrain_cli.results.schema import (
     LIST,
     MAYBE,
     NUMBER,
+    TABLE,
     TEXT,
     check_digest,
     check_kind,
@@ -45,11 +51,14 @@ UNCHECKED = "unchecked: the model could not be made a second time to load the we
 NOTES = (ONE_DRAW, UNREPEATABLE, UNCHECKED)
 
 _WORD = re.compile(r"[^\s=]+")
+_COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
 #: The machine's words in a table of versions, at its end (`quantum.machine`).
 MACHINE_WORDS = ("kernel", "threads")
 _STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, INTEGER, INTEGER, TEXT, TEXT, TEXT)
 _FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, INTEGER, MAYBE, MAYBE)
 _INTERVAL_KINDS = (NUMBER, NUMBER)
+#: What may stand behind the trust, by its type and in this order.
+_LATER: dict[type, str] = {int: INTEGER, str: TEXT, dict: TABLE}
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,9 @@ class Measured:
 
     `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
     squared error), None when not finite; `versions` names software, kernel, threads, no spaces or ``=``;
-    `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights.
+    `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights,
+    `output` which of the model's several outputs, `skipped_rows` how many damaged rows were left out, None
+    where none might be.
 
     Raises:
         BadInput: a digest that is none, a negative count, or a version that is not one word.
@@ -77,11 +88,13 @@ class Measured:
     trust: str
     figure_note: str | None = None
     weights_entry: str | None = None
+    output: str | None = None
+    skipped_rows: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("data_sha256", "model_sha256"):
             check_digest(name, getattr(self, name))
-        for name in ("epochs", "seed"):
+        for name in ("epochs", "seed", *(["skipped_rows"] if self.skipped_rows is not None else [])):
             check_whole(name, getattr(self, name), least=0)
         for word in (*self.versions, *self.versions.values()):
             if not _WORD.fullmatch(word):
@@ -114,6 +127,8 @@ class Measured:
             self.trust,
             *([] if self.figure_note is None else [NOTES.index(self.figure_note)]),
             *([self.weights_entry] if self.weights_entry else []),
+            *([rest] if (rest := _stored_rest(self.output, self.skipped_rows)) else []),
+            *_stored_beside(self.scores),
         ]
 
     @classmethod
@@ -122,10 +137,11 @@ class Measured:
         check_kind("the stored form", LIST, stored)
         _check_kinds("entries", _STORED_KINDS, stored[: len(_STORED_KINDS)])
         model, figures, train_loss, test_loss, epochs, seed, device, versions, trust, *later = stored
-        note, entry = _stored_later(later)
+        *later, last = [*later, None] if not (later and isinstance(later[-1], list)) else later
+        note, entry, (output, skipped) = _stored_later(later)
         return cls(
             model=model,
-            scores=_stored_scores(figures),
+            scores=_with_beside(_stored_scores(figures), last),
             train_loss=train_loss,
             test_loss=test_loss,
             epochs=epochs,
@@ -137,6 +153,8 @@ class Measured:
             trust=trust,
             figure_note=note,
             weights_entry=entry,
+            output=output,
+            skipped_rows=skipped,
         )
 
 
@@ -147,19 +165,37 @@ def _check_kinds(what: str, kinds: tuple[str, ...], values: list[Any]) -> None:
         check_kind(f"{what}[{place}]", kind, value)
 
 
-def _stored_later(later: list[Any]) -> tuple[str | None, str | None]:
-    """The note and the entry of a stored record: a number and a text, either or both of them."""
-    kinds = tuple(INTEGER if type(value) is int else TEXT for value in later)
-    if kinds not in ((), (INTEGER,), (TEXT,), (INTEGER, TEXT)):
-        raise BadInput(f"the stored record ends with {reprlib.repr(later)}; allowed: a note, and an entry")
-    _check_kinds("last entries", kinds, later)
-    note = later[0] if INTEGER in kinds else None
-    entry = later[-1] if TEXT in kinds else None
+def _stored_rest(output: str | None, skipped: int | None) -> dict[str, str]:
+    rest = {"output": output, "skipped": None if skipped is None else str(skipped)}
+    return {name: text for name, text in rest.items() if text}
+
+
+def _stored_later(later: list[Any]) -> tuple[str | None, str | None, tuple[str | None, int | None]]:
+    """The note, entry and the rest of a stored record: a number, a text and a table, as far as they are
+    there, in this order."""
+    kinds = [_LATER.get(type(value), "") for value in later]
+    if kinds != [kind for kind in _LATER.values() if kind in kinds]:
+        raise BadInput(
+            f"the stored record ends with {reprlib.repr(later)}; allowed: a note, an entry, and a table"
+        )
+    _check_kinds("last entries", tuple(kinds), later)
+    found = dict(zip(kinds, later, strict=True))
+    note, entry, rest = (found.get(kind) for kind in _LATER.values())
     if note is not None and note >= len(NOTES):
         raise BadInput(f"the stored record has the note {note}; allowed: 0 to {len(NOTES) - 1}")
     if entry == "":
         raise BadInput("the stored record names an entry of no name")
-    return None if note is None else NOTES[note], entry
+    output, skipped = _read_rest(rest or {})
+    if rest is not None and (not rest or list(rest.items()) != list(_stored_rest(output, skipped).items())):
+        allowed = "the output's name, and how many rows were skipped"
+        raise BadInput(f"the stored record ends with {reprlib.repr(rest)}; allowed: {allowed}")
+    return None if note is None else NOTES[note], entry, (output, skipped)
+
+
+def _read_rest(rest: dict[str, str]) -> tuple[str | None, int | None]:
+    """The output and the number of skipped rows."""
+    skipped = rest.get("skipped", "")
+    return rest.get("output"), int(skipped) if _COUNT.fullmatch(skipped) else None
 
 
 def _stored_figures(scores: Scores) -> list[Any]:
@@ -171,6 +207,26 @@ def _stored_figures(scores: Scores) -> list[Any]:
         *(scores.stored_interval or ()),
         *([] if scores.row.told_by_count else [scores.task]),
     ]
+
+
+def _stored_beside(scores: Scores) -> list[Any]:
+    """At most one entry."""
+    if scores.row.short or (scores.trivial is None and not scores.metrics):
+        return []
+    names = [metric.name for metric in scores.row.metrics] if scores.metrics else []
+    return [[scores.trivial, *(scores.metrics.get(name) for name in names)]]
+
+
+def _with_beside(scores: Scores, beside: list[Any] | None) -> Scores:
+    """The inverse: a record of an earlier version may lack metrics that came later."""
+    if beside is None:
+        return scores
+    names = [metric.name for metric in scores.row.metrics]
+    if not 1 <= len(beside) <= 1 + len(names):
+        raise BadInput(f"the stored record has {len(beside)} figures beside; expected: {1 + len(names)}")
+    _check_kinds("figures beside", (MAYBE,) * len(beside), beside)
+    trivial, *values = beside
+    return replace(scores, trivial=trivial, metrics=dict(zip(names, values, strict=False)))
 
 
 def _stored_scores(figures: list[Any]) -> Scores:

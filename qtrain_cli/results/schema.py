@@ -21,6 +21,7 @@ MAX_WHOLE = 2**63
 TEXT, INTEGER, NUMBER, MAYBE = "text", "whole number", "number", "number or null"
 TABLE, LIST = "table of texts", "list"
 MAYBE_TEXT, MAYBE_WHOLE = "text or null", "whole number or null"
+NUMBERS = "table of numbers or null"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -39,6 +40,9 @@ _IS_KIND: dict[str, Callable[[Any], bool]] = {
     NUMBER: _is_number,
     MAYBE: lambda value: value is None or _is_number(value),
     TABLE: lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
+    NUMBERS: lambda value: (
+        isinstance(value, dict) and all(one is None or _is_number(one) for one in value.values())
+    ),
     LIST: lambda value: isinstance(value, list),
     MAYBE_TEXT: lambda value: value is None or isinstance(value, str),
     MAYBE_WHOLE: lambda value: value is None or _is_whole(value),
@@ -65,10 +69,25 @@ _FIELDS: Fields = (
     ("kept_tensors", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
     ("figure_note", MAYBE_TEXT),
-    ("weights_entry", MAYBE_TEXT),
+    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE),
 )  # fmt: skip
+#: What any task has by the same names, last; those of `_FOLLOW` follow from the others.
+_GENERAL: Fields = (
+    ("trivial", MAYBE), ("metrics", NUMBERS),
+    ("task", TEXT), ("metric", TEXT), ("metric_value", NUMBER), ("metric_low", NUMBER),
+    ("metric_high", NUMBER), ("teacher_metric_value", MAYBE),
+)  # fmt: skip
+_FOLLOW = {name for name, _ in _GENERAL} - {"trivial", "metrics"}
 #: Fields that records of earlier versions lack, each with what their absence means.
-ADDED: dict[str, Any] = {"kept_tensors": {}, "figure_note": None, "weights_entry": None}
+ADDED: dict[str, Any] = {
+    "kept_tensors": {},
+    "figure_note": None,
+    "weights_entry": None,
+    "output": None,
+    "skipped_rows": None,
+    "trivial": None,
+    "metrics": {},
+}
 
 
 def record_fields(task: Task) -> dict[str, str]:
@@ -77,10 +96,8 @@ def record_fields(task: Task) -> dict[str, str]:
 
 
 def named_fields(fields: Fields, task: Task) -> dict[str, str]:
-    """Field names with a task's words, each with its kind, in their order; last the task's name, where the
-    words do not tell it."""
-    named = {task.named(name): kind for name, kind in fields}
-    return named if task.told_by_word else {**named, "task": TEXT}
+    """Field names with a task's words, each with its kind, in their order; last those of any task."""
+    return {task.named(name): kind for name, kind in (*fields, *_GENERAL)}
 
 
 def task_of_fields(document: Mapping[str, Any]) -> Task:
@@ -105,7 +122,7 @@ def checked_document(document: Any, kinds: Mapping[str, str], schema: str = SCHE
         raise BadInput(f"the record has the schema {found}; this version reads '{schema}'", "make it anew")
     document = {**{name: value for name, value in ADDED.items() if name in kinds}, **document}
     for name in kinds:
-        if name not in document:
+        if name not in document and name not in _FOLLOW:
             raise BadInput(f"the record lacks the field '{name}'", "make it anew with: qtrain report --json")
     for name, value in document.items():
         if name not in kinds:
@@ -117,7 +134,7 @@ def checked_document(document: Any, kinds: Mapping[str, str], schema: str = SCHE
 def check_derived(derived: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Refuse a record whose ratios, interval or gap do not follow from its own figures. Raises `BadInput`."""
     for name, expected in derived.items():
-        found = given[name]
+        found = given.get(name, expected)
         same = found == expected
         if isinstance(expected, float) and found is not None:
             # A writer may have printed more or fewer digits than the seven of this version.

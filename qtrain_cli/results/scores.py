@@ -11,7 +11,7 @@ what `report` prints are the same numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qtrain_cli.errors import BadInput, suggestion
@@ -25,7 +25,8 @@ class Scores:
     """Figures of one task, from 0 up to the task's largest.
 
     `count` is the number of test rows; `closeness` compares the outputs with the teacher's on them. The 95 %
-    interval of `test` is stored where it does not follow from `test` and `count`.
+    interval of `test` is stored where it does not follow from `test` and `count`. `trivial` is the figure of
+    whoever answers without looking (`tasks.task`), `metrics` are further figures of the test rows by name.
     A figure other than `test` that is not finite becomes None.
 
     Raises:
@@ -40,14 +41,17 @@ class Scores:
     teacher: float | None = None
     closeness: float | None = None
     stored_interval: Interval | None = None
+    trivial: float | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise BadInput(f"unknown task '{self.task}'", suggestion(self.task, TASKS))
         if self.count < 1:
             raise BadInput(f"the test count is {self.count}; allowed: 1 or more")
-        for name in ("train", "validation", "test", "teacher", "closeness"):
+        for name in ("train", "validation", "test", "teacher", "closeness", "trivial"):
             self._check_figure(name)
+        self._check_metrics()
         stores = self.row.stores_interval
         if (self.stored_interval is not None) != stores:
             needs = "needs an interval beside it" if stores else "derives its interval"
@@ -60,6 +64,14 @@ class Scores:
         if (figure is None and name == "test") or (figure is not None and not 0 <= figure <= most):
             raise BadInput(f"the {name} figure is {getattr(self, name)}; allowed: 0 to {most:g}")
         object.__setattr__(self, name, figure)
+
+    def _check_metrics(self) -> None:
+        known = [metric.name for metric in self.row.metrics]
+        for name in self.metrics:
+            if name not in known:
+                raise BadInput(f"a {self.task} has no metric '{name}'", suggestion(name, known))
+        rounded = {name: seven_digits(value) for name, value in self.metrics.items()}
+        object.__setattr__(self, "metrics", rounded)
 
     def _check_interval(self, low: float, high: float) -> None:
         least, most = seven_digits(low), seven_digits(high)
@@ -75,12 +87,31 @@ class Scores:
     @property
     def interval(self) -> Interval:
         """The 95 % interval of the test figure: the stored one, or what follows from figure and count."""
-        return self.stored_interval or self.row.interval(self.test, self.count, 0.0)
+        if self.stored_interval or not self.row.derived:
+            return self.stored_interval or (self.test, self.test)
+        return self.row.derived(self.test, self.count)
 
     @property
     def drop(self) -> float | None:
         """How much worse than the teacher on the test rows; negative when better. None without a teacher."""
         return None if self.teacher is None else self.worse_than(self.teacher)
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether the test figure is no better than the trivial one."""
+        return self.trivial is not None and not self.row.better(self.test, self.trivial)
+
+    @property
+    def beside_trivial(self) -> str:
+        """The test figure beside the trivial one, in a sentence; a warning where it is no better."""
+        said, without = self.row.trivial_said, self.show(self.trivial)
+        head = f"test {self.row.word} {self.show(self.test)}, {said} {without}"
+        return f"warning: {head}: no better than without looking" if self.is_trivial else head
+
+    @property
+    def by_name(self) -> dict[str, float | None]:
+        """Every figure of the test rows by its name, the task's own first."""
+        return {self.row.word: self.test, **self.metrics}
 
     def worse_than(self, figure: float) -> float:
         """How much worse `test` is than `figure`, to seven digits: 0.97 is 0.01 worse than 0.98, no more."""
@@ -106,9 +137,16 @@ class Scores:
             "test_{word}_high": seven_digits(high),
             "teacher_test_{word}": self.teacher,
             "teacher_{closeness}": self.closeness,
+            "trivial": self.trivial,
+            "metrics": dict(self.metrics),
+            "task": self.task,
+            "metric": self.row.word,
+            "metric_value": self.test,
+            "metric_low": seven_digits(low),
+            "metric_high": seven_digits(high),
+            "teacher_metric_value": self.teacher,
         }
-        named = {self.row.named(name): figure for name, figure in figures.items()}
-        return named if self.row.told_by_word else {**named, "task": self.task}
+        return {self.row.named(name): figure for name, figure in figures.items()}
 
     @classmethod
     def from_json(cls, task: Task, given: Mapping[str, Any]) -> Scores:
@@ -124,4 +162,6 @@ class Scores:
             teacher=given[f"teacher_test_{word}"],
             closeness=given[f"teacher_{task.closeness}"],
             stored_interval=interval if task.stores_interval else None,
+            trivial=given["trivial"],
+            metrics=given["metrics"],
         )

@@ -38,7 +38,19 @@ def _at(comparison: Comparison, budget: int) -> str:
             f". ours has {_figure(comparison, ours)}, {_by(comparison, behind)} behind"
             f" ({_noise(comparison, behind)})"
         )
-    return text + "." + _headers(points) + _unreached(comparison, budget)
+    return (
+        text + "." + _without_looking(comparison, points) + _headers(points) + _unreached(comparison, budget)
+    )
+
+
+def _without_looking(comparison: Comparison, points: list[Point]) -> str:
+    """Who is no better than an answer that looks at nothing."""
+    trivial, row = comparison.trivial, comparison.row
+    if trivial is None or all(row.better(point.mean, trivial) for point in points):
+        return ""
+    useless = [point.method for point in points if not row.better(point.mean, trivial)]
+    said = f"{row.trivial_said} alone has {comparison.show(trivial)}"
+    return f" No better than without looking ({said}): {', '.join(useless)}."
 
 
 def _headers(points: list[Point]) -> str:

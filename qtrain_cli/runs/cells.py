@@ -16,12 +16,12 @@ from qtrain_cli.artifact.container import container_of
 from qtrain_cli.artifact.description import bytes_before_numbers
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers, decode_artifact, encode_artifact
 from qtrain_cli.artifact.size import known_of
-from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.methods.method import Choice, Scene, Unsuited
 from qtrain_cli.methods.table import METHODS, OURS, method_of
 from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.examination import Examined
@@ -34,6 +34,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.materials import Materials
 from qtrain_cli.runs.regenerate import digest_of, regenerate
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
@@ -58,6 +59,7 @@ class Bench:
     cells: CellFolder
     log: Log
     examined: Examined
+    materials: Materials
     fresh: Fresh = field(default_factory=lambda: Fresh(None))
     data: dict[int, Dataset] = field(default_factory=dict)
     scenes: dict[int, Scene] = field(default_factory=dict)
@@ -66,13 +68,13 @@ class Bench:
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
         if seed not in self.data:
-            self.data[seed] = self.examined.of(load_data(self.settings.data, seed))
+            self.data[seed] = self.examined.of(self.materials.rows(seed))
         return self.data[seed]
 
     def objective(self, seed: int) -> Objective:
         """What is learned and scored."""
         fit = self.settings.fit
-        return Objective(self.rows(seed).task, fit.distill, fit.temperature)
+        return self.rows(seed).objective(fit.distill, fit.temperature)
 
     def scene(self, seed: int) -> Scene:
         """The model for the methods."""
@@ -86,7 +88,8 @@ class Bench:
         """The teacher's outputs, computed once."""
         if seed not in self.answers:
             seed_generators(seed)
-            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed))
+            by_row = self.materials.by_row and not self.settings.fit.augment
+            self.answers[seed] = answers_of(self.scene(seed), self.rows(seed), by_row)
         return self.answers[seed]
 
     def sizes(self, name: str, seed: int, epochs: int) -> Measure:
@@ -201,7 +204,9 @@ def _work(bench: Bench, trial: Trial, chosen: Sized, rate: float) -> Work:
     fit = replace(bench.settings.fit, seed=trial.seed, epochs=trial.epochs, lr=rate)
     rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
     bound = None if chosen.method.planned else trial.budget
-    return Work(trial.row.name, chosen, scene, rows, fit, bench.taught(trial.seed), bound)
+    taught = bench.taught(trial.seed)
+    given = bench.materials
+    return Work(trial.row.name, chosen, scene, rows, fit, taught, bound, given.batches, given.own)
 
 
 def _identity(bench: Bench, work: Work) -> Identity:
@@ -238,9 +243,11 @@ def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
         module = bench.fresh.module  # as in `compress`: what a user of the file has
     state = moved_to(regenerate(artifact, module).state, scene.device)
     seed_generators(trial.seed)
-    outputs = predict(module, state, rows.test.inputs, rows.normalisation)
-    scores = bench.objective(trial.seed).row_scores(outputs, rows.test.targets)
-    return replace(cell, test=float(scores.mean()), rows=pack_rows(scores.tolist()))
+    objective = bench.objective(trial.seed)
+    found = outputs_of(module, state, rows.test.inputs, rows.normalisation)
+    counts = objective.counts_of(found, rows.test.targets)
+    scores = objective.row.row_scores(counts).tolist()
+    return replace(cell, test=objective.row.figure_of(counts), rows=pack_rows(scores))
 
 
 def ours_count(bench: Bench, trial: Trial) -> int | None:

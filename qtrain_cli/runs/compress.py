@@ -29,21 +29,23 @@ from qtrain_cli.artifact.description import (
 from qtrain_cli.artifact.expansion import LARGE, too_large
 from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, encode_artifact, write_artifact
 from qtrain_cli.artifact.size import known_of
-from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import load_checkpoint
+from qtrain_cli.inputs import numbers_in_row
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
-from qtrain_cli.models import LoadedModel, load_model
-from qtrain_cli.models.call import noting_choice
+from qtrain_cli.models import LoadedModel
+from qtrain_cli.models.arguments import said_call
+from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.examination import asked, examine
-from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
+from qtrain_cli.runs.fresh import Fresh, check, check_trained
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -54,7 +56,8 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.making import Log, Work, answers_of, fit_for, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
@@ -86,13 +89,16 @@ class _Job:
 
 
 @usual_threads()
-def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
+def compress_model(
+    settings: CompressSettings, show: Show, log: Log, materials: Materials | None = None
+) -> Record:
     """Compresses one model.
 
     Args:
         settings: model, data, budget, fit, output.
         show: called after every training step.
         log: called with a line for each stage.
+        materials: in place of the files that the settings name.
 
     Raises:
         UsageError, BadInput, Refused: before training, for what cannot be done.
@@ -100,13 +106,17 @@ def compress(settings: CompressSettings, show: Show, log: Log) -> Record:
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
     with alone_at(settings.out):
-        return _compressed(settings, show, log)
+        checkpoint = _check_files(settings)
+        return _compressed(
+            settings, checkpoint, materials or of_files(settings.model, settings.data), show, log
+        )
 
 
-def _compressed(settings: CompressSettings, show: Show, log: Log) -> Record:
+def _compressed(
+    settings: CompressSettings, checkpoint: Path, materials: Materials, show: Show, log: Log
+) -> Record:
     started = time.monotonic()
-    checkpoint = _check_files(settings)
-    job = _prepare(settings, log)
+    job = _prepare(settings, materials, log)
     done = _finished(job, checkpoint)
     if done:
         _leave(job, checkpoint, done)
@@ -120,6 +130,8 @@ def _compressed(settings: CompressSettings, show: Show, log: Log) -> Record:
         log(f"spent on gradients: {in_words(made.spent)}")
     log("measuring the regenerated weights")
     record = _written(job, made.numbers, log)
+    if record.scores.trivial is not None:
+        log(record.scores.beside_trivial)
     _leave(job, checkpoint, record)
     return replace(record, seconds=time.monotonic() - started)
 
@@ -136,17 +148,21 @@ def _check_files(settings: CompressSettings) -> Path:
     return checkpoint
 
 
-def _prepare(settings: CompressSettings, log: Log) -> _Job:
+def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job:
     budget, device = settings.budget, resolve_device(settings.fit.device)
-    loaded = load_model(settings.model)
-    data = load_data(settings.data, settings.fit.seed)
+    loaded = materials.model()
+    data = materials.rows(settings.fit.seed)
     loaded.module.to(device)
-    share_out(numbers_in(loaded.module), data.train.inputs[0].numel(), device)
+    share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
     seed_generators(settings.fit.seed)  # a model may draw in evaluation too
     asks = asked(loaded.module, teacher_of(loaded, device))
-    with noting_choice(loaded.module, log):
+    for line in said_call(loaded.module, data.train.inputs):
+        log(line)
+    with noting_choice(loaded.module, log) as noted:
         data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
+    loaded = replace(loaded, output=recorded(loaded.output, noted))
+    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
+    settings = replace(settings, fit=fit)
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
@@ -157,13 +173,14 @@ def _prepare(settings: CompressSettings, log: Log) -> _Job:
     check_gradient(settings.fit.gradient, spec.circuit)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)
-    again = fresh_module(settings.model, loaded, scene.device)
-    fresh = check(scene, again, data.train.inputs, data.normalisation)
+    fresh = check(scene, materials.fresh(loaded, scene.device), data.train.inputs, data.normalisation)
     if fresh.note:
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
-    work = Work(OURS, chosen, scene, data, settings.fit, answers_of(scene, data))
-    return _Job(settings, loaded, data, spec, work, _identity(settings, loaded, data, work), fresh)
+    answers = answers_of(scene, data, materials.by_row and not settings.fit.augment)
+    work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
+    identity = _identity(settings, loaded, data, work) | ({"by": materials.named} if materials.named else {})
+    return _Job(settings, loaded, data, spec, work, identity, fresh)
 
 
 def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> None:
@@ -288,4 +305,6 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         trust=job.loaded.trust,
         figure_note=job.fresh.note,
         weights_entry=job.loaded.entry,
+        output=job.loaded.output,
+        skipped_rows=job.data.skipped_rows,
     )

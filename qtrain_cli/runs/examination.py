@@ -18,21 +18,27 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.data import Dataset, Normalisation
+from qtrain_cli.data.splits import OUTPUTS_AT_ONCE
 from qtrain_cli.errors import BadInput
+from qtrain_cli.inputs import Inputs, joined_rows
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.making import Log
 from qtrain_cli.tasks import TASKS
-from qtrain_cli.tasks.chance import at_chance, figure_of, misnamed, renamed
+from qtrain_cli.tasks.chance import at_chance, misnamed, renamed
 from qtrain_cli.tasks.objective import check_outputs, require_finite
 from qtrain_cli.tasks.recognition import Reading, reading_of
 
 MOST_ROWS = 1000
+#: Short rows of texts that are tried with and without padding, and by how much outputs may differ then, of
+#: the
+#: largest of them: they are summed in another order.
+_SHORT_ROWS, _SAME = 4, 1e-3
 #: A normalisation of more numbers, or an order of more labels, is not written out.
 MOST_WRITTEN = 12
 #: Of the way from blind answers to perfect ones: above this a model is clearly fed as it was trained.
 CLEAR = 0.4
 #: Inputs as the data have them, and how they are prepared -> outputs (N, ...) on the CPU.
-Ask = Callable[[Tensor, Normalisation], Tensor]
+Ask = Callable[[Inputs, Normalisation], Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,13 @@ class Examined:
 
     reading: Reading
     tokens: bool
+    numbers: int
+    trims: bool = False
 
     def of(self, data: Dataset) -> Dataset:
         """The data as this model takes them, for the task that its outputs tell."""
-        return data.for_lookups(self.tokens).read_as(self.reading)
+        read = data.for_lookups(self.tokens).trimmed(self.trims).read_as(self.reading)
+        return replace(read, output_numbers=self.numbers)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class _Sample:
     """Rows that a model is measured on, with the data that they are of, as the model takes them."""
 
     data: Dataset
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     outputs: Tensor
 
@@ -70,16 +79,18 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     Raises:
         BadInput: it does not take the rows, its outputs do not fit the targets, or it is at chance.
     """
-    inputs, targets = _rows(data)
-    tokens = _takes_tokens(ask, data, looks_up)
+    tokens, numbers = _first_look(ask, data, looks_up)
+    inputs, targets = _rows(data, max(1, min(MOST_ROWS, OUTPUTS_AT_ONCE // numbers)))
     given = data.for_lookups(tokens)
+    trims = _takes_any_length(ask, given, log)
+    given = given.trimmed(trims)
     outputs = ask(inputs, given.normalisation)
     require_finite(outputs)
-    examined = Examined(reading_of(data.task, outputs, targets, data.every_target), tokens)
+    examined = Examined(reading_of(data.task, outputs, targets, data.every_target), tokens, numbers, trims)
     sample = _Sample(examined.of(data), inputs, examined.reading.targets(targets), outputs)
     check_outputs(sample.data.task, outputs, sample.targets, sample.data.classes)
     row = TASKS[sample.data.task]
-    figure = row.show(figure_of(row, outputs, sample.targets))
+    figure = row.show(row.figure_of(row.counts(outputs, sample.targets)))
     said = f"; {examined.reading.said}" if examined.reading.said else ""
     log(f"the model itself: {row.word} {figure} on {len(inputs):,} rows of train and validation{said}")
     blind = at_chance(row, outputs, sample.targets)
@@ -106,32 +117,59 @@ def examine_nobody(data: Dataset) -> Dataset:
     return data.read_as(reading_of(data.task, None, data.train.targets, data.every_target))
 
 
-def _rows(data: Dataset) -> tuple[Tensor, Tensor]:
+def _rows(data: Dataset, left: int) -> tuple[Inputs, Tensor]:
     """Rows all over validation, and over train as far as those are few."""
     inputs, targets = [], []
-    left = MOST_ROWS
     for split in (data.validation, data.train):
         count = min(left, len(split))
         places = torch.arange(count) * len(split) // max(1, count)
         inputs.append(split.inputs[places])
         targets.append(split.targets[places])
         left -= count
-    return torch.cat(inputs), torch.cat(targets)
+    return joined_rows(inputs), torch.cat(targets)
 
 
-def _takes_tokens(ask: Ask, data: Dataset, looks_up: bool) -> bool:
-    """Whether whole numbers go in whole: a model with a table may have it for something else than its
-    inputs."""
+def _first_look(ask: Ask, data: Dataset, looks_up: bool) -> tuple[bool, int]:
+    """Whether whole numbers go in whole, and how many numbers the outputs for one input are.
+
+    A model with a table may have it for something else than its inputs.
+    """
     given, few = data.for_lookups(looks_up), data.train.inputs[:2]
+    tokens = given.normalisation.tokens
     try:
-        ask(few, given.normalisation)
+        outputs = ask(few, given.normalisation)
     except BadInput as whole:
         try:
-            ask(few, data.normalisation)
+            outputs, tokens = ask(few, data.normalisation), False
         except BadInput:
             raise whole from None
+    return tokens, max(1, outputs[0].numel())
+
+
+def _takes_any_length(ask: Ask, data: Dataset, log: Log) -> bool:
+    """Whether rows of texts may end with the longest of their batch: the model says the same of short rows
+    whether they are filled up or not. What it says must not depend on how long others are."""
+    trimming = data.trimmed(True).normalisation
+    lengths = trimming.lengths(data.train.inputs)
+    if lengths is None:
         return False
-    return given.normalisation.tokens
+    few = data.train.inputs[lengths.argsort(stable=True)[:_SHORT_ROWS]]
+    full = ask(few, data.normalisation)
+    try:
+        cut = ask(few, trimming)
+    except BadInput:
+        log("the model takes rows of one length only: all are filled up to the longest")
+        return False
+    if cut.shape != full.shape:
+        return False
+    scale = max(1.0, float(full.abs().max()))
+    same = torch.allclose(cut, full, rtol=0, atol=_SAME * scale)
+    if not same:
+        log(
+            "the model's outputs depend on how far rows are filled up (it has no mask for the number"
+            f" {data.padding}): all are filled up to the longest, as they will have to be wherever it is used"
+        )
+    return same
 
 
 def _reasons(ask: Ask, sample: _Sample) -> str:
@@ -176,7 +214,7 @@ def _better_fed(ask: Ask, sample: _Sample) -> str:
         except BadInput:
             continue
         if bool(outputs.isfinite().all()) and at_chance(row, outputs, sample.targets, CLEAR) is None:
-            found.append((figure_of(row, outputs, sample.targets), said))
+            found.append((row.figure_of(row.counts(outputs, sample.targets)), said))
     if not found:
         return ""
     figure, said = max(found, key=lambda one: row.gain(one[0], 0.0))
@@ -186,7 +224,7 @@ def _better_fed(ask: Ask, sample: _Sample) -> str:
 def _normalisations(sample: _Sample) -> Iterator[tuple[Normalisation, str]]:
     """Other ways in which the inputs may have been prepared, each with how it is said."""
     used, inputs = sample.data.normalisation, sample.inputs
-    if used.tokens:
+    if used.tokens or not isinstance(inputs, Tensor):
         return
     if used.mean:
         yield replace(used, mean=(), std=()), "without --mean and --std"

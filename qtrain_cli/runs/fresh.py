@@ -9,17 +9,19 @@ training would move has to be what a fresh module takes from a state dictionary,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import QtrainError, RunFailed, few_quoted
+from qtrain_cli.inputs import Inputs, Prepare
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.models import LoadedModel, build_architecture, load_model
 from qtrain_cli.models.call import call_model, joined, load_into, own_state, predict
 from qtrain_cli.models.in_place import own_streams, places_of, unchanged
+from qtrain_cli.models.outputs import picks
 from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.entries import GENERATED
@@ -34,7 +36,6 @@ _APART, _SEED = 0.05, 0
 ASKED_ROWS = 16
 
 Values = dict[str, Tensor]
-Prepare = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,15 @@ def fresh_module(settings: ModelSettings, loaded: LoadedModel, device: torch.dev
     does not work a second time."""
     try:
         if settings.arch is not None:
-            return build_architecture(settings.arch, settings.arch_args, seed=_SEED + 1).to(device)
+            built = build_architecture(settings.arch, settings.arch_args, seed=_SEED + 1)
+            return picks(built, settings.output).to(device)
         again = load_model(settings)
     except QtrainError:
         return None
     return again.module.to(device) if again.sha256 == loaded.sha256 else None
 
 
-def check(scene: Scene, fresh: nn.Module | None, inputs: Tensor, prepare: Prepare) -> Fresh:
+def check(scene: Scene, fresh: nn.Module | None, inputs: Inputs, prepare: Prepare) -> Fresh:
     """Compares the scene's module with a fresh one, on the first inputs (N, ...) and tensors of a seed's.
 
     Raises:
@@ -79,14 +81,14 @@ def check(scene: Scene, fresh: nn.Module | None, inputs: Tensor, prepare: Prepar
     return Fresh(fresh, None if _close(found, other) else ONE_DRAW)
 
 
-def check_trained(fresh: Fresh, trained: nn.Module, state: Values, rows: Tensor, prepare: Prepare) -> None:
+def check_trained(fresh: Fresh, trained: nn.Module, state: Values, rows: Inputs, prepare: Prepare) -> None:
     """After training: raises `RunFailed` unless the trained module and the fresh one compute the same."""
     if fresh.module is not None and fresh.note != UNREPEATABLE:
         found = _asked(trained, state, rows, prepare)
         _require_close(trained, fresh.module, found, _asked(fresh.module, state, rows, prepare))
 
 
-def _asked(module: nn.Module, state: Values, rows: Tensor, prepare: Prepare, seed: int = _SEED) -> Tensor:
+def _asked(module: nn.Module, state: Values, rows: Inputs, prepare: Prepare, seed: int = _SEED) -> Tensor:
     with own_streams(seed):
         return predict(module, state, rows, prepare)
 
@@ -128,7 +130,7 @@ def _require_loaded(module: nn.Module, made: Values) -> None:
         raise _failed(f"{few_quoted(changed, _SHOWN)} are changed by loading them, or by eval() and train()")
 
 
-def _trained_a_little(module: nn.Module, made: Values, inputs: Tensor) -> None:
+def _trained_a_little(module: nn.Module, made: Values, inputs: Inputs) -> None:
     """A forward in training mode, with all that it leaves in the module beside its mode and tensors."""
     with torch.no_grad(), own_streams(_SEED), unchanged(module):
         module.train()

@@ -7,6 +7,7 @@ generation k     from the outputs of generation k - 1, with a seed of its own   
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from qtrain_cli.artifact.container import RUN_DIGITS
 from qtrain_cli.data import Dataset
+from qtrain_cli.inputs import Inputs, single
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.identity import (
     Identity,
@@ -26,9 +28,8 @@ from qtrain_cli.settings.students import TeachSettings
 from qtrain_cli.students.layout import Execution
 from qtrain_cli.students.networks import StudentModule, build, is_light
 from qtrain_cli.students.spec import Student
-from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.alignment import Alignment, projection, teacher_features
-from qtrain_cli.training.batches import RowBatches
+from qtrain_cli.training.batches import row_batches
 from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to, usual_threads
@@ -88,19 +89,26 @@ class Learned:
 def learn(job: Teaching, show: Show, log: Log) -> Learned:
     """The last generation of a run, with the circuit runs of all; each one after the first is taught by the
     one before it."""
-    train = job.data.train
-    teach = answers_on(job.teacher.outputs, train) if job.teacher else None
+    augment = job.settings.fit.augment
+    if augment:
+        log(f"training batches are augmented: {', '.join(augment)}")
+    teach = _answers(job.teacher.outputs, job) if job.teacher else None
     learned, before = _generation(job, 0, teach, show), 0
     for number in range(1, job.generations + 1):
         log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
         module = student_of(job, number - 1)
         state = moved_to(learned.state, job.device)
         ask = functools.partial(predict, module, state, prepare=job.data.normalisation)
-        answers = answers_on(ask, train)
+        answers = _answers(ask, job)
         taken = module.circuit.take_count() if module.circuit is not None else 0
         before += taken + learned.evaluations
         learned = _generation(job, number, answers, show)
     return replace(learned, evaluations=before + learned.evaluations)
+
+
+def _answers(ask: Callable[[Inputs], Tensor], job: Teaching) -> Answers:
+    """A teacher that has answered for every row of train, if rows stay what they are."""
+    return Answers(ask) if job.settings.fit.augment else answers_on(ask, job.data.train)
 
 
 def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -> Learned:
@@ -125,8 +133,8 @@ def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -
 def _course(job: Teaching, fit: FitSettings, teach: Teach | None) -> Course:
     """Labels alone, where nobody teaches: then the teacher's outputs have no weight."""
     data = job.data
-    objective = Objective(data.task, fit.distill if teach else 0.0, fit.temperature)
-    batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, job.device)
+    objective = data.objective(fit.distill if teach else 0.0, fit.temperature)
+    batches = row_batches(data, fit, job.device)
     return Course(batches, data.validation, data.normalisation, objective, teach or nobody)
 
 
@@ -151,7 +159,7 @@ def _alignment(job: Teaching, module: StudentModule) -> Alignment | None:
         teacher.module, teacher.state, settings.layer, data.train, teacher.prepare
     )
     with torch.no_grad():
-        rows = data.normalisation(data.train.inputs[:2].to(job.device))
+        rows = single(data.normalisation(data.train.inputs[:2].to(job.device)))
         features = module.features(rows).shape[1]
     layer = projection(features, width, job.settings.fit.seed).to(job.device)
     return Alignment(taught, layer, settings.loss, settings.weight)

@@ -28,7 +28,9 @@ Identity = dict[str, Any]
 
 def model_identity(settings: ModelSettings | None, sha256: str) -> Identity:
     """Of a model's file and how it is read; nothing where there is none."""
+    output = {"output": settings.output} if settings and settings.output is not None else {}
     return {
+        **output,
         "model": sha256,
         "weights": (settings and settings.weights) or "",
         "arch": architecture_identity(settings.arch if settings else None),
@@ -40,7 +42,7 @@ def data_identity(settings: DataSettings, data: Dataset) -> Identity:
     """Of the rows, their normalisation, and the share of them that is set apart."""
     return {
         "data": data.sha256,
-        "normalisation": [list(settings.mean), list(settings.std)],
+        "normalisation": [list(data.normalisation.mean), list(data.normalisation.std)],
         "validation": settings.validation,
     }
 
@@ -58,6 +60,8 @@ def run_identity(
 ) -> Identity:
     """The whole: model, data, the fit's settings, and what only this kind of run has."""
     settings = asdict(fit) if isinstance(fit, FitSettings) else dict(fit)
+    augment = list(settings.pop("augment", ()))
+    settings |= {"augment": augment} if augment else {}  # runs of before, which had none, stay what they are
     return {
         **model,
         **data,

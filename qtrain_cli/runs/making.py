@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
 from qtrain_cli.artifact.numbers import (
@@ -28,18 +28,19 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.call import file_state, predict
+from qtrain_cli.models.call import file_state, outputs_of, predict
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.layouts import layout_for
+from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is, rows_in_memory
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
 from qtrain_cli.settings import FitSettings, ModelSettings
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.batches import RowBatches
 from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course
 from qtrain_cli.training.descent import Rate
@@ -49,18 +50,21 @@ from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
+from qtrain_cli.training.work import said_of_work, work_of
 
 Log = Callable[[str], None]
 #: Norms are some tens on the way; at the peak learning rate single steps of hundreds threw whole runs off.
 CLIP = 1.0
+#: More numbers of a teacher's outputs, 1 GB in float32, are asked for batch by batch.
+KNOWN_ANSWERS = 2**28
 
 
 @dataclass(frozen=True)
 class Work:
     """What is made: `name` of the method, at its size, for these rows.
 
-    `answers` are the teacher's; `budget` is a bound in bytes that the finished file has to keep, None where
-    the plan keeps it by itself.
+    `answers` are the teacher's, `batches` what it learns from, `own` the row that it learns by; `budget` is
+    a bound in bytes that the finished file has to keep, None where the plan keeps it by itself.
     """
 
     name: str
@@ -70,11 +74,18 @@ class Work:
     fit: FitSettings
     answers: Answers
     budget: int | None = None
+    batches: Batching = rows_in_memory
+    own: OwnRow = as_it_is
 
     @property
     def objective(self) -> Objective:
         """The loss with the teacher's weight."""
-        return Objective(self.data.task, self.fit.distill, self.fit.temperature)
+        return self.data.objective(self.fit.distill, self.fit.temperature)
+
+    @property
+    def trained_by(self) -> Objective:
+        """The same with a caller's own loss and metric, if there are."""
+        return replace(self.objective, own=self.own(self.objective.row))
 
     @property
     def blank(self) -> Description:
@@ -122,8 +133,24 @@ def scene_of(
     teacher = teacher_of(loaded, device)
     sample = predict(module, teacher, data.train.inputs[:2], data.normalisation)
     check_outputs(data.task, sample, data.train.targets[:2], data.classes)
-    shapes = tuple(data.train.inputs.shape[1:]), tuple(sample.shape[1:])
-    return Scene(module, teacher, layout, *shapes, fit.seed, device, TASKS[data.task].head)
+    inputs = data.train.inputs
+    shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
+    return Scene(
+        module, teacher, layout, shape, tuple(sample.shape[1:]), fit.seed, device, TASKS[data.task].head
+    )
+
+
+def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> FitSettings:
+    """The fit with the rows of a step and the epochs that these rows take in this module; a line where it
+    takes long. Both are counted, not timed: another machine chooses the same."""
+    device, rows = torch.device(fit.device), len(data.train)
+    row = data.normalisation(data.train.inputs[:1].to(device))
+    work = work_of(module, moved_to(file_state(module), device), row)
+    chosen = fit.for_work(rows, work)
+    said = said_of_work(fit, rows, work, chosen)
+    if said:
+        log(said)
+    return chosen
 
 
 def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
@@ -131,12 +158,18 @@ def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
     return moved_to(file_state(loaded.module), device)
 
 
-def answers_of(scene: Scene, data: Dataset) -> Answers:
-    """The model as the teacher of its training rows. Raises `BadInput` where its outputs are not finite."""
+def answers_of(scene: Scene, data: Dataset, by_row: bool = True) -> Answers:
+    """The model as the teacher of its training rows, or of batches that are no rows of theirs.
 
-    def ask(inputs: Tensor) -> Tensor:
+    Raises:
+        BadInput: its outputs are not finite.
+    """
+
+    def ask(inputs: Inputs) -> Tensor:
         return predict(scene.module, scene.teacher, inputs, data.normalisation)
 
+    if not by_row or len(data.train) * data.output_numbers > KNOWN_ANSWERS:
+        return Answers(ask)
     known = ask(data.train.inputs)
     check_outputs(data.task, known, data.train.targets, None)
     return Answers(ask, known)
@@ -151,6 +184,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     fit, gradient = work.fit, work.fit.gradient
     circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
     trainee = Generated(work.chosen, work.scene, _room(work), circuits)
+    if fit.augment:
+        log(f"training batches are augmented: {', '.join(fit.augment)}")
     # A gradient's own noise would be taken for what makes it steep.
     rate = Rate(fit.lr, work.chosen.method.whitened and not gradient.rough, clip=CLIP)
     found = train(trainee, _course(work), fit, rate, recovery, show)
@@ -160,8 +195,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
 
 def _course(work: Work) -> Course:
     data, fit = work.data, work.fit
-    batches = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, work.scene.device)
-    return Course(batches, data.validation, data.normalisation, work.objective, work.answers)
+    batches = work.batches(data, fit, work.scene.device)
+    return Course(batches, data.validation, data.normalisation, work.trained_by, work.answers)
 
 
 def _room(work: Work) -> Callable[[Mapping[str, Tensor]], float]:
@@ -202,17 +237,17 @@ def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> Stor
         return moved_to(state_dict(work.chosen.layout, made, kept), work.scene.device)
 
     def score(kept: Mapping[str, Tensor]) -> float:
-        outputs = predict(module, state_of(kept), data.validation.inputs, data.normalisation)
-        return work.objective.score(outputs, data.validation.targets)
+        found = outputs_of(module, state_of(kept), data.validation.inputs, data.normalisation)
+        return work.trained_by.score_of(found, data.validation.targets)
 
     size, inputs = work.fit.batch_size, data.train.inputs
     found = re_estimated(module, state_of(numbers.kept), inputs, data.normalisation, size)
     other = kept_as_stored(work.chosen.layout, numbers.kept | moved_to(found, torch.device("cpu")))
     before, after = score(numbers.kept), score(other)
     fresh = replace(numbers, kept=other)
-    if not work.objective.improves(after, before) or not fits(work, fresh):
+    if not work.trained_by.improves(after, before) or not fits(work, fresh):
         return numbers
-    log(f"they are better: validation {work.objective.word} {before:.4g} -> {after:.4g}")
+    log(f"they are better: validation {work.trained_by.word} {before:.4g} -> {after:.4g}")
     return fresh
 
 

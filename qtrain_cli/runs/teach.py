@@ -27,7 +27,9 @@ from qtrain_cli.artifact.student import (
 from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
-from qtrain_cli.models.call import noting_choice, predict
+from qtrain_cli.inputs import numbers_in_row, single
+from qtrain_cli.models.call import predict
+from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
@@ -40,7 +42,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.making import Log, fit_for
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import TeachSettings
@@ -50,12 +52,11 @@ from qtrain_cli.students.noise import MAX_NOISY_QUBITS
 from qtrain_cli.students.reduction import averaged
 from qtrain_cli.students.spec import QnnSpec, Student, parse_student, student_text
 from qtrain_cli.tasks import TASKS
-from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import same
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
-from qtrain_cli.training.measure import figures_of
+from qtrain_cli.training.measure import answered, figures_of
 from qtrain_cli.training.recovery import (
     checkpoints,
     drop_own,
@@ -105,11 +106,17 @@ def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
         drop_strangers(settings.out, job.identity, job.generations)
     learned = learn(job, show, log)
     log("measuring the student")
-    write_student(settings.out, _described(job, learned), force=settings.force)
+    described = _described(job, learned)
+    write_student(settings.out, described, force=settings.force)
+    scores = described.description.measured.scores
+    if scores.trivial is not None:
+        log(scores.beside_trivial)
     for path in checkpoints(settings.out):
         path.unlink()
     seconds = time.monotonic() - started
-    return replace(read_student_record(settings.out), seconds=seconds, training_seconds=learned.seconds)
+    record = read_student_record(settings.out)
+    measured = replace(record.measured, scores=replace(record.scores, trivial=scores.trivial))
+    return replace(record, measured=measured, seconds=seconds, training_seconds=learned.seconds)
 
 
 def _check_files(settings: TeachSettings) -> None:
@@ -121,25 +128,27 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
-    data = load_data(settings.data, settings.fit.seed)
+    data = load_data(settings.data, settings.fit.seed, settings.teacher)
     teacher = None
     if settings.teacher:
         teacher = load_teacher(settings.teacher, data.normalisation, device)
         for line in teacher.said:
             log(line)
         with usual_threads():  # it depends on the student too how many there are from then on
-            share_out(teacher.parameters, data.train.inputs[0].numel(), device)
+            share_out(teacher.parameters, numbers_in_row(data.train.inputs), device)
             teacher, data = _examined(teacher, data, settings.teacher_any, log)
     else:
         data = examine_nobody(data)
-    settings = replace(settings, fit=replace(settings.fit, device=str(device)).for_rows(len(data.train)))
     outputs = TASKS[data.task].outputs(data.train.targets[:1], data.classes)
     if teacher:
         outputs = teacher.outputs(data.train.inputs[:2])[0].numel()
     if isinstance(spec, QnnSpec) and spec.readout == "probabilities" and data.classes is None:
         raise BadInput(f"a {data.task} has no classes to read probabilities of", "use readout=z")
-    student = Student(spec, tuple(data.train.inputs.shape[1:]), outputs)
-    if is_light(build(student, settings.fit.seed)):
+    student = Student(spec, tuple(single(data.train.inputs).shape[1:]), outputs)
+    module = build(student, settings.fit.seed)
+    fit = fit_for(replace(settings.fit, device=str(device)), module.to(device), data, log)
+    settings = replace(settings, fit=fit)
+    if is_light(module):
         share_out(teacher.parameters if teacher else 0, math.prod(student.inputs), device)
     _check_student(student, settings, data)
     log(_said(student, teacher))
@@ -151,10 +160,10 @@ def _examined(teacher: Teacher, data: Dataset, teacher_any: bool, log: Log) -> t
     """The teacher as one that gives scores, as its student does, and the data for them."""
     own = teacher.prepare is not data.normalisation  # a student's file says how its inputs are prepared
     ask = (lambda inputs, _: teacher.asked(inputs, teacher.prepare)) if own else teacher.asked
-    with noting_choice(teacher.module, log):
+    with noting_choice(teacher.module, log) as noted:
         found = examine(ask, data, False, teacher_any, log)
     row = TASKS[found.reading.task]
-    taught = replace(teacher, scores_of=row.scores_of)
+    taught = replace(teacher, scores_of=row.scores_of, output=recorded(teacher.output, noted))
     return taught, found.of(data).read_as(replace(found.reading, task=row.plain or row.name, targets=same))
 
 
@@ -182,7 +191,8 @@ def _check_amplitudes(student: Student, data: Dataset) -> None:
     """Raises `BadInput` for a row of any split that has no direction."""
     for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
         for first in range(0, len(split), 1000):
-            rows = averaged(data.normalisation(split.inputs[first : first + 1000]), student.cells)
+            given = single(data.normalisation(split.inputs[first : first + 1000]))
+            rows = averaged(given, student.cells)
             zero = (rows == 0).all(1)
             if bool(zero.any()):
                 row = first + int(zero.int().argmax())
@@ -293,8 +303,8 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
     if module.circuit is not None:
         module.circuit.execution = Execution(how.gradient, *how.measured_with)
     seed_generators(settings.fit.seed)  # the shots of the measurement, or a teacher's draws
-    objective = Objective(data.task, 0.0, settings.fit.temperature)
-    taught = teacher.outputs(data.test.inputs) if teacher else None
+    objective = data.objective(0.0, settings.fit.temperature)
+    taught = answered(teacher.outputs, data) if teacher else None
     figures = figures_of(module, moved_to(state, job.device), taught, data, objective)
     return Measured(
         model=teacher.name if teacher else "",
@@ -309,4 +319,6 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
         trust=teacher.trust if teacher else NO_TEACHER,
         weights_entry=teacher.entry if teacher else None,
+        output=teacher.output if teacher else None,
+        skipped_rows=data.skipped_rows,
     )

@@ -17,6 +17,7 @@ from qtrain_cli.artifact.student_file import StudentFile, decode_student, float3
 from qtrain_cli.data import Normalisation
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.header import read_header
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.models import formats, load_model
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.settings import ModelSettings
@@ -26,8 +27,8 @@ from qtrain_cli.training.devices import moved_to
 
 @dataclass(frozen=True)
 class Teacher:
-    """A module with its tensors, how its inputs are normalised, where it came from, and its size; `entry` and
-    `said` are as in `LoadedModel`."""
+    """A module with its tensors, how its inputs are normalised, where it came from, and its size; `entry`,
+    `said` and `output` are as in `LoadedModel`."""
 
     module: nn.Module
     state: Mapping[str, Tensor]
@@ -40,13 +41,14 @@ class Teacher:
     scores_of: Callable[[Tensor], Tensor] | None = None
     entry: str | None = None
     said: tuple[str, ...] = ()
+    output: str | None = None
 
-    def outputs(self, inputs: Tensor) -> Tensor:
+    def outputs(self, inputs: Inputs) -> Tensor:
         """Its scores for every row, (N, ...) on the CPU. Raises `BadInput` where it does not take them."""
         found = predict(self.module, self.state, inputs, self.prepare)
         return self.scores_of(found) if self.scores_of else found
 
-    def asked(self, inputs: Tensor, prepare: Normalisation) -> Tensor:
+    def asked(self, inputs: Inputs, prepare: Normalisation) -> Tensor:
         """Its own outputs for inputs that are prepared in some way."""
         return predict(self.module, self.state, inputs, prepare)
 
@@ -62,7 +64,7 @@ def load_teacher(settings: ModelSettings, prepare: Normalisation, device: torch.
     if student is None:
         loaded = load_model(settings)
         found = _teacher(loaded.module, prepare, device, loaded.name, loaded.trust, loaded.sha256)
-        return replace(found, entry=loaded.entry, said=loaded.said)
+        return replace(found, entry=loaded.entry, said=loaded.said, output=loaded.output)
     file, sha256 = student
     module = module_of(file)
     own = Normalisation(file.description.mean, file.description.std)
@@ -88,7 +90,7 @@ def _student_file(settings: ModelSettings) -> tuple[StudentFile, str] | None:
             f"'{path.name}' is a compressed model's artifact, which is no teacher",
             "export its graph first: qtrain export ARTIFACT --classical -o teacher.pt2",
         )
-    for option in ("arch", "weights"):
+    for option in ("arch", "weights", "output"):
         if getattr(settings, option) is not None:
             raise UsageError(f"--{option} has no use for '{path.name}', a student's own file")
     return decode_student(container), container.sha256

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 from qtrain_cli.quantum.noise import NOISES, Noise, parse_noises
 from qtrain_cli.settings.option import Option, Otherwise, Said
-from qtrain_cli.settings.parsing import parse_shots, parse_size, require
+from qtrain_cli.settings.parsing import parse_marks, parse_shots, parse_size, require
 from qtrain_cli.settings.shared import (
     Arch,
     ArchArgs,
     ArtifactPath,
     Force,
     Markdown,
+    OutputPath,
     Plot,
     Seed,
     check_plot,
@@ -32,6 +33,7 @@ MAX_REPEAT, MAX_TRAJECTORIES = 10_000, 10**9
 class ExportSettings:
     """`qtrain export`: `model` supplies the graph that `.pt2` and `.onnx` need.
 
+    `output` is what a graph returns of several outputs; None: what the artifact's record says.
     `quantum`: the circuits in place of the weights; `circuit` one of them by its number, None all. On a
     command line one of `classical` and `quantum` must be said; None: it was not asked.
     """
@@ -53,6 +55,7 @@ class ExportSettings:
         int | None, Option("--circuit", "With --quantum: this circuit alone, from 0."), Otherwise("all")
     ] = None
     classical: Annotated[bool | None, Option("--classical", "Regenerated weights.")] = None
+    output: OutputPath = None
 
     def __post_init__(self) -> None:
         given = (
@@ -101,6 +104,13 @@ class GateSettings:
     max_regression: Annotated[float | None, Option("--max-regression", "Gate: how far below --baseline.")] = (
         None
     )
+    min_metric: Annotated[
+        tuple[tuple[str, float], ...],
+        Option(
+            "--min-metric", "Gate: any figure of the test rows, e.g. f1=0.9 or perplexity=30. Repeatable.",
+            read=parse_marks, typed=list[str], kind="list",
+        ),
+    ] = ()  # fmt: skip
 
     @property
     def of_size_alone(self) -> bool:
@@ -149,7 +159,8 @@ class ReportSettings:
 class SampleSettings:
     """`qtrain sample`: shots of each circuit, levels of noise, and what the weights are evaluated on.
 
-    `device` None: the own simulator. `model` or `arch` supplies the module.
+    `device` None: the own simulator. `model` or `arch` supplies the module, `output` (None: the record's)
+    says what counts of several outputs.
     """
 
     artifact: ArtifactPath
@@ -182,6 +193,7 @@ class SampleSettings:
     seed: Seed = 0
     plot: Plot = None
     force: Force = False
+    output: OutputPath = None
 
     def __post_init__(self) -> None:
         require(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
 from qtrain_cli.settings.fit import MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
-from qtrain_cli.settings.parsing import parse_names, parse_shape, parse_sizes, require
+from qtrain_cli.settings.parsing import parse_names, parse_shapes, parse_sizes, require
 from qtrain_cli.settings.shared import Force, Markdown, Plot, Resume, TeacherAny, check_plot
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
 
@@ -61,9 +61,12 @@ class PlanSettings:
     budget: BudgetSettings
     fit: FitSettings
     input_shape: Annotated[
-        tuple[int, ...],
-        Option("--input-shape", "Of one input, e.g. 1,28,28: times whole steps.", read=parse_shape),
-    ] = ()
+        tuple[int, ...] | dict[str, tuple[int, ...]],
+        Option(
+            "--input-shape", "Of one input, e.g. 1,28,28 or 'tokens=12 mask=12': times whole steps.",
+            read=parse_shapes,
+        ),
+    ] = ()  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,20 @@ import reprlib
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
+from qtrain_cli.errors import suggestion
 from qtrain_cli.quantum.estimators import ESTIMATORS
 from qtrain_cli.settings.option import Option, Otherwise
-from qtrain_cli.settings.parsing import require
+from qtrain_cli.settings.parsing import parse_names, require
 from qtrain_cli.settings.shared import LEARNING_RATE, Seed, check_seed
 
+#: What may be done to a batch of training rows (`data.augment` does it).
+AUGMENTATIONS = ("flip", "crop", "randaugment", "mixup")
 MAX_EPOCHS = 10**9 - 1
 MAX_TEMPERATURE = 1e6
 MIN_EPOCHS, MIN_STEPS = 10, 2000
+#: Rows of a step: so many, or half as many again and again down to the least while a step costs more
+#: floating-point operations than `STEP_WORK`. Epochs: as many as stay below `RUN_WORK`, at least one.
+STEP_ROWS, LEAST_STEP_ROWS, STEP_WORK, RUN_WORK = 128, 8, 3e11, 2.7e13
 #: The learning rate of a generator of N numbers is M (600 / N)^(2/3), at most M: near the best of those tried
 #: on MNIST (457 to 2,849 numbers). The second M is that of Adam, by which rough gradients descend.
 MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, OWN_LR_POWER = 0.013, 0.02, 600, 2 / 3
@@ -67,7 +73,8 @@ class GradientSettings:
 class FitSettings:
     """How something is trained. `distill` is the weight of the teacher's soft targets.
 
-    `epochs` 0: 10, or as many more as `MIN_STEPS` steps take on little data.
+    `epochs` 0: 10, or as many more as `MIN_STEPS` steps take on little data, or as few as heavy work leaves
+    (`for_work`). `batch_size` 0: 128, or fewer for heavy rows.
     """
 
     distill: Annotated[float, Option("--distill", "Weight of the teacher's outputs, 0 to 1.")] = 0.5
@@ -75,15 +82,29 @@ class FitSettings:
     epochs: Annotated[
         int,
         Option("--epochs", "Passes over the rows.", least=1),
-        Otherwise(f"{MIN_EPOCHS}; more below {MIN_STEPS:,} steps"),
+        Otherwise(f"{MIN_EPOCHS}; more below {MIN_STEPS:,} steps, fewer of heavy ones"),
     ] = 0
-    batch_size: Annotated[int, Option("--batch-size", "Rows of a training step.")] = 128
+    batch_size: Annotated[
+        int,
+        Option("--batch-size", "Rows of a training step.", least=1),
+        Otherwise(f"{STEP_ROWS}; fewer heavy ones"),
+    ] = 0
     lr: Annotated[float, LEARNING_RATE] = 0.02
     seed: Seed = 0
     device: Annotated[str, Option("--device", "auto, cpu, cuda or cuda:1.")] = "auto"
     gradient: GradientSettings = field(default_factory=GradientSettings)
+    augment: Annotated[
+        tuple[str, ...],
+        Option(
+            "--augment", "Of training batches: {choices}; several with commas.", choices=AUGMENTATIONS,
+            read=parse_names, kind="row",
+        ),
+    ] = ()  # fmt: skip
 
     def __post_init__(self) -> None:
+        for name in self.augment:
+            require(name in AUGMENTATIONS, f"--augment is '{name}'", suggestion(name, AUGMENTATIONS))
+        require(len(set(self.augment)) == len(self.augment), "--augment names one twice", "give each once")
         require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
         require(
             0 < self.temperature <= MAX_TEMPERATURE,
@@ -93,14 +114,22 @@ class FitSettings:
             0 <= self.epochs <= MAX_EPOCHS,
             f"--epochs is {reprlib.repr(self.epochs)}; allowed: 1 to {MAX_EPOCHS}",
         )
-        require(self.batch_size >= 1, f"--batch-size is {self.batch_size}; allowed: 1 or more")
+        require(self.batch_size >= 0, f"--batch-size is {self.batch_size}; allowed: 1 or more")
         require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
         check_seed(self.seed)
 
-    def for_rows(self, rows: int) -> FitSettings:
-        """The same settings with the number of epochs that these training rows take by default."""
-        steps = max(1, rows // min(self.batch_size, rows))
-        return replace(self, epochs=self.epochs or max(MIN_EPOCHS, -(-MIN_STEPS // steps)))
+    def for_work(self, rows: int, work: float) -> FitSettings:
+        """The same settings with the rows of a step, and the epochs, that this training takes by default.
+
+        Args:
+            rows: of the training split.
+            work: floating-point operations that a step has for each of its rows.
+        """
+        size = self.batch_size or rows_for(work)
+        steps = max(1, rows // min(size, rows))
+        usual = max(MIN_EPOCHS, -(-MIN_STEPS // steps))
+        bearable = max(1, int(RUN_WORK / max(1.0, work * rows)))
+        return replace(self, batch_size=size, epochs=self.epochs or min(usual, bearable))
 
     def for_numbers(self, numbers: int) -> FitSettings:
         """The same settings with the learning rate for so many trained numbers."""
@@ -109,6 +138,14 @@ class FitSettings:
     def steps(self, rows: int) -> int:
         """How many steps all epochs have together on so many training rows, in whole batches."""
         return rows // min(self.batch_size, rows) * self.epochs
+
+
+def rows_for(work: float) -> int:
+    """The rows of a step where each takes so many floating-point operations."""
+    size = STEP_ROWS
+    while size > LEAST_STEP_ROWS and size * work > STEP_WORK:
+        size //= 2
+    return size
 
 
 def own_rate(numbers: int, rough: bool = False) -> float:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import UsageError, suggestion
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_MARK = re.compile(r"-?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})(e[+-]?\d{1,2})?", re.IGNORECASE)
 _COUNT = re.compile(r"\d{1,18}(\.\d{1,18})?(e\+?\d{1,2})?", re.IGNORECASE)
 #: What stands for infinitely many shots, and the most there can be otherwise: all of them are exact as
 #: floats.
@@ -68,6 +70,47 @@ def parse_whole(text: str, option: str) -> tuple[int, ...]:
 def parse_names(text: str) -> tuple[str, ...]:
     """``"labels, distill"`` -> ("labels", "distill"), as far as anything is named."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def parse_marks(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """``["f1=0.9,r2=0.5", "map=0.3"]`` -> (("f1", 0.9), ...), in order. Raises `UsageError`."""
+    found: dict[str, float] = {}
+    for text in (name for one in texts for name in parse_names(one)):
+        name, equals, value = (part.strip() for part in text.partition("="))
+        good = equals and name and _MARK.fullmatch(value)
+        require(bool(good), f"--min-metric '{text}' is no name and number", "write e.g. f1=0.9")
+        require(name not in found, f"--min-metric names {name} twice", "give each once")
+        found[name] = float(value)
+    return tuple(found.items())
+
+
+def parse_roles(text: str, option: str, roles: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """``"image=img,label=fine_label"`` -> (("image", "img"), ("label", "fine_label")). Raises
+    `UsageError`."""
+    found: dict[str, str] = {}
+    for part in parse_names(text):
+        role, equals, name = (piece.strip() for piece in part.partition("="))
+        wrong = (
+            f"{option} '{part}' names nothing; allowed: NAME=ITS NAME IN THE DATA, NAME of {', '.join(roles)}"
+        )
+        require(bool(equals and name), wrong, f"write e.g. {roles[0]}={roles[0]}1")
+        require(role in roles, f"{option} has the name '{role}'", suggestion(role, roles))
+        require(role not in found, f"{option} names '{role}' twice", "give each once")
+        found[role] = name
+    return tuple(found.items())
+
+
+def parse_shapes(text: str | None) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+    """``"1,28,28"`` -> (1, 28, 28); ``"tokens=12 mask=12"`` -> the same by name. Raises `UsageError`."""
+    if not text or "=" not in text:
+        return parse_shape(text)
+    named: dict[str, tuple[int, ...]] = {}
+    for part in re.split(r"[;\s]+", text.strip()):
+        name, equals, sizes = part.partition("=")
+        good = name and equals and name not in named and (sizes or equals)
+        require(bool(good), f"'{part}' is not the shape of an input", "write e.g. 'tokens=12 picture=3,8,8'")
+        named[name] = parse_shape(sizes)
+    return named
 
 
 def parse_shape(text: str | None) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from qtrain_cli.settings.option import Option
+from qtrain_cli.settings.option import Option, Otherwise
 from qtrain_cli.settings.parsing import parse_arguments, require
 
 PLOT_ENDINGS = (".png", ".svg", ".pdf")
@@ -24,6 +24,11 @@ Arch = Annotated[
 ArchArgs = Annotated[
     dict[str, Any], Option("--arch-args", "JSON object for the class.", read=parse_arguments, kind="json")
 ]
+OutputPath = Annotated[
+    str | None,
+    Option("--output", "Which of a model's outputs counts: its name or place, dotted where nested."),
+    Otherwise("logits, else the first"),
+]
 Seed = Annotated[int, Option("--seed", "Seed of everything random.")]
 Seeds = Annotated[int, Option("--seeds", "How many seeds, from 0.")]
 CellsFolder = Annotated[Path, Option("--out", "A folder for the students' files.", short="-o", kind="output")]
@@ -36,6 +41,15 @@ Plot = Annotated[
 ]
 #: Of fields whose types differ.
 LEARNING_RATE = Option("--lr", "Peak learning rate of the one-cycle schedule.")
+
+
+def check_output_path(output: str | None) -> None:
+    """Raises `UsageError` for a path that has no names."""
+    require(
+        output is None or all(output.split(".")),
+        f"--output '{output}' is no name",
+        "write the output's name or place, e.g. logits, 0 or hidden_states.3",
+    )
 
 
 def check_seed(seed: int) -> None:

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 from qtrain_cli.settings.option import Option, Otherwise
-from qtrain_cli.settings.parsing import parse_floats, parse_names, parse_size, require
-from qtrain_cli.settings.shared import Arch, ArchArgs
+from qtrain_cli.settings.parsing import parse_floats, parse_names, parse_roles, parse_size, require
+from qtrain_cli.settings.shared import Arch, ArchArgs, OutputPath, check_output_path
+
+#: What a column of data can be, and what a split.
+COLUMN_ROLES = ("image", "text", "text2", "tokens", "table", "label", "split")
+SPLIT_ROLES = ("train", "test", "validation")
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which model file, and how to read it. `weights` names the entry of a checkpoint dictionary."""
+    """Which model file, and how to read it. `weights` names the entry of a checkpoint dictionary, `output`
+    what counts of several outputs."""
 
     path: Annotated[Path, Option("MODEL", "A trained model's file.")]
     arch: Arch = None
@@ -23,8 +28,13 @@ class ModelSettings:
     trust_pickle: Annotated[
         bool, Option("--trust-pickle", "Run the code in a pickled file.", kind="consent")
     ] = False
+    output: OutputPath = None
+    ignore_unexpected: Annotated[
+        bool, Option("--ignore-unexpected", "Leave out tensors that --arch has no name for.")
+    ] = False
 
     def __post_init__(self) -> None:
+        check_output_path(self.output)
         require(
             self.arch is None or ":" in self.arch,
             f"--arch '{self.arch}' names no class",
@@ -37,8 +47,9 @@ class ModelSettings:
 class DataSettings:
     """Which data, and how inputs are normalised: ``(x - mean) / std`` per channel after uint8 / 255.
 
-    `validation` is the share of the training rows that is set apart to choose the best state; `classes`
-    orders labels, and `max_bytes` bounds what is decoded.
+    `validation` is the share of the training rows that is set apart to choose the best state, where the data
+    have no such rows of their own; `classes` orders labels, and `max_bytes` bounds what is decoded. `columns`
+    and `splits` map a role (`COLUMN_ROLES`, `SPLIT_ROLES`) to the data's own name of it.
     """
 
     source: Annotated[
@@ -70,6 +81,41 @@ class DataSettings:
         ),
         Otherwise("sorted"),
     ] = ()  # fmt: skip
+    columns: Annotated[
+        tuple[tuple[str, str], ...],
+        Option(
+            "--columns", "Which column is what, e.g. image=img,label=fine_label.",
+            read=partial(parse_roles, option="--columns", roles=COLUMN_ROLES), kind="row",
+        ),
+        Otherwise("told by names and types"),
+    ] = ()  # fmt: skip
+    splits: Annotated[
+        tuple[tuple[str, str], ...],
+        Option(
+            "--split", "Which split is what, e.g. test=validation.",
+            read=partial(parse_roles, option="--split", roles=SPLIT_ROLES), kind="row",
+        ),
+        Otherwise("train, test and validation"),
+    ] = ()  # fmt: skip
+    tokenizer: Annotated[
+        Path | None,
+        Option("--tokenizer", "Folder or tokenizer.json for columns of text."),
+        Otherwise("the model's folder"),
+    ] = None
+    max_length: Annotated[
+        int | None,
+        Option("--max-length", "Tokens of a text at most.", least=1),
+        Otherwise("what model and tokenizer take"),
+    ] = None
+    transform: Annotated[
+        str | None,
+        Option(
+            "--transform",
+            "Of pictures: none, or e.g. resize=256,crop=224,bicubic,rgb.",
+        ),
+        Otherwise("what the model's folder says"),
+    ] = None
+    skip_damaged: Annotated[bool, Option("--skip-damaged", "Leave damaged rows out, and count them.")] = False
     max_bytes: Annotated[
         int,
         Option("--max-data-bytes", "Of the data in memory.", read=parse_size, typed=str),

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.tasks.classification import CLASSIFICATION, agreement_by_chance, log_odds, sigmoid
+from qtrain_cli.tasks.counting import of_rows
+from qtrain_cli.tasks.metrics import F1, F1_MACRO, F1_MICRO, MAP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +38,7 @@ def _hard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(outputs, targets.view_as(outputs).to(outputs.dtype))
 
 
-def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float, targets: Tensor) -> Tensor:
     from torch.nn.functional import kl_div, logsigmoid
 
     total = outputs.new_zeros(())
@@ -50,12 +52,12 @@ def _yes(outputs: Tensor) -> Tensor:
     return (outputs > 0).reshape(len(outputs), -1).long()  # (N,) or (N, k) -> (N, k)
 
 
-def _row_scores(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (_yes(outputs) == targets.reshape(len(targets), -1)).double().mean(1)
+def _counts(outputs: Tensor, targets: Tensor) -> Tensor:
+    return of_rows((_yes(outputs) == targets.reshape(len(targets), -1)).double().mean(1))
 
 
-def _row_closeness(outputs: Tensor, teacher: Tensor) -> Tensor:
-    return _row_scores(outputs, _yes(teacher))
+def _closeness_counts(outputs: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
+    return _counts(outputs, _yes(teacher))
 
 
 def _answers(outputs: Tensor) -> Tensor:
@@ -68,6 +70,11 @@ def _blind(outputs: Tensor, targets: Tensor) -> float:
     return sum(found) / len(found)
 
 
+def _oftener(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Yes where a label is there in more than half of the rows."""
+    return (targets.reshape(len(targets), -1).double().mean(0) - 0.5).reshape(shape).float()
+
+
 BINARY = replace(
     CLASSIFICATION,
     name="binary",
@@ -75,12 +82,14 @@ BINARY = replace(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
-    row_scores=_row_scores,
-    row_closeness=_row_closeness,
+    counts=_counts,
+    closeness_counts=_closeness_counts,
     told_by_count=False,
     told_by_word=False,
     answers=_answers,
     blind=_blind,
+    metrics=(F1,),
+    trivial=_oftener,
     width=1,
     said="one output a row and targets of 0 and 1: scores of yes or no; binary cross-entropy",
 )
@@ -91,6 +100,7 @@ BINARY_PROBABILITIES = BINARY.of_outputs("binary-probabilities", log_odds, sigmo
 #: The share of a row's labels that are right is no yes or no: its interval is stored.
 MULTILABEL = replace(
     BINARY, name="multilabel", derived=None, answers=None, width=None,
+    metrics=(F1_MICRO, F1_MACRO, MAP), trivial_said="the commoner answer for each label",
     said="targets of 0 and 1 for several labels a row: scores of yes or no; binary cross-entropy",
 )  # fmt: skip
 MULTILABEL_PROBABILITIES = MULTILABEL.of_outputs("multilabel-probabilities", log_odds, sigmoid, _SIGMOID)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtrain_cli.tasks import Task
+from qtrain_cli.tasks.intervals import wilson_interval
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,19 +23,13 @@ if TYPE_CHECKING:
 SKILL = 0.1
 
 
-def figure_of(row: Task, outputs: Tensor, targets: Tensor) -> float:
-    """The figure of outputs (N, ...) on these rows."""
-    return float(row.row_scores(outputs, targets).mean())
-
-
 def at_chance(row: Task, outputs: Tensor, targets: Tensor, skill: float = SKILL) -> float | None:
     """The blind figure, where outputs (N, ...) are hardly better than it: by less than the share `skill` of
     the way to perfect. None where they are better, or nobody knows."""
     if row.blind is None:
         return None
-    blind, perfect = row.blind(outputs, targets), row.most if row.higher_is_better else 0.0
-    scores = row.row_scores(outputs, targets)
-    ends = row.interval(float(scores.mean()), len(scores), float(scores.std(correction=0)))
+    blind, perfect = row.blind(outputs, targets), row.perfect
+    ends = row.interval_of(row.counts(outputs, targets))
     floor = blind + skill * (perfect - blind)
     worth = blind == perfect or row.better(row.worse_first(ends)[0], floor)
     return None if worth else blind
@@ -52,7 +47,7 @@ def renamed(row: Task, outputs: Tensor, targets: Tensor, classes: int) -> tuple[
     total = len(targets)
     by_chance = float((counts.sum(1) * counts.sum(0)[order]).sum())
     share, blind = _hits(counts, order) / total, by_chance / total**2
-    good = row.interval(share, total, 0.0)[0] > blind + max(SKILL, 0.5) * (1 - blind)
+    good = wilson_interval(share, total)[0] > blind + max(SKILL, 0.5) * (1 - blind)
     return tuple(order) if good else None
 
 
@@ -71,7 +66,7 @@ def misnamed(
     halves = [_counts(row, outputs[part::2], targets[part::2], len(whole)) for part in (0, 1)]
     share = sum(_hits(halves[1 - part], _best_order(halves[part])) for part in (0, 1)) / len(targets)
     present = _hits(whole, range(len(whole))) / len(targets)
-    better = row.interval(share, len(targets), 0.0)[0] > row.interval(present, len(targets), 0.0)[1]
+    better = wilson_interval(share, len(targets))[0] > wilson_interval(present, len(targets))[1]
     order = tuple(_best_order(whole))
     return (order, share) if better and order != tuple(range(len(whole))) else None
 

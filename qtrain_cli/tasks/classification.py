@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.tasks.counting import of_rows
 from qtrain_cli.tasks.intervals import wilson_interval
 from qtrain_cli.tasks.task import PERCENT, Task
 
@@ -47,19 +48,19 @@ def _hard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(outputs, targets)
 
 
-def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float, targets: Tensor) -> Tensor:
     from torch.nn.functional import kl_div
 
     student, taught = ((found / temperature).log_softmax(1) for found in (outputs, teacher))
     return temperature**2 * kl_div(student, taught, reduction="batchmean", log_target=True)
 
 
-def _row_scores(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(1) == targets).double()
+def _counts(outputs: Tensor, targets: Tensor) -> Tensor:
+    return of_rows(outputs.argmax(1) == targets)
 
 
-def _row_closeness(outputs: Tensor, teacher: Tensor) -> Tensor:
-    return _row_scores(outputs, teacher.argmax(1))
+def _closeness_counts(outputs: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
+    return _counts(outputs, teacher.argmax(1))
 
 
 def _answers(outputs: Tensor) -> Tensor:
@@ -76,6 +77,12 @@ def agreement_by_chance(answers: Tensor, targets: Tensor) -> float:
     shares = (found.bincount(minlength=most).double() / len(found) for found in (answers, targets))
     one, other = shares
     return float(one @ other)
+
+
+def commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Scores (C,) of how often each class is in the targets, whatever their shape."""
+    counts = targets.reshape(-1).bincount(minlength=shape[0]).float()
+    return (counts[: shape[0]] + 1).log()
 
 
 def _logarithm(probabilities: Tensor) -> Tensor:
@@ -113,12 +120,14 @@ CLASSIFICATION = Task(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
-    row_scores=_row_scores,
-    row_closeness=_row_closeness,
+    counts=_counts,
+    closeness_counts=_closeness_counts,
     derived=wilson_interval,
     told_by_count=True,
     answers=_answers,
     blind=_blind,
+    trivial=commonest,
+    trivial_said="the commonest class",
     said="outputs are scores of classes; cross-entropy",
 )
 

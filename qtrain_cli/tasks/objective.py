@@ -3,34 +3,75 @@
     loss = (1 - a) hard(y, s) + a soft(t, s)
 
 s: student outputs, t: teacher outputs, y: targets, a: `distill`; hard and soft loss are the task's.
+
+A split is scored part by part: outputs of `at_once` rows are asked for, counted and dropped, and the figure
+is that of the counts of all rows (`counting`). A split's loss is the mean over all that its parts' losses are
+means of.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.tasks import TASKS, Task
+from qtrain_cli.tasks.counting import figure_of, mean_of
 from qtrain_cli.tasks.intervals import Interval
+from qtrain_cli.tasks.metrics import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Which rows of a split -> somebody's outputs for them (M, ...).
+OutputsOf = Callable[[slice], "Tensor"]
+#: No split has so many rows.
+ALL_ROWS = 2**62
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a split is worth: its rows' counts (N, k), the task's own loss, further figures; beside a teacher,
+    how close to it, and its figure. `shape` is that of the outputs for one row."""
+
+    counts: Tensor
+    loss: float
+    shape: tuple[int, ...]
+    metrics: dict[str, float | None]
+    closeness: float | None = None
+    teacher: float | None = None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The same of some rows: `size` is how many things the loss is the mean of, `beside` the counts of
+    closeness and of the teacher."""
+
+    counts: Tensor
+    loss: float
+    size: int
+    shape: tuple[int, ...]
+    metrics: tuple[Tensor, ...]
+    beside: tuple[Tensor, ...]
+
 
 @dataclass(frozen=True)
 class Objective:
-    """The task's name, the weight of the teacher in 0..1, and the temperature of its outputs."""
+    """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, how many rows are
+    scored at once, and a row in place of the table's, whose loss or figure is the caller's own."""
 
     task: str
     distill: float
     temperature: float
+    at_once: int = ALL_ROWS
+    own: Task | None = None
 
     @property
     def row(self) -> Task:
-        """The task's row of the table."""
-        return TASKS[self.task]
+        """The task's row: of the table, unless there is an own one."""
+        return self.own or TASKS[self.task]
 
     @property
     def word(self) -> str:
@@ -42,31 +83,80 @@ class Objective:
         loss = (1 - self.distill) * self.hard_loss(outputs, targets)
         if self.distill == 0:
             return loss
-        return loss + self.distill * self.row.soft_loss(outputs, teacher, self.temperature)
+        return loss + self.distill * self.row.soft_loss(outputs, teacher, self.temperature, targets)
 
     def hard_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss against the targets alone, a scalar."""
         return self.row.hard_loss(outputs, targets)
 
-    def row_scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Each row's own score, float64 (N,)."""
-        return self.row.row_scores(outputs, targets)
-
     def score(self, outputs: Tensor, targets: Tensor) -> float:
-        """The figure of a batch or split: the mean of its rows' scores."""
-        return float(self.row_scores(outputs, targets).mean())
+        """The figure of a batch."""
+        return self.row.figure_of(self.row.counts(outputs, targets))
 
-    def interval(self, scores: Tensor) -> Interval:
-        """The 95 % interval of the mean of rows' scores (N,)."""
-        return self.row.interval(float(scores.mean()), len(scores), float(scores.std(correction=0)))
+    def score_of(self, outputs_of: OutputsOf, targets: Tensor) -> float:
+        """The figure of a split with these targets (N, ...)."""
+        return self.row.figure_of(self.counts_of(outputs_of, targets))
 
-    def stored_interval(self, scores: Tensor) -> Interval | None:
-        """The same where a record has to store it; None where it follows from figure and count."""
-        return self.interval(scores) if self.row.stores_interval else None
+    def counts_of(self, outputs_of: OutputsOf, targets: Tensor) -> Tensor:
+        """The counts (N, k) of a split with these targets (N, ...)."""
+        import torch
 
-    def closeness(self, outputs: Tensor, teacher: Tensor) -> float:
-        """How close outputs are to the teacher's: the mean of the rows' closeness."""
-        return float(self.row.row_closeness(outputs, teacher).mean())
+        parts = self.parts(len(targets))
+        return torch.cat([self.row.counts(outputs_of(part), targets[part]) for part in parts])
+
+    def scored(
+        self, outputs_of: OutputsOf, targets: Tensor, taught: OutputsOf | None = None, further: bool = False
+    ) -> Scored:
+        """What a split with these targets (N, ...) is worth, beside a teacher or without.
+
+        With `further` the task's further metrics are measured too.
+        """
+        metrics = self.row.metrics if further else ()
+        parts = [
+            self._part(outputs_of(part), targets[part], taught and taught(part), metrics)
+            for part in self.parts(len(targets))
+        ]
+        return _joined(self.row, parts, metrics, targets)
+
+    def _part(
+        self, outputs: Tensor, targets: Tensor, teacher: Tensor | None, metrics: tuple[Metric, ...]
+    ) -> _Part:
+        row = self.row
+        beside: tuple[Tensor, ...] = ()
+        if teacher is not None:
+            beside = row.closeness_counts(outputs, teacher, targets), row.counts(teacher, targets)
+        return _Part(
+            counts=row.counts(outputs, targets),
+            loss=float(self.hard_loss(outputs, targets)),
+            size=row.size_of(targets),
+            shape=tuple(outputs.shape[1:]),
+            metrics=tuple(metric.part(outputs, targets) for metric in metrics),
+            beside=beside,
+        )
+
+    def trivial(self, train: Tensor, targets: Tensor, shape: tuple[int, ...]) -> float | None:
+        """The figure on a split with these targets of whoever knows the training targets and nothing else.
+
+        `shape` is that of the outputs for one row. None where nobody knows how to answer so.
+        """
+        row = TASKS[self.row.plain or self.task]
+        if row.trivial is None:
+            return None
+        scores = row.trivial(train, shape)
+        same = Objective(row.name, 0.0, 1.0, self.at_once)
+        return same.score_of(lambda part: scores.expand(part.stop - part.start, *shape), targets)
+
+    def parts(self, rows: int) -> Iterator[slice]:
+        """Which rows are scored together, one part after the other."""
+        return (slice(first, min(first + self.at_once, rows)) for first in range(0, rows, self.at_once))
+
+    def stored_interval(self, counts: Tensor) -> Interval | None:
+        """The 95 % interval where a record has to store it; None where it follows from figure and count."""
+        return self.row.interval_of(counts) if self.row.stores_interval else None
+
+    def closeness(self, outputs: Tensor, teacher: Tensor, targets: Tensor) -> float:
+        """How close outputs are to the teacher's."""
+        return figure_of(self.row.closeness_counts(outputs, teacher, targets), mean_of)
 
     def improves(self, score: float, best: float | None) -> bool:
         """Whether a finite score beats the best so far, if there is one."""
@@ -75,6 +165,25 @@ class Objective:
     def better(self, score: float, than: float) -> bool:
         """Whether one score beats another."""
         return self.row.better(score, than)
+
+
+def _joined(row: Task, parts: list[_Part], metrics: tuple[Metric, ...], targets: Tensor) -> Scored:
+    import torch
+
+    loss = math.fsum(part.loss * part.size for part in parts) / max(1, sum(part.size for part in parts))
+    found = Scored(
+        counts=torch.cat([part.counts for part in parts]),
+        loss=loss,
+        shape=parts[0].shape,
+        metrics={
+            metric.name: metric.value([part.metrics[place] for part in parts], targets)
+            for place, metric in enumerate(metrics)
+        },
+    )
+    if not parts[0].beside:
+        return found
+    near, theirs = (torch.cat(counts) for counts in zip(*(part.beside for part in parts), strict=True))
+    return replace(found, closeness=figure_of(near, mean_of), teacher=row.figure_of(theirs))
 
 
 def check_outputs(task: str, outputs: Tensor, targets: Tensor, classes: int | None) -> None:

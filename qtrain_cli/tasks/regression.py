@@ -13,6 +13,8 @@ import math
 from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.tasks.counting import of_rows
+from qtrain_cli.tasks.metrics import R2
 from qtrain_cli.tasks.task import PLAIN, Task
 
 if TYPE_CHECKING:
@@ -36,20 +38,28 @@ def _hard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return mse_loss(outputs, targets.view_as(outputs))
 
 
-def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float, targets: Tensor) -> Tensor:
     from torch.nn.functional import mse_loss
 
     return mse_loss(outputs, teacher)
 
 
-def _row_scores(outputs: Tensor, targets: Tensor) -> Tensor:
+def _counts(outputs: Tensor, targets: Tensor) -> Tensor:
     squares = (outputs - targets.view_as(outputs)).square().double()
-    return squares.reshape(len(outputs), -1).mean(1)  # (N, ...) -> (N, numbers) -> (N,)
+    return of_rows(squares.reshape(len(outputs), -1).mean(1))  # (N, ...) -> (N, numbers) -> (N, 2)
+
+
+def _closeness_counts(outputs: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
+    return _counts(outputs, teacher)
 
 
 def _blind(outputs: Tensor, targets: Tensor) -> float:
     """The error of the targets' mean."""
     return float((targets - targets.mean(0)).square().double().mean())
+
+
+def _mean(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return targets.double().mean(0).reshape(shape).float()
 
 
 REGRESSION = Task(
@@ -65,9 +75,12 @@ REGRESSION = Task(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
-    row_scores=_row_scores,
-    row_closeness=_row_scores,
+    counts=_counts,
+    closeness_counts=_closeness_counts,
     told_by_count=True,
     blind=_blind,
+    metrics=(R2,),
+    trivial=_mean,
+    trivial_said="the mean of the training targets",
     said="outputs are numbers; squared error",
 )

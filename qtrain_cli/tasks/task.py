@@ -1,7 +1,7 @@
 """What a row of the table of tasks is: everything about how outputs are worth something.
 
-    outputs (N, ...), targets (N, ...)   --row_scores-->     one score a row (N,); their mean is the figure
-    outputs (N, ...), teacher's outputs  --row_closeness-->  the same against the teacher
+    outputs (N, ...), targets (N, ...)   --counts-->      what each row adds (N, k); a figure of their sum
+    outputs, teacher's outputs, targets  --closeness_counts-->  the same against the teacher
     outputs, targets, teacher's outputs  --hard_loss, soft_loss-->  what training makes small
 
 The words name the figures in JSON (``test_accuracy``, ``teacher_agreement``) and for people; the direction
@@ -9,9 +9,10 @@ says which of two figures is better; the scale says how figures are written. Out
 which task it is: they hand a row their figures and let it answer. A new task is a file with a row, and a line
 in `TASKS`.
 
-A figure is a mean of rows' scores from 0 up, at most `most`. So its 95 % interval follows from their spread,
-which only the run knows and the record stores; or, for rows that are right or wrong, from figure and count
-alone (`derived`), and nothing is stored.
+A figure is a function of counts that add up over rows (`counting`), from `least` up, at most `most`. Where it
+is a mean of rows' scores, its 95 % interval follows from their spread, else from drawing the rows anew
+(`resampled`): the run knows it and the record stores it. For rows that are right or wrong it follows from
+figure and count alone (`derived`), and nothing is stored.
 
 Nothing here loads torch: a report is made without it.
 """
@@ -23,7 +24,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from qtrain_cli.tasks.counting import (
+    Figure,
+    bootstrap_interval,
+    column,
+    figure_of,
+    mean_of,
+    of_rows,
+    pseudo_values,
+)
 from qtrain_cli.tasks.intervals import Interval, mean_interval
+from qtrain_cli.tasks.metrics import Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +60,10 @@ PERCENT = Scale(100.0, ".2f", " %", " points")
 PLAIN = Scale(1.0, ".4g", "", "")
 
 
+#: Of outputs (N, ...) and targets (N, ...).
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
 @dataclass(frozen=True)
 class Task:
     """One row.
@@ -66,10 +81,18 @@ class Task:
         check: raises `BadInput` for finite outputs that cannot be compared with targets; the last argument is
             the number of classes, where targets are class numbers.
         hard_loss: of outputs and targets, a scalar.
-        soft_loss: of outputs, the teacher's, and the temperature, a scalar.
-        row_scores: of outputs and targets, float64 (N,).
-        row_closeness: of outputs and the teacher's, float64 (N,).
-        derived: the 95 % interval of a figure on so many rows; None where it needs the rows' scores.
+        soft_loss: of outputs, the teacher's, the temperature and targets, a scalar.
+        counts: of outputs and targets, what each row adds, float64 (N, k).
+        closeness_counts: of outputs, the teacher's and targets, the same for a mean (N, 2).
+        figure: of sums of counts.
+        resampled: whether rows weigh unequally in the figure, so that they are drawn anew for its interval.
+        derived: the 95 % interval of a figure on so many rows; None where it needs the rows' counts.
+        size_of: of targets, how many things the hard loss is the mean of; rows, where they all are as large.
+        least: the smallest figure there can be, 0 or 1.
+        metrics: further figures.
+        trivial: of training targets and the shape of one row's outputs, the scores for a row of whoever knows
+            them and nothing of the row.
+        trivial_said: who that is, for people.
         told_by_count: whether the number of stored figures tells this task, so that artifacts store no name.
             One row with a stored interval and one without can be: those that were there first.
         told_by_word: whether no other row has its words; else a JSON document says the task's name.
@@ -93,9 +116,16 @@ class Task:
     takes: Callable[[np.ndarray], bool]
     check: Callable[[Tensor, Tensor, int | None], None]
     hard_loss: Callable[[Tensor, Tensor], Tensor]
-    soft_loss: Callable[[Tensor, Tensor, float], Tensor]
-    row_scores: Callable[[Tensor, Tensor], Tensor]
-    row_closeness: Callable[[Tensor, Tensor], Tensor]
+    soft_loss: Callable[[Tensor, Tensor, float, Tensor], Tensor]
+    counts: Callable[[Tensor, Tensor], Tensor]
+    closeness_counts: Callable[[Tensor, Tensor, Tensor], Tensor]
+    figure: Figure = mean_of
+    resampled: bool = False
+    size_of: Callable[[Tensor], int] = len
+    least: float = 0.0
+    metrics: tuple[Metric, ...] = ()
+    trivial: Callable[[Tensor, tuple[int, ...]], Tensor] | None = None
+    trivial_said: str = ""
     derived: Callable[[float, int], Interval] | None = None
     told_by_count: bool = False
     told_by_word: bool = True
@@ -122,8 +152,22 @@ class Task:
             self, name=name, plain=self.name, scores_of=scores_of, head=head, said=said,
             told_by_count=False, told_by_word=False, takes=lambda targets: False,
             hard_loss=behind(self.hard_loss), soft_loss=behind(self.soft_loss, 2),
-            row_scores=behind(self.row_scores), row_closeness=behind(self.row_closeness, 2),
+            counts=behind(self.counts), closeness_counts=behind(self.closeness_counts, 2),
             answers=self.answers and behind(self.answers), blind=self.blind and behind(self.blind),
+            metrics=tuple(metric.of_outputs(scores_of) for metric in self.metrics),
+        )  # fmt: skip
+
+    def with_own(self, loss: Loss | None, metric: Loss | None) -> Task:
+        """The same for training by a caller's own loss, a scalar, or metric, a score a row (N,), more is
+        better."""
+        row = replace(self, hard_loss=loss) if loss else self
+        if metric is None:
+            return row
+        word, own = getattr(metric, "__name__", "metric"), metric
+        return replace(
+            row, word=word, higher_is_better=True, most=math.inf, least=-math.inf, scale=PLAIN,
+            counts=lambda outputs, targets: of_rows(own(outputs, targets)), figure=mean_of,
+            resampled=False, derived=None, metrics=(),
         )  # fmt: skip
 
     # --- which figure is better, and how good one is -------------------------------------------------------
@@ -139,6 +183,11 @@ class Task:
     def reaches(self, figure: float, mark: float) -> bool:
         """Whether a figure is at least as good as a mark."""
         return self.gain(figure, mark) >= 0
+
+    def rises(self, name: str) -> bool:
+        """Whether more is better: of the task's figure, or of a further metric by its name."""
+        further = {metric.name: metric.higher_is_better for metric in self.metrics}
+        return further.get(name, self.higher_is_better)
 
     def share_of(self, figure: float, share: float) -> float:
         """The figure that is only `share` as good: 0.95 of an accuracy, or an error over 0.95."""
@@ -165,7 +214,12 @@ class Task:
 
     def within(self, low: float, high: float) -> Interval:
         """An interval, cut off where no figure can be."""
-        return max(0.0, low), min(self.most, high)
+        return max(self.least, low), min(self.most, high)
+
+    @property
+    def short(self) -> bool:
+        """Whether an artifact stores its six figures and nothing else: accuracies of classes."""
+        return self.told_by_count and not self.stores_interval
 
     # --- how far chance moves it ---------------------------------------------------------------------------
 
@@ -174,11 +228,27 @@ class Task:
         """Whether a record has to store the interval of its test figure, because nothing else tells it."""
         return self.derived is None
 
-    def interval(self, figure: float, count: int, deviation: float) -> Interval:
-        """95 %: of the mean of `count` rows' scores with this standard deviation."""
+    def figure_of(self, counts: Tensor) -> float:
+        """The figure of rows with these counts (N, k)."""
+        return figure_of(counts, self.figure)
+
+    def interval_of(self, counts: Tensor) -> Interval:
+        """The 95 % interval of the figure of rows with these counts (N, k)."""
+        if self.resampled:
+            return bootstrap_interval(counts, self.figure)
+        figure, rows = self.figure_of(counts), len(counts)
         if self.derived:
-            return self.derived(figure, count)
-        return mean_interval(figure, deviation, count, self.most)
+            return self.derived(figure, rows)
+        return mean_interval(figure, float(column(counts, 0).std(correction=0)), rows, self.most)
+
+    def row_scores(self, counts: Tensor) -> Tensor:
+        """What each row says of the figure, float64 (N,): its own score, or one that stands for it."""
+        return pseudo_values(counts, self.figure) if self.resampled else column(counts, 0)
+
+    @property
+    def perfect(self) -> float:
+        """The best figure there is."""
+        return self.most if self.higher_is_better else self.least
 
     # --- how it is written ---------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from qtrain_cli.data import TrainSplit
 from qtrain_cli.errors import BadInput, UsageError, suggestion
+from qtrain_cli.inputs import Inputs, Prepare
 from qtrain_cli.models.call import predict
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.course import Answers
@@ -69,7 +70,7 @@ def teacher_features(
     state: Mapping[str, Tensor],
     layer: str,
     train: TrainSplit,
-    prepare: Callable[[Tensor], Tensor],
+    prepare: Prepare,
 ) -> tuple[Answers, int]:
     """What the named layer returns for a batch, flat and standardised over the training rows: (N, d), and d.
 
@@ -85,18 +86,18 @@ def teacher_features(
 
 
 def _caught(
-    module: nn.Module, state: Mapping[str, Tensor], layer: str, prepare: Callable[[Tensor], Tensor]
-) -> Callable[[Tensor], Tensor]:
+    module: nn.Module, state: Mapping[str, Tensor], layer: str, prepare: Prepare
+) -> Callable[[Inputs], Tensor]:
     """Inputs (N, ...) -> what the layer returns for them (N, d), on the CPU."""
     found = dict(module.named_modules())
     if layer not in found or not layer:
         raise UsageError(f"the teacher has no layer '{layer}'", suggestion(layer, filter(None, found)))
 
-    def ask(inputs: Tensor) -> Tensor:
+    def ask(inputs: Inputs) -> Tensor:
         caught: list[Tensor] = []
         hook = found[layer].register_forward_hook(lambda _m, _i, out: caught.append(_rows(layer, out)))
         try:
-            predict(module, state, inputs, prepare)
+            predict(module, state, inputs, lambda batch: prepare(batch))  # in the rows' own order
         finally:
             hook.remove()
         return _a_row_each(layer, torch.cat(caught) if caught else torch.empty(0), inputs)
@@ -104,7 +105,7 @@ def _caught(
     return ask
 
 
-def _a_row_each(layer: str, features: Tensor, inputs: Tensor) -> Tensor:
+def _a_row_each(layer: str, features: Tensor, inputs: Inputs) -> Tensor:
     if len(features) != len(inputs):
         raise BadInput(
             f"the teacher's layer '{layer}' returns {len(features)} rows for {len(inputs)} inputs",

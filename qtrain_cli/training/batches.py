@@ -5,6 +5,9 @@
 The order follows from seed and epoch alone, so a run that goes on from a checkpoint needs no more than its
 step. Rows that fill no batch are left out of that epoch.
 
+Rows of texts share a batch with others of like length, which spares padding: `BUCKET` batches of an epoch's
+order are sorted by length and cut into batches, and all batches of the epoch are put in another random order.
+
 Whatever else gives batches (streamed rows, transformed ones) has `per_epoch` and `at(step)` too, and says so
 by `rows` of None: such inputs are no rows of a split, and nothing that is known of a split's rows holds for
 them.
@@ -13,14 +16,16 @@ them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from qtrain_cli.data import TrainSplit
+from qtrain_cli.data import Dataset, TrainSplit
+from qtrain_cli.data.augment import Augment, Mixed, augment_of
+from qtrain_cli.inputs import Inputs, Prepare, lengths_of
+from qtrain_cli.settings import FitSettings
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,15 @@ class Batch:
     device.
 
     `rows` (N,) are their places in the training split, None where the inputs are not those of the split.
+    `mixed` has the other targets of rows that are two in one.
     """
 
     step: int
-    raw: Tensor
-    inputs: Tensor
+    raw: Inputs
+    inputs: Inputs
     targets: Tensor
     rows: Tensor | None = None
+    mixed: Mixed | None = None
 
 
 class Batches(Protocol):
@@ -51,35 +58,74 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class RowBatches:
-    """Batches of `size` out of a split that is whole in memory; of all rows where there are fewer."""
+    """Batches of `size` out of a split that is whole in memory; of all rows where there are fewer.
+
+    What `augment` makes of them are no rows of the split any more.
+    """
 
     split: TrainSplit
-    prepare: Callable[[Tensor], Tensor]
+    prepare: Prepare
     size: int
     seed: int
     device: torch.device
+    augment: Augment | None = None
 
     @property
     def per_epoch(self) -> int:
         """Steps of an epoch."""
-        return len(self.split) // self._size
+        return len(self.split) // self.whole_size
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
         rows = self.rows(step)
         raw = self.split.inputs[rows]
-        targets = self.split.targets[rows].to(self.device)
-        return Batch(step, raw, self.prepare(raw.to(self.device)), targets, rows)
+        targets = self.split.targets[rows]
+        if self.augment is None or not isinstance(raw, Tensor):
+            return Batch(step, raw, self.prepare(raw.to(self.device)), targets.to(self.device), rows)
+        found = self.augment(raw, targets, step)
+        mixed = found.mixed and replace(found.mixed, targets=found.mixed.targets.to(self.device))
+        inputs = self.prepare(found.inputs.to(self.device))
+        return Batch(step, found.inputs, inputs, found.targets.to(self.device), None, mixed)
 
     def rows(self, step: int) -> Tensor:
         """The places (size,) of a step's rows in the split."""
         epoch, position = divmod(step, self.per_epoch)
-        order = epoch_order(self.seed, epoch, len(self.split))
-        return order[position * self._size : (position + 1) * self._size]
+        order = _order_of(self, epoch)
+        return order[position * self.whole_size : (position + 1) * self.whole_size]
 
     @property
-    def _size(self) -> int:
+    def whole_size(self) -> int:
+        """The rows of every batch."""
         return min(self.size, len(self.split))
+
+
+def row_batches(data: Dataset, fit: FitSettings, device: torch.device) -> RowBatches:
+    """The batches of a training. Raises `UsageError`, `BadInput` where rows cannot be augmented so."""
+    augment = augment_of(fit.augment, fit.seed, data.train.inputs, data.train.targets)
+    return RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, device, augment)
+
+
+#: Batches whose rows are sorted by length together.
+BUCKET = 50
+
+
+@functools.lru_cache(maxsize=1)
+def _order_of(batches: RowBatches, epoch: int) -> Tensor:
+    """The order (rows,) of an epoch, by length where rows have one."""
+    order = epoch_order(batches.seed, epoch, len(batches.split))
+    lengths = lengths_of(batches.prepare, batches.split.inputs)
+    if lengths is None:
+        return order
+    size = batches.whole_size
+    return bucketed(order[: batches.per_epoch * size], lengths, size, batches.seed * 1_000_003 + epoch)
+
+
+def bucketed(order: Tensor, lengths: Tensor, size: int, seed: int) -> Tensor:
+    """The same rows with those of like length in one batch of `size`, the batches in a random order."""
+    sorted_parts = [part[lengths[part].argsort(stable=True)] for part in order.split(BUCKET * size)]
+    batches = torch.cat(sorted_parts).reshape(-1, size)
+    places = torch.randperm(len(batches), generator=torch.Generator().manual_seed(seed))
+    return batches[places].reshape(-1)
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from qtrain_cli.data import TrainSplit, ValidationSplit
+from qtrain_cli.inputs import Inputs, Prepare, lead_of
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.batches import Batch, Batches
 
@@ -26,7 +27,7 @@ class Course:
 
     batches: Batches
     validation: ValidationSplit
-    prepare: Callable[[Tensor], Tensor]
+    prepare: Prepare
     objective: Objective
     teach: Teach
 
@@ -39,17 +40,17 @@ class Answers:
         known: the answers for all rows of a training split, if it is whole in memory.
     """
 
-    def __init__(self, ask: Callable[[Tensor], Tensor], known: Tensor | None = None) -> None:
+    def __init__(self, ask: Callable[[Inputs], Tensor], known: Tensor | None = None) -> None:
         self._ask, self._known = ask, known
 
     def __call__(self, batch: Batch) -> Tensor:
         """Looked up for rows of the split, asked for anything else."""
         looked_up = self._known is not None and batch.rows is not None
         found = self._known[batch.rows] if looked_up else self._ask(batch.raw)  # type: ignore[index]
-        return found.to(batch.inputs.device)
+        return found.to(lead_of(batch.inputs).device)
 
 
-def answers_on(ask: Callable[[Tensor], Tensor], train: TrainSplit) -> Answers:
+def answers_on(ask: Callable[[Inputs], Tensor], train: TrainSplit) -> Answers:
     """A teacher that has answered for every row of a split beforehand."""
     return Answers(ask, ask(train.inputs))
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.inputs import Inputs, Prepare
 from qtrain_cli.methods.forms import Forms, Plan, count_of
 from qtrain_cli.methods.method import Decode, Method, Scene
 from qtrain_cli.models.call import call_model, predict
@@ -124,7 +125,7 @@ class Generated:
     def exactly(self) -> None:
         """A method's outputs are what they are."""
 
-    def predict(self, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+    def predict(self, inputs: Inputs, prepare: Prepare) -> Tensor:
         """Of the tensors that the file would give back, once the numbers are on the grid."""
         kept = self.kept | self.buffers
         if self.rounds:

@@ -6,7 +6,7 @@ After every epoch the validation rows choose the best state. Nothing has changed
 not finite: that ends the run. All that a step depends on (`state`) is in the checkpoint, and the order of an
 epoch's rows follows from seed and epoch: a resumed run repeats the undisturbed one bit for bit.
 
-Left out here: several devices, data augmentation.
+Left out here: several devices.
 """
 
 from __future__ import annotations
@@ -141,7 +141,11 @@ class _Loop:
         """The objective's loss; where nobody teaches, the student's own outputs do, without weight."""
         taught = self.course.teach(batch)
         teacher = outputs.scores.detach() if taught is None else taught
-        loss = self.course.objective.loss(outputs.scores, batch.targets, teacher)
+        objective = self.course.objective
+        loss = objective.loss(outputs.scores, batch.targets, teacher)
+        if batch.mixed:
+            other = objective.loss(outputs.scores, batch.mixed.targets, teacher)
+            loss = batch.mixed.share * loss + (1 - batch.mixed.share) * other
         return loss if outputs.penalty is None else loss + outputs.penalty
 
     def differentiate(self, loss: Tensor) -> None:
@@ -163,12 +167,14 @@ class _Loop:
         """The validation score of the present state, which becomes the best one if it is."""
         run, rows, objective = self.run, self.course.validation, self.course.objective
         with torch.no_grad():
-            outputs = self.trainee.predict(rows.inputs, self.course.prepare)
-        score = objective.score(outputs, rows.targets)
+            score = objective.score_of(self._outputs_of_validation, rows.targets)
         if objective.improves(score, run.best_score):
             run.remember_best(score)
         run.end_epoch(self.per_epoch, score)
         return score
+
+    def _outputs_of_validation(self, part: slice) -> Tensor:
+        return self.trainee.predict(self.course.validation.inputs[part], self.course.prepare)
 
     def save(self) -> None:
         """Writes the checkpoint."""

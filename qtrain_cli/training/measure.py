@@ -1,21 +1,25 @@
 """The figures of a record, measured on whole splits: the only use of the test split.
 
 Student and teacher go through the same evaluation. Where the interval of the test figure does not follow from
-figure and count alone, it comes from the spread of the test rows' scores (`tasks.task`).
+figure and count alone, it comes from the counts of the test rows (`tasks.task`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
-from qtrain_cli.data import Dataset
-from qtrain_cli.models.call import predict
+from qtrain_cli.data import Dataset, TestSplit, TrainSplit, ValidationSplit
+from qtrain_cli.inputs import Inputs
+from qtrain_cli.models.call import outputs_of, predict
 from qtrain_cli.results import Scores
 from qtrain_cli.tasks.intervals import Interval
-from qtrain_cli.tasks.objective import Objective
+from qtrain_cli.tasks.objective import Objective, OutputsOf, Scored
+
+Split = TrainSplit | ValidationSplit | TestSplit
 
 
 @dataclass(frozen=True)
@@ -39,35 +43,50 @@ def measure(
     Raises:
         BadInput: the model fails on some of the data, or the test figure is not finite.
     """
-    taught = predict(module, teacher, data.test.inputs, data.normalisation)
-    return figures_of(module, state, taught, data, objective)
+    asked = partial(predict, module, teacher, prepare=data.normalisation)
+    return figures_of(module, state, answered(asked, data), data, objective)
+
+
+def answered(ask: Callable[[Inputs], Tensor], data: Dataset) -> OutputsOf:
+    """A teacher's outputs for test rows: all of them beforehand, where they are looked at at once."""
+    inputs = data.test.inputs
+    if data.objective().at_once < len(inputs):
+        return lambda part: ask(inputs[part])
+    known = ask(inputs)
+    return lambda part: known[part]
 
 
 def figures_of(
     module: nn.Module,
     state: Mapping[str, Tensor],
-    taught: Tensor | None,
+    taught: OutputsOf | None,
     data: Dataset,
     objective: Objective,
 ) -> Figures:
-    """The same for any teacher: `taught` are its outputs on the test rows (N, ...), None without one."""
-    train, validation, test = (
-        predict(module, state, split.inputs, data.normalisation)
-        for split in (data.train, data.validation, data.test)
-    )
+    """The same for any teacher: `taught` are its outputs on test rows, None without one."""
+
+    def scored(split: Split, teacher: OutputsOf | None = None) -> Scored:
+        found = outputs_of(module, state, split.inputs, data.normalisation)
+        return objective.scored(found, split.targets, teacher, further=split is data.test)
+
+    train, validation, test = scored(data.train), scored(data.validation), scored(data.test, taught)
+    row = objective.row
+    trivial = objective.trivial(data.train.targets, data.test.targets, test.shape)
     return Figures(
         scores=Scores(
             task=data.task,
-            train=objective.score(train, data.train.targets),
-            validation=objective.score(validation, data.validation.targets),
-            test=objective.score(test, data.test.targets),
+            train=row.figure_of(train.counts),
+            validation=row.figure_of(validation.counts),
+            test=row.figure_of(test.counts),
             count=len(data.test),
-            teacher=None if taught is None else objective.score(taught, data.test.targets),
-            closeness=None if taught is None else objective.closeness(test, taught),
-            stored_interval=objective.stored_interval(objective.row_scores(test, data.test.targets)),
+            teacher=test.teacher,
+            closeness=test.closeness,
+            stored_interval=objective.stored_interval(test.counts),
+            trivial=trivial,
+            metrics=test.metrics,
         ),
-        train_loss=float(objective.hard_loss(train, data.train.targets)),
-        test_loss=float(objective.hard_loss(test, data.test.targets)),
+        train_loss=train.loss,
+        test_loss=test.loss,
     )
 
 
@@ -76,6 +95,6 @@ def measure_test(
 ) -> tuple[float, Interval]:
     """The test figure of `state` and its 95 % interval. Raises as `measure`, but for a figure that is not
     finite."""
-    outputs = predict(module, state, data.test.inputs, data.normalisation)
-    scores = objective.row_scores(outputs, data.test.targets)
-    return float(scores.mean()), objective.interval(scores)
+    found = outputs_of(module, state, data.test.inputs, data.normalisation)
+    counts = objective.counts_of(found, data.test.targets)
+    return objective.row.figure_of(counts), objective.row.interval_of(counts)

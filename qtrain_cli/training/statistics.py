@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from qtrain_cli.data import Normalisation
+from qtrain_cli.inputs import Inputs
 from qtrain_cli.models.call import call_model, joined
 
 #: Training rows that are looked at, from the first on.
@@ -27,7 +28,7 @@ def has_statistics(module: nn.Module) -> bool:
 
 
 def re_estimated(
-    module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor, prepare: Normalisation, batch_size: int
+    module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, prepare: Normalisation, batch_size: int
 ) -> dict[str, Tensor]:
     """The running statistics after one pass over training rows with these weights, each batch counting alike.
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from qtrain_cli.inputs import Inputs, Prepare, single
 from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.students.circuit import CircuitLayer
 from qtrain_cli.students.networks import StudentModule
@@ -64,7 +65,7 @@ class Taught:
         """In training mode."""
         self._follow(batch)
         self.module.train()
-        features = self.module.features(batch.inputs)
+        features = self.module.features(single(batch.inputs))
         penalty = self.alignment.penalty(features, batch) if self.alignment else None
         return Outputs(self.module.head(features), penalty)
 
@@ -73,7 +74,7 @@ class Taught:
         circuit = self.module.circuit
         return self._exactly(circuit) if circuit is not None and circuit.execution.shots else None
 
-    def predict(self, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+    def predict(self, inputs: Inputs, prepare: Prepare) -> Tensor:
         """Of the student as it is; these circuits do not count."""
         self.evaluations += self._taken()
         outputs = predict(self.module, self.own(), inputs, prepare)

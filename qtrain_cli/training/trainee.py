@@ -12,13 +12,13 @@ and, at an epoch's two ends, what only the trainee can say:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
+from qtrain_cli.inputs import Inputs, Prepare
 from qtrain_cli.training.batches import Batch
 
 
@@ -45,7 +45,7 @@ class Trainee(Protocol):
     def begin(self, epoch: int, epochs: int) -> bool:
         """Prepares for an epoch, counted from 0; True: what was best before it counts no longer."""
 
-    def predict(self, inputs: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+    def predict(self, inputs: Inputs, prepare: Prepare) -> Tensor:
         """Outputs (N, ...) on the CPU in evaluation mode."""
 
     def exactly(self) -> AbstractContextManager[None] | None:

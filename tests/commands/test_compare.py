@@ -182,7 +182,7 @@ def test_each_seed_has_a_scene_of_its_own_that_is_made_once(run, monkeypatch):
 
 
 def test_cells_are_judged_on_a_module_that_was_never_trained(run, monkeypatch):
-    judged, trained, real = [], [], cells.predict
+    judged, trained, real = [], [], cells.outputs_of
 
     def noted(module, *others):
         judged.append(module)
@@ -193,7 +193,7 @@ def test_cells_are_judged_on_a_module_that_was_never_trained(run, monkeypatch):
         return trained[-1]
 
     real_scene = cells.scene_of
-    monkeypatch.setattr(cells, "predict", noted)
+    monkeypatch.setattr(cells, "outputs_of", noted)
     monkeypatch.setattr(cells, "scene_of", scene)
     assert run(methods=("hashing",)).cells[0].end == DONE
     assert judged and all(module is not trained[0].module for module in judged)

@@ -468,7 +468,8 @@ def test_another_architecture_is_another_run(make, tmp_path):
     from qtrain_cli.students.spec import Student, parse_student
 
     student = Student(parse_student(QNN), (1, 8, 8), 10)
-    digests = SimpleNamespace(sha256="d" * 64)
+    plain = SimpleNamespace(mean=(), std=())
+    digests = SimpleNamespace(sha256="d" * 64, normalisation=plain)
     code = tmp_path / "net.py"
 
     def identity(text, arch_args):

@@ -15,6 +15,7 @@ from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes
 from qtrain_cli.settings import BudgetSettings, FitSettings, ModelSettings, PlanSettings
+from qtrain_cli.settings.parsing import parse_shapes
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.training.whitened import state_bytes
@@ -137,3 +138,49 @@ def test_one_line_and_exit_code_2(model, arguments, words, capsys):
     assert main(["plan", str(model), *arguments]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and words in said.err
+
+
+# --- what a model reads -------------------------------------------------------------------------------------
+
+READERS = """
+import torch
+from torch import nn
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(30, 8), nn.Linear(8, 2)
+
+    def forward(self, tokens, mask=None, picture=None):
+        found = self.table(tokens)
+        found = found if mask is None else found * mask.unsqueeze(-1)
+        return self.out(found.mean(1) + (0 if picture is None else picture.mean()))
+"""
+
+
+def reading(tmp_path, shape):
+    (tmp_path / "words.py").write_text(READERS)
+    names: dict = {}
+    exec(READERS, names)
+    torch.save(names["Words"]().state_dict(), tmp_path / "words.pt")
+    model = ModelSettings(tmp_path / "words.pt", arch=f"{tmp_path / 'words.py'}:Words")
+    return plan.run(PlanSettings(model, BudgetSettings(layers=2), FitSettings(batch_size=4), shape))
+
+
+@pytest.mark.parametrize("shape", ["6", "tokens=6", "tokens=6 mask=6", "tokens=6;mask=6;picture=1,4,4"])
+def test_a_model_that_reads_tokens_is_given_tokens(tmp_path, shape):
+    assert reading(tmp_path, parse_shapes(shape)).probe == "training step, batch 4 of tokens that were drawn"
+
+
+def test_a_shape_that_no_filling_makes_readable_says_why(tmp_path):
+    with pytest.raises(BadInput, match=r"does not take 2 inputs of words \[6\]"):
+        reading(tmp_path, {"words": (6,), "mask": (5,)})
+
+
+@pytest.mark.parametrize("text", ["tokens=", "a=3 a=4", "=3", "a=3,b", "a=3 b"])
+def test_named_shapes_that_are_none(text):
+    if text == "tokens=":
+        assert parse_shapes(text) == {"tokens": ()}  # a number for each row
+    else:
+        with pytest.raises(UsageError):
+            parse_shapes(text)

@@ -113,9 +113,9 @@ def test_lists_of_numbers_in_parquet(load, tmp_path):
     write([[0.5, 1.0], [2.0, 3.0]])
     assert load(tmp_path).test.inputs.tolist() == [[0.5, 1.0], [2.0, 3.0]]
     for rows, said in (
-        ([[1, 2], [3]], "train row 1 has a list of 1 numbers, and 2 before"),
-        ([[1, 2], None], "train row 1 is empty"),
-        ([[], []], "train row 0 is empty"),
+        ([[1, 2], [3]], "train.parquet row 1, column 'input_ids' has a list of 1 numbers, and 2 before"),
+        ([[1, 2], None], "train.parquet row 1, column 'input_ids' is empty"),
+        ([[], []], "train.parquet row 0, column 'input_ids' is empty"),
     ):
         write(pa.array(rows, pa.list_(pa.int64())))
         with pytest.raises(BadInput, match=said):
@@ -123,7 +123,10 @@ def test_lists_of_numbers_in_parquet(load, tmp_path):
     write([[1, 2], [3, 4]], attention_mask=[[1, 1], [1, 0]])
     with pytest.raises(BadInput, match="is of the type list<") as caught:
         load(tmp_path)
-    assert caught.value.advice == "leave one column of lists, such as input_ids, and the label"
+    assert (
+        caught.value.advice
+        == "leave one column of lists, such as input_ids, and the label, or --columns tokens=NAME"
+    )
 
 
 def test_tables_of_small_numbers_are_no_pictures(load, tmp_path):

@@ -147,13 +147,13 @@ def test_a_missing_split_is_named(load, tmp_path):
 
 
 REFUSALS = [
-    (TABLE | {"b": [4, None, 6]}, "train row 1, column 'b' is empty"),
-    (TABLE | {"a": [1.0, 2.0, np.inf]}, "train row 2, column 'a' is inf; allowed: finite float32"),
-    (TABLE | {"a": [1.0, 2.0, 1e39]}, r"train row 2, column 'a' is 1e\+39; allowed: finite float32"),
+    (TABLE | {"b": [4, None, 6]}, r"train\.parquet row 1, column 'b' is empty"),
+    (TABLE | {"a": [1.0, 2.0, np.inf]}, r"train\.parquet row 2, column 'a' is inf; allowed: finite float32"),
+    (TABLE | {"a": [1.0, 2.0, 1e39]}, r"train\.parquet row 2, column 'a' is 1e\+39; allowed: finite float32"),
     (TABLE | {"label": [0, -1, 1]}, "y_train holds -1 at row 1"),
-    (TABLE | {"b": ["x", "y", "z"]}, "the column 'b' is of the type string"),
+    (TABLE | {"b": ["x", "y", "z"]}, "the Parquet files differ in their columns"),
     (TABLE | {"label": ["x" * 201, "y", "z"]}, "holds a text of 201 bytes; allowed in a label: 200"),
-    (TABLE | {"label": ["x", None, "z"]}, "train row 1, column 'label' is empty"),
+    (TABLE | {"label": ["x", None, "z"]}, r"train\.parquet row 1, column 'label' is empty"),
     ({"label": [0, 1, 1]}, "the only column is 'label'; needed: an input and the target"),
     (TABLE | {"__index_level_0__": [0, 1, 2]}, r"column 4 \('__index_level_0__'\) looks like a row number"),
     ({"a": TABLE["a"], "label": TABLE["label"]}, "the Parquet files differ in their columns"),
@@ -171,12 +171,18 @@ def test_a_table_that_does_not_fit_is_refused(load, folder, train, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda image: {"bytes": None, "path": "/etc/passwd"}, "the image of train row 2 has no bytes"),
-        (lambda image: None, "the image of train row 2 has no bytes"),
-        (lambda image: {"bytes": b"junk", "path": ""}, "the image of train row 2 cannot be decoded"),
+        (
+            lambda image: {"bytes": None, "path": "/etc/passwd"},
+            r"train\.parquet row 2, column 'image' has no bytes",
+        ),
+        (lambda image: None, r"train\.parquet row 2, column 'image' has no bytes"),
+        (
+            lambda image: {"bytes": b"junk", "path": ""},
+            r"train\.parquet row 2, column 'image' cannot be decoded",
+        ),
         (
             lambda image: {"bytes": image["bytes"][:-26], "path": ""},
-            "the image of train row 2 cannot be decoded",
+            r"train\.parquet row 2, column 'image' cannot be decoded",
         ),
     ],
 )

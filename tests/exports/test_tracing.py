@@ -79,7 +79,7 @@ def test_weights_of_another_module_are_refused_by_name():
 
 def test_an_input_of_the_wrong_shape_is_refused_with_it():
     module = nn.Linear(4, 3)
-    with pytest.raises(BadInput, match=r"fails on an input of shape \[2, 5\]"):
+    with pytest.raises(BadInput, match=r"fails on 2 inputs of shape \[5\]"):
         trace(module, module.state_dict(), torch.zeros(1, 5))
     with pytest.raises(BadInput, match=r"the example input has the shape \[0, 4\]"):
         trace(module, module.state_dict(), torch.zeros(0, 4))

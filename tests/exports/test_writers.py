@@ -227,3 +227,16 @@ def test_a_pt2_with_a_weight_marked_as_pickled_never_gets_its_name(tmp_path, mon
     with pytest.raises(RunFailed, match=r"model_weights_config\.json' of the \.pt2 archive is pickled"):
         export(module.state_dict(), tmp_path / "model.pt2", module=module, example=inputs)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bfloat16_is_float32_in_onnx_and_that_is_said(tmp_path):
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).to(torch.bfloat16)
+    state, example = module.state_dict(), torch.randn(2, 4)
+    record = export(state, tmp_path / "m.onnx", module=module, example=example)
+    assert record.note == "bfloat16 tensors are float32 in it: ONNX multiplies none of bfloat16"
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (found,) = session.run(["output"], {"input": example.numpy()})
+    with torch.no_grad():
+        expected = module.float()(example)
+    torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-5, rtol=1e-4)
+    assert not export(state, tmp_path / "m.pt2", module=module, example=example).note

@@ -6,7 +6,8 @@ from torch import nn
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.models import call
-from qtrain_cli.models.call import call_model, noting_choice, predict
+from qtrain_cli.models.call import call_model, predict
+from qtrain_cli.models.outputs import noting_choice
 
 
 class Recurrent(nn.Module):

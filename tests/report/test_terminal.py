@@ -1,5 +1,6 @@
 """Any mapping on the terminal."""
 
+from qtrain_cli.report.inspection import inspection_terminal
 from qtrain_cli.report.terminal import key_values_terminal
 
 
@@ -30,3 +31,17 @@ def test_key_values(shown):
         "[b]a  3, 4\n"
         "b     -\n"
     )
+
+
+def test_an_inspected_file_is_a_table_of_tensors(shown):
+    rows = [
+        {"name": "a.weight", "shape": [4, 3], "dtype": "float32"},
+        {"name": "a.steps", "shape": [], "dtype": "int64"},
+    ]
+    entries = [{"path": "ema", "tensor_count": 2, "numbers": 13, "tensors": rows}]
+    text = shown(inspection_terminal({"file": "x.pt", "reasons": ["a", "b"], "entries": entries}))
+    assert "{" not in text and "weights 'ema': 2 tensors, 13 numbers" in " ".join(text.split())
+    lines = [line.split("  ") for line in text.splitlines()]
+    assert [[cell.strip() for cell in line if cell] for line in lines[-2:]] == [
+        ["a.weight", "4 x 3", "float32"], ["a.steps", "one number", "int64"],
+    ]  # fmt: skip

@@ -11,7 +11,7 @@ from reports import HOSTILE
 
 from qtrain_cli.report.markdown import escaped
 from qtrain_cli.report.terminal import key_values_terminal
-from qtrain_cli.report.text import MOST_LETTERS_SHOWN, harmless, json_text, plain, shortened
+from qtrain_cli.report.text import MOST_SEEN, clipped, harmless, json_text, plain
 from qtrain_cli.results import Record
 
 
@@ -40,10 +40,10 @@ COMMAND = re.compile(r"^\s*::|##\w*\[", re.MULTILINE)
 def test_a_long_text_is_shown_by_its_ends(shown):
     name = "a" * 10_000_000 + "\x1b" + "z" * 10_000_000
     table = key_values_terminal("t", {"tensors": [{"name": name}]})
-    for text in (shortened(name), escaped(name), shown(table)):
-        assert len(text) < 2 * MOST_LETTERS_SHOWN and "aa...zz" in "".join(text.split())
+    for text in (clipped(name), escaped(name), shown(table)):
+        assert len(text) < 2 * MOST_SEEN and "aa...zz" in "".join(text.split())
     assert plain(name).count("z") == 10_000_000, "JUnit and JSON keep it"
-    assert shortened("a" * MOST_LETTERS_SHOWN) == "a" * MOST_LETTERS_SHOWN
+    assert clipped("a" * MOST_SEEN) == "a" * MOST_SEEN
 
 
 @pytest.mark.parametrize(

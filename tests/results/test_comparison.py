@@ -127,8 +127,8 @@ def test_a_cell_that_cannot_be_is_refused(changes, said):
 def test_the_document_has_these_keys_and_no_rows():
     found = comparison([cell("ours", 0, [1, 0])]).to_json(["a sentence"])
     assert list(found) == [
-        "schema", "model", "task", "teacher_test_accuracy", "test_count", "model_bytes", "epochs", "seeds",
-        "budgets", "methods", "points", "cells", "verdict",
+        "schema", "model", "task", "teacher_test_accuracy", "trivial", "test_count", "model_bytes", "epochs",
+        "seeds", "budgets", "methods", "points", "cells", "verdict",
     ]  # fmt: skip
     assert found["schema"] == COMPARISON == "qtrain.compare/1"
     assert list(found["methods"][0]) == ["name", "summary", "trained", "tuned", "control"]

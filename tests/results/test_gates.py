@@ -26,7 +26,7 @@ def test_no_gate_no_result(make_record):
 
 def test_every_gate_of_the_settings_is_in_the_table():
     assert [name.replace("-", "_") for name in GATES] == [
-        name for name in vars(GateSettings()) if name != "baseline"
+        name for name in vars(GateSettings()) if name not in ("baseline", "min_metric")
     ]
 
 
@@ -54,6 +54,33 @@ def test_each_gate_passes_and_fails(make_record, task, setting, passed, value):
     assert (result.passed, result.limit) == (passed, limit)
     assert result.value == pytest.approx(value)
     assert "\n" not in result.message
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "mark", "passed", "said"),
+    [
+        ("classification", "accuracy", 0.9746, True, "test accuracy is 0.9746; allowed: at least 0.9746"),
+        ("classification", "accuracy", 0.98, False, "allowed: at least 0.98"),
+        ("regression", "error", 0.0123, True, "test error is 0.0123; allowed: at most 0.0123"),
+        ("regression", "error", 0.01, False, "at most 0.01"),
+        ("regression", "r2", 0.5, True, "test r2 is 0.75; allowed: at least 0.5"),
+        ("regression", "r2", 0.8, False, "at least 0.8"),
+    ],
+)
+def test_any_figure_has_a_gate_in_its_own_direction(make_record, task, name, mark, passed, said):
+    record = make_record(task)
+    if task == "regression":
+        scores = replace(record.scores, metrics={"r2": 0.75})
+        record = replace(record, measured=replace(record.measured, scores=scores))
+    result = only(check_gates(record, GateSettings(min_metric=((name, mark),))))
+    assert (result.name, result.passed, result.limit) == (f"min-metric {name}", passed, mark)
+    assert said in result.message
+
+
+def test_a_gate_on_a_figure_that_is_not_there_names_those_that_are(make_record):
+    with pytest.raises(UsageError, match="--min-metric f1: the record of a regression has no such") as caught:
+        check_gates(make_record("regression"), GateSettings(min_metric=(("f1", 0.9),)))
+    assert caught.value.advice == "there are: error"
 
 
 @pytest.mark.parametrize(("limit", "passed"), [(0.01, True), (0.0099, False)])

@@ -24,11 +24,14 @@ CONTRACT = [
     "train_accuracy", "validation_accuracy", "test_accuracy", "test_count", "test_accuracy_low",
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
-    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry",
+    "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output", "skipped_rows",
+    "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
+    "teacher_metric_value",
 ]  # fmt: skip
 
 shares = st.floats(0, 1)
 errors = st.floats(0, 1e300)
+values = st.none() | st.floats(-1e9, 1, allow_nan=False)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 words = st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda t: "=" not in t and t.split() == [t])
 
@@ -42,7 +45,8 @@ def scores(draw):
         )
     test = draw(errors)
     interval = (test / 2, test * 2)
-    return Scores("regression", draw(errors), None, test, count, draw(errors), math.nan, interval)
+    beside = draw(st.none() | errors), draw(st.just({}) | st.fixed_dictionaries({"r2": values}))
+    return Scores("regression", draw(errors), None, test, count, draw(errors), math.nan, interval, *beside)
 
 
 measurements = st.builds(
@@ -60,6 +64,7 @@ measurements = st.builds(
     trust=st.text(),
     figure_note=st.sampled_from([None, *NOTES]),
     weights_entry=st.none() | st.text(min_size=1),
+    output=st.none() | st.text(min_size=1),
 )
 
 
@@ -124,6 +129,16 @@ def test_exact_json(make_record):
         "trust": "state dictionary",
         "figure_note": None,
         "weights_entry": None,
+        "output": None,
+        "skipped_rows": None,
+        "trivial": None,
+        "metrics": {},
+        "task": "classification",
+        "metric": "accuracy",
+        "metric_value": 0.9746,
+        "metric_low": 0.9713292,
+        "metric_high": 0.9775063,
+        "teacher_metric_value": 0.9872,
     }
 
 
@@ -217,7 +232,68 @@ def test_strict_reading(make_record, changes, message):
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("name", [name for name in CONTRACT if name not in ADDED])
+#: They follow from the others, and records of before they were there lack them.
+GENERAL = ["task", "metric", "metric_value", "metric_low", "metric_high", "teacher_metric_value"]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_record_of_before_every_task_had_the_same_names_is_read(make_record, task):
+    record = make_record(task)
+    later = {"trivial", "metrics", *GENERAL}
+    old = {name: value for name, value in record.to_json().items() if name not in later}
+    assert Record.from_json(old) == record
+
+
+def test_the_same_names_for_any_task_say_what_its_own_say(make_record):
+    found = make_record("regression").to_json()
+    assert [found[name] for name in GENERAL] == [
+        "regression", "error", found["test_error"], found["test_error_low"], found["test_error_high"],
+        found["teacher_test_error"],
+    ]  # fmt: skip
+    with pytest.raises(BadInput, match=r"'metric_value' is 0\.5, and the record's other figures give"):
+        Record.from_json({**found, "metric_value": 0.5})
+
+
+def test_what_stands_beside_the_figures_is_stored_but_for_accuracies_of_classes(make_record):
+    classes, numbers = make_record(), make_record("regression")
+    beside = {"trivial": 0.2, "metrics": {"r2": -0.25}}
+    told = replace(numbers.measured, scores=replace(numbers.scores, **beside))
+    assert told.to_stored() == [*numbers.measured.to_stored(), [0.2, -0.25]]
+    assert Measured.from_stored(told.to_stored(), *DIGESTS) == told
+    noted = replace(told, weights_entry="ema")
+    assert Measured.from_stored(noted.to_stored(), *DIGESTS) == noted
+    short = replace(classes.measured, scores=replace(classes.scores, trivial=0.1))
+    assert short.to_stored() == classes.measured.to_stored()
+
+
+@pytest.mark.parametrize(("beside", "said"), [
+    ([], "0 figures beside; expected: 2"),
+    ([0.1, 0.2, 0.3], "3 figures beside; expected: 2"),
+    ([0.1, "x"], r"figures beside\[1\] of the record is 'x'"),
+])  # fmt: skip
+def test_figures_beside_that_no_run_stores(make_record, beside, said):
+    stored = [*make_record("regression").measured.to_stored(), beside]
+    with pytest.raises(BadInput, match=said):
+        Measured.from_stored(stored, *DIGESTS)
+
+
+def test_a_metric_that_the_task_has_not(make_record):
+    with pytest.raises(BadInput, match="a classification has no metric 'r2'"):
+        replace(make_record().scores, metrics={"r2": 0.5})
+
+
+@pytest.mark.parametrize(("trivial", "said"), [
+    (0.002, "warning: test error 0.0123, the mean of the training targets 0.002: no better than without"),
+    (0.02, "test error 0.0123, the mean of the training targets 0.02"),
+    (0.0123, "warning: "),
+])  # fmt: skip
+def test_a_useless_result_is_called_so(make_record, trivial, said):
+    scores = replace(make_record("regression").scores, trivial=trivial)
+    assert scores.beside_trivial.startswith(said)
+    assert scores.is_trivial == said.startswith("warning")
+
+
+@pytest.mark.parametrize("name", [name for name in CONTRACT if name not in (*ADDED, *GENERAL)])
 def test_a_missing_field(make_record, name):
     found = document(make_record())
     del found[name]
@@ -288,6 +364,33 @@ def test_records_of_before_the_set_of_weights_was_named_are_read(make_record):
     assert Record.from_json(document) == make_record()
 
 
+def test_the_output_is_stored_where_one_was_chosen(make_record):
+    plain, named = make_record(), make_record(output="logits", weights_entry="ema")
+    assert named.measured.to_stored()[9:] == ["ema", {"output": "logits"}]
+    assert named.to_json()["output"] == "logits" and plain.to_json()["output"] is None
+    for rest in ({}, {"output": ""}, {"output": "a", "b": "c"}, {"other": "a"}):
+        with pytest.raises(BadInput, match="the stored record ends with"):
+            Measured.from_stored([*plain.measured.to_stored(), rest], *DIGESTS)
+    with pytest.raises(BadInput, match=r"ends with .*allowed: a note, an entry, and a table"):
+        Measured.from_stored([*plain.measured.to_stored(), {"output": "a"}, "ema"], *DIGESTS)
+
+
+def test_rows_that_were_skipped_are_stored_where_any_might_be(make_record):
+    plain, none, some = make_record(), make_record(skipped_rows=0), make_record(skipped_rows=3, output="a")
+    assert len(plain.measured.to_stored()) == 9 and none.measured.to_stored()[9:] == [{"skipped": "0"}]
+    assert some.measured.to_stored()[9:] == [{"output": "a", "skipped": "3"}]
+    for record in (plain, none, some):
+        assert Record.from_json(record.to_json()) == record
+        assert Measured.from_stored(record.measured.to_stored(), *DIGESTS).skipped_rows == (
+            record.measured.skipped_rows
+        )
+    for rest in ({"skipped": "03"}, {"skipped": "-1"}, {"skipped": ""}, {"skipped": "1", "output": "a"}):
+        with pytest.raises(BadInput, match="the stored record ends with"):
+            Measured.from_stored([*plain.measured.to_stored(), rest], *DIGESTS)
+    with pytest.raises(BadInput, match="expected: a table of texts"):
+        Measured.from_stored([*plain.measured.to_stored(), {"skipped": 1}], *DIGESTS)
+
+
 def test_a_stored_form_of_another_length(make_record):
     with pytest.raises(BadInput, match="the stored record has 8 entries; expected: 9"):
         Measured.from_stored(make_record().measured.to_stored()[:-1], *DIGESTS)
@@ -354,6 +457,8 @@ def test_a_record_of_before_there_were_notes_is_read(make_record):
 def test_every_kind_is_known():
     assert {kind for row in TASKS.values() for kind in record_fields(row).values()} == {
         "text", "whole number", "number", "number or null", "table of texts", "text or null",
+        "whole number or null",
+        "table of numbers or null",
     }  # fmt: skip
 
 

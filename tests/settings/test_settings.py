@@ -168,7 +168,7 @@ def test_budgets():
         ({"temperature": 0}, "--temperature is 0; allowed: above 0, at most 1e+06"),
         ({"temperature": math.inf}, "--temperature is inf; allowed: above 0, at most 1e+06"),
         ({"epochs": -1}, "--epochs is -1; allowed: 1 to 999999999"),
-        ({"batch_size": 0}, "--batch-size is 0; allowed: 1 or more"),
+        ({"batch_size": -1}, "--batch-size is -1; allowed: 1 or more"),
         ({"lr": 0}, "--lr is 0; allowed: above 0"),
         ({"lr": math.nan}, "--lr is nan; allowed: above 0"),
         ({"seed": -1}, f"--seed is -1; allowed: 0 to {MAX_SEED}"),
@@ -217,7 +217,25 @@ def test_steps_are_those_of_whole_batches():
     [(60_000, 0, 10), (60_000, 3, 3), (1280, 0, 200), (50, 0, 2000), (1, 0, 2000), (1280, 1, 1)],
 )
 def test_epochs_that_little_data_takes(rows, epochs, found):
-    assert FitSettings(epochs=epochs).for_rows(rows).epochs == found
+    settled = FitSettings(epochs=epochs).for_work(rows, 0.0)
+    assert settled.epochs == found and settled.batch_size == 128
+
+
+@pytest.mark.parametrize(
+    ("rows", "work", "size", "epochs"),
+    [
+        (60_000, 3e6, 128, 10),  # a small network: 2 of the 27 trillion operations of a run
+        (45_000, 2.5e8, 128, 2),  # a ResNet-20 on CIFAR-10
+        (18, 1.1e10, 16, 136),  # a ResNet-18 on 18 pictures of 224x224: 18 and not 128 rows would be the step
+        (45_000, 1.1e10, 16, 1),
+        (1000, 1e12, 8, 1),
+    ],
+)
+def test_heavy_rows_make_smaller_steps_and_fewer_of_them(rows, work, size, epochs):
+    settled = FitSettings().for_work(rows, work)
+    assert (settled.batch_size, settled.epochs) == (size, epochs)
+    said = FitSettings(epochs=7, batch_size=300).for_work(rows, work)
+    assert (said.batch_size, said.epochs) == (300, 7)
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_scores_count_and_compare():
     outputs = torch.eye(4)[[0, 1, 2, 0]]
     objective = of()
     assert objective.score(outputs, torch.tensor([0, 1, 2, 3])) == 0.75
-    assert objective.closeness(outputs, torch.eye(4)[[0, 1, 1, 1]]) == 0.5
-    assert of("regression").closeness(torch.zeros(2, 1), torch.tensor([[1.0], [3.0]])) == 5
+    assert objective.closeness(outputs, torch.eye(4)[[0, 1, 1, 1]], LABELS[:4]) == 0.5
+    assert of("regression").closeness(torch.zeros(2, 1), torch.tensor([[1.0], [3.0]]), None) == 5
 
 
 def test_which_way_is_better():

@@ -74,7 +74,7 @@ def test_losses_and_figures_of_other_forms_are_those_of_the_scores(name, scores,
     want = plain.loss(scores, targets, scores.flip(0))
     assert float(other.loss(outputs, targets, taught)) == pytest.approx(float(want), rel=1e-4)
     assert other.score(outputs, targets) == plain.score(scores, targets)
-    assert other.closeness(outputs, taught) == plain.closeness(scores, scores.flip(0))
+    assert other.closeness(outputs, taught, targets) == plain.closeness(scores, scores.flip(0), targets)
     assert row.blind(outputs, targets) == TASKS[row.plain].blind(scores, targets)
 
 
@@ -83,10 +83,11 @@ def test_binary_losses_are_those_of_two_classes():
     binary, classes = TASKS["binary"], TASKS["classification"]
     hard = nn.functional.cross_entropy(pairs, ONE.long())
     assert float(binary.hard_loss(YES, ONE)) == pytest.approx(float(hard), rel=1e-6)
-    soft = classes.soft_loss(pairs, pairs.flip(0), 2.0)
-    assert float(binary.soft_loss(YES, YES.flip(0), 2.0)) == pytest.approx(float(soft), rel=1e-5)
-    assert binary.row_scores(YES, ONE).tolist() == classes.row_scores(pairs, ONE.long()).tolist()
-    assert binary.interval(0.75, 4, 0.4) == classes.interval(0.75, 4, 0.4)
+    soft = classes.soft_loss(pairs, pairs.flip(0), 2.0, ONE)
+    assert float(binary.soft_loss(YES, YES.flip(0), 2.0, ONE)) == pytest.approx(float(soft), rel=1e-5)
+    counts, others = binary.counts(YES, ONE), classes.counts(pairs, ONE.long())
+    assert counts.tolist() == others.tolist()
+    assert binary.interval_of(counts) == classes.interval_of(others)
 
 
 def test_a_saturated_softmax_has_a_finite_loss():

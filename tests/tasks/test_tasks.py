@@ -11,6 +11,7 @@ import torch
 from qtrain_cli.errors import BadInput
 from qtrain_cli.results.gates import GATES
 from qtrain_cli.tasks import TASKS, task_of_targets
+from qtrain_cli.tasks.counting import of_rows
 from qtrain_cli.tasks.objective import Objective
 
 PACKAGE = Path(__file__).resolve().parents[2] / "qtrain_cli"
@@ -66,9 +67,9 @@ def test_figures_have_bounds():
 
 
 def test_an_interval_follows_from_figure_and_count_or_from_the_rows():
-    rows = torch.tensor([0.0, 1.0, 1.0, 1.0]).double()
+    rows = of_rows(torch.tensor([0.0, 1.0, 1.0, 1.0]))
     of = {name: Objective(name, 0.0, 1.0) for name in TASKS}
-    assert of["classification"].interval(rows) == pytest.approx((0.3006418, 0.9544127), abs=1e-6)
+    assert CLASSES.interval_of(rows) == pytest.approx((0.3006418, 0.9544127), abs=1e-6)
     assert of["classification"].stored_interval(rows) is None
     half = 1.959964 * math.sqrt(3 / 16) / 2
     assert of["regression"].stored_interval(rows) == pytest.approx((0.75 - half, 0.75 + half))
@@ -77,7 +78,7 @@ def test_an_interval_follows_from_figure_and_count_or_from_the_rows():
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 2, 3)])
 def test_the_score_of_a_row_is_its_mean_squared_error_whatever_its_shape(shape):
     outputs, targets = torch.randn(shape), torch.randn(shape)
-    found = NUMBERS.row_scores(outputs, targets)
+    found = NUMBERS.row_scores(NUMBERS.counts(outputs, targets))
     expected = [float((a - b).square().mean()) for a, b in zip(outputs, targets, strict=True)]
     assert found.tolist() == pytest.approx(expected) and found.dtype == torch.float64
 

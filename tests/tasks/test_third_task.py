@@ -19,6 +19,7 @@ from qtrain_cli.results.gates import check_gates
 from qtrain_cli.results.schema import task_of_fields
 from qtrain_cli.settings import DataSettings, GateSettings
 from qtrain_cli.tasks import TASKS, task_of_targets
+from qtrain_cli.tasks.counting import of_rows
 from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.tasks.task import Scale, Task
 from qtrain_cli.training.measure import measure, measure_test
@@ -46,9 +47,9 @@ DIRECTION = Task(
     takes=lambda y: y.ndim == 2 and np.allclose(np.linalg.norm(y, axis=1), 1, atol=1e-4),
     check=check,
     hard_loss=lambda outputs, targets: 1 - likeness(outputs, targets).float().mean(),
-    soft_loss=lambda outputs, teacher, temperature: 1 - likeness(outputs, teacher).float().mean(),
-    row_scores=likeness,
-    row_closeness=likeness,
+    soft_loss=lambda outputs, teacher, temperature, targets: 1 - likeness(outputs, teacher).float().mean(),
+    counts=lambda outputs, targets: of_rows(likeness(outputs, targets)),
+    closeness_counts=lambda outputs, teacher, targets: of_rows(likeness(outputs, teacher)),
 )
 
 
@@ -101,7 +102,7 @@ def test_loss_score_and_check():
     outputs, targets = data.test.inputs, data.test.targets
     assert objective.word == "likeness"
     assert objective.score(outputs, targets) == pytest.approx(np.mean(SCORES))
-    assert objective.closeness(outputs, outputs) == 1
+    assert objective.closeness(outputs, outputs, targets) == 1
     hard = 1 - np.mean(SCORES)
     assert float(objective.hard_loss(outputs, targets)) == pytest.approx(hard, rel=1e-5)
     assert float(objective.loss(outputs, targets, outputs)) == pytest.approx(0.75 * hard, rel=1e-5)

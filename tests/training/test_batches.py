@@ -51,3 +51,47 @@ def test_a_batch_has_the_rows_inputs_as_they_are_and_normalised_and_their_target
         assert torch.equal(batch.raw[:, 0], rows.to(torch.uint8))
         torch.testing.assert_close(batch.inputs[:, 0], rows / 255)
         assert torch.equal(batch.targets, rows + 1000)
+
+
+def texts(rows: int = 120, width: int = 12) -> TrainSplit:
+    """Token rows of random lengths, filled up with 0; targets number the rows."""
+    lengths = torch.randint(1, width + 1, (rows,), generator=torch.Generator().manual_seed(1))
+    inputs = torch.where(torch.arange(width) < lengths[:, None], torch.arange(rows)[:, None] + 1, 0)
+    return TrainSplit(inputs.short(), torch.arange(rows))
+
+
+def by_length(split: TrainSplit, size: int = 8, seed: int = 0) -> RowBatches:
+    return RowBatches(split, Normalisation(tokens=True, padding=0), size, seed, torch.device("cpu"))
+
+
+def test_texts_of_like_length_share_a_batch_which_ends_with_its_longest():
+    split = texts()
+    batches = by_length(split)
+    lengths = batches.prepare.lengths(split.inputs)
+    seen = []
+    for step in range(batches.per_epoch):
+        batch = batches.at(step)
+        own = lengths[batch.rows]
+        assert batch.inputs.shape == (8, own.max()) and own.max() - own.min() <= 2
+        assert torch.equal(batch.targets, batch.rows)
+        seen += batch.rows.tolist()
+    assert sorted(seen) == list(range(120))
+    widths = [batches.at(step).inputs.shape[1] for step in range(batches.per_epoch)]
+    assert widths != sorted(widths), "the batches themselves come in a random order"
+
+
+def test_the_order_of_texts_follows_from_seed_and_epoch_alone():
+    split = texts()
+    steps = (17, 3, 29, 16)
+    one = {step: by_length(split).at(step).rows.tolist() for step in steps}
+    batches = by_length(split)
+    assert {step: batches.at(step).rows.tolist() for step in reversed(steps)} == one
+    assert by_length(split, seed=1).at(3).rows.tolist() != one[3]
+    assert batches.at(3).rows.tolist() != batches.at(3 + batches.per_epoch).rows.tolist()
+
+
+def test_rows_that_are_taken_whole_keep_the_order_of_old():
+    split = texts()
+    whole = RowBatches(split, Normalisation(tokens=True), 8, 0, torch.device("cpu"))
+    assert torch.equal(whole.at(2).rows, epoch_order(0, 0, 120)[16:24])
+    assert whole.at(2).inputs.shape == (8, 12)

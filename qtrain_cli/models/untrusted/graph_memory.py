@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import operator
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,26 +37,39 @@ _ADVICE = "use a smaller --batch-size; or if you trust where the file comes from
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, set[Any]] = weakref.WeakKeyDictionary()
 
 
-def require_memory(graph: torch.fx.GraphModule, inputs: Tensor, name: str) -> None:
-    """Raises `Refused` where the graph of the file `name` would make more than the bound of such inputs.
+def require_memory(graph: torch.fx.GraphModule, inputs: Sequence[Any], name: str) -> None:
+    """Raises `Refused` where the graph of the file `name` would make more than the bound of such inputs, one
+    for each of its placeholders.
 
     Any other exception is the graph's own: these shapes do not fit it.
     """
-    known, shape = _KNOWN.setdefault(graph, set()), (tuple(inputs.shape), inputs.dtype)
-    if shape in known or isinstance(inputs, FakeTensor):
+    known, shapes = _KNOWN.setdefault(graph, set()), tuple(map(_shape, inputs))
+    if shapes in known or any(isinstance(one, FakeTensor) for one in inputs):
         return
     most = allowed_bytes(graph, inputs)
     mode = FakeTensorMode()
     with mode, torch.no_grad():
-        given = torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
-        _Sizing(graph, mode, name, most).run(given)
-    known.add(shape)
+        given = [_like(one) for one in inputs]
+        _Sizing(graph, mode, name, most).run(*given, enable_io_processing=False)
+    known.add(shapes)
 
 
-def allowed_bytes(graph: nn.Module, inputs: Tensor) -> int:
-    """What all operators together may make of so many inputs."""
+def allowed_bytes(graph: nn.Module, inputs: Sequence[Any]) -> int:
+    """What all operators together may make of so many inputs; the first axis of each is that of the rows."""
+    tensors = [one for one in inputs if isinstance(one, Tensor)]
+    rows = max((len(one) for one in tensors if one.dim()), default=1)
     parameters = sum(tensor.nbytes for tensor in (*graph.parameters(), *graph.buffers()))
-    return FREE + AN_INPUT * inputs.nbytes + A_PARAMETER * len(inputs) * parameters
+    return FREE + AN_INPUT * sum(one.nbytes for one in tensors) + A_PARAMETER * rows * parameters
+
+
+def _shape(value: Any) -> Any:
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else repr(value)
+
+
+def _like(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return torch.empty(value.shape, dtype=value.dtype, device=value.device)
 
 
 class _Sizing(torch.fx.Interpreter):

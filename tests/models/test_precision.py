@@ -7,7 +7,7 @@ from torch import nn
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.models.call import call_model, predict
-from qtrain_cli.models.inputs import advice_on, precision_of
+from qtrain_cli.models.precision import advice_on, precision_of
 
 
 class Net(nn.Module):
@@ -71,7 +71,7 @@ def test_whole_numbers_stay_whole():
         (
             nn.Bilinear(2, 2, 2),
             torch.rand(2, 4),
-            "name a class or function with --arch",
+            "give all of its inputs",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from qtrain_cli.cli.lines import tell
+from qtrain_cli.report.lines import tell
 
 if TYPE_CHECKING:
     from qtrain_cli.training.loop import Progress, Show

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from qtrain_cli.cli.progress import LINES, shown_progress
+from qtrain_cli.report.progress import LINES, shown_progress
 from qtrain_cli.training.loop import Progress
 
 

@@ -1,0 +1,68 @@
+"""What a run works on: a model, rows, and the batches that it learns from; out of files, or handed in.
+
+    of_files(settings)      what `--data` and MODEL name
+    handed_in               a module and loaders of a caller's own (`api`)
+
+A comparison asks for the rows of each seed, since a seed sets apart its own validation rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.runs.fresh import fresh_module
+from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
+from qtrain_cli.tasks import Task
+from qtrain_cli.training.batches import Batches, row_batches
+
+#: How the training rows of some data come in steps, on a device.
+Batching = Callable[[Dataset, FitSettings, torch.device], Batches]
+
+
+#: A row of the table of tasks -> that row, or one of a caller's own.
+OwnRow = Callable[[Task], Task]
+
+
+def as_it_is(row: Task) -> Task:
+    """The table's own."""
+    return row
+
+
+def rows_in_memory(data: Dataset, fit: FitSettings, device: torch.device) -> Batches:
+    """An epoch is one random order of the training split, as it is or augmented."""
+    return row_batches(data, fit, device)
+
+
+@dataclass(frozen=True)
+class Materials:
+    """`rows` gives the data of a seed, `fresh` a module of the model that was never trained (None where there
+    is none), `batches` the steps, `own` the task's row for training, with a loss or figure of the caller's;
+    `named` says what of that is not the usual, for the run's identity.
+    """
+
+    model: Callable[[], LoadedModel]
+    rows: Callable[[int], Dataset]
+    fresh: Callable[[LoadedModel, torch.device], nn.Module | None]
+    batches: Batching = rows_in_memory
+    own: OwnRow = as_it_is
+    named: str = ""
+
+    @property
+    def by_row(self) -> bool:
+        """Whether batches are rows of the training split."""
+        return self.batches is rows_in_memory
+
+
+def of_files(model: ModelSettings, data: DataSettings) -> Materials:
+    """Out of what the settings name. Its functions raise as `load_model` and `load_data`."""
+    return Materials(
+        lambda: load_model(model),
+        lambda seed: load_data(data, seed, model),
+        lambda loaded, device: fresh_module(model, loaded, device),
+    )

@@ -1,0 +1,95 @@
+"""How much work a training is, counted and not timed: the same settings train alike on every machine.
+
+    one row through the model: w floating-point operations (PyTorch's own counter)
+    a step: 3 w for each of its rows, since a backward pass is two more of the forward's size
+
+From it follow the rows of a step and the epochs where nothing is said of them (`FitSettings.for_work`), and
+about how long they will take. What the counter does not know counts as every weight once for each position of
+a row. Left out: the generator's circuits, which `qtrain plan` times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.inputs import Inputs, tensors_in
+from qtrain_cli.models.call import call_model
+from qtrain_cli.models.in_place import own_streams, unchanged
+from qtrain_cli.settings import FitSettings
+
+#: Operations in a second that a usual machine of this kind has in training: two cores, or one GPU.
+SPEED = {"cpu": 3e10, "cuda": 5e12}
+_WHERE = {"cpu": "two cores", "cuda": "a GPU"}
+#: A training that takes less is not worth a word.
+WORTH_SAYING = 120.0
+_PASSES = 3
+
+
+def work_of(module: nn.Module, state: Mapping[str, Tensor], row: Inputs) -> float:
+    """Operations that a step has for each row, by one prepared row (1, ...) on the state's device."""
+    weights = sum(tensor.numel() for tensor in state.values())
+    positions = max(map(_positions, tensors_in(row)))
+    return float(_PASSES * max(_counted(module, state, row), weights * positions))
+
+
+def _positions(part: Tensor) -> int:
+    """How many places one row has: (1, L, features), or (1, L) tokens."""
+    if part.dtype == torch.int64 and part.dim() == 2:
+        return part.shape[1]
+    return part[0].numel() // part.shape[-1] if part.dim() == 3 else 1
+
+
+def _counted(module: nn.Module, state: Mapping[str, Tensor], row: Inputs) -> int:
+    """Of a forward pass; 0 where the model does not take a single row."""
+    counter = FlopCounterMode(display=False)
+    with contextlib.suppress(BadInput), own_streams(), unchanged(module), _unfused(), counter:
+        call_model(module.eval(), dict(state), row)
+    return int(counter.get_total_flops())
+
+
+@contextlib.contextmanager
+def _unfused() -> Iterator[None]:
+    """Fused attention is one operation, which the counter does not know everywhere."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def said_of_work(fit: FitSettings, rows: int, work: float, chosen: FitSettings) -> str:
+    """What was chosen for heavy rows, and about how long it takes; empty where nothing is heavy.
+
+    Args:
+        fit: as the user gave it.
+        rows: of the training split.
+        work: of a row in a step.
+        chosen: `fit.for_work(rows, work)`.
+    """
+    kind = torch.device(chosen.device).type
+    seconds = chosen.steps(rows) * min(chosen.batch_size, rows) * work / SPEED[kind]
+    if seconds < WORTH_SAYING:
+        return ""
+    usual = fit.for_work(rows, 0.0)
+    fewer = [
+        f"{name} {ours} in place of {theirs}"
+        for name, ours, theirs in (
+            ("--batch-size", chosen.batch_size, usual.batch_size),
+            ("--epochs", chosen.epochs, usual.epochs),
+        )
+        if ours < theirs
+    ]
+    said = f"; {' and '.join(fewer)}, so that it ends in minutes" if fewer else ""
+    return (
+        f"a step takes {work / 1e9:.2g} billion operations a row: about {seconds / 60:,.0f} minutes for"
+        f" {chosen.steps(rows):,} steps on {_WHERE[kind]}{said}"
+    )
