@@ -18,7 +18,7 @@ from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, first_
 from qtrain_cli.models import formats
 from qtrain_cli.models.folder_files import ModelFolder
 from qtrain_cli.models.matching import fit_to_architecture
-from qtrain_cli.models.reading import ReadModel
+from qtrain_cli.models.reading import ReadModel, said_left_out
 from qtrain_cli.models.untrusted.folder_checks import checked_config, require_size
 from qtrain_cli.settings import ModelSettings
 
@@ -41,11 +41,12 @@ def load_folder(settings: ModelSettings, folder: ModelFolder) -> ReadModel:
     if settings.arch is not None:
         fitted = fit_to_architecture(settings, folder.tensors("meta"), lambda: folder.tensors("cpu"))
         return ReadModel(fitted.module, trust, None, fitted.notes)
-    return ReadModel(_built(folder), trust)
+    module, surplus = _built(folder)
+    return ReadModel(module, trust, None, said_left_out(surplus))
 
 
-def _built(folder: ModelFolder) -> nn.Module:
-    """The class of `transformers` that the configuration names, filled."""
+def _built(folder: ModelFolder) -> tuple[nn.Module, list[str]]:
+    """The class of `transformers` that the configuration names, filled, and what it has no name for."""
     tensors = folder.tensors("cpu")
     factory = _class_of(folder.name, folder.config)
     try:
@@ -64,7 +65,7 @@ def _built(folder: ModelFolder) -> nn.Module:
     padding = getattr(made, "pad_token_id", None)
     if padding is not None and "attention_mask" in inspect.signature(module.forward).parameters:
         module.register_forward_pre_hook(_masking(padding), with_kwargs=True)
-    return module
+    return module, sorted(map(str, report["unexpected_keys"]))
 
 
 def _class_of(folder: str, config: Mapping[str, Any]) -> Any:

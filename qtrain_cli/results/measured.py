@@ -213,8 +213,8 @@ def _stored_beside(scores: Scores) -> list[Any]:
     """At most one entry."""
     if scores.row.short or (scores.trivial is None and not scores.metrics):
         return []
-    names = [metric.name for metric in scores.row.metrics] if scores.metrics else []
-    return [[scores.trivial, *(scores.metrics.get(name) for name in names)]]
+    names = [metric.name for metric in scores.row.metrics if metric.name in scores.metrics]
+    return [[scores.trivial, *(scores.metrics[name] for name in names)]]
 
 
 def _with_beside(scores: Scores, beside: list[Any] | None) -> Scores:

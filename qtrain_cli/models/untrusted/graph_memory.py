@@ -37,39 +37,31 @@ _ADVICE = "use a smaller --batch-size; or if you trust where the file comes from
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, set[Any]] = weakref.WeakKeyDictionary()
 
 
-def require_memory(graph: torch.fx.GraphModule, inputs: Sequence[Any], name: str) -> None:
-    """Raises `Refused` where the graph of the file `name` would make more than the bound of such inputs, one
-    for each of its placeholders.
+def require_memory(graph: torch.fx.GraphModule, inputs: Sequence[Tensor], name: str) -> None:
+    """Raises `Refused` where the graph of the file `name` would make more than the bound of such inputs.
 
     Any other exception is the graph's own: these shapes do not fit it.
     """
-    known, shapes = _KNOWN.setdefault(graph, set()), tuple(map(_shape, inputs))
-    if shapes in known or any(isinstance(one, FakeTensor) for one in inputs):
+    shape = tuple((tuple(part.shape), part.dtype) for part in inputs)
+    known = _KNOWN.setdefault(graph, set())
+    if shape in known or any(isinstance(part, FakeTensor) for part in inputs):
         return
-    most = allowed_bytes(graph, inputs)
+    most = allowed_bytes(graph, *inputs)
     mode = FakeTensorMode()
     with mode, torch.no_grad():
-        given = [_like(one) for one in inputs]
+        given = [torch.empty(part.shape, dtype=part.dtype, device=part.device) for part in inputs]
         _Sizing(graph, mode, name, most).run(*given, enable_io_processing=False)
-    known.add(shapes)
+    known.add(shape)
 
 
-def allowed_bytes(graph: nn.Module, inputs: Sequence[Any]) -> int:
-    """What all operators together may make of so many inputs; the first axis of each is that of the rows."""
-    tensors = [one for one in inputs if isinstance(one, Tensor)]
-    rows = max((len(one) for one in tensors if one.dim()), default=1)
+def allowed_bytes(graph: nn.Module, *inputs: Tensor) -> int:
+    """What all operators together may make of so many inputs."""
+    size, rows = (
+        sum(part.nbytes for part in inputs),
+        max((len(part) for part in inputs if part.dim()), default=1),
+    )
     parameters = sum(tensor.nbytes for tensor in (*graph.parameters(), *graph.buffers()))
-    return FREE + AN_INPUT * sum(one.nbytes for one in tensors) + A_PARAMETER * rows * parameters
-
-
-def _shape(value: Any) -> Any:
-    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else repr(value)
-
-
-def _like(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    return torch.empty(value.shape, dtype=value.dtype, device=value.device)
+    return FREE + AN_INPUT * size + A_PARAMETER * rows * parameters
 
 
 class _Sizing(torch.fx.Interpreter):

@@ -139,6 +139,6 @@ def test_a_file_that_is_trusted_takes_what_it_takes(tmp_path):
 
 def test_the_bound_follows_inputs_and_parameters(tmp_path):
     layer = nn.Linear(4, 3)
-    assert allowed_bytes(layer, (torch.rand(5, 4),)) == FREE + 2**10 * 80 + 16 * 5 * 60
+    assert allowed_bytes(layer, torch.rand(5, 4)) == FREE + 2**10 * 80 + 16 * 5 * 60
     taken = load_model(saved(tmp_path, lambda x: x.new_zeros(2**20).sum())).module
     assert taken(torch.ones(3, 4)).shape == (3, 3)
