@@ -198,7 +198,18 @@ def _refuse_undownloaded(path: Path) -> None:
                 raise BadInput(f"{file.name} is {told[0]}", f"the data were not downloaded: {told[1]}")
 
 
+def _refuse_pipes(path: Path) -> None:
+    """Refuses what is neither file nor folder, given as data or lying among them: it may never end."""
+    files = (file for file in path.glob("*.*") if file.suffix in _DOWNLOADED)
+    for place in (path, *sorted(files)):
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            kind = "pipe" if place.is_fifo() else "socket" if place.is_socket() else "device"
+            what = f"is a {kind}" if place == path else f"has the {kind} {place.name}"
+            raise BadInput(f"{what}, and no ordinary file", "write it to a file first, and give that")
+
+
 def _reader_for(source: str) -> Reader:
+    _refuse_pipes(Path(source))
     for reader in READERS:
         if reader.matches(source):
             return reader
