@@ -79,6 +79,15 @@ def two_inputs(count: int, seed: int) -> Rows:
     return {"picture": pictures(8)(count, seed)[""], "table": table(count, seed)[""]}
 
 
+def translated(count: int, seed: int) -> Rows:
+    found = sequences(count, seed)
+    return {
+        "source": found["input_ids"],
+        "target": found["decoder_input_ids"],
+        "source_mask": found["attention_mask"],
+    }
+
+
 def sequences(count: int, seed: int) -> Rows:
     """Inputs of an encoder-decoder, as its library names them."""
     found = tokens(count, seed)[""]
@@ -138,6 +147,25 @@ class OwnMask(MaskedEncoder):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return super().forward(tokens, tokens == 0)
+
+
+class EncoderDecoder(nn.Module):
+    """One sequence read beside another; what is not there yet, and padding, is masked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, 16)
+        self.both = nn.Transformer(16, 2, 1, 1, 32, batch_first=True)
+        self.scores = nn.Linear(16, CLASSES)
+
+    def forward(self, source: Tensor, target: Tensor, source_mask: Tensor) -> Tensor:
+        ahead = nn.Transformer.generate_square_subsequent_mask(target.shape[1])
+        hidden = ~source_mask.bool()
+        found = self.both(
+            self.words(source), self.words(target), tgt_mask=ahead, src_key_padding_mask=hidden,
+            memory_key_padding_mask=hidden,
+        )  # fmt: skip
+        return self.scores(found[:, -1])
 
 
 class UNet(nn.Module):
@@ -335,6 +363,7 @@ FAMILIES: dict[str, Family] = {
         own("GRU", GRUClassifier, tokens),
         own("encoder with a mask", MaskedEncoder, masked_tokens),
         own("encoder that masks itself", OwnMask, tokens),
+        own("encoder-decoder", EncoderDecoder, translated),
         own("U-Net", UNet, pictures(8), lambda m, rows: m(rows[""])["whole"], options=("--output", "whole")),
         own("autoencoder", Autoencoder, table, lambda m, rows: m(rows[""])[0],
             targets=lambda m, rows: rows[""]),
@@ -345,7 +374,8 @@ FAMILIES: dict[str, Family] = {
         of_transformers("DistilBERT", distilbert, tokens),
         of_transformers("GPT-2", gpt2, tokens),
         of_transformers("ViT", vit, pictures(16)),
-        of_transformers("T5 classifier", t5_classifier, tokens),
+        of_transformers("T5 classifier", t5_classifier, tokens,
+            no_graph=dict.fromkeys((".pt2", ".onnx"), "depends on the values of the inputs")),
         of_transformers("Llama", llama, tokens),
         Family(
             "MiniLM", tokens, write_minilm, read_transformers, pooled, ("--output", "pooler_output"),

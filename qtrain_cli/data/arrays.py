@@ -23,6 +23,7 @@ import torch
 
 from qtrain_cli.data.named import Columned, parts_of, refuse_other_parts
 from qtrain_cli.errors import BadInput
+from qtrain_cli.files.spilled import let_go
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 #: Of validation rows of the data's own.
@@ -32,6 +33,8 @@ EVERY_NAME = (*ARRAY_NAMES, *VALIDATION_NAMES)
 #: A larger class number is far more often a quantity, which has to be written as a float.
 MAX_CLASSES = 100_000
 MIN_TRAIN_ROWS = 2
+#: Numbers that are hashed together.
+_AT_ONCE = 2**24
 #: Looked at together, so that what is looked at takes no memory of its own.
 _ROWS_AT_ONCE = 4096
 
@@ -126,7 +129,9 @@ def digest(arrays: Arrays) -> str:
     for name, array in _each_array(arrays):
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         content.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
-        content.update(little.reshape(-1).data)
+        for part in np.split(little.reshape(-1), range(_AT_ONCE, little.size, _AT_ONCE)):
+            content.update(part.data)
+            let_go()
     return content.hexdigest()
 
 

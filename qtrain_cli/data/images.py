@@ -28,6 +28,7 @@ from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.pictures import PictureForm, Pictures
 from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, missing_package
+from qtrain_cli.files.spilled import IN_MEMORY_BYTES, large_array, let_go
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "TGA")
 #: Of a picture that was resized, before it is cropped.
 MOST_PIXELS = 2**26
+_LET_GO = 4096
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 _READ_AS = {"1": "L", "LA": "L", "P": "RGB", "PA": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
 #: By the mode's first letter, how images of other modes become ones that are read.
@@ -70,12 +72,16 @@ class ImageStack:
         if not self._form:
             self._form, self._first = form, name
             shape = (self._count, CHANNELS[mode], height, width)
-            self._room.take(math.prod(shape), f"{self._count:,} images of {form}")
-            self._pixels = np.empty(shape, np.uint8)
+            self._room.take(
+                math.prod(shape), f"{self._count:,} images of {form}", math.prod(shape) > IN_MEMORY_BYTES
+            )
+            self._pixels = large_array(shape, np.uint8)
         if form != self._form:
             raise self._other_form(name, form, image)
         self._pixels[self._filled] = _decoded(image, name, mode, self._becomes)
         self._filled += 1
+        if self._filled % _LET_GO == 0:
+            let_go()
 
     def finish(self, left_out: int = 0) -> np.ndarray:
         """All images, ``(N, C, H, W)``, N the number announced but for those left out. Raises `BadInput` if

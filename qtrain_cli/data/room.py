@@ -14,21 +14,30 @@ from qtrain_cli.settings import DataSettings
 
 #: How much of a file's own text a message shows, and how long a message on data may be.
 MOST_SHOWN, MOST_SAID = 60, 360
+#: Pictures that are too large for memory may take so many times as much.
+ON_DISK = 4
 
 
 @dataclass
 class Room:
-    """The bytes that are left of `most`."""
+    """The bytes that are taken of `most`, and on the disk."""
 
     most: int = DataSettings.max_bytes
     taken: int = 0
+    on_disk: int = 0
 
-    def take(self, size: int, what: str) -> None:
-        """Sets `size` bytes aside. Raises `BadInput` where that is more than there may be in all."""
-        self.taken += size
-        if size < 0 or self.taken > self.most:
+    def take(self, size: int, what: str, on_disk: bool = False) -> None:
+        """Sets `size` bytes aside, in memory or `ON_DISK` times as many on the disk (`files.spilled`).
+
+        Raises:
+            BadInput: that is more than there may be in all.
+        """
+        self.taken += 0 if on_disk else size
+        self.on_disk += size if on_disk else 0
+        if size < 0 or self.taken > self.most or self.on_disk > ON_DISK * self.most:
+            most, where = (ON_DISK * self.most, "a disk") if on_disk else (self.most, "memory")
             raise BadInput(
-                f"{what} would take {size:,} bytes of memory; allowed for all data: {self.most:,}",
+                f"{what} would take {size:,} bytes of {where}; allowed for all data: {most:,}",
                 "if it is no damaged or hostile file, raise --max-data-bytes, or give a smaller data set",
             )
 

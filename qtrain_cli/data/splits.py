@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qtrain_cli.files.spilled import let_go
 from qtrain_cli.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import Reading
@@ -254,17 +255,21 @@ def set_apart(rows: Tensor, parts: tuple[Tensor, Tensor], owned: bool) -> tuple[
 
     Args:
         owned: nobody else holds the rows: they change places, so that both parts are views of them and
-        nothing
-            is held twice. `rows` themselves are of no more use then.
+            nothing is held twice. `rows` themselves are of no more use then.
     """
     train, validation = parts
     if not owned:
         return rows[train], rows[validation]
-    held = rows[validation]
+    held = rows.new_empty((len(validation), *rows.shape[1:]))
+    for first in range(0, len(validation), _ROWS_AT_ONCE):
+        part = validation[first : first + _ROWS_AT_ONCE]
+        held[first : first + len(part)] = rows[part]
+        let_go()
     # Ascending: what comes to a place is read from there or behind it, and never after it was written over.
     for first in range(0, len(train), _ROWS_AT_ONCE):
         part = train[first : first + _ROWS_AT_ONCE]
         rows[first : first + len(part)] = rows[part]
+        let_go()
     rows[len(train) :] = held
     return rows[: len(train)], rows[len(train) :]
 

@@ -15,7 +15,9 @@ one that counts (`models.outputs.first_tensor`). Left out: other dynamic dimensi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,10 +124,30 @@ def _of_one_size(held: nn.Module, loaded: nn.Module, batch: Inputs) -> Traced:
         raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
 
 
+#: What torch and its exporters say of sizes and branches that are known once it runs: u0 is the first.
+_UNBACKED = re.compile(r"unbacked|data[- ]?dependent|\bu\d+\b", re.IGNORECASE)
+_NO_GRAPH = (
+    "a size or a branch in its code depends on the values of the inputs (as in x[mask], or an if on a"
+    " tensor), and a graph has but one"
+)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def reason(error: BaseException) -> str:
-    """The first line of an error that others wrote for a whole screen, or its class if it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """What an error means, where that is known; else the first line of what others wrote for a whole screen,
+    or its class if it says nothing. Of an error that only says in which step another arose, the other's."""
+    causes = list(_causes(error))
+    if any(_UNBACKED.search(str(cause)) for cause in causes):
+        return _NO_GRAPH
+    told = causes[-1] if "Next steps" in str(error) else error
+    lines = _COLOURS.sub("", str(told)).strip().splitlines()
+    return lines[0] if lines else type(told).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def holding(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
@@ -213,7 +235,7 @@ def shapes_of(module: nn.Module, inputs: Inputs, free: Any) -> Any:
 def _program(module: nn.Module, example: Inputs, free: dict[int, Dim] | None) -> ExportedProgram:
     placed, named = arguments_of(module, example)
     shapes = None if free is None else shapes_of(module, example, free)
-    with packed_as_padded(module):
+    with packed_as_padded(module), _masks_alone():
         program = torch.export.export(module, placed, named or None, dynamic_shapes=shapes)
     program.example_inputs = None
     for graph in program.graph_module.modules():
@@ -225,6 +247,21 @@ def _program(module: nn.Module, example: Inputs, free: dict[int, Dim] | None) ->
 
 def _rows_like(example: Inputs, size: int, generator: torch.Generator) -> Inputs:
     return mapped(lambda part: _random_like(part, size, generator), example)
+
+
+@contextmanager
+def _masks_alone() -> Iterator[None]:
+    """Decoders look at a mask's values for whether it is causal, which only makes them faster."""
+    detect = torch.nn.modules.transformer._detect_is_causal_mask
+    torch.nn.modules.transformer._detect_is_causal_mask = _said_causal
+    try:
+        yield
+    finally:
+        torch.nn.modules.transformer._detect_is_causal_mask = detect
+
+
+def _said_causal(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
+    return is_causal is True
 
 
 def _random_like(example: Tensor, size: int, generator: torch.Generator) -> Tensor:

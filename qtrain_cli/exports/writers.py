@@ -23,6 +23,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports.comparison import require_close, require_same
@@ -101,7 +102,7 @@ def write_onnx(source: Source, path: Path) -> Checked:
     source, note = _without_bfloat16(source)
     traced = source.traced()
     program = torch.onnx.export(
-        traced.program,
+        _contiguous(traced.program),
         dynamo=True,
         dynamic_shapes=traced.shapes({0: "batch"}) if traced.dynamic else None,
         input_names=names_of(traced.example),
@@ -113,6 +114,25 @@ def write_onnx(source: Source, path: Path) -> Checked:
     compared = require_close(traced, _onnx_outputs(path), "onnxruntime")
     how = f"checked with onnx.checker, run with onnxruntime, {compared}"
     return Checked(how, "; ".join(filter(None, (note, traced.note))))
+
+
+_RESHAPING = (torch.ops.aten.view.default, torch.ops.aten.reshape.default)
+
+
+def _contiguous(program: ExportedProgram) -> ExportedProgram:
+    """The program with a copy in order before each change of shape: the exporter splits fused attention up,
+    whose parts have other strides, and then refuses what ran when it was traced (T5's). ONNX drops the
+    copies."""
+    graph = program.graph
+    for node in [node for node in graph.nodes if node.target in _RESHAPING]:
+        with graph.inserting_before(node):
+            copy = graph.call_function(
+                torch.ops.aten.clone.default, node.args[:1], {"memory_format": torch.contiguous_format}
+            )
+        copy.meta = dict(node.args[0].meta)
+        node.args = (copy, *node.args[1:])
+    program.graph_module.recompile()
+    return program
 
 
 def _without_bfloat16(source: Source) -> tuple[Source, str]:

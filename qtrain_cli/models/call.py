@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, QtrainError, is_out_of_memory
+from qtrain_cli.files.spilled import let_go
 from qtrain_cli.inputs import Inputs, Prepare, lead_of, lengths_of, numbers_in_row, shape_in_words
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.in_place import run_in_place, unchanged
@@ -115,6 +116,7 @@ def outputs_of(
 
 
 def _evaluated(module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+    let_go()
     with _failing_as_ours(module, inputs):
         return _plain(_called(module, as_read(module, inputs))).cpu()
 

@@ -17,7 +17,7 @@ from qtrain_cli.models.entries import Entry, choose_entry, require_numbers, requ
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected
 from qtrain_cli.models.pickles import is_module, read_trusted, read_weights_only
-from qtrain_cli.models.reading import ReadModel, said_choice, said_left_out
+from qtrain_cli.models.reading import ReadModel, said_choice
 from qtrain_cli.models.untrusted.sizes import require_within_file
 from qtrain_cli.models.untrusted.stand_ins import StockRecord
 from qtrain_cli.models.untrusted.stock_layers import rebuild_module
@@ -81,7 +81,7 @@ def _to_module(settings: ModelSettings, outline: Entry, read: Callable[[], Entry
         require_numbers(_tensors(Entry("", module)), name)
         return ReadModel(module.cpu(), trust, entry, notes)
     fitted = fit_to_architecture(settings, _tensors(outline), numbers)
-    return ReadModel(fitted.module, trust, entry, (*notes, *said_left_out(fitted.left_out)))
+    return ReadModel(fitted.module, trust, entry, (*notes, *fitted.notes))
 
 
 def _tensors(entry: Entry) -> dict[str, Tensor]:

@@ -3,15 +3,17 @@
 A *state dictionary* is a mapping of names to tensors and nothing else. A checkpoint is a dictionary that
 holds one or more of them, perhaps nested, among epochs, optimisers and scores. Candidates are named by the
 dotted path that ``--weights`` takes; the file's top level is the path "". The path may go on into the names
-of a state dictionary: ``--weights student`` takes those that begin with ``student.``, without it.
+of a state dictionary: ``--weights student`` takes those that begin with ``student.``, without it; and it may
+be short: ``--weights ema`` takes state_dict_ema (`SHORT_NAMES`).
 
 What an optimiser or a scheduler keeps is no candidate, though it may look like one.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +36,12 @@ USUAL_KEYS = (
     "params",
 )
 _MAX_DEPTH = 4
+#: What is meant by a short name of ``--weights``: words in the paths of sets of weights, the likeliest first.
+SHORT_NAMES = {
+    "ema": ("ema", "averaged", "average", "shadow", "swa"),
+    "swa": ("swa", "averaged", "average"),
+    "averaged": ("averaged", "average", "swa", "ema"),
+}
 #: Words in keys of what holds tensors by name and no model's.
 _NO_MODELS = ("optim", "sched", "scaler")
 
@@ -169,10 +177,44 @@ def _wanted_entry(found: list[Entry], wanted: str, name: str) -> Entry:
     below = [part for entry in found for part in _below(entry, wanted)]
     if len(below) == 1:
         return below[0]
+    if meant := by_short_name(found, wanted):
+        return meant
     paths = [entry.path for entry in found if entry.path]
     if not paths:
         raise BadInput(f"--weights {wanted}: '{name}' holds no named sets of weights", "leave --weights out")
     raise BadInput(f"--weights {wanted}: '{name}' holds {', '.join(paths)}", suggestion(wanted, paths))
+
+
+def by_short_name(found: list[Entry], wanted: str) -> Entry | None:
+    """The set whose path, or whose names' beginning, has `wanted` among its words: ``ema`` is state_dict_ema,
+    model_ema, ema.module. Of several the likeliest, with the others named."""
+    words = SHORT_NAMES.get(wanted.lower(), (wanted.lower(),))
+    sets = [part for entry in found for part in (entry, *_prefixed(entry))]
+    ranks = {part.path: _rank_of_words(part.path, words) for part in sets}
+    fitting = sorted(
+        (part for part in sets if ranks[part.path] is not None),
+        key=lambda part: (ranks[part.path], part.path.count("."), len(part.path)),
+    )
+    if not fitting:
+        return None
+    shown = [part.path for part in fitting[1:] if not part.path.startswith(f"{fitting[0].path}.")]
+    return replace(fitting[0], others=tuple(shown))
+
+
+def _rank_of_words(path: str, words: tuple[str, ...]) -> int | None:
+    """The place of the first of these words that is one of the path's; None where none is."""
+    there = re.split(r"[\W_]+", path.lower())
+    return next((place for place, word in enumerate(words) if word in there), None)
+
+
+def _prefixed(entry: Entry) -> Iterator[Entry]:
+    """The parts of a state dictionary under each of its names' first words."""
+    if not isinstance(entry.value, dict):
+        return
+    parts = [name.split(".") for name in entry.value]
+    prefixes = {".".join(one[:depth]) for depth in (1, 2) for one in parts if len(one) > depth}
+    for prefix in sorted(prefixes):
+        yield Entry(f"{entry.path}.{prefix}".lstrip("."), under(entry.value, prefix))
 
 
 def _below(entry: Entry, wanted: str) -> list[Entry]:

@@ -59,8 +59,9 @@ def load_folder(settings: ModelSettings) -> ReadModel:
     if settings.arch is not None:
         outline = folder_tensors(settings.path)
         fitted = fit_to_architecture(settings, outline, lambda: _read_all(files))
-        return ReadModel(fitted.module, trust, None, said_left_out(fitted.left_out))
-    return ReadModel(_built(settings.path, model_config(settings.path), _read_all(files)), trust)
+        return ReadModel(fitted.module, trust, None, fitted.notes)
+    module, surplus = _built(settings.path, model_config(settings.path), _read_all(files))
+    return ReadModel(module, trust, None, said_left_out(surplus))
 
 
 def folder_tensors(folder: Path) -> dict[str, Tensor]:
@@ -123,8 +124,10 @@ def _shard(path: Path, device: str) -> dict[str, Tensor]:
     return tensors_of(value)
 
 
-def _built(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
-    """The class of `transformers` that the configuration names, filled."""
+def _built(
+    folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]
+) -> tuple[nn.Module, list[str]]:
+    """The class of `transformers` that the configuration names, filled, and what it has no name for."""
     factory = _class_of(folder, config)
     try:
         made = factory.config_class.from_dict(checked_config(folder.name, config, tensors))
@@ -142,7 +145,7 @@ def _built(folder: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) 
     padding = getattr(made, "pad_token_id", None)
     if padding is not None and "attention_mask" in inspect.signature(module.forward).parameters:
         module.register_forward_pre_hook(_masking(padding), with_kwargs=True)
-    return module
+    return module, sorted(map(str, report["unexpected_keys"]))
 
 
 def _class_of(folder: Path, config: Mapping[str, Any]) -> Any:

@@ -35,6 +35,14 @@ _ONNX: Told = (
 )
 _SHARDS: Told = ("the index of a model in several shards, which holds no weights", _WHOLE)
 _ADAPTER: Told = ("a PEFT adapter, which holds differences to a base model and no model", _MERGE)
+_COREML: Told = ("a Core ML model", _ONNX[1])
+_TENSORRT: Told = ("a TensorRT engine, made for one kind of GPU", _ONNX[1])
+_FLAX: Told = (
+    "a Flax or JAX checkpoint (msgpack)",
+    "load the weights into the PyTorch model (transformers: from_pretrained(FOLDER, from_flax=True)), then "
+    + _STATE,
+)
+_NO_NETWORK = "qtrain compresses networks of PyTorch; train one on the model's answers, and give that"
 _TORCHSCRIPT: Told = (
     "a TorchScript archive, which qtrain does not read",
     "save the state dictionary, or export the model with torch.export.save",
@@ -49,10 +57,18 @@ _STARTS: tuple[tuple[bytes, Told], ...] = (
     (b"\x1f\x8b", ("a gzip archive", "unpack it and give the model file in it")),
     (b"7z\xbc\xaf", ("a 7z archive", "unpack it and give the model file in it")),
     (b"model_checkpoint_path:", _TENSORFLOW),
+    (b"ftrt", _TENSORRT),
+    (b"ptrt", _TENSORRT),
+    (b"lmgg", ("a GGML file of llama.cpp, whose weights are quantised", _CONVERT)),
+    (b"tjgg", ("a GGML file of llama.cpp, whose weights are quantised", _CONVERT)),
+    (b"binf", ("an XGBoost model: trees, and no network", _NO_NETWORK)),
+    (b"tree\nversion=", ("a LightGBM model: trees, and no network", _NO_NETWORK)),
+    (b"CBM1", ("a CatBoost model: trees, and no network", _NO_NETWORK)),
 )
 _ENDINGS = {
     ".onnx": _ONNX, ".h5": _KERAS, ".pb": _TENSORFLOW, ".index": _TENSORFLOW, ".meta": _TENSORFLOW,
     ".data-00000-of-00001": _TENSORFLOW,
+    ".mlmodel": _COREML, ".msgpack": _FLAX, ".engine": _TENSORRT, ".trt": _TENSORRT,
     ".tflite": ("a TensorFlow Lite model", _CONVERT), ".py": ("Python code", "name it: --arch file.py:Class"),
 }  # fmt: skip
 _JSON: tuple[tuple[bytes, Told], ...] = (
@@ -62,6 +78,23 @@ _JSON: tuple[tuple[bytes, Told], ...] = (
 )
 #: ir_version, then a field of a ModelProto: 0x08, a small number, the field's tag.
 _ONNX_START = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]")
+#: Libraries whose objects people pickle, by the first word of their names.
+_LIBRARIES: dict[str, Told] = {
+    "sklearn": ("a scikit-learn model in a pickle", _NO_NETWORK),
+    "xgboost": ("an XGBoost model in a pickle: trees, and no network", _NO_NETWORK),
+    "lightgbm": ("a LightGBM model in a pickle: trees, and no network", _NO_NETWORK),
+    "catboost": ("a CatBoost model in a pickle: trees, and no network", _NO_NETWORK),
+    "keras": _KERAS,
+    "tensorflow": _TENSORFLOW,
+    "jax": _FLAX,
+    "jaxlib": _FLAX,
+    "flax": _FLAX,
+    "paddle": ("a PaddlePaddle model", _CONVERT),
+    "fastai": (
+        "a fastai Learner, which is code and weights in one",
+        "export its network: torch.save(learn.model.state_dict(), 'model.pt'), and name --arch",
+    ),
+}
 _SHARD = re.compile(r".*-(\d{5})-of-(\d{5})\.[A-Za-z0-9]+")
 _ADAPTER_PARTS = re.compile(r"\.(lora_[A-Za-z_]+|ia3_l|hada_w\d_[ab]|lokr_\w+|oft_\w+)(\.|$)")
 _LOOKED_AT = 4096
@@ -69,6 +102,8 @@ _LOOKED_AT = 4096
 
 def foreign_file(path: Path, start: bytes) -> Told | None:
     """What a file of no known format is, and the way on; None where nothing tells it."""
+    if path.suffix == ".xml" and b"<net" in start:
+        return "the graph of an OpenVINO network, which holds no weights", _CONVERT
     if missing := not_downloaded(start):
         return missing[0], f"the model was not downloaded: {missing[1]}"
     for first, named in _STARTS:
@@ -76,6 +111,8 @@ def foreign_file(path: Path, start: bytes) -> Told | None:
             return named
     if _is_tar(path):
         return "a tar archive", "unpack it and give the model file in it"
+    if start[4:8] == b"TFL3":
+        return "a TensorFlow Lite model", _CONVERT
     if start.lstrip().startswith(b"{"):
         return _json(path)
     ending = next((end for end in _ENDINGS if path.name.lower().endswith(end)), None)
@@ -103,6 +140,8 @@ def foreign_folder(path: Path) -> Told:
         return "the folder of a PEFT adapter", _MERGE
     if "saved_model.pb" in names:
         return "the folder of a TensorFlow model", _CONVERT
+    if "Manifest.json" in names or path.suffix == ".mlpackage":
+        return _COREML
     if any(name.endswith(".distcp") for name in names):
         turn = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
         return "the folder of a distributed checkpoint", f"make one file of it: {turn}"
@@ -131,6 +170,9 @@ def pickled(names: Collection[str]) -> Told | None:
     """What a pickle holds that wants these names, where they tell it."""
     if names and all(name.startswith("numpy") for name in names):
         return "NumPy arrays in a pickle", _NPZ[1].replace("numpy.load(FILE)", "arrays")
+    for library, told in _LIBRARIES.items():
+        if any(name.partition(".")[0] == library for name in names):
+            return told
     if any(name.endswith(("UninitializedParameter", "UninitializedBuffer")) for name in names):
         return (
             "parameters of lazy layers that were never run",

@@ -7,21 +7,26 @@ live on the meta device. What is bridged without a question:
 * a tied tensor that the file stores once, as safetensors files do;
 * ``num_batches_tracked``, which BatchNorm has only had since PyTorch 0.4.1 and which weights do not need.
 
-What the file holds beside the model (a loss's own weight, a counter of averages) is left out, and said.
+* weights in parts: pruned, weight or spectral norm, where the architecture has them whole (`folding`).
+
+What the file holds beside the model (a loss's own weight, a counter of averages, indices) is left out, and
+said; all else that is surplus with ``--ignore-unexpected``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, is_out_of_memory
 from qtrain_cli.models.architecture import construct, construct_skeleton, find_factory
+from qtrain_cli.models.folding import folded, in_parts
 from qtrain_cli.models.foreign import not_whole
 from qtrain_cli.models.names import AmbiguousNames, Partners, align, common_prefix
+from qtrain_cli.models.reading import said_left_out
 from qtrain_cli.settings import ModelSettings
 
 #: How many names of a kind a message lists.
@@ -30,10 +35,11 @@ _LISTED = 6
 
 @dataclass(frozen=True)
 class Fitted:
-    """The module with the file's tensors, and what of the file is none of the module's."""
+    """The module with the file's tensors; `notes` say what of the file is none of the module's, or was made
+    whole."""
 
     module: nn.Module
-    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def fit_to_architecture(
@@ -62,20 +68,39 @@ def fit_to_architecture(
     factory = find_factory(arch)
     skeleton = construct_skeleton(factory, arch, settings.arch_args)
     try:
-        found = match_names(skeleton, outline, f"'{name}' does not fit --arch {arch}")
+        found, notes = _matched(skeleton, outline, settings)
+        module = construct(factory, arch, settings.arch_args, "cpu")
     except BadInput as error:
-        raise BadInput(f"'{name}' is {partial[0]}", partial[1]) if partial else error from None
-    module = construct(factory, arch, settings.arch_args, "cpu")
-    return Fitted(fill_module(module, found.plan, read()), found.left_out)
+        if partial:
+            raise BadInput(f"'{name}' is {partial[0]}", partial[1]) from None
+        # Code may register other tensors on the meta device, as orthogonal parametrisations do.
+        module = construct(factory, arch, settings.arch_args, "cpu")
+        if _expected_tensors(module).keys() == _expected_tensors(skeleton).keys():
+            raise error from None
+        found, notes = _matched(module, outline, settings)
+    filled = fill_module(module, found.plan, folded(read(), _expected_tensors(module)).tensors)
+    return Fitted(filled, (*notes, *said_left_out(found.left_out)))
 
 
-def match_names(skeleton: nn.Module, tensors: Mapping[str, Tensor], where: str) -> Partners:
+def _matched(
+    skeleton: nn.Module, outline: Mapping[str, Tensor], settings: ModelSettings
+) -> tuple[Partners, tuple[str, ...]]:
+    """The partners of the file's tensors, once they are whole, and what that took. Raises `BadInput`."""
+    whole = folded(outline, _expected_tensors(skeleton))
+    where = f"'{settings.path.name}' does not fit --arch {settings.arch}"
+    return match_names(skeleton, whole.tensors, where, settings.ignore_unexpected), whole.notes
+
+
+def match_names(
+    skeleton: nn.Module, tensors: Mapping[str, Tensor], where: str, ignore: bool = False
+) -> Partners:
     """Which tensor of the file fills which tensor of the model.
 
     Args:
         skeleton: the architecture, on any device.
         tensors: the file's tensors, on any device.
         where: what is compared, for the message: ``'x.pt' does not fit net.py:Net``.
+        ignore: leave out whatever the model has no name for.
 
     Raises:
         BadInput: the difference (missing and unexpected names, other shapes or kinds), or names that fit in
@@ -89,6 +114,9 @@ def match_names(skeleton: nn.Module, tensors: Mapping[str, Tensor], where: str) 
             f"{where} in one way only: its tensors fit under {_quoted(error.prefixes)}",
             f"pick one: --weights {error.prefixes[0] or error.prefixes[-1]}",
         ) from None
+    if ignore and found.complete:
+        left_out = (*found.left_out, *found.unexpected)
+        found = replace(found, unexpected=(), left_out=left_out)
     parts = [
         _listed("missing", found.missing),
         _listed("unexpected", found.unexpected),
@@ -104,7 +132,12 @@ def _advice(found: Partners) -> str:
     """Where every tensor of the model has its partner, what else is in the file is what is in the way."""
     taken = common_prefix(found.plan.values())
     if found.complete and found.unexpected and taken:
-        return f"if the rest is not wanted, take what is under one name: --weights {taken}"
+        other = f"take what is under one name: --weights {taken}"
+        return f"if the rest is not wanted, {other}; or leave it out: --ignore-unexpected"
+    if found.complete and found.unexpected:
+        return "if the rest is no part of the model, leave it out: --ignore-unexpected; else check --arch"
+    if in_parts(found.unexpected):
+        return "its weights are parametrised: give an --arch that registers the same parametrisations"
     return "check --arch and --arch-args; --weights picks another entry of a checkpoint"
 
 

@@ -13,7 +13,9 @@ this order, and the first way in which every tensor of the model finds one of it
 
 Where step 4 has two ways that take other tensors, nobody can say which is meant: `AmbiguousNames`. Left out
 are only names that are known to be none of a model's (`_ASIDE`): a loss's own weight, a metric, a counter of
-averages, an average or a teacher that is kept beside the model. Anything else is for the caller to report.
+averages, an average or a teacher that is kept beside the model, what quantisation observes; and, beside a
+model that is whole, tensors that nothing was learned in (indices, masks). Anything else is for the caller to
+report.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ from torch import Tensor
 WRAPPERS = frozenset({"module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
 _MODELS = WRAPPERS | {"model", "net", "network"}
 _OPTIONAL_SUFFIX = "num_batches_tracked"
-_ASIDE = re.compile(r"n_averaged|(\w+_)?(criterion|loss|metrics?|acc|accuracy|ema|teacher)(_\w+)?")
+_ASIDE = re.compile(
+    r"n_averaged|(\w+_)?(criterion|loss|metrics?|acc|accuracy|ema|teacher)(_\w+)?"
+    r"|\w*(fake_quant|post_process|observer)\w*|position_ids|inv_freq|masked_bias|total_ops|total_params"
+)
 #: Rules that are tried on top of each other, and missing names from which rules are read off.
 _DEPTH, _PROBES, _MOST_WAYS = 2, 3, 64
 
@@ -77,12 +82,19 @@ class _Sides:
         for names in self.ties:
             given = [plan[name] for name in names if name in plan]
             plan |= {name: given[0] for name in names if given and name not in plan}
-        missing = (
+        missing = tuple(
             name for name in model.values() if name not in plan and not name.endswith(_OPTIONAL_SUFFIX)
         )
+        filled = not missing
         strange = [name for key, name in file.items() if key not in model]
-        aside = tuple(name for name in strange if _is_aside(name))
-        return Partners(plan, tuple(missing), tuple(n for n in strange if n not in aside), aside)
+        aside = tuple(name for name in strange if _is_aside(name) or (filled and self._holds_nothing(name)))
+        return Partners(plan, missing, tuple(n for n in strange if n not in aside), aside)
+
+    def _holds_nothing(self, name: str) -> bool:
+        """Whether a tensor of the file holds nothing that was learned: indices, masks, nothing at all."""
+        tensor = self.file[name]
+        mask = tensor.shape[:2] == (1, 1) and tensor.dim() == 4 and name.endswith("attn.bias")
+        return not tensor.is_floating_point() or not tensor.numel() or mask
 
     def fits(self, found: Partners) -> bool:
         """Whether the model is filled, by tensors of its own shapes."""

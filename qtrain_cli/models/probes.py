@@ -78,7 +78,7 @@ def _first_that_runs(choices: Iterator[Inputs], module: nn.Module, run: Run) -> 
     failed = None
     for choice in itertools.islice(choices, _MOST):
         try:
-            if bool(run(module, choice[:2]).isfinite().all()):
+            if bool(run(module, choice).isfinite().all()):
                 return choice
         except BadInput as error:
             failed = failed or error
@@ -124,6 +124,7 @@ def _ways(part: Tensor, inputs: Inputs, module: nn.Module) -> Iterator[tuple[str
     for count in sorted(_tables(module), reverse=True):  # the largest that every token is in: the vocabulary
         drawn = torch.randint(min(1, count - 1), count, part.shape, generator=generator).to(part.dtype)
         yield "tokens", drawn
+        yield "tokens", drawn[:1].expand(drawn.shape).clone()  # as many of each, where a model counts some
     yield "mask", seen
     yield "padding", 1 - seen
     yield "types", part

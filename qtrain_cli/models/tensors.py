@@ -11,10 +11,10 @@ from torch import Tensor
 
 from qtrain_cli.errors import BadInput, Refused, UsageError, first_line
 from qtrain_cli.files.header import Header, TensorRecord, header_in
-from qtrain_cli.models.entries import under
+from qtrain_cli.models.entries import Entry, by_short_name, under
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected
-from qtrain_cli.models.reading import ReadModel, said_left_out
+from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.settings import ModelSettings
 
 _DTYPES = {
@@ -36,13 +36,16 @@ def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> Rea
         header = _header(file)
         shapes = _shapes(file, header)
     if prefix is not None and not under(shapes, prefix):
-        raise UsageError(f"--weights {prefix}: no name in '{settings.path.name}' begins with '{prefix}.'")
+        meant = by_short_name([Entry("", shapes)], prefix)
+        if meant is None:
+            raise UsageError(f"--weights {prefix}: no name in '{settings.path.name}' begins with '{prefix}.'")
+        prefix = meant.path
 
     def chosen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return tensors if prefix is None else under(tensors, prefix)
 
     fitted = fit_to_architecture(settings, chosen(shapes), lambda: chosen(_numbers(file, header)))
-    return ReadModel(fitted.module, "safetensors", prefix, said_left_out(fitted.left_out))
+    return ReadModel(fitted.module, "safetensors", prefix, fitted.notes)
 
 
 def header_tensors(file: ModelFile) -> dict[str, Tensor]:

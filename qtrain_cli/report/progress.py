@@ -1,7 +1,11 @@
-"""Progress on stderr: a bar on a terminal, some ten lines a run elsewhere, nothing when asked to be quiet."""
+"""Progress on stderr: a bar on a terminal, some ten lines a run elsewhere, nothing when asked to be quiet.
+
+In a notebook the bar is the cell's own, where `ipywidgets` is there to redraw it; else there are lines.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +26,18 @@ def shown_progress(quiet: bool) -> Iterator[Show]:
     """A function that shows each `Progress`, as long as the block lasts."""
     if quiet:
         yield lambda progress: None
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() or _in_notebook():
         with _bar() as show:
             yield show
     else:
         yield _line
+
+
+def _in_notebook() -> bool:
+    """Whether there is a notebook's kernel around us that can redraw a bar."""
+    running = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    there = type(running).__name__ == "ZMQInteractiveShell"
+    return there and importlib.util.find_spec("ipywidgets") is not None
 
 
 def _line(progress: Progress) -> None:

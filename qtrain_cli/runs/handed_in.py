@@ -22,10 +22,10 @@ from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.inputs import Inputs, NamedInputs
 from qtrain_cli.models import LoadedModel, module_in_memory
 from qtrain_cli.models.in_place import own_streams, twin_of
-from qtrain_cli.runs.materials import Materials, rows_in_memory
+from qtrain_cli.runs.materials import Materials
 from qtrain_cli.settings import CompareSettings, CompressSettings, FitSettings
 from qtrain_cli.tasks.task import Loss
-from qtrain_cli.training.batches import Batches
+from qtrain_cli.training.batches import Batches, row_batches
 from qtrain_cli.training.loaders import LoaderBatches
 
 #: Bytes of a training loader's rows that are kept, for the first look and the train figure.
@@ -73,7 +73,7 @@ def handed_in(module: nn.Module, given: HandedIn, settings: CompressSettings | C
         model=lambda: _copied(module, settings.model.output),
         rows=read,
         fresh=lambda loaded, device: fresh().to(device) if fresh else None,
-        batches=loader.batches if loader else rows_in_memory,
+        batches=loader.batches if loader else row_batches,
         own=lambda row: row.with_own(given.loss, given.metric),
         named=", ".join(map(_name_of, filter(None, (given.loss, given.metric)))),
     )

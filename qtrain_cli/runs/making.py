@@ -35,12 +35,13 @@ from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import file_state, outputs_of, predict
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.layouts import layout_for
-from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is, rows_in_memory
+from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
 from qtrain_cli.settings import FitSettings, ModelSettings
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
+from qtrain_cli.training.batches import row_batches
 from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course
 from qtrain_cli.training.descent import Rate
@@ -74,7 +75,7 @@ class Work:
     fit: FitSettings
     answers: Answers
     budget: int | None = None
-    batches: Batching = rows_in_memory
+    batches: Batching = row_batches
     own: OwnRow = as_it_is
 
     @property

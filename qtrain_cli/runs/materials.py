@@ -34,11 +34,6 @@ def as_it_is(row: Task) -> Task:
     return row
 
 
-def rows_in_memory(data: Dataset, fit: FitSettings, device: torch.device) -> Batches:
-    """An epoch is one random order of the training split, as it is or augmented."""
-    return row_batches(data, fit, device)
-
-
 @dataclass(frozen=True)
 class Materials:
     """`rows` gives the data of a seed, `fresh` a module of the model that was never trained (None where there
@@ -49,14 +44,14 @@ class Materials:
     model: Callable[[], LoadedModel]
     rows: Callable[[int], Dataset]
     fresh: Callable[[LoadedModel, torch.device], nn.Module | None]
-    batches: Batching = rows_in_memory
+    batches: Batching = row_batches
     own: OwnRow = as_it_is
     named: str = ""
 
     @property
     def by_row(self) -> bool:
         """Whether batches are rows of the training split."""
-        return self.batches is rows_in_memory
+        return self.batches is row_batches
 
 
 def of_files(model: ModelSettings, data: DataSettings) -> Materials:

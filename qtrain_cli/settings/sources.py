@@ -29,6 +29,9 @@ class ModelSettings:
         bool, Option("--trust-pickle", "Run the code in a pickled file.", kind="consent")
     ] = False
     output: OutputPath = None
+    ignore_unexpected: Annotated[
+        bool, Option("--ignore-unexpected", "Leave out tensors that --arch has no name for.")
+    ] = False
 
     def __post_init__(self) -> None:
         check_output_path(self.output)

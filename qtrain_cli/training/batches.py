@@ -24,6 +24,7 @@ from torch import Tensor
 
 from qtrain_cli.data import Dataset, TrainSplit
 from qtrain_cli.data.augment import Augment, Mixed, augment_of
+from qtrain_cli.files.spilled import let_go
 from qtrain_cli.inputs import Inputs, Prepare, lengths_of
 from qtrain_cli.settings import FitSettings
 
@@ -80,6 +81,7 @@ class RowBatches:
         rows = self.rows(step)
         raw = self.split.inputs[rows]
         targets = self.split.targets[rows]
+        let_go()
         if self.augment is None or not isinstance(raw, Tensor):
             return Batch(step, raw, self.prepare(raw.to(self.device)), targets.to(self.device), rows)
         found = self.augment(raw, targets, step)

@@ -16,7 +16,7 @@ from qtrain_cli.commands import export, verify
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.methods.generator.angles import angle_codes, movement, start_angles
 from qtrain_cli.methods.generator.plan import ANGLES
-from qtrain_cli.runs import compress, making
+from qtrain_cli.runs import compress, making, materials
 from qtrain_cli.settings import ExportSettings, VerifySettings, own_rate
 from qtrain_cli.tasks.objective import Objective
 
@@ -250,7 +250,7 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_others(run, tmp_
 
 @pytest.fixture
 def loads_nothing(monkeypatch):
-    monkeypatch.setattr(compress, "load_model", lambda settings: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(materials, "load_model", lambda settings: pytest.fail("the model was loaded"))
 
 
 def test_an_existing_output_is_refused_before_anything_is_read(run, tmp_path, loads_nothing):

@@ -32,6 +32,12 @@ BYTES = {
     "model.index.json": (json.dumps({"weight_map": {"a": "b"}}, indent=2).encode(), "the index", "load"),
     "config.json": (b'{"architectures": ["Bert"]}', "the configuration of a model", "name the weights' file"),
     "adapter_config.json": (b'{"peft_type": "LORA"}', "the configuration of a PEFT", "merge_and"),
+    "m.mlmodel": (b"\x08\x04\x12\x99", "a Core ML model", "torch.export.save"),
+    "m.engine": (b"ftrt" + bytes(99), "a TensorRT engine", "torch.export.save"),
+    "flax_model.msgpack": (b"\xde\x00\x10\xa7encoder", "a Flax or JAX checkpoint", "from_flax=True"),
+    "m.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(9), "a TensorFlow Lite model", "--arch"),
+    "net.xml": (b"<?xml version='1.0'?><net>", "the graph of an OpenVINO network", "--arch"),
+    "trees.txt": (b"tree\nversion=v4\n", "a LightGBM model: trees", "train one on the model's answers"),
     "old.tar": (b"x" * 257 + b"ustar" + bytes(250), "a tar archive", "unpack"),
 }  # fmt: skip
 

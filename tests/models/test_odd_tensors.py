@@ -1,10 +1,13 @@
 """Tensors that no artifact can hold, dictionaries that are more than they seem: named, never a surprise."""
 
+import pickle
 import warnings
 from collections import OrderedDict
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from qtrain_cli.errors import BadInput, Refused
@@ -30,12 +33,15 @@ class Net(nn.Module):
 
 @pytest.fixture
 def settings(tmp_path):
-    """``settings(tree, **arguments)``: of a file with this tree and the net above."""
+    """``settings(tree, **arguments)``: of a file with this tree and the net above, whose arguments they are,
+    or how it is read."""
     (tmp_path / "net.py").write_text(NET)
 
     def make(tree, **arguments):
         torch.save(tree, tmp_path / "m.pt")
-        return ModelSettings(tmp_path / "m.pt", arch=f"{tmp_path / 'net.py'}:Net", arch_args=arguments)
+        read = {name: arguments.pop(name) for name in ("weights", "ignore_unexpected") if name in arguments}
+        arch = f"{tmp_path / 'net.py'}:Net"
+        return ModelSettings(tmp_path / "m.pt", arch=arch, arch_args=arguments, **read)
 
     return make
 
@@ -159,3 +165,72 @@ def test_which_set_of_weights_was_taken_is_known_and_said(settings, taken):
     if several:
         said = "m.pt: weights: 'state_dict' is taken, and not 'state_dict_ema'; --weights picks another"
         assert loaded.said == (said,)
+
+
+SETS = {
+    "ema": ({"state_dict": state(), "state_dict_ema": state()}, "state_dict_ema", 0),
+    "EMA": ({"model": state(), "callbacks": {"ema_state_dict": state()}}, "callbacks.ema_state_dict", 0),
+    "swa": ({"model": state(), "swa_model": state()}, "swa_model", 0),
+    "averaged": ({"net": state(), "averaged": state(), "swa": state()}, "averaged", 0),
+    "shadow": ({"model": state(), "shadow.params": state()}, "shadow.params", 0),
+    "average": ({"a": {"ema_average": state()}, "average_fast": state()}, "average_fast", 1),
+    "student": ({f"a.student.net.{name}": part for name, part in state().items()}, "a.student", 0),
+}
+
+
+@pytest.mark.parametrize("wanted", SETS)
+def test_a_short_name_picks_the_set_that_has_it_among_its_words(settings, wanted):
+    tree, path, others = SETS[wanted]
+    loaded = load_model(settings(tree, weights=wanted))
+    assert loaded.entry == path and len(loaded.notes) == others
+    assert not others or "and not 'a.ema_average'" in loaded.notes[0]
+
+
+def test_a_short_name_of_nothing_lists_what_there_is(settings):
+    with pytest.raises(BadInput, match=r"--weights lora: 'm.pt' holds state_dict, ema"):
+        load_model(settings({"state_dict": state(), "ema": state()}, weights="lora"))
+
+
+def test_a_short_name_picks_tensors_of_safetensors(settings, tmp_path):
+    given = settings(state())
+    sets = (("net", 0), ("ema_net", 1))
+    tensors = {f"{one}.{name}": part + add for one, add in sets for name, part in state().items()}
+    save_file(tensors, tmp_path / "m.safetensors")
+    loaded = load_model(replace(given, path=tmp_path / "m.safetensors", weights="ema"))
+    assert loaded.entry == "ema_net" and loaded.module.a.bias.tolist() == [2, 2, 2]
+
+
+OBSERVED = {
+    "a.activation_post_process.min_val": torch.zeros(0), "a.weight_fake_quant.scale": torch.ones(1),
+    "a.weight_fake_quant.fake_quant_enabled": torch.ones(1, dtype=torch.uint8),
+    "embeddings.position_ids": torch.arange(4), "h.0.attn.bias": torch.ones(1, 1, 4, 4),
+    "seen": torch.tensor(3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+def test_what_holds_nothing_learned_is_left_out_and_said(settings, name):
+    loaded = load_model(settings({**state(), name: OBSERVED[name]}))
+    assert loaded.notes == (f"left out, as no part of the model: '{name}'",)
+
+
+@pytest.mark.parametrize("name", ["temperature", "head.weight", "attn.gate"])
+def test_what_may_have_been_learned_is_left_out_by_consent_only(settings, name):
+    tensors = {**state(), name: torch.ones(5)}
+    with pytest.raises(BadInput, match=rf"1 unexpected \({name}\)") as caught:
+        load_model(settings(tensors))
+    assert "--ignore-unexpected" in caught.value.advice
+    loaded = load_model(settings(tensors, ignore_unexpected=True))
+    assert loaded.notes == (f"left out, as no part of the model: '{name}'",)
+    del tensors["a.bias"]
+    with pytest.raises(BadInput, match=r"1 missing \(a.bias\)"):
+        load_model(settings(tensors, ignore_unexpected=True))
+
+
+def test_a_pickled_model_of_another_library_is_named(tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(LogisticRegression()))
+    with pytest.raises(Refused, match=r"'m.pkl' holds a scikit-learn model in a pickle") as caught:
+        load_model(ModelSettings(tmp_path / "m.pkl"))
+    assert "train one on the model's answers" in caught.value.advice

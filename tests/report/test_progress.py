@@ -6,6 +6,7 @@ import pty
 import re
 import sys
 import threading
+import types
 
 import pytest
 
@@ -110,3 +111,26 @@ def test_the_figures_on_the_bar_are_running_averages(monkeypatch):
         for step, loss in ((1, 1.0), (2, 0.0), (3, 0.0)):
             show(Progress(1, 1, step, 3, loss, 0.0, "accuracy", None))
     assert "loss 0.9604" in written[0]
+
+
+class ZMQInteractiveShell:
+    """What IPython's kernel of a notebook is called."""
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_has_a_bar_of_its_own_where_it_can_redraw_one(monkeypatch, capsys, widgets):
+    kernel = types.ModuleType("IPython")
+    kernel.get_ipython = ZMQInteractiveShell
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    there = types.SimpleNamespace(name="ipywidgets") if widgets else None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: there)
+    bars = []
+
+    @contextlib.contextmanager
+    def bar():
+        yield bars.append
+
+    monkeypatch.setattr("qtrain_cli.report.progress._bar", bar)
+    shown(False, 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(bars), len(lines)) == ((6, 0) if widgets else (0, 2))
