@@ -44,6 +44,7 @@ from qtrain_cli.data.room import short
 from qtrain_cli.data.splits import (
     Dataset,
     Normalisation,
+    Pair,
     TestSplit,
     TrainSplit,
     ValidationSplit,
@@ -178,7 +179,8 @@ def _read(reader: Reader, settings: DataSettings, request: Request) -> Arrays:
     """What the reader finds. Raises `Refused` where a file does what no reader of its format expects."""
     try:
         _refuse_undownloaded(Path(settings.source))
-        return replace(reader.read(settings.source, request), padding=request.texts.padding)
+        found, texts = reader.read(settings.source, request), request.texts
+        return replace(found, padding=texts.padding, separator=texts.separator)
     except (QtrainError, MemoryError, UnicodeError, OSError):
         raise
     except Exception as error:
@@ -233,7 +235,8 @@ def _reader_for(source: str) -> Reader:
 
 def _split(read: _Read, settings: DataSettings, seed: int) -> Dataset:
     arrays = read.arrays
-    normalisation = Normalisation(settings.mean or arrays.mean, settings.std or arrays.std)
+    pair = None if arrays.separator is None else Pair(arrays.separator, arrays.padding or 0)
+    normalisation = Normalisation(settings.mean or arrays.mean, settings.std or arrays.std, pair=pair)
     _refuse_wrong_channels(normalisation, as_inputs(arrays.x_train))
     sha256 = digest(arrays)  # before rows change places
     family, classes = arrays.family, class_count(arrays)
