@@ -1,4 +1,4 @@
-"""T5, an encoder and a decoder of three inputs: its graphs, for rows of any padding and batches of any size."""
+"""T5, an encoder and a decoder of three inputs: its graphs, for rows of any padding and as many as wanted."""
 
 import onnxruntime
 import pytest
