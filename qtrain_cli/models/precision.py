@@ -34,7 +34,7 @@ _ADVICE = (
     ),
     (
         ("must be tensor, not dict",),
-        "the model reads one tensor, and the data have several inputs: give one, or an --arch that reads them",
+        "the model reads one tensor, and the data have several: give one, or an --arch that reads them",
     ),
     (("same device",), "its code makes tensors on a device of its own: use x.device in it, or --device cpu"),
     (
