@@ -24,8 +24,19 @@ SCORES = {
     },
     **{
         name: Scores(name, 0.9791, 0.9755, 0.9746, 10_000, 0.9872, 0.9785, (0.97, 0.98))
-        for name in ("multilabel", "multilabel-probabilities")
+        for name in (
+            "multilabel",
+            "multilabel-probabilities",
+            "tokens",
+            "entities",
+            "segmentation",
+            "segmentation-probabilities",
+            "segmentation-binary",
+            "segmentation-binary-probabilities",
+        )
     },
+    "language": Scores("language", 3.1, 3.2, 3.3, 500, 2.9, 0.8, (3.1, 3.5), 90.0, {"accuracy": 0.6}),
+    "features": Scores("features", 0.0101, 0.0112, 0.0123, 500, 0.0, 0.0123, (0.0111, 0.0135)),
     "regression": Scores("regression", 0.0101, 0.0112, 0.0123, 500, 0.0099, 0.0021, (0.0111, 0.0135)),
 }
 DESIGN = Design(

@@ -38,6 +38,7 @@ from qtrain_cli.data.arrays import Arrays, arrays_by_name, checked, class_count,
 from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.labels import labels_in_words, relabelled
 from qtrain_cli.data.named import as_inputs
+from qtrain_cli.data.places import placed
 from qtrain_cli.data.request import Request, request_of
 from qtrain_cli.data.room import short
 from qtrain_cli.data.splits import (
@@ -58,7 +59,7 @@ from qtrain_cli.files.downloads import LOOKED_AT, not_downloaded
 from qtrain_cli.files.reading import open_ordinary
 from qtrain_cli.inputs import Inputs, NamedInputs
 from qtrain_cli.settings import DataSettings, ModelSettings
-from qtrain_cli.tasks import task_of_targets
+from qtrain_cli.tasks import asked_task, task_of_targets
 
 __all__ = [
     "READERS",
@@ -151,12 +152,16 @@ class _Read:
 def _whole(settings: DataSettings, beside: Path | None) -> _Read:
     request = request_of(settings, beside)
     raw = of_one_length(_read(_reader_for(settings.source), settings, request))
-    arrays = checked(relabelled(raw, settings.classes))
+    arrays = _checked(raw, settings)
     damage, pictures = request.damage, request.pictures
     said = (*arrays.said, *request.texts.told, *pictures.told, *damage.said)
     if pictures.came:
         arrays = replace(arrays, mean=pictures.form.mean, std=pictures.form.std)
     return _Read(arrays, damage.count if settings.skip_damaged else None, said)
+
+
+def _checked(raw: Arrays, settings: DataSettings) -> Arrays:
+    return checked(placed(relabelled(raw, settings.classes), settings.asked))
 
 
 def given_data(arrays: Mapping[str, np.ndarray], settings: DataSettings, seed: int) -> Dataset:
@@ -166,7 +171,7 @@ def given_data(arrays: Mapping[str, np.ndarray], settings: DataSettings, seed: i
         BadInput, UsageError: as `load_data`.
     """
     raw = replace(arrays_by_name(arrays, arrays.__getitem__), owned=False)
-    return _split(_Read(checked(relabelled(raw, settings.classes)), None, ()), settings, seed)
+    return _split(_Read(_checked(raw, settings), None, ()), settings, seed)
 
 
 def _read(reader: Reader, settings: DataSettings, request: Request) -> Arrays:
@@ -220,13 +225,14 @@ def _split(read: _Read, settings: DataSettings, seed: int) -> Dataset:
     normalisation = Normalisation(settings.mean or arrays.mean, settings.std or arrays.std)
     _refuse_wrong_channels(normalisation, as_inputs(arrays.x_train))
     sha256 = digest(arrays)  # before rows change places
-    task, classes = task_of_targets(arrays.y_train).name, class_count(arrays)
+    family, classes = arrays.family, class_count(arrays)
+    task = asked_task(family, arrays.y_train) if family else task_of_targets(arrays.y_train)
     train, validation = _trained_on(arrays, settings, seed)
     return Dataset(
         train=train,
         validation=validation,
         test=TestSplit(as_inputs(arrays.x_test), torch.from_numpy(arrays.y_test)),
-        task=task,
+        task=task.name,
         classes=classes,
         sha256=sha256,
         normalisation=normalisation,
@@ -234,6 +240,7 @@ def _split(read: _Read, settings: DataSettings, seed: int) -> Dataset:
         said=(*read.said, *_said(arrays)),
         padding=arrays.padding,
         skipped_rows=read.skipped_rows,
+        asked=replace(settings.asked, family=family),
     )
 
 

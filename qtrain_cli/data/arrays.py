@@ -33,6 +33,7 @@ EVERY_NAME = (*ARRAY_NAMES, *VALIDATION_NAMES)
 #: A larger class number is far more often a quantity, which has to be written as a float.
 MAX_CLASSES = 100_000
 MIN_TRAIN_ROWS = 2
+_OF_TARGETS = ("y_train", "y_test")
 #: Numbers that are hashed together.
 _AT_ONCE = 2**24
 #: Looked at together, so that what is looked at takes no memory of its own.
@@ -46,7 +47,8 @@ class Arrays:
     `names` are the labels that class numbers stand for, where the data have other ones; `said` is what a
     reader found that a user should know. `padding` is the number that fills token rows of texts up. `mean`
     and `std` are those that the data's pictures are normalised with, if a model's folder says so. `owned`:
-    nobody else holds the arrays, so that rows may change places.
+    nobody else holds the arrays, so that rows may change places. `placed`: targets are classes of places, and
+    checked; `family` is what they are certainly for (`places`).
     """
 
     x_train: Columned
@@ -61,6 +63,13 @@ class Arrays:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     owned: bool = True
+    placed: bool = False
+    family: str = ""
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there are any: without them they are (N, 0)."""
+        return any(y.shape[1:] != (0,) for y in self.targets)
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -89,19 +98,25 @@ def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
     parts = {name: parts_of(name, present) for name in EVERY_NAME if name not in present and name[0] == "x"}
     there = [name for name in EVERY_NAME if name in present or parts.get(name)]
     missing = [name for name in ARRAY_NAMES if name not in there]
-    if missing:
+    if missing and missing != list(_OF_TARGETS):
         found = ", ".join(present) or "nothing"
         needed = ", ".join(ARRAY_NAMES)
         several = "; several inputs are x_train.NAME and x_test.NAME"
         raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}{several}")
 
     def whole(name: str) -> Any:
+        if name in missing:  # some tasks need no targets
+            return np.zeros((len(_first(whole("x" + name[1:]))), 0), np.float32)
         if not parts.get(name):
             return as_array(name, read(name))
         return {part: as_array(f"{name}.{part}", read(f"{name}.{part}")) for part in parts[name]}
 
     own = all(name in there for name in VALIDATION_NAMES)
     return Arrays(**{name: whole(name) for name in (EVERY_NAME if own else ARRAY_NAMES)})
+
+
+def _first(x: Columned) -> np.ndarray:
+    return next(iter(x.values())) if isinstance(x, dict) else x
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
@@ -118,6 +133,8 @@ def as_array(name: str, value: Any) -> np.ndarray:
 def class_count(arrays: Arrays) -> int | None:
     """How many classes checked targets number; None where they are no class numbers."""
     y = arrays.y_train
+    if arrays.placed:
+        return max(int(one.max()) for one in arrays.targets) + 1
     return int(y.max()) + 1 if y.dtype.kind == "i" else None
 
 
@@ -151,7 +168,8 @@ def checked(raw: Arrays) -> Arrays:
     """
     names = [name for name in raw.present if name.startswith("x")]
     made: dict[str, Any] = dict(zip(names, _every_input(names, raw), strict=True))
-    made |= {name: _targets(name, getattr(raw, name)) for name in raw.present if name not in names}
+    if raw.has_targets and not raw.placed:
+        made |= {name: _targets(name, getattr(raw, name)) for name in raw.present if name not in names}
     arrays = replace(raw, **made)
     for name, x in _each_array(arrays):
         split = name.partition(".")[0].removeprefix("x_")
@@ -161,7 +179,7 @@ def checked(raw: Arrays) -> Arrays:
     for split in [name.removeprefix("x_") for name in names[1:]]:
         y = getattr(arrays, f"y_{split}")
         _refuse_difference("y", split, arrays.y_train, y)
-        if class_count(arrays) is not None:
+        if class_count(arrays) is not None and not arrays.placed:
             _refuse_unknown_labels(split, arrays.y_train, y)
     return arrays
 
@@ -244,9 +262,8 @@ def _targets(name: str, y: np.ndarray) -> np.ndarray:
         return _finite_float32(name, y)  # one or several labels of a row, by columns
     if y.ndim != 1:
         raise BadInput(
-            f"{name} has the shape {y.shape}; allowed for integer targets: (N,)",
-            "a class for each place of a row (segmentation, tags, language models) is no task that qtrain"
-            " trains; floats mean regression",
+            f"{name} has the shape {y.shape}; allowed for integer targets: (N,), (N, L) and (N, H, W)",
+            "floats mean regression",
         )
     return _class_numbers(name, y)
 

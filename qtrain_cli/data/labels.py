@@ -62,6 +62,8 @@ def relabelled(raw: Arrays, order: tuple[str, ...]) -> Arrays:
     raw = _without_signs(raw)
     if not order:
         return raw
+    if raw.y_train.dtype.kind in "iu" and raw.y_train.ndim > 1:
+        return replace(raw, names=order)  # of the numbers that a row's places have
     if raw.y_train.dtype.kind not in "biu" or raw.y_train.ndim != 1:
         raise UsageError("--classes names labels, and the targets are numbers", "leave out --classes")
     if len(set(order)) < len(order):

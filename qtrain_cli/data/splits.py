@@ -12,7 +12,8 @@ fixed, so the same seed draws the same rows in every version. Left out: stratifi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -21,8 +22,11 @@ from torch import Tensor
 
 from qtrain_cli.files.spilled import let_go
 from qtrain_cli.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
+from qtrain_cli.settings import TaskSettings
+from qtrain_cli.tasks import TASKS, Task
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.tasks.recognition import Reading
+from qtrain_cli.tasks.weights import weights_of
 
 #: Looked at or moved together, so that this takes little memory of its own.
 _ROWS_AT_ONCE = 1024
@@ -151,6 +155,8 @@ class Dataset:
     other ones, `said` what became of the rows, and `skipped_rows` how many damaged ones were left out (None
     where that was not asked for). `padding` is the number that fills token rows up that were made of texts.
     `sha256` covers train, validation and test, and depends on neither the seed nor the share of validation.
+    `asked` is what was said of the task, `class_weights` what came of it, `answers` the test rows' class
+    numbers where the targets are a teacher's outputs.
     """
 
     train: TrainSplit
@@ -165,10 +171,22 @@ class Dataset:
     padding: int | None = None
     skipped_rows: int | None = None
     output_numbers: int = 1
+    asked: TaskSettings = field(default_factory=TaskSettings)
+    class_weights: tuple[float, ...] = ()
+    answers: Tensor | None = None
+
+    @property
+    def row(self) -> Task:
+        """The task's row of the table."""
+        return self.objective().row
 
     def objective(self, distill: float = 0.0, temperature: float = 1.0) -> Objective:
         """What is learned of these data from a teacher of this weight, and what a split is worth."""
-        return Objective(self.task, distill, temperature, max(1, OUTPUTS_AT_ONCE // self.output_numbers))
+        at_once = max(1, OUTPUTS_AT_ONCE // self.output_numbers)
+        return Objective(
+            self.task, distill, temperature, at_once,
+            labels=self.labels, answers=self.answers, weights=self.class_weights,
+        )  # fmt: skip
 
     @property
     def rows_in_words(self) -> str:
@@ -185,14 +203,26 @@ class Dataset:
     def read_as(self, reading: Reading) -> Dataset:
         """The same rows for the task that the model's outputs tell."""
         turned = reading.targets
+        row, train = TASKS[reading.task], turned(self.train.targets)
         return replace(
             self,
-            train=replace(self.train, targets=turned(self.train.targets)),
+            train=replace(self.train, targets=train),
             validation=replace(self.validation, targets=turned(self.validation.targets)),
             test=replace(self.test, targets=turned(self.test.targets)),
             task=reading.task,
             classes=reading.classes,
+            class_weights=weights_of(row, self.asked.class_weights, train, reading.classes),
         )
+
+    def taught(self, ask: Callable[[Inputs], Tensor]) -> Dataset:
+        """The same rows with a teacher's outputs for targets; class numbers of the test rows, if they have
+        any, are kept to measure by."""
+        train = replace(self.train, targets=ask(self.train.inputs))
+        validation = replace(self.validation, targets=ask(self.validation.inputs))
+        test = replace(self.test, targets=ask(self.test.inputs))
+        given = self.test.targets
+        answers = given if given.dtype == torch.int64 and given.dim() == 1 else None
+        return replace(self, train=train, validation=validation, test=test, answers=answers)
 
     def for_lookups(self, looks_up: bool) -> Dataset:
         """The same data; for a model that looks its inputs up in a table, whole numbers stay whole, those of

@@ -141,7 +141,9 @@ def _by_tokenizers(file: Path) -> Any:
     open_ordinary(file).close()
     try:
         return tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # of Rust's
+    except BaseException as error:  # of Rust's, whose panics are no `Exception`
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
         raise BadInput(
             f"'{file.name}' is no tokenizer: {short(str(error))}", "save or download it again"
         ) from None

@@ -40,8 +40,8 @@ class Unsuited(BadInput):
 class Scene:
     """What every method is given: the model with its own tensors, what goes in and out, a seed.
 
-    `input_shape` is None where the model has several inputs. `head` makes outputs like the model's of scores,
-    where they are something else.
+    `input_shape` is None where the model has several inputs, or tokens. `head` makes outputs like the model's
+    of scores, where they are something else.
     """
 
     module: nn.Module

@@ -53,7 +53,7 @@ def narrowed(scene: Scene, width: int) -> nn.Module:
     if scene.layout.of_role(TIED):
         raise Unsuited("tied tensors cannot be narrowed")
     if scene.input_shape is None:
-        raise Unsuited("a model of several inputs is not narrowed")
+        raise Unsuited("a model of several inputs, or of tokens, is not narrowed")
     student = twin_of(scene.module).cpu()
     layers = [
         (path, layer)

@@ -32,7 +32,9 @@ def plan(scene: Scene, size: int) -> Plan:
 def module(scene: Scene, plan: Plan) -> nn.Module:
     """The network with its own seeded start."""
     if scene.input_shape is None:
-        raise Unsuited("a small dense network reads one tensor, and the model has several inputs")
+        raise Unsuited(
+            "a small dense network reads one tensor of numbers, and the model has several inputs, or tokens"
+        )
     inputs, outputs = math.prod(scene.input_shape), math.prod(scene.output_shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan["seed"])

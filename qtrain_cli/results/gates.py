@@ -57,7 +57,8 @@ def _test_figure(record: AnyRecord, limit: float, _: AnyRecord | None, option: s
     """The test figure against its limit: the option that the task's row names."""
     scores, row = record.scores, record.scores.row
     if row.gate != option:
-        raise UsageError(f"--{option} does not fit a {row.name} artifact", f"use --{row.gate}")
+        own = f"--{row.gate}" if row.gate in GATES else f"--min-metric {row.word}={limit:g}"
+        raise UsageError(f"--{option} does not fit a {row.name} artifact", f"use {own}")
     message = f"test {row.word} is {scores.test:.7g}; allowed: {row.limit} {limit:g}"
     return GateResult(option, row.reaches(scores.test, limit), limit, scores.test, message)
 

@@ -23,12 +23,13 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.inputs import Inputs, joined_rows
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.making import Log
-from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.chance import at_chance, renamed
 from qtrain_cli.tasks.objective import check_outputs, require_finite
-from qtrain_cli.tasks.recognition import Reading, reading_of
+from qtrain_cli.tasks.recognition import Asked, Reading, reading_of
 
 MOST_ROWS = 1000
+#: Numbers of outputs that are held as targets, 1 GB in float32.
+MOST_OUTPUTS = 2**28
 #: Short rows of texts that are tried with and without padding, and by how much outputs may differ then, of
 #: the
 #: largest of them: they are summed in another order.
@@ -43,6 +44,7 @@ Ask = Callable[[Inputs, Normalisation], Tensor]
 class Examined:
     """What was found of a model on some data, which holds for its other splits of them too."""
 
+    ask: Ask
     reading: Reading
     tokens: bool
     numbers: int
@@ -51,7 +53,18 @@ class Examined:
     def of(self, data: Dataset) -> Dataset:
         """The data as this model takes them, for the task that its outputs tell."""
         read = data.for_lookups(self.tokens).trimmed(self.trims).read_as(self.reading)
-        return replace(read, output_numbers=self.numbers)
+        read = replace(read, output_numbers=self.numbers)
+        return self._with_outputs(read) if read.row.own_outputs else read
+
+    def _with_outputs(self, read: Dataset) -> Dataset:
+        """The data with this model's outputs for targets. Raises `BadInput` where those fit in no memory."""
+        rows = sum(len(split) for split in (read.train, read.validation, read.test))
+        if rows * self.numbers > MOST_OUTPUTS:
+            raise BadInput(
+                f"{rows:,} rows of {self.numbers:,} outputs are too many to be targets",
+                f"allowed: {MOST_OUTPUTS:,} numbers; give fewer rows",
+            )
+        return read.taught(lambda inputs: self.ask(inputs, read.normalisation))
 
 
 @dataclass(frozen=True)
@@ -80,18 +93,26 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     tokens, numbers = _first_look(ask, data, looks_up)
     inputs, targets = _rows(data, max(1, min(MOST_ROWS, OUTPUTS_AT_ONCE // numbers)))
     given = data.for_lookups(tokens)
-    trims = _takes_any_length(ask, given, log)
+    trims = not data.row.places and _takes_any_length(ask, given, log)
     given = given.trimmed(trims)
     outputs = ask(inputs, given.normalisation)
     require_finite(outputs)
-    examined = Examined(reading_of(data.task, outputs, targets, data.every_target), tokens, numbers, trims)
-    sample = _Sample(examined.of(data), inputs, examined.reading.targets(targets), outputs)
+    beside = Asked(data.asked.family, inputs if isinstance(inputs, Tensor) else None, data.labels)
+    reading = reading_of(data.task, outputs, targets, data.every_target, beside)
+    examined = Examined(ask, reading, tokens, numbers, trims)
+    sample = _Sample(examined.of(data), inputs, reading.targets(targets), outputs)
+    row = sample.data.row
+    if row.own_outputs:
+        log(f"{row.name}: {reading.said}")
+        return examined
     check_outputs(sample.data.task, outputs, sample.targets, sample.data.classes)
-    row = TASKS[sample.data.task]
+    trivial = _trivial(sample)
     figure = row.show(row.figure_of(row.counts(outputs, sample.targets)))
     said = f"; {examined.reading.said}" if examined.reading.said else ""
-    log(f"the model itself: {row.word} {figure} on {len(inputs):,} rows of train and validation{said}")
-    blind = at_chance(row, outputs, sample.targets)
+    without = f" ({row.trivial_said} {row.show(trivial)})" if trivial is not None else ""
+    rows = f"{len(inputs):,} rows of train and validation"
+    log(f"the model itself: {row.word} {figure}{without} on {rows}{said}")
+    blind = at_chance(row, outputs, sample.targets, trivial)
     if blind is not None and teacher_any:
         log(f"it is no better than chance ({row.show(blind)}), and goes on by --teacher-any")
     elif blind is not None:
@@ -103,6 +124,12 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     return examined
 
 
+def _trivial(sample: _Sample) -> float | None:
+    """What answers that look at nothing have on these rows."""
+    objective, train = sample.data.objective(), sample.data.train.targets
+    return objective.trivial(train, sample.targets, tuple(sample.outputs.shape[1:]))
+
+
 def asked(module: nn.Module, state: Mapping[str, Tensor]) -> Ask:
     """A module with these tensors, on their device."""
     return lambda inputs, prepare: predict(module, state, inputs, prepare)
@@ -110,7 +137,8 @@ def asked(module: nn.Module, state: Mapping[str, Tensor]) -> Ask:
 
 def examine_nobody(data: Dataset) -> Dataset:
     """The data for a student that learns from labels alone: only they say what the task is."""
-    return data.read_as(reading_of(data.task, None, data.train.targets, data.every_target))
+    beside = Asked(data.asked.family, None, data.labels)
+    return data.read_as(reading_of(data.task, None, data.train.targets, data.every_target, beside))
 
 
 def _rows(data: Dataset, left: int) -> tuple[Inputs, Tensor]:
@@ -170,7 +198,7 @@ def _takes_any_length(ask: Ask, data: Dataset, log: Log) -> bool:
 
 def _reasons(ask: Ask, sample: _Sample) -> str:
     """What makes the model good, if anything that was tried does; else what it may be."""
-    row, data = TASKS[sample.data.task], sample.data
+    row, data, trivial = sample.data.row, sample.data, _trivial(sample)
     order = data.classes and renamed(row, sample.outputs, sample.targets, data.classes)
     if order:
         names = [data.labels[label] if label < len(data.labels) else str(label) for label in order]
@@ -181,7 +209,7 @@ def _reasons(ask: Ask, sample: _Sample) -> str:
             outputs = ask(sample.inputs, prepare)
         except BadInput:
             continue
-        if bool(outputs.isfinite().all()) and at_chance(row, outputs, sample.targets) is None:
+        if bool(outputs.isfinite().all()) and at_chance(row, outputs, sample.targets, trivial) is None:
             return f"{said} it has {row.show(row.figure_of(row.counts(outputs, sample.targets)))}"
     return (
         "check --mean and --std, whether it was trained on pixels of 0 to 255 or 0 to 1, the order of the"

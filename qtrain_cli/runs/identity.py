@@ -44,7 +44,14 @@ def data_identity(settings: DataSettings, data: Dataset) -> Identity:
         "data": data.sha256,
         "normalisation": [list(data.normalisation.mean), list(data.normalisation.std)],
         "validation": settings.validation,
+        **({"task": _asked(data)} if data.asked.said else {}),
     }
+
+
+def _asked(data: Dataset) -> list[Any]:
+    """What was said of the task."""
+    asked = data.asked
+    return [asked.family, list(asked.class_weights), asked.ignore_index]
 
 
 def layout_identity(layout: LayoutSpec) -> list[list[Any]]:

@@ -136,6 +136,7 @@ def scene_of(
     check_outputs(data.task, sample, data.train.targets[:2], data.classes)
     inputs = data.train.inputs
     shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
+    shape = None if data.normalisation.tokens else shape
     return Scene(
         module, teacher, layout, shape, tuple(sample.shape[1:]), fit.seed, device, TASKS[data.task].head
     )

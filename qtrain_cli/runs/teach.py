@@ -129,6 +129,11 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
     device = resolve_device(settings.fit.device)
     seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
     data = load_data(settings.data, settings.fit.seed, settings.teacher)
+    if data.row.places:
+        raise BadInput(
+            f"a student gives one row of numbers for an input, and a {data.task} has many places",
+            "compress such a model: qtrain compress MODEL",
+        )
     teacher = None
     if settings.teacher:
         teacher = load_teacher(settings.teacher, data.normalisation, device)

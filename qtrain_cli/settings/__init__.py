@@ -36,6 +36,7 @@ from qtrain_cli.settings.students import (
     CompareStudentsSettings,
     TeachSettings,
 )
+from qtrain_cli.settings.task import TaskSettings
 from qtrain_cli.settings.terminal import CommonSettings
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "ReportSettings",
     "SampleSettings",
     "SelfSettings",
+    "TaskSettings",
     "TeachSettings",
     "VerifySettings",
     "own_rate",

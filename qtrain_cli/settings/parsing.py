@@ -84,6 +84,11 @@ def parse_marks(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
     return tuple(found.items())
 
 
+def parse_weights(text: str) -> tuple[float | str, ...]:
+    """``"1,5,5"`` -> (1.0, 5.0, 5.0); ``"balanced"`` -> ("balanced",). Raises `UsageError`."""
+    return ("balanced",) if text.strip() == "balanced" else parse_floats(text, "--class-weights")
+
+
 def parse_roles(text: str, option: str, roles: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """``"image=img,label=fine_label"`` -> (("image", "img"), ("label", "fine_label")). Raises
     `UsageError`."""

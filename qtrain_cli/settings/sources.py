@@ -10,6 +10,7 @@ from typing import Annotated
 from qtrain_cli.settings.option import Option, Otherwise
 from qtrain_cli.settings.parsing import parse_floats, parse_names, parse_roles, parse_size, require
 from qtrain_cli.settings.shared import Arch, ArchArgs, OutputPath, check_output_path
+from qtrain_cli.settings.task import TaskSettings
 
 #: What a column of data can be, and what a split.
 COLUMN_ROLES = ("image", "text", "text2", "tokens", "table", "label", "split")
@@ -121,6 +122,7 @@ class DataSettings:
         Option("--max-data-bytes", "Of the data in memory.", read=parse_size, typed=str),
         Otherwise("2GB"),
     ] = 2 * 10**9
+    asked: TaskSettings = field(default_factory=TaskSettings)
 
     def __post_init__(self) -> None:
         require(bool(self.mean) == bool(self.std), "--mean and --std go together", "give both or neither")

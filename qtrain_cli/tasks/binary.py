@@ -38,6 +38,24 @@ def _hard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(outputs, targets.view_as(outputs).to(outputs.dtype))
 
 
+def _weighted(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The mean over rows by the weights of their classes, as that of two classes with two scores."""
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    right = targets.reshape(-1)
+    each = weights.to(outputs.dtype)[right.long()].view_as(outputs)
+    found = binary_cross_entropy_with_logits(outputs, right.view_as(outputs).to(outputs.dtype), each)
+    return found * each.numel() / each.sum()
+
+
+def _weighted_labels(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Each label's own weight of yes."""
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    right = targets.view_as(outputs).to(outputs.dtype)
+    return binary_cross_entropy_with_logits(outputs, right, pos_weight=weights.to(outputs.dtype))
+
+
 def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float, targets: Tensor) -> Tensor:
     from torch.nn.functional import kl_div, logsigmoid
 
@@ -82,6 +100,7 @@ BINARY = replace(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    weighted=_weighted,
     counts=_counts,
     closeness_counts=_closeness_counts,
     told_by_count=False,
@@ -99,7 +118,8 @@ BINARY_PROBABILITIES = BINARY.of_outputs("binary-probabilities", log_odds, sigmo
 
 #: The share of a row's labels that are right is no yes or no: its interval is stored.
 MULTILABEL = replace(
-    BINARY, name="multilabel", derived=None, answers=None, width=None,
+    BINARY, name="multilabel", family="multilabel", derived=None, answers=None, width=None,
+    weighted=_weighted_labels,
     metrics=(F1_MICRO, F1_MACRO, MAP), trivial_said="the commoner answer for each label",
     said="targets of 0 and 1 for several labels a row: scores of yes or no; binary cross-entropy",
 )  # fmt: skip

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 SKILL = 0.1
 
 
-def at_chance(row: Task, outputs: Tensor, targets: Tensor) -> float | None:
+def at_chance(row: Task, outputs: Tensor, targets: Tensor, trivial: float | None = None) -> float | None:
     """The blind figure, where outputs (N, ...) are hardly better than it; None where they are, or nobody
-    knows."""
-    if row.blind is None:
+    knows. A row without one of its own has the trivial figure for it."""
+    blind, perfect = row.blind(outputs, targets) if row.blind else trivial, row.perfect
+    if blind is None:
         return None
-    blind, perfect = row.blind(outputs, targets), row.perfect
     ends = row.interval_of(row.counts(outputs, targets))
     floor = blind + SKILL * (perfect - blind)
     worth = blind == perfect or row.better(row.worse_first(ends)[0], floor)

@@ -31,7 +31,7 @@ TINY = 1e-12
 
 
 def _takes(targets: np.ndarray) -> bool:
-    return targets.dtype.kind == "i"
+    return targets.dtype.kind == "i" and targets.ndim == 1
 
 
 def _check(outputs: Tensor, targets: Tensor, classes: int | None) -> None:
@@ -46,6 +46,14 @@ def _hard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     from torch.nn.functional import cross_entropy
 
     return cross_entropy(outputs, targets)
+
+
+def _weighted(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    from torch.nn.functional import cross_entropy
+
+    further = outputs.new_ones(outputs.shape[1])  # of classes that the data have not
+    further[: len(weights)] = weights
+    return cross_entropy(outputs, targets, further)
 
 
 def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float, targets: Tensor) -> Tensor:
@@ -85,16 +93,18 @@ def commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
     return (counts[: shape[0]] + 1).log()
 
 
-def _logarithm(probabilities: Tensor) -> Tensor:
+def logarithm(probabilities: Tensor) -> Tensor:
+    """What a softmax made these of, up to a constant."""
     return probabilities.clamp_min(TINY).log()
 
 
 def log_odds(probabilities: Tensor) -> Tensor:
     """What a sigmoid made these of."""
-    return _logarithm(probabilities) - _logarithm(1 - probabilities)
+    return logarithm(probabilities) - logarithm(1 - probabilities)
 
 
-def _softmax() -> nn.Module:
+def softmax() -> nn.Module:
+    """The layer of that name, over classes."""
     from torch import nn
 
     return nn.Softmax(1)
@@ -109,6 +119,7 @@ def sigmoid() -> nn.Module:
 
 CLASSIFICATION = Task(
     name="classification",
+    family="classification",
     word="accuracy",
     closeness="agreement",
     closeness_label="Agreement with the teacher",
@@ -120,6 +131,7 @@ CLASSIFICATION = Task(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    weighted=_weighted,
     counts=_counts,
     closeness_counts=_closeness_counts,
     derived=wilson_interval,
@@ -132,7 +144,7 @@ CLASSIFICATION = Task(
 )
 
 PROBABILITIES = CLASSIFICATION.of_outputs(
-    "class-probabilities", _logarithm, _softmax,
+    "class-probabilities", logarithm, softmax,
     "outputs are probabilities already (a softmax in the forward); cross-entropy on their logarithms",
 )  # fmt: skip
 

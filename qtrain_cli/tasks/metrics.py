@@ -92,7 +92,7 @@ def _cosines(outputs: Tensor, targets: Tensor) -> Tensor:
     return tensor([float(cosine_similarity(one, other, dim=1).sum()), len(outputs)])
 
 
-COSINE = Metric("cosine", "Cosine", _cosines, of_sums(lambda sums: over(sums[0], sums[1])))
+COSINE = Metric("cosine", "cosine", _cosines, of_sums(lambda sums: over(sums[0], sums[1])))
 
 # --- yes and no ----------------------------------------------------------------------------------------
 
@@ -131,11 +131,11 @@ def _ranked(scores: Tensor) -> Tensor:
 
 
 F1 = Metric("f1", "F1", _named, of_sums(lambda sums: f1_of(*sums.sum(1))))
-F1_MICRO = replace(F1, name="f1_micro", label="F1, over all labels")
+F1_MICRO = replace(F1, name="f1_micro", label="F1 over all labels")
 F1_MACRO = replace(
-    F1, name="f1_macro", label="F1, mean over labels", whole=of_sums(lambda sums: f1_of(*sums).mean())
+    F1, name="f1_macro", label="F1, mean of labels", whole=of_sums(lambda sums: f1_of(*sums).mean())
 )
 MAP = Metric(
-    "map", "Mean average precision", lambda outputs, targets: outputs.reshape(len(outputs), -1),
+    "map", "mean average precision", lambda outputs, targets: outputs.reshape(len(outputs), -1),
     _mean_average_precision, needs="torchmetrics",
 )  # fmt: skip

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
@@ -59,19 +60,29 @@ class _Part:
 
 @dataclass(frozen=True)
 class Objective:
-    """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, how many rows are
-    scored at once, and a row in place of the table's, whose loss or figure is the caller's own."""
+    """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, and how many rows
+    are scored at once; a row in place of the table's, whose loss or figure is the caller's own; the names of
+    labels, the test rows' labels where those are no targets, and a weight for each class in training, none
+    where there are none."""
 
     task: str
     distill: float
     temperature: float
     at_once: int = ALL_ROWS
     own: Task | None = None
+    labels: tuple[str, ...] = ()
+    answers: Tensor | None = None
+    weights: tuple[float, ...] = ()
 
-    @property
+    @cached_property
     def row(self) -> Task:
-        """The task's row: of the table, unless there is an own one."""
-        return self.own or TASKS[self.task]
+        """The task's row for these labels: of the table, unless there is an own one."""
+        if self.own:
+            return self.own
+        row = TASKS[self.task]
+        if row.for_labels:
+            return row.for_labels(self.labels)
+        return row.for_answers(self.answers) if row.for_answers else row
 
     @property
     def word(self) -> str:
@@ -80,10 +91,15 @@ class Objective:
 
     def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor) -> Tensor:
         """The training loss of one batch, a scalar. A teacher without weight is not looked at."""
-        loss = (1 - self.distill) * self.hard_loss(outputs, targets)
+        loss = (1 - self.distill) * self._learned(outputs, targets)
         if self.distill == 0:
             return loss
         return loss + self.distill * self.row.soft_loss(outputs, teacher, self.temperature, targets)
+
+    def _learned(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if not (self.weights and self.row.weighted):
+            return self.hard_loss(outputs, targets)
+        return self.row.weighted(outputs, targets, outputs.new_tensor(self.weights))
 
     def hard_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss against the targets alone, a scalar."""
@@ -142,8 +158,10 @@ class Objective:
         row = TASKS[self.row.plain or self.task]
         if row.trivial is None:
             return None
+        if self.row.scores_of:  # of as many scores as those outputs are made of
+            shape = tuple(self.row.scores_of(train.new_zeros((1, *shape)).float()).shape[1:])
         scores = row.trivial(train, shape)
-        same = Objective(row.name, 0.0, 1.0, self.at_once)
+        same = replace(self, task=row.name)
         return same.score_of(lambda part: scores.expand(part.stop - part.start, *shape), targets)
 
     def parts(self, rows: int) -> Iterator[slice]:

@@ -11,10 +11,14 @@
     0 and 1, floats   as many                       binary or multilabel, where outputs are likelier as scores
                                                     of yes or no than as numbers near the targets
     other floats                                    regression
+    whole (N, L)      (N, L, C)                     tokens, entities where labels are words such as B-PER;
+                                                    language where targets are the tokens or those after them
+    whole (N, H, W)   (N, C, H, W), (N, 1, H, W)    segmentation, of scores or probabilities
 
 "Likelier" holds the loss of each against that of a model that only knows the targets' mean: squared error
 over variance, cross-entropy over entropy. Without outputs, where a student learns from labels alone, they
-will be scores. Tasks that are not here stay what they are.
+will be scores. Tasks that are not here stay what they are, and a task that was asked for is held against what
+was found.
 """
 
 from __future__ import annotations
@@ -24,9 +28,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qtrain_cli.errors import UsageError
+from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.binary import BINARY, BINARY_PROBABILITIES, MULTILABEL, MULTILABEL_PROBABILITIES
 from qtrain_cli.tasks.classification import CLASSIFICATION, PROBABILITIES, SIGMOIDS
+from qtrain_cli.tasks.features import FEATURES
+from qtrain_cli.tasks.language import LANGUAGE
 from qtrain_cli.tasks.regression import REGRESSION
+from qtrain_cli.tasks.segmentation import (
+    SEGMENTATION,
+    SEGMENTATION_PROBABILITIES,
+    SEGMENTATION_YES,
+    SEGMENTATION_YES_PROBABILITIES,
+)
+from qtrain_cli.tasks.tokens import ENTITIES, TOKENS, are_entities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +65,22 @@ class Reading:
     targets: Callable[[Tensor], Tensor] = same
 
 
-def reading_of(task: str, outputs: Tensor | None, targets: Tensor, every: Tensor) -> Reading:
+@dataclass(frozen=True)
+class Asked:
+    """What is known beside outputs and targets: the family that was asked for, inputs of the same rows, and
+    the names of labels."""
+
+    family: str = ""
+    inputs: Tensor | None = None
+    labels: tuple[str, ...] = ()
+
+
+NOTHING_ASKED = Asked()
+
+
+def reading_of(
+    task: str, outputs: Tensor | None, targets: Tensor, every: Tensor, asked: Asked = NOTHING_ASKED
+) -> Reading:
     """How outputs (M, ...) for rows with these targets (M, ...) are to be read.
 
     Args:
@@ -58,9 +88,24 @@ def reading_of(task: str, outputs: Tensor | None, targets: Tensor, every: Tensor
         outputs: finite; None where there is no model yet.
         targets: of the same rows.
         every: those of all rows, (N, ...).
+        asked: by the user, and what else there is.
+
+    Raises:
+        UsageError: another task was asked for than fits, or nobody can tell which of two it is.
     """
+    forced = _FORCED.get(asked.family)
+    if forced:
+        return forced(outputs, targets, every)
+    if task in _PLACES:
+        return _PLACES[task](outputs, targets, every, asked)
     read = _READINGS.get(task)
-    return read(outputs, targets, every) if read else Reading(task, None, "")
+    found = read(outputs, targets, every) if read else Reading(task, None, "")
+    if asked.family and TASKS[found.task].family != asked.family:
+        raise UsageError(
+            f"--task {asked.family} does not fit: of these targets and outputs, {TASKS[found.task].said}",
+            f"give --task {TASKS[found.task].family}, or leave it out",
+        )
+    return found
 
 
 def _classes(outputs: Tensor | None, targets: Tensor, every: Tensor) -> Reading:
@@ -145,6 +190,74 @@ def _likelier_yes_or_no(outputs: Tensor, targets: Tensor) -> bool:
     return float(BINARY.hard_loss(outputs, targets)) / entropy < error
 
 
+# --- a class for each place ------------------------------------------------------------------------------
+
+
+def _tokens(outputs: Tensor | None, targets: Tensor, every: Tensor, asked: Asked) -> Reading:
+    if asked.family == LANGUAGE.name:
+        return _language(outputs, targets, every, asked)
+    if not asked.family and not asked.labels and _may_name_tokens(outputs, asked.inputs):
+        raise UsageError(
+            f"targets of the shape {list(targets.shape[1:])} a row may be labels of tokens, or tokens",
+            f"give --task {TOKENS.name} or --task {LANGUAGE.name}",
+        )
+    row = ENTITIES if are_entities(asked.labels) else TOKENS
+    return Reading(row.name, int(every.max()) + 1, row.said)
+
+
+def _may_name_tokens(outputs: Tensor | None, inputs: Tensor | None) -> bool:
+    """Whether outputs have a score for each token of the inputs."""
+    if inputs is None or outputs is None or inputs.is_floating_point():
+        return False
+    return inputs.dim() == 2 and outputs.dim() == 3 and outputs.shape[2] > int(inputs.max())
+
+
+def _language(outputs: Tensor | None, targets: Tensor, every: Tensor, asked: Asked) -> Reading:
+    return Reading(LANGUAGE.name, int(every.max()) + 1, LANGUAGE.said)
+
+
+def _pixels(outputs: Tensor | None, targets: Tensor, every: Tensor, asked: Asked) -> Reading:
+    classes = int(every.max()) + 1
+    if outputs is None or outputs.dim() not in (3, 4):
+        return Reading(SEGMENTATION.name, classes, SEGMENTATION.said)
+    if outputs.dim() == 3 or outputs.shape[1] == 1:
+        row = SEGMENTATION_YES_PROBABILITIES if _are_shares(outputs) else SEGMENTATION_YES
+        return Reading(row.name, classes, row.said)
+    found = _form(outputs.movedim(1, -1).flatten(0, -2))
+    row = SEGMENTATION_PROBABILITIES if found.task == PROBABILITIES.name else SEGMENTATION
+    return Reading(row.name, classes, row.said)
+
+
+_PLACES: dict[str, Callable[[Tensor | None, Tensor, Tensor, Asked], Reading]] = {
+    TOKENS.name: _tokens,
+    LANGUAGE.name: _language,
+    SEGMENTATION.name: _pixels,
+}
+
+# --- what was asked for ----------------------------------------------------------------------------------
+
+
+def _as_numbers(outputs: Tensor | None, targets: Tensor, every: Tensor) -> Reading:
+    return Reading(REGRESSION.name, None, REGRESSION.said, lambda found: found.float())
+
+
+def _as_labels(outputs: Tensor | None, targets: Tensor, every: Tensor) -> Reading:
+    row = MULTILABEL_PROBABILITIES if outputs is not None and _are_shares(outputs) else MULTILABEL
+    return Reading(row.name, None, row.said)
+
+
+def _as_features(outputs: Tensor | None, targets: Tensor, every: Tensor) -> Reading:
+    if outputs is None:
+        raise UsageError("--task features learns a teacher's outputs, and there is no teacher",
+                         "give one: qtrain distill TEACHER")  # fmt: skip
+    return Reading(FEATURES.name, None, FEATURES.said)
+
+
+_FORCED: dict[str, Callable[[Tensor | None, Tensor, Tensor], Reading]] = {
+    REGRESSION.name: _as_numbers,
+    MULTILABEL.name: _as_labels,
+    FEATURES.name: _as_features,
+}
 _READINGS: dict[str, Callable[[Tensor | None, Tensor, Tensor], Reading]] = {
     CLASSIFICATION.name: _classes,
     REGRESSION.name: _numbers,

@@ -29,7 +29,10 @@ def _takes(targets: np.ndarray) -> bool:
 def _check(outputs: Tensor, targets: Tensor, classes: int | None) -> None:
     if outputs[0].numel() != targets[0].numel():
         shapes = [list(rows.shape[1:]) for rows in (outputs, targets)]
-        raise BadInput(f"the model's outputs have the shape {shapes[0]}, the targets {shapes[1]}")
+        raise BadInput(
+            f"the model's outputs have the shape {shapes[0]}, the targets {shapes[1]}",
+            "a model of numbers has as many outputs as a row has targets; --task says another task",
+        )
 
 
 def _hard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -64,6 +67,7 @@ def _mean(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 REGRESSION = Task(
     name="regression",
+    family="regression",
     word="error",
     closeness="difference",
     closeness_label="Difference to the teacher",

@@ -90,6 +90,12 @@ class Task:
         size_of: of targets, how many things the hard loss is the mean of; rows, where they all are as large.
         least: the smallest figure there can be, 0 or 1.
         metrics: further figures.
+        family: what `--task` calls it, and rows for other outputs of the same task.
+        weighted: the hard loss with a weight for each class; None where there are no classes.
+        places: whether a row has many places, each with scores and a target of its own.
+        own_outputs: whether the teacher's outputs are the targets.
+        for_answers: then, the row where the test rows have class numbers (N,) besides, or None.
+        for_labels: the row for labels of these names, where their names matter.
         trivial: of training targets and the shape of one row's outputs, the scores for a row of whoever knows
             them and nothing of the row.
         trivial_said: who that is, for people.
@@ -124,6 +130,12 @@ class Task:
     size_of: Callable[[Tensor], int] = len
     least: float = 0.0
     metrics: tuple[Metric, ...] = ()
+    family: str = ""
+    weighted: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    places: bool = False
+    own_outputs: bool = False
+    for_answers: Callable[[Tensor | None], Task] | None = None
+    for_labels: Callable[[tuple[str, ...]], Task] | None = None
     trivial: Callable[[Tensor, tuple[int, ...]], Tensor] | None = None
     trivial_said: str = ""
     derived: Callable[[float, int], Interval] | None = None
@@ -138,7 +150,11 @@ class Task:
     width: int | None = None
 
     def of_outputs(
-        self, name: str, scores_of: Callable[[Tensor], Tensor], head: Callable[[], nn.Module], said: str
+        self,
+        name: str,
+        scores_of: Callable[[Tensor], Tensor],
+        head: Callable[[], nn.Module] | None,
+        said: str,
     ) -> Task:
         """The same task for outputs that are no scores: every figure is that of the scores behind them."""
 
@@ -152,6 +168,7 @@ class Task:
             self, name=name, plain=self.name, scores_of=scores_of, head=head, said=said,
             told_by_count=False, told_by_word=False, takes=lambda targets: False,
             hard_loss=behind(self.hard_loss), soft_loss=behind(self.soft_loss, 2),
+            weighted=self.weighted and behind(self.weighted),
             counts=behind(self.counts), closeness_counts=behind(self.closeness_counts, 2),
             answers=self.answers and behind(self.answers), blind=self.blind and behind(self.blind),
             metrics=tuple(metric.of_outputs(scores_of) for metric in self.metrics),
@@ -160,7 +177,7 @@ class Task:
     def with_own(self, loss: Loss | None, metric: Loss | None) -> Task:
         """The same for training by a caller's own loss, a scalar, or metric, a score a row (N,), more is
         better."""
-        row = replace(self, hard_loss=loss) if loss else self
+        row = replace(self, hard_loss=loss, weighted=None) if loss else self
         if metric is None:
             return row
         word, own = getattr(metric, "__name__", "metric"), metric
@@ -215,11 +232,6 @@ class Task:
     def within(self, low: float, high: float) -> Interval:
         """An interval, cut off where no figure can be."""
         return max(self.least, low), min(self.most, high)
-
-    @property
-    def short(self) -> bool:
-        """Whether an artifact stores its six figures and nothing else: accuracies of classes."""
-        return self.told_by_count and not self.stores_interval
 
     # --- how far chance moves it ---------------------------------------------------------------------------
 

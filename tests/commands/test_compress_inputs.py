@@ -164,6 +164,6 @@ def test_a_comparison_says_which_methods_read_one_tensor_only(folder, tmp_path):
     )  # fmt: skip
     ends = {cell.method: (cell.end, cell.note) for cell in found.cells}
     assert ends[OURS][0] == "done"
-    said = "a small dense network reads one tensor, and the model has several inputs"
+    said = "a small dense network reads one tensor of numbers, and the model has several inputs, or tokens"
     assert ends["small-dense"] == ("unsuited", said)
-    assert ends["narrow"] == ("unsuited", "a model of several inputs is not narrowed")
+    assert ends["narrow"] == ("unsuited", "a model of several inputs, or of tokens, is not narrowed")

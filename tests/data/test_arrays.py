@@ -110,8 +110,14 @@ def test_by_name_takes_tensors_and_lists_and_ignores_the_rest():
 
 
 def test_by_name_lists_what_is_missing_and_what_was_found():
-    with pytest.raises(BadInput, match="y_train, y_test missing; found x_train, x_test"):
-        arrays_by_name(["x_train", "x_test"], lambda name: [])
+    with pytest.raises(BadInput, match="y_train, x_test missing; found x_train, y_test"):
+        arrays_by_name(["x_train", "y_test"], lambda name: [])
+
+
+def test_targets_may_be_missing_for_a_task_that_needs_none():
+    arrays = arrays_by_name(["x_train", "x_test"], lambda name: [[1.0], [2.0]])
+    assert not arrays.has_targets and arrays.y_train.shape == (2, 0)
+    assert checked(arrays).y_test.shape == (2, 0)
 
 
 def test_ragged_lists_are_no_array():

@@ -83,7 +83,9 @@ def test_a_split_in_parts_is_worth_the_same(name):
     generator = torch.Generator().manual_seed(1)
     outputs, targets = _rows(name, generator)
     teacher = outputs.flip(0)
-    whole, parts = Objective(name, 0.5, 2.0), Objective(name, 0.5, 2.0, at_once=7)
+    whole, parts = (
+        Objective(name, 0.5, 2.0, at_once, labels=("O", "B-A", "I-A", "B-B")) for at_once in (20, 7)
+    )
     asked = []
 
     def outputs_of(part):
@@ -98,18 +100,28 @@ def test_a_split_in_parts_is_worth_the_same(name):
     assert wanted.loss == pytest.approx(float(row.hard_loss(outputs, targets)))
     for one in ("loss", "closeness", "teacher"):
         assert getattr(found, one) == pytest.approx(getattr(wanted, one), rel=1e-6), one
-    assert row.figure_of(found.counts) == whole.score(outputs, targets)
+    assert whole.row.figure_of(found.counts) == whole.score(outputs, targets)
     assert summed(found.counts).shape == (found.counts.shape[1],)
 
 
 def _rows(name, generator):
     """Outputs and targets of 20 rows that the task takes."""
+    row = TASKS[name]
+    if row.places:
+        shape = (4, 3, 5) if row.family == "segmentation" else (5, 4)
+        targets = torch.randint(
+            0, 2, (20, *(shape[1:] if len(shape) == 3 else shape[:1])), generator=generator
+        )
+        targets[torch.rand(targets.shape, generator=generator) < 0.3] = -100
+        outputs = torch.randn(20, *((1,) if "segmentation-binary" in name else shape[:1]), *shape[1:],
+                              generator=generator)  # fmt: skip
+        return outputs.sigmoid() if name.endswith("probabilities") else outputs, targets
     if "binary" in name:
         outputs, targets = torch.randn(20, 1, generator=generator), torch.arange(20) % 2
     elif "multilabel" in name:
         outputs = torch.randn(20, 3, generator=generator)
         targets = (torch.rand(20, 3, generator=generator) > 0.5).float()
-    elif name == "regression":
+    elif row.family in ("regression", "features"):
         outputs, targets = (torch.randn(20, 2, generator=generator) for _ in range(2))
     else:
         outputs, targets = torch.randn(20, 4, generator=generator), torch.arange(20) % 4
