@@ -360,10 +360,10 @@ FAMILIES: dict[str, Family] = {
     row.name: row
     for row in (
         own("LSTM, packed", LSTMClassifier, with_lengths),
-        own("GRU", GRUClassifier, tokens),
+        own("GRU", GRUClassifier, tokens, quick=False),
         own("encoder with a mask", MaskedEncoder, masked_tokens),
-        own("encoder that masks itself", OwnMask, tokens),
-        own("encoder-decoder", EncoderDecoder, translated),
+        own("encoder that masks itself", OwnMask, tokens, quick=False),
+        own("encoder-decoder", EncoderDecoder, translated, quick=False),
         own("U-Net", UNet, pictures(8), lambda m, rows: m(rows[""])["whole"], options=("--output", "whole")),
         own("autoencoder", Autoencoder, table, lambda m, rows: m(rows[""])[0],
             targets=lambda m, rows: rows[""]),

@@ -103,7 +103,7 @@ def _require_complete(folder: str, name: str, report: Mapping[str, Any]) -> None
 
 def _masking(padding: int) -> Any:
     def add_mask(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        tokens = args[0] if args else None
+        tokens = args[0] if args else kwargs.get("input_ids")
         if isinstance(tokens, Tensor) and tokens.dtype == torch.int64 and "attention_mask" not in kwargs:
             kwargs = {**kwargs, "attention_mask": (tokens != padding).long()}
         return args, kwargs

@@ -190,7 +190,8 @@ def test_an_ordinary_run_comes_near_its_bound(bits):
     scores = replace(MEASURED.scores, trivial=round(0.2 * MEASURED.scores.count) / MEASURED.scores.count)
     measured = replace(MEASURED, versions=LONGEST_VERSIONS, scores=scores)
     size = len(encode_artifact(artifact_of(spec, measured=measured, example=example)))
-    assert size <= bound_of(spec, known_from(measured, example)) <= size + 60
+    # Counts of rows are foretold with nine digits, twice since the trivial figure is one.
+    assert size <= bound_of(spec, known_from(measured, example)) <= size + 66
 
 
 def test_bounds_grow_with_depth():

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save
 
 from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.inputs import NamedInputs
 from qtrain_cli.models import folders, load_model
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.describe import describe_model
@@ -70,6 +71,18 @@ def test_padding_is_masked_and_logits_count(folder, bert):
         unmasked = bert(TOKENS).logits
     assert torch.equal(outputs, expected)
     assert not torch.allclose(outputs[0], unmasked[0])
+
+
+def test_padding_is_masked_beside_other_inputs_too(folder, bert):
+    module = loaded(folder).module
+    kinds = torch.tensor([[0, 0, 1, 0, 0], [0, 0, 0, 1, 1]])
+    given = NamedInputs({"input_ids": TOKENS, "token_type_ids": kinds})
+    with torch.no_grad():
+        expected = bert(TOKENS, token_type_ids=kinds, attention_mask=(TOKENS != 0).long()).logits
+        own = bert(TOKENS, token_type_ids=kinds, attention_mask=torch.ones_like(TOKENS)).logits
+    assert torch.equal(call_model(module, dict(module.state_dict()), given), expected)
+    masked = NamedInputs({**given.parts, "attention_mask": torch.ones_like(TOKENS)})
+    assert torch.equal(call_model(module, dict(module.state_dict()), masked), own)
 
 
 def changed(folder, tmp_path, **changes):
