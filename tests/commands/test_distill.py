@@ -469,7 +469,8 @@ def test_another_architecture_is_another_run(make, tmp_path):
 
     student = Student(parse_student(QNN), (1, 8, 8), 10)
     plain = SimpleNamespace(mean=(), std=())
-    digests = SimpleNamespace(sha256="d" * 64, normalisation=plain)
+    asked = SimpleNamespace(said=False)
+    digests = SimpleNamespace(sha256="d" * 64, normalisation=plain, asked=asked)
     code = tmp_path / "net.py"
 
     def identity(text, arch_args):
