@@ -46,6 +46,7 @@ def check_run_files(out: Path, go_on: bool, inputs: Sequence[Path], left: Sequen
 
 
 def input_files(model: ModelSettings | None, data: DataSettings) -> list[Path]:
-    """The files that a run reads: model and data, and the code of ``file.py:Name``."""
+    """The files that a run reads: model, data and tokenizer, and the code of ``file.py:Name``."""
     named = [data.source, *(text.rpartition(":")[0] for text in (data.source, (model and model.arch) or ""))]
-    return [*([model.path] if model else []), *map(Path, filter(None, named))]
+    own = [model.path] if model else []
+    return [*own, *([data.tokenizer] if data.tokenizer else []), *map(Path, filter(None, named))]
