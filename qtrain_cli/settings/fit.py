@@ -137,7 +137,7 @@ class FitSettings:
 
     def steps(self, rows: int) -> int:
         """How many steps all epochs have together on so many training rows, in whole batches."""
-        return rows // min(self.batch_size, rows) * self.epochs
+        return rows // min(self.batch_size or STEP_ROWS, rows) * self.epochs
 
 
 def rows_for(work: float) -> int:
