@@ -112,7 +112,8 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
             )
         return None
     same = raw.has_targets and raw.y_train.shape == tokens.shape and _are_inputs(raw, asked.ignore_index)
-    if not same and (raw.has_targets or not wanted):
+    unused = raw.has_targets and raw.y_train.ndim == 1 and raw.padding is not None
+    if not same and not (wanted and (unused or not raw.has_targets)):
         return None
     if tokens.shape[1] < 2:
         raise BadInput("a row of one token has none after it", "give rows of at least two tokens")
@@ -121,7 +122,8 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
         f"y{name[1:]}": _next(raw, x, labels.get(f"y{name[1:]}"), asked.ignore_index)
         for name, x in inputs.items()
     }
-    return replace(_with(raw, targets, IGNORED), said=(*raw.said, _NEXT))
+    told = (_NEXT, "the texts' labels are not used") if unused else (_NEXT,)
+    return replace(_with(raw, targets, IGNORED), names=() if unused else raw.names, said=(*raw.said, *told))
 
 
 def _tokens(x: Columned) -> np.ndarray | None:
