@@ -1,10 +1,13 @@
 """Targets that are a class for each place of a row, and those that follow from the inputs.
 
-integers (N, L) or (N, H, W)    int16 or int32, `IGNORED` where they are the label that does not count;
-                                0 and 1 alone in (N, k) are several labels a row, unless a task says else
-none, and a language task       the token after each, `IGNORED` at a row's end and in padding
-the inputs themselves           the same: the model's library shifts them, here they are
-none, and features              nothing: the model's outputs will be the targets
+    integers (N, L) or (N, H, W)    int16 or int32, `IGNORED` where they are the label that does not count;
+                                    0 and 1 alone in (N, k) are several labels a row, unless a task says else
+    none, and a language task       the token after each, `IGNORED` at a row's end and in padding
+    class numbers of texts, and a language task       the same: the labels are left aside
+    the inputs themselves           the same: the model's library shifts them, here they are
+    none, and features              nothing: the model's outputs will be the targets
+
+Whatever is not said here is checked by `arrays`.
 """
 
 from __future__ import annotations
