@@ -26,7 +26,8 @@ Rows = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Family:
-    """One row of the table. `needs` are packages; `options` are for every command that reads the model."""
+    """One row of the table. `needs` are packages; `options` go with every command of the model,
+    `train` with the one that trains."""
 
     name: str
     rows: Callable[[int, int], Rows]
@@ -37,6 +38,7 @@ class Family:
     needs: tuple[str, ...] = ()
     targets: Callable[[nn.Module, Rows], Tensor] | None = None
     quick: bool = False
+    train: tuple[str, ...] = ()
     no_graph: dict[str, str] = field(default_factory=dict)
 
 
@@ -169,7 +171,7 @@ class EncoderDecoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down, up, and across: as many scores for each pixel as there are classes, and their mean."""
+    """Down, up, and across: scores of classes for each pixel, and what they are made of."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,7 +182,7 @@ class UNet(nn.Module):
         across = F.relu(self.down(x))
         deep = F.relu(self.deep(F.max_pool2d(across, 2)))
         pixels = self.out(torch.cat([across, self.up(deep)], 1))
-        return {"pixels": pixels, "whole": pixels.mean((2, 3))}
+        return {"deep": deep, "pixels": pixels}
 
 
 class Autoencoder(nn.Module):
@@ -360,11 +362,13 @@ FAMILIES: dict[str, Family] = {
     row.name: row
     for row in (
         own("LSTM, packed", LSTMClassifier, with_lengths),
-        own("GRU", GRUClassifier, tokens),
+        own("GRU", GRUClassifier, tokens, quick=False),
         own("encoder with a mask", MaskedEncoder, masked_tokens),
-        own("encoder that masks itself", OwnMask, tokens),
-        own("encoder-decoder", EncoderDecoder, translated),
-        own("U-Net", UNet, pictures(8), lambda m, rows: m(rows[""])["whole"], options=("--output", "whole")),
+        own("encoder that masks itself", OwnMask, tokens, quick=False),
+        own("encoder-decoder", EncoderDecoder, translated, quick=False),
+        own("U-Net", UNet, pictures(8), lambda m, rows: m(rows[""])["pixels"],
+            options=("--output", "pixels"), train=("--task", "segmentation"),
+            targets=lambda m, rows: (rows[""].mean(1) * CLASSES).long()),
         own("autoencoder", Autoencoder, table, lambda m, rows: m(rows[""])[0],
             targets=lambda m, rows: rows[""]),
         own("two inputs", TwoInputs, two_inputs),
@@ -374,6 +378,8 @@ FAMILIES: dict[str, Family] = {
         of_transformers("DistilBERT", distilbert, tokens),
         of_transformers("GPT-2", gpt2, tokens),
         of_transformers("ViT", vit, pictures(16)),
+        of_transformers("T5", t5, sequences, train=("--task", "language"),
+            targets=lambda m, rows: rows["input_ids"][:, :5]),
         of_transformers("T5 classifier", t5_classifier, tokens,
             no_graph=dict.fromkeys((".pt2", ".onnx"), "depends on the values of the inputs")),
         of_transformers("Llama", llama, tokens),

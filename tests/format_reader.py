@@ -190,9 +190,15 @@ def _size(row: list) -> int:
         return row[1][1] * WIDTHS[row[6]]
     width, count = WIDTHS[row[1]], math.prod(row[2])
     form = row[3] if len(row) > 3 else ""
-    return {"F16": 2 * count, "same": width, "range": 2 * width, "band": 2 * width, "given": 12}.get(
-        form, width * count
-    )
+    bits = -(-count // 8)
+    return {
+        "F16": 2 * count,
+        "bits": bits,
+        "same": width,
+        "range": 2 * width,
+        "band": 2 * width,
+        "given": 12,
+    }.get(form, width * count)
 
 
 def _made(part: bytes, dtype: str, shape: list[int], form: str, *ends: int) -> bytes:
@@ -201,6 +207,9 @@ def _made(part: bytes, dtype: str, shape: list[int], form: str, *ends: int) -> b
         return part
     if form == "F16":
         return np.frombuffer(part, "<f2").astype(NUMPY_DTYPES[dtype]).tobytes()
+    if form == "bits":
+        ones = [part[i // 8] >> i % 8 & 1 for i in range(math.prod(shape))]
+        return np.array(ones).astype({"BOOL": "u1", **NUMPY_DTYPES}[dtype]).tobytes()
     if form == "range":
         a, d = np.frombuffer(part, NUMPY_DTYPES[dtype]).astype("<f8" if dtype[0] == "F" else "<i8")
         line = (a + np.arange(shape[-1]) * d).astype(NUMPY_DTYPES[dtype])

@@ -75,7 +75,7 @@ def outcomes(family: Family, folder: Path) -> dict[str, str]:
         "plan": told("plan", model, *options, "--input-shape", shape_of(family)),
         "compress": told(
             "compress", model, *options, "--data", data, "--teacher-any", "-o", artifact, "--device", "cpu",
-            "--params", 300, "--epochs", 1, "--batch-size", 9,
+            "--params", 300, "--epochs", 1, "--batch-size", 9, *family.train,
         ),
     }  # fmt: skip
     if "error" not in found["compress"]:

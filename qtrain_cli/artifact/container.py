@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.files.downloads import LOOKED_AT, not_downloaded
 from qtrain_cli.files.header import Header, damaged, header_of
 from qtrain_cli.files.reading import open_ordinary
 
@@ -79,6 +80,8 @@ def container_of(path: Path, data: bytes) -> Container:
             f"'{path}' is no qtrain artifact: it begins as a zip archive or a pickle, as PyTorch's files do",
             "make one of it with `qtrain compress`; `qtrain inspect` says what it holds",
         )
+    if told := not_downloaded(data[:LOOKED_AT]):
+        raise BadInput(f"'{path}' is {told[0]}", f"the artifact was not downloaded: {told[1]}")
     if data.startswith(PACKED):
         raise BadInput(
             f"'{path}' has the format 'QP1', of rivals in a comparison; qtrain 0.1 reads it",

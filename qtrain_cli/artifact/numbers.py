@@ -30,7 +30,7 @@ from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files.atomic import replacing
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.table import method_of
-from qtrain_cli.targets.entries import HALF, KEPT, LEFT_OUT, LayoutSpec, TensorEntry
+from qtrain_cli.targets.entries import BIT_EACH, HALF, KEPT, LEFT_OUT, LayoutSpec, TensorEntry
 from qtrain_cli.targets.kept import final, in_file, kept_as_stored, kept_whole, out_of_file, reference_of
 from qtrain_cli.targets.layout import DTYPES
 
@@ -141,11 +141,12 @@ def decode_artifact(container: Container, own: bool = False) -> Artifact:
         if not own:
             check_expansion(description, forms, len(container.data))
         groups = _groups(forms, numbers)
+        tensors = _kept(description.layout, kept)
     except BadInput as error:
         raise container.refused(error.message) from None
     except Refused as error:
         raise Refused(f"'{container.path}' is refused: {error.message}", error.advice) from None
-    return Artifact(description, StoredNumbers(groups, *_kept(description.layout, kept)))
+    return Artifact(description, StoredNumbers(groups, *tensors))
 
 
 def kept_bytes(
@@ -229,8 +230,7 @@ def _kept(layout: LayoutSpec, data: bytes) -> tuple[dict[str, Tensor], dict[str,
 
 def _stored(entry: TensorEntry, data: bytes) -> Tensor:
     """The numbers of one kept tensor in the file."""
-    half = entry.stored == HALF
-    dtype = torch.float16 if half else DTYPES[entry.dtype]
+    dtype = {HALF: torch.float16, BIT_EACH: torch.uint8}.get(entry.stored, DTYPES[entry.dtype])
     whole_shape = entry.role == KEPT and entry.stored in ("", HALF)
     shape = entry.shape if whole_shape else (len(data) // dtype.itemsize,)
     return tensor_from(data, 0, dtype, shape)

@@ -170,8 +170,6 @@ def _longest_scores(task: str, draw: random.Random) -> Scores:
     ends = (_small(draw), _small(draw)) if row.stores_interval else None
     interval = ends and (ends[0], 1 - ends[1] if row.bounded else 1 + ends[1])
     splits = (figure(), figure(), figure() if row.bounded else 2e-06)
-    if row.short:
-        return Scores(task, *splits, _LARGE, figure(), figure(), interval)
     metrics = {metric.name: -_small(draw) for metric in row.metrics}
     return Scores(task, *splits, _LARGE, figure(), figure(), interval, figure(), metrics)
 

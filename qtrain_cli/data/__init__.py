@@ -44,6 +44,7 @@ from qtrain_cli.data.room import short
 from qtrain_cli.data.splits import (
     Dataset,
     Normalisation,
+    Pair,
     TestSplit,
     TrainSplit,
     ValidationSplit,
@@ -178,7 +179,8 @@ def _read(reader: Reader, settings: DataSettings, request: Request) -> Arrays:
     """What the reader finds. Raises `Refused` where a file does what no reader of its format expects."""
     try:
         _refuse_undownloaded(Path(settings.source))
-        return replace(reader.read(settings.source, request), padding=request.texts.padding)
+        found, texts = reader.read(settings.source, request), request.texts
+        return replace(found, padding=texts.padding, separator=texts.separator)
     except (QtrainError, MemoryError, UnicodeError, OSError):
         raise
     except Exception as error:
@@ -198,7 +200,18 @@ def _refuse_undownloaded(path: Path) -> None:
                 raise BadInput(f"{file.name} is {told[0]}", f"the data were not downloaded: {told[1]}")
 
 
+def _refuse_pipes(path: Path) -> None:
+    """Refuses what is neither file nor folder, given as data or lying among them: it may never end."""
+    files = (file for file in path.glob("*.*") if file.suffix in _DOWNLOADED)
+    for place in (path, *sorted(files)):
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            kind = "pipe" if place.is_fifo() else "socket" if place.is_socket() else "device"
+            what = f"is a {kind}" if place == path else f"has the {kind} {place.name}"
+            raise BadInput(f"{what}, and no ordinary file", "write it to a file first, and give that")
+
+
 def _reader_for(source: str) -> Reader:
+    _refuse_pipes(Path(source))
     for reader in READERS:
         if reader.matches(source):
             return reader
@@ -222,7 +235,8 @@ def _reader_for(source: str) -> Reader:
 
 def _split(read: _Read, settings: DataSettings, seed: int) -> Dataset:
     arrays = read.arrays
-    normalisation = Normalisation(settings.mean or arrays.mean, settings.std or arrays.std)
+    pair = None if arrays.separator is None else Pair(arrays.separator, arrays.padding or 0)
+    normalisation = Normalisation(settings.mean or arrays.mean, settings.std or arrays.std, pair=pair)
     _refuse_wrong_channels(normalisation, as_inputs(arrays.x_train))
     sha256 = digest(arrays)  # before rows change places
     family, classes = arrays.family, class_count(arrays)

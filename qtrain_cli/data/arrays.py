@@ -45,9 +45,10 @@ class Arrays:
     """Inputs and targets of train and test, one row a sample; of validation, where the data have their own.
 
     `names` are the labels that class numbers stand for, where the data have other ones; `said` is what a
-    reader found that a user should know. `padding` is the number that fills token rows of texts up. `mean`
-    and `std` are those that the data's pictures are normalised with, if a model's folder says so. `owned`:
-    nobody else holds the arrays, so that rows may change places. `placed`: targets are classes of places, and
+    reader found that a user should know. `padding` is the number that fills token rows of texts up, and
+    `separator` ends the first text of a pair, where the model is told which of both a token is of. `mean` and
+    `std` are those that the data's pictures are normalised with, if a model's folder says so. `owned`: nobody
+    else holds the arrays, so that rows may change places. `placed`: targets are classes of places, and
     checked; `family` is what they are certainly for (`places`).
     """
 
@@ -60,6 +61,7 @@ class Arrays:
     x_validation: Columned | None = None
     y_validation: np.ndarray | None = None
     padding: int | None = None
+    separator: int | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     owned: bool = True

@@ -204,6 +204,9 @@ def _read_table(path: Path, request: Request, *, one_file: bool) -> _Table:
 
 def _header(cells: list[str]) -> tuple[str, ...]:
     names = tuple(name.strip() for name in cells)
+    other = next((mark for mark in (";", "\t", "|") if len(names) == 1 and mark in names[0]), None)
+    if other:
+        raise BadInput(f"line 1: the cells are separated by {other!r}, not by commas", "write it with commas")
     if _finite(names):
         raise BadInput("line 1: there are numbers in place of column names", "add a header line")
     return names

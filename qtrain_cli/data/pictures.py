@@ -35,6 +35,7 @@ NONE = "none"
 RESAMPLING = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 MODES = {"rgb": "RGB", "grey": "L"}
 MOST_SIDE = 2**14
+_MOST_NUMBER = 1e6
 _STEPS = ("resize", "crop", *RESAMPLING, *MODES, NONE)
 _WRITE = "write e.g. --transform resize=256,crop=224,bicubic,rgb, or --transform none"
 
@@ -167,6 +168,7 @@ def _fine(sides: tuple[int, ...]) -> bool:
 
 def _of_processor(config: Mapping[str, Any]) -> PictureForm | None:
     """`preprocessor_config.json` of an image processor; None for one of sounds or such."""
+    config = {key: value for key, value in config.items() if value is not None}
     if "image_mean" not in config and "size" not in config:
         return None
     resize: tuple[int, ...] = ()
@@ -182,7 +184,7 @@ def _of_processor(config: Mapping[str, Any]) -> PictureForm | None:
         (side,) = resize
         whole = side >= 384
         crop = () if whole else (side, side)
-        resize = (side, side) if whole else (int(side / float(config["crop_pct"])),)
+        resize = (side, side) if whole else (int(side / _positive(config, "crop_pct", 1.0)),)
     resampling = _resampling(config.get("resample", RESAMPLING["bilinear"]))
     mean, std = _normalisation(config)
     mode = "L" if len(mean) == 1 and config.get("image_mean") else "RGB"
@@ -217,14 +219,14 @@ def _resampling(value: Any) -> str:
 
 def _normalisation(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std for pixels that are divided by 255."""
-    factor = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
+    factor = _positive(config, "rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
     offset = 1.0 if config.get("rescale_offset") else 0.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     if config.get("do_normalize", "image_mean" in config):
         mean, std = _numbers(config.get("image_mean")), _numbers(config.get("image_std"))
     scale = 255 * factor
-    if not math.isfinite(scale) or scale <= 0 or len(mean) != len(std) or min(std) <= 0:
+    if len(mean) != len(std) or min(std) <= 0:
         raise BadInput(
             f"'{PROCESSOR}' has a normalisation that is none", "give --mean and --std, and --transform"
         )
@@ -234,9 +236,19 @@ def _normalisation(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[
     return tuple((one + offset) / scale for one in mean), tuple(one / scale for one in std)
 
 
+def _positive(config: Mapping[str, Any], key: str, usual: float) -> float:
+    """A number of a size that rescaling and cropping have."""
+    value = config.get(key, usual)
+    if type(value) not in (int, float) or not 1e-6 <= value <= 1e6:
+        raise BadInput(
+            f"'{PROCESSOR}' has the {key} {value!r:.40}, which is none that qtrain can follow", _WRITE
+        )
+    return float(value)
+
+
 def _numbers(value: Any) -> tuple[float, ...]:
     values = value if isinstance(value, (list, tuple)) else [value]
-    good = values and all(isinstance(one, (int, float)) and math.isfinite(one) for one in values)
+    good = values and all(type(one) in (int, float) and abs(one) < _MOST_NUMBER for one in values)
     if not good or len(values) > 4:
         raise BadInput(f"the model's folder has the mean or std {value!r:.60}", "give --mean and --std")
     return tuple(float(one) for one in values)

@@ -35,18 +35,36 @@ OUTPUTS_AT_ONCE = 2**26
 
 
 @dataclass(frozen=True)
+class Pair:
+    """What ends the first of two texts, and what fills rows up: so a model is told which of both a token is
+    of."""
+
+    separator: int
+    padding: int
+
+    def __call__(self, tokens: Tensor) -> NamedInputs:
+        """Tokens (N, L) with their mask and types, as models of Hugging Face take them by name."""
+        there, ends = tokens != self.padding, tokens == self.separator
+        second = (ends.cumsum(1) > ends.long()) & there  # behind a separator
+        parts = {"input_ids": tokens, "attention_mask": there.long(), "token_type_ids": second.long()}
+        return NamedInputs(parts)
+
+
+@dataclass(frozen=True)
 class Normalisation:
     """``(x - mean) / std`` per channel (dimension 1); one number serves all channels, none leaves x alone.
 
     With `tokens` a batch becomes int64, pixels aside; columns at its end that hold `padding` in every row are
     cut off, if there is such a number. Of several inputs the pixels are normalised, or where there are none,
-    all floats; integers and truth values stay what they are.
+    all floats; integers and truth values stay what they are. Tokens of a `pair` of texts come with mask and
+    types, by name.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     tokens: bool = False
     padding: int | None = None
+    pair: Pair | None = None
 
     @overload
     def __call__(self, batch: Tensor) -> Tensor: ...
@@ -55,7 +73,8 @@ class Normalisation:
     def __call__(self, batch: Inputs) -> Inputs:
         """A batch ``(N, C, ...)`` as float32 of the same shape; uint8 is divided by 255 first."""
         if isinstance(batch, Tensor):
-            return self._of_one(batch)
+            one = self._of_one(batch)
+            return self.pair(one) if self.pair and self.tokens else one
         chosen, plain = normalised_parts(batch), replace(self, mean=(), std=(), tokens=False)
         made = {
             name: (self if name in chosen else plain)._of_one(part) if _is_measured(part) else part

@@ -46,13 +46,17 @@ Texts = Sequence[tuple[str, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Tokenizer:
-    """One that is ready: `words` numbers, `padding` among them, at most `limit` tokens a text (or pair)."""
+    """One that is ready: `words` numbers, `padding` among them, at most `limit` tokens a text (or pair).
+
+    `separator` ends the first text of a pair, where the model is told which of both a token is of.
+    """
 
     backend: Any
     name: str
     words: int
     padding: int
     limit: int
+    separator: int | None = None
 
     def __call__(self, texts: Texts) -> tuple[list[list[int]], int]:
         """The numbers of each row, special tokens included, and how many rows were cut off."""
@@ -97,7 +101,19 @@ def load_tokenizer(place: Path, beside: Path | None, most: int | None) -> Tokeni
         )
     backend.no_padding()
     backend.enable_truncation(limit)
-    return Tokenizer(backend, folder.name or str(folder), words, padding, limit)
+    separator = _separator(backend) if _at_least_two(model.get("type_vocab_size")) else None
+    return Tokenizer(backend, folder.name or str(folder), words, padding, limit, separator)
+
+
+def _at_least_two(kinds: Any) -> bool:
+    return type(kinds) is int and kinds >= 2
+
+
+def _separator(backend: Any) -> int | None:
+    """The last token of a pair's first text; None where the tokenizer does not tell them apart."""
+    found = backend.encode("a", "a", add_special_tokens=True)
+    first = found.type_ids.index(1) if 1 in found.type_ids else 0
+    return int(found.ids[first - 1]) if first else None
 
 
 def _configurations(place: Path, beside: Path | None) -> tuple[Path, Mapping[str, Any], Mapping[str, Any]]:
@@ -141,7 +157,9 @@ def _by_tokenizers(file: Path) -> Any:
     open_ordinary(file).close()
     try:
         return tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # of Rust's
+    except BaseException as error:  # of Rust's, whose panics are no `Exception`
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
         raise BadInput(
             f"'{file.name}' is no tokenizer: {short(str(error))}", "save or download it again"
         ) from None

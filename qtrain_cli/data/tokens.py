@@ -25,13 +25,15 @@ _ADVICE = "--tokenizer FOLDER (or its tokenizer.json) makes tokens of them; in a
 
 @dataclass
 class TextForm:
-    """How texts become tokens. The tokenizer is read when the first text comes; `cut` counts rows cut off."""
+    """How texts become tokens. The tokenizer is read when the first text comes; `cut` counts rows cut off,
+    `pairs` says whether two texts a row came."""
 
     said: Path | None = None
     beside: Path | None = None
     most: int | None = None
     cut: int = 0
     longest: int = 0
+    pairs: bool = False
     _found: Tokenizer | None = field(default=None, repr=False)
 
     def tokenizer(self, column: str) -> Tokenizer:
@@ -49,6 +51,11 @@ class TextForm:
     def padding(self) -> int | None:
         """The number that fills rows up; None where no text came."""
         return self._found.padding if self._found else None
+
+    @property
+    def separator(self) -> int | None:
+        """What ends the first text of each pair, if the model has to be told which of both a token is of."""
+        return self._found.separator if self._found and self.pairs else None
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -77,6 +84,7 @@ class TokenStack:
         """The next rows. Raises `BadInput` where there is no room for them."""
         if not texts:
             return
+        self._form.pairs = len(texts[0]) == 2
         rows, cut = self._tokenizer(texts)
         self._form.cut += cut
         lengths = np.fromiter(map(len, rows), np.int32, len(rows))

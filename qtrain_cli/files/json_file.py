@@ -20,10 +20,15 @@ def read_object(path: Path, most: int = MOST_CONFIG) -> dict[str, Any]:
         text = file.read(most + 1)
     if len(text) > most:
         raise BadInput(f"'{path.name}' has {path.stat().st_size:,} bytes; allowed: {most:,}")
+    return object_in(path.name, text)
+
+
+def object_in(name: str, text: bytes) -> dict[str, Any]:
+    """The object of a file of this name that was read before. Raises `BadInput` for what is none."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"'{path.name}' is no JSON: {first_line(error)}") from None
+        raise BadInput(f"'{name}' is no JSON: {first_line(error)}") from None
     if not isinstance(document, dict):
-        raise BadInput(f"'{path.name}' is no JSON object", "copy or download the folder again")
+        raise BadInput(f"'{name}' is no JSON object", "copy or download the folder again")
     return document

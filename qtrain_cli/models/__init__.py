@@ -26,7 +26,8 @@ from qtrain_cli.models.checkpoints import load_weights_file
 from qtrain_cli.models.describe import describe_model
 from qtrain_cli.models.entries import require_plain, tensors_of
 from qtrain_cli.models.fixed_batch import said_size
-from qtrain_cli.models.folders import folder_sha256, load_folder
+from qtrain_cli.models.folder_files import open_folder
+from qtrain_cli.models.folders import load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
 from qtrain_cli.models.outputs import picks
@@ -56,8 +57,8 @@ class LoadedModel:
 
     `format` is one of `formats`' names. `trust` is what it took to load the file: "weights-only",
     "stock-layers", "safetensors", "pt2", "trusted-pickle" or `IN_MEMORY`. `sha256` is that of the file's
-    bytes, or `folders.folder_sha256`. `entry` and `notes` are as in `reading.ReadModel`; `output` is which of
-    several outputs counts, None where the module has but one.
+    bytes, or `folder_files.ModelFolder.sha256`. `entry` and `notes` are as in `reading.ReadModel`; `output`
+    is which of several outputs counts, None where the module has but one.
     """
 
     module: nn.Module
@@ -118,7 +119,8 @@ def _read(settings: ModelSettings) -> tuple[ReadModel, str, str]:
     """What was read, the format, and the SHA-256 of what was read."""
     path = settings.path
     if formats.is_model_folder(path):
-        return load_folder(settings), formats.FOLDER, folder_sha256(path)
+        with open_folder(path) as folder:
+            return load_folder(settings, folder), formats.FOLDER, folder.sha256()
     with open_model(path) as file:
         with nothing_unexpected(path.name):
             form = formats.file_format(file)

@@ -6,7 +6,8 @@
     parameters of other names                    forward(x, y)           by position, in the data's order
 
 ``**kwargs`` take what the others leave. Parameters with a default that is no None are settings, and take no
-input by position. Which way it is, is said (`said_call`).
+input by position. Which way it is, is said (`said_call`). The graph of an archive is called as it was
+exported.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import inspect
 from collections.abc import Collection
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from qtrain_cli.inputs import Inputs, NamedInputs
@@ -30,11 +32,32 @@ def arguments_of(module: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], di
     parts, way = dict(inputs.parts), way_of(module, inputs)
     if way == NAME:
         return (), parts
-    return ((parts,) if way == AS_ONE else tuple(parts.values())), {}
+    return ((parts,) if way == AS_ONE else _placed(module, parts)), {}
+
+
+def _placed(module: nn.Module, parts: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """In the order of a graph that knows these names, else in their own."""
+    known = _call_of(module)[1]
+    return tuple(parts[name] for name in (known if set(known) == set(parts) else parts))
+
+
+def _call_of(module: nn.Module) -> tuple[str, list[str]]:
+    """How the graph of an archive is called ("" for any other module), and its names for what it is given."""
+    if not isinstance(module, torch.fx.GraphModule):
+        return "", []
+    codegen = module.graph._codegen
+    if not isinstance(codegen, torch.fx.graph._PyTreeCodeGen):
+        return "", []
+    spec, names = codegen.pytree_info.in_spec, list(codegen.pytree_info.orig_args)
+    placed, named = (tree.children() for tree in spec.children())
+    as_one = len(placed) == 1 and placed[0].type is dict
+    return (NAME if named else AS_ONE if as_one else POSITION), names
 
 
 def way_of(module: nn.Module, inputs: NamedInputs) -> str:
     """One of the three ways above."""
+    if graph := _call_of(module)[0]:
+        return graph
     if inputs.by_position:
         return POSITION
     parameters = _parameters(module)

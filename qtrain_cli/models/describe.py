@@ -12,7 +12,7 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import find_entries, tensors_of
-from qtrain_cli.models.folders import folder_tensors, model_config, weight_files
+from qtrain_cli.models.folder_files import open_folder
 from qtrain_cli.models.graphs import find_problems
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
 from qtrain_cli.models.pickles import is_module, read_outline
@@ -49,10 +49,9 @@ def _safetensors(file: ModelFile, form: str) -> dict[str, Any]:
 
 
 def _folder(path: Path) -> dict[str, Any]:
-    with nothing_unexpected(path.name):
-        size = sum(file.stat().st_size for file in weight_files(path))
-        facts = _facts("auto_map" in model_config(path), [], {"": _rows(folder_tensors(path))})
-    return {"file": path.name, "bytes": size, "format": formats.FOLDER, **facts}
+    with nothing_unexpected(path.name), open_folder(path) as folder:
+        facts = _facts("auto_map" in folder.config, [], {"": _rows(folder.tensors("meta"))})
+        return {"file": path.name, "bytes": folder.size, "format": formats.FOLDER, **facts}
 
 
 def _graph(file: ModelFile, form: str) -> dict[str, Any]:

@@ -12,14 +12,19 @@ from __future__ import annotations
 
 import math
 import types
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from qtrain_cli.errors import QtrainError, Refused
 from qtrain_cli.models.untrusted.graph_memory import require_memory
+
+#: The tensors of a call, in the order of the graph.
+Parts = tuple[Tensor, ...]
 
 _KEY = "qtrain"  # in the module's `meta`, which copies of a graph keep
 _RELATIVE = 1e-4
@@ -29,11 +34,11 @@ _MOST_NUMBERS = 2**26
 
 @dataclass(frozen=True)
 class Habits:
-    """How a graph is run: in batches of `rows` (None: any number), of inputs of one `shape` each (None: any),
+    """How a graph is run: in batches of `rows` (None: any number), of inputs of these `shapes` (None: any),
     and where it is a stranger's, within the memory that graphs of its file's name may take."""
 
     rows: int | None = None
-    shape: tuple[int, ...] | None = None
+    shapes: tuple[tuple[int, ...], ...] | None = None
     stranger: str = ""
 
 
@@ -47,16 +52,16 @@ def in_fixed_batches(module: nn.Module, program: Any, stranger: str = "") -> nn.
         Refused: it asks for more memory than its inputs and parameters explain.
     """
     example, fixed = _example(program, stranger)
-    shape = tuple(example.shape[1:]) if fixed and example is not None else None
-    if shape is not None:
+    shapes = tuple(tuple(part.shape[1:]) for part in example) if fixed and example is not None else None
+    if shapes is not None:
         module._forward_pre_hooks.clear()  # a check that would refuse another number of rows as well
-    _run_so(module, Habits(None, shape, stranger))
+    _run_so(module, Habits(None, shapes, stranger))
     if example is None:
         return module
     if stranger:
         _require_memory(module, example, stranger)
-    if shape is not None and not _takes_more(module, example):
-        _run_so(module, Habits(len(example), shape, stranger))
+    if shapes is not None and not _takes_more(module, example):
+        _run_so(module, Habits(len(example[0]), shapes, stranger))
     return module
 
 
@@ -82,19 +87,42 @@ def _unchanged(module: nn.Module, mode: bool = False) -> nn.Module:
     return module
 
 
-def _forward(module: Any, inputs: Tensor) -> Any:
-    habits: Habits = module.meta[_KEY]
-    if habits.shape is not None and tuple(inputs.shape[1:]) != habits.shape:
-        raise ValueError(f"the graph takes inputs of the shape {list(habits.shape)} only")
-    if habits.rows is None or not len(inputs):
+def _forward(module: Any, *placed: Any, **named: Tensor) -> Any:
+    habits, inputs = module.meta[_KEY], _leaves(module, placed, named)
+    shapes = tuple(tuple(part.shape[1:]) for part in inputs)
+    if habits.shapes is not None and shapes != habits.shapes:
+        listed = " and ".join(map(str, map(list, habits.shapes)))
+        raise ValueError(f"the graph takes inputs of the shape {listed} only")
+    if habits.rows is None or not inputs or not len(inputs[0]):
         return _once(module, inputs)
-    return _batchwise(lambda part: _once(module, part), inputs, habits.rows)
+    return _batchwise(lambda parts: _once(module, parts), inputs, habits.rows)
 
 
-def _once(module: Any, inputs: Tensor) -> Any:
+def _leaves(module: Any, placed: tuple[Any, ...], named: Mapping[str, Tensor]) -> Parts:
+    """The tensors of a call in the graph's own order. Raises `ValueError` for another call than it takes."""
+    by_name = names_of_call(module)
+    if by_name and named.keys() == set(by_name):
+        named = {name: named[name] for name in by_name}
+    leaves, spec = tree_flatten((placed, dict(named)))
+    wanted = module.graph._codegen.pytree_info.in_spec
+    if spec != wanted:
+        raise ValueError(
+            f"the graph takes {wanted.num_leaves} inputs in another form than these {len(leaves)}"
+        )
+    return tuple(leaves)
+
+
+def names_of_call(module: Any) -> tuple[str, ...]:
+    """What a graph is given by name, in its order."""
+    spec = module.graph._codegen.pytree_info.in_spec
+    return tuple(spec.children()[1].context or ())
+
+
+def _once(module: Any, inputs: Parts) -> Any:
     if stranger := module.meta[_KEY].stranger:
         require_memory(module, inputs, stranger)
-    return type(module).forward(module, inputs)
+    placed, named = tree_unflatten(inputs, module.graph._codegen.pytree_info.in_spec)
+    return type(module).forward(module, *placed, **named)
 
 
 def fixed_rows(module: nn.Module) -> int | None:
@@ -114,29 +142,34 @@ def said_size(module: nn.Module) -> tuple[str, ...]:
     )
 
 
-def _example(program: Any, stranger: str) -> tuple[Tensor | None, bool]:
-    """Inputs of the program's one input, 0 or 1 where they are whole numbers; and whether nothing of their
-    shape is free. What is free is 2."""
+def _example(program: Any, stranger: str) -> tuple[Parts | None, bool]:
+    """Inputs of the program, 0 or 1 where they are whole numbers (None where anything but tensors with rows
+    goes in); and whether nothing of their shapes is free. What is free is 2."""
     names = set(program.graph_signature.user_inputs)
     values = [node.meta.get("val") for node in program.graph.nodes if node.name in names]
-    if len(values) != 1 or not isinstance(values[0], Tensor) or not values[0].dim():
+    if not values or not all(isinstance(value, Tensor) and value.dim() for value in values):
         return None, False
-    fixed = all(isinstance(size, int) for size in values[0].shape)
-    shape = [size if isinstance(size, int) else 2 for size in values[0].shape]
-    if stranger and math.prod(shape) > _MOST_NUMBERS:
+    fixed = all(isinstance(size, int) for value in values for size in value.shape)
+    shapes = [[size if isinstance(size, int) else 2 for size in value.shape] for value in values]
+    if stranger and sum(map(math.prod, shapes)) > _MOST_NUMBERS:
+        said = shapes[0] if len(shapes) == 1 else shapes
         raise Refused(
-            f"'{stranger}' takes inputs of the shape {shape}; allowed: {_MOST_NUMBERS:,} numbers",
+            f"'{stranger}' takes inputs of the shape {said}; allowed: {_MOST_NUMBERS:,} numbers",
             "export it again with a dynamic batch dimension",
         )
-    if not shape[0]:
+    if len({shape[0] for shape in shapes}) > 1 or not shapes[0][0]:
         return None, False
     generator = torch.Generator().manual_seed(0)
-    if values[0].is_floating_point():
-        return torch.randn(shape, generator=generator).to(values[0].dtype), fixed
-    return torch.randint(0, 2, shape, generator=generator).to(values[0].dtype), fixed
+    return tuple(_drawn(value, shape, generator) for value, shape in zip(values, shapes, strict=True)), fixed
 
 
-def _require_memory(module: Any, example: Tensor, stranger: str) -> None:
+def _drawn(value: Tensor, shape: list[int], generator: torch.Generator) -> Tensor:
+    if value.is_floating_point():
+        return torch.randn(shape, generator=generator).to(value.dtype)
+    return torch.randint(0, 2, shape, generator=generator).to(value.dtype)
+
+
+def _require_memory(module: Any, example: Parts, stranger: str) -> None:
     try:
         require_memory(module, example, stranger)
     except Refused:
@@ -145,12 +178,16 @@ def _require_memory(module: Any, example: Tensor, stranger: str) -> None:
         return
 
 
-def _takes_more(module: nn.Module, example: Tensor) -> bool:
+def _takes_more(module: Any, example: Parts) -> bool:
     """Whether rows fare in a larger batch as they do in one of the graph's own size."""
-    rows = torch.cat([example, example.flip(0)])
+    rows = tuple(torch.cat([part, part.flip(0)]) for part in example)
+
+    def run(parts: Parts) -> Any:
+        return _once(module, parts)
+
     try:
         with torch.no_grad():
-            found, expected = module(rows), _batchwise(module, rows, len(example))
+            found, expected = run(rows), _batchwise(run, rows, len(example[0]))
         return found.shape == expected.shape and torch.allclose(found, expected, _RELATIVE, 1e-5)
     except QtrainError:
         raise
@@ -158,7 +195,11 @@ def _takes_more(module: nn.Module, example: Tensor) -> bool:
         return False
 
 
-def _batchwise(graph: Any, inputs: Tensor, rows: int) -> Tensor:
-    missing = -len(inputs) % rows
-    filled = torch.cat([inputs, inputs[-1:].expand(missing, *inputs.shape[1:])]) if missing else inputs
-    return torch.cat([graph(batch) for batch in filled.split(rows)])[: len(inputs)]
+def _batchwise(graph: Callable[[Parts], Any], inputs: Parts, rows: int) -> Tensor:
+    count = len(inputs[0])
+    missing = -count % rows
+    filled = [
+        torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part for part in inputs
+    ]
+    batches = zip(*(part.split(rows) for part in filled), strict=True)
+    return torch.cat([graph(batch) for batch in batches])[:count]

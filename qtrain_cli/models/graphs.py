@@ -58,7 +58,7 @@ def load_graph(file: ModelFile, trusted: bool) -> tuple[nn.Module, bool]:
     took_trust = bool(problems) or not is_audited()
     if took_trust:
         return in_fixed_batches(module, program), True
-    return in_fixed_batches(with_checks(module), program, file.name), False
+    return in_fixed_batches(with_checks(module), program, "" if trusted else file.name), False
 
 
 def load_old_graph(file: ModelFile) -> nn.Module:

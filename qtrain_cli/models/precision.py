@@ -32,6 +32,10 @@ _ADVICE = (
         ("scalar type", "same dtype", "same data type", "integral"),
         "check the inputs' dtype: int64 stays as it is, all else takes the dtype of the model's parameters",
     ),
+    (
+        ("must be tensor, not dict",),
+        "the model reads one tensor, and the data have several: give one, or an --arch that reads them",
+    ),
     (("same device",), "its code makes tensors on a device of its own: use x.device in it, or --device cpu"),
     (
         ("positional argument", "keyword argument"),

@@ -13,7 +13,7 @@ outweigh their values:
     rest       {"output": which of the model's several outputs counts, "skipped": how many damaged rows of the
                data were left out}; each left out where there is none to choose, or none might be skipped
     beside     [trivial figure, further metrics in the order of the task's row]; left out where there are
-               none, and of accuracies of classes, whose record is the shortest (`Task.short`)
+               none; of a task whose rows are right or wrong, the trivial figure as the number of right ones
 
 Six figures are a classification and eight a regression (`told_by_count` of their rows); others are named.
 
@@ -211,10 +211,13 @@ def _stored_figures(scores: Scores) -> list[Any]:
 
 def _stored_beside(scores: Scores) -> list[Any]:
     """At most one entry."""
-    if scores.row.short or (scores.trivial is None and not scores.metrics):
+    if scores.trivial is None and not scores.metrics:
         return []
     names = [metric.name for metric in scores.row.metrics if metric.name in scores.metrics]
-    return [[scores.trivial, *(scores.metrics[name] for name in names)]]
+    trivial = scores.trivial
+    if trivial is not None and scores.row.derived:
+        trivial = round(trivial * scores.count)  # rows are right or wrong: their number is shorter
+    return [[trivial, *(scores.metrics[name] for name in names)]]
 
 
 def _with_beside(scores: Scores, beside: list[Any] | None) -> Scores:
@@ -226,6 +229,8 @@ def _with_beside(scores: Scores, beside: list[Any] | None) -> Scores:
         raise BadInput(f"the stored record has {len(beside)} figures beside; expected: {1 + len(names)}")
     _check_kinds("figures beside", (MAYBE,) * len(beside), beside)
     trivial, *values = beside
+    if trivial is not None and scores.row.derived:
+        trivial = seven_digits(trivial / scores.count)
     return replace(scores, trivial=trivial, metrics=dict(zip(names, values, strict=False)))
 
 

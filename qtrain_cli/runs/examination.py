@@ -6,12 +6,12 @@ anything.
 
 No test row is looked at. A model at chance is not yet a wrong one: it may be fed otherwise than it was
 trained, so that other normalisations and other names of the labels are tried, and the one under which it is
-good is said.
+good is said. One above chance may have some of its labels in another order: that is said and no error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +23,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.inputs import Inputs, joined_rows
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.making import Log
-from qtrain_cli.tasks.chance import at_chance, renamed
+from qtrain_cli.tasks.chance import at_chance, misnamed, renamed
 from qtrain_cli.tasks.objective import check_outputs, require_finite
 from qtrain_cli.tasks.recognition import Asked, Reading, reading_of
 
@@ -36,6 +36,8 @@ MOST_OUTPUTS = 2**28
 _SHORT_ROWS, _SAME = 4, 1e-3
 #: A normalisation of more numbers, or an order of more labels, is not written out.
 MOST_WRITTEN = 12
+#: Of the way from blind answers to perfect ones: above this a model is clearly fed as it was trained.
+CLEAR = 0.4
 #: Inputs as the data have them, and how they are prepared -> outputs (N, ...) on the CPU.
 Ask = Callable[[Inputs, Normalisation], Tensor]
 
@@ -121,6 +123,8 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
             f" nothing have {row.show(blind)}: it is no better than chance",
             _reasons(ask, sample) + "; --teacher-any goes on all the same",
         )
+    else:
+        _note_order(sample, log)
     return examined
 
 
@@ -198,23 +202,52 @@ def _takes_any_length(ask: Ask, data: Dataset, log: Log) -> bool:
 
 def _reasons(ask: Ask, sample: _Sample) -> str:
     """What makes the model good, if anything that was tried does; else what it may be."""
-    row, data, trivial = sample.data.row, sample.data, _trivial(sample)
+    row, data = sample.data.row, sample.data
     order = data.classes and renamed(row, sample.outputs, sample.targets, data.classes)
     if order:
-        names = [data.labels[label] if label < len(data.labels) else str(label) for label in order]
-        listed = f": --classes {','.join(names)}" if len(names) <= MOST_WRITTEN else ", with --classes"
-        return f"the labels are in another order than its outputs; it is good with them renamed{listed}"
+        return (
+            "the labels are in another order than its outputs; it is good with them renamed"
+            + _classes_option(data, order)
+        )
+    return _better_fed(ask, sample) or (
+        "check --mean and --std, whether it was trained on pixels of 0 to 255 or 0 to 1, the order of the"
+        " labels (--classes), and that these are its trained weights"
+    )
+
+
+def _classes_option(data: Dataset, order: Sequence[int]) -> str:
+    names = [data.labels[label] if label < len(data.labels) else str(label) for label in order]
+    return f": --classes {','.join(names)}" if len(names) <= MOST_WRITTEN else ", with --classes"
+
+
+def _note_order(sample: _Sample, log: Log) -> None:
+    """A line, where the labels are partly in another order than the outputs."""
+    row, data = sample.data.row, sample.data
+    found = data.classes and misnamed(row, sample.outputs, sample.targets, data.classes)
+    if found:
+        order, share = found
+        moved = sum(label != output for output, label in enumerate(order))
+        log(
+            f"some labels may be in another order than its outputs: with {moved} of them renamed it has"
+            f" {row.show(share)}{_classes_option(data, order)}"
+        )
+
+
+def _better_fed(ask: Ask, sample: _Sample) -> str:
+    """The other way of preparing inputs under which the model is best, if it is clearly above chance so."""
+    row, trivial, found = sample.data.row, _trivial(sample), list[tuple[float, str]]()
     for prepare, said in _normalisations(sample):
         try:
             outputs = ask(sample.inputs, prepare)
         except BadInput:
             continue
-        if bool(outputs.isfinite().all()) and at_chance(row, outputs, sample.targets, trivial) is None:
-            return f"{said} it has {row.show(row.figure_of(row.counts(outputs, sample.targets)))}"
-    return (
-        "check --mean and --std, whether it was trained on pixels of 0 to 255 or 0 to 1, the order of the"
-        " labels (--classes), and that these are its trained weights"
-    )
+        blind = at_chance(row, outputs, sample.targets, trivial, CLEAR)
+        if bool(outputs.isfinite().all()) and blind is None:
+            found.append((row.figure_of(row.counts(outputs, sample.targets)), said))
+    if not found:
+        return ""
+    figure, said = max(found, key=lambda one: row.gain(one[0], 0.0))
+    return f"{said} it has {row.show(figure)}"
 
 
 def _normalisations(sample: _Sample) -> Iterator[tuple[Normalisation, str]]:

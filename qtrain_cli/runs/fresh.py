@@ -131,8 +131,8 @@ def _require_loaded(module: nn.Module, made: Values) -> None:
 
 
 def _trained_a_little(module: nn.Module, made: Values, inputs: Inputs) -> None:
-    """A forward in training mode, with all that it leaves in the module."""
-    with torch.no_grad(), own_streams(_SEED):
+    """A forward in training mode, with all that it leaves in the module beside its mode and tensors."""
+    with torch.no_grad(), own_streams(_SEED), unchanged(module):
         module.train()
         call_model(module, dict(made), inputs)
 

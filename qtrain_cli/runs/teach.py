@@ -27,7 +27,7 @@ from qtrain_cli.artifact.student import (
 from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
-from qtrain_cli.inputs import single
+from qtrain_cli.inputs import numbers_in_row, single
 from qtrain_cli.models.call import predict
 from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
@@ -139,7 +139,9 @@ def _prepare(settings: TeachSettings, log: Log) -> Teaching:
         teacher = load_teacher(settings.teacher, data.normalisation, device)
         for line in teacher.said:
             log(line)
-        teacher, data = _examined(teacher, data, settings.teacher_any, log)
+        with usual_threads():  # it depends on the student too how many there are from then on
+            share_out(teacher.parameters, numbers_in_row(data.train.inputs), device)
+            teacher, data = _examined(teacher, data, settings.teacher_any, log)
     else:
         data = examine_nobody(data)
     outputs = TASKS[data.task].outputs(data.train.targets[:1], data.classes)

@@ -6,9 +6,9 @@ and reported without torch and before anything is allocated.
 
     scale = 1 / sqrt(3 * fan_in)
 
-A kept tensor is in the file whole, in half precision, as the few numbers of a pattern, or, where a new module
-of the model's architecture has it anyway, as what it is recognised by (`FORMS`). One row of a generated
-tensor may be constant (an embedding's padding): zero, or kept as it is.
+A kept tensor is in the file whole, in half precision, as a bit for each 0 and 1, as the few numbers of a
+pattern, or, where a new module of the model's architecture has it anyway, as what it is recognised by
+(`FORMS`). One row of a generated tensor may be constant (an embedding's padding): zero, or kept as it is.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ DTYPE_BYTES: dict[str, int] = {
 FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 
 #: How a kept tensor may be stored in fewer bytes than the model has it, with the bytes of each form for
-#: elements of so many bytes (None: half precision, 2 for each element).
-SAME, RANGE, BAND, LEFT_OUT, HALF = "same", "range", "band", "given", "F16"
+#: so many elements of so many bytes each.
+SAME, RANGE, BAND, LEFT_OUT, HALF, BIT_EACH = "same", "range", "band", "given", "F16", "bits"
 #: A tensor of the architecture is recognised by 8 bytes of SHA-256 and a weighted sum, float32.
 GIVEN_BYTES = 12
-FORMS: dict[str, Callable[[int], int] | None] = {
-    HALF: None,
-    SAME: lambda width: width,
-    RANGE: lambda width: 2 * width,
-    BAND: lambda width: 2 * width,
-    LEFT_OUT: lambda width: GIVEN_BYTES,
+FORMS: dict[str, Callable[[int, int], int]] = {
+    HALF: lambda count, width: 2 * count,
+    BIT_EACH: lambda count, width: -(-count // 8),
+    SAME: lambda count, width: width,
+    RANGE: lambda count, width: 2 * width,
+    BAND: lambda count, width: 2 * width,
+    LEFT_OUT: lambda count, width: GIVEN_BYTES,
 }
 PATTERNS = (SAME, RANGE, BAND)
 #: Buffers that are averages over batches, and noisier than half precision is coarse.
@@ -149,13 +150,12 @@ class TensorEntry:
         width = DTYPE_BYTES[self.dtype]
         if self.role != KEPT:
             return self.shape[1] * width if self.stored else 0
-        form = FORMS.get(self.stored)
-        return form(width) if form else self.count * (DTYPE_BYTES[HALF] if self.stored else width)
+        return FORMS[self.stored](self.count, width) if self.stored else self.count * width
 
     @property
     def pattern_bytes(self) -> int:
-        """Bytes that a pattern becomes once it is read; 0 for what is none."""
-        return self.count * DTYPE_BYTES[self.dtype] if self.stored in PATTERNS else 0
+        """Bytes that a pattern, or bits, become once they are read; 0 for what is neither."""
+        return self.count * DTYPE_BYTES[self.dtype] if self.stored in (*PATTERNS, BIT_EACH) else 0
 
     @property
     def scale(self) -> float:
@@ -199,7 +199,7 @@ class LayoutSpec:
     @property
     def kept(self) -> int:
         """How many numbers are stored as they are (kept tensors, but no pattern and nothing given)."""
-        whole = [entry for entry in self.of_role(KEPT) if entry.stored in ("", HALF)]
+        whole = [entry for entry in self.of_role(KEPT) if entry.stored in ("", HALF, BIT_EACH)]
         rows = [entry.shape[1] for entry in self.of_role(GENERATED) if entry.stored]
         return sum(entry.count for entry in whole) + sum(rows)
 
@@ -232,6 +232,8 @@ def kept_in_words(layout: LayoutSpec) -> dict[str, str]:
             words[f"{entry.name}[{entry.row}]"] = "row as it is" if entry.stored else "row of zeros"
         elif entry.stored in PATTERNS:
             words[entry.name] = f"pattern '{entry.stored}'"
+        elif entry.stored == BIT_EACH:
+            words[entry.name] = "a bit each"
         elif entry.stored == LEFT_OUT:
             words[entry.name] = "of the architecture"
         elif entry.role == KEPT and running and not entry.stored and entry.dtype in ("F32", "F64"):

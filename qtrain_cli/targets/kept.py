@@ -2,6 +2,7 @@
 
     F16      running statistics, each element within 1e-3 of itself, or of a thousandth of the mean size
              if that is more; a tensor that half precision does not hold so stays as it is
+    bits     every element is 0 or 1, as the masks of pruning are
     same     every element is the one that is stored
     range    along the last axis: first + j * step, the two that are stored
     band     of the last two axes: the first stored element where low <= j - i <= high, else the second
@@ -21,11 +22,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from qtrain_cli.errors import BadInput
 from qtrain_cli.targets.entries import (
     BAND,
+    BIT_EACH,
     GENERATED,
     HALF,
     KEPT,
@@ -50,6 +54,8 @@ LEAST_FOR_PATTERN, LEAST_FOR_GIVEN = 24, 64
 MAX_PATTERN_BYTES = 2**26
 #: Deflated whole, to know what a tensor costs; more is never little.
 _TRIED_BYTES = 2**24
+#: Bytes that a reader makes of patterns for each byte of the kept tensors, with some room (`payload`: 32).
+_MADE_OF_A_BYTE = 30
 _COUNTER = "num_batches_tracked"
 _DIGEST = 8
 
@@ -70,7 +76,7 @@ def settled(layout: LayoutSpec, state: Mapping[str, Tensor], fresh: FreshTensors
             found = replace(entry, stored=entry.dtype)
         elif entry.role == KEPT and entry.name.rpartition(".")[2] not in (*RUNNING, _COUNTER):
             found = _settled(entry, state[entry.name], room, lambda: _once(fresh, known))
-            room -= found.pattern_bytes
+            room -= _room_of(found, state[entry.name])
         entries.append(found)
     return final(LayoutSpec(tuple(entries)), kept_tensors(layout, state))
 
@@ -102,11 +108,22 @@ def in_file(entry: TensorEntry, tensor: Tensor) -> Tensor:
         return tensor.clamp(-most, most).half()
     if entry.stored == LEFT_OUT:
         return torch.frombuffer(bytearray(reference_of(tensor)), dtype=torch.uint8)
+    if entry.stored == BIT_EACH:
+        return torch.from_numpy(np.packbits(_flat(tensor).numpy() == 1, bitorder="little"))
     return _numbers(entry, tensor) if entry.stored in PATTERNS else tensor
 
 
 def out_of_file(entry: TensorEntry, stored: Tensor) -> Tensor:
-    """The inverse of `in_file`, but for a tensor that the architecture gives."""
+    """The inverse of `in_file`, but for a tensor that the architecture gives.
+
+    Raises:
+        BadInput: bits behind the last element.
+    """
+    if entry.stored == BIT_EACH:
+        found = np.unpackbits(stored.numpy(), bitorder="little")
+        if found[entry.count :].any():
+            raise BadInput(f"tensor '{entry.name}' has bits behind its last element")
+        return torch.from_numpy(found[: entry.count]).to(DTYPES[entry.dtype]).view(entry.shape)
     if entry.stored in PATTERNS:
         return _made(entry, stored)
     return stored.to(DTYPES[entry.dtype])
@@ -138,12 +155,22 @@ def _settled(entry: TensorEntry, value: Tensor, room: int, fresh: FreshTensors) 
     pattern = _pattern(entry, value) if cost > LEAST_FOR_PATTERN else None
     if pattern and cost > LEAST_FOR_PATTERN + pattern.stored_bytes and pattern.pattern_bytes <= room:
         return pattern
+    if cost > LEAST_FOR_PATTERN and _holds(bits := replace(entry, stored=BIT_EACH), value):
+        packed = _deflated(in_file(bits, value))
+        if cost > LEAST_FOR_PATTERN + packed and _room_of(bits, value) <= room:
+            entry, cost = bits, packed
     # A parameter that could be trained is no constant of the class.
     if cost > LEAST_FOR_GIVEN and not value.requires_grad:
         own = fresh().get(entry.name)
         if own is not None and (own.dtype, own.shape) == (value.dtype, value.shape) and _same(own, value):
             return replace(entry, stored=LEFT_OUT)
     return entry
+
+
+def _room_of(entry: TensorEntry, value: Tensor) -> int:
+    """What a form takes of what a reader makes for nothing: bits are paid for by their own bytes."""
+    paid = _MADE_OF_A_BYTE * _deflated(in_file(entry, value)) if entry.stored == BIT_EACH else 0
+    return max(0, entry.pattern_bytes - paid)
 
 
 def _deflated(tensor: Tensor) -> int:
@@ -215,6 +242,8 @@ def _holds(entry: TensorEntry, value: Tensor) -> bool:
     """Whether a kept tensor may be stored in its form."""
     if entry.stored in PATTERNS:
         return _same(_made(entry, _numbers(entry, value)), value)
+    if entry.stored == BIT_EACH:
+        return value.numel() > 0 and _same((_flat(value) == 1).to(value.dtype), _flat(value))
     return entry.stored != HALF or _half_holds(value)
 
 
@@ -233,9 +262,13 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return torch.equal(_bits(one), _bits(other))
 
 
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().flatten()
+
+
 def _bits(tensor: Tensor) -> Tensor:
     """All bytes, on the CPU."""
-    flat = tensor.detach().cpu().contiguous().flatten()
+    flat = _flat(tensor)
     return flat.view(torch.uint8) if flat.numel() else flat.new_zeros(0, dtype=torch.uint8)
 
 

@@ -233,11 +233,6 @@ class Task:
         """An interval, cut off where no figure can be."""
         return max(self.least, low), min(self.most, high)
 
-    @property
-    def short(self) -> bool:
-        """Whether an artifact stores its six figures and nothing else: accuracies of classes."""
-        return self.told_by_count and not self.stores_interval
-
     # --- how far chance moves it ---------------------------------------------------------------------------
 
     @property

@@ -13,6 +13,7 @@ from artifacts import MEASURED, artifact_of, numbers_of, same_numbers, spec_of, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qtrain_cli.artifact import numbers as file_numbers
 from qtrain_cli.artifact.numbers import (
     Artifact,
     Coded,
@@ -28,7 +29,7 @@ from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.results import Measured
 from qtrain_cli.runs.regenerate import regenerate, stored_angles
-from qtrain_cli.targets.entries import GENERATED, KEPT, LayoutSpec, TensorEntry
+from qtrain_cli.targets.entries import BIT_EACH, GENERATED, KEPT, LayoutSpec, TensorEntry
 
 FOLDER = Path(__file__).with_name("golden")
 GOLDEN, GOLDEN_BARE = FOLDER / "qtrain-4.bin", FOLDER / "qtrain-4-bare.bin"
@@ -259,3 +260,24 @@ def test_kept_tensors_that_shrink_to_nothing_are_read_back(tmp_path, size):
     write_artifact(tmp_path / "a.qtrain", artifact)
     assert same_numbers(read_artifact(tmp_path / "a.qtrain").numbers, artifact.numbers)
     assert ((tmp_path / "a.qtrain").stat().st_size > 4 * size) == (size > 1000)
+
+
+MASKED = LayoutSpec(
+    (
+        TensorEntry("w", (5, 3), "F32", GENERATED, 3),
+        TensorEntry("mask", (5, 3), "F32", KEPT, stored=BIT_EACH),
+    )
+)
+
+
+def test_bits_are_those_of_the_elements_and_no_more(tmp_path, monkeypatch):
+    stored = torch.tensor([0b10110010, 0b0101011], dtype=torch.uint8)
+    spec, mask = spec_of(MASKED), torch.tensor([0, 1, 0, 0, 1, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0.0]).view(5, 3)
+    artifact = artifact_of(spec, replace(numbers_of(spec), kept={"mask": mask}))
+    monkeypatch.setattr(file_numbers, "in_file", lambda entry, tensor: stored)
+    (tmp_path / "a.qtrain").write_bytes(encode_artifact(artifact))
+    assert torch.equal(read_artifact(tmp_path / "a.qtrain").numbers.kept["mask"], mask)
+    stored[1] |= 0b10000000
+    (tmp_path / "b.qtrain").write_bytes(encode_artifact(artifact))
+    with pytest.raises(Refused, match="tensor 'mask' has bits behind its last element"):
+        read_artifact(tmp_path / "b.qtrain")

@@ -170,7 +170,7 @@ def test_the_longest_figures_come_near_the_bound(task):
     scores = (
         Scores(task, error, 2 * error, 3 * error, 10**9 - 1, error / 7, error / 9, (error, 7 * error))
         if task == "regression"
-        else Scores(task, 0.1234567, 0.7654321, 0.9182736, 10**9 - 1, 0.5647382, 0.2938475)
+        else Scores(task, 0.1234567, 0.7654321, 0.9182736, 10**9 - 1, 0.5647382, 0.2938475, trivial=0.1827364)
     )
     measured = replace(
         MEASURED,
@@ -187,9 +187,11 @@ def test_the_longest_figures_come_near_the_bound(task):
 @pytest.mark.parametrize("bits", [4, 32])
 def test_an_ordinary_run_comes_near_its_bound(bits):
     spec, example = spec_of(bits=bits, layers=40), Example("F32", (1, 8, 8))
-    measured = replace(MEASURED, versions=LONGEST_VERSIONS)
+    scores = replace(MEASURED.scores, trivial=round(0.2 * MEASURED.scores.count) / MEASURED.scores.count)
+    measured = replace(MEASURED, versions=LONGEST_VERSIONS, scores=scores)
     size = len(encode_artifact(artifact_of(spec, measured=measured, example=example)))
-    assert size <= bound_of(spec, known_from(measured, example)) <= size + 60
+    # Counts of rows are foretold with nine digits, twice since the trivial figure is one.
+    assert size <= bound_of(spec, known_from(measured, example)) <= size + 66
 
 
 def test_bounds_grow_with_depth():

@@ -99,6 +99,20 @@ def test_quick_has_one_seed_unless_more_are_asked_for(settings_of, words, seeds)
     assert found.seeds == tuple(range(seeds)) and found.quick == ("--quick" in words)
 
 
+def test_data_by_the_datas_own_names(settings_of):
+    found = settings_of(
+        "compress", "net.pt", "--data", "d", "--columns", "image=img,label=fine",
+        "--split", "test=validation",
+        "--tokenizer", "tok", "--max-length", "64", "--transform", "resize=8", "--skip-damaged",
+        "--augment", "flip,crop",
+    )  # fmt: skip
+    assert found.data == DataSettings(
+        "d", columns=(("image", "img"), ("label", "fine")), splits=(("test", "validation"),),
+        tokenizer=Path("tok"), max_length=64, transform="resize=8", skip_damaged=True,
+    )  # fmt: skip
+    assert found.fit.augment == ("flip", "crop")
+
+
 def test_compress_with_nothing(settings_of):
     assert settings_of("compress", "some/net.v1.pt", "--data", "d.npz") == CompressSettings(
         ModelSettings(Path("some/net.v1.pt")),

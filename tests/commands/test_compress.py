@@ -421,3 +421,29 @@ def test_a_model_of_tokens(run, tmp_path):
     assert done.record.scores.test > 0.75 > 0.1 + labels[400:].mean()
     settings = ExportSettings(tmp_path / "net.qtrain", tmp_path / "net.pt2", arch=given["arch"])
     assert "torch.export.load" in export.run(settings).checked
+
+
+def test_rows_that_were_skipped_are_in_the_record_and_on_the_page(cli, tmp_path, monkeypatch):
+    """A table whose first column tells the class, with one damaged line."""
+    import json
+
+    import torch
+    from torch import nn
+
+    monkeypatch.chdir(tmp_path)
+    module = nn.Sequential(nn.Linear(2, 2))
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[-4.0, 0.0], [4.0, 0.0]]))
+        module[0].bias.copy_(torch.tensor([2.0, -2.0]))
+    torch.save(module, "m.pt")
+    rows = [f"{n % 2},{n},{n % 2},{'test' if n % 4 == 0 or n % 4 == 1 else 'train'}" for n in range(80)]
+    rows[41] = "x,3,1,train"
+    (tmp_path / "all.csv").write_text("a,b,label,split\n" + "\n".join(rows) + "\n")
+    words = ("compress", "m.pt", "--data", "all.csv", "--layers", "1", "--epochs", "1", "-o", "m.qtrain")
+    refused = cli(*words)
+    assert refused.code == 2 and "line 43, column 'a': 'x' is no finite number" in refused.err
+    done = cli(*words, "--skip-damaged", "--json")
+    assert json.loads(done.out)["skipped_rows"] == 1
+    assert "1 damaged row is left out, first: all.csv, line 43" in " ".join(done.err.split())
+    assert json.loads(cli("report", "m.qtrain", "--json").out)["skipped_rows"] == 1
+    assert "Damaged rows left out" in cli("report", "m.qtrain").out

@@ -13,7 +13,7 @@ from qtrain_cli.artifact.numbers import write_artifact
 from qtrain_cli.artifact.student_file import read_student
 from qtrain_cli.commands import distill, inspect, train, verify
 from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
-from qtrain_cli.runs import generations, identity
+from qtrain_cli.runs import generations, identity, teachers
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import (
     AlignSettings,
@@ -73,6 +73,25 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(labels, tmp
         train.run(labels(seed=seed, out=tmp_path / f"{name}.qtrain"), quiet, quiet)
         found.append((tmp_path / f"{name}.qtrain").read_bytes())
     assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("student", (HYBRID, f"classical:like={HYBRID}"))
+def test_the_bytes_do_not_depend_on_threads(make, tmp_path, monkeypatch, student):
+    """Nor does what the examination of the teacher prints: it has one thread too, as light work has."""
+    found, threads, usual, asked = [], [], torch.get_num_threads(), teachers.Teacher.asked
+    monkeypatch.setattr(
+        teachers.Teacher, "asked", lambda *of: threads.append(torch.get_num_threads()) or asked(*of)
+    )
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            lines, out = [], tmp_path / f"{count}.qtrain"
+            distill.run(make(student, epochs=1, out=out), quiet, lines.append)
+            found.append((out.read_bytes(), lines))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(usual)
+    assert set(threads) == {1} and found[0] == found[1]
 
 
 @pytest.mark.parametrize("student", (QNN, HYBRID, f"classical:like={HYBRID}"))
@@ -450,7 +469,8 @@ def test_another_architecture_is_another_run(make, tmp_path):
 
     student = Student(parse_student(QNN), (1, 8, 8), 10)
     plain = SimpleNamespace(mean=(), std=())
-    digests = SimpleNamespace(sha256="d" * 64, normalisation=plain)
+    asked = SimpleNamespace(said=False)
+    digests = SimpleNamespace(sha256="d" * 64, normalisation=plain, asked=asked)
     code = tmp_path / "net.py"
 
     def identity(text, arch_args):

@@ -79,3 +79,26 @@ def test_for_people(path, capsys):
     assert main(["verify", str(path)]) == 0
     said = capsys.readouterr().out
     assert "exact" in said and "tiny.qtrain" in said
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 44730640\n"
+
+
+@pytest.mark.parametrize("verb", ["verify", "inspect", "report", "export", "sample"])
+@pytest.mark.parametrize(
+    ("start", "what", "way"),
+    [
+        (LFS, "a Git LFS pointer, and not the file itself", "git lfs pull"),
+        (b"<!DOCTYPE html>", "an HTML page", "log in"),
+    ],
+)
+def test_what_was_not_downloaded_is_named(path, capsys, verb, start, what, way):
+    path.write_bytes(start)
+    model = str(path.parent / "m.pt")
+    more = {
+        "export": ["--classical", "-o", model],
+        "sample": ["--shots", "9", "--data", "d.npz", "--model", model],
+    }
+    assert main([verb, str(path), *more.get(verb, [])]) == 2
+    said = capsys.readouterr().err
+    assert f"{path.name}' is {what}" in said and f"was not downloaded: {way}" in said

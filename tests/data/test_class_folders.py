@@ -146,3 +146,15 @@ def test_without_pillow_the_extra_is_named(load, write, monkeypatch):
     ) as caught:
         load(folder)
     assert caught.value.advice == "pip install 'qtrain[data]'"
+
+
+def test_damaged_images_are_left_out_and_counted(load, write, encode):
+    files = two_classes() | {"train/cat/2.png": encode(GREY)[:-26], "test/dog/9.png": b"no image"}
+    whole = load(write(two_classes()))
+    write(files)
+    with pytest.raises(BadInput) as caught:
+        load(write(files))
+    assert caught.value.advice.endswith("--skip-damaged leaves such rows out")
+    data = load(write(files), skip_damaged=True)
+    assert data.skipped_rows == 2
+    assert len(data.test) == len(whole.test) and data.labels == ("cat", "dog")

@@ -71,7 +71,7 @@ REFUSALS = [
     ("1,2,0\n3,4,1\n", "line 1: there are numbers in place of column names"),
     (",a,label\n0,1,2\n", r"train.csv, column 1 \(''\) looks like a row number"),
     ("a,a,label\n0,1,2\n", "the column 'a' stands twice"),
-    ("a;b;label\n1;2;0\n", "line 1: 1 columns of numbers; needed: an input and the target"),
+    ("a;b;label\n1;2;0\n", "line 1: the cells are separated by ';', not by commas"),
     ("", "line 1: 0 columns of numbers"),
     ("b,a,label\n1,2,0\n3,4,1\n", "train.csv and test.csv have different headers"),
     ("a,b,label\n", "train has 0 rows; needed: at least 2"),
@@ -105,3 +105,10 @@ def test_a_folder_without_test_is_an_error(load, folder):
     (path / "test.csv").unlink()
     with pytest.raises(BadInput, match=r"there is no test\.csv"):
         load(path)
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_another_separator_is_named(load, tmp_path, mark):
+    (tmp_path / "all.csv").write_text("a,label,split\n1,0,train\n".replace(",", mark))
+    with pytest.raises(BadInput, match="line 1: the cells are separated by "):
+        load(tmp_path / "all.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -179,3 +180,18 @@ def test_what_was_not_downloaded_is_named(load, tmp_path, name, content, what, w
     with pytest.raises(BadInput, match=f"{name.split('/')[-1]} is {what}") as caught:
         load(source)
     assert caught.value.advice.startswith("the data were not downloaded: ") and way in caught.value.advice
+
+
+@pytest.mark.parametrize("name", ["pipe", "d.npz", "d.csv", "d.safetensors"])
+def test_a_pipe_is_named_and_not_waited_for(load, tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BadInput, match="is a pipe, and no ordinary file") as caught:
+        load(tmp_path / name)
+    assert caught.value.advice == "write it to a file first, and give that"
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train-0.parquet"])
+def test_a_pipe_among_the_files_of_data(load, tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BadInput, match=f"has the pipe {name}, and no ordinary file"):
+        load(tmp_path)

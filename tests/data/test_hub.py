@@ -80,6 +80,18 @@ def test_a_missing_split_is_named(load, hub, tables):
     assert caught.value.advice.startswith("--split test=validation takes validation for it")
 
 
+def test_splits_are_the_hubs_own_or_those_that_were_named(load, hub, tables):
+    hub(train=tables["train"], validation=tables["test"], test=tables["test"])
+    data = load("hf:org/digits")
+    assert (len(data.train), len(data.validation), len(data.test)) == (10, 4, 4)
+    hub(train=tables["train"], validation=tables["test"])
+    named = load("hf:org/digits", splits=(("test", "validation"),))
+    assert (len(named.train) + len(named.validation), len(named.test)) == (10, 4)
+    with pytest.raises(BadInput, match="there is no dev split") as caught:
+        load("hf:org/digits", splits=(("test", "dev"),))
+    assert caught.value.advice.endswith("there are: train, validation")
+
+
 def test_splits_of_different_columns_are_refused(load, hub, tables):
     hub(train=tables["train"], test=tables["test"].rename_columns(["picture", "label"]))
     with pytest.raises(BadInput, match="the splits differ in their columns"):

@@ -24,7 +24,7 @@ from pathlib import Path
 #: The rows of `readers`, which is imported only where it is watched.
 READERS = (
     "artifact", "checkpoint", "pickles", "zip", "safetensors", "shards", "pt2", "npz", "csv", "parquet",
-    "images", "toml",
+    "json", "arrow", "processor", "images", "toml",
 )  # fmt: skip
 #: Processes that a finding may end before a reader's time is given up.
 MOST_ENDED = 100

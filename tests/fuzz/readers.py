@@ -14,6 +14,7 @@ from qtrain_cli.cli.app import kinds_of
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.commands import inspect, verify
 from qtrain_cli.data import load_data
+from qtrain_cli.data.pictures import picture_form
 from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.models import describe_model, load_model
 from qtrain_cli.models.call import call_model
@@ -89,6 +90,16 @@ def folder_of_images(path: Path) -> None:
     load_data(DataSettings(str(path.parents[2])), 0)
 
 
+def saved_folder(path: Path) -> None:
+    """Labelled data from the folder of `save_to_disk` that this file is in."""
+    load_data(DataSettings(str(path.parent)), 0)
+
+
+def picture_settings(path: Path) -> None:
+    """What the folder that a model lies in says of pictures."""
+    picture_form(None, path.parent)
+
+
 def options(path: Path) -> None:
     """The options of every command, as the command line asks for them."""
     config.load_defaults(path.parent, {name: kinds_of(row) for name, row in COMMANDS.items()})
@@ -113,6 +124,11 @@ READERS: dict[str, Reader] = {
     "npz": Reader(("a.npz",), (data,), seeds.npz_files, archives.archive),
     "csv": Reader(("a.csv",), (data,), seeds.csv_files, tables.words),
     "parquet": Reader(("a.parquet",), (data,), seeds.parquet_files, tables.parquet),
+    "json": Reader(("a.jsonl",), (data,), seeds.json_files, tables.words),
+    "arrow": Reader(("d/a.arrow",), (saved_folder,), seeds.arrow_files, tables.arrow, seeds.ARROW_STATE),
+    "processor": Reader(
+        ("m/preprocessor_config.json",), (picture_settings,), seeds.processors, shapes.of_json
+    ),
     "images": Reader(IMAGES, (folder_of_images,), seeds.images, tables.png),
     "toml": Reader(("qtrain.toml",), (options,), seeds.tomls, tables.words),
 }

@@ -241,6 +241,57 @@ def parquet_files() -> Iterator[bytes]:
         yield stream.getvalue()
 
 
+def json_files() -> Iterator[bytes]:
+    """Lines of numbers, of lists, of labels as words; none where there is no PyArrow, which they become."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        return
+    split = ["train"] * 6 + ["test"] * 3
+    rows = [{"a": n, "b": n / 2, "label": n % 2, "split": split[n]} for n in range(9)]
+    yield "".join(json.dumps(row) + "\n" for row in rows).encode()
+    listed = [{"ids": [n, n + 1], "label": "odd" if n % 2 else "even", "split": split[n]} for n in range(9)]
+    yield "".join(json.dumps(row) + "\n" for row in listed).encode()
+    yield b'{"a": true, "b": null}\n\n{"a": [1, 2.5], "b": {"c": "\\ud800"}}\n'
+
+
+#: What names the file of `arrow_files` beside it.
+ARROW_STATE = {"d/state.json": lambda: b'{"_data_files": [{"filename": "a.arrow"}]}'}
+
+
+def arrow_files() -> Iterator[bytes]:
+    """The tables of `parquet_files` as streams of Arrow, one of them compressed."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        return
+    for place, data in enumerate(parquet_files()):
+        try:
+            table = parquet.read_table(io.BytesIO(data))
+        except (pa.ArrowException, OSError):
+            continue
+        stream = io.BytesIO()
+        options = pa.ipc.IpcWriteOptions(compression="lz4" if place == 1 else None)
+        with pa.ipc.new_stream(stream, table.schema, options=options) as writer:
+            writer.write_table(table, max_chunksize=3)
+        yield stream.getvalue()
+
+
+def processors() -> Iterator[bytes]:
+    """Of Hugging Face, with a crop and without."""
+    plain = {
+        "size": {"height": 16, "width": 16},
+        "resample": 2,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+    yield json.dumps(plain).encode()
+    crop = {"do_center_crop": True, "crop_size": 16, "size": {"shortest_edge": 20}, "rescale_factor": 0.01}
+    yield json.dumps(plain | crop).encode()
+    yield json.dumps(plain | {"size": 224, "crop_pct": 0.9, "do_rescale": False}).encode()
+
+
 def images() -> Iterator[bytes]:
     """Every format and mode that is read; none where there is no Pillow."""
     try:

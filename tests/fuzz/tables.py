@@ -39,7 +39,19 @@ def parquet(data: bytes, rng: Random, raw: Raw) -> bytes:
     return b"PAR1" + pages + footer + len(footer).to_bytes(4, "little") + b"PAR1"
 
 
-def _odd_table(rng: Random) -> bytes:
+def arrow(data: bytes, rng: Random, raw: Raw) -> bytes:
+    """A stream of Arrow with other bytes anywhere, in a number of its headers; or an odd table."""
+    if rng.random() < 0.3:
+        return _odd_table(rng, stream=True)
+    marks = [match.start() for match in re.finditer(rb"\xff\xff\xff\xff", data)]
+    if not marks or rng.random() < 0.5:
+        return raw(data)
+    place = rng.choice(marks) + 4 * rng.randrange(1, 24)
+    number = rng.choice((0, 1, 2, 3, 8, 2**15, 2**31 - 1, 2**32 - 1)).to_bytes(4, "little")
+    return data[:place] + number + data[place + 4 :]
+
+
+def _odd_table(rng: Random, stream: bool = False) -> bytes:
     """A table of a few columns of any type, under names that mean something."""
     import pyarrow as pa
     from pyarrow.parquet import write_table
@@ -66,14 +78,17 @@ def _odd_table(rng: Random) -> bytes:
             columns[name] = (
                 pa.nulls(count, kind) if not pa.types.is_dictionary(kind) else pa.array(cells[:count])
             )
-    stream = io.BytesIO()
+    made = io.BytesIO()
     table = pa.table(columns)
     types = {name: {"_type": rng.choice(("Image", "ClassLabel", "Value", "x"))} for name in columns}
     info = json.dumps(rng.choice(({"info": {"features": types}}, {"info": []}, []))).encode()
-    write_table(
-        table.replace_schema_metadata({b"huggingface": info}) if rng.random() < 0.3 else table, stream
-    )
-    return stream.getvalue()
+    table = table.replace_schema_metadata({b"huggingface": info}) if rng.random() < 0.3 else table
+    if not stream:
+        write_table(table, made)
+        return made.getvalue()
+    with pa.ipc.new_stream(made, table.schema) as writer:
+        writer.write_table(table)
+    return made.getvalue()
 
 
 def png(data: bytes, rng: Random, raw: Raw) -> bytes:

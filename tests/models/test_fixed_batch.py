@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from qtrain_cli.errors import BadInput
 from qtrain_cli.exports import export
+from qtrain_cli.inputs import NamedInputs
 from qtrain_cli.models import load_model
+from qtrain_cli.models.arguments import way_of
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.fixed_batch import fixed_rows
 from qtrain_cli.models.in_place import twin_of
@@ -102,3 +105,64 @@ def test_a_copy_is_run_as_the_graph_is(archive, copied):
     assert not torch.allclose(twin(inputs), loaded.module(inputs)), "each has weights of its own"
     with pytest.raises(ValueError, match=r"takes inputs of the shape \[2, 3\] only"):
         twin(torch.rand(4, 5))
+
+
+# --- several inputs -----------------------------------------------------------------------------------------
+
+
+class Mixed(nn.Module):
+    """Of two inputs, which are not alike: the order matters."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 3), nn.Linear(2, 3)
+
+    def forward(self, left, right):
+        return self.a(left) - self.b(right)
+
+
+class OfOne(Mixed):
+    def forward(self, batch):
+        return super().forward(batch["left"], batch["right"])
+
+
+def several(count):
+    generator = torch.Generator().manual_seed(count)
+    return {
+        "right": torch.rand(count, 2, generator=generator),
+        "left": torch.rand(count, 4, generator=generator),
+    }
+
+
+CALLS = {
+    "by name": (Mixed, (), several),
+    "by position": (Mixed, lambda parts: (parts["left"], parts["right"]), None),
+    "in a dictionary": (OfOne, lambda parts: (parts,), None),
+}
+
+
+@pytest.mark.parametrize("free", [True, False])
+@pytest.mark.parametrize("way", CALLS)
+def test_a_graph_of_several_inputs_is_called_as_it_was_exported(way, free, tmp_path):
+    kind, placed, named = CALLS[way]
+    torch.manual_seed(0)
+    module, parts = kind().eval(), several(3)
+    args, kwargs = placed(parts) if placed else (), parts if named else {}
+    sizes = {0: torch.export.Dim("batch", min=1)} if free else None
+    shapes = torch.utils._pytree.tree_map(lambda part: sizes, (args, kwargs))
+    dynamic = (shapes[1] or shapes[0]) if free else None
+    torch.export.save(torch.export.export(module, args, kwargs, dynamic_shapes=dynamic), tmp_path / "m.pt2")
+    loaded = load_model(ModelSettings(tmp_path / "m.pt2")).module
+    for count in (1, 3, 7):
+        given = NamedInputs(several(count))
+        assert way_of(loaded, given) == way
+        found = call_model(loaded, dict(loaded.state_dict()), given)
+        expected = module(**given.parts) if kind is Mixed else module(dict(given.parts))
+        torch.testing.assert_close(found, expected)
+    if not free:
+        with pytest.raises(BadInput, match="the graph takes inputs of the shape"):
+            call_model(
+                loaded, dict(loaded.state_dict()), NamedInputs({n: p[:, :1] for n, p in parts.items()})
+            )
+    with pytest.raises(BadInput, match=r"another form|the graph takes|mismatch|input tree"):
+        call_model(loaded, dict(loaded.state_dict()), torch.rand(3, 4))

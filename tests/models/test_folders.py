@@ -1,17 +1,22 @@
 """Hugging Face folders: one file, shards, pickled weights; what is refused; how such a model is called."""
 
+import hashlib
 import json
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from qtrain_cli.errors import BadInput, Refused, UsageError
-from qtrain_cli.models import load_model
+from qtrain_cli.inputs import NamedInputs
+from qtrain_cli.models import folders, load_model
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.describe import describe_model
+from qtrain_cli.models.folder_files import open_folder
 from qtrain_cli.settings import ModelSettings
 
 transformers = pytest.importorskip("transformers", reason="needs the extra hf")
+ENDINGS = (".safetensors", ".bin")
 TOKENS = torch.tensor([[5, 6, 7, 0, 0], [8, 9, 10, 11, 12]])
 
 
@@ -68,6 +73,18 @@ def test_padding_is_masked_and_logits_count(folder, bert):
     assert not torch.allclose(outputs[0], unmasked[0])
 
 
+def test_padding_is_masked_beside_other_inputs_too(folder, bert):
+    module = loaded(folder).module
+    kinds = torch.tensor([[0, 0, 1, 0, 0], [0, 0, 0, 1, 1]])
+    given = NamedInputs({"input_ids": TOKENS, "token_type_ids": kinds})
+    with torch.no_grad():
+        expected = bert(TOKENS, token_type_ids=kinds, attention_mask=(TOKENS != 0).long()).logits
+        own = bert(TOKENS, token_type_ids=kinds, attention_mask=torch.ones_like(TOKENS)).logits
+    assert torch.equal(call_model(module, dict(module.state_dict()), given), expected)
+    masked = NamedInputs({**given.parts, "attention_mask": torch.ones_like(TOKENS)})
+    assert torch.equal(call_model(module, dict(module.state_dict()), masked), own)
+
+
 def changed(folder, tmp_path, **changes):
     """A copy of the folder with another configuration."""
     config = json.loads((folder / "config.json").read_text()) | changes
@@ -103,6 +120,58 @@ def test_a_class_that_transformers_lacks_is_refused(folder, tmp_path, name):
 def test_a_configuration_larger_than_its_weights_is_refused(folder, tmp_path, change, message):
     with pytest.raises(BadInput, match=message):
         loaded(changed(folder, tmp_path, **change))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {f"k{number}": number for number in range(100_000)},
+        {"more": [[]] * 100_000},
+        {"more": [[{"a": 1}] * 200] * 251},
+    ],
+)
+def test_a_configuration_of_very_many_values_is_refused(folder, tmp_path, more):
+    """400,000 keys, which fit into 4 MB, took 10 s and 683 MB."""
+    hostile = changed(folder, tmp_path, **more)
+    for read in (loaded, describe_model):
+        with pytest.raises(BadInput, match=r"'config.json' holds [0-9,]+ values or more; allowed: 100,000"):
+            read(hostile)
+
+
+def test_an_index_of_very_many_values_is_refused_before_it_is_in_memory(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text("[" + "[]," * 5_000_000 + "[]]")
+    monkeypatch.setattr(json, "loads", lambda text: pytest.fail("was parsed") if len(text) > 2 else {})
+    with pytest.raises(BadInput, match=r"index.json' holds 2,500,000 values or more; allowed: 1,000,000"):
+        loaded(tmp_path)
+
+
+def test_a_configuration_of_many_labels_is_read(tmp_path):
+    labels = {str(number): f"tench, Tinca tinca, {number}" for number in range(22_000)}
+    document = {"id2label": labels, "label2id": {text: int(number) for number, text in labels.items()}}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    (tmp_path / "model.safetensors").write_bytes(save({"w": torch.ones(2)}))
+    with open_folder(tmp_path) as read:
+        assert read.config == document
+
+
+def test_what_is_hashed_is_what_was_loaded(folder, tmp_path, monkeypatch):
+    """A shard that is replaced while the model is built does not lend it its digest."""
+    mine = changed(folder, tmp_path)
+    expected = loaded(mine).sha256
+    names = sorted({"config.json", *(path.name for path in mine.iterdir() if path.suffix in ENDINGS)})
+    lines = "".join(f"{name} {hashlib.sha256((mine / name).read_bytes()).hexdigest()}\n" for name in names)
+    assert expected == hashlib.sha256(lines.encode()).hexdigest()
+    build = folders._built
+
+    def swapped(opened):
+        module = build(opened)
+        (mine / "other").write_bytes(b"other")
+        (mine / "other").replace(opened.weights[0].path)
+        return module
+
+    monkeypatch.setattr(folders, "_built", swapped)
+    assert loaded(mine).sha256 == expected
 
 
 def test_quantised_weights_are_refused(folder, tmp_path):

@@ -254,7 +254,7 @@ def test_the_same_names_for_any_task_say_what_its_own_say(make_record):
         Record.from_json({**found, "metric_value": 0.5})
 
 
-def test_what_stands_beside_the_figures_is_stored_but_for_accuracies_of_classes(make_record):
+def test_what_stands_beside_the_figures_is_stored_of_accuracies_as_a_number_of_rows(make_record):
     classes, numbers = make_record(), make_record("regression")
     beside = {"trivial": 0.2, "metrics": {"r2": -0.25}}
     told = replace(numbers.measured, scores=replace(numbers.scores, **beside))
@@ -262,8 +262,10 @@ def test_what_stands_beside_the_figures_is_stored_but_for_accuracies_of_classes(
     assert Measured.from_stored(told.to_stored(), *DIGESTS) == told
     noted = replace(told, weights_entry="ema")
     assert Measured.from_stored(noted.to_stored(), *DIGESTS) == noted
-    short = replace(classes.measured, scores=replace(classes.scores, trivial=0.1))
-    assert short.to_stored() == classes.measured.to_stored()
+    count = classes.scores.count
+    short = replace(classes.measured, scores=replace(classes.scores, trivial=33 / count))
+    assert short.to_stored() == [*classes.measured.to_stored(), [33]]
+    assert Measured.from_stored(short.to_stored(), *DIGESTS) == short
 
 
 @pytest.mark.parametrize(("beside", "said"), [

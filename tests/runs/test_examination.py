@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from qtrain_cli.runs import examination
 from qtrain_cli.runs.examination import examine
+from qtrain_cli.tasks import TASKS
+from qtrain_cli.tasks.chance import at_chance
 
 RNG = np.random.default_rng(0)
 CENTRES = RNG.normal(size=(3, 4)) * 3
@@ -169,6 +172,40 @@ def test_reasons_that_were_tried(cli, scene, changes, options, reason):
     scene(**changes)
     ended = cli("compress", "m.pt", *BRIEF, *options)
     assert ended.code == 2 and reason in ended.err, ended.err
+
+
+@pytest.mark.parametrize("verb", ["compress", "distill"])
+def test_an_order_that_is_partly_wrong_is_said_and_no_error(cli, tmp_path, monkeypatch, verb):
+    monkeypatch.chdir(tmp_path)
+    layer = nn.Linear(6, 6)
+    layer.weight.data = torch.eye(6)
+    torch.save(nn.Sequential(layer).eval(), "m.pt")
+    y = RNG.integers(0, 6, 160)
+    x, y = (3 * np.eye(6)[y]).astype(np.float32), np.array([1, 0, 2, 3, 4, 5])[y]
+    np.savez("d.npz", x_train=x[:120], y_train=y[:120], x_test=x[120:], y_test=y[120:])
+    more = {"compress": ("--params", "12"), "distill": ("--student", "qnn:qubits=2,layers=1")}[verb]
+    line = (verb, "m.pt", "--data", "d.npz", "--epochs", "1", "--device", "cpu", *more)
+    ended = cli(*line)
+    said = "some labels may be in another order than its outputs: with 2 of them renamed it has 100.00 %"
+    assert ended.code == 0 and f"{said}: --classes 1,0,2,3,4,5\n" in ended.err, ended.err
+    ended = cli(*line, "--classes", "1,0,2,3,4,5", "--force")
+    assert ended.code == 0 and "accuracy 100.00 %" in ended.err and "another order" not in ended.err
+
+
+def test_a_way_of_feeding_it_that_is_hardly_better_is_not_proposed(cli, scene, monkeypatch):
+    """Standardised, it has every third row right and more: above chance, and no way to go."""
+    scene(first=CONSTANT)
+    right = torch.eye(3)[torch.arange(3)]
+
+    def found(ask, sample):
+        half = torch.where(torch.arange(len(sample.targets)) % 3 == 0, sample.targets, 0)
+        assert at_chance(TASKS["classification"], right[half], sample.targets) is None
+        return original(lambda inputs, prepare: right[half], sample)
+
+    original = examination._better_fed
+    monkeypatch.setattr(examination, "_better_fed", found)
+    ended = cli("compress", "m.pt", *BRIEF)
+    assert ended.code == 2 and "check --mean and --std" in ended.err
 
 
 def test_a_table_that_is_not_for_the_inputs_does_not_look_them_up(cli, scene, tmp_path):

@@ -3,6 +3,8 @@
 What architectures of many habits come to is in `test_architectures`.
 """
 
+import copy
+
 import pytest
 import torch
 from architectures import Adapter, Cached, Through
@@ -68,6 +70,16 @@ def test_what_is_said_of_the_figures(part, note):
         return Through(part())
 
     assert checked(make).note == note
+
+
+def test_the_module_is_in_the_mode_that_it_had():
+    torch.manual_seed(0)
+    module = Through(nn.Sequential(nn.Linear(12, 12), nn.Dropout()))
+    scene, fresh = scene_of(module, ROWS), copy.deepcopy(module)
+    module.eval().part[0].train()
+    modes = [part.training for part in module.modules()]
+    check(scene, fresh, ROWS, prepare)
+    assert [part.training for part in module.modules()] == modes
 
 
 def test_without_a_fresh_module_the_figures_are_unchecked():

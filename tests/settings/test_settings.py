@@ -278,3 +278,25 @@ def test_comparisons(values, message):
         refused(CompareSettings, model=model, data=data, fit=FitSettings(), state=Path("s"), **fields)
         == message
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image", "--columns 'image' names nothing"),
+        ("image=", "--columns 'image=' names nothing"),
+        ("picture=img", "--columns has the name 'picture'"),
+        ("label=a,label=b", "--columns names 'label' twice"),
+    ],
+)
+def test_roles_that_are_none(text, message):
+    from qtrain_cli.errors import UsageError
+    from qtrain_cli.settings.parsing import parse_roles
+    from qtrain_cli.settings.sources import COLUMN_ROLES
+
+    assert parse_roles("image = img, label=b", "--columns", COLUMN_ROLES) == (
+        ("image", "img"),
+        ("label", "b"),
+    )
+    with pytest.raises(UsageError, match=message):
+        parse_roles(text, "--columns", COLUMN_ROLES)

@@ -12,6 +12,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.targets import kept as rooms
 from qtrain_cli.targets.entries import (
     BAND,
+    BIT_EACH,
     HALF,
     KEPT,
     LEFT_OUT,
@@ -130,8 +131,9 @@ def test_a_pattern_takes_some_bytes_and_comes_back_bit_for_bit(name):
         torch.arange(64) ** 2,
         torch.cat([torch.arange(64), torch.tensor([1])]),
         torch.stack([torch.arange(64), torch.arange(64) + 1]),
-        torch.ones(64, 64).tril().index_fill(0, torch.tensor([5]), 0),
-        torch.stack([torch.ones(64, 64).tril(), torch.ones(64, 64).triu()]),
+        2 * torch.ones(64, 64).tril().index_fill(0, torch.tensor([5]), 0),
+        2 * torch.stack([torch.ones(64, 64).tril(), torch.ones(64, 64).triu()]),
+        torch.where(torch.rand(50, 50) < 0.5, 1.0, -0.0),
         torch.zeros(9000).index_fill(0, torch.tensor([8000]), -0.0),
         torch.full((9000,), float("nan")).index_fill(0, torch.tensor([8000]), 1.0),
         torch.rand(50, 50),
@@ -139,10 +141,48 @@ def test_a_pattern_takes_some_bytes_and_comes_back_bit_for_bit(name):
         torch.tensor(3),
         torch.arange(4),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_is_nearly_a_pattern_stays_whole(value):
     assert forms(module_of(table=value)) == {"table": ""}
+
+
+COINS = torch.randint(0, 2, (50, 53), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64, torch.bool])
+def test_zeros_and_ones_take_a_bit_each_and_come_back_bit_for_bit(dtype):
+    value = COINS.to(dtype)
+    module = module_of(mask=value.clone())
+    layout = settled(layout_of(module), module.state_dict(keep_vars=True), dict)
+    entry = layout.entries[0]
+    assert (entry.stored, entry.stored_bytes, layout.kept) == (BIT_EACH, 332, 50 * 53)
+    assert kept_in_words(layout) == {"mask": "a bit each"}
+    stored = in_file(entry, value)
+    assert stored.nbytes == entry.stored_bytes
+    found = out_of_file(entry, stored)
+    assert found.dtype == dtype and torch.equal(found, value)
+    stored[-1] = 255  # of 50 x 53 elements the last byte has two
+    with pytest.raises(BadInput, match="'mask' has bits behind its last element"):
+        out_of_file(entry, stored)
+    module.mask[0, 0], module.mask[0, 1] = 3, 0
+    assert final(layout, module.state_dict()).entries[0].stored == (BIT_EACH if dtype == torch.bool else "")
+
+
+def test_bits_pay_for_what_they_become():
+    """A reader makes 32 bytes for each of a file's own, and 64 MB for nothing."""
+    few, many = (COINS.flatten()[:9].repeat(count) for count in (10**6, 2 * 10**6))
+    assert forms(module_of(a=few.float())) == {"a": BIT_EACH}
+    assert forms(module_of(a=few.float(), b=many.float())) == {"a": BIT_EACH, "b": ""}, (
+        "deflated it is nothing"
+    )
+    free = torch.randint(0, 2, (10**7,), generator=torch.Generator().manual_seed(0)).float()
+    assert forms(module_of(a=free, b=free.clone(), c=1 - free)) == dict.fromkeys("abc", BIT_EACH)
+
+
+def test_what_the_architecture_gives_costs_less_than_bits():
+    module = module_of(mask=COINS.float())
+    assert forms(module, module_of(mask=COINS.float())) == {"mask": LEFT_OUT}
 
 
 def test_patterns_that_training_changed_become_whole():

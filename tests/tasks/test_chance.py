@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from qtrain_cli.tasks import TASKS
-from qtrain_cli.tasks.chance import at_chance, renamed
+from qtrain_cli.tasks.chance import at_chance, misnamed, renamed
 
 CLASSES, NUMBERS = TASKS["classification"], TASKS["regression"]
 RANDOM = torch.Generator().manual_seed(0)
@@ -63,3 +63,28 @@ def test_targets_that_are_all_one_number_say_nothing():
 def test_labels_under_other_names(named, order):
     assert renamed(CLASSES, scores(named), Y, 4) == order
     assert renamed(NUMBERS, scores(named), Y, 4) is None
+
+
+SWAPPED = torch.tensor([0, 1, 3, 2])
+MANY = torch.randint(0, 200, (1000,), generator=RANDOM)
+
+
+def test_two_labels_of_four_that_are_exchanged():
+    order, share = misnamed(CLASSES, scores(SWAPPED[partly(Y, 0.9)]), Y, 4)
+    assert order == (0, 1, 3, 2) and share == pytest.approx(0.92, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "y"),
+    [
+        (scores(partly(Y, 0.5)), Y),
+        (scores(Y), Y),
+        (scores(torch.where(Y == 3, 2, Y)), Y),  # one is never named
+        (scores(torch.where(torch.arange(400) < 8, SWAPPED[Y], Y)), Y),
+        (torch.eye(200)[partly(MANY, 0.6)], MANY),  # five rows a class, of which an order fits some by chance
+        (scores(Y[:1]), Y[:1]),
+    ],
+)
+def test_mistakes_are_no_other_order(outputs, y):
+    assert misnamed(CLASSES, outputs, y, outputs.shape[1]) is None
+    assert misnamed(NUMBERS, outputs, y, 4) is None

@@ -4,6 +4,7 @@ A configuration of a few lines can name ten million layers or labels, each of wh
 compared; and some keys have kernels fetched and run that no one has looked at. So before anything is built:
 
     layers, labels    no more than 1,000 or there are tensors; than there are numbers in them
+    values            no more than a configuration of tens of thousands of labels has
     kernels           what picks an implementation is left out: the library's own choice counts
     size              counted on the meta device, which costs nothing
 
@@ -63,6 +64,12 @@ def require_size(folder: str, factory: Any, config: Any, tensors: Mapping[str, T
             f"'{folder}' names a {factory.__name__} of {due:,} numbers, and its weights have {numbers:,}",
             "give the folder of the trained model, head included",
         )
+
+
+def values_in(document: Any) -> int:
+    """How many values a JSON document has, those in its lists and objects included."""
+    inside = document.values() if isinstance(document, dict) else document
+    return 1 + sum(map(values_in, inside)) if isinstance(document, (dict, list)) else 1
 
 
 def _counts(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import operator
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,26 +37,31 @@ _ADVICE = "use a smaller --batch-size; or if you trust where the file comes from
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, set[Any]] = weakref.WeakKeyDictionary()
 
 
-def require_memory(graph: torch.fx.GraphModule, inputs: Tensor, name: str) -> None:
+def require_memory(graph: torch.fx.GraphModule, inputs: Sequence[Tensor], name: str) -> None:
     """Raises `Refused` where the graph of the file `name` would make more than the bound of such inputs.
 
     Any other exception is the graph's own: these shapes do not fit it.
     """
-    known, shape = _KNOWN.setdefault(graph, set()), (tuple(inputs.shape), inputs.dtype)
-    if shape in known or isinstance(inputs, FakeTensor):
+    shape = tuple((tuple(part.shape), part.dtype) for part in inputs)
+    known = _KNOWN.setdefault(graph, set())
+    if shape in known or any(isinstance(part, FakeTensor) for part in inputs):
         return
-    most = allowed_bytes(graph, inputs)
+    most = allowed_bytes(graph, *inputs)
     mode = FakeTensorMode()
     with mode, torch.no_grad():
-        given = torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
-        _Sizing(graph, mode, name, most).run(given)
+        given = [torch.empty(part.shape, dtype=part.dtype, device=part.device) for part in inputs]
+        _Sizing(graph, mode, name, most).run(*given, enable_io_processing=False)
     known.add(shape)
 
 
-def allowed_bytes(graph: nn.Module, inputs: Tensor) -> int:
+def allowed_bytes(graph: nn.Module, *inputs: Tensor) -> int:
     """What all operators together may make of so many inputs."""
+    size, rows = (
+        sum(part.nbytes for part in inputs),
+        max((len(part) for part in inputs if part.dim()), default=1),
+    )
     parameters = sum(tensor.nbytes for tensor in (*graph.parameters(), *graph.buffers()))
-    return FREE + AN_INPUT * inputs.nbytes + A_PARAMETER * len(inputs) * parameters
+    return FREE + AN_INPUT * size + A_PARAMETER * rows * parameters
 
 
 class _Sizing(torch.fx.Interpreter):

@@ -1,7 +1,9 @@
 """Graphs of permitted operators that ask for any memory: refused by shapes alone, before they run."""
 
+import copy
 import resource
 import zipfile
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,6 +98,43 @@ def test_a_size_that_depends_on_numbers_is_refused(tmp_path):
             archive.writestr(name, record.replace(b'"arg": {"as_int": 10}', b'"arg": {"as_int": -1}'))
     with pytest.raises(Refused, match=r"size depends on numbers by the operator 'aten.one_hot.default'"):
         load_model(ModelSettings(path))
+
+
+class Two(nn.Module):
+    """Two inputs, and zeros as many as the first one's rows to the power of six."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(4, 3)
+
+    def forward(self, x, mask):
+        return self.a(x * mask) + x.new_zeros(x.shape[0] ** 6, 100).sum()
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("copied", [lambda module: module, copy.deepcopy])
+def test_graphs_of_several_inputs_are_bounded_too(tmp_path, copied, named):
+    batch, example = torch.export.Dim("batch"), {"x": torch.rand(2, 4), "mask": torch.ones(2, 4)}
+    shapes = {"x": {0: batch}, "mask": {0: batch}}
+    given = ((), example) if named else (tuple(example.values()), {})
+    program = torch.export.export(Two().eval(), *given, dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "m.pt2")
+    module = copied(load_model(ModelSettings(tmp_path / "m.pt2")).module)
+    few, many = (torch.rand(rows, 4) for rows in (3, 50))
+
+    def call(rows):
+        return module(mask=rows, x=rows) if named else module(rows, rows)
+
+    assert call(few).shape == (3, 3)
+    with pytest.raises(Refused, match=r"'m.pt2' asks for .* by the operator 'aten.new_zeros"):
+        call(many)
+
+
+def test_a_file_that_is_trusted_takes_what_it_takes(tmp_path):
+    settings = saved(tmp_path, lambda x: x.sum().expand(2**30).amax())
+    with pytest.raises(Refused, match="asks for 4,294,"):
+        load_model(settings)
+    assert load_model(replace(settings, trust_pickle=True)).trust == "pt2"
 
 
 def test_the_bound_follows_inputs_and_parameters(tmp_path):
