@@ -43,7 +43,7 @@ PROJECT = PACKAGE.parent / "pyproject.toml"
 README = (PACKAGE.parent / "README.md").read_text()
 
 #: All that lies in no folder. A folder is a room; what else is to be found at once has its own name here.
-AT_THE_TOP = {"__init__", "__main__", "api", "errors", "inputs"}
+AT_THE_TOP = {"__init__", "__main__", "api", "errors"}
 
 #: Third-party packages that may be imported on loading; all others inside functions only.
 LIGHT = {"torch", "numpy", "safetensors", "typer"}

@@ -28,8 +28,8 @@ from qtrain_cli.artifact.extents import MOST_MODEL, coded_forms, raw_bytes
 from qtrain_cli.artifact.formats import metadata
 from qtrain_cli.artifact.numbers import forms_of, kept_bytes
 from qtrain_cli.artifact.payload import PROBES, kept_stream
+from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.files.message import MESSAGE_SLACK
-from qtrain_cli.inputs import NamedInputs
 from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.quantum.machine import LONGEST
 from qtrain_cli.results import Measured, Scores

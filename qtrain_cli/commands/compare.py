@@ -15,11 +15,11 @@ import time
 from dataclasses import asdict, replace
 
 from qtrain_cli.data import Dataset
+from qtrain_cli.data.inputs import numbers_in_row
 from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
-from qtrain_cli.inputs import numbers_in_row
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.models import LoadedModel

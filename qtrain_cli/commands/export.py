@@ -22,6 +22,7 @@ from qtrain_cli.artifact.example import Example, NamedExamples
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student
+from qtrain_cli.data.inputs import Inputs, NamedInputs
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.exports import (
     EXPORTERS,
@@ -33,7 +34,6 @@ from qtrain_cli.exports import (
 )
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
-from qtrain_cli.inputs import Inputs, NamedInputs
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.models import build_architecture, load_model
 from qtrain_cli.models.outputs import picks

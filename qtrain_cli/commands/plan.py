@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import design_of
 from qtrain_cli.artifact.size import Known
+from qtrain_cli.data.inputs import Inputs, tensors_in
 from qtrain_cli.errors import UsageError
-from qtrain_cli.inputs import Inputs, tensors_in
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec

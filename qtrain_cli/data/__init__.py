@@ -36,6 +36,7 @@ from qtrain_cli.data import (
 )
 from qtrain_cli.data.arrays import Arrays, arrays_by_name, checked, class_count, digest
 from qtrain_cli.data.damage import DamagedRow
+from qtrain_cli.data.inputs import Inputs, NamedInputs
 from qtrain_cli.data.labels import labels_in_words, relabelled
 from qtrain_cli.data.named import as_inputs
 from qtrain_cli.data.places import placed
@@ -58,7 +59,6 @@ from qtrain_cli.data.tokens import of_one_length
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError
 from qtrain_cli.files.downloads import LOOKED_AT, not_downloaded
 from qtrain_cli.files.reading import open_ordinary
-from qtrain_cli.inputs import Inputs, NamedInputs
 from qtrain_cli.settings import DataSettings, ModelSettings
 from qtrain_cli.tasks import asked_task, task_of_targets
 

@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.errors import UsageError, missing_package
-from qtrain_cli.inputs import Inputs
 
 #: Of the height, all around; and both parameters of Beta.
 CROP_SHARE, MIXED_BY = 8, 0.2

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from qtrain_cli.data.inputs import Inputs, NamedInputs
 from qtrain_cli.errors import BadInput
-from qtrain_cli.inputs import Inputs, NamedInputs
 
 #: Inputs of one split as they are read: one array (N, ...), or several by name.
 Columned: TypeAlias = np.ndarray | dict[str, np.ndarray]

@@ -1,10 +1,13 @@
 """Targets that are a class for each place of a row, and those that follow from the inputs.
 
-integers (N, L) or (N, H, W)    int16 or int32, `IGNORED` where they are the label that does not count;
-                                0 and 1 alone in (N, k) are several labels a row, unless a task says else
-none, and a language task       the token after each, `IGNORED` at a row's end and in padding
-the inputs themselves           the same: the model's library shifts them, here they are
-none, and features              nothing: the model's outputs will be the targets
+    integers (N, L) or (N, H, W)    int16 or int32, `IGNORED` where they are the label that does not count;
+                                    0 and 1 alone in (N, k) are several labels a row, unless a task says else
+    none, and a language task       the token after each, `IGNORED` at a row's end and in padding
+    class numbers of texts, and a language task       the same: the labels are left aside
+    the inputs themselves           the same: the model's library shifts them, here they are
+    none, and features              nothing: the model's outputs will be the targets
+
+Whatever is not said here is checked by `arrays`.
 """
 
 from __future__ import annotations
@@ -112,7 +115,8 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
             )
         return None
     same = raw.has_targets and raw.y_train.shape == tokens.shape and _are_inputs(raw, asked.ignore_index)
-    if not same and (raw.has_targets or not wanted):
+    unused = raw.has_targets and raw.y_train.ndim == 1 and raw.padding is not None
+    if not same and not (wanted and (unused or not raw.has_targets)):
         return None
     if tokens.shape[1] < 2:
         raise BadInput("a row of one token has none after it", "give rows of at least two tokens")
@@ -121,7 +125,8 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
         f"y{name[1:]}": _next(raw, x, labels.get(f"y{name[1:]}"), asked.ignore_index)
         for name, x in inputs.items()
     }
-    return replace(_with(raw, targets, IGNORED), said=(*raw.said, _NEXT))
+    told = (_NEXT, "the texts' labels are not used") if unused else (_NEXT,)
+    return replace(_with(raw, targets, IGNORED), names=() if unused else raw.names, said=(*raw.said, *told))
 
 
 def _tokens(x: Columned) -> np.ndarray | None:

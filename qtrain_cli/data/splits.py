@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qtrain_cli.data.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
 from qtrain_cli.files.spilled import let_go
-from qtrain_cli.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
 from qtrain_cli.settings import TaskSettings
 from qtrain_cli.tasks import TASKS, Task
 from qtrain_cli.tasks.objective import Objective

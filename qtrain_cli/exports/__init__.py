@@ -29,13 +29,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.errors import BadInput, QtrainError, RunFailed, UsageError
 from qtrain_cli.exports import writers
 from qtrain_cli.exports.circuits import CircuitExport, require_circuit_ending, write_program
 from qtrain_cli.exports.tracing import PLAIN_ADVICE, reason
 from qtrain_cli.exports.writers import Checked, Source
 from qtrain_cli.files.atomic import replacing
-from qtrain_cli.inputs import Inputs
 
 __all__ = [
     "EXPORTERS",

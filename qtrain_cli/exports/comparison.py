@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.exports.tracing import PLAIN_ADVICE, PROBE_SEED, Traced
-from qtrain_cli.inputs import Inputs
 from qtrain_cli.models.in_place import own_streams
 
 

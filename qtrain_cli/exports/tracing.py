@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from qtrain_cli.data.inputs import Inputs, lead_of, mapped, shape_in_words, tensors_in
 from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.exports.packed import packed_as_padded
-from qtrain_cli.inputs import Inputs, lead_of, mapped, shape_in_words, tensors_in
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.fixed_batch import fixed_rows
 from qtrain_cli.models.in_place import own_streams, twin_of

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from qtrain_cli.data.inputs import Inputs, NamedInputs, tensors_in
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports.comparison import require_close, require_same
 from qtrain_cli.exports.tracing import PLAIN_ADVICE, Traced, holding, trace
-from qtrain_cli.inputs import Inputs, NamedInputs, tensors_in
 
 
 @dataclass(frozen=True)

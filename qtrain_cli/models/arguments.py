@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.inputs import Inputs, NamedInputs
+from qtrain_cli.data.inputs import Inputs, NamedInputs
 
 POSITION, NAME, AS_ONE = "by position", "by name", "in a dictionary"
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

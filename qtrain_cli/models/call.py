@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.data.inputs import Inputs, Prepare, lead_of, lengths_of, numbers_in_row, shape_in_words
 from qtrain_cli.errors import BadInput, QtrainError, is_out_of_memory
 from qtrain_cli.files.spilled import let_go
-from qtrain_cli.inputs import Inputs, Prepare, lead_of, lengths_of, numbers_in_row, shape_in_words
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.in_place import run_in_place, unchanged
 from qtrain_cli.models.outputs import first_tensor

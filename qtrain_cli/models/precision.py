@@ -13,7 +13,7 @@ import weakref
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.inputs import Inputs, NamedInputs, lead_of, mapped
+from qtrain_cli.data.inputs import Inputs, NamedInputs, lead_of, mapped
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.in_place import own_streams, unchanged
 

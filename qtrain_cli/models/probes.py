@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.data.inputs import Inputs, NamedInputs, tensors_in
 from qtrain_cli.errors import BadInput
-from qtrain_cli.inputs import Inputs, NamedInputs, tensors_in
 
 PROBE_SEED = 0
 #: Choices that are tried at most.

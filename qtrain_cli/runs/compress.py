@@ -30,9 +30,9 @@ from qtrain_cli.artifact.expansion import LARGE, too_large
 from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, encode_artifact, write_artifact
 from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset
+from qtrain_cli.data.inputs import numbers_in_row
 from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import load_checkpoint
-from qtrain_cli.inputs import numbers_in_row
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec

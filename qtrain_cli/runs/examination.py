@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.data import Dataset, Normalisation
+from qtrain_cli.data.inputs import Inputs, joined_rows
 from qtrain_cli.data.splits import OUTPUTS_AT_ONCE
 from qtrain_cli.errors import BadInput
-from qtrain_cli.inputs import Inputs, joined_rows
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.making import Log
 from qtrain_cli.tasks.chance import at_chance, misnamed, renamed

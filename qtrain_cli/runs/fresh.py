@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.data.inputs import Inputs, Prepare
 from qtrain_cli.errors import QtrainError, RunFailed, few_quoted
-from qtrain_cli.inputs import Inputs, Prepare
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.models import LoadedModel, build_architecture, load_model
 from qtrain_cli.models.call import call_model, joined, load_into, own_state, predict

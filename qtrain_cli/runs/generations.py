@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qtrain_cli.artifact.container import RUN_DIGITS
 from qtrain_cli.data import Dataset
-from qtrain_cli.inputs import Inputs, single
+from qtrain_cli.data.inputs import Inputs, single
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.identity import (
     Identity,

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from qtrain_cli.data import Dataset, given_data
 from qtrain_cli.data.given import Handed, batches_of, flat_inputs, gathered, is_pair, split_batch
+from qtrain_cli.data.inputs import Inputs, NamedInputs
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.inputs import Inputs, NamedInputs
 from qtrain_cli.models import LoadedModel, module_in_memory
 from qtrain_cli.models.in_place import own_streams, twin_of
 from qtrain_cli.runs.materials import Materials

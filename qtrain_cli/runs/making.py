@@ -28,7 +28,7 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
-from qtrain_cli.inputs import Inputs
+from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel

@@ -26,8 +26,8 @@ from qtrain_cli.artifact.student import (
 )
 from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.data.inputs import numbers_in_row, single
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
-from qtrain_cli.inputs import numbers_in_row, single
 from qtrain_cli.models.call import predict
 from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine

@@ -15,9 +15,9 @@ from qtrain_cli.artifact.container import KEY, read_container
 from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student, float32_bytes
 from qtrain_cli.data import Normalisation
+from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.header import read_header
-from qtrain_cli.inputs import Inputs
 from qtrain_cli.models import formats, load_model
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.settings import ModelSettings

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qtrain_cli.data import TrainSplit
+from qtrain_cli.data.inputs import Inputs, Prepare
 from qtrain_cli.errors import BadInput, UsageError, suggestion
-from qtrain_cli.inputs import Inputs, Prepare
 from qtrain_cli.models.call import predict
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.course import Answers

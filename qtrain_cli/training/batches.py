@@ -24,8 +24,8 @@ from torch import Tensor
 
 from qtrain_cli.data import Dataset, TrainSplit
 from qtrain_cli.data.augment import Augment, Mixed, augment_of
+from qtrain_cli.data.inputs import Inputs, Prepare, lengths_of
 from qtrain_cli.files.spilled import let_go
-from qtrain_cli.inputs import Inputs, Prepare, lengths_of
 from qtrain_cli.settings import FitSettings
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from qtrain_cli.data import TrainSplit, ValidationSplit
-from qtrain_cli.inputs import Inputs, Prepare, lead_of
+from qtrain_cli.data.inputs import Inputs, Prepare, lead_of
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.batches import Batch, Batches
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.inputs import Inputs, Prepare
+from qtrain_cli.data.inputs import Inputs, Prepare
 from qtrain_cli.methods.forms import Forms, Plan, count_of
 from qtrain_cli.methods.method import Decode, Method, Scene
 from qtrain_cli.models.call import call_model, predict

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qtrain_cli.data.inputs import Inputs, Prepare
 from qtrain_cli.errors import BadInput
-from qtrain_cli.inputs import Inputs, Prepare
 from qtrain_cli.models.in_place import own_streams
 from qtrain_cli.training.batches import Batch
 

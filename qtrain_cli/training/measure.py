@@ -13,7 +13,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from qtrain_cli.data import Dataset, TestSplit, TrainSplit, ValidationSplit
-from qtrain_cli.inputs import Inputs
+from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.models.call import outputs_of, predict
 from qtrain_cli.results import Scores
 from qtrain_cli.tasks.intervals import Interval

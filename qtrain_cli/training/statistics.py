@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from qtrain_cli.data import Normalisation
-from qtrain_cli.inputs import Inputs
+from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.models.call import call_model, joined
 
 #: Training rows that are looked at, from the first on.

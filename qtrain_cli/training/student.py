@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from qtrain_cli.inputs import Inputs, Prepare, single
+from qtrain_cli.data.inputs import Inputs, Prepare, single
 from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.students.circuit import CircuitLayer
 from qtrain_cli.students.networks import StudentModule

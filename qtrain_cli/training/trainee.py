@@ -18,7 +18,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from qtrain_cli.inputs import Inputs, Prepare
+from qtrain_cli.data.inputs import Inputs, Prepare
 from qtrain_cli.training.batches import Batch
 
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from qtrain_cli.data.inputs import Inputs, tensors_in
 from qtrain_cli.errors import BadInput
-from qtrain_cli.inputs import Inputs, tensors_in
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.in_place import own_streams, unchanged
 from qtrain_cli.settings import FitSettings

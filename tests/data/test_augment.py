@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from qtrain_cli.data.augment import Augment, augment_of, cropped, flipped, mixed_up
+from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.inputs import NamedInputs
 
 PIXELS = torch.randint(0, 256, (40, 3, 16, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(40) % 5

@@ -6,8 +6,8 @@ import torch
 from safetensors.numpy import save_file
 
 from qtrain_cli.data import Normalisation, describe_data
+from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.inputs import NamedInputs
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import onnxruntime
 import pytest
 import torch
 
+from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.exports import export
-from qtrain_cli.inputs import NamedInputs
 
 pytest.importorskip("transformers", reason="needs the extra hf")
 import families

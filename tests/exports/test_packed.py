@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn.utils import rnn
 
+from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.exports import export
-from qtrain_cli.inputs import NamedInputs
 
 
 class Packed(nn.Module):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from qtrain_cli.data.inputs import NamedInputs, joined_rows, single
 from qtrain_cli.errors import BadInput
-from qtrain_cli.inputs import NamedInputs, joined_rows, single
 from qtrain_cli.models.arguments import AS_ONE, NAME, POSITION, arguments_of, said_call, way_of
 from qtrain_cli.models.call import call_model, predict
 

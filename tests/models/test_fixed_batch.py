@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.errors import BadInput
 from qtrain_cli.exports import export
-from qtrain_cli.inputs import NamedInputs
 from qtrain_cli.models import load_model
 from qtrain_cli.models.arguments import way_of
 from qtrain_cli.models.call import call_model

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.errors import BadInput, Refused, UsageError
-from qtrain_cli.inputs import NamedInputs
 from qtrain_cli.models import folders, load_model
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.describe import describe_model

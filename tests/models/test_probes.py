@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.errors import BadInput
-from qtrain_cli.inputs import NamedInputs
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.probes import made_inputs, readable
 
