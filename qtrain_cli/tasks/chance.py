@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SKILL = 0.1
 #: Of so many labels an order is looked for: it takes their square in memory.
-MOST_NAMES = 1000
+MOST_ORDERED = 1000
 
 
 def at_chance(
@@ -65,7 +65,7 @@ def misnamed(
     An order is the best of many, so it is measured on rows that it was not found on: found on every second
     row and measured on the others, and the other way round. Its 95 % interval has to lie above the present's.
     """
-    if row.answers is None or len(targets) < 2 or classes > MOST_NAMES or outputs.shape[-1] > MOST_NAMES:
+    if row.answers is None or len(targets) < 2 or classes > MOST_ORDERED or outputs.shape[-1] > MOST_ORDERED:
         return None
     whole = _counts(row, outputs, targets, classes)
     halves = [_counts(row, outputs[part::2], targets[part::2], len(whole)) for part in (0, 1)]

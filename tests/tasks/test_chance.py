@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from qtrain_cli.tasks import TASKS
-from qtrain_cli.tasks.chance import MOST_NAMES, at_chance, misnamed, renamed
+from qtrain_cli.tasks.chance import MOST_ORDERED, at_chance, misnamed, renamed
 
 CLASSES, NUMBERS = TASKS["classification"], TASKS["regression"]
 RANDOM = torch.Generator().manual_seed(0)
@@ -91,8 +91,8 @@ def test_mistakes_are_no_other_order(outputs, y):
 
 
 def test_an_order_of_very_many_labels_is_not_looked_for():
-    outputs = torch.eye(MOST_NAMES + 1)
-    assert misnamed(CLASSES, outputs, torch.arange(MOST_NAMES + 1).roll(1), MOST_NAMES + 1) is None
-    few = torch.eye(40).repeat(20, 1)
-    order, share = misnamed(CLASSES, few, torch.arange(40).roll(1).repeat(20), 40)
+    outputs = torch.eye(MOST_ORDERED + 1)
+    assert misnamed(CLASSES, outputs, torch.arange(MOST_ORDERED + 1).roll(1), MOST_ORDERED + 1) is None
+    few = torch.eye(40).repeat_interleave(20, 0)
+    order, share = misnamed(CLASSES, few, torch.arange(40).roll(1).repeat_interleave(20), 40)
     assert share == 1.0 and sorted(order) == list(range(40))
