@@ -160,7 +160,8 @@ def _other_attributes(one: nn.Module, other: nn.Module) -> Iterator[str]:
 
 
 def _attributes(layer: nn.Module) -> dict[str, object]:
-    return {**vars(layer), **layer._buffers}
+    """All but the mode, which is set for every call."""
+    return {name: value for name, value in {**vars(layer), **layer._buffers}.items() if name != "training"}
 
 
 def _alike(one: object, other: object) -> bool:
