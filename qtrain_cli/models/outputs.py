@@ -40,7 +40,8 @@ def output_at(outputs: Any, path: str) -> Any:
     for name in path.split("."):
         within = dict(_members(found))
         if name not in within:
-            raise BadInput(_missing(path, before, within, found), suggestion(name, within))
+            advice = suggestion(name, within) if within else "name what is above it, or leave out --output"
+            raise BadInput(_missing(path, before, within, found), advice)
         found = within[name]
         before.append(name)
     if not isinstance(found, Tensor):

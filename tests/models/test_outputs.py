@@ -40,8 +40,15 @@ def test_a_dotted_path_leads_to_a_tensor(outputs, path, found):
     ],
 )
 def test_a_path_to_nothing_says_what_there_is(outputs, path, said):
-    with pytest.raises(BadInput, match=f"--output {path}.*{said}"):
+    with pytest.raises(BadInput, match=f"--output {path}.*{said}") as caught:
         output_at(outputs, path)
+    assert not caught.value.advice.endswith(": ")
+
+
+def test_where_there_is_but_one_output_the_way_on_is_to_name_none():
+    with pytest.raises(BadInput) as caught:
+        output_at(ONE, "3")
+    assert caught.value.advice == "name what is above it, or leave out --output"
 
 
 class Several(nn.Linear):
