@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from qtrain_cli.artifact.student_file import decode_student
 from qtrain_cli.commands.compare import run as run_compare
 from qtrain_cli.data import Normalisation
 from qtrain_cli.data.given import Handed
-from qtrain_cli.errors import BadInput, suggestion
+from qtrain_cli.errors import BadInput, Interrupted, RunFailed, suggestion
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
 from qtrain_cli.models import IN_MEMORY
 from qtrain_cli.report.lines import tell
@@ -114,7 +115,7 @@ def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> Loade
     found = regenerate(artifact, module)
     description = artifact.description
     record = record_of(description, container).to_json() if description.origin else None
-    return LoadedArtifact(record, found.exact, found.state, Path(path).read_bytes())
+    return LoadedArtifact(record, found.exact, found.state, container.data)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def compress(
         path = Path(folder, "model.qtrain") if out is None else Path(out)
         settings = _settings(CompressSettings, {**options, "out": path}, module)
         given = HandedIn(train, validation, test, fresh, loss, metric)
-        with shown_progress(quiet) as show:
+        with shown_progress(quiet) as show, _gone_with(folder):
             compress_model(settings, show, _teller(quiet), handed_in(module, given, settings))
         return load(path, fresh() if fresh else module)
 
@@ -242,6 +243,20 @@ def _typed(option: Option, value: Any) -> Any:
 def _settings(record: Any, options: Mapping[str, Any], module: nn.Module) -> Any:
     fixed = {"model.path": Path(type(module).__name__), "data.source": IN_MEMORY}
     return said_record(record, settings_of(record, _FILES), _said(record, options), fixed)
+
+
+@contextmanager
+def _gone_with(folder: str) -> Iterator[None]:
+    """A run whose state lay in this folder says that it is gone, and not where it was."""
+    try:
+        yield
+    except (Interrupted, RunFailed) as error:
+        if folder not in error.message:
+            raise
+        what = error.message.partition(";")[0]
+        raise type(error)(
+            f"{what}; without out= no state is kept", "give out= and later resume=True"
+        ) from None
 
 
 def _teller(quiet: bool) -> Callable[[str], None]:

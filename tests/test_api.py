@@ -1,6 +1,8 @@
 """From Python: a module and rows in, an artifact out; batches of a loader are the same in every process."""
 
 import json
+import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import qtrain_cli
+from qtrain_cli import api
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.training.loaders import LoaderBatches
 
@@ -208,3 +211,64 @@ def test_a_loss_and_a_metric_of_ones_own_train_and_choose(rows, trained):
         shares.append((net.eval()(test[0]).argmax(1) == 0).double().mean().item())
     assert shares[1] > 0.9 > 0.5 > shares[0] and 100 in asked
     assert own.record["test_accuracy"] < usual.record["test_accuracy"]
+
+
+def stopping_at(monkeypatch, step):
+    at = LoaderBatches.at
+
+    def stop(self, now):
+        if now == step:
+            signal.raise_signal(signal.SIGINT)
+        return at(self, now)
+
+    monkeypatch.setattr(LoaderBatches, "at", stop)
+
+
+def test_an_interrupted_run_without_a_file_names_no_state_that_is_gone(rows, trained, monkeypatch):
+    train, validation, test = thirds(rows)
+    loader = DataLoader(TensorDataset(*train), 40)
+    stopping_at(monkeypatch, 3)
+    with pytest.raises(Interrupted) as caught:
+        qtrain_cli.compress(trained, loader, validation, test, params=60, **QUIET)
+    assert caught.value.message == "stopped; without out= no state is kept"
+    assert caught.value.advice == "give out= and later resume=True"
+
+
+def test_with_a_file_the_state_is_beside_it(rows, trained, tmp_path, monkeypatch):
+    train, validation, test = thirds(rows)
+    loader = DataLoader(TensorDataset(*train), 40)
+    stopping_at(monkeypatch, 3)
+    with pytest.raises(Interrupted, match="the state is in") as caught:
+        qtrain_cli.compress(trained, loader, validation, test, params=60, out=tmp_path / "a.qtrain", **QUIET)
+    assert str(tmp_path / "a.qtrain.ckpt") in caught.value.message
+
+
+def test_what_is_written_is_what_was_checked_although_the_file_changes(rows, trained, tmp_path, monkeypatch):
+    train, _, test = thirds(rows)
+    first = qtrain_cli.compress(trained, train, test=test, params=60, **QUIET).write(tmp_path / "a.qtrain")
+    content, regenerate = first.read_bytes(), api.regenerate
+
+    def meanwhile(*given):
+        first.write_bytes(b"another file")
+        return regenerate(*given)
+
+    monkeypatch.setattr(api, "regenerate", meanwhile)
+    assert qtrain_cli.load(first, trained).write(tmp_path / "b.qtrain").read_bytes() == content
+
+
+def own_loss(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets, label_smoothing=0.9)
+
+
+def test_cells_of_another_loss_are_other_cells(rows, trained, tmp_path):
+    train, validation, test = thirds(rows)
+    options = {**QUIET, "bytes": 400, "seeds": 1, "quick": True, "methods": "ours"}
+    del options["seed"]
+
+    def cells(loss, state):
+        given = {"state": tmp_path / state, "loss": loss, **options}
+        found = qtrain_cli.compare(trained, train, validation, test, **given)
+        return [replace(cell, seconds=0.0) for cell in found.cells]
+
+    usual, own, anew = (cells(*given) for given in ((None, "one"), (own_loss, "one"), (own_loss, "two")))
+    assert own == anew != usual

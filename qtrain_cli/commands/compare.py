@@ -14,32 +14,27 @@ import json
 import time
 from dataclasses import asdict, replace
 
-from qtrain_cli.data import Dataset
-from qtrain_cli.data.inputs import numbers_in_row
 from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS
-from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.arguments import said_call
 from qtrain_cli.models.call import outputs_of
-from qtrain_cli.models.outputs import noting_choice
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
+from qtrain_cli.runs.beginning import Begun, begin
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
-from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.fresh import check
 from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
-from qtrain_cli.runs.making import Log, fit_for, teacher_of
+from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.settings import CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.descent import seed_generators
-from qtrain_cli.training.devices import numbers_in, resolve_device, share_out, usual_threads
+from qtrain_cli.training.devices import usual_threads
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -78,40 +73,27 @@ def _check(settings: CompareSettings) -> None:
 
 
 def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench:
-    device = resolve_device(settings.fit.device)
-    loaded = materials.model()
-    for line in loaded.said:
-        log(line)
-    loaded.module.to(device)
-    data = materials.rows(settings.fit.seed)
-    share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
-    seed_generators(settings.fit.seed)  # a model may draw in evaluation too
-    asks = asked(loaded.module, teacher_of(loaded, device))
-    for line in said_call(loaded.module, data.train.inputs):
-        log(line)
-    with noting_choice(loaded.module, log):
-        examined = examine(asks, data, loaded.looks_up, settings.teacher_any, log)
-    data = examined.of(data)
+    begun = begin(materials, settings.fit, settings.teacher_any, log)
+    loaded, data, fit = begun.loaded, begun.data, begun.fit
     log(f"data: {data.rows_in_words}")
-    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
     if settings.quick:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)
-    cells = CellFolder(settings.state, _identity(settings, loaded, data), log)
-    bench = Bench(settings, loaded, cells, log, examined, materials, data={settings.fit.seed: data})
-    again = materials.fresh(loaded, device)
-    bench.fresh = check(bench.scene(settings.fit.seed), again, data.train.inputs, data.normalisation)
+    cells = CellFolder(settings.state, _identity(settings, begun, materials), log)
+    bench = Bench(settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data})
+    scene = bench.scene(fit.seed)
+    bench.fresh = check(scene, materials.fresh(loaded, scene.device), data.train.inputs, data.normalisation)
     if bench.fresh.note:
         log(f"{loaded.name}: {bench.fresh.note}")
     return bench
 
 
-def _identity(settings: CompareSettings, loaded: LoadedModel, data: Dataset) -> str:
+def _identity(settings: CompareSettings, begun: Begun, materials: Materials) -> str:
     """Everything that a cell depends on, besides what its name says."""
     whole = asdict(settings.fit)
     fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device", "augment")}
-    model = model_identity(settings.model, loaded.sha256)
-    whole_run = run_identity(model, data_identity(settings.data, data), fit, {})
+    model = model_identity(settings.model, begun.loaded.sha256)
+    whole_run = run_identity(model, data_identity(settings.data, begun.data), fit, materials.identity)
     return json.dumps(anywhere(whole_run), sort_keys=True)
 
 

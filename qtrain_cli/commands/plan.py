@@ -137,7 +137,7 @@ def _probe(chosen: Sized, scene: Scene, settings: PlanSettings) -> tuple[float, 
             "use a smaller --batch-size or --input-shape",
         )
     few = _inputs(scene, settings, 2)
-    batch = settings.fit.for_work(1, work_of(scene.module, scene.teacher, few[:1])).batch_size
+    batch = settings.fit.for_work(1, work_of(scene.module, few[:1])).batch_size
     inputs = _inputs(scene, settings, batch)
     rows = Batch(0, inputs, inputs, torch.empty(batch, 0))
     numbers = all(map(Tensor.is_floating_point, tensors_in(few)))

@@ -88,7 +88,7 @@ class Bench:
         """The teacher's outputs, computed once."""
         if seed not in self.answers:
             seed_generators(seed)
-            by_row = self.materials.by_row and not self.settings.fit.augment
+            by_row = self.materials.by_row(self.settings.fit)
             self.answers[seed] = answers_of(self.scene(seed), self.rows(seed), by_row)
         return self.answers[seed]
 

@@ -30,7 +30,6 @@ from qtrain_cli.artifact.expansion import LARGE, too_large
 from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, encode_artifact, write_artifact
 from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset
-from qtrain_cli.data.inputs import numbers_in_row
 from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
@@ -38,13 +37,11 @@ from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.arguments import said_call
-from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
-from qtrain_cli.runs.examination import asked, examine
+from qtrain_cli.runs.beginning import begin
 from qtrain_cli.runs.fresh import Fresh, check, check_trained
 from qtrain_cli.runs.identity import (
     Identity,
@@ -56,7 +53,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, fit_for, made_by, make, scene_of, teacher_of
+from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
@@ -64,7 +61,7 @@ from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
-from qtrain_cli.training.devices import moved_to, numbers_in, resolve_device, share_out, usual_threads
+from qtrain_cli.training.devices import moved_to, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
@@ -149,20 +146,9 @@ def _check_files(settings: CompressSettings) -> Path:
 
 
 def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job:
-    budget, device = settings.budget, resolve_device(settings.fit.device)
-    loaded = materials.model()
-    data = materials.rows(settings.fit.seed)
-    loaded.module.to(device)
-    share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
-    seed_generators(settings.fit.seed)  # a model may draw in evaluation too
-    asks = asked(loaded.module, teacher_of(loaded, device))
-    for line in said_call(loaded.module, data.train.inputs):
-        log(line)
-    with noting_choice(loaded.module, log) as noted:
-        data = examine(asks, data, loaded.looks_up, settings.teacher_any, log).of(data)
-    loaded = replace(loaded, output=recorded(loaded.output, noted))
-    fit = fit_for(replace(settings.fit, device=str(device)), loaded.module, data, log)
-    settings = replace(settings, fit=fit)
+    begun = begin(materials, settings.fit, settings.teacher_any, log)
+    budget, loaded, data = settings.budget, begun.loaded, begun.data
+    settings = replace(settings, fit=begun.fit)
     scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
@@ -177,16 +163,14 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     if fresh.note:
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
-    answers = answers_of(scene, data, materials.by_row and not settings.fit.augment)
+    answers = answers_of(scene, data, materials.by_row(settings.fit))
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
-    identity = _identity(settings, loaded, data, work) | ({"by": materials.named} if materials.named else {})
+    identity = _identity(settings, loaded, data, work) | materials.identity
     return _Job(settings, loaded, data, spec, work, identity, fresh)
 
 
 def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> None:
     circuit, layout = spec.circuit, spec.layout
-    for line in loaded.said:
-        log(line)
     log(
         f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
         f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"

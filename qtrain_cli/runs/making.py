@@ -146,8 +146,7 @@ def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> Fit
     """The fit with the rows of a step and the epochs that these rows take in this module; a line where it
     takes long. Both are counted, not timed: another machine chooses the same."""
     device, rows = torch.device(fit.device), len(data.train)
-    row = data.normalisation(data.train.inputs[:1].to(device))
-    work = work_of(module, moved_to(file_state(module), device), row)
+    work = work_of(module, data.normalisation(data.train.inputs[:1].to(device)))
     chosen = fit.for_work(rows, work)
     said = said_of_work(fit, rows, work, chosen)
     if said:

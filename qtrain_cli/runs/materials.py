@@ -23,8 +23,6 @@ from qtrain_cli.training.batches import Batches, row_batches
 
 #: How the training rows of some data come in steps, on a device.
 Batching = Callable[[Dataset, FitSettings, torch.device], Batches]
-
-
 #: A row of the table of tasks -> that row, or one of a caller's own.
 OwnRow = Callable[[Task], Task]
 
@@ -48,10 +46,14 @@ class Materials:
     own: OwnRow = as_it_is
     named: str = ""
 
+    def by_row(self, fit: FitSettings) -> bool:
+        """Whether batches are rows of the training split as they are."""
+        return self.batches is row_batches and not fit.augment
+
     @property
-    def by_row(self) -> bool:
-        """Whether batches are rows of the training split."""
-        return self.batches is row_batches
+    def identity(self) -> dict[str, str]:
+        """What a run depends on beside model, data and settings; nothing for one of the command line."""
+        return {"by": self.named} if self.named else {}
 
 
 def of_files(model: ModelSettings, data: DataSettings) -> Materials:

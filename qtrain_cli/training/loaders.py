@@ -30,8 +30,7 @@ class LoaderBatches:
         per_epoch: steps of an epoch.
         read: a batch -> inputs and targets, as the data have them.
         prepare: normalises inputs.
-        seed: of the run.
-        device: of what is trained.
+        placed: the run's seed, and the device of what is trained.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ a row. Left out: the generator's circuits, which `qtrain plan` times.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.in_place import own_streams, unchanged
 from qtrain_cli.settings import FitSettings
+from qtrain_cli.training.devices import numbers_in
 
 #: Operations in a second that a usual machine of this kind has in training: two cores, or one GPU.
 SPEED = {"cpu": 3e10, "cuda": 5e12}
@@ -32,11 +33,10 @@ WORTH_SAYING = 120.0
 _PASSES = 3
 
 
-def work_of(module: nn.Module, state: Mapping[str, Tensor], row: Inputs) -> float:
-    """Operations that a step has for each row, by one prepared row (1, ...) on the state's device."""
-    weights = sum(tensor.numel() for tensor in state.values())
+def work_of(module: nn.Module, row: Inputs) -> float:
+    """Operations that a step has for each row, by one prepared row (1, ...) on the module's device."""
     positions = max(map(_positions, tensors_in(row)))
-    return float(_PASSES * max(_counted(module, state, row), weights * positions))
+    return float(_PASSES * max(_counted(module, row), numbers_in(module) * positions))
 
 
 def _positions(part: Tensor) -> int:
@@ -46,11 +46,18 @@ def _positions(part: Tensor) -> int:
     return part[0].numel() // part.shape[-1] if part.dim() == 3 else 1
 
 
-def _counted(module: nn.Module, state: Mapping[str, Tensor], row: Inputs) -> int:
+def _counted(module: nn.Module, row: Inputs) -> int:
     """Of a forward pass; 0 where the model does not take a single row."""
     counter = FlopCounterMode(display=False)
-    with contextlib.suppress(BadInput), own_streams(), unchanged(module), _unfused(), counter:
-        call_model(module.eval(), dict(state), row)
+    with (
+        contextlib.suppress(BadInput),
+        own_streams(),
+        unchanged(module),
+        _unfused(),
+        torch.no_grad(),
+        counter,
+    ):
+        call_model(module.eval(), {}, row)
     return int(counter.get_total_flops())
 
 

@@ -1,0 +1,51 @@
+"""What `compress` and `compare` begin with: a model that was measured on its data, and the fit for both.
+
+model, rows -> device, threads -> examined -> the data as the model takes them -> rows of a step, epochs
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from qtrain_cli.data import Dataset
+from qtrain_cli.data.inputs import numbers_in_row
+from qtrain_cli.models import LoadedModel
+from qtrain_cli.models.arguments import said_call
+from qtrain_cli.models.outputs import noting_choice, recorded
+from qtrain_cli.runs.examination import Examined, asked, examine
+from qtrain_cli.runs.making import Log, fit_for, teacher_of
+from qtrain_cli.runs.materials import Materials
+from qtrain_cli.settings import FitSettings
+from qtrain_cli.training.descent import seed_generators
+from qtrain_cli.training.devices import numbers_in, resolve_device, share_out
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The model on the fit's device, the data as it takes them, and the fit with nothing left open."""
+
+    loaded: LoadedModel
+    examined: Examined
+    data: Dataset
+    fit: FitSettings
+
+
+def begin(materials: Materials, fit: FitSettings, teacher_any: bool, log: Log) -> Begun:
+    """Begins a run. `log` gets a line for each thing that was chosen.
+
+    Raises:
+        UsageError, BadInput, Refused: as the materials, and `examine`.
+    """
+    device, loaded = resolve_device(fit.device), materials.model()
+    loaded.module.to(device)
+    data = materials.rows(fit.seed)
+    share_out(numbers_in(loaded.module), numbers_in_row(data.train.inputs), device)
+    seed_generators(fit.seed)  # a model may draw in evaluation too
+    for line in (*loaded.said, *said_call(loaded.module, data.train.inputs)):
+        log(line)
+    asks = asked(loaded.module, teacher_of(loaded, device))
+    with noting_choice(loaded.module, log) as noted:
+        examined = examine(asks, data, loaded.looks_up, teacher_any, log)
+    data = examined.of(data)
+    loaded = replace(loaded, output=recorded(loaded.output, noted))
+    return Begun(loaded, examined, data, fit_for(replace(fit, device=str(device)), loaded.module, data, log))
