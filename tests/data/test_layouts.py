@@ -68,6 +68,22 @@ def test_shards_of_json_are_joined_in_order(load, tmp_path, expected):
 
 
 @pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train-00000-of-00002.jsonl"], "shard 1 of 2 of the train split is missing"),
+        (["train.jsonl", "train.json"], "the train split has files of two data sets"),
+        (["train.jsonl", "data/train.jsonl"], "the train split has files of two data sets"),
+    ],
+)
+def test_json_of_half_a_data_set_or_of_two_is_refused(load, tmp_path, names, message):
+    (tmp_path / "data").mkdir()
+    for name in (*names, "test.jsonl"):
+        (tmp_path / name).write_text(lines(ROWS))
+    with pytest.raises(BadInput, match=message):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ('{"a": 1,', "train.jsonl line 3 is no JSON"),
