@@ -102,10 +102,24 @@ class PictureForm:
 
 @dataclass
 class Pictures:
-    """What becomes of the pictures of a data set, and whether any came."""
+    """What becomes of the pictures of a data set. The model's folder is asked when the first one comes, and
+    only where nothing was `said`."""
 
-    form: PictureForm = field(default_factory=PictureForm)
-    came: bool = False
+    said: PictureForm = field(default_factory=PictureForm)
+    beside: Path | None = None
+    _found: PictureForm | None = field(default=None, repr=False)
+
+    @property
+    def form(self) -> PictureForm:
+        """What becomes of each. Raises `BadInput` for a configuration that cannot be followed."""
+        if self._found is None:
+            self._found = self.said if self.said.origin else picture_form(None, self.beside)
+        return self._found
+
+    @property
+    def came(self) -> bool:
+        """Whether any came."""
+        return self._found is not None
 
     @property
     def told(self) -> tuple[str, ...]:

@@ -151,6 +151,16 @@ def test_arrays_are_no_pictures_of_files(tmp_path, pixels):
     assert data.normalisation.mean == () and not any("pictures by" in line for line in data.said)
 
 
+def test_a_configuration_for_pictures_is_nothing_to_arrays(tmp_path, pixels):
+    np.savez(tmp_path / "d.npz", **pixels)
+    detr = VIT | {"size": {"shortest_edge": 800, "longest_edge": 1333}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(detr))
+    model = ModelSettings(tmp_path / "m.pt")
+    assert len(load_data(DataSettings(str(tmp_path / "d.npz")), 0, model).test) == 4
+    with pytest.raises(UsageError, match="--transform has 'blur'"):
+        load_data(DataSettings(str(tmp_path / "d.npz"), transform="blur"), 0, model)
+
+
 @pytest.mark.parametrize(
     "text", ["resize", "resize=0", "resize=1x2x3", "blur", "crop=-1", "none,rgb", "rgb=1", ""]
 )
