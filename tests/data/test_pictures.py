@@ -182,6 +182,23 @@ def test_a_configuration_that_cannot_be_followed_is_refused(tmp_path, change):
         picture_form(None, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"std": [0.0] * 3}, "'config.json' has a normalisation that is none"),
+        ({"std": [-1.0] * 3}, "'config.json' has a normalisation that is none"),
+        ({"std": [0.2, 0.2]}, "'config.json' has a normalisation that is none"),
+        ({"input_size": [3, 0, 14]}, r"none that qtrain can follow: \[3, 0, 14\], 0.875, 'center'"),
+        ({"crop_mode": "border"}, "none that qtrain can follow: .*, 'border'"),
+    ],
+)
+def test_a_configuration_of_timms_that_cannot_be_followed_is_refused(tmp_path, change, message):
+    config = {"pretrained_cfg": TIMM["pretrained_cfg"] | change}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=message):
+        picture_form(None, tmp_path)
+
+
 def test_a_long_strip_is_not_blown_up(load, tmp_path):
     for split in ("train", "test"):
         for label in ("cat", "dog"):
