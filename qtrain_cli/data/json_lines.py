@@ -213,8 +213,13 @@ def _fitting(
                     f" {_WORDS[kind]}", "fill in or drop such rows; --skip-damaged leaves them out",
                 )  # fmt: skip
             continue
-        cells[name] = value
+        cells[name] = _widened(value) if found in ("int", "ints") and found != kind else value
     return cells
+
+
+def _widened(value: Any) -> float | list[float]:
+    """Whole numbers in a column of floats, the large ones rounded, as CSV has them."""
+    return float(value) if isinstance(value, int) else list(map(float, value))
 
 
 _WORDS = {

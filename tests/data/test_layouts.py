@@ -83,6 +83,14 @@ def test_json_of_half_a_data_set_or_of_two_is_refused(load, tmp_path, names, mes
         load(tmp_path)
 
 
+@pytest.mark.parametrize("cells", [[0.5, 2**53 + 1], [[0.5, 1.5], [2**53 + 1, 1]]])
+def test_large_whole_numbers_in_a_column_of_floats(load, tmp_path, cells):
+    for split in ("train", "test"):
+        rows = [{"a": cell, "label": n} for n, cell in enumerate(cells)]
+        (tmp_path / f"{split}.jsonl").write_text(lines(rows))
+    assert load(tmp_path).test.inputs[1, 0] == 2.0**53
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
