@@ -206,6 +206,7 @@ def test_images_with_a_table_of_labels(load, tmp_path, pixels, pictures, table, 
         ({"file_name": "../secret.png"}, "names '../secret.png', which is not in the folder"),
         ({"file_name": "gone.png"}, "names 'gone.png', which is not there"),
         ({"label": ""}, "metadata.csv line 2, column 'label' is empty"),
+        ({"label": "dog, small"}, "train/metadata.csv line 2 has more cells than the header"),
     ],
 )
 def test_a_table_that_leads_nowhere_is_refused(load, tmp_path, encode, pixels, pictures, change, message):
