@@ -81,17 +81,21 @@ class Arrays:
     @property
     def targets(self) -> list[np.ndarray]:
         """Those of every split that is there, train first."""
-        return [getattr(self, name) for name in self.present if name.startswith("y")]
+        return list(self.named("y").values())
+
+    def named(self, letter: str) -> dict[str, Any]:
+        """The inputs (x) or targets (y) of every split that is there by name, train first."""
+        return {name: getattr(self, name) for name in self.present if name.startswith(letter)}
 
     def with_targets(self, change: Callable[[np.ndarray], np.ndarray]) -> Arrays:
         """The same rows with other targets."""
-        names = [name for name in self.present if name.startswith("y")]
-        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        changed: dict[str, Any] = {name: change(y) for name, y in self.named("y").items()}
         return replace(self, **changed)
 
 
 def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
-    """The arrays out of a container that holds `names`, validation's only if it has both.
+    """The arrays out of a container that holds `names`, validation's only if it has both, or inputs where
+    there are no targets at all.
 
     Raises:
         BadInput: one of the others is missing.
@@ -107,13 +111,13 @@ def arrays_by_name(names: Iterable[str], read: Callable[[str], Any]) -> Arrays:
         raise BadInput(f"{', '.join(missing)} missing; found {found}", f"name the arrays {needed}{several}")
 
     def whole(name: str) -> Any:
-        if name in missing:  # some tasks need no targets
+        if name not in there:  # some tasks need no targets
             return np.zeros((len(_first(whole("x" + name[1:]))), 0), np.float32)
         if not parts.get(name):
             return as_array(name, read(name))
         return {part: as_array(f"{name}.{part}", read(f"{name}.{part}")) for part in parts[name]}
 
-    own = all(name in there for name in VALIDATION_NAMES)
+    own = "x_validation" in there and (bool(missing) or "y_validation" in there)
     return Arrays(**{name: whole(name) for name in (EVERY_NAME if own else ARRAY_NAMES)})
 
 
@@ -168,10 +172,10 @@ def checked(raw: Arrays) -> Arrays:
     Raises:
         BadInput: a dtype, shape or value outside the table, or two arrays that disagree.
     """
-    names = [name for name in raw.present if name.startswith("x")]
-    made: dict[str, Any] = dict(zip(names, _every_input(names, raw), strict=True))
+    names = list(raw.named("x"))
+    made: dict[str, Any] = dict(zip(names, _every_input(raw), strict=True))
     if raw.has_targets and not raw.placed:
-        made |= {name: _targets(name, getattr(raw, name)) for name in raw.present if name not in names}
+        made |= {name: _targets(name, y) for name, y in raw.named("y").items()}
     arrays = replace(raw, **made)
     for name, x in _each_array(arrays):
         split = name.partition(".")[0].removeprefix("x_")
@@ -186,11 +190,11 @@ def checked(raw: Arrays) -> Arrays:
     return arrays
 
 
-def _every_input(names: list[str], raw: Arrays) -> list[Columned]:
+def _every_input(raw: Arrays) -> list[Columned]:
     """Checked inputs of all splits, train first, which have to be of one kind."""
-    given: list[Any] = [getattr(raw, name) for name in names]
-    for other in given[1:]:
-        refuse_other_parts(given[0], other)
+    names, given = list(raw.named("x")), list(raw.named("x").values())
+    for name, other in zip(names[1:], given[1:], strict=True):
+        refuse_other_parts(given[0], name.removeprefix("x_"), other)
     if raw.padding is not None:
         return given  # tokens that were made here, in as few bytes as hold them
     if not isinstance(given[0], dict):

@@ -95,9 +95,9 @@ _Pair = tuple[Tensor, Tensor]
 
 
 def flipped(inputs: Tensor, targets: Tensor, random: np.random.Generator) -> _Pair:
-    """Half of the pictures (N, C, H, W) mirrored, with targets (N, H, W) where they have such."""
+    """Half of the pictures (N, C, H, W) mirrored, with targets (N, h, w) of places where they have such."""
     chosen = torch.from_numpy(random.random(len(inputs)) < 0.5).to(inputs.device)
-    if targets.dim() == 3 and targets.shape[1:] == inputs.shape[2:]:
+    if targets.dim() == 3:
         targets = torch.where(chosen[:, None, None], targets.flip(-1), targets)
     return torch.where(chosen[:, None, None, None], inputs.flip(-1), inputs), targets
 

@@ -345,9 +345,10 @@ def _tokens(cells: Sequence[str]) -> list[int]:
 def _bad_inputs(
     columns: _Columns, where: str, inputs: list[str], found: Sequence[float], width: int
 ) -> DamagedRow:
-    if found:
+    numbers = len(found or _finite(inputs))  # a lone one is read as no list, and is one here
+    if numbers:
         return DamagedRow(
-            f"{where}: a list of {len(found)} numbers, and {width} before",
+            f"{where}: a list of {numbers} numbers, and {width} before",
             "bring all lists to one length: cut them, and fill up with the number that stands for padding",
         )
     place = next((i for i, cell in enumerate(inputs) if not _finite([cell])), 0)

@@ -139,6 +139,12 @@ def _cells(table: Path, request: Request) -> Iterator[tuple[int, dict[str, Any]]
         reader = csv.DictReader(stream, strict=True)
         try:
             for row in reader:
+                if None in row:  # where `DictReader` puts the cells that no column is for
+                    where = f"{table.parent.name}/{table.name} line {reader.line_num}"
+                    request.damage.found(
+                        DamagedRow(f"{where} has more cells than the header", "quote cells that have commas")
+                    )
+                    continue
                 yield reader.line_num, {str(name).strip(): value for name, value in row.items() if name}
         except csv.Error as error:
             raise BadInput(f"{table.name} is no CSV file: {error}") from error

@@ -51,8 +51,8 @@ class ImageStack:
     """Collects images, one `add` each, at most a known number, into one array."""
 
     def __init__(self, count: int, room: Room, pictures: Pictures | None = None) -> None:
-        self._count, self._room, self._pictures = count, room, pictures or Pictures()
-        self._becomes = self._pictures.form
+        self._count, self._room = count, room
+        self._becomes = (pictures or Pictures()).form
         self._filled = 0
         self._form = ""
         self._first = ""
@@ -63,7 +63,6 @@ class ImageStack:
         cannot be decoded."""
         if self._filled == self._count:
             raise BadInput(f"{name} is one more than the {self._count} images announced")
-        self._pictures.came = True
         image = _opened(encoded, name)
         own = _mode(image, name)
         mode = self._becomes.mode or own

@@ -2,9 +2,9 @@
 
     folder/[data/]train.jsonl | train-*.jsonl | train/*.jsonl      test and validation likewise
 
-or one file with a key `split`. The endings ``.json`` and ``.ndjson`` are read too, and there a whole list of
-objects. What the keys mean is said by the rules of Parquet (`arrow_columns`): a file is read twice, once for
-the kinds of its values and once for the values.
+(`split_files`), or one file with a key `split`. The endings ``.json`` and ``.ndjson`` are read too, and
+there a whole list of objects. What the keys mean is said by the rules of Parquet (`arrow_columns`): a file is
+read twice, once for the kinds of its values and once for the values.
 
     true, false      boolean          "text"      text
     3                int64            [3, 17]     a list of numbers, int64 or float64
@@ -30,6 +30,7 @@ from qtrain_cli.data.columns import NEEDED_SPLITS, SPLIT_COLUMN, splits_there
 from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import shown
+from qtrain_cli.data.split_files import refuse_missing_shards, split_files
 from qtrain_cli.errors import BadInput, first_line, missing_package
 from qtrain_cli.files.reading import open_ordinary
 
@@ -63,17 +64,16 @@ def read(source: str, request: Request) -> Arrays:
         lambda name: bool(_files(path, name)), request.splits, "{} split",
         "the folder needs train.jsonl and test.jsonl, or --split test=NAME",
     )  # fmt: skip
-    tables = {role: _table(_files(path, name), request) for role, name in splits.items()}
+    tables = {}
+    for role, name in splits.items():
+        paths = _files(path, name)
+        refuse_missing_shards(name, paths)
+        tables[role] = _table(paths, request)
     return read_tables(tables, request, "the files differ in their keys, or in the kinds of their values")
 
 
 def _files(folder: Path, split: str) -> list[Path]:
-    """The files of one split, in the order of their names."""
-    patterns = [f"{split}{ending}" for ending in ENDINGS] + [f"{split}-*{ending}" for ending in ENDINGS]
-    patterns += [f"{split}/*{ending}" for ending in ENDINGS[:2]]  # .json lies in folders of many kinds
-    bases = (folder, folder / "data")
-    found = {path for base in bases for pattern in patterns for path in base.glob(pattern)}
-    return sorted(path for path in found if path.is_file())
+    return split_files(folder, split, ENDINGS, ENDINGS[:2])  # .json lies in folders of many kinds
 
 
 def objects(path: Path, request: Request, damaged: Callable[[DamagedRow], None]) -> Iterator[Numbered]:
@@ -122,7 +122,7 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Outline:
-    """What the first reading found: kinds by key, rows, and damaged lines that the second will find too."""
+    """What the first reading found: the kind of each key's values, and how many rows there are."""
 
     kinds: dict[str, str]
     rows: int
@@ -213,8 +213,13 @@ def _fitting(
                     f" {_WORDS[kind]}", "fill in or drop such rows; --skip-damaged leaves them out",
                 )  # fmt: skip
             continue
-        cells[name] = value
+        cells[name] = _widened(value) if found in ("int", "ints") and found != kind else value
     return cells
+
+
+def _widened(value: Any) -> float | list[float]:
+    """Whole numbers in a column of floats, the large ones rounded, as CSV has them."""
+    return float(value) if isinstance(value, int) else list(map(float, value))
 
 
 _WORDS = {

@@ -41,12 +41,12 @@ def flattened(given: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def refuse_other_parts(train: Columned, test: Columned) -> None:
-    """Raises `BadInput` unless both splits have the same named inputs, or one without a name."""
-    names = [sorted(x) if isinstance(x, dict) else [] for x in (train, test)]
+def refuse_other_parts(train: Columned, split: str, other: Columned) -> None:
+    """Raises `BadInput` unless train and this split have the same named inputs, or one without a name."""
+    names = [sorted(x) if isinstance(x, dict) else [] for x in (train, other)]
     if names[0] != names[1]:
         said = [", ".join(one) or "one without a name" for one in names]
-        raise BadInput(f"train has the inputs {said[0]} and test {said[1]}", "give both splits the same")
+        raise BadInput(f"train has the inputs {said[0]} and {split} {said[1]}", "give both splits the same")
     if len(names[0]) > MAX_PARTS:
         raise BadInput(f"there are {len(names[0])} named inputs; allowed: {MAX_PARTS}")
 

@@ -1,18 +1,14 @@
 """Parquet in the layouts of the Hugging Face hub (`arrow_columns` says what the columns mean).
 
-    folder/[data/]train-00000-of-00002.parquet ...    folder/[data/]test-*.parquet
-    folder/[data/]train.parquet                       folder/[data/]test.parquet
-    folder/[data/]train/*.parquet                     folder/[data/]test/*.parquet
+    folder/[data/]train-00000-of-00002.parquet ... | train.parquet | train/*.parquet      test likewise
 
-or one file with a column `split` of ``train`` and ``test``. Shards are read in the order of their names,
-and a missing shard is an error. A split called validation is used as such. Rows are streamed batch by batch
-into arrays of the final size.
+(`split_files`), or one file with a column `split` of ``train`` and ``test``. A split called validation is
+used as such. Rows are streamed batch by batch into arrays of the final size.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -25,10 +21,11 @@ from qtrain_cli.data.columns import NEEDED_SPLITS, SPLIT_COLUMN, splits_there
 from qtrain_cli.data.pages import Pages, chunks_of
 from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import Room, short, shown
+from qtrain_cli.data.split_files import refuse_missing_shards, split_files
 from qtrain_cli.errors import BadInput, missing_package
 from qtrain_cli.files.reading import open_ordinary
 
-_SHARD = re.compile(r".*-(?P<index>\d+)-of-(?P<total>\d+)\.parquet")
+_ENDINGS = (".parquet",)
 
 
 def matches(source: str) -> bool:
@@ -55,32 +52,13 @@ def read(source: str, request: Request) -> Arrays:
     tables = {}
     for role, name in splits.items():
         paths = _files(path, name)
-        _refuse_missing_shards(name, paths)
+        refuse_missing_shards(name, paths)
         tables[role] = _table(paths, request.room)
     return read_tables(tables, request, "the Parquet files differ in their columns")
 
 
 def _files(folder: Path, split: str) -> list[Path]:
-    """The files of one split, in the order of their names."""
-    patterns = (f"{split}.parquet", f"{split}-*.parquet", f"{split}/*.parquet")
-    bases = (folder, folder / "data")
-    return sorted(path for base in bases for pattern in patterns for path in base.glob(pattern))
-
-
-def _refuse_missing_shards(split: str, paths: Sequence[Path]) -> None:
-    """Allowed are one whole set of shards, one file, or any files of one sub-folder; never two of these."""
-    found = [match for path in paths if (match := _SHARD.fullmatch(path.name))]
-    totals = {int(match["total"]) for match in found}
-    indices = {int(match["index"]) for match in found}
-    folders = {path.parent for path in paths}
-    if len(folders) > 1 or len(totals) > 1 or (found and len(indices) < len(paths)):
-        first, last = paths[0].name, paths[-1].name
-        raise BadInput(f"the {split} split has files of two data sets ({first}, {last})", "leave one set")
-    missing = sorted(set(range(max(totals, default=0))) - indices)
-    if missing:
-        raise BadInput(
-            f"shard {missing[0]} of {max(totals)} of the {split} split is missing", "download it again"
-        )
+    return split_files(folder, split, _ENDINGS, _ENDINGS)
 
 
 def _pyarrow() -> tuple[ModuleType, ModuleType]:

@@ -102,10 +102,24 @@ class PictureForm:
 
 @dataclass
 class Pictures:
-    """What becomes of the pictures of a data set, and whether any came."""
+    """What becomes of the pictures of a data set. The model's folder is asked when the first one comes, and
+    only where nothing was `said`."""
 
-    form: PictureForm = field(default_factory=PictureForm)
-    came: bool = False
+    said: PictureForm = field(default_factory=PictureForm)
+    beside: Path | None = None
+    _found: PictureForm | None = field(default=None, repr=False)
+
+    @property
+    def form(self) -> PictureForm:
+        """What becomes of each. Raises `BadInput` for a configuration that cannot be followed."""
+        if self._found is None:
+            self._found = self.said if self.said.origin else picture_form(None, self.beside)
+        return self._found
+
+    @property
+    def came(self) -> bool:
+        """Whether any came."""
+        return self._found is not None
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -224,16 +238,20 @@ def _normalisation(config: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     if config.get("do_normalize", "image_mean" in config):
-        mean, std = _numbers(config.get("image_mean")), _numbers(config.get("image_std"))
+        mean, std = _mean_and_std(PROCESSOR, config.get("image_mean"), config.get("image_std"))
     scale = 255 * factor
-    if len(mean) != len(std) or min(std) <= 0:
-        raise BadInput(
-            f"'{PROCESSOR}' has a normalisation that is none", "give --mean and --std, and --transform"
-        )
     plain = math.isclose(scale, 1.0) and not offset
     if plain:
         return ((), ()) if (mean, std) == ((0.0,), (1.0,)) else (mean, std)
     return tuple((one + offset) / scale for one in mean), tuple(one / scale for one in std)
+
+
+def _mean_and_std(name: str, *values: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Both as numbers of channels, as a file of this name has them."""
+    mean, std = map(_numbers, values)
+    if len(mean) != len(std) or min(std) <= 0:
+        raise BadInput(f"'{name}' has a normalisation that is none", "give --mean and --std, and --transform")
+    return mean, std
 
 
 def _positive(config: Mapping[str, Any], key: str, usual: float) -> float:
@@ -260,12 +278,10 @@ def _numbers(value: Any) -> tuple[float, ...]:
 def _of_timm(config: Mapping[str, Any]) -> PictureForm | None:
     """`pretrained_cfg` of a `config.json` that timm wrote; None for another's."""
     own = config.get("pretrained_cfg")
-    if not isinstance(own, Mapping) or "input_size" not in own:
-        return None
-    return timm_form(own)
+    return _timm_form(own) if isinstance(own, Mapping) and "input_size" in own else None
 
 
-def timm_form(own: Mapping[str, Any]) -> PictureForm:
+def _timm_form(own: Mapping[str, Any]) -> PictureForm:
     """What timm's evaluation does by this configuration: crop_mode center or squash."""
     size = own["input_size"]
     sides = tuple(size[1:]) if isinstance(size, (list, tuple)) and len(size) == 3 else ()
@@ -273,11 +289,13 @@ def timm_form(own: Mapping[str, Any]) -> PictureForm:
     good = all(type(side) is int for side in sides) and _fine(sides) and isinstance(share, (int, float))
     if not sides or not good or not 0 < share <= 1 or kind not in ("center", "squash"):
         raise BadInput(
-            f"the model's pretrained_cfg has an input_size, crop_pct or crop_mode {kind!r:.20}", _WRITE
+            "the model's pretrained_cfg has an input_size, crop_pct or crop_mode that is none that qtrain"
+            f" can follow: {size!r:.40}, {share!r:.20}, {kind!r:.20}",
+            _WRITE,
         )
     larger = tuple(math.floor(side / share) for side in sides)
     square = larger[0] == larger[1] and kind == "center"
-    mean, std = _numbers(own.get("mean", 0.0)), _numbers(own.get("std", 1.0))
+    mean, std = _mean_and_std(TIMM_CONFIG, own.get("mean", 0.0), own.get("std", 1.0))
     resize = larger[:1] if square else larger
     mode = "L" if size[0] == 1 else "RGB"
     return PictureForm(resize, sides, _resampling(own.get("interpolation") or "bicubic"), mode, mean, std)

@@ -53,7 +53,7 @@ def placed(raw: Arrays, asked: TaskSettings) -> Arrays:
             )
         return raw
     if _has_places(raw.y_train, wanted is not None and wanted.places):
-        return _with(raw, _named(raw, "y"), asked.ignore_index)
+        return _with(raw, raw.named("y"), asked.ignore_index)
     if asked.ignore_index != TaskSettings.ignore_index:
         raise UsageError(
             f"--ignore-index {asked.ignore_index} is of a label for each token or pixel; the targets have the"
@@ -61,11 +61,6 @@ def placed(raw: Arrays, asked: TaskSettings) -> Arrays:
             "leave it out, or drop such rows",
         )
     return raw
-
-
-def _named(raw: Arrays, letter: str) -> dict[str, Any]:
-    """The inputs or targets of every split that is there, by name."""
-    return {name: getattr(raw, name) for name in raw.present if name.startswith(letter)}
 
 
 def _has_places(y: np.ndarray, wanted: bool) -> bool:
@@ -120,7 +115,7 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
         return None
     if tokens.shape[1] < 2:
         raise BadInput("a row of one token has none after it", "give rows of at least two tokens")
-    inputs, labels = _named(raw, "x"), _named(raw, "y") if same else {}
+    inputs, labels = raw.named("x"), raw.named("y") if same else {}
     targets = {
         f"y{name[1:]}": _next(raw, x, labels.get(f"y{name[1:]}"), asked.ignore_index)
         for name, x in inputs.items()

@@ -17,7 +17,7 @@ from qtrain_cli.settings import DataSettings
 
 @dataclass(frozen=True)
 class Request:
-    """One reading. Room, damage and texts count what they are given."""
+    """One reading. Room, damage, pictures and texts count, or keep, what they are given."""
 
     room: Room = field(default_factory=Room)
     damage: Damage = field(default_factory=Damage)
@@ -31,13 +31,13 @@ def request_of(settings: DataSettings, beside: Path | None) -> Request:
     """The request that the settings say; `beside` is the folder that the model lies in.
 
     Raises:
-        UsageError, BadInput: as `Roles.said` and `picture_form`.
+        UsageError, BadInput: as `Roles.said`, and as `picture_form` of `--transform`.
     """
     return Request(
         Room(settings.max_bytes),
         Damage(settings.skip_damaged),
         Roles.said(dict(settings.columns)),
         dict(settings.splits),
-        Pictures(picture_form(settings.transform, beside)),
+        Pictures(picture_form(settings.transform, None), beside),
         TextForm(settings.tokenizer, beside, settings.max_length),
     )

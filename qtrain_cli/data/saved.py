@@ -19,7 +19,7 @@ from qtrain_cli.data.arrow_columns import Columns
 from qtrain_cli.data.columns import splits_there
 from qtrain_cli.data.messages import refuse_compressed
 from qtrain_cli.data.request import Request
-from qtrain_cli.data.room import Room, short
+from qtrain_cli.data.room import short
 from qtrain_cli.errors import BadInput, missing_package
 from qtrain_cli.files.json_file import read_object
 from qtrain_cli.files.reading import open_ordinary
@@ -40,21 +40,21 @@ def read(source: str, request: Request) -> Arrays:
             "is one split of a data set, without test rows",
             "save a DatasetDict: dataset.train_test_split(0.1).save_to_disk(...), or give the folder above",
         )
-        return read_one(_table(folder, request.room), request, no_split)
+        return read_one(_table(folder), request, no_split)
     there = lambda name: (folder / name / STATE).is_file()  # noqa: E731
     names = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
     splits = splits_there(
         there, request.splits, "{} split", f"--split test=NAME takes another; there are: {names}"
     )
-    tables = {role: _table(folder / name, request.room) for role, name in splits.items()}
+    tables = {role: _table(folder / name) for role, name in splits.items()}
     return read_tables(tables, request, "the splits differ in their columns")
 
 
-def _table(folder: Path, room: Room) -> Table:
+def _table(folder: Path) -> Table:
     paths = _files(folder)
     schemas = tuple(_opened(path).schema for path in paths)
-    count = sum(batch.num_rows for path in paths for batch in _batches(path, room))
-    return Table(schemas, lambda columns: count, lambda columns: _cuts(paths, columns, room))
+    count = sum(batch.num_rows for path in paths for batch in _batches(path))
+    return Table(schemas, lambda columns: count, lambda columns: _cuts(paths, columns))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -87,7 +87,7 @@ def _opened(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-def _batches(path: Path, room: Room) -> Iterator[Any]:
+def _batches(path: Path) -> Iterator[Any]:
     """The batches of a file, each checked whole: offsets and texts that lead nowhere are found here."""
     import pyarrow as pa
 
@@ -101,10 +101,10 @@ def _batches(path: Path, room: Room) -> Iterator[Any]:
         raise _damaged(path, error) from error
 
 
-def _cuts(paths: Sequence[Path], columns: Columns, room: Room) -> Iterator[Cut]:
+def _cuts(paths: Sequence[Path], columns: Columns) -> Iterator[Cut]:
     for path in paths:
         first = 0
-        for whole in _batches(path, room):
+        for whole in _batches(path):
             for start in range(0, whole.num_rows, BATCH_ROWS):
                 batch = whole.select(list(dict.fromkeys(columns.needed))).slice(start, BATCH_ROWS)
                 yield Cut(f"{path.parent.name}/{path.name}", first, batch)

@@ -113,7 +113,7 @@ def of_one_length(arrays: Arrays) -> Arrays:
     """The same with token rows of all splits filled up to the longest; others as they are."""
     if arrays.padding is None:
         return arrays
-    there = {name: getattr(arrays, name) for name in arrays.present if name.startswith("x")}
+    there = arrays.named("x")
     width = max(x.shape[1] for x in there.values())
     filled: dict[str, Any] = {name: _filled(x, width, arrays.padding) for name, x in there.items()}
     return replace(arrays, **filled)

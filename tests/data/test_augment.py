@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from qtrain_cli.data.augment import Augment, augment_of, cropped, flipped, mixed_up
+from qtrain_cli.data.augment import _STEPS, MIXUP, Augment, augment_of, cropped, flipped, mixed_up
 from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.settings.fit import AUGMENTATIONS
 
 PIXELS = torch.randint(0, 256, (40, 3, 16, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(40) % 5
@@ -16,6 +17,10 @@ LABELS = torch.arange(40) % 5
 
 def random(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def test_every_augmentation_that_may_be_asked_for_is_done():
+    assert (*_STEPS, MIXUP) == AUGMENTATIONS
 
 
 def test_half_of_the_pictures_are_mirrored_and_the_others_are_not_touched():
@@ -30,6 +35,10 @@ def test_targets_of_each_place_are_mirrored_with_their_picture():
     places = PIXELS[:, 0].long()
     found, targets = flipped(PIXELS, places, random())
     assert torch.equal(targets, found[:, 0].long())
+    _, coarse = flipped(PIXELS, places[:, ::4, ::4], random())  # of a model that names a place in sixteen
+    unturned = (found == PIXELS).flatten(1).all(1)
+    assert torch.equal(coarse[unturned], places[unturned, ::4, ::4])
+    assert torch.equal(coarse[~unturned], places[~unturned, ::4, ::4].flip(-1))
 
 
 def test_a_crop_is_a_window_of_the_picture_with_a_black_edge():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from qtrain_cli.data.columns import Roles, splits_there
+from qtrain_cli.data.columns import SPLIT_NAMES, Roles, splits_there
 from qtrain_cli.errors import BadInput
+from qtrain_cli.settings.sources import COLUMN_ROLES, SPLIT_ROLES
 
 ROWS = [{"a": n, "b": 10 * n, "species": "cat" if n % 2 else "dog", "age": n / 2} for n in range(6)]
 
@@ -65,6 +67,10 @@ def test_a_column_that_is_not_there_is_answered_with_those_that_are(load, reques
 def test_roles_that_do_not_go_together(named, message):
     with pytest.raises(BadInput, match=message):
         Roles.said(named)
+
+
+def test_every_role_that_may_be_said_is_known_here():
+    assert tuple(field.name for field in fields(Roles)) == COLUMN_ROLES and tuple(SPLIT_NAMES) == SPLIT_ROLES
 
 
 def test_splits_go_by_their_usual_names_or_by_those_that_were_said():

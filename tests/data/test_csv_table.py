@@ -100,6 +100,12 @@ def test_an_unknown_split_is_an_error(load, tmp_path):
         load(tmp_path / "all.csv")
 
 
+def test_a_lone_number_among_lists_is_a_list_too_short(load, tmp_path):
+    (tmp_path / "all.csv").write_text("ids,label,split\n3 4 5,0,train\n5,1,train\n7 8 9,1,test\n")
+    with pytest.raises(BadInput, match="line 3: a list of 1 numbers, and 3 before"):
+        load(tmp_path / "all.csv")
+
+
 def test_a_folder_without_test_is_an_error(load, folder):
     path = folder()
     (path / "test.csv").unlink()

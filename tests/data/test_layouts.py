@@ -68,6 +68,30 @@ def test_shards_of_json_are_joined_in_order(load, tmp_path, expected):
 
 
 @pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train-00000-of-00002.jsonl"], "shard 1 of 2 of the train split is missing"),
+        (["train.jsonl", "train.json"], "the train split has files of two data sets"),
+        (["train.jsonl", "data/train.jsonl"], "the train split has files of two data sets"),
+    ],
+)
+def test_json_of_half_a_data_set_or_of_two_is_refused(load, tmp_path, names, message):
+    (tmp_path / "data").mkdir()
+    for name in (*names, "test.jsonl"):
+        (tmp_path / name).write_text(lines(ROWS))
+    with pytest.raises(BadInput, match=message):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("cells", [[0.5, 2**53 + 1], [[0.5, 1.5], [2**53 + 1, 1]]])
+def test_large_whole_numbers_in_a_column_of_floats(load, tmp_path, cells):
+    for split in ("train", "test"):
+        rows = [{"a": cell, "label": n} for n, cell in enumerate(cells)]
+        (tmp_path / f"{split}.jsonl").write_text(lines(rows))
+    assert load(tmp_path).test.inputs[1, 0] == 2.0**53
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ('{"a": 1,', "train.jsonl line 3 is no JSON"),
@@ -182,6 +206,7 @@ def test_images_with_a_table_of_labels(load, tmp_path, pixels, pictures, table, 
         ({"file_name": "../secret.png"}, "names '../secret.png', which is not in the folder"),
         ({"file_name": "gone.png"}, "names 'gone.png', which is not there"),
         ({"label": ""}, "metadata.csv line 2, column 'label' is empty"),
+        ({"label": "dog, small"}, "train/metadata.csv line 2 has more cells than the header"),
     ],
 )
 def test_a_table_that_leads_nowhere_is_refused(load, tmp_path, encode, pixels, pictures, change, message):

@@ -76,6 +76,10 @@ def cut(name, part):
     ("change", "said"),
     [
         (
+            lambda rows: rows.update({"x_validation.mask": rows["x_test.mask"], "y_validation": [0] * 4}),
+            "train has the inputs mask, picture, tokens, weight and validation mask",
+        ),
+        (
             lambda rows: rows.pop("x_test.mask"),
             "train has the inputs mask, picture, tokens, weight and test pic",
         ),

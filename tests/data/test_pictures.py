@@ -151,6 +151,16 @@ def test_arrays_are_no_pictures_of_files(tmp_path, pixels):
     assert data.normalisation.mean == () and not any("pictures by" in line for line in data.said)
 
 
+def test_a_configuration_for_pictures_is_nothing_to_arrays(tmp_path, pixels):
+    np.savez(tmp_path / "d.npz", **pixels)
+    detr = VIT | {"size": {"shortest_edge": 800, "longest_edge": 1333}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(detr))
+    model = ModelSettings(tmp_path / "m.pt")
+    assert len(load_data(DataSettings(str(tmp_path / "d.npz")), 0, model).test) == 4
+    with pytest.raises(UsageError, match="--transform has 'blur'"):
+        load_data(DataSettings(str(tmp_path / "d.npz"), transform="blur"), 0, model)
+
+
 @pytest.mark.parametrize(
     "text", ["resize", "resize=0", "resize=1x2x3", "blur", "crop=-1", "none,rgb", "rgb=1", ""]
 )
@@ -169,6 +179,23 @@ def test_a_transform_that_is_none_is_refused(text):
 def test_a_configuration_that_cannot_be_followed_is_refused(tmp_path, change):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(VIT | change))
     with pytest.raises(BadInput):
+        picture_form(None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"std": [0.0] * 3}, "'config.json' has a normalisation that is none"),
+        ({"std": [-1.0] * 3}, "'config.json' has a normalisation that is none"),
+        ({"std": [0.2, 0.2]}, "'config.json' has a normalisation that is none"),
+        ({"input_size": [3, 0, 14]}, r"none that qtrain can follow: \[3, 0, 14\], 0.875, 'center'"),
+        ({"crop_mode": "border"}, "none that qtrain can follow: .*, 'border'"),
+    ],
+)
+def test_a_configuration_of_timms_that_cannot_be_followed_is_refused(tmp_path, change, message):
+    config = {"pretrained_cfg": TIMM["pretrained_cfg"] | change}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=message):
         picture_form(None, tmp_path)
 
 

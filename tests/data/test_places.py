@@ -67,6 +67,15 @@ def test_the_token_after_each(loaded):
     assert "targets are the tokens after each" in data.rows_in_words
 
 
+def test_validation_rows_of_the_datas_own_need_no_targets_either(tmp_path):
+    np.savez(tmp_path / "data.npz", x_train=TOKENS[:3], x_validation=TOKENS[3:4], x_test=TOKENS[4:])
+    asked = TaskSettings("language")
+    data = load_data(DataSettings(str(tmp_path / "data.npz"), asked=asked), 0)
+    assert data.train.inputs.tolist() == TOKENS[:3].tolist()
+    assert data.validation.inputs.tolist() == TOKENS[3:4].tolist()
+    assert data.validation.targets.tolist() == [[*TOKENS[3, 1:].tolist(), IGNORED]]
+
+
 def test_padding_is_no_target(loaded):
     padded = TOKENS.copy()
     padded[:, 3:] = 0
