@@ -28,7 +28,7 @@ from qtrain_cli.data.damage import DamagedRow
 from qtrain_cli.data.pictures import PictureForm, Pictures
 from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, missing_package
-from qtrain_cli.files.spilled import IN_MEMORY_BYTES, large_array, let_go
+from qtrain_cli.files.spilled import is_large, large_array, let_go
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,9 +71,8 @@ class ImageStack:
         if not self._form:
             self._form, self._first = form, name
             shape = (self._count, CHANNELS[mode], height, width)
-            self._room.take(
-                math.prod(shape), f"{self._count:,} images of {form}", math.prod(shape) > IN_MEMORY_BYTES
-            )
+            size = math.prod(shape)
+            self._room.take(size, f"{self._count:,} images of {form}", on_disk=is_large(size))
             self._pixels = large_array(shape, np.uint8)
         if form != self._form:
             raise self._other_form(name, form, image)

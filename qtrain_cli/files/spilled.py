@@ -25,10 +25,15 @@ _DROP = getattr(mmap, "MADV_DONTNEED", None)
 _MAPPED: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
+def is_large(size: int) -> bool:
+    """Whether an array of so many bytes lies in a file."""
+    return size > IN_MEMORY_BYTES
+
+
 def large_array(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
     """An array of zeros, or of whatever, to be filled. Raises `BadInput` where the disk has no room."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size <= IN_MEMORY_BYTES:
+    if not is_large(size):
         return np.empty(shape, dtype)
     mapped = _mapped(size)
     _MAPPED.add(mapped)
