@@ -18,21 +18,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from qtrain_cli.tasks.counting import mean_of, over
-from qtrain_cli.tasks.metrics import Metric, of_sums
-from qtrain_cli.tasks.places import (
-    by_row,
-    check_places,
-    chosen,
-    closeness_counts,
-    counted,
-    hard_loss,
-    places_that_count,
-    right_counts,
-    row_places,
-    soft_loss,
-    weighted_loss,
-)
+from qtrain_cli.tasks.counting import mean_of
+from qtrain_cli.tasks.places import by_row, chosen, counted, of_places, right_places, row_places
 from qtrain_cli.tasks.task import PLAIN, Task
 
 if TYPE_CHECKING:
@@ -65,12 +52,6 @@ def _frequencies(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
     return known.where(~new, share / max(1, int(new.sum()))).log().float()
 
 
-LIKELIEST_ACCURACY = Metric(
-    "accuracy", "accuracy of the likeliest",
-    lambda outputs, targets: right_counts(_AXIS)(outputs, targets).sum(0),
-    of_sums(lambda sums: over(sums[0], sums[1])),
-)  # fmt: skip
-
 LANGUAGE = Task(
     name="language",
     family="language",
@@ -83,17 +64,10 @@ LANGUAGE = Task(
     scale=PLAIN,
     gate="min-metric",
     takes=lambda targets: False,
-    check=check_places(_AXIS, "a score of each token for each place: (N, L, V)"),
-    hard_loss=hard_loss(_AXIS),
-    soft_loss=soft_loss(_AXIS),
-    weighted=weighted_loss(_AXIS),
+    **of_places(_AXIS, "a score of each token for each place: (N, L, V)"),
     counts=_counts,
-    closeness_counts=closeness_counts(_AXIS),
     figure=_perplexity,
-    resampled=True,
-    size_of=places_that_count,
-    places=True,
-    metrics=(LIKELIEST_ACCURACY,),
+    metrics=(right_places(_AXIS, "accuracy", "accuracy of the likeliest"),),
     trivial=_frequencies,
     trivial_said="the frequencies of tokens in train",
     said="outputs are scores of tokens at each place; cross-entropy",
