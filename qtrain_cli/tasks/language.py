@@ -43,7 +43,7 @@ def _perplexity(sums: Tensor) -> Tensor:
 
 def _frequencies(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Log-probabilities (V,) of tokens by how often they are in the targets."""
-    counts = targets[counted(targets)].long().bincount(minlength=shape[-1])[: shape[-1]].double()
+    counts = targets[counted(targets)].bincount(minlength=shape[-1])[: shape[-1]].double()
     new, seen = counts == 0, counts.sum()
     share = min(0.5, max(1.0, float((counts == 1).sum())) / max(1.0, float(seen))) if bool(new.any()) else 0.0
     if not float(seen):

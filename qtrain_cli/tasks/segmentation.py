@@ -50,7 +50,7 @@ def _mean_share(sums: Tensor) -> Tensor:
 
 
 def _commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return commonest(targets[counted(targets)].long(), shape[:1]).reshape(-1, 1, 1)
+    return commonest(targets[counted(targets)], shape[:1]).reshape(-1, 1, 1)
 
 
 SEGMENTATION = Task(

@@ -42,7 +42,7 @@ def _blind(outputs: Tensor, targets: Tensor) -> float:
 
 
 def _commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return commonest(targets[counted(targets)].long(), shape[-1:])
+    return commonest(targets[counted(targets)], shape[-1:])
 
 
 TOKENS = Task(

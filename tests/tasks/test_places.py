@@ -140,6 +140,8 @@ def test_targets_of_any_integer_type_are_the_same(name, dtype):
     one = objective(name)
     assert float(one.hard_loss(outputs, targets.to(dtype))) == float(one.hard_loss(outputs, targets))
     assert one.score(outputs, targets.to(dtype)) == one.score(outputs, targets)
+    shape = tuple(outputs.shape[1:])
+    assert one.trivial(targets.to(dtype), targets, shape) == one.trivial(targets, targets, shape)
 
 
 # --- figures ---------------------------------------------------------------------------------------------
