@@ -272,6 +272,17 @@ def test_the_frequencies_of_tokens():
     assert objective("language").trivial(train, test, (3, 5)) == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.parametrize(("train", "test", "shares"), [
+    ([[0, 1]], [[0, 2]], (0.25, 0.25)),  # all were there once: half is left for tokens 2 and 3
+    ([[0, 0, 1, 1]], [[0, 2]], (3 / 8, 1 / 8)),  # none was: as if one had been
+    ([[IGNORED]], [[0, 2]], (0.25, 0.25)),  # nothing was there at all
+])  # fmt: skip
+def test_the_frequencies_of_what_is_new(train, test, shares):
+    wanted = math.prod(shares) ** -0.5
+    found = objective("language").trivial(torch.tensor(train), torch.tensor(test), (2, 4))
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
 def test_the_frequencies_of_a_whole_vocabulary_are_the_entropy():
     train = torch.tensor([[0, 0, 1, 1, 2, 2, 2, 2]])
     entropy = -(2 * 0.25 * math.log(0.25) + 0.5 * math.log(0.5))
