@@ -28,7 +28,7 @@ def _title(entry: Mapping[str, Any]) -> str:
 
 
 def _counted(what: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    numbers = sum(math.prod(size or 1 for size in row["shape"]) for row in rows)
+    numbers = sum(math.prod(row["shape"]) for row in rows)
     return f"{what}: {len(rows):,} tensors, {numbers:,} numbers"
 
 
@@ -36,6 +36,6 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return columns(title, [{**row, "shape": _shape(row["shape"])} for row in rows])
 
 
-def _shape(sizes: Sequence[int | None]) -> str:
-    """``64 x 3 x 3``; a number alone has no sizes, and a free size of a graph is unknown."""
-    return " x ".join("?" if size is None else f"{size}" for size in sizes) or "one number"
+def _shape(sizes: Sequence[int]) -> str:
+    """``64 x 3 x 3``; a number alone has no sizes."""
+    return " x ".join(map(str, sizes)) or "one number"

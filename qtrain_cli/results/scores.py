@@ -87,8 +87,9 @@ class Scores:
     @property
     def interval(self) -> Interval:
         """The 95 % interval of the test figure: the stored one, or what follows from figure and count."""
-        if self.stored_interval or not self.row.derived:
-            return self.stored_interval or (self.test, self.test)
+        if self.stored_interval:
+            return self.stored_interval
+        assert self.row.derived  # else there is a stored one
         return self.row.derived(self.test, self.count)
 
     @property

@@ -46,11 +46,11 @@ def _at(comparison: Comparison, budget: int) -> str:
 def _without_looking(comparison: Comparison, points: list[Point]) -> str:
     """Who is no better than an answer that looks at nothing."""
     trivial, row = comparison.trivial, comparison.row
-    if trivial is None or all(row.better(point.mean, trivial) for point in points):
+    if trivial is None:
         return ""
     useless = [point.method for point in points if not row.better(point.mean, trivial)]
     said = f"{row.trivial_said} alone has {comparison.show(trivial)}"
-    return f" No better than without looking ({said}): {', '.join(useless)}."
+    return f" No better than without looking ({said}): {', '.join(useless)}." if useless else ""
 
 
 def _headers(points: list[Point]) -> str:

@@ -23,6 +23,7 @@ from qtrain_cli.data.splits import OUTPUTS_AT_ONCE
 from qtrain_cli.errors import BadInput
 from qtrain_cli.models.call import predict
 from qtrain_cli.runs.making import Log
+from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.chance import at_chance, misnamed, renamed
 from qtrain_cli.tasks.objective import check_outputs, require_finite
 from qtrain_cli.tasks.recognition import Asked, Reading, reading_of
@@ -31,8 +32,7 @@ MOST_ROWS = 1000
 #: Numbers of outputs that are held as targets, 1 GB in float32.
 MOST_OUTPUTS = 2**28
 #: Short rows of texts that are tried with and without padding, and by how much outputs may differ then, of
-#: the
-#: largest of them: they are summed in another order.
+#: the largest of them: they are summed in another order.
 _SHORT_ROWS, _SAME = 4, 1e-3
 #: A normalisation of more numbers, or an order of more labels, is not written out.
 MOST_WRITTEN = 12
@@ -102,15 +102,15 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     beside = Asked(data.asked.family, inputs if isinstance(inputs, Tensor) else None, data.labels)
     reading = reading_of(data.task, outputs, targets, data.every_target, beside)
     examined = Examined(ask, reading, tokens, numbers, trims)
+    if TASKS[reading.task].own_outputs:
+        log(f"{reading.task}: {reading.said}")
+        return examined
     sample = _Sample(examined.of(data), inputs, reading.targets(targets), outputs)
     row = sample.data.row
-    if row.own_outputs:
-        log(f"{row.name}: {reading.said}")
-        return examined
     check_outputs(sample.data.task, outputs, sample.targets, sample.data.classes)
     trivial = _trivial(sample)
     figure = row.show(row.figure_of(row.counts(outputs, sample.targets)))
-    said = f"; {examined.reading.said}" if examined.reading.said else ""
+    said = f"; {reading.said}" if reading.said else ""
     without = f" ({row.trivial_said} {row.show(trivial)})" if trivial is not None else ""
     rows = f"{len(inputs):,} rows of train and validation"
     log(f"the model itself: {row.word} {figure}{without} on {rows}{said}")

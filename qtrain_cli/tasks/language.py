@@ -18,21 +18,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from qtrain_cli.tasks.counting import mean_of, over
-from qtrain_cli.tasks.metrics import Metric, of_sums
-from qtrain_cli.tasks.places import (
-    by_row,
-    check_places,
-    chosen,
-    closeness_counts,
-    counted,
-    hard_loss,
-    places_that_count,
-    right_counts,
-    row_places,
-    soft_loss,
-    weighted_loss,
-)
+from qtrain_cli.tasks.counting import mean_of
+from qtrain_cli.tasks.places import by_row, chosen, counted, of_places, right_places, row_places
 from qtrain_cli.tasks.task import PLAIN, Task
 
 if TYPE_CHECKING:
@@ -56,7 +43,7 @@ def _perplexity(sums: Tensor) -> Tensor:
 
 def _frequencies(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Log-probabilities (V,) of tokens by how often they are in the targets."""
-    counts = targets[counted(targets)].long().bincount(minlength=shape[-1])[: shape[-1]].double()
+    counts = targets[counted(targets)].bincount(minlength=shape[-1])[: shape[-1]].double()
     new, seen = counts == 0, counts.sum()
     share = min(0.5, max(1.0, float((counts == 1).sum())) / max(1.0, float(seen))) if bool(new.any()) else 0.0
     if not float(seen):
@@ -64,12 +51,6 @@ def _frequencies(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
     known = (1 - share) * counts / seen
     return known.where(~new, share / max(1, int(new.sum()))).log().float()
 
-
-LIKELIEST_ACCURACY = Metric(
-    "accuracy", "accuracy of the likeliest",
-    lambda outputs, targets: right_counts(_AXIS)(outputs, targets).sum(0),
-    of_sums(lambda sums: over(sums[0], sums[1])),
-)  # fmt: skip
 
 LANGUAGE = Task(
     name="language",
@@ -83,17 +64,10 @@ LANGUAGE = Task(
     scale=PLAIN,
     gate="min-metric",
     takes=lambda targets: False,
-    check=check_places(_AXIS, "a score of each token for each place: (N, L, V)"),
-    hard_loss=hard_loss(_AXIS),
-    soft_loss=soft_loss(_AXIS),
-    weighted=weighted_loss(_AXIS),
+    **of_places(_AXIS, "a score of each token for each place: (N, L, V)"),
     counts=_counts,
-    closeness_counts=closeness_counts(_AXIS),
     figure=_perplexity,
-    resampled=True,
-    size_of=places_that_count,
-    places=True,
-    metrics=(LIKELIEST_ACCURACY,),
+    metrics=(right_places(_AXIS, "accuracy", "accuracy of the likeliest"),),
     trivial=_frequencies,
     trivial_said="the frequencies of tokens in train",
     said="outputs are scores of tokens at each place; cross-entropy",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qtrain_cli.tasks.counting import over
+from qtrain_cli.tasks.counting import mean_of, of_rows, over
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,14 +85,13 @@ R2 = Metric("r2", "R2", _squares, _r2)
 
 
 def _cosines(outputs: Tensor, targets: Tensor) -> Tensor:
-    from torch import tensor
     from torch.nn.functional import cosine_similarity
 
     one, other = (rows.reshape(len(rows), -1).double() for rows in (outputs, targets))
-    return tensor([float(cosine_similarity(one, other, dim=1).sum()), len(outputs)])
+    return of_rows(cosine_similarity(one, other, dim=1)).sum(0)
 
 
-COSINE = Metric("cosine", "cosine", _cosines, of_sums(lambda sums: over(sums[0], sums[1])))
+COSINE = Metric("cosine", "cosine", _cosines, of_sums(mean_of))
 
 # --- yes and no ----------------------------------------------------------------------------------------
 

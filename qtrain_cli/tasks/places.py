@@ -15,10 +15,12 @@ bit. Targets may be of any integer type, the smaller the better: a split's are h
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.tasks.classification import CLASSIFICATION
+from qtrain_cli.tasks.counting import mean_of
+from qtrain_cli.tasks.metrics import Metric, of_sums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +34,40 @@ def counted(targets: Tensor) -> Tensor:
     return targets != IGNORED
 
 
-def places_that_count(targets: Tensor) -> int:
-    """How many places count."""
+class OfPlaces(TypedDict):
+    """What the rows of these tasks have in common, as fields of `Task`."""
+
+    check: Callable[[Tensor, Tensor, int | None], None]
+    hard_loss: Callable[[Tensor, Tensor], Tensor]
+    soft_loss: Callable[[Tensor, Tensor, float, Tensor], Tensor]
+    weighted: Callable[[Tensor, Tensor, Tensor], Tensor]
+    closeness_counts: Callable[[Tensor, Tensor, Tensor], Tensor]
+    size_of: Callable[[Tensor], int]
+    resampled: bool
+    places: bool
+
+
+def of_places(axis: int, form: str) -> OfPlaces:
+    """For outputs with classes along this axis; `form` is what they should be, for people."""
+    return {
+        "check": _check(axis, form),
+        "hard_loss": _hard_loss(axis),
+        "soft_loss": _soft_loss(axis),
+        "weighted": _weighted(axis),
+        "closeness_counts": _closeness_counts(axis),
+        "size_of": _places_that_count,
+        "resampled": True,
+        "places": True,
+    }
+
+
+def right_places(axis: int, name: str, label: str) -> Metric:
+    """The share of places that are named rightly."""
+    counts = right_counts(axis)
+    return Metric(name, label, lambda outputs, targets: counts(outputs, targets).sum(0), of_sums(mean_of))
+
+
+def _places_that_count(targets: Tensor) -> int:
     return int(counted(targets).sum())
 
 
@@ -66,7 +100,7 @@ def right_counts(axis: int) -> Callable[[Tensor, Tensor], Tensor]:
     return counts
 
 
-def closeness_counts(axis: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _closeness_counts(axis: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Counts (N, 2): places at which both name the same, and places."""
 
     def counts(outputs: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
@@ -78,7 +112,7 @@ def closeness_counts(axis: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return counts
 
 
-def hard_loss(axis: int) -> Callable[[Tensor, Tensor], Tensor]:
+def _hard_loss(axis: int) -> Callable[[Tensor, Tensor], Tensor]:
     """The cross-entropy; 0 where no place counts."""
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -88,7 +122,7 @@ def hard_loss(axis: int) -> Callable[[Tensor, Tensor], Tensor]:
     return loss
 
 
-def soft_loss(axis: int) -> Callable[[Tensor, Tensor, float, Tensor], Tensor]:
+def _soft_loss(axis: int) -> Callable[[Tensor, Tensor, float, Tensor], Tensor]:
     """The same against a teacher's scores."""
 
     def loss(outputs: Tensor, teacher: Tensor, temperature: float, targets: Tensor) -> Tensor:
@@ -101,7 +135,7 @@ def soft_loss(axis: int) -> Callable[[Tensor, Tensor, float, Tensor], Tensor]:
     return loss
 
 
-def weighted_loss(axis: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _weighted(axis: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """The hard loss with a weight (C,) for each class."""
 
     def loss(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -112,7 +146,7 @@ def weighted_loss(axis: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return loss
 
 
-def check_places(axis: int, form: str) -> Callable[[Tensor, Tensor, int | None], None]:
+def _check(axis: int, form: str) -> Callable[[Tensor, Tensor, int | None], None]:
     """Refuses outputs that have not a score of each class for each place; `form` is what they should be."""
 
     def checked(outputs: Tensor, targets: Tensor, classes: int | None) -> None:

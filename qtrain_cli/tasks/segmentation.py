@@ -21,17 +21,7 @@ from typing import TYPE_CHECKING
 
 from qtrain_cli.tasks.classification import commonest, log_odds, logarithm, sigmoid, softmax
 from qtrain_cli.tasks.counting import over
-from qtrain_cli.tasks.metrics import Metric, of_sums
-from qtrain_cli.tasks.places import (
-    check_places,
-    closeness_counts,
-    counted,
-    hard_loss,
-    places_that_count,
-    right_counts,
-    soft_loss,
-    weighted_loss,
-)
+from qtrain_cli.tasks.places import counted, of_places, right_places
 from qtrain_cli.tasks.task import PERCENT, Task
 
 if TYPE_CHECKING:
@@ -60,14 +50,8 @@ def _mean_share(sums: Tensor) -> Tensor:
 
 
 def _commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return commonest(targets[counted(targets)].long(), shape[:1]).reshape(-1, 1, 1)
+    return commonest(targets[counted(targets)], shape[:1]).reshape(-1, 1, 1)
 
-
-PIXEL_ACCURACY = Metric(
-    "pixel_accuracy", "pixel accuracy",
-    lambda outputs, targets: right_counts(_AXIS)(outputs, targets).sum(0),
-    of_sums(lambda sums: over(sums[0], sums[1])),
-)  # fmt: skip
 
 SEGMENTATION = Task(
     name="segmentation",
@@ -80,17 +64,10 @@ SEGMENTATION = Task(
     scale=PERCENT,
     gate="min-metric",
     takes=lambda targets: targets.ndim == 3 and targets.dtype.kind == "i",
-    check=check_places(_AXIS, "a score of each class for each pixel: (N, C, H, W)"),
-    hard_loss=hard_loss(_AXIS),
-    soft_loss=soft_loss(_AXIS),
-    weighted=weighted_loss(_AXIS),
+    **of_places(_AXIS, "a score of each class for each pixel: (N, C, H, W)"),
     counts=_counts,
-    closeness_counts=closeness_counts(_AXIS),
     figure=_mean_share,
-    resampled=True,
-    size_of=places_that_count,
-    places=True,
-    metrics=(PIXEL_ACCURACY,),
+    metrics=(right_places(_AXIS, "pixel_accuracy", "pixel accuracy"),),
     trivial=_commonest,
     trivial_said="the commonest class everywhere",
     said="outputs are scores of classes at each pixel; cross-entropy",

@@ -22,19 +22,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from qtrain_cli.tasks.classification import agreement_by_chance, commonest
-from qtrain_cli.tasks.counting import over
-from qtrain_cli.tasks.metrics import Metric, of_sums
-from qtrain_cli.tasks.places import (
-    check_places,
-    chosen,
-    closeness_counts,
-    counted,
-    hard_loss,
-    places_that_count,
-    right_counts,
-    soft_loss,
-    weighted_loss,
-)
+from qtrain_cli.tasks.counting import mean_of, over
+from qtrain_cli.tasks.metrics import Metric, f1_of, of_sums
+from qtrain_cli.tasks.places import chosen, counted, of_places, right_counts, right_places
 from qtrain_cli.tasks.task import PERCENT, Task
 
 if TYPE_CHECKING:
@@ -52,7 +42,7 @@ def _blind(outputs: Tensor, targets: Tensor) -> float:
 
 
 def _commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return commonest(targets[counted(targets)].long(), shape[-1:])
+    return commonest(targets[counted(targets)], shape[-1:])
 
 
 TOKENS = Task(
@@ -66,15 +56,8 @@ TOKENS = Task(
     scale=PERCENT,
     gate="min-accuracy",
     takes=lambda targets: targets.ndim == 2 and targets.dtype.kind == "i",
-    check=check_places(_AXIS, "a score of each label for each token: (N, L, C)"),
-    hard_loss=hard_loss(_AXIS),
-    soft_loss=soft_loss(_AXIS),
-    weighted=weighted_loss(_AXIS),
+    **of_places(_AXIS, "a score of each label for each token: (N, L, C)"),
     counts=right_counts(_AXIS),
-    closeness_counts=closeness_counts(_AXIS),
-    resampled=True,
-    size_of=places_that_count,
-    places=True,
     told_by_word=False,
     blind=_blind,
     trivial=_commonest,
@@ -153,7 +136,7 @@ def _outside(labels: Labels) -> int:
 
 
 def _f1(sums: Tensor) -> Tensor:
-    return over(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
+    return f1_of(*sums.unbind(-1))
 
 
 def _unnamed(*given: object) -> Tensor:
@@ -185,13 +168,9 @@ ENTITIES = replace(
     for_labels=_named,
     blind=None,
     metrics=(
-        Metric("precision", "precision", _unnamed, of_sums(lambda sums: over(sums[0], sums[1]))),
+        Metric("precision", "precision", _unnamed, of_sums(mean_of)),
         Metric("recall", "recall", _unnamed, of_sums(lambda sums: over(sums[0], sums[2]))),
-        Metric(
-            "token_accuracy", "accuracy of tokens",
-            lambda outputs, targets: right_counts(_AXIS)(outputs, targets).sum(0),
-            of_sums(lambda sums: over(sums[0], sums[1])),
-        ),
+        right_places(_AXIS, "token_accuracy", "accuracy of tokens"),
     ),
     said="labels are those of entities, and the figure is their F1; cross-entropy over tokens",
 )  # fmt: skip

@@ -45,3 +45,14 @@ def test_an_inspected_file_is_a_table_of_tensors(shown):
     assert [[cell.strip() for cell in line if cell] for line in lines[-2:]] == [
         ["a.weight", "4 x 3", "float32"], ["a.steps", "one number", "int64"],
     ]  # fmt: skip
+
+
+def test_a_tensor_without_numbers_counts_none(shown):
+    rows = [
+        {"name": "a", "shape": [0, 3], "dtype": "float32"},
+        {"name": "b", "shape": [2], "dtype": "float32"},
+    ]
+    entries = [{"path": "", "tensor_count": 2, "numbers": 2, "tensors": rows}]
+    for found in ({"entries": entries}, {"tensors": rows}):
+        text = shown(inspection_terminal({"file": "x.pt", **found}))
+        assert "2 tensors, 2 numbers" in " ".join(text.split())

@@ -83,6 +83,15 @@ def test_a_gate_on_a_figure_that_is_not_there_names_those_that_are(make_record):
     assert caught.value.advice == "there are: error"
 
 
+def test_a_gate_on_a_figure_that_was_not_measured(make_record):
+    record = make_record("regression")
+    scores = replace(record.scores, metrics={"r2": None})
+    record = replace(record, measured=replace(record.measured, scores=scores))
+    with pytest.raises(UsageError, match="--min-metric r2: it was not measured") as caught:
+        check_gates(record, GateSettings(min_metric=(("r2", 0.9),)))
+    assert caught.value.advice == "leave out this gate"
+
+
 @pytest.mark.parametrize(("limit", "passed"), [(0.01, True), (0.0099, False)])
 def test_a_drop_of_exactly_the_limit_passes(make_record, limit, passed):
     record = make_record(test=0.97, teacher=0.98)  # 0.98 - 0.97 > 0.01 in binary arithmetic

@@ -1,5 +1,7 @@
 """The verdict says what the figures say: who won, by how much, whether it is noise, and of the circuit."""
 
+from dataclasses import replace
+
 import pytest
 from comparisons import cell, comparison
 
@@ -87,3 +89,14 @@ def test_without_controls_or_ours_nothing_is_claimed_of_the_circuit():
 def test_one_seed_is_said_to_be_too_few():
     found = verdict(comparison([cell("ours", 0, rows(0.9))]))
     assert found[-1] == "There is one seed, so the spread over seeds is not in the noise: it is too small."
+
+
+def test_who_is_no_better_than_without_looking_is_named():
+    cells = [cell(name, 0, rows(share)) for name, share in {"ours": 0.8, "narrow": 0.9}.items()]
+    found = {
+        trivial: verdict(replace(comparison(cells), trivial=trivial))[0] for trivial in (None, 0.7, 0.8, 0.95)
+    }
+    told = " No better than without looking (the commonest class alone has {}): {}. Bytes that are header"
+    assert not any("without looking" in found[trivial] for trivial in (None, 0.7))
+    assert told.format("80.00 %", "ours") in found[0.8]
+    assert told.format("95.00 %", "narrow, ours") in found[0.95]

@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from qtrain_cli.data import load_data
+from qtrain_cli.errors import BadInput
 from qtrain_cli.runs import examination
 from qtrain_cli.runs.examination import examine
+from qtrain_cli.settings import DataSettings, TaskSettings
 from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.chance import at_chance
 
@@ -231,9 +234,6 @@ def test_a_table_that_is_not_for_the_inputs_does_not_look_them_up(cli, scene, tm
 
 
 def test_rows_come_from_all_over_the_splits(digits):
-    from qtrain_cli.data import load_data
-    from qtrain_cli.settings import DataSettings
-
     data = load_data(DataSettings(str(digits / "digits.npz")), 0)
     seen = []
 
@@ -245,3 +245,25 @@ def test_rows_come_from_all_over_the_splits(digits):
     examine(ask, data, False, True, said.append)
     assert seen == [2, 1000] and said[0].startswith("the model itself: accuracy ")
     assert said[1].startswith("it is no better than chance (")
+
+
+def test_a_teacher_of_features_is_asked_once_for_each_row(tmp_path, monkeypatch):
+    x = RNG.normal(size=(40, 4)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x_train=x, x_test=x[:10])
+    data = load_data(DataSettings(str(tmp_path / "d.npz"), asked=TaskSettings("features")), 0)
+    seen = []
+
+    def ask(inputs, prepare):
+        seen.append(len(inputs))
+        return prepare(inputs)[:, :3]
+
+    examined = examine(ask, data, False, False, lambda line: None)
+    looked = [2, len(data.train) + len(data.validation)]
+    assert seen == looked
+    taught = examined.of(data)
+    assert seen == [*looked, len(data.train), len(data.validation), 10]
+    assert torch.equal(taught.test.targets, data.test.inputs[:, :3])
+    monkeypatch.setattr(examination, "MOST_OUTPUTS", 149)
+    with pytest.raises(BadInput, match="50 rows of 3 outputs are too many to be targets") as caught:
+        examined.of(data)
+    assert caught.value.advice == "allowed: 149 numbers; give fewer rows"

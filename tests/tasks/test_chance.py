@@ -65,6 +65,12 @@ def test_labels_under_other_names(named, order):
     assert renamed(NUMBERS, scores(named), Y, 4) is None
 
 
+def test_labels_of_which_another_order_is_no_better_keep_their_own():
+    named = torch.tensor([1] * 100 + [0] * 100 + [2, 2, 3, 3])
+    right = torch.tensor([0] * 100 + [1] * 100 + [3] * 4)
+    assert renamed(CLASSES, scores(named), right, 4) == (1, 0, 2, 3)
+
+
 SWAPPED = torch.tensor([0, 1, 3, 2])
 MANY = torch.randint(0, 200, (1000,), generator=RANDOM)
 
@@ -82,6 +88,7 @@ def test_two_labels_of_four_that_are_exchanged():
         (scores(torch.where(Y == 3, 2, Y)), Y),  # one is never named
         (scores(torch.where(torch.arange(400) < 8, SWAPPED[Y], Y)), Y),
         (torch.eye(200)[partly(MANY, 0.6)], MANY),  # five rows a class, of which an order fits some by chance
+        (torch.eye(200)[MANY.flip(0)], MANY),  # and many of the rows that it was found on
         (scores(Y[:1]), Y[:1]),
     ],
 )

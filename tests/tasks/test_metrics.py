@@ -47,6 +47,14 @@ def test_cosine():
     assert COSINE.value(found, NUMBERS) == pytest.approx(wanted, rel=1e-6)
 
 
+def test_sums_of_cosines_have_more_digits_than_a_record():
+    near, wanted = NEAR.double(), 0.0
+    for a, b in zip(NUMBERS.double().numpy(), near.numpy(), strict=True):
+        wanted += a @ b / np.linalg.norm(a) / np.linalg.norm(b) / 30
+    found = [COSINE.part(near[part], NUMBERS[part]) for part in (slice(0, 11), slice(11, 30))]
+    assert COSINE.value(found, NUMBERS) == pytest.approx(wanted, rel=1e-12)
+
+
 @pytest.mark.parametrize("average", ["micro", "macro"])
 def test_f1_of_several_labels(average):
     wanted = sklearn.f1_score(LABELS, SCORES > 0, average=average)

@@ -140,6 +140,8 @@ def test_targets_of_any_integer_type_are_the_same(name, dtype):
     one = objective(name)
     assert float(one.hard_loss(outputs, targets.to(dtype))) == float(one.hard_loss(outputs, targets))
     assert one.score(outputs, targets.to(dtype)) == one.score(outputs, targets)
+    shape = tuple(outputs.shape[1:])
+    assert one.trivial(targets.to(dtype), targets, shape) == one.trivial(targets, targets, shape)
 
 
 # --- figures ---------------------------------------------------------------------------------------------
@@ -268,6 +270,17 @@ def test_the_frequencies_of_tokens():
     shares = [3 / 5 * 3 / 5, 1 / 5 * 3 / 5]
     wanted = math.exp(-sum(map(math.log, shares)) / 2)
     assert objective("language").trivial(train, test, (3, 5)) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(("train", "test", "shares"), [
+    ([[0, 1]], [[0, 2]], (0.25, 0.25)),  # all were there once: half is left for tokens 2 and 3
+    ([[0, 0, 1, 1]], [[0, 2]], (3 / 8, 1 / 8)),  # none was: as if one had been
+    ([[IGNORED]], [[0, 2]], (0.25, 0.25)),  # nothing was there at all
+])  # fmt: skip
+def test_the_frequencies_of_what_is_new(train, test, shares):
+    wanted = math.prod(shares) ** -0.5
+    found = objective("language").trivial(torch.tensor(train), torch.tensor(test), (2, 4))
+    assert found == pytest.approx(wanted, rel=1e-6)
 
 
 def test_the_frequencies_of_a_whole_vocabulary_are_the_entropy():

@@ -49,6 +49,16 @@ def test_one_score_of_yes_has_the_loss_of_two_classes():
     assert float(one.hard_loss(yes, labels)) != pytest.approx(float(wanted))
 
 
+def test_weights_hold_for_probabilities_too():
+    scores = torch.randn(6, 3)
+    plain, shares = (
+        Objective(name, 0.0, 1.0, weights=(3.0, 1.0, 0.5))
+        for name in ("classification", "class-probabilities")
+    )
+    wanted = float(plain.loss(scores, LABELS, scores))
+    assert float(shares.loss(scores.softmax(1), LABELS, scores)) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_outputs_of_more_classes_than_the_data_have():
     outputs = torch.randn(6, 5)
     wanted = nn.functional.cross_entropy(outputs, LABELS, torch.tensor([1.0, 2, 3, 1, 1]))
