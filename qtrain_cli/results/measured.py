@@ -230,6 +230,7 @@ def _with_beside(scores: Scores, beside: list[Any] | None) -> Scores:
     _check_kinds("figures beside", (MAYBE,) * len(beside), beside)
     trivial, *values = beside
     if trivial is not None and scores.row.derived:
+        check_kind("the number of rows beside", INTEGER, trivial)
         trivial = seven_digits(trivial / scores.count)
     return replace(scores, trivial=trivial, metrics=dict(zip(names, values, strict=False)))
 

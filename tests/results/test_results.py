@@ -279,6 +279,12 @@ def test_figures_beside_that_no_run_stores(make_record, beside, said):
         Measured.from_stored(stored, *DIGESTS)
 
 
+def test_a_number_of_right_rows_is_whole(make_record):
+    stored = [*make_record().measured.to_stored(), [33.5]]
+    with pytest.raises(BadInput, match="the number of rows beside of the record is 33.5"):
+        Measured.from_stored(stored, *DIGESTS)
+
+
 def test_a_metric_that_the_task_has_not(make_record):
     with pytest.raises(BadInput, match="a classification has no metric 'r2'"):
         replace(make_record().scores, metrics={"r2": 0.5})
