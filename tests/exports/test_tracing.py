@@ -7,7 +7,7 @@ from torch import nn
 
 from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.exports import export
-from qtrain_cli.exports.tracing import trace
+from qtrain_cli.exports.tracing import reason, trace
 
 
 class Rows(nn.Linear):
@@ -83,6 +83,20 @@ def test_an_input_of_the_wrong_shape_is_refused_with_it():
         trace(module, module.state_dict(), torch.zeros(1, 5))
     with pytest.raises(BadInput, match=r"the example input has the shape \[0, 4\]"):
         trace(module, module.state_dict(), torch.zeros(0, 4))
+
+
+@pytest.mark.parametrize("said", ["Eq(u0, 1)", "the size 2*u13 + 1", "u0 >= 2", "[3, u1]", "unbacked"])
+def test_a_size_that_is_known_once_it_runs_is_said_in_a_sentence(said):
+    assert reason(RuntimeError(said)).startswith("a size or a branch in its code depends on the values")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["'UNet' object has no attribute 'u1'", "y = self.u1(x)", "name 'u2' is not defined", "p_u1_weight"],
+)
+def test_a_layer_that_is_called_so_is_no_such_size(said):
+    """The layers of a U-Net often are."""
+    assert reason(RuntimeError(said)) == said
 
 
 def test_of_several_outputs_the_graph_has_the_first():
