@@ -194,3 +194,23 @@ def test_plain_weights_are_loaded_where_the_module_is_known(tmp_path, name):
 def test_a_graph_of_a_model_that_draws_random_numbers_is_refused_with_that_reason(tmp_path):
     with pytest.raises(RunFailed, match="draws random numbers in evaluation: no graph of it can be compared"):
         exported(tmp_path, "m.onnx", nn.Sequential(nn.Linear(12, 12), Sampling()))
+
+
+class Decoding(nn.Module):
+    """A decoder, which looks at its mask's values for whether it is causal."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 8, batch_first=True), 1)
+
+    def forward(self, x):
+        ahead = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.layers(x, x, tgt_mask=ahead)
+
+
+def test_a_decoder_has_a_graph_for_any_number_of_rows():
+    module, detect = Decoding().eval(), nn.modules.transformer._detect_is_causal_mask
+    traced = trace(module, module.state_dict(), torch.randn(2, 5, 4))
+    assert traced.dynamic and nn.modules.transformer._detect_is_causal_mask is detect
+    rows = torch.randn(3, 5, 4)
+    torch.testing.assert_close(traced.program.module()(rows), module(rows))
