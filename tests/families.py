@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,17 +218,22 @@ class DictionaryOutput(nn.Module):
         return {"hidden": hidden, "heads": {"class": self.head(hidden)}}
 
 
+def write_state(make: Callable[[], nn.Module], folder: Path) -> Path:
+    """A new module's state dictionary."""
+    torch.manual_seed(0)
+    torch.save(make().state_dict(), folder / "model.pt")
+    return folder / "model.pt"
+
+
+def read_state(make: Callable[[], nn.Module], folder: Path, weights: Path) -> nn.Module:
+    """A new module with other weights."""
+    module = make()
+    module.load_state_dict(load_file(weights))
+    return module
+
+
 def own(name: str, kind: Callable[[], nn.Module], rows: Any, call: Any = None, **more: Any) -> Family:
-    def write(folder: Path) -> Path:
-        torch.manual_seed(0)
-        torch.save(kind().state_dict(), folder / "model.pt")
-        return folder / "model.pt"
-
-    def read(folder: Path, weights: Path) -> nn.Module:
-        module = kind()
-        module.load_state_dict(load_file(weights))
-        return module
-
+    write, read = partial(write_state, kind), partial(read_state, kind)
     arch = ("--arch", f"{HERE}:{kind.__name__}")
     more = {"quick": True, **more, "options": arch + more.get("options", ())}
     return Family(name, rows, write, read, call or (lambda module, rows: module(*rows.values())), **more)
@@ -343,16 +349,7 @@ def of_library(library: str, name: str, size: int) -> Family:
         made = found.get_model if library == "torchvision" else found.create_model
         return made(name, num_classes=CLASSES)
 
-    def write(folder: Path) -> Path:
-        torch.manual_seed(0)
-        torch.save(make().state_dict(), folder / "model.pt")
-        return folder / "model.pt"
-
-    def read(folder: Path, weights: Path) -> nn.Module:
-        module = make()
-        module.load_state_dict(load_file(weights))
-        return module
-
+    write, read = partial(write_state, make), partial(read_state, make)
     options = ("--arch", f"{library}:{name}", "--arch-args", f'{{"num_classes": {CLASSES}}}')
     call = lambda module, rows: module(rows[""])  # noqa: E731
     return Family(f"{library} {name}", pictures(size), write, read, call, options, (library,))

@@ -50,14 +50,15 @@ def told(*words: object) -> dict:
 def written(family: Family, folder: Path) -> tuple[Path, Path]:
     """The model, and the rows with their targets."""
     model, rows = family.write(folder), {}
+    teaches = family.targets and model.is_dir()
+    teacher = family.read(folder, own_weights(model)).eval() if teaches else None
     for split, count, seed in (("train", TRAIN, 1), ("test", TEST, 2)):
         found = family.rows(count, seed)
         rows |= {f"x_{split}.{name}".rstrip("."): part.numpy() for name, part in found.items()}
         rows[f"y_{split}"] = (torch.arange(count) % families.CLASSES).numpy()
         if family.targets:
             with torch.no_grad():
-                teacher = family.read(folder, own_weights(model)) if model.is_dir() else None
-                rows[f"y_{split}"] = family.targets(teacher and teacher.eval(), found).numpy()
+                rows[f"y_{split}"] = family.targets(teacher, found).numpy()
     np.savez(folder / "rows.npz", **rows)
     return model, folder / "rows.npz"
 

@@ -124,8 +124,9 @@ def _of_one_size(held: nn.Module, loaded: nn.Module, batch: Inputs) -> Traced:
         raise RunFailed(f"the module cannot be traced: {reason(error)}", PLAIN_ADVICE) from error
 
 
-#: What torch and its exporters say of sizes and branches that are known once it runs: u0 is the first.
-_UNBACKED = re.compile(r"unbacked|data[- ]?dependent|\bu\d+\b", re.IGNORECASE)
+#: What torch and its exporters say of sizes and branches that are known once it runs: u0 is the first, which
+#: no name in someone's code is (self.u1, 'u1').
+_UNBACKED = re.compile(r"unbacked|data[- ]?dependent|(?<![\w.'])u\d+(?![\w'])", re.IGNORECASE)
 _NO_GRAPH = (
     "a size or a branch in its code depends on the values of the inputs (as in x[mask], or an if on a"
     " tensor), and a graph has but one"

@@ -189,16 +189,18 @@ def by_short_name(found: list[Entry], wanted: str) -> Entry | None:
     """The set whose path, or whose names' beginning, has `wanted` among its words: ``ema`` is state_dict_ema,
     model_ema, ema.module. Of several the likeliest, with the others named."""
     words = SHORT_NAMES.get(wanted.lower(), (wanted.lower(),))
-    sets = [part for entry in found for part in (entry, *_prefixed(entry))]
-    ranks = {part.path: _rank_of_words(part.path, words) for part in sets}
+    sets = [place for entry in found for place in _places(entry)]
+    ranks = {path: _rank_of_words(path, words) for path, _, _ in sets}
     fitting = sorted(
-        (part for part in sets if ranks[part.path] is not None),
-        key=lambda part: (ranks[part.path], part.path.count("."), len(part.path)),
+        (place for place in sets if ranks[place[0]] is not None),
+        key=lambda place: (ranks[place[0]], place[0].count("."), len(place[0])),
     )
     if not fitting:
         return None
-    shown = [part.path for part in fitting[1:] if not part.path.startswith(f"{fitting[0].path}.")]
-    return replace(fitting[0], others=tuple(shown))
+    path, entry, prefix = fitting[0]
+    paths = {path for path, _, _ in fitting}  # a part of what fits goes by the name of the whole
+    others = (other for other, _, _ in fitting[1:] if other.rpartition(".")[0] not in paths)
+    return Entry(path, entry.value if prefix is None else under(entry.value, prefix), tuple(others))
 
 
 def _rank_of_words(path: str, words: tuple[str, ...]) -> int | None:
@@ -207,14 +209,15 @@ def _rank_of_words(path: str, words: tuple[str, ...]) -> int | None:
     return next((place for place, word in enumerate(words) if word in there), None)
 
 
-def _prefixed(entry: Entry) -> Iterator[Entry]:
-    """The parts of a state dictionary under each of its names' first words."""
+def _places(entry: Entry) -> Iterator[tuple[str, Entry, str | None]]:
+    """The path of the whole set, and of its part under each of its names' first words, with that prefix."""
+    yield entry.path, entry, None
     if not isinstance(entry.value, dict):
         return
     parts = [name.split(".") for name in entry.value]
     prefixes = {".".join(one[:depth]) for depth in (1, 2) for one in parts if len(one) > depth}
     for prefix in sorted(prefixes):
-        yield Entry(f"{entry.path}.{prefix}".lstrip("."), under(entry.value, prefix))
+        yield f"{entry.path}.{prefix}".lstrip("."), entry, prefix
 
 
 def _below(entry: Entry, wanted: str) -> list[Entry]:

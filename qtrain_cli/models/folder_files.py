@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, first_few
 from qtrain_cli.files.json_file import MOST_CONFIG, object_in
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import choose_entry, tensors_of
@@ -98,7 +98,7 @@ def _weight_files(folder: Path) -> list[Path]:
     absent = [shard for shard in shards if shard not in there]
     if absent:
         raise BadInput(
-            f"'{place.name}' names shards that the folder lacks: {', '.join(absent[:_MOST_NAMES])}",
+            f"'{place.name}' names shards that the folder lacks: {first_few(absent, _MOST_NAMES)}",
             "download the whole folder",
         )
     return [folder / shard for shard in shards]

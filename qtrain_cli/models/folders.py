@@ -14,7 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, first_line, missing_package
+from qtrain_cli.errors import (
+    BadInput,
+    QtrainError,
+    Refused,
+    UsageError,
+    first_few,
+    first_line,
+    missing_package,
+)
 from qtrain_cli.models import formats
 from qtrain_cli.models.folder_files import ModelFolder
 from qtrain_cli.models.matching import fit_to_architecture
@@ -96,7 +104,7 @@ def _require_complete(folder: str, name: str, report: Mapping[str, Any]) -> None
         names = sorted(str(one) for one in report[key])
         if names:
             raise BadInput(
-                f"'{folder}' {what} {len(names)} tensors of {name}: {', '.join(names[:_MOST_NAMES])}",
+                f"'{folder}' {what} {len(names)} tensors of {name}: {first_few(names, _MOST_NAMES)}",
                 "give the folder of the trained model, head included",
             )
 

@@ -75,10 +75,10 @@ def folded(tensors: Mapping[str, Tensor], expected: Collection[str]) -> Folded:
     """The file's tensors in the form that an architecture of these names has them."""
     found, notes = dict(tensors), list[str]()
     for form in _WAYS:
-        groups = _groups(form, found)
-        if not groups or _has(expected, form.parts):
+        groups = _groups(form.parts, found)
+        if not groups or _groups(form.parts, expected):
             continue
-        renamed = form.renamed if form.renamed and _has(expected, form.renamed) else ()
+        renamed = form.renamed if form.renamed and _groups(form.renamed, expected) else ()
         for prefix, name in groups:
             parts = [found.pop(prefix + part.format(name)) for part in form.parts]
             if renamed:
@@ -95,11 +95,11 @@ def in_parts(tensors: Collection[str]) -> bool:
     return any(_BELOW in name for name in tensors)
 
 
-def _groups(form: InParts, tensors: Mapping[str, Tensor]) -> list[tuple[str, str]]:
-    """Prefix and name of each tensor that is there in all of the form's parts, and not whole."""
-    before, after = form.parts[0].split("{}")
+def _groups(parts: tuple[str, ...], names: Collection[str]) -> list[tuple[str, str]]:
+    """Prefix and name of each tensor that is there in all of these parts, and not whole."""
+    before, after = parts[0].split("{}")
     groups = []
-    for full in tensors:
+    for full in names:
         if not full.endswith(after):
             continue
         path, _, name = full.removesuffix(after).rpartition(".")
@@ -107,13 +107,7 @@ def _groups(form: InParts, tensors: Mapping[str, Tensor]) -> list[tuple[str, str
         if not prefix.endswith(before):
             continue
         prefix = prefix.removesuffix(before)
-        there = all(prefix + part.format(name) in tensors for part in form.parts)
-        if there and prefix + name not in tensors:
+        there = all(prefix + part.format(name) in names for part in parts)
+        if there and prefix + name not in names:
             groups.append((prefix, name))
     return groups
-
-
-def _has(expected: Collection[str], parts: tuple[str, ...]) -> bool:
-    """Whether the architecture has some tensor in these parts."""
-    blank = dict.fromkeys(expected, torch.empty(0))
-    return bool(_groups(InParts("", parts, _masked), blank))

@@ -69,7 +69,6 @@ def fit_to_architecture(
     skeleton = construct_skeleton(factory, arch, settings.arch_args)
     try:
         found, notes = _matched(skeleton, outline, settings)
-        module = construct(factory, arch, settings.arch_args, "cpu")
     except BadInput as error:
         if partial:
             raise BadInput(f"'{name}' is {partial[0]}", partial[1]) from None
@@ -78,6 +77,8 @@ def fit_to_architecture(
         if _expected_tensors(module).keys() == _expected_tensors(skeleton).keys():
             raise error from None
         found, notes = _matched(module, outline, settings)
+    else:
+        module = construct(factory, arch, settings.arch_args, "cpu")
     filled = fill_module(module, found.plan, folded(read(), _expected_tensors(module)).tensors)
     return Fitted(filled, (*notes, *said_left_out(found.left_out)))
 

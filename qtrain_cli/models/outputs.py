@@ -46,7 +46,8 @@ def output_at(outputs: Any, path: str) -> Any:
         before.append(name)
     if not isinstance(found, Tensor):
         names = first_few([f"{path}.{name}" for name in dict(_members(found))], _LISTED)
-        raise BadInput(f"--output {path} is a {type(found).__name__}, no tensor", f"name one of {names}")
+        advice = f"name one of {names}" if names else "name another output, or leave out --output"
+        raise BadInput(f"--output {path} is a {type(found).__name__}, no tensor", advice)
     return found
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -62,12 +63,9 @@ def made_inputs(shapes: RowShapes, rows: int, module: nn.Module, run: Run) -> In
             run(module, numbers[:2])
             return numbers
         except BadInput:
-            if not _tables(module):
-                raise
-            try:
-                return readable(torch.zeros(rows, *shapes, dtype=torch.int64), module, run)
-            except BadInput:
-                pass
+            with suppress(BadInput):
+                if _tables(module):
+                    return readable(torch.zeros(rows, *shapes, dtype=torch.int64), module, run)
             raise
     blank = {name: torch.zeros(rows, *shape, dtype=torch.int64) for name, shape in shapes.items()}
     return _first_that_runs(_choices(NamedInputs(blank), module, floats=True), module, run)

@@ -14,7 +14,7 @@ from qtrain_cli.files.header import Header, TensorRecord, header_in
 from qtrain_cli.models.entries import Entry, by_short_name, under
 from qtrain_cli.models.matching import fit_to_architecture
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected
-from qtrain_cli.models.reading import ReadModel
+from qtrain_cli.models.reading import ReadModel, said_choice
 from qtrain_cli.settings import ModelSettings
 
 _DTYPES = {
@@ -31,7 +31,7 @@ def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> Rea
         BadInput: a damaged file, no ``--arch``, or the whole difference between the two.
         UsageError: ``--weights`` that is no prefix of names.
     """
-    prefix = settings.weights
+    prefix, notes = settings.weights, tuple[str, ...]()
     with nothing_unexpected(file.name):
         header = _header(file)
         shapes = _shapes(file, header)
@@ -39,13 +39,13 @@ def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> Rea
         meant = by_short_name([Entry("", shapes)], prefix)
         if meant is None:
             raise UsageError(f"--weights {prefix}: no name in '{settings.path.name}' begins with '{prefix}.'")
-        prefix = meant.path
+        prefix, notes = meant.path, said_choice(meant.path, meant.others)
 
     def chosen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return tensors if prefix is None else under(tensors, prefix)
 
     fitted = fit_to_architecture(settings, chosen(shapes), lambda: chosen(_numbers(file, header)))
-    return ReadModel(fitted.module, "safetensors", prefix, fitted.notes)
+    return ReadModel(fitted.module, "safetensors", prefix, (*notes, *fitted.notes))
 
 
 def header_tensors(file: ModelFile) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from torch import nn
 
 from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.exports import export
-from qtrain_cli.exports.tracing import trace
+from qtrain_cli.exports.tracing import reason, trace
 
 
 class Rows(nn.Linear):
@@ -83,6 +83,20 @@ def test_an_input_of_the_wrong_shape_is_refused_with_it():
         trace(module, module.state_dict(), torch.zeros(1, 5))
     with pytest.raises(BadInput, match=r"the example input has the shape \[0, 4\]"):
         trace(module, module.state_dict(), torch.zeros(0, 4))
+
+
+@pytest.mark.parametrize("said", ["Eq(u0, 1)", "the size 2*u13 + 1", "u0 >= 2", "[3, u1]", "unbacked"])
+def test_a_size_that_is_known_once_it_runs_is_said_in_a_sentence(said):
+    assert reason(RuntimeError(said)).startswith("a size or a branch in its code depends on the values")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["'UNet' object has no attribute 'u1'", "y = self.u1(x)", "name 'u2' is not defined", "p_u1_weight"],
+)
+def test_a_layer_that_is_called_so_is_no_such_size(said):
+    """The layers of a U-Net often are."""
+    assert reason(RuntimeError(said)) == said
 
 
 def test_of_several_outputs_the_graph_has_the_first():
@@ -180,3 +194,23 @@ def test_plain_weights_are_loaded_where_the_module_is_known(tmp_path, name):
 def test_a_graph_of_a_model_that_draws_random_numbers_is_refused_with_that_reason(tmp_path):
     with pytest.raises(RunFailed, match="draws random numbers in evaluation: no graph of it can be compared"):
         exported(tmp_path, "m.onnx", nn.Sequential(nn.Linear(12, 12), Sampling()))
+
+
+class Decoding(nn.Module):
+    """A decoder, which looks at its mask's values for whether it is causal."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 8, batch_first=True), 1)
+
+    def forward(self, x):
+        ahead = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.layers(x, x, tgt_mask=ahead)
+
+
+def test_a_decoder_has_a_graph_for_any_number_of_rows():
+    module, detect = Decoding().eval(), nn.modules.transformer._detect_is_causal_mask
+    traced = trace(module, module.state_dict(), torch.randn(2, 5, 4))
+    assert traced.dynamic and nn.modules.transformer._detect_is_causal_mask is detect
+    rows = torch.randn(3, 5, 4)
+    torch.testing.assert_close(traced.program.module()(rows), module(rows))

@@ -181,3 +181,23 @@ def test_which_of_several_outputs_counts_is_said_once(pack, said):
             predict(module, dict(module.state_dict()), torch.ones(5, 3), lambda x: x)
     assert lines == said
     assert not module._forward_hooks
+
+
+class ShortRows:
+    """Prepares rows whose length is their first number."""
+
+    def __call__(self, inputs):
+        return inputs
+
+    def lengths(self, inputs):
+        return inputs[:, 0].long()
+
+
+def test_rows_that_go_by_their_length_come_back_in_their_own_order(monkeypatch):
+    monkeypatch.setattr(call, "EVALUATION_ROWS", 2)
+    seen, module = [], nn.Linear(3, 2)
+    module.register_forward_pre_hook(lambda module, args: seen.append(args[0][:, 0].tolist()))
+    inputs = torch.tensor([[3.0, 1, 2], [1, 5, 5], [2, 0, 1], [1, 7, 7], [3, 4, 4]])
+    found = predict(module, dict(module.state_dict()), inputs, ShortRows())
+    assert seen == [[1, 1], [2, 3], [3]]
+    torch.testing.assert_close(found, module(inputs).detach())

@@ -213,6 +213,14 @@ def test_an_index_that_cannot_be_followed_is_refused(tmp_path, index, message):
         loaded(tmp_path)
 
 
+def test_of_many_shards_that_are_missing_the_rest_is_counted(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    named = {"weight_map": {str(place): f"{place}.safetensors" for place in range(7)}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(named))
+    with pytest.raises(BadInput, match=r"lacks: 0.safetensors, .*, 4.safetensors and 2 more$"):
+        loaded(tmp_path)
+
+
 def test_a_folder_without_weights_says_what_it_may_have(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BadInput, match=r"has no weights; allowed: model\.safetensors, "):

@@ -576,3 +576,22 @@ def test_an_architectures_own_hook_that_fails_does_not_make_the_file_hostile(tmp
         save(nn.Linear(2, 3).state_dict(), tmp_path / name)
         with pytest.raises(BadInput, match="does not take the file's tensors: hooks may raise anything"):
             load_model(ModelSettings(tmp_path / name, arch="hooked:Hooked"))
+
+
+class OnShapesOnly(nn.Linear):
+    """Its constructor fails wherever there are numbers."""
+
+    def __init__(self, built):
+        super().__init__(2, 3)
+        built.append(self.weight.device.type)
+        if not self.weight.is_meta:
+            raise ValueError("no room")
+
+
+def test_a_constructor_that_fails_is_not_asked_again(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "narrow", SimpleNamespace(OnShapesOnly=OnShapesOnly))
+    torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "a.pt")
+    built: list = []
+    with pytest.raises(BadInput, match="cannot be built: ValueError: no room"):
+        load_model(ModelSettings(tmp_path / "a.pt", arch="narrow:OnShapesOnly", arch_args={"built": built}))
+    assert built == ["meta", "cpu"]

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from qtrain_cli.errors import BadInput, Refused
-from qtrain_cli.models import describe_model, load_model, pickles
+from qtrain_cli.models import describe_model, entries, load_model, pickles
 from qtrain_cli.models.call import call_model
 from qtrain_cli.settings import ModelSettings
 
@@ -198,6 +198,22 @@ def test_a_short_name_picks_tensors_of_safetensors(settings, tmp_path):
     save_file(tensors, tmp_path / "m.safetensors")
     loaded = load_model(replace(given, path=tmp_path / "m.safetensors", weights="ema"))
     assert loaded.entry == "ema_net" and loaded.module.a.bias.tolist() == [2, 2, 2]
+    assert not loaded.notes
+    save_file(
+        tensors | {f"old_ema.{name}": part + 2 for name, part in state().items()}, tmp_path / "s.safetensors"
+    )
+    loaded = load_model(replace(given, path=tmp_path / "s.safetensors", weights="ema"))
+    assert loaded.module.a.bias.tolist() == [2, 2, 2]
+    assert loaded.notes == ("weights: 'ema_net' is taken, and not 'old_ema'; --weights picks another",)
+
+
+def test_a_short_name_costs_no_more_than_the_names_that_there_are(monkeypatch):
+    """A part was made of each name: 8,000 of them took 13 s."""
+    made, take = [], entries.under
+    monkeypatch.setattr(entries, "under", lambda *given: made.append(given) or take(*given))
+    found = entries.Entry("", {f"layer{place}.part.weight": place for place in range(50)})
+    assert entries.by_short_name([found], "layer7").value == {"part.weight": 7} and len(made) == 1
+    assert entries.by_short_name([found], "ema") is None and len(made) == 1
 
 
 OBSERVED = {

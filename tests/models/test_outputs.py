@@ -51,6 +51,13 @@ def test_where_there_is_but_one_output_the_way_on_is_to_name_none():
     assert caught.value.advice == "name what is above it, or leave out --output"
 
 
+@pytest.mark.parametrize("nothing", [None, 0.5, ()])
+def test_what_is_no_tensor_and_holds_none_names_the_way_on_too(nothing):
+    with pytest.raises(BadInput, match=r"--output loss is a \w+, no tensor") as caught:
+        output_at({"loss": nothing, "logits": ONE}, "loss")
+    assert caught.value.advice == "name another output, or leave out --output"
+
+
 class Several(nn.Linear):
     def forward(self, x):
         return {"hidden": x, "logits": super().forward(x)}
