@@ -73,12 +73,13 @@ def open_folder(path: Path) -> Iterator[ModelFolder]:
 
     Raises:
         BadInput: no configuration or weights, damaged ones, shards that are not there; or a file changed
-            while it was read.
+            while it was read. Refused: its JSON does what no check foresaw.
     """
     with ExitStack() as held:
-        config = held.enter_context(open_model(path / formats.CONFIG))
-        document = _json_in(config, MOST_CONFIG, _MOST_VALUES)
-        weights = tuple(held.enter_context(open_model(place)) for place in _weight_files(path))
+        with nothing_unexpected(path.name):
+            config = held.enter_context(open_model(path / formats.CONFIG))
+            document = _json_in(config, MOST_CONFIG, _MOST_VALUES)
+            weights = tuple(held.enter_context(open_model(place)) for place in _weight_files(path))
         yield ModelFolder(path.name, document, (config, *weights), weights)
 
 

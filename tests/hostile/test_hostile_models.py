@@ -155,6 +155,10 @@ ENUM = json.dumps({"__enum__": True, "fqn": "os:environ", "name": "HOME"})
             "the tensor 'a)', which has no plain name",
         ),
         (
+            _weights_edit(lambda config: config.update({"a" * 1025: config["first.bias"]})),
+            f"the tensor '{'a' * 80}', which has no plain name",
+        ),
+        (
             _weights_edit(
                 lambda config: config["first.bias"]["tensor_meta"].update(sizes=[{"as_int": 10**9}])
             ),

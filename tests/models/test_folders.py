@@ -138,6 +138,19 @@ def test_a_configuration_of_very_many_values_is_refused(folder, tmp_path, more):
             read(hostile)
 
 
+def test_a_configuration_that_no_check_foresaw_is_refused_and_no_fault_of_ours(tmp_path, monkeypatch):
+    def too_deep(*given):
+        raise RecursionError("maximum recursion depth exceeded")
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr("qtrain_cli.models.folder_files._json_in", too_deep)
+    with (
+        pytest.raises(Refused, match=f"'{tmp_path.name}' cannot be read: RecursionError"),
+        open_folder(tmp_path),
+    ):
+        pass
+
+
 def test_an_index_of_very_many_values_is_refused_before_it_is_in_memory(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors.index.json").write_text("[" + "[]," * 5_000_000 + "[]]")

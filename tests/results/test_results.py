@@ -281,7 +281,7 @@ def test_figures_beside_that_no_run_stores(make_record, beside, said):
 
 def test_a_number_of_right_rows_is_whole(make_record):
     stored = [*make_record().measured.to_stored(), [33.5]]
-    with pytest.raises(BadInput, match="the number of rows beside of the record is 33.5"):
+    with pytest.raises(BadInput, match=r"the number of rows beside of the record is 33\.5"):
         Measured.from_stored(stored, *DIGESTS)
 
 
