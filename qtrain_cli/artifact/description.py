@@ -43,7 +43,8 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import MAX_OUTCOMES
 from qtrain_cli.results import Design, Measured, Record
-from qtrain_cli.targets.entries import HALF, LayoutSpec, kept_in_words
+from qtrain_cli.targets.change import KINDS, LORA, Change, matrix_of
+from qtrain_cli.targets.entries import GENERATED, HALF, LayoutSpec, kept_in_words
 from qtrain_cli.targets.size import model_bytes as model_bytes_of
 
 #: What regeneration keeps to: ours, and every other method.
@@ -90,8 +91,8 @@ class Origin:
 class Description:
     """All of a file except its stored numbers; a bare one has no origin, and a rival's is bare.
 
-    `method` is a row of `methods.table`, `plan` what it is at this size. Raises `BadInput` for a rival's
-    origin.
+    `method` is a row of `methods.table`, `plan` what it is at this size; `change` says how its tensors change
+    a base, None where they are a model. Raises `BadInput` for a rival's origin.
     """
 
     method: str
@@ -100,6 +101,7 @@ class Description:
     digest: Digest
     example: Example | NamedExamples
     origin: Origin | None
+    change: Change | None = None
 
     def __post_init__(self) -> None:
         if self.origin and self.method != OURS:
@@ -183,17 +185,31 @@ def _described(parts: Opened) -> Description:
         digest=Digest(parts.digest, parts.probes, float(value["tolerance"])),
         example=example_from(value["input"]),
         origin=_origin(value, parts.origin),
+        change=_change(value, layout, parts.base),
     )
 
 
 def _check_known(value: Any, method: Any) -> None:
-    """Raises `Foreign` for what later versions may write in this format: more methods, changes to a base."""
-    if "target" in value:
-        raise Foreign("holds changes to another model; a newer qtrain reads it", "update qtrain")
+    """Raises `Foreign` for what later versions may write in this format: more methods, other targets."""
+    target = value.get("target")
+    if isinstance(target, list) and target and isinstance(target[0], str) and target[0] not in KINDS:
+        raise Foreign(f"has the target '{target[0]:.40}'; a newer qtrain reads it", "update qtrain")
     if not isinstance(method, str) or not _WORD.fullmatch(method):
         raise BadInput(f"its method is {reprlib.repr(method)}")
     if method not in METHODS:
         raise Foreign(f"has the method '{method}'; a newer qtrain reads it", "update qtrain")
+
+
+def _change(value: Any, layout: LayoutSpec, base: str) -> Change | None:
+    """How the file changes a base. Raises `BadInput` for tensors that no base has a place for."""
+    if "target" not in value:
+        return None
+    change = Change.from_stored(value["target"], base)
+    for entry in layout.entries:
+        is_factor = change.kind == LORA and entry.role == GENERATED and matrix_of(entry.name) != entry.name
+        if is_factor and (len(entry.shape) != 2 or entry.shape[1] != change.rank):
+            raise BadInput(f"the factor '{entry.name}' has the shape {list(entry.shape)}")
+    return change
 
 
 def _origin(value: Any, digests: tuple[str, ...]) -> Origin | None:
@@ -258,7 +274,7 @@ def read_record(path: Path) -> Record:
 
 def record_of(description: Description, container: Container) -> Record:
     """A record: what was measured, joined with what follows from the spec and the file. Raises `BadInput`."""
-    design = design_of(description.spec)
+    design = design_of(description.spec, description.change)
     if description.origin is None:
         raise BadInput(
             f"'{container.path}' holds no record: it was written with --bare",
@@ -267,8 +283,8 @@ def record_of(description: Description, container: Container) -> Record:
     return Record(design, description.origin.measured, len(container.data), container.sha256)
 
 
-def design_of(spec: GeneratorSpec) -> Design:
-    """What a spec builds, as the record names it."""
+def design_of(spec: GeneratorSpec, change: Change | None = None) -> Design:
+    """What a spec builds, as the record names it; of changes, beside the whole fine-tune."""
     return Design(
         weights=spec.layout.generated,
         kept_weights=spec.layout.kept,
@@ -279,8 +295,12 @@ def design_of(spec: GeneratorSpec) -> Design:
         mapping=spec.mapping.kind,
         angle_bits=spec.angles.bits,
         trained_numbers=spec.trained_numbers,
-        model_bytes=model_bytes_of(spec.layout),
+        model_bytes=change.base.bytes if change else model_bytes_of(spec.layout),
         kept_tensors=kept_in_words(spec.layout),
+        target=change.in_words() if change else None,
+        base=change.base.name if change else None,
+        base_sha256=change.base.sha256 if change else None,
+        lora_numbers=change.numbers or None if change else None,
     )
 
 
@@ -293,6 +313,7 @@ def facts(description: Description) -> dict[str, Any]:
     """The facts, as plain data. Ours is the method that needs no name."""
     origin, method = description.origin, description.method
     record = {"record": origin.measured.to_stored()} if origin else {}
+    target = {"target": description.change.stored()} if description.change else {}
     named = {} if method == OURS else {"method": method}
     return {
         "rules": rules_of(method),
@@ -302,11 +323,14 @@ def facts(description: Description) -> dict[str, Any]:
         "layout": rows_of(description.layout),
         **named,
         **record,
+        **target,
     }
 
 
 def tensor_of(description: Description, kept: bytes, numbers: bytes) -> bytes:
     """The bytes of a file's tensor, its check blank."""
     digest, origin = description.digest, description.origin
-    digests = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256) if origin else ()
+    base = (description.change.base.sha256,) if description.change else ()
+    own = (origin.run, origin.measured.data_sha256, origin.measured.model_sha256) if origin else ()
+    digests = (*base, *own)
     return join_payload(digest.sha256, canonical(facts(description)), digest.probes, digests, kept, numbers)

@@ -4,6 +4,7 @@
     8 bytes     digest     of the tensors that the file gives
     deflated    facts      canonical JSON: everything else that is not a stored number
     4 bytes     probes     float32 each: how many the facts say
+    32 bytes    base       digest of the base model's tensors, in a file of changes
     72 bytes    origin     digests of the run (8), of the data (32), of the model's file (32), beside a record
     deflated    kept       the kept tensors' bytes, row after row; left out when there are none
     the rest    numbers    the groups of the method (`coded`)
@@ -35,6 +36,7 @@ MAX_OUTPUTS = 16
 STUDENT = "student"
 DIGEST_BYTES = 8
 _ORIGIN = (8, 32, 32)
+BASE_BYTES = 32
 _DIGEST_END = CHECK_BYTES + DIGEST_BYTES
 #: The facts' text. Parsed, JSON takes up to thirty times its size; 70,000 tensors find room.
 MAX_FACTS = 2**23
@@ -80,7 +82,7 @@ class Opened:
     """A file's tensor taken apart, in the words of this format, whichever it was written in.
 
     `facts` is the parsed JSON of `text`; `rewritten` turns facts into the text that an honest writer of the
-    file's own format would have written. `origin` is the digests of run, data and model in hexadecimal,
+    file's own format would have written. `base` is the digest of a base in hexadecimal, or ""; `origin` is the digests of run, data and model in hexadecimal,
     nothing without a record; `rest` what follows it. A format without a digest has "". `numbers` turns what
     follows the kept tensors into the bytes of this format.
     """
@@ -93,12 +95,13 @@ class Opened:
     rest: bytes
     rewritten: Callable[[Any], str]
     numbers: Callable[[Forms, bytes], bytes] = lambda forms, data: data
+    base: str = ""
 
 
 def join_payload(
     digest: str, text: str, probes: tuple[float, ...], origin: tuple[str, ...], kept: bytes, numbers: bytes
 ) -> bytes:
-    """The tensor's bytes, its check blank."""
+    """The tensor's bytes, its check blank; `origin` are all digests between probes and kept tensors."""
     facts = deflated(text.encode(), DICTIONARY)
     packed = struct.pack(f"<{len(probes)}f", *probes)
     fixed = bytes(CHECK_BYTES) + bytes.fromhex(digest)
@@ -111,8 +114,11 @@ def opened(container: Container, rewritten: Callable[[Any], str]) -> Opened:
     text, rest = text_at(data, _DIGEST_END, DICTIONARY)
     facts = json.loads(text)
     probes, rest = probes_of(rest, _probe_count(facts))
-    origin, rest = origin_of(rest) if "record" in facts else ((), rest)
-    return Opened(data[CHECK_BYTES:_DIGEST_END].hex(), facts, text, probes, origin, rest, rewritten)
+    (base,), rest = digests_of(rest, (BASE_BYTES,)) if "target" in facts else (("",), rest)
+    origin, rest = digests_of(rest, _ORIGIN) if "record" in facts else ((), rest)
+    return Opened(
+        data[CHECK_BYTES:_DIGEST_END].hex(), facts, text, probes, origin, rest, rewritten, base=base
+    )
 
 
 def method_in(container: Container) -> str | None:
@@ -156,10 +162,15 @@ def probes_of(data: bytes, count: int) -> tuple[tuple[float, ...], bytes]:
 
 def origin_of(rest: bytes) -> tuple[tuple[str, ...], bytes]:
     """The digests of run, data and model at the beginning of these bytes, and what follows."""
-    if len(rest) < sum(_ORIGIN):
-        raise BadInput(f"{len(rest)} bytes stand where its origin should; needed: {sum(_ORIGIN)} and more")
+    return digests_of(rest, _ORIGIN)
+
+
+def digests_of(rest: bytes, sizes: tuple[int, ...]) -> tuple[tuple[str, ...], bytes]:
+    """Digests of so many bytes each at the beginning of these bytes, in hexadecimal, and what follows."""
+    if len(rest) < sum(sizes):
+        raise BadInput(f"{len(rest)} bytes stand where its digests should; needed: {sum(sizes)} and more")
     digests, place = [], 0
-    for size in _ORIGIN:
+    for size in sizes:
         digests.append(rest[place : place + size].hex())
         place += size
     return tuple(digests), rest[place:]

@@ -70,5 +70,5 @@ def read_record_or_size(path: Path) -> Record | StudentRecord | BareFile:
     description = describe_container(container)
     if description.origin:
         return record_of(description, container)
-    design = design_of(description.spec)
+    design = design_of(description.spec, description.change)
     return BareFile(path.name, design, len(container.data), container.sha256)

@@ -39,9 +39,10 @@ from qtrain_cli.models import build_architecture, load_model
 from qtrain_cli.models.outputs import picks
 from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
+from qtrain_cli.runs.grounds import opened_base
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles
-from qtrain_cli.settings import ExportSettings
+from qtrain_cli.settings import ExportSettings, ModelSettings
 from qtrain_cli.targets.layout import DTYPES
 
 #: Two rows, so that a traced graph is not specialised to a batch of one.
@@ -69,14 +70,23 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
     artifact = decode_artifact(container)
     if settings.quantum:
         return _export_circuits(settings, artifact)
-    module = _module(settings, artifact, log) if _takes_module(settings, artifact) else None
+    opened = opened_base(artifact.description, _base(settings))
+    module = opened.module if opened else None
+    for line in opened.said if opened else ():
+        log(line)
+    if module is None and _takes_module(settings, artifact):
+        module = _module(settings, artifact, log)
     return export(
-        regenerate(artifact, module).state,
+        regenerate(artifact, module, opened.ground if opened else None).state,
         settings.out,
         module=module,
         example=_example(artifact.description.example),
         force=settings.force,
     )
+
+
+def _base(settings: ExportSettings) -> ModelSettings | None:
+    return ModelSettings(settings.base, settings.arch, settings.arch_args) if settings.base else None
 
 
 def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord | CircuitExport:

@@ -72,6 +72,10 @@ class PlanRecord:
     seconds_per_step: float
     probe: str
     device: str
+    target: str | None = None
+    base: str | None = None
+    base_sha256: str | None = None
+    lora_numbers: int | None = None
 
 
 def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:

@@ -16,9 +16,10 @@ from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student
 from qtrain_cli.errors import Refused, UsageError
 from qtrain_cli.models import build_architecture
+from qtrain_cli.runs.grounds import opened_base
 from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.teach import probes
-from qtrain_cli.settings import VerifySettings
+from qtrain_cli.settings import ModelSettings, VerifySettings
 
 #: How far a student's outputs may be from the stored ones, of 1 plus the largest: another machine's float32.
 PROBE_TOLERANCE = 1e-4
@@ -50,8 +51,10 @@ def run(settings: VerifySettings) -> Verification:
             raise UsageError("--arch has no use for a student, whose file says what it is")
         return _student(path, decode_student(container))
     artifact = decode_artifact(container)
-    module = build_architecture(settings.arch, settings.arch_args) if settings.arch else None
-    found = regenerate(artifact, module)
+    named = ModelSettings(settings.base, settings.arch, settings.arch_args) if settings.base else None
+    opened = opened_base(artifact.description, named)
+    module = build_architecture(settings.arch, settings.arch_args) if settings.arch and not opened else None
+    found = regenerate(artifact, module, opened.ground if opened else None)
     return Verification(
         artifact=path.name,
         weights=artifact.description.layout.generated,

@@ -49,7 +49,12 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     return weights
 
 
+def origin(plan: Plan, numbers: Numbers) -> Numbers:
+    """The angles at zero; the gain is no part of a movement."""
+    return {"theta": torch.zeros_like(numbers["theta"]), "gain": numbers["gain"]}
+
+
 METHOD = Method(
     largest=subspace.largest, plan=plan, forms=forms, start=start, decode=decode,
-    whitened=True,
+    whitened=True, origin=origin,
 )  # fmt: skip

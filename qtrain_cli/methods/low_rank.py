@@ -40,7 +40,7 @@ def forms(layout: LayoutSpec, plan: Plan) -> Forms:
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    values = away_from_centre(scene.layout, scene.teacher)
+    values = away_from_centre(scene.layout, scene.begun)
     for number, entry in enumerate(scene.layout.of_role(GENERATED)):
         rank, tensor = _rank(entry, plan), values[entry.name]
         if rank:

@@ -23,7 +23,9 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.methods import grids
 from qtrain_cli.methods.forms import Form, Forms, Plan, count_of
 from qtrain_cli.methods.grids import Steps
-from qtrain_cli.targets.entries import GENERATED, LayoutSpec
+from qtrain_cli.targets.change import matrix_of
+from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
+from qtrain_cli.targets.ground import Ground
 from qtrain_cli.targets.layout import DTYPES
 
 Numbers = Mapping[str, Tensor]
@@ -41,7 +43,8 @@ class Scene:
     """What every method is given: the model with its own tensors, what goes in and out, a seed.
 
     `input_shape` is None where the model has several inputs, or tokens. `head` makes outputs like the model's
-    of scores, where they are something else.
+    of scores, where they are something else. `ground` is the base of a file of changes; the model is no
+    teacher (`taught`) where it is that base itself.
     """
 
     module: nn.Module
@@ -52,6 +55,23 @@ class Scene:
     seed: int
     device: torch.device
     head: Callable[[], nn.Module] | None = None
+    ground: Ground | None = None
+    taught: bool = True
+
+    @property
+    def begun(self) -> dict[str, Tensor]:
+        """What the generated tensors are worth before training: the model's own, or its changes to a base."""
+        if self.ground is None:
+            return self.teacher
+        return {entry.name: self._change(entry) for entry in self.layout.of_role(GENERATED)}
+
+    def _change(self, entry: TensorEntry) -> Tensor:
+        """A difference to the base, as far as the model has it in this form: a factor begins at zero."""
+        assert self.ground is not None
+        if matrix_of(entry.name) != entry.name:
+            return torch.zeros(entry.shape, device=self.device)
+        apart = self.teacher[entry.name].float() - self.ground.tensors[entry.name].float()
+        return apart if entry.name in self.ground.new else apart / self.ground.change.scale
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,10 @@ class Choice:
 
 def _own_module(scene: Scene, plan: Plan) -> nn.Module:
     return scene.module
+
+
+def _zeros(plan: Plan, numbers: Numbers) -> Numbers:
+    return {name: torch.zeros_like(part) for name, part in numbers.items()}
 
 
 def _counted(scene: Scene, plan: Plan, forms: Forms, width: float) -> float:
@@ -114,7 +138,7 @@ class Method:
     numbers are zero at a point of training, 0 to 1. `exact` decodes in the precision of regenerated weights,
     where that is not the one of training. `planned` finds the plan of a budget itself, given the bits of a
     number, the budget and a bound of the file's bytes; without it the largest size that fits is found by
-    bisection.
+    bisection. `origin` gives, beside given numbers, those that make nothing yet of a change (`moved`).
     """
 
     largest: Callable[[Scene], int]
@@ -129,6 +153,7 @@ class Method:
     whitened: bool = False
     exact: Callable[[LayoutSpec, Plan, torch.device], Decode] | None = None
     planned: Callable[[Scene, int, int, FileBytes], Plan] | None = None
+    origin: Callable[[Plan, Numbers], Numbers] = _zeros
 
 
 def scales_of(layout: LayoutSpec, device: torch.device) -> tuple[Tensor, Tensor]:

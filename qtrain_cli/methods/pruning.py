@@ -32,7 +32,7 @@ def plan(scene: Scene, size: int) -> Plan:
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
-    return away_from_centre(scene.layout, scene.teacher)
+    return away_from_centre(scene.layout, scene.begun)
 
 
 def bits(scene: Scene, plan: Plan, forms: Forms, width: float) -> float:

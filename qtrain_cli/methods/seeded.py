@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 #: Numbers of the largest random matrix: 1 GiB in float32.
 MAX_MATRIX = 2**28
+#: The first stream of factors; those before are the methods' own.
+_FACTORS = 16
 
 
 def uniform(seed: int, stream: int, *shape: int) -> Tensor:
@@ -34,3 +37,16 @@ def whole(seed: int, stream: int, count: int, below: int) -> Tensor:
 
 def _words(seed: int, stream: int, count: int) -> np.ndarray:
     return np.random.Philox(key=[seed, stream]).random_raw(count).astype("<u8", copy=False)
+
+
+def factors(seed: int, shapes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:
+    """A of each matrix, (r, columns) in float64 by its name: variance 1 / columns, a stream for each.
+
+    Args:
+        seed: of the file.
+        shapes: in the order of the file's layout.
+    """
+    return {
+        name: uniform(seed, _FACTORS + place, rows, columns).double() / math.sqrt(columns)
+        for place, (name, (rows, columns)) in enumerate(shapes.items())
+    }

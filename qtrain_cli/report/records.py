@@ -99,12 +99,26 @@ def _size(record: Record | BareFile) -> LabelledTexts:
         ("Artifact file", f"{record.artifact_bytes:,} bytes"),
         ("Same tensors in float32", f"{record.design.model_bytes:,} bytes"),
         ("Times smaller", times_text(record.bytes_ratio)),
+        *_beside_lora(record.design),
     ]
+
+
+def _beside_lora(design: Design) -> LabelledTexts:
+    """What else a fine-tune is stored as."""
+    numbers = design.lora_numbers
+    return (
+        [
+            ("LoRA in float16, in 4 bits", f"{2 * numbers:,} bytes, {-(-numbers // 2):,} bytes"),
+        ]
+        if numbers
+        else []
+    )
 
 
 def _circuit(record: Record | BareFile) -> LabelledTexts:
     design = record.design
     return [
+        *_changes(design),
         ("Weights generated", f"{design.weights:,}"),
         ("Weights kept as they are", f"{design.kept_weights:,}"),
         *_kept_otherwise(design),
@@ -114,6 +128,12 @@ def _circuit(record: Record | BareFile) -> LabelledTexts:
         ("Ansatz and mapping", f"{design.ansatz}, {design.mapping}"),
         ("Bits per angle", str(design.angle_bits)),
     ]
+
+
+def _changes(design: Design) -> LabelledTexts:
+    if design.base is None:
+        return []
+    return [("Changes to", f"{design.base}, by {design.target}"), ("Base SHA-256", str(design.base_sha256))]
 
 
 def _kept_otherwise(design: Design) -> LabelledTexts:

@@ -34,7 +34,8 @@ class Design:
 
     `weights` are generated, `kept_weights` stored as they are; `model_bytes` is the size of the same tensors
     as a float32 safetensors file. `kept_tensors` says of each tensor, or row, how it is kept where it is not
-    simply stored. Raises `BadInput` for counts that cannot be.
+    simply stored. A file of changes to a base has the last four: how it changes it, what it is called, the
+    digest of its tensors, and how many numbers an ordinary LoRA of that rank has. Raises `BadInput` for counts that cannot be.
     """
 
     weights: int
@@ -48,6 +49,10 @@ class Design:
     trained_numbers: int
     model_bytes: int
     kept_tensors: dict[str, str] = field(default_factory=dict)
+    target: str | None = None
+    base: str | None = None
+    base_sha256: str | None = None
+    lora_numbers: int | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -61,6 +66,8 @@ class Design:
         ):
             check_whole(name, getattr(self, name), least=1)
         check_whole("kept_weights", self.kept_weights, least=0)
+        if self.base_sha256 is not None:
+            check_digest("base_sha256", self.base_sha256)
 
     @property
     def parameter_ratio(self) -> float:

@@ -70,6 +70,7 @@ _FIELDS: Fields = (
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
     ("figure_note", MAYBE_TEXT),
     ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE),
+    ("target", MAYBE_TEXT), ("base", MAYBE_TEXT), ("base_sha256", MAYBE_TEXT), ("lora_numbers", MAYBE_WHOLE),
 )  # fmt: skip
 #: What any task has by the same names, last; those of `_FOLLOW` follow from the others.
 _GENERAL: Fields = (
@@ -85,6 +86,10 @@ ADDED: dict[str, Any] = {
     "weights_entry": None,
     "output": None,
     "skipped_rows": None,
+    "target": None,
+    "base": None,
+    "base_sha256": None,
+    "lora_numbers": None,
     "trivial": None,
     "metrics": {},
 }

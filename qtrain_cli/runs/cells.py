@@ -26,6 +26,7 @@ from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cel
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.examination import Examined
 from qtrain_cli.runs.fresh import Fresh
+from qtrain_cli.runs.grounds import BaseModel, on_cpu
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -39,7 +40,7 @@ from qtrain_cli.runs.regenerate import digest_of, regenerate
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
 from qtrain_cli.tasks.objective import Objective
-from qtrain_cli.training.course import Answers
+from qtrain_cli.training.course import Teach
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
@@ -63,7 +64,8 @@ class Bench:
     fresh: Fresh = field(default_factory=lambda: Fresh(None))
     data: dict[int, Dataset] = field(default_factory=dict)
     scenes: dict[int, Scene] = field(default_factory=dict)
-    answers: dict[int, Answers] = field(default_factory=dict)
+    answers: dict[int, Teach] = field(default_factory=dict)
+    base: BaseModel | None = None
 
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
@@ -81,10 +83,11 @@ class Bench:
         if seed not in self.scenes:
             fit = replace(self.settings.fit, seed=seed)
             seed_generators(seed)  # a model may draw in evaluation too
-            self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()), self.settings.model)
+            model = self.settings.model
+            self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()), model, self.base)
         return self.scenes[seed]
 
-    def taught(self, seed: int) -> Answers:
+    def taught(self, seed: int) -> Teach:
         """The teacher's outputs, computed once."""
         if seed not in self.answers:
             seed_generators(seed)
@@ -221,7 +224,8 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, work.name)
+    ground = on_cpu(work.scene.ground)
+    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, work.name, ground)
     description = replace(work.described(numbers), digest=digest)
     return encode_artifact(Artifact(description, numbers))
 
@@ -241,7 +245,7 @@ def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
     if module is scene.module and bench.fresh.module is not None:
         module = bench.fresh.module  # as in `compress`: what a user of the file has
-    state = moved_to(regenerate(artifact, module).state, scene.device)
+    state = moved_to(regenerate(artifact, module, on_cpu(scene.ground)).state, scene.device)
     seed_generators(trial.seed)
     objective = bench.objective(trial.seed)
     found = outputs_of(module, state, rows.test.inputs, rows.normalisation)

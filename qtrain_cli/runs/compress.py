@@ -43,6 +43,7 @@ from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
 from qtrain_cli.runs.fresh import Fresh, check, check_trained
+from qtrain_cli.runs.grounds import ground_identity, headed, on_cpu
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -104,9 +105,7 @@ def compress_model(
     """
     with alone_at(settings.out):
         checkpoint = _check_files(settings)
-        return _compressed(
-            settings, checkpoint, materials or of_files(settings.model, settings.data), show, log
-        )
+        return _compressed(settings, checkpoint, materials or _of_files(settings), show, log)
 
 
 def _compressed(
@@ -133,6 +132,10 @@ def _compressed(
     return replace(record, seconds=time.monotonic() - started)
 
 
+def _of_files(settings: CompressSettings) -> Materials:
+    return of_files(settings.model, settings.data, settings.change)
+
+
 def _check_files(settings: CompressSettings) -> Path:
     """The checkpoint's path, once neither it nor the output stands in the way."""
     checkpoint = checkpoint_path(settings.out)
@@ -149,7 +152,8 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     begun = begin(materials, settings.fit, settings.teacher_any, log)
     budget, loaded, data = settings.budget, begun.loaded, begun.data
     settings = replace(settings, fit=begun.fit)
-    scene = scene_of(loaded, data, settings.fit, (budget.targets, budget.ignore), settings.model)
+    patterns = (budget.targets, budget.ignore)
+    scene = scene_of(loaded, data, settings.fit, patterns, settings.model, begun.base)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
     spec = plan_generator(
         scene.layout, budget, settings.fit.seed, lambda plan: sizes.bytes(plan_of(plan), budget.angle_bits)
@@ -159,13 +163,14 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     check_gradient(settings.fit.gradient, spec.circuit)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)
-    fresh = check(scene, materials.fresh(loaded, scene.device), data.train.inputs, data.normalisation)
+    again = headed(materials.fresh(loaded, scene.device), scene.ground)
+    fresh = check(scene, again, data.train.inputs, data.normalisation)
     if fresh.note:
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
     answers = answers_of(scene, data, materials.by_row(settings.fit))
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
-    identity = _identity(settings, loaded, data, work) | materials.identity
+    identity = _identity(settings, loaded, data, work) | materials.identity | ground_identity(scene.ground)
     return _Job(settings, loaded, data, spec, work, identity, fresh)
 
 
@@ -227,10 +232,11 @@ def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
     made = made_by(work, numbers)
-    measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept))
+    ground = on_cpu(work.scene.ground)
+    measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept, ground))
     description = replace(
         work.described(numbers),
-        digest=digest_of(work.chosen.layout, made, numbers.kept),
+        digest=digest_of(work.chosen.layout, made, numbers.kept, OURS, ground),
         origin=None if settings.budget.bare else Origin(measured, job.run),
     )
     if description.layout != work.chosen.layout:
@@ -239,7 +245,9 @@ def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     artifact = Artifact(description, numbers)
     data = encode_artifact(artifact)
     _check_bytes(job, description, len(data))
-    record = Record(design_of(description.spec), measured, len(data), hashlib.sha256(data).hexdigest())
+    record = Record(
+        design_of(description.spec, description.change), measured, len(data), hashlib.sha256(data).hexdigest()
+    )
     if settings.budget.bare:
         receipts.announce(checkpoint_path(settings.out), job.identity, record)
     write_artifact(settings.out, artifact, force=settings.force)
@@ -274,7 +282,8 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
     check_trained(job.fresh, scene.module, state, data.validation.inputs, data.normalisation)
     seed_generators(settings.seed)
     module = scene.module if job.fresh.module is None else job.fresh.module
-    figures = measure(module, state, scene.teacher, data, job.work.objective)
+    teacher = scene.teacher if scene.taught else None
+    figures = measure(module, state, teacher, data, job.work.objective)
     return Measured(
         model=job.loaded.name,
         scores=figures.scores,

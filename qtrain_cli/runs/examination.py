@@ -92,16 +92,8 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     Raises:
         BadInput: it does not take the rows, its outputs do not fit the targets, or it is at chance.
     """
-    tokens, numbers = _first_look(ask, data, looks_up)
-    inputs, targets = _rows(data, max(1, min(MOST_ROWS, OUTPUTS_AT_ONCE // numbers)))
-    given = data.for_lookups(tokens)
-    trims = not data.row.places and _takes_any_length(ask, given, log)
-    given = given.trimmed(trims)
-    outputs = ask(inputs, given.normalisation)
-    require_finite(outputs)
-    beside = Asked(data.asked.family, inputs if isinstance(inputs, Tensor) else None, data.labels)
-    reading = reading_of(data.task, outputs, targets, data.every_target, beside)
-    examined = Examined(ask, reading, tokens, numbers, trims)
+    examined, inputs, targets, outputs = _looked_at(ask, data, looks_up, log)
+    reading = examined.reading
     if TASKS[reading.task].own_outputs:
         log(f"{reading.task}: {reading.said}")
         return examined
@@ -126,6 +118,33 @@ def examine(ask: Ask, data: Dataset, looks_up: bool, teacher_any: bool, log: Log
     else:
         _note_order(sample, log)
     return examined
+
+
+def look_at(ask: Ask, data: Dataset, looks_up: bool, log: Log, says: bool) -> Examined:
+    """The same of a model that is yet to learn the task: how it takes rows, and that its outputs fit them.
+
+    `says`: its outputs tell something of the task, which those of a head of zeros do not.
+    """
+    examined, _, targets, outputs = _looked_at(ask, data, looks_up, log, says)
+    read = examined.of(data)
+    check_outputs(read.task, outputs, examined.reading.targets(targets), read.classes)
+    return examined
+
+
+def _looked_at(
+    ask: Ask, data: Dataset, looks_up: bool, log: Log, says: bool = True
+) -> tuple[Examined, Inputs, Tensor, Tensor]:
+    """What was found, with the rows, their targets and outputs that it was found by."""
+    tokens, numbers = _first_look(ask, data, looks_up)
+    inputs, targets = _rows(data, max(1, min(MOST_ROWS, OUTPUTS_AT_ONCE // numbers)))
+    given = data.for_lookups(tokens)
+    trims = not data.row.places and _takes_any_length(ask, given, log)
+    given = given.trimmed(trims)
+    outputs = ask(inputs, given.normalisation)
+    require_finite(outputs)
+    beside = Asked(data.asked.family, inputs if says and isinstance(inputs, Tensor) else None, data.labels)
+    reading = reading_of(data.task, outputs if says else None, targets, data.every_target, beside)
+    return Examined(ask, reading, tokens, numbers, trims), inputs, targets, outputs
 
 
 def _trivial(sample: _Sample) -> float | None:

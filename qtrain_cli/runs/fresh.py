@@ -24,6 +24,7 @@ from qtrain_cli.models.in_place import own_streams, places_of, unchanged
 from qtrain_cli.models.outputs import picks
 from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
 from qtrain_cli.settings import ModelSettings
+from qtrain_cli.targets.change import matrix_of
 from qtrain_cli.targets.entries import GENERATED
 from qtrain_cli.targets.layout import complete, kept_tensors
 
@@ -104,6 +105,11 @@ def _apart(scene: Scene) -> Values:
         # What is kept may hold zeros and infinities that mean something: a mask.
         return tensor + tensor.square().mean().sqrt() * noise if generated else tensor * (1 + noise)
 
+    if scene.ground:
+        entries = scene.layout.of_role(GENERATED)
+        drawn = {e.name: torch.randn(e.shape, generator=random).to(scene.device) for e in entries}
+        made = {e.name: _APART * e.scale * drawn[e.name] for e in entries}
+        return scene.ground.state(scene.layout, kept_tensors(scene.layout, scene.teacher), made)
     own = [entry for entry in scene.layout.entries if not entry.source]
     made = {entry.name: moved(scene.teacher[entry.name], entry.role == GENERATED) for entry in own}
     return complete(scene.layout, made, {**made, **kept_tensors(scene.layout, made)})
@@ -112,7 +118,8 @@ def _apart(scene: Scene) -> Values:
 def _require_places(scene: Scene, made: Values) -> None:
     """What training moves has a place in the module."""
     places = places_of(scene.module)
-    missing = [entry.name for entry in scene.layout.of_role(GENERATED) if entry.name not in places]
+    wanted = [matrix_of(entry.name) for entry in scene.layout.of_role(GENERATED)]
+    missing = [name for name in wanted if name not in places]
     if missing:
         raise _failed(
             f"{few_quoted(missing, _SHOWN)} of its state dictionary are not the module's own tensors"

@@ -12,7 +12,7 @@ from qtrain_cli.models import build_architecture
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.entries import LayoutSpec, kept_in_words
 from qtrain_cli.targets.kept import settled
-from qtrain_cli.targets.target import TARGETS, WHOLE
+from qtrain_cli.targets.layout import layout_of
 
 
 def layout_for(
@@ -36,7 +36,7 @@ def layout_for(
         # What depends on the draw (masks of pruned initial weights) is not every module's.
         return {name: tensor for name, tensor in one.items() if _equal(tensor, other.get(name))}
 
-    layout = TARGETS[WHOLE].tensors(module, *patterns)
+    layout = layout_of(module, *patterns)
     return settled(layout, module.state_dict(keep_vars=True), fresh)
 
 

@@ -34,6 +34,7 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import file_state, outputs_of, predict
 from qtrain_cli.quantum.estimators import Cost
+from qtrain_cli.runs.grounds import BaseModel, changed_layout
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is
 from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
@@ -43,7 +44,7 @@ from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
 from qtrain_cli.training.batches import row_batches
 from qtrain_cli.training.circuits import StepCircuits, measures
-from qtrain_cli.training.course import Answers, Course
+from qtrain_cli.training.course import Answers, Course, Teach, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import SPENT, Generated, Sized
@@ -73,7 +74,7 @@ class Work:
     scene: Scene
     data: Dataset
     fit: FitSettings
-    answers: Answers
+    answers: Teach
     budget: int | None = None
     batches: Batching = row_batches
     own: OwnRow = as_it_is
@@ -92,7 +93,8 @@ class Work:
     def blank(self) -> Description:
         """The description of a bare file whose digest is not known yet, as long as the finished one."""
         chosen, digest = self.chosen, Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, tolerance_of(self.name))
-        return Description(self.name, chosen.plan, chosen.layout, digest, example_of(self.data), None)
+        change = self.scene.ground.change if self.scene.ground else None
+        return Description(self.name, chosen.plan, chosen.layout, digest, example_of(self.data), None, change)
 
     def described(self, numbers: StoredNumbers) -> Description:
         """`blank` with the layout of the file: how its kept tensors lie there follows from their values."""
@@ -115,6 +117,7 @@ def scene_of(
     fit: FitSettings,
     patterns: tuple[tuple[str, ...], ...],
     model: ModelSettings | None = None,
+    base: BaseModel | None = None,
 ) -> Scene:
     """The model on the fit's device, with what goes in and out of it.
 
@@ -124,12 +127,18 @@ def scene_of(
         fit: device and seed.
         patterns: `--targets` and `--ignore`.
         model: whose architecture gives what need not be stored.
+        base: what the model changes, where it does.
 
     Raises:
         BadInput: the model does not take the rows, or its outputs do not fit the targets.
     """
     device, module = torch.device(fit.device), loaded.module
-    layout = layout_for(module, patterns, model)
+    ground = None
+    if base is None:
+        layout = layout_for(module, patterns, model)
+    else:
+        layout, ground = changed_layout(module, base, (patterns[0], patterns[1]), fit.seed)
+        ground = ground.moved_to(device)
     module.to(device)
     teacher = teacher_of(loaded, device)
     sample = predict(module, teacher, data.train.inputs[:2], data.normalisation)
@@ -138,8 +147,9 @@ def scene_of(
     shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else None
     shape = None if data.normalisation.tokens else shape
     return Scene(
-        module, teacher, layout, shape, tuple(sample.shape[1:]), fit.seed, device, TASKS[data.task].head
-    )
+        module, teacher, layout, shape, tuple(sample.shape[1:]), fit.seed, device, TASKS[data.task].head,
+        ground, base is None or base.taught,
+    )  # fmt: skip
 
 
 def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> FitSettings:
@@ -159,12 +169,16 @@ def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
     return moved_to(file_state(loaded.module), device)
 
 
-def answers_of(scene: Scene, data: Dataset, by_row: bool = True) -> Answers:
-    """The model as the teacher of its training rows, or of batches that are no rows of theirs.
+def answers_of(scene: Scene, data: Dataset, by_row: bool = True) -> Teach:
+    """The model as the teacher of its training rows, or of batches that are no rows of theirs; nobody, where
+    it is none.
 
     Raises:
         BadInput: its outputs are not finite.
     """
+
+    if not scene.taught:
+        return nobody
 
     def ask(inputs: Inputs) -> Tensor:
         return predict(scene.module, scene.teacher, inputs, data.normalisation)
@@ -229,7 +243,7 @@ def _stored(work: Work, trainee: Generated, found: Trained) -> StoredNumbers:
 def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> StoredNumbers:
     """The same with running statistics estimated anew, where the validation rows say that it is better."""
     module, data = work.chosen.module, work.data
-    if not has_statistics(module):
+    if not has_statistics(module) or work.scene.ground:
         return numbers
     log("estimating running statistics anew")
     made = made_by(work, numbers)
@@ -263,4 +277,5 @@ def _bytes(work: Work, numbers: StoredNumbers) -> int:
 
 def made_by(work: Work, numbers: StoredNumbers) -> dict[str, Tensor]:
     """The generated tensors that stored numbers stand for, float64 by name."""
-    return generated(work.name, work.chosen.plan, work.chosen.layout, numbers)
+    moves = work.scene.ground is not None
+    return generated(work.name, work.chosen.plan, work.chosen.layout, numbers, moves)

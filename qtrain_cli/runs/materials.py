@@ -9,15 +9,17 @@ A comparison asks for the rows of each seed, since a seed sets apart its own val
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models.heads import pooling_of
 from qtrain_cli.runs.fresh import fresh_module
-from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
+from qtrain_cli.settings import ChangeSettings, DataSettings, FitSettings, ModelSettings
+from qtrain_cli.targets.change import Wanted
 from qtrain_cli.tasks import Task
 from qtrain_cli.training.batches import Batches, row_batches
 
@@ -33,10 +35,20 @@ def as_it_is(row: Task) -> Task:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Changes to a base: `base` loads it, None where the model is the base itself, which then learns from
+    labels alone, with a head that pools so if it lacks one."""
+
+    wanted: Wanted | None
+    base: Callable[[], LoadedModel] | None
+    pooling: str
+
+
+@dataclass(frozen=True)
 class Materials:
     """`rows` gives the data of a seed, `fresh` a module of the model that was never trained (None where there
     is none), `batches` the steps, `own` the task's row for training, with a loss or figure of the caller's;
-    `named` says what of that is not the usual, for the run's identity.
+    `named` says what of that is not the usual, for the run's identity. `change` is there where a base is.
     """
 
     model: Callable[[], LoadedModel]
@@ -45,6 +57,7 @@ class Materials:
     batches: Batching = row_batches
     own: OwnRow = as_it_is
     named: str = ""
+    change: Asked | None = None
 
     def by_row(self, fit: FitSettings) -> bool:
         """Whether batches are rows of the training split as they are."""
@@ -56,10 +69,20 @@ class Materials:
         return {"by": self.named} if self.named else {}
 
 
-def of_files(model: ModelSettings, data: DataSettings) -> Materials:
+def of_files(model: ModelSettings, data: DataSettings, change: ChangeSettings | None = None) -> Materials:
     """Out of what the settings name. Its functions raise as `load_model` and `load_data`."""
     return Materials(
         lambda: load_model(model),
         lambda seed: load_data(data, seed, model),
         lambda loaded, device: fresh_module(model, loaded, device),
+        change=_asked_change(model, change),
     )
+
+
+def _asked_change(model: ModelSettings, change: ChangeSettings | None) -> Asked | None:
+    if change is None or change.base is None:
+        return None
+    path = change.base
+    if path == model.path:
+        return Asked(change.target, None, pooling_of(path))
+    return Asked(change.target, lambda: load_model(replace(model, path=path, weights=None)), "")

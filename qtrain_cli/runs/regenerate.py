@@ -19,15 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
+from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
 from qtrain_cli.artifact.payload import PROBES, single_precision
 from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.methods.moved import decoder
 from qtrain_cli.methods.table import OURS, method_of
+from qtrain_cli.runs.grounds import require_base
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
+from qtrain_cli.targets.ground import Ground
 from qtrain_cli.targets.kept import is_given
 from qtrain_cli.targets.layout import DTYPES, complete, join, split, with_rows
 
@@ -48,34 +51,39 @@ class Regenerated:
     tolerance: float
 
 
-def regenerate(artifact: Artifact, module: nn.Module | None = None) -> Regenerated:
+def regenerate(
+    artifact: Artifact, module: nn.Module | None = None, ground: Ground | None = None
+) -> Regenerated:
     """All weights of the model.
 
     Args:
         artifact: a whole file.
         module: of the model's architecture, whose constants some files need (`with_given`).
+        ground: what a file of changes needs (`grounds.ground_of_file`).
 
     Raises:
         UsageError: they are needed, and not there. BadInput: they are others.
         Refused: as `checked_weights`.
     """
     layout, kept = artifact.description.layout, with_given(artifact, module).numbers.kept
-    weights, digest, tolerance = checked_weights(artifact)
+    weights, digest, tolerance = checked_weights(artifact, ground)
     exact = digest.sha256 == artifact.description.digest.sha256
-    return Regenerated(complete(layout, split(layout, weights), kept), digest, exact, tolerance)
+    return Regenerated(_state(layout, weights, kept, ground), digest, exact, tolerance)
 
 
-def checked_weights(artifact: Artifact) -> tuple[Tensor, Digest, float]:
+def checked_weights(artifact: Artifact, ground: Ground | None = None) -> tuple[Tensor, Digest, float]:
     """All generated weights (m,) in float64, their digest, and within what it had to agree.
 
     Raises:
+        UsageError: the file changes a base, and there is none.
         Refused: they are neither those of the digest nor within its tolerance, or not all finite.
     """
     description, stored = artifact.description, artifact.description.digest
     layout, method = description.layout, description.method
-    weights = join(layout, _decoded(method, description.plan, layout, artifact.numbers))
+    require_base(description, ground is not None)
+    weights = join(layout, _decoded(description, artifact.numbers))
     _require_finite(layout, weights)
-    digest = _digest(layout, weights, artifact.numbers.kept, method)
+    digest = _digest(layout, weights, artifact.numbers.kept, method, ground)
     tolerance = min(stored.tolerance, MAX_TOLERANCE)
     exact = digest.sha256 == stored.sha256
     if not exact and not _agree(digest, stored, tolerance * float(weights.norm())):
@@ -116,8 +124,11 @@ def with_given(artifact: Artifact, module: nn.Module | None) -> Artifact:
     return replace(artifact, numbers=replace(numbers, kept=numbers.kept | own))
 
 
-def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> dict[str, Tensor]:
-    """The generated tensors by name in float64, before they are rounded to their own dtypes.
+def generated(
+    method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers, moves: bool = False
+) -> dict[str, Tensor]:
+    """The generated tensors by name in float64, before they are rounded to their own dtypes; their movement
+    from where training began, in a file of changes (`moves`).
 
     Computed on one thread for the sake of its bits.
     """
@@ -125,7 +136,8 @@ def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumber
     entries = layout.of_role(GENERATED)
     wide = LayoutSpec(tuple(replace(entry, dtype="F64", stored="", row=-1) for entry in entries))
     with _one_thread(), torch.no_grad():
-        decode = (found.exact or found.decode)(wide, plan, torch.device("cpu"))
+        make = found.exact or found.decode
+        decode = decoder(found, make, wide, plan, torch.device("cpu"), moves)
         return decode(stored_numbers(method, plan, numbers))
 
 
@@ -145,20 +157,40 @@ def stored_angles(spec: GeneratorSpec, numbers: StoredNumbers) -> Tensor:
     return stored_numbers(OURS, plan_of(spec), numbers)[ANGLES]
 
 
-def state_dict(layout: LayoutSpec, tensors: Tensors, kept: Tensors) -> dict[str, Tensor]:
+def state_dict(
+    layout: LayoutSpec, tensors: Tensors, kept: Tensors, ground: Ground | None = None
+) -> dict[str, Tensor]:
     """The model's state dictionary: generated tensors, rounded to their own dtypes, and kept ones."""
-    return complete(layout, split(layout, join(layout, tensors)), kept)
+    return _state(layout, join(layout, tensors), kept, ground)
 
 
-def digest_of(layout: LayoutSpec, tensors: Tensors, kept: Tensors, method: str = OURS) -> Digest:
+def _state(layout: LayoutSpec, weights: Tensor, kept: Tensors, ground: Ground | None) -> dict[str, Tensor]:
+    if ground is None:
+        return complete(layout, split(layout, weights), kept)
+    return ground.state(layout, kept, _wide(layout, weights))
+
+
+def _wide(layout: LayoutSpec, weights: Tensor) -> dict[str, Tensor]:
+    """The generated tensors in float64: what is added to a base is rounded once, with it."""
+    entries = tuple(replace(entry, dtype="F64") for entry in layout.of_role(GENERATED))
+    return split(LayoutSpec(entries), weights)
+
+
+def digest_of(
+    layout: LayoutSpec, tensors: Tensors, kept: Tensors, method: str = OURS, ground: Ground | None = None
+) -> Digest:
     """The digest of generated tensors by name, as `generated` gives them, with their kept rows."""
-    return _digest(layout, join(layout, tensors), kept, method)
+    return _digest(layout, join(layout, tensors), kept, method, ground)
 
 
-def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors, method: str) -> Digest:
-    """Of a float64 weight vector (m,)."""
+def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors, method: str, ground: Ground | None) -> Digest:
+    """Of a float64 weight vector (m,): over the tensors that the file gives, changed ones with their base."""
     hashed = hashlib.sha256()
-    for tensor in with_rows(layout, split(layout, weights), kept).values():
+    if ground is None:
+        given = with_rows(layout, split(layout, weights), kept)
+    else:
+        given = ground.changed(layout, _wide(layout, weights))
+    for tensor in given.values():
         hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     probes = tuple(single_precision(probe) for probe in _probe(weights))
     return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, tolerance_of(method))
@@ -169,10 +201,11 @@ def tolerance_of(method: str) -> float:
     return TOLERANCE if method == OURS else RIVAL_TOLERANCE
 
 
-def _decoded(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> dict[str, Tensor]:
+def _decoded(description: Description, numbers: StoredNumbers) -> dict[str, Tensor]:
     """`generated` for a file of any origin. Raises `Refused` where its plan does not fit its layout."""
+    method, moves = description.method, description.change is not None
     try:
-        return generated(method, plan, layout, numbers)
+        return generated(method, description.plan, description.layout, numbers, moves)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         shown = str(error).partition("\n")[0]
         raise Refused(

@@ -18,6 +18,7 @@ from qtrain_cli.settings.artifacts import (
     VerifySettings,
 )
 from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
+from qtrain_cli.settings.change import ChangeSettings
 from qtrain_cli.settings.compression import CompareSettings, CompressSettings, PlanSettings
 from qtrain_cli.settings.fit import QNN_LR, FitSettings, GradientSettings, own_rate, rate_of
 from qtrain_cli.settings.lesson import (
@@ -52,6 +53,7 @@ __all__ = [
     "AnyPath",
     "ArtifactPath",
     "BudgetSettings",
+    "ChangeSettings",
     "CircuitSettings",
     "CommonSettings",
     "CompareGradientsSettings",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from qtrain_cli.quantum.noise import NOISES, Noise, parse_noises
+from qtrain_cli.settings.change import BasePath
 from qtrain_cli.settings.option import Option, Otherwise, Said
 from qtrain_cli.settings.parsing import parse_marks, parse_shots, parse_size, require
 from qtrain_cli.settings.shared import (
@@ -56,6 +57,7 @@ class ExportSettings:
     ] = None
     classical: Annotated[bool | None, Option("--classical", "Regenerated weights.")] = None
     output: OutputPath = None
+    base: BasePath = None
 
     def __post_init__(self) -> None:
         given = (
@@ -87,6 +89,7 @@ class VerifySettings:
     artifact: ArtifactPath
     arch: Arch = None
     arch_args: ArchArgs = field(default_factory=dict)
+    base: BasePath = None
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
+from qtrain_cli.settings.change import BASE_ITSELF, ChangeSettings, model_or_base
 from qtrain_cli.settings.fit import MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 from qtrain_cli.settings.parsing import parse_names, parse_shapes, parse_sizes, require
@@ -18,7 +19,9 @@ _OWN_RATE = f"{MAX_OWN_LR}, {MAX_ROUGH_LR} with --shots or spsa; less above {OWN
 
 def _beside_model(ending: str) -> Otherwise:
     """A path in the current folder that is called as the model is."""
-    return Otherwise(f"MODEL's name + {ending}", lambda said: Path(said["model"].stem + ending))
+    return Otherwise(
+        f"MODEL's name + {ending}", lambda said: Path((said["model"] or model_or_base(said)).stem + ending)
+    )
 
 
 def _no_rate_said(said: Said) -> bool:
@@ -35,12 +38,12 @@ def _seeds(said: Said) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class CompressSettings:
-    """`qtrain compress`: model, data, budget, fit, and the output file.
+    """`qtrain compress`: model, data, budget, fit, and the output file; or how a model changes a base.
 
     With `own_lr` the learning rate follows from the number of trained numbers, and the fit's is not used.
     """
 
-    model: ModelSettings
+    model: Annotated[ModelSettings, Inside("path", BASE_ITSELF)]
     data: DataSettings
     budget: BudgetSettings
     fit: Annotated[FitSettings, Inside("lr", Otherwise(_OWN_RATE))]
@@ -51,6 +54,7 @@ class CompressSettings:
     force: Force = False
     teacher_any: TeacherAny = False
     own_lr: Annotated[bool, Otherwise(rule=_no_rate_said)] = False
+    change: ChangeSettings = field(default_factory=ChangeSettings)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class CompareSettings:
     `state` is the folder that finished cells are kept in. The fit's own seed and rate are not used.
     """
 
-    model: ModelSettings
+    model: Annotated[ModelSettings, Inside("path", BASE_ITSELF)]
     data: DataSettings
     budgets: Annotated[
         tuple[int, ...],
@@ -107,6 +111,7 @@ class CompareSettings:
     plot: Plot = None
     force: Force = False
     teacher_any: TeacherAny = False
+    change: ChangeSettings = field(default_factory=ChangeSettings)
 
     def __post_init__(self) -> None:
         for option, values in (

@@ -69,7 +69,7 @@ def layout_of(module: nn.Module, targets: Sequence[str] = (), ignore: Sequence[s
     frozen = _frozen(tensors)
     wanted = _select(targets, parameters, "--targets", frozen) if targets else set(parameters) - frozen
     unwanted = _select(ignore, list(tensors), "--ignore")  # a buffer is kept anyway, and may be named
-    sources, rows = _sources(tensors), constant_rows(module)
+    sources, rows = sources_of(tensors), constant_rows(module)
     chosen = {sources[name] for name in wanted} - {sources[name] for name in unwanted}
     entries = [
         _entry(module, name, tensor, sources[name], name in chosen) for name, tensor in tensors.items()
@@ -92,7 +92,7 @@ def _frozen(tensors: Mapping[str, Tensor]) -> set[str]:
     return {name for name, trained in weights.items() if not trained} if any(weights.values()) else set()
 
 
-def _sources(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+def sources_of(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Each name with the first name of the same tensor."""
     first: dict[int, str] = {}
     for name, tensor in tensors.items():
@@ -142,7 +142,7 @@ def _select(
 ) -> set[str]:
     chosen: set[str] = set()
     for pattern in patterns:
-        found = {name for name in names if _matches(pattern, name, option)}
+        found = {name for name in names if matches(pattern, name, option)}
         if not found:
             kind = "parameter" if option == "--targets" else "tensor"
             raise UsageError(f"{option} '{pattern}' matches no {kind}", suggestion(pattern, names))
@@ -150,7 +150,7 @@ def _select(
     return chosen
 
 
-def _matches(pattern: str, name: str, option: str) -> bool:
+def matches(pattern: str, name: str, option: str) -> bool:
     if pattern.startswith("re:"):
         try:
             return re.search(pattern[3:], name) is not None
@@ -169,12 +169,12 @@ def split(layout: LayoutSpec, weights: Tensor) -> dict[str, Tensor]:
     entries = layout.of_role(GENERATED)
     parts = weights.split([entry.count for entry in entries])
     return {
-        entry.name: _rounded(part.view(entry.shape), DTYPES[entry.dtype])
+        entry.name: in_dtype(part.view(entry.shape), DTYPES[entry.dtype])
         for entry, part in zip(entries, parts, strict=True)
     }
 
 
-def _rounded(weights: Tensor, dtype: torch.dtype) -> Tensor:
+def in_dtype(weights: Tensor, dtype: torch.dtype) -> Tensor:
     """Half precision by way of float32, as torch does it on most machines, so that all agree on the bits."""
     return weights.float().to(dtype) if dtype in _HALF else weights.to(dtype)
 

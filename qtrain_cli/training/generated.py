@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from qtrain_cli.data.inputs import Inputs, Prepare
 from qtrain_cli.methods.forms import Forms, Plan, count_of
 from qtrain_cli.methods.method import Decode, Method, Scene
+from qtrain_cli.methods.moved import decoder
 from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.kept import kept_as_stored
-from qtrain_cli.targets.layout import kept_tensors
-from qtrain_cli.targets.target import TARGETS, WHOLE
+from qtrain_cli.targets.layout import complete, kept_tensors
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.circuits import StepCircuits
 from qtrain_cli.training.devices import moved_to
@@ -73,7 +73,7 @@ class Generated:
     ) -> None:
         self.chosen, self.scene, self.room, self.circuits = chosen, scene, room, circuits
         method, plan, device = chosen.method, chosen.plan, scene.device
-        self.decode = method.decode(chosen.layout, plan, device)
+        self.decode = decoder(method, method.decode, chosen.layout, plan, device, bool(scene.ground))
         begin = method.start(scene, plan).items()
         self.numbers = {name: part.to(device).clone().requires_grad_() for name, part in begin}
         own = scene.teacher if chosen.module is scene.module else chosen.module.state_dict()
@@ -115,7 +115,7 @@ class Generated:
     def outputs(self, batch: Batch) -> Outputs:
         """Of the model with generated tensors in training mode; the buffers that it leaves are kept."""
         module = self.chosen.module
-        module.train()
+        module.train(self.scene.ground is None)  # a base's statistics stay, and so little needs no dropout
         state = self.whole(self._decode_at(batch.step)(self.rounded()), self.kept | self.buffers)
         scores = call_model(module, state, batch.inputs)
         # Most layers change a buffer where it lies; a layer that assigns a new tensor leaves that one here.
@@ -161,7 +161,8 @@ class Generated:
 
     def whole(self, made: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state dictionary of the model."""
-        return TARGETS[WHOLE].bind(self.chosen.layout, kept, made)
+        layout, ground = self.chosen.layout, self.scene.ground
+        return ground.state(layout, kept, made) if ground else complete(layout, made, kept)
 
     @property
     def rounds(self) -> bool:

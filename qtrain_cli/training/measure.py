@@ -34,15 +34,17 @@ class Figures:
 def measure(
     module: nn.Module,
     state: Mapping[str, Tensor],
-    teacher: Mapping[str, Tensor],
+    teacher: Mapping[str, Tensor] | None,
     data: Dataset,
     objective: Objective,
 ) -> Figures:
-    """Measures `state` and `teacher`, whole state dictionaries of `module` on one device.
+    """Measures `state` and `teacher`, if there is one: whole state dictionaries of `module` on one device.
 
     Raises:
         BadInput: the model fails on some of the data, or the test figure is not finite.
     """
+    if teacher is None:
+        return figures_of(module, state, None, data, objective)
     asked = partial(predict, module, teacher, prepare=data.normalisation)
     return figures_of(module, state, answered(asked, data), data, objective)
 

@@ -1,11 +1,11 @@
 """Targets: which tensors a method makes of a model, and the state dictionary that is bound of them."""
 
 import torch
+from qtrain_cli.targets.target import TARGETS, WHOLE
 from torch import nn
 
 from qtrain_cli.targets.entries import GENERATED, KEPT, TIED
 from qtrain_cli.targets.layout import layout_of
-from qtrain_cli.targets.target import TARGETS, WHOLE
 
 
 class Tied(nn.Module):

@@ -139,7 +139,12 @@ def _started(circuit: tuple[Any, ...], seed: int) -> Tensor:
     return angles.start_angles(whole, seed)
 
 
+def origin(plan: Plan, numbers: Numbers) -> Numbers:
+    """The angles at their start; the mapping is no part of a movement."""
+    return {ANGLES: _begin(plan).to(numbers[ANGLES]), MAPPING: numbers[MAPPING]}
+
+
 METHOD = Method(
     largest=largest, plan=plan, forms=forms, start=start, decode=decode, exact=exact, bits=bits,
-    planned=planned, grid=Grid(first, fit, settle, coded, decoded), whitened=True,
+    planned=planned, grid=Grid(first, fit, settle, coded, decoded), whitened=True, origin=origin,
 )  # fmt: skip

@@ -1,0 +1,68 @@
+"""A linear head on a model of features, for a base that has none for the task.
+
+    features (N, L, d) --mean over the places that are not padding, or the first--> (N, d)
+             --by the root of its mean square--> --head.weight (k, d), no bias--> scores (N, k)
+
+The head is a part of the module, under the name `HEAD`, so that its tensors stand beside the base's own in
+the state dictionary, which keep their names. It starts at zero: whoever learns it begins at the base.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from qtrain_cli.models.outputs import first_tensor
+from qtrain_cli.targets.change import FIRST, MEAN
+
+#: The head's name in the module.
+HEAD = "head"
+HEAD_WEIGHT = f"{HEAD}.weight"
+_POOLING = "1_Pooling/config.json"
+_TINY = 1e-6
+
+
+def put_head(module: nn.Module, width: int, classes: int, pooling: str) -> nn.Module:
+    """The module, returning scores (N, classes) from now on; with a head of zeros."""
+    device = next(module.parameters()).device
+    head = nn.Linear(width, classes, bias=False, device=device)
+    nn.init.zeros_(head.weight)
+    module.add_module(HEAD, head)
+    module.register_forward_hook(_scores_of(pooling), with_kwargs=True)
+    return module.eval()
+
+
+def pooling_of(folder: Path) -> str:
+    """How a sentence-transformers folder reads features; the mean where it does not say."""
+    try:
+        said = json.loads((folder / _POOLING).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return MEAN
+    return FIRST if isinstance(said, dict) and said.get("pooling_mode_cls_token") is True else MEAN
+
+
+def _scores_of(pooling: str) -> Any:
+    def scores(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Tensor:
+        features = _pooled(first_tensor(outputs), kwargs.get("attention_mask"), pooling)
+        scaled = features * (features.square().mean(1, keepdim=True) + _TINY).rsqrt()
+        found: Tensor = module.get_submodule(HEAD)(scaled)
+        return found
+
+    return scores
+
+
+def _pooled(features: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
+    """(N, L, d), or (N, d) as it is, or pictures (N, d, ...) -> (N, d)."""
+    if features.dim() == 2:
+        return features
+    if features.dim() > 3:
+        return features.flatten(2).mean(2)
+    if pooling == FIRST:
+        return features[:, 0]
+    if mask is None:
+        return features.mean(1)
+    weights = mask.to(features).unsqueeze(2)
+    return (features * weights).sum(1) / weights.sum(1).clamp(min=1)

@@ -1,0 +1,267 @@
+"""From a base model to the ground of a file of changes: its tensors by the model's names, with the factors.
+
+    to train      module, base --names--> layout, ground
+    to read       file, base --digest--> ground                     no module, and nothing of it is run
+
+A fine-tune may have the base under a prefix (``bert.`` before the names of a `BertModel`), and tensors that the
+base lacks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qtrain_cli.artifact.description import Description
+from qtrain_cli.data import Dataset
+from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
+from qtrain_cli.methods.seeded import factors
+from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models.call import file_state, predict
+from qtrain_cli.models.heads import HEAD_WEIGHT, put_head
+from qtrain_cli.runs.materials import Materials
+from qtrain_cli.settings import ModelSettings
+from qtrain_cli.targets.change import Base, Change, Wanted, matrix_of
+from qtrain_cli.targets.changes import changes_layout, settled_target
+from qtrain_cli.targets.entries import GENERATED, LayoutSpec
+from qtrain_cli.targets.ground import Ground, digest_of_tensors
+from qtrain_cli.targets.kept import settled
+from qtrain_cli.targets.layout import layout_of, sources_of
+from qtrain_cli.targets.size import model_bytes
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base as it was read: `tensors` by its own names on the CPU, `ties` as `Ground` has them, the digest
+    over them, and `head`, how features become scores where a head was put on it. `wanted` is what was asked
+    for, `taught` whether the model that changes it is a teacher, and not the base itself."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    ties: Mapping[str, str]
+    sha256: str
+    head: str = ""
+    wanted: Wanted | None = None
+    taught: bool = True
+
+
+def base_of(loaded: LoadedModel) -> BaseModel:
+    """A loaded model as a base; its tensors are shared with the module, and not copied."""
+    state = loaded.module.state_dict(keep_vars=True)
+    own = {name: tensor.detach() for name, tensor in state.items()}
+    return BaseModel(loaded.name, own, sources_of(state), digest_of_tensors(own))
+
+
+def base_under(
+    materials: Materials, loaded: LoadedModel, data: Dataset, log: Callable[[str], None]
+) -> BaseModel | None:
+    """The base of a run of changes; where it is the model itself, it gets the head that it lacks.
+
+    Raises:
+        BadInput: as loading it, or asking the model for two rows.
+    """
+    change = materials.change
+    if change is None:
+        return None
+    if change.base is not None:
+        return replace(base_of(change.base()), wanted=change.wanted)
+    base = replace(base_of(loaded), wanted=change.wanted, taught=False)
+    classes = _classes(data)
+    width, has_scores = _features(loaded, data)
+    if not classes or (has_scores and width == classes):
+        return base
+    put_head(loaded.module, width, classes, change.pooling)
+    how = "" if has_scores else f", their {change.pooling} over a row"
+    log(f"{loaded.name}: its {width} outputs{how} get a head for {classes} classes, which is generated too")
+    return replace(base, head=change.pooling)
+
+
+def _classes(data: Dataset) -> int:
+    """How many classes labels name; 0 where they are none."""
+    targets = data.train.targets
+    if targets.dim() != 1 or targets.is_floating_point() or data.asked.family not in (None, "", "classification"):
+        return 0
+    return max(len(data.labels), int(targets.max()) + 1)
+
+
+def _features(loaded: LoadedModel, data: Dataset) -> tuple[int, bool]:
+    """The last axis of what the model makes of two rows, and whether it is the only one beside the rows."""
+    given = data.for_lookups(loaded.looks_up)
+    outputs = predict(loaded.module, file_state(loaded.module), data.train.inputs[:2], given.normalisation)
+    picture = outputs.dim() > 3
+    return outputs.shape[1 if picture else -1], outputs.dim() == 2
+
+
+def changed_layout(
+    module: nn.Module, base: BaseModel, patterns: tuple[Sequence[str], Sequence[str]], seed: int
+) -> tuple[LayoutSpec, Ground]:
+    """What a run of changes works with.
+
+    Args:
+        module: the fine-tune, or the base itself with the head that it lacked.
+        base: the base.
+        patterns: `--targets` and `--ignore`.
+        seed: of A.
+
+    Raises:
+        UsageError: a pattern that matches nothing. BadInput: the base is none of this model's.
+    """
+    wanted, state = settled_target(base.wanted, module), module.state_dict(keep_vars=True)
+    prefix = _prefix(state, base)
+    lacking = frozenset(
+        name for name, tensor in state.items() if _under(base, prefix, name, tensor.shape) is None
+    )
+    layout = changes_layout(module, wanted, lacking, *patterns)
+    layout = settled(layout, {name: tensor.cpu() for name, tensor in state.items()}, dict)
+    whole = Base(base.sha256, base.name, model_bytes(layout_of(module)))
+    change = Change(
+        wanted.kind, whole, wanted.rank, wanted.scale, seed if wanted.rank else 0, 0, prefix, base.head
+    )
+    tensors = {name: _own_or_zero(base, prefix, name, tensor) for name, tensor in state.items()}
+    ground = _ground(change, layout, tensors, sources_of(state), lacking)
+    if not wanted.rank:
+        return layout, ground
+    numbers = layout.generated + sum(factor.numel() for factor in ground.factors.values())
+    return layout, replace(ground, change=replace(change, numbers=numbers))
+
+
+def ground_of_file(change: Change, layout: LayoutSpec, base: BaseModel) -> Ground:
+    """The ground of a file. Raises `Refused` for another base than the file's."""
+    if base.sha256 != change.base.sha256:
+        raise Refused(
+            f"the base '{base.name}' has the digest {base.sha256[:16]}, and the file changes"
+            f" '{change.base.name}' of {change.base.sha256[:16]}",
+            "give the very base that it was made with, in the same precision",
+        )
+    tensors = {change.prefix + name: tensor for name, tensor in base.tensors.items()}
+    ties = {change.prefix + name: change.prefix + first for name, first in base.ties.items()}
+    new = set()
+    for entry in layout.entries:
+        name = matrix_of(entry.name)
+        if name == entry.name and (name not in tensors or tensors[name].shape != entry.shape):
+            tensors[name], ties[name] = torch.zeros(entry.shape), name
+            new.add(name)
+        elif name not in tensors:
+            raise BadInput(f"the file changes '{name}', which its base does not have")
+    return _ground(change, layout, tensors, ties, frozenset(new))
+
+
+def _ground(
+    change: Change,
+    layout: LayoutSpec,
+    tensors: Mapping[str, Tensor],
+    ties: Mapping[str, str],
+    new: frozenset[str],
+) -> Ground:
+    shapes = {}
+    for entry in layout.of_role(GENERATED):
+        name = matrix_of(entry.name)
+        if name != entry.name:
+            rows, *rest = tensors[name].shape
+            if entry.shape != (rows, change.rank):
+                raise BadInput(f"the factor '{entry.name}' does not fit the base's '{name}'")
+            shapes[name] = (change.rank, math.prod(rest))
+        elif name not in new and tensors[name].shape != entry.shape:
+            raise BadInput(f"'{name}' has another shape in the base")
+    return Ground(change, tensors, ties, factors(change.seed, shapes), new)
+
+
+def _prefix(state: Mapping[str, Tensor], base: BaseModel) -> str:
+    """What stands before the base's names in the model's. Raises `BadInput` where they have too little alike."""
+    some = next((name for name in base.tensors if base.tensors[name].dim() > 1), next(iter(base.tensors), ""))
+    tried = {name.removesuffix(some) for name in state if name.endswith(some)} | {""}
+    found = {
+        prefix: sum(_under(base, prefix, name, t.shape) is not None for name, t in state.items())
+        for prefix in tried
+    }
+    best = max(sorted(found), key=lambda prefix: found[prefix])
+    if 2 * found[best] < len(state):
+        strange = [name for name, tensor in state.items() if _under(base, best, name, tensor.shape) is None]
+        raise BadInput(
+            f"the base '{base.name}' is none of this model: it lacks {len(strange)} of its {len(state)} tensors"
+            f" ({few_quoted(strange)})",
+            "give the model that it was fine-tuned from",
+        )
+    return best
+
+
+def _under(base: BaseModel, prefix: str, name: str, shape: torch.Size) -> Tensor | None:
+    """The base's tensor of the model's name, if it is the same in shape."""
+    found = base.tensors.get(name.removeprefix(prefix)) if name.startswith(prefix) else None
+    return found if found is not None and found.shape == shape else None
+
+
+def _own_or_zero(base: BaseModel, prefix: str, name: str, tensor: Tensor) -> Tensor:
+    own = _under(base, prefix, name, tensor.shape)
+    if own is not None:
+        return own
+    trained = isinstance(tensor, nn.Parameter) and tensor.is_floating_point()
+    return torch.zeros(tensor.shape) if trained else tensor.detach()
+
+
+def on_cpu(ground: Ground | None) -> Ground | None:
+    """Where files are written and read."""
+    return ground and ground.moved_to(torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file's base as it was loaded: the ground, and the base's module with the head of the file."""
+
+    ground: Ground
+    module: nn.Module
+    said: tuple[str, ...]
+
+
+def opened_base(description: Description, settings: ModelSettings | None) -> Opened | None:
+    """The base of a file of changes; None for a file of a model.
+
+    Args:
+        description: the file's.
+        settings: what `--base` names.
+
+    Raises:
+        UsageError: it changes a base and none is named, or the other way round.
+        Refused: it changes another base. BadInput, Refused: as `load_model`.
+    """
+    change = description.change
+    require_base(description, settings is not None)
+    if change is None or settings is None:
+        return None
+    loaded = load_model(settings)
+    ground = ground_of_file(change, description.layout, base_of(loaded))
+    headed(loaded.module, ground)
+    return Opened(ground, loaded.module, loaded.said)
+
+
+def require_base(description: Description, given: bool) -> None:
+    """Raises `UsageError` for a file of changes without its base, and a base that a file has no use for."""
+    change = description.change
+    if change and not given:
+        raise UsageError(
+            f"the file changes the base '{change.base.name}', which is no part of it"
+            f" (digest {change.base.sha256[:16]})",
+            "name the base with --base (from Python: load(path, base=...))",
+        )
+    if given and change is None:
+        raise UsageError("--base has no use for a file that holds a whole model", "leave it out")
+
+
+def headed(module: nn.Module | None, ground: Ground | None) -> nn.Module | None:
+    """A module of the base's class with the head that a file of changes has put on it, if it has."""
+    if module is None or ground is None or not ground.change.head:
+        return module
+    classes, width = ground.tensors[HEAD_WEIGHT].shape
+    return put_head(module, width, classes, ground.change.head)
+
+
+def ground_identity(ground: Ground | None) -> dict[str, Any]:
+    """What a run of changes depends on beside its model; nothing for any other run."""
+    if ground is None:
+        return {}
+    return {"base": ground.change.base.sha256, "target": ground.change.stored()}

@@ -1,0 +1,149 @@
+"""What a file of changes says: how they become weights, and which base model they belong to. No torch.
+
+    delta   W = W_base + s (u(theta) - u(theta_0))                           every selected tensor
+    lora    W = W_base + s B A,  B = u(theta) - u(theta_0)                   selected matrices, rank r
+            s = alpha / r;  A (r, columns) seeded, of variance 1 / columns
+    both    a tensor that the base lacks:  u(theta) - u(theta_0)
+
+theta_0 is the seeded start, so that a file of no movement is the base itself. The base is no part of the
+file, which names it by a digest over its tensors (`digest`) and by what people call it.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from dataclasses import dataclass
+
+from qtrain_cli.errors import BadInput, UsageError, suggestion
+
+WHOLE, DELTA, LORA = "whole", "delta", "lora"
+KINDS = (WHOLE, DELTA, LORA)
+#: How a head that qtrain has put on a base reads its features (`models.heads`); "" for none.
+MEAN, FIRST = "mean", "first"
+POOLINGS = ("", MEAN, FIRST)
+MAX_RANK, MAX_SCALE, MAX_NAME = 4096, 1e4, 255
+BASE_DIGITS = 64
+MAX_BYTES = 2**50
+#: Behind the name of a matrix in place of ``weight``, as PEFT has it.
+FACTOR = "lora_B"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`--target`: a kind, and what of its own it has; 0: what goes with the kind."""
+
+    kind: str
+    rank: int = 0
+    scale: float = 0.0
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that changes are added to: `sha256` of its tensors, its name, `bytes` of the whole fine-tune
+    as a float32 safetensors file. Raises `BadInput` for what is none."""
+
+    sha256: str
+    name: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if len(self.sha256) != BASE_DIGITS or not set(self.sha256) <= set("0123456789abcdef"):
+            raise BadInput(f"its base has the digest {reprlib.repr(self.sha256)}")
+        if not isinstance(self.name, str) or len(self.name) > MAX_NAME or not self.name.isprintable():
+            raise BadInput(f"its base is called {reprlib.repr(self.name)}")
+        if type(self.bytes) is not int or not 1 <= self.bytes <= MAX_BYTES:
+            raise BadInput(f"its base has {reprlib.repr(self.bytes)} bytes; allowed: 1 to {MAX_BYTES}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a file's tensors change a base.
+
+    `scale` is s, `seed` that of A, `numbers` how many an ordinary LoRA of this rank has (A, B and what the base
+    lacks), 0 for differences; `prefix` stands before the base's names in the model's own, `head` is one of
+    `POOLINGS`. Raises `BadInput` for values that cannot be: they may come from a stranger's file.
+    """
+
+    kind: str
+    base: Base
+    rank: int = 0
+    scale: float = 1.0
+    seed: int = 0
+    numbers: int = 0
+    prefix: str = ""
+    head: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in (DELTA, LORA):
+            raise BadInput(f"its target is {reprlib.repr(self.kind)}; known: {DELTA}, {LORA}")
+        least, most = (1, MAX_RANK) if self.kind == LORA else (0, 0)
+        if type(self.rank) is not int or not least <= self.rank <= most:
+            raise BadInput(f"its target has the rank {reprlib.repr(self.rank)}; allowed: {least} to {most}")
+        whole = isinstance(self.scale, float) and math.isfinite(self.scale)
+        if not whole or not 0 < self.scale <= MAX_SCALE:
+            raise BadInput(f"its target has the scale {reprlib.repr(self.scale)}")
+        if type(self.numbers) is not int or not 0 <= self.numbers <= MAX_BYTES:
+            raise BadInput(f"its target has {reprlib.repr(self.numbers)} numbers")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
+            raise BadInput(f"its target has the seed {reprlib.repr(self.seed)}")
+        if not isinstance(self.prefix, str) or len(self.prefix) > MAX_NAME or not self.prefix.isprintable():
+            raise BadInput(f"its target has the prefix {reprlib.repr(self.prefix)}")
+        if self.head not in POOLINGS:
+            raise BadInput(f"its target has the head {reprlib.repr(self.head)}")
+
+    def stored(self) -> list[object]:
+        """What stands in a file's facts; what is usual at the end is left out."""
+        row: list[object] = [
+            self.kind, self.base.name, self.base.bytes, self.rank, self.scale, self.seed, self.numbers,
+            self.head, self.prefix,
+        ]  # fmt: skip
+        while row[-1] == "":
+            row.pop()
+        return row
+
+    @classmethod
+    def from_stored(cls, row: object, sha256: str) -> Change:
+        """The inverse, from parsed JSON of any origin. Raises `BadInput`, or as values of a wrong kind do."""
+        if not isinstance(row, list) or not 7 <= len(row) <= 9:
+            raise BadInput(f"its target is {reprlib.repr(row)}")
+        kind, name, size, rank, scale, seed, numbers, head, prefix = [*row, "", ""][:9]
+        return cls(kind, Base(sha256, name, size), rank, scale, seed, numbers, prefix, head)
+
+    def in_words(self) -> str:
+        """As `--target` has it."""
+        return f"{self.kind}:rank={self.rank},scale={self.scale:g}" if self.kind == LORA else self.kind
+
+
+def matrix_of(name: str) -> str:
+    """The tensor that an entry of the layout changes: itself, or the matrix that it is a factor of."""
+    return name.replace(f"{FACTOR}.", "") if FACTOR in name.split(".")[-2:-1] else name
+
+
+def factor_of(matrix: str) -> str:
+    """The inverse: ``query.weight`` -> ``query.lora_B.weight``."""
+    path, dot, local = matrix.rpartition(".")
+    return f"{path}{dot}{FACTOR}.{local}"
+
+
+def parse_target(text: str) -> Wanted:
+    """`--target`: ``delta:scale=0.5``, ``lora:rank=4,scale=0.2``. Raises `UsageError`."""
+    kind, _, rest = text.partition(":")
+    if kind not in KINDS:
+        raise UsageError(f"--target '{text}' does not exist", suggestion(kind, KINDS))
+    values = {"rank": 0.0, "scale": 0.0}
+    for part in filter(None, rest.split(",")):
+        name, _, number = part.partition("=")
+        allowed = {LORA: ("rank", "scale"), DELTA: ("scale",)}.get(kind, ())
+        if name not in allowed:
+            raise UsageError(f"--target {kind} has no '{name}'", suggestion(name, allowed))
+        try:
+            values[name] = float(number)
+        except ValueError:
+            raise UsageError(f"--target {kind} has {name}={number}", "give a number") from None
+    rank, scale = values["rank"], values["scale"]
+    if rank != int(rank) or not 0 <= rank <= MAX_RANK:
+        raise UsageError(f"--target has the rank {rank:g}; allowed: 1 to {MAX_RANK}")
+    if not 0 <= scale <= MAX_SCALE:
+        raise UsageError(f"--target has the scale {scale:g}; allowed: above 0, at most {MAX_SCALE:g}")
+    return Wanted(kind, int(rank), scale)

@@ -1,0 +1,128 @@
+"""Which tensors a file of changes generates: differences of whole tensors, or factors of matrices.
+
+    delta    every selected tensor, and what the base lacks
+    lora     a factor B (rows, r) of each selected matrix (a convolution's is (out, in * kernel)), and what the
+             base lacks
+
+The matrices are named as PEFT names them: a layer by the end of its path (``query,value``), ``all-linear``
+for every one but the embeddings and the last; where none are named, those of attention that PEFT itself
+takes. `--targets` and `--ignore` take this project's patterns too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from qtrain_cli.errors import BadInput, UsageError, suggestion
+from qtrain_cli.targets.change import DELTA, LORA, Wanted, factor_of
+from qtrain_cli.targets.entries import GENERATED, KEPT, LayoutSpec, TensorEntry
+from qtrain_cli.targets.layout import layout_of, matches
+
+ALL_LINEAR = "all-linear"
+#: The last names of the layers of attention whose factors are learned, by family; the first found counts.
+ATTENTION = (
+    ("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("q", "v"), ("query_key_value",), ("c_attn",),
+    ("qkv_proj",), ("Wqkv",), ("qkv",), ("in_proj_weight",),
+)  # fmt: skip
+#: By default a model of fewer weights has differences, and one of more factors, where it has attention.
+MANY_WEIGHTS = 10**6
+RANK = 4
+#: s, where none is asked for: measured (CHANGELOG, 0.5.0).
+SCALES = {LORA: 0.2, DELTA: 0.4}
+
+
+def settled_target(wanted: Wanted | None, module: nn.Module) -> Wanted:
+    """The target with nothing left open."""
+    if wanted is None:
+        many = sum(tensor.numel() for tensor in module.parameters()) > MANY_WEIGHTS
+        wanted = Wanted(LORA if many and _attention(module) else DELTA)
+    rank = (wanted.rank or RANK) if wanted.kind == LORA else 0
+    return replace(wanted, rank=rank, scale=wanted.scale or SCALES[wanted.kind])
+
+
+def changes_layout(
+    module: nn.Module, wanted: Wanted, lacking: frozenset[str], targets: Sequence[str], ignore: Sequence[str]
+) -> LayoutSpec:
+    """The layout of a file of changes: generated entries, and buffers that the base lacks.
+
+    Args:
+        module: the model, with the head that the base may lack.
+        wanted: a settled target.
+        lacking: the names that the base lacks.
+        targets, ignore: the options; a tensor that the base lacks is always generated.
+
+    Raises:
+        UsageError: a pattern that matches nothing. BadInput: nothing is left to generate.
+    """
+    whole = layout_of(module, (), ()).entries
+    new = [_from_zero(entry) for entry in whole if entry.name in lacking and entry.role != "tied"]
+    if wanted.kind == DELTA:
+        chosen = layout_of(module, targets, ignore).of_role(GENERATED)
+        old = [_from_zero(entry) for entry in chosen if entry.name not in lacking]
+    else:
+        names = [name for name in _matrices(module, targets, ignore) if name not in lacking]
+        shapes = {entry.name: entry.shape for entry in whole if entry.role != "tied"}
+        old = [_factor(name, shapes[name], wanted.rank) for name in names if name in shapes]
+    return LayoutSpec((*old, *new))
+
+
+def _from_zero(entry: TensorEntry) -> TensorEntry:
+    """A difference is float32, around zero; a constant row stays the base's. A buffer is kept."""
+    if entry.role == KEPT:
+        return entry
+    return replace(entry, dtype="F32", centre=0.0, stored="")
+
+
+def _factor(name: str, shape: tuple[int, ...], rank: int) -> TensorEntry:
+    return TensorEntry(factor_of(name), (shape[0], rank), "F32", GENERATED, fan_in=rank)
+
+
+def _matrices(module: nn.Module, targets: Sequence[str], ignore: Sequence[str]) -> list[str]:
+    """The names of the matrices that get factors, in the model's order."""
+    there = dict(_named_matrices(module))
+    wanted = (
+        tuple(name for text in targets for name in text.split(",")) or _attention(module) or (ALL_LINEAR,)
+    )
+    chosen = {name for pattern in wanted for name in _selected(pattern, there, "--targets")}
+    chosen -= {name for pattern in ignore for name in _selected(pattern, there, "--ignore")}
+    if not chosen:
+        raise BadInput("no matrix is left to give factors to", "widen --targets or narrow --ignore")
+    return [name for name in there if name in chosen]
+
+
+def _named_matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Each parameter of two axes and more, once."""
+    yield from ((name, tensor) for name, tensor in module.named_parameters() if tensor.dim() >= 2)
+
+
+def _selected(pattern: str, there: dict[str, Tensor], option: str) -> list[str]:
+    if pattern == ALL_LINEAR:
+        return _linear(there)
+    found = [name for name in there if matches(pattern, name, option) or _ends_with(name, pattern)]
+    if not found:
+        layers = {name.split(".")[-2] for name in there if "." in name}
+        raise UsageError(f"{option} '{pattern}' matches no matrix", suggestion(pattern, layers))
+    return found
+
+
+def _ends_with(name: str, pattern: str) -> bool:
+    """Whether a layer, or its own tensor, is called so: PEFT's way."""
+    return any(f".{path}".endswith(f".{pattern}") for path in (name, name.rpartition(".")[0]))
+
+
+def _linear(there: dict[str, Tensor]) -> list[str]:
+    """Every matrix but the embeddings and, where there are several, the last."""
+    names = [name for name in there if "embed" not in name.lower() and there[name].shape[0] < 20_000]
+    return names[:-1] or names
+
+
+def _attention(module: nn.Module) -> tuple[str, ...]:
+    """The names of the first family of which the module has every one."""
+    names = [name for name, _ in _named_matrices(module)]
+    for family in ATTENTION:
+        if all(any(_ends_with(name, last) for name in names) for last in family):
+            return family
+    return ()

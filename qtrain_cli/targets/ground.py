@@ -1,0 +1,97 @@
+"""The base under a file of changes: its tensors, and what becomes of them.
+
+    layout, made --changed--> tensors that differ from the base --state--> the whole state dictionary
+
+Sums and products in float64 are made number by number in one order (r products, each added to those before),
+so that they come out the same on every machine; in float32, to train with, a library multiplies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.errors import BadInput
+from qtrain_cli.targets.change import Change, matrix_of
+from qtrain_cli.targets.entries import GENERATED, LayoutSpec
+from qtrain_cli.targets.layout import DTYPES, in_dtype, with_rows
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A base's tensors by the names of the model's state dictionary, zeros where it lacks one (`new`).
+
+    `ties` names for each tensor the one that it is the same as, mostly itself; `factors` are A (r, columns)
+    in float64 by the name of their matrix.
+    """
+
+    change: Change
+    tensors: Mapping[str, Tensor]
+    ties: Mapping[str, str]
+    factors: Mapping[str, Tensor]
+    new: frozenset[str]
+
+    def changed(self, layout: LayoutSpec, made: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors that are no longer the base's, by name, in their own dtypes.
+
+        Args:
+            layout: of the file.
+            made: its generated tensors; in float64 the same bits everywhere, else differentiable.
+        """
+        whole = with_rows(layout, made, {})
+        return {
+            matrix_of(entry.name): self._changed(entry.name, whole[entry.name])
+            for entry in layout.of_role(GENERATED)
+        }
+
+    def state(
+        self, layout: LayoutSpec, kept: Mapping[str, Tensor], made: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The model's whole state dictionary, in its order; tied names share one tensor."""
+        mine = self.changed(layout, made) | {entry.name: kept[entry.name] for entry in layout.stored}
+        return {name: mine.get(first, self.tensors[first]) for name, first in self.ties.items()}
+
+    def moved_to(self, device: torch.device) -> Ground:
+        """The same on a device; names that are tied share one tensor there too."""
+        tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return replace(self, tensors=tensors, factors={n: a.to(device) for n, a in self.factors.items()})
+
+    def _changed(self, name: str, made: Tensor) -> Tensor:
+        matrix = matrix_of(name)
+        base = self.tensors[matrix]
+        if matrix != name:
+            made = _product(made, self.factors[matrix]).view(base.shape)
+        moved = made if matrix in self.new else self.change.scale * made
+        return in_dtype(base.to(moved.dtype) + moved, base.dtype)
+
+
+def digest_of_tensors(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and values of a state dictionary, in hexadecimal: of whatever file
+    they were read, in however many parts and in whatever order."""
+    found = hashlib.sha256()
+    for name in sorted(state, key=str.encode):
+        tensor = state[name].detach().cpu().contiguous()
+        if tensor.dtype not in _NAMES:
+            raise BadInput(f"tensor '{name}' is {tensor.dtype}; allowed: {', '.join(DTYPES)}")
+        head = f"{name}\0{_NAMES[tensor.dtype]}\0".encode()
+        found.update(head + struct.pack(f"<{1 + tensor.dim()}Q", tensor.dim(), *tensor.shape))
+        if tensor.numel():
+            found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """B A: (rows, r), (r, columns) -> (rows, columns)."""
+    if left.dtype != torch.float64:
+        return left @ right.to(left)
+    total = left[:, :1] * right[:1]
+    for place in range(1, left.shape[1]):
+        total = total + left[:, place : place + 1] * right[place : place + 1]
+    return total
