@@ -10,6 +10,10 @@
     weights = artifact.state_dict()                 # {name: tensor}, for any load_state_dict
     artifact.put_into(model)                        # the same, into one's own module
 
+    tune = qtrain_cli.load("fine-tune.qtrain", base=model)   # of changes: a loaded base, or the path of one
+    tune.apply_to(model)                            # in milliseconds; model now is the fine-tune
+    tune.remove_from(model)                         # and now the base again, bit for bit
+
     student = qtrain_cli.load_student("student.qtrain")      # a hybrid, a control or a quantum network
     scores = student(images)                        # inputs as the data have them: it normalises them itself
 
@@ -31,26 +35,29 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.artifact.container import read_container
-from qtrain_cli.artifact.description import record_of
+from qtrain_cli.artifact.description import Description, record_of
 from qtrain_cli.artifact.numbers import decode_artifact
 from qtrain_cli.artifact.student import require_student, student_record
 from qtrain_cli.artifact.student_file import decode_student
 from qtrain_cli.commands.compare import run as run_compare
 from qtrain_cli.data import Normalisation
 from qtrain_cli.data.given import Handed
-from qtrain_cli.errors import BadInput, Interrupted, RunFailed, suggestion
+from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError, suggestion
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
-from qtrain_cli.models import IN_MEMORY
+from qtrain_cli.models import IN_MEMORY, load_model
 from qtrain_cli.report.lines import tell
 from qtrain_cli.report.progress import shown_progress
 from qtrain_cli.results.comparison import Comparison
 from qtrain_cli.runs.compress import compress_model
+from qtrain_cli.runs.grounds import base_of, base_of_module, ground_of_file, require_base
 from qtrain_cli.runs.handed_in import HandedIn, handed_in
 from qtrain_cli.runs.regenerate import regenerate
+from qtrain_cli.runs.switching import Switch
 from qtrain_cli.runs.teachers import module_of
-from qtrain_cli.settings import CompareSettings, CompressSettings
+from qtrain_cli.settings import CompareSettings, CompressSettings, ModelSettings
 from qtrain_cli.settings.declared import said_record, settings_of
 from qtrain_cli.settings.option import Option
+from qtrain_cli.targets.ground import Ground
 from qtrain_cli.tasks.task import Loss
 
 #: What a call from Python hands over itself.
@@ -70,6 +77,7 @@ class LoadedArtifact:
     exact: bool
     _state: dict[str, Tensor]
     _content: bytes
+    _switch: Switch | None = None
 
     def write(self, path: str | os.PathLike[str], force: bool = False) -> Path:
         """Writes the artifact's file, whole or not at all, and returns its path.
@@ -97,25 +105,70 @@ class LoadedArtifact:
             raise BadInput(f"the artifact does not fit the module: {error}") from None
         return module
 
+    def apply_to(self, module: nn.Module) -> nn.Module:
+        """Makes a loaded base the fine-tune, in place, and returns it; it gets the head that it lacks.
 
-def load(path: str | os.PathLike[str], module: nn.Module | None = None) -> LoadedArtifact:
+        Args:
+            module: the base, on any device, in the precision that the artifact was made with.
+
+        Raises:
+            UsageError: the artifact holds a whole model.
+            BadInput: the module has other tensors than the base where the artifact changes them.
+        """
+        return self._switched.apply_to(module)
+
+    def remove_from(self, module: nn.Module) -> nn.Module:
+        """The inverse of `apply_to`: the module is what it was before, bit for bit.
+
+        Raises:
+            UsageError: this artifact was not applied to the module.
+        """
+        return self._switched.remove_from(module)
+
+    @property
+    def _switched(self) -> Switch:
+        if self._switch is None:
+            raise UsageError("the artifact holds a whole model, and changes no base", "use put_into(module)")
+        return self._switch
+
+
+def load(
+    path: str | os.PathLike[str],
+    module: nn.Module | None = None,
+    *,
+    base: nn.Module | str | os.PathLike[str] | None = None,
+) -> LoadedArtifact:
     """Reads an artifact and regenerates its weights.
 
     Args:
         path: the file.
         module: any module of the model's architecture, for a file that leaves out what all of them have.
+        base: what a file of changes belongs to: the loaded model, or a file or folder that holds it.
 
     Raises:
-        UsageError: the file needs such a module.
+        UsageError: the file needs such a module, or a base.
         BadInput: no such file, or no artifact.
-        Refused: it is damaged or hostile, or its weights do not match its digest.
+        Refused: it is damaged or hostile, it changes another base, or its weights do not match its digest.
     """
     container = read_container(Path(path))
     artifact = decode_artifact(container)
-    found = regenerate(artifact, module)
     description = artifact.description
+    ground = _ground(description, base)
+    found = regenerate(artifact, module, ground)
     record = record_of(description, container).to_json() if description.origin else None
-    return LoadedArtifact(record, found.exact, found.state, container.data)
+    switch = Switch(ground, description.layout, found.state) if ground else None
+    return LoadedArtifact(record, found.exact, found.state, container.data, switch)
+
+
+def _ground(description: Description, base: nn.Module | str | os.PathLike[str] | None) -> Ground | None:
+    require_base(description, base is not None)
+    if base is None or description.change is None:
+        return None
+    if isinstance(base, nn.Module):
+        found = base_of_module(base, type(base).__name__)
+    else:
+        found = base_of(load_model(ModelSettings(Path(base))))
+    return ground_of_file(description.change, description.layout, found)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from qtrain_cli.exports import (
     require_circuit_ending,
     write_program,
 )
+from qtrain_cli.exports.adapters import DELTA_ENDING, Changes, is_adapter, write_adapter, write_delta
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -39,9 +40,9 @@ from qtrain_cli.models import build_architecture, load_model
 from qtrain_cli.models.outputs import picks
 from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
-from qtrain_cli.runs.grounds import opened_base
+from qtrain_cli.runs.grounds import OpenedBase, opened_base
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles
+from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles, wide_tensors
 from qtrain_cli.settings import ExportSettings, ModelSettings
 from qtrain_cli.targets.layout import DTYPES
 
@@ -61,7 +62,8 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
         it.
     """
     inputs = (settings.artifact, *([settings.model.path] if settings.model else []))
-    check_output(settings.out, settings.force, inputs)
+    if settings.base is None or not is_adapter(settings.out):
+        check_output(settings.out, settings.force, inputs)
     if settings.quantum:
         require_circuit_ending(settings.out)
     container = read_container(settings.artifact)
@@ -71,9 +73,11 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
     if settings.quantum:
         return _export_circuits(settings, artifact)
     opened = opened_base(artifact.description, _base(settings))
-    module = opened.module if opened else None
     for line in opened.said if opened else ():
         log(line)
+    if opened and (own := _of_changes(settings, artifact, opened)):
+        return own
+    module = opened.module if opened else None
     if module is None and _takes_module(settings, artifact):
         module = _module(settings, artifact, log)
     return export(
@@ -83,6 +87,17 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
         example=_example(artifact.description.example),
         force=settings.force,
     )
+
+
+def _of_changes(settings: ExportSettings, artifact: Artifact, opened: OpenedBase) -> ExportRecord | None:
+    """Written in a form that only a file of changes has; None where another was asked for."""
+    as_folder, layout = is_adapter(settings.out), artifact.description.layout
+    if not as_folder and not settings.out.name.endswith(DELTA_ENDING):
+        return None
+    weights = checked_weights(artifact, opened.ground)[0]
+    changes = Changes(opened.ground, layout, wide_tensors(layout, weights))
+    write = write_adapter if as_folder else write_delta
+    return write(changes, settings.out, settings.force)
 
 
 def _base(settings: ExportSettings) -> ModelSettings | None:

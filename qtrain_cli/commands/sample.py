@@ -26,6 +26,7 @@ from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.outputs import check_picture
+from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
@@ -37,10 +38,19 @@ from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_devic
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
 from qtrain_cli.runs.examination import asked, examine
+from qtrain_cli.runs.grounds import opened_base
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.outputs import input_files
-from qtrain_cli.runs.regenerate import checked_weights, regenerate, state_dict, stored_numbers, with_given
-from qtrain_cli.settings import EXACT_SHOTS, SampleSettings
+from qtrain_cli.runs.regenerate import (
+    checked_weights,
+    regenerate,
+    state_dict,
+    stored_numbers,
+    wide_tensors,
+    with_given,
+)
+from qtrain_cli.settings import EXACT_SHOTS, ModelSettings, SampleSettings
+from qtrain_cli.targets.ground import Ground
 from qtrain_cli.targets.layout import split
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.measure import measure_test
@@ -51,7 +61,7 @@ OWN_SAMPLER = "qtrain"
 @dataclass(frozen=True)
 class _Bench:
     """What every cell is measured with: `theta` (b, L, n, r) and the mapping's numbers in float64, `z` exact,
-    of the m weights."""
+    of the m weights; `begun` is z where a fine-tune began, on the ground of its base."""
 
     settings: SampleSettings
     artifact: Artifact
@@ -62,6 +72,18 @@ class _Bench:
     theta: Tensor
     mapping: Tensor
     z: Tensor
+    begun: Tensor
+    ground: Ground | None
+
+    def state_of(self, z: Tensor) -> dict[str, Tensor]:
+        """The model's tensors by the weights that z of the m outcomes in use gives."""
+        layout = self.artifact.description.layout
+        with torch.no_grad():
+            weights = self.generator.weights_of(z, self.mapping)
+            if self.ground:
+                weights = weights - self.generator.weights_of(self.begun, self.mapping)
+        tensors = wide_tensors(layout, weights) if self.ground else split(layout, weights)
+        return state_dict(layout, tensors, self.artifact.numbers.kept, self.ground)
 
 
 @dataclass(frozen=True)
@@ -90,12 +112,14 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
     known = record_of(artifact.description, container)
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
-    checked_weights(artifact)  # before code of a model runs
-    module = _module(settings, known.measured.output, log)
+    opened = opened_base(artifact.description, _base(settings))
+    ground = opened.ground if opened else None
+    checked_weights(artifact, ground)  # before code of a model runs
+    module = opened.module if opened else _module(settings, known.measured.output, log)
     artifact = with_given(artifact, module)
-    state = regenerate(artifact).state
+    state = regenerate(artifact, None, ground).state
     _put_in(module, state)
-    bench = _bench(settings, artifact, module, state)
+    bench = _bench(settings, artifact, module, state, ground)
     log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
     cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
     return _record(bench, known, state, cells)
@@ -105,11 +129,19 @@ def _inputs(settings: SampleSettings) -> list[Path]:
     return [settings.artifact, *input_files(settings.model, settings.data)]
 
 
+def _base(settings: SampleSettings) -> ModelSettings | None:
+    return ModelSettings(settings.base, settings.arch, settings.arch_args) if settings.base else None
+
+
 def _bench(
-    settings: SampleSettings, artifact: Artifact, module: nn.Module, state: dict[str, Tensor]
+    settings: SampleSettings,
+    artifact: Artifact,
+    module: nn.Module,
+    state: dict[str, Tensor],
+    ground: Ground | None,
 ) -> _Bench:
     spec = artifact.description.spec
-    data = load_data(settings.data, settings.seed, settings.model)
+    data = load_data(settings.data, settings.seed, _base(settings) or settings.model)
     # Whatever is left of the model is measured here.
     data = examine(asked(module, state), data, looks_up(module), True, lambda line: None).of(data)
     objective = data.objective()
@@ -118,7 +150,9 @@ def _bench(
     theta, mapping = stored[ANGLES], stored[MAPPING]
     with torch.no_grad():
         z = generator.standardised(theta)
-    return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z)
+        start = start_angles(spec.circuit, spec.angles.start_seed)
+        begun = generator.standardised(start) if ground else z
+    return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z, begun, ground)
 
 
 def _module(settings: SampleSettings, recorded: str | None, log: Log) -> nn.Module:
@@ -190,7 +224,7 @@ def _measured(
 ) -> _Repetition:
     """Shots, weights, and their figure; without outcomes the device of the settings supplies the
     frequencies."""
-    spec, numbers = bench.artifact.description.spec, bench.artifact.numbers
+    spec = bench.artifact.description.spec
     if outcomes is None:
         seed = int(random.integers(2**31))
         p = f = device_probabilities(
@@ -202,10 +236,7 @@ def _measured(
         f = frequencies(p, shots, random) if shots else p
     used = spec.layout.generated
     z = standardised(f).flatten()[:used]
-    with torch.no_grad():
-        weights = bench.generator.weights_of(z, bench.mapping)
-    state = state_dict(spec.layout, split(spec.layout, weights), numbers.kept)
-    figure, interval = measure_test(bench.module, state, bench.data, bench.objective)
+    figure, interval = measure_test(bench.module, bench.state_of(z), bench.data, bench.objective)
     return _Repetition(
         figure=figure,
         interval=interval,

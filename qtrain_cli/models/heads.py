@@ -23,6 +23,8 @@ HEAD = "head"
 HEAD_WEIGHT = f"{HEAD}.weight"
 _POOLING = "1_Pooling/config.json"
 _TINY = 1e-6
+#: On the hook of a head.
+_MARK = "is_head"
 
 
 def put_head(module: nn.Module, width: int, classes: int, pooling: str) -> nn.Module:
@@ -33,6 +35,19 @@ def put_head(module: nn.Module, width: int, classes: int, pooling: str) -> nn.Mo
     module.add_module(HEAD, head)
     module.register_forward_hook(_scores_of(pooling), with_kwargs=True)
     return module.eval()
+
+
+def take_head(module: nn.Module) -> None:
+    """The inverse of `put_head`."""
+    del module._modules[HEAD]
+    for number in [number for number, hook in module._forward_hooks.items() if hasattr(hook, _MARK)]:
+        del module._forward_hooks[number]
+        module._forward_hooks_with_kwargs.pop(number, None)
+
+
+def has_head(module: nn.Module) -> bool:
+    """Whether `put_head` was here."""
+    return any(hasattr(hook, _MARK) for hook in module._forward_hooks.values())
 
 
 def pooling_of(folder: Path) -> str:
@@ -51,6 +66,7 @@ def _scores_of(pooling: str) -> Any:
         found: Tensor = module.get_submodule(HEAD)(scaled)
         return found
 
+    setattr(scores, _MARK, True)
     return scores
 
 

@@ -51,10 +51,15 @@ class BaseModel:
 
 
 def base_of(loaded: LoadedModel) -> BaseModel:
-    """A loaded model as a base; its tensors are shared with the module, and not copied."""
-    state = loaded.module.state_dict(keep_vars=True)
-    own = {name: tensor.detach() for name, tensor in state.items()}
-    return BaseModel(loaded.name, own, sources_of(state), digest_of_tensors(own))
+    """A loaded model as a base."""
+    return base_of_module(loaded.module, loaded.name)
+
+
+def base_of_module(module: nn.Module, name: str) -> BaseModel:
+    """A module as a base; its tensors are shared with it, and not copied, as long as it is on the CPU."""
+    state = module.state_dict(keep_vars=True)
+    own = {name: tensor.detach().cpu() for name, tensor in state.items()}
+    return BaseModel(name, own, sources_of(state), digest_of_tensors(own))
 
 
 def base_under(
@@ -84,7 +89,11 @@ def base_under(
 def _classes(data: Dataset) -> int:
     """How many classes labels name; 0 where they are none."""
     targets = data.train.targets
-    if targets.dim() != 1 or targets.is_floating_point() or data.asked.family not in (None, "", "classification"):
+    if (
+        targets.dim() != 1
+        or targets.is_floating_point()
+        or data.asked.family not in (None, "", "classification")
+    ):
         return 0
     return max(len(data.labels), int(targets.max()) + 1)
 
@@ -210,7 +219,7 @@ def on_cpu(ground: Ground | None) -> Ground | None:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedBase:
     """A file's base as it was loaded: the ground, and the base's module with the head of the file."""
 
     ground: Ground
@@ -218,7 +227,7 @@ class Opened:
     said: tuple[str, ...]
 
 
-def opened_base(description: Description, settings: ModelSettings | None) -> Opened | None:
+def opened_base(description: Description, settings: ModelSettings | None) -> OpenedBase | None:
     """The base of a file of changes; None for a file of a model.
 
     Args:
@@ -236,7 +245,7 @@ def opened_base(description: Description, settings: ModelSettings | None) -> Ope
     loaded = load_model(settings)
     ground = ground_of_file(change, description.layout, base_of(loaded))
     headed(loaded.module, ground)
-    return Opened(ground, loaded.module, loaded.said)
+    return OpenedBase(ground, loaded.module, loaded.said)
 
 
 def require_base(description: Description, given: bool) -> None:

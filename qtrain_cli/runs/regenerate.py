@@ -167,10 +167,10 @@ def state_dict(
 def _state(layout: LayoutSpec, weights: Tensor, kept: Tensors, ground: Ground | None) -> dict[str, Tensor]:
     if ground is None:
         return complete(layout, split(layout, weights), kept)
-    return ground.state(layout, kept, _wide(layout, weights))
+    return ground.state(layout, kept, wide_tensors(layout, weights))
 
 
-def _wide(layout: LayoutSpec, weights: Tensor) -> dict[str, Tensor]:
+def wide_tensors(layout: LayoutSpec, weights: Tensor) -> dict[str, Tensor]:
     """The generated tensors in float64: what is added to a base is rounded once, with it."""
     entries = tuple(replace(entry, dtype="F64") for entry in layout.of_role(GENERATED))
     return split(LayoutSpec(entries), weights)
@@ -189,7 +189,7 @@ def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors, method: str, gro
     if ground is None:
         given = with_rows(layout, split(layout, weights), kept)
     else:
-        given = ground.changed(layout, _wide(layout, weights))
+        given = ground.changed(layout, wide_tensors(layout, weights))
     for tensor in given.values():
         hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     probes = tuple(single_precision(probe) for probe in _probe(weights))

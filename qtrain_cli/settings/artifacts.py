@@ -197,12 +197,13 @@ class SampleSettings:
     plot: Plot = None
     force: Force = False
     output: OutputPath = None
+    base: BasePath = None
 
     def __post_init__(self) -> None:
         require(
-            bool(self.model or self.arch),
+            bool(self.model or self.arch or self.base),
             "sample needs to know the model to evaluate",
-            "give its file with --model, or its class with --arch",
+            "give its file with --model, its class with --arch, or of a fine-tune the base with --base",
         )
         for name, most in (("repeat", MAX_REPEAT), ("trajectories", MAX_TRAJECTORIES)):
             value: Any = getattr(self, name)

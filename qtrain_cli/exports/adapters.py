@@ -1,0 +1,143 @@
+"""A file of changes in what others read: an adapter folder of PEFT, or the differences as safetensors.
+
+    -o adapter/                  adapter_config.json, adapter_model.safetensors      of `--target lora`
+    -o x.delta.safetensors       W - W_base of every tensor that is changed, float32
+
+PEFT computes W + (alpha / r) B A itself, in float32 or in what the model has, so that its merged weights
+agree with ours up to that rounding. What the base lacks, a head, lies in the adapter as one of the modules
+that are saved whole, if the model has a module of that name; a head that qtrain has put on lies beside it in
+`head.safetensors`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor
+
+from qtrain_cli.errors import RunFailed, UsageError
+from qtrain_cli.exports import ExportRecord
+from qtrain_cli.exports.comparison import require_same
+from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
+from qtrain_cli.targets.change import LORA, matrix_of
+from qtrain_cli.targets.entries import GENERATED, LayoutSpec
+from qtrain_cli.targets.ground import Ground
+
+CONFIG, WEIGHTS, HEAD_FILE = "adapter_config.json", "adapter_model.safetensors", "head.safetensors"
+DELTA_ENDING = ".delta.safetensors"
+#: Before the names of the model's own tensors, as PEFT saves them.
+_BEFORE = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is exported: the ground, the layout of the file, and its generated tensors in float64."""
+
+    ground: Ground
+    layout: LayoutSpec
+    made: Mapping[str, Tensor]
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether an output is meant as a folder: it is one, or has no ending."""
+    return path.is_dir() or not path.suffix
+
+
+def write_adapter(changes: Changes, path: Path, force: bool) -> ExportRecord:
+    """A folder that `peft.PeftModel.from_pretrained` loads onto the base.
+
+    Raises:
+        UsageError: the file is none of factors; the folder has such files and not `force`.
+    """
+    change = changes.ground.change
+    if change.kind != LORA:
+        raise UsageError(
+            f"an adapter folder holds factors, and this file has the target {change.kind}",
+            f"write merged weights, or the differences as NAME{DELTA_ENDING}",
+        )
+    factors, new = _factors(changes), _new(changes)
+    own = {} if change.head else {_BEFORE + name: tensor for name, tensor in new.items()}
+    files = {
+        WEIGHTS: _safetensors(factors | own),
+        CONFIG: json.dumps(_config(changes, list(own)), indent=2, sort_keys=True).encode() + b"\n",
+        **({HEAD_FILE: _safetensors(new)} if change.head else {}),
+    }
+    with filled_folder(path) as folder:
+        for name in files:
+            check_output(folder / name, force)
+        for name, data in files.items():
+            write_bytes_atomically(folder / name, data, force)
+    require_same(factors | own, safetensors.torch.load_file(path / WEIGHTS), "the folder")
+    return _record(path, files, "PEFT adapter", len(factors) + len(new))
+
+
+def write_delta(changes: Changes, path: Path, force: bool) -> ExportRecord:
+    """Differences to the base by the model's names. Raises `RunFailed` where the file does not hold them."""
+    ground = changes.ground
+    moved = ground.changed(changes.layout, changes.made)
+    apart = {
+        name: (tensor.double() - ground.tensors[name].double()).float() for name, tensor in moved.items()
+    }
+    data = _safetensors(apart)
+    write_bytes_atomically(path, data, force)
+    require_same(apart, safetensors.torch.load_file(path), "the file")
+    return _record(path, {path.name: data}, "differences to the base, safetensors", len(apart))
+
+
+def _factors(changes: Changes) -> dict[str, Tensor]:
+    found = {}
+    for entry in changes.layout.of_role(GENERATED):
+        matrix = matrix_of(entry.name)
+        if matrix != entry.name:
+            layer, _, local = matrix.rpartition(".")
+            if local != "weight":
+                raise UsageError(
+                    f"'{matrix}' is no weight of a layer: PEFT has no place for its factors",
+                    "write merged weights with --out NAME.safetensors",
+                )
+            found[f"{_BEFORE}{layer}.lora_B.weight"] = changes.made[entry.name].float()
+            found[f"{_BEFORE}{layer}.lora_A.weight"] = changes.ground.factors[matrix].float()
+    return found
+
+
+def _new(changes: Changes) -> dict[str, Tensor]:
+    names = [entry.name for entry in changes.layout.of_role(GENERATED)]
+    return {name: changes.made[name].float() for name in names if name in changes.ground.new}
+
+
+def _config(changes: Changes, saved: list[str]) -> dict[str, object]:
+    change = changes.ground.change
+    layers = [name.removesuffix(".weight") for name in changes.ground.factors]
+    modules = sorted({name.removeprefix(_BEFORE).rpartition(".")[0] for name in saved})
+    return {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": change.base.name,
+        "r": change.rank,
+        "lora_alpha": change.scale * change.rank,
+        "target_modules": layers,
+        "modules_to_save": modules or None,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "inference_mode": True,
+        "fan_in_fan_out": False,
+    }
+
+
+def _safetensors(tensors: Mapping[str, Tensor]) -> bytes:
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(whole, metadata={"format": "pt"})
+
+
+def _record(path: Path, files: Mapping[str, bytes], form: str, tensors: int) -> ExportRecord:
+    whole = b"".join(files[name] for name in sorted(files))
+    if not whole:
+        raise RunFailed(f"'{path}' would be empty")
+    sha256 = hashlib.sha256(whole).hexdigest()
+    how = "read back with safetensors.torch.load_file, every tensor bit for bit"
+    return ExportRecord(path, len(whole), sha256, form, tensors, how)
