@@ -82,9 +82,9 @@ class Opened:
     """A file's tensor taken apart, in the words of this format, whichever it was written in.
 
     `facts` is the parsed JSON of `text`; `rewritten` turns facts into the text that an honest writer of the
-    file's own format would have written. `base` is the digest of a base in hexadecimal, or ""; `origin` is the digests of run, data and model in hexadecimal,
-    nothing without a record; `rest` what follows it. A format without a digest has "". `numbers` turns what
-    follows the kept tensors into the bytes of this format.
+    file's own format would have written. `base` is the digest of a base in hexadecimal, or "", `origin` those
+    of run, data and model, nothing without a record; `rest` what follows it. A format without a digest has
+    "". `numbers` turns what follows the kept tensors into the bytes of this format.
     """
 
     digest: str

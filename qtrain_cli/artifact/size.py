@@ -34,6 +34,7 @@ from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.quantum.machine import LONGEST
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
+from qtrain_cli.targets.change import Change
 from qtrain_cli.targets.entries import DTYPE_BYTES, LayoutSpec
 from qtrain_cli.tasks import TASKS
 
@@ -68,14 +69,17 @@ class Known:
     entry: str | None = None
     output: str | None = None
     skipped_rows: int | None = None
+    change: Change | None = None
 
 
-def known_of(fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False) -> Known:
+def known_of(
+    fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False, change: Change | None = None
+) -> Known:
     """What is known once model and data are loaded; `fit` with its device and epochs settled."""
     example = example_of(data)
     return Known(
         loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry,
-        loaded.output, data.skipped_rows,
+        loaded.output, data.skipped_rows, change,
     )  # fmt: skip
 
 
@@ -105,7 +109,7 @@ def bytes_bound(method: str, plan: Plan, layout: LayoutSpec, known: Known, numbe
     """
     digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
     origin = None if known.bare else Origin(_longest(known), "0" * RUN_DIGITS)
-    description = Description(method, plan, layout, digest, known.example, origin)
+    description = Description(method, plan, layout, digest, known.example, origin, known.change)
     exact = known.bare and known.example is not _LONGEST
     numbers = math.ceil(numbers_bits / 8) + _heads(forms_of(method, plan, layout)) + (0 if exact else _MARGIN)
     return file_bytes(len(tensor_of(description, b"", b"")) + _kept_bytes(layout) + numbers)

@@ -19,13 +19,14 @@ from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
-from qtrain_cli.methods.table import METHODS, OURS
+from qtrain_cli.methods.table import METHODS, OURS, serving
 from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.beginning import Begun, begin
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
 from qtrain_cli.runs.fresh import check
+from qtrain_cli.runs.grounds import headed
 from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.materials import Materials, of_files
@@ -56,20 +57,28 @@ def run(settings: CompareSettings, log: Log, materials: Materials | None = None)
         RunFailed: another run is at work on these cells.
         Interrupted, RunFailed: finished cells are kept; the same call goes on.
     """
-    _check(settings)
-    bench = _prepare(settings, materials or of_files(settings.model, settings.data), log)
+    settings = _checked(settings)
+    files = of_files(settings.model, settings.data, settings.change)
+    bench = _prepare(settings, materials or files, log)
     with held(bench.cells.folder):
         return _compared(bench, _all_cells(bench))
 
 
-def _check(settings: CompareSettings) -> None:
+def _checked(settings: CompareSettings) -> CompareSettings:
+    """The settings with those methods that serve here, where all were meant. Raises `UsageError`."""
+    changes = settings.change.base is not None
+    known = serving(changes)
     for name in settings.methods:
         if name not in METHODS:
             raise UsageError(f"the method '{name}' does not exist", suggestion(name, METHODS))
+        if name not in known and settings.methods != tuple(METHODS):
+            what = "changes to a base (--base)" if changes else "a whole model, without --base"
+            raise UsageError(f"the method '{name}' is none for {what}", f"choose of {', '.join(known)}")
     inputs = input_files(settings.model, settings.data)
     if settings.markdown:
         check_output(settings.markdown, settings.force, inputs)
     check_picture(settings.plot, settings.force, inputs)
+    return replace(settings, methods=tuple(name for name in settings.methods if name in known))
 
 
 def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench:
@@ -80,9 +89,12 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
     settings = replace(settings, fit=fit)
     cells = CellFolder(settings.state, _identity(settings, begun, materials), log)
-    bench = Bench(settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data})
+    bench = Bench(
+        settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data}, base=begun.base
+    )
     scene = bench.scene(fit.seed)
-    bench.fresh = check(scene, materials.fresh(loaded, scene.device), data.train.inputs, data.normalisation)
+    again = headed(materials.fresh(loaded, scene.device), scene.ground)
+    bench.fresh = check(scene, again, data.train.inputs, data.normalisation)
     if bench.fresh.note:
         log(f"{loaded.name}: {bench.fresh.note}")
     return bench
@@ -93,8 +105,17 @@ def _identity(settings: CompareSettings, begun: Begun, materials: Materials) -> 
     whole = asdict(settings.fit)
     fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device", "augment")}
     model = model_identity(settings.model, begun.loaded.sha256)
-    whole_run = run_identity(model, data_identity(settings.data, begun.data), fit, materials.identity)
+    own = materials.identity | _changed(settings, begun)
+    whole_run = run_identity(model, data_identity(settings.data, begun.data), fit, own)
     return json.dumps(anywhere(whole_run), sort_keys=True)
+
+
+def _changed(settings: CompareSettings, begun: Begun) -> dict[str, str]:
+    """Of a comparison of changes: the base, and what was asked for; of any, which tensors."""
+    patterns = settings.targets + settings.ignore
+    own = {"patterns": repr((settings.targets, settings.ignore))} if patterns else {}
+    base = begun.base
+    return own if base is None else {**own, "base": base.sha256, "target": repr(settings.change.target)}
 
 
 def _all_cells(bench: Bench) -> list[Cell]:
@@ -183,15 +204,15 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
     data = bench.rows(settings.seeds[0])
     scene = bench.scene(settings.seeds[0])
     seed_generators(settings.seeds[0])
-    taught = outputs_of(scene.module, scene.teacher, data.test.inputs, data.normalisation)
     objective, test = bench.objective(settings.seeds[0]), data.test.targets
-    teacher = objective.score_of(taught, test)
+    taught = outputs_of(scene.module, scene.teacher, data.test.inputs, data.normalisation)
+    teacher = objective.score_of(taught, test) if scene.taught else None
     return Comparison(
         model=bench.loaded.name,
         task=data.task,
         teacher=teacher,
         count=len(data.test),
-        model_bytes=model_bytes(scene.layout),
+        model_bytes=scene.ground.change.base.bytes if scene.ground else model_bytes(scene.layout),
         epochs=settings.fit.epochs,
         seeds=settings.seeds,
         budgets=settings.budgets,

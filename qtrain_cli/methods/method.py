@@ -23,7 +23,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.methods import grids
 from qtrain_cli.methods.forms import Form, Forms, Plan, count_of
 from qtrain_cli.methods.grids import Steps
-from qtrain_cli.targets.change import matrix_of
+from qtrain_cli.targets.change import Change, matrix_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 from qtrain_cli.targets.ground import Ground
 from qtrain_cli.targets.layout import DTYPES
@@ -57,6 +57,11 @@ class Scene:
     head: Callable[[], nn.Module] | None = None
     ground: Ground | None = None
     taught: bool = True
+
+    @property
+    def change(self) -> Change | None:
+        """How the tensors change a base, if they do."""
+        return self.ground.change if self.ground else None
 
     @property
     def begun(self) -> dict[str, Tensor]:
@@ -138,7 +143,8 @@ class Method:
     numbers are zero at a point of training, 0 to 1. `exact` decodes in the precision of regenerated weights,
     where that is not the one of training. `planned` finds the plan of a budget itself, given the bits of a
     number, the budget and a bound of the file's bytes; without it the largest size that fits is found by
-    bisection. `origin` gives, beside given numbers, those that make nothing yet of a change (`moved`).
+    bisection. `origin` gives, beside given numbers, those that make nothing yet of a change (`moved`), and
+    `layout` the tensors of a method that has others than the scene.
     """
 
     largest: Callable[[Scene], int]
@@ -154,6 +160,7 @@ class Method:
     exact: Callable[[LayoutSpec, Plan, torch.device], Decode] | None = None
     planned: Callable[[Scene, int, int, FileBytes], Plan] | None = None
     origin: Callable[[Plan, Numbers], Numbers] = _zeros
+    layout: Callable[[Scene], LayoutSpec] | None = None
 
 
 def scales_of(layout: LayoutSpec, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,8 @@
 
     made = decode(numbers) - decode(origin(numbers))
 
-So a file of changes is the base exactly while nothing has moved, whichever method wrote it. What is no part of
-the movement, a gain, counts on both sides: g z - g z_0 = g (z - z_0).
+So a file of changes is the base exactly while nothing has moved, whichever method wrote it. What is no part
+of the movement, a gain, counts on both sides: g z - g z_0 = g (z - z_0).
 """
 
 from __future__ import annotations

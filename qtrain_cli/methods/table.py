@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from qtrain_cli.results.comparison import OURS, Contender
+from qtrain_cli.results.comparison import BOTH, CHANGES, MODELS, OURS, Contender
 
 if TYPE_CHECKING:
     from qtrain_cli.methods.method import Method
@@ -44,7 +44,7 @@ METHODS: dict[str, Contender] = {
             "low-rank",
             "SVD factors at a rank that fits, fine-tuned, quantised",
             "the factors",
-            (0.01, 0.003, 0.03), (4, 3, 6),
+            (0.01, 0.003, 0.03), (4, 3, 6), serves=MODELS,
         ),
         Contender(
             "hashing",
@@ -62,13 +62,13 @@ METHODS: dict[str, Contender] = {
             "narrow",
             "the same architecture scaled down in width, distilled, quantised",
             "all weights of the narrow network",
-            (0.02, 0.01, 0.05), (4, 3, 6),
+            (0.02, 0.01, 0.05), (4, 3, 6), serves=MODELS,
         ),
         Contender(
             "small-dense",
             "a dense network of one hidden layer, distilled, quantised",
             "all weights of the dense network",
-            (0.02, 0.01, 0.05), (4, 3, 6),
+            (0.02, 0.01, 0.05), (4, 3, 6), serves=MODELS,
         ),
         Contender(
             "classical-curve",
@@ -82,8 +82,31 @@ METHODS: dict[str, Contender] = {
             "the mapping's numbers: an MLP of as many hidden units as ours has numbers for",
             (0.03, 0.01, 0.1), (5, 4, 3), control=True,
         ),
+        Contender(
+            "linear-probe",
+            "the base frozen, a head on its features alone, in as few bits as fit",
+            "the head",
+            (0.01, 0.003, 0.03), (0,), serves=CHANGES,
+        ),
+        Contender(
+            "bitfit",
+            "every bias and the head, in as few bits as fit",
+            "biases and head",
+            (0.003, 0.001, 0.01), (0,), serves=CHANGES,
+        ),
+        Contender(
+            "lora",
+            "LoRA's B (A seeded) and the head, in as few bits as fit",
+            "the factors and the head",
+            (0.01, 0.003, 0.03), (0,), serves=CHANGES,
+        ),
     )
 }  # fmt: skip
+
+
+def serving(changes: bool) -> tuple[str, ...]:
+    """The methods for whole models, or for changes to a base."""
+    return tuple(row.name for row in METHODS.values() if row.serves in (BOTH, CHANGES if changes else MODELS))
 
 
 def method_of(name: str) -> Method:

@@ -53,14 +53,14 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 def title_of(comparison: Comparison) -> str:
     """Model, figure, and what the teacher has."""
-    teacher = comparison.show(comparison.teacher)
-    return f"{comparison.model}: test {comparison.row.word} at equal bytes (teacher {teacher})"
+    head = f"{comparison.model}: test {comparison.row.word} at equal bytes"
+    return head if comparison.teacher is None else f"{head} (teacher {comparison.show(comparison.teacher)})"
 
 
 def _what(comparison: Comparison) -> str:
     return (
         f"{comparison.epochs} epochs, {comparison.count:,} test rows, every figure measured on the tensors"
-        f" that the finished file gives back; the teacher takes {comparison.model_bytes:,} bytes in float32"
+        f" that the finished file gives back; the model takes {comparison.model_bytes:,} bytes in float32"
     )
 
 

@@ -30,9 +30,10 @@ def _draw(figure: Figure, comparison: Comparison) -> None:
     for place, row in enumerate(comparison.methods):
         _line(axes, comparison, row, place)
     if comparison.row.bounded:
-        teacher = comparison.row.scale.factor * comparison.teacher
-        axes.axhline(teacher, color="black", linewidth=0.8, linestyle=":")
-        axes.annotate("teacher", (0.005, teacher), xycoords=("axes fraction", "data"), va="bottom")
+        if comparison.teacher is not None:
+            teacher = comparison.row.scale.factor * comparison.teacher
+            axes.axhline(teacher, color="black", linewidth=0.8, linestyle=":")
+            axes.annotate("teacher", (0.005, teacher), xycoords=("axes fraction", "data"), va="bottom")
         axes.set_ylim(*_reach(comparison))
     _label(axes, comparison)
     figure.legend(loc="outside right center", frameon=False)
@@ -74,7 +75,8 @@ def _reach(comparison: Comparison) -> tuple[float, float]:
     """The lowest and highest figure that the picture shows, as people see them."""
     row = comparison.row
     points = [point for budget in comparison.budgets for point in comparison.points(budget)]
-    figures = [comparison.teacher, *(point.mean for point in points)]
+    taught = [] if comparison.teacher is None else [comparison.teacher]
+    figures = [*taught, *(point.mean for point in points)]
     best = max(figures, key=lambda figure: row.gain(figure, 0.0))
     depths = (row.gain(best, row.worse_first((point.low, point.high))[0]) for point in points)
     depth = min(max(depths, default=_DEEPEST), _DEEPEST)

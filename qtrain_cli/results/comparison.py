@@ -32,6 +32,7 @@ from qtrain_cli.tasks.task import seven_digits
 COMPARISON = "qtrain.compare/1"
 #: The name of the method that the others are set against.
 OURS = "ours"
+MODELS, CHANGES, BOTH = "models", "changes", "both"
 #: How a cell ended.
 DONE, UNREACHED, UNSUITED, FAILED = "done", "unreached", "unsuited", "failed"
 ENDS = (DONE, UNREACHED, UNSUITED, FAILED)
@@ -42,7 +43,7 @@ class Contender:
     """One method, for people: what it is, what is trained, what is tuned, whether it is a control of ours.
 
     A control gets as many numbers as ours has at a budget, where ours reaches it. `relative_rates`: rates are
-    multiples of compress's own.
+    multiples of compress's own. `serves` says whether it makes models, changes to a base, or either.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Contender:
     widths: tuple[int, ...]
     control: bool = False
     relative_rates: bool = False
+    serves: str = BOTH
 
     @property
     def tuned(self) -> str:
@@ -175,7 +177,7 @@ class Comparison:
 
     model: str
     task: str
-    teacher: float
+    teacher: float | None
     count: int
     model_bytes: int
     epochs: int

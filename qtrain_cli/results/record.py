@@ -35,7 +35,9 @@ class Design:
     `weights` are generated, `kept_weights` stored as they are; `model_bytes` is the size of the same tensors
     as a float32 safetensors file. `kept_tensors` says of each tensor, or row, how it is kept where it is not
     simply stored. A file of changes to a base has the last four: how it changes it, what it is called, the
-    digest of its tensors, and how many numbers an ordinary LoRA of that rank has. Raises `BadInput` for counts that cannot be.
+    digest of its tensors, and how many numbers an ordinary LoRA of that rank has.
+
+    Raises `BadInput` for counts that cannot be.
     """
 
     weights: int

@@ -83,8 +83,11 @@ class Bench:
         if seed not in self.scenes:
             fit = replace(self.settings.fit, seed=seed)
             seed_generators(seed)  # a model may draw in evaluation too
-            model = self.settings.model
-            self.scenes[seed] = scene_of(self.loaded, self.rows(seed), fit, ((), ()), model, self.base)
+            settings = self.settings
+            patterns = (settings.targets, settings.ignore)
+            self.scenes[seed] = scene_of(
+                self.loaded, self.rows(seed), fit, patterns, settings.model, self.base
+            )
         return self.scenes[seed]
 
     def taught(self, seed: int) -> Teach:
@@ -98,7 +101,8 @@ class Bench:
     def sizes(self, name: str, seed: int, epochs: int) -> Measure:
         """What sizes a method's files."""
         fit = replace(self.settings.fit, seed=seed, epochs=epochs)
-        return Measure(name, self.scene(seed), known_of(fit, self.loaded, self.rows(seed), bare=True))
+        scene = self.scene(seed)
+        return Measure(name, scene, known_of(fit, self.loaded, self.rows(seed), True, scene.change))
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     settings = replace(settings, fit=begun.fit)
     patterns = (budget.targets, budget.ignore)
     scene = scene_of(loaded, data, settings.fit, patterns, settings.model, begun.base)
-    sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare))
+    sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare, scene.change))
     spec = plan_generator(
         scene.layout, budget, settings.fit.seed, lambda plan: sizes.bytes(plan_of(plan), budget.angle_bits)
     )

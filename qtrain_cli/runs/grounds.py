@@ -3,8 +3,8 @@
     to train      module, base --names--> layout, ground
     to read       file, base --digest--> ground                     no module, and nothing of it is run
 
-A fine-tune may have the base under a prefix (``bert.`` before the names of a `BertModel`), and tensors that the
-base lacks.
+A fine-tune may have the base under a prefix (``bert.`` before the names of a `BertModel`), and tensors that
+the base lacks.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _ground(
 
 
 def _prefix(state: Mapping[str, Tensor], base: BaseModel) -> str:
-    """What stands before the base's names in the model's. Raises `BadInput` where they have too little alike."""
+    """What stands before the base's names in the model's. Raises `BadInput` for too little in common."""
     some = next((name for name in base.tensors if base.tensors[name].dim() > 1), next(iter(base.tensors), ""))
     tried = {name.removesuffix(some) for name in state if name.endswith(some)} | {""}
     found = {
@@ -192,8 +192,8 @@ def _prefix(state: Mapping[str, Tensor], base: BaseModel) -> str:
     if 2 * found[best] < len(state):
         strange = [name for name, tensor in state.items() if _under(base, best, name, tensor.shape) is None]
         raise BadInput(
-            f"the base '{base.name}' is none of this model: it lacks {len(strange)} of its {len(state)} tensors"
-            f" ({few_quoted(strange)})",
+            f"the base '{base.name}' is none of this model: it lacks {len(strange)} of its {len(state)}"
+            f" tensors ({few_quoted(strange)})",
             "give the model that it was fine-tuned from",
         )
     return best

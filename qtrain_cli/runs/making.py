@@ -93,8 +93,8 @@ class Work:
     def blank(self) -> Description:
         """The description of a bare file whose digest is not known yet, as long as the finished one."""
         chosen, digest = self.chosen, Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, tolerance_of(self.name))
-        change = self.scene.ground.change if self.scene.ground else None
-        return Description(self.name, chosen.plan, chosen.layout, digest, example_of(self.data), None, change)
+        example, change = example_of(self.data), self.scene.change
+        return Description(self.name, chosen.plan, chosen.layout, digest, example, None, change)
 
     def described(self, numbers: StoredNumbers) -> Description:
         """`blank` with the layout of the file: how its kept tensors lie there follows from their values."""

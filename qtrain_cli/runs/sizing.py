@@ -30,6 +30,8 @@ class Measure:
     def sized(self, plan: Plan) -> Sized:
         """The method with this plan. Raises `Unsuited`."""
         module = self.method.module(self.scene, plan)
+        if self.method.layout:
+            return Sized(self.method, plan, module, self.method.layout(self.scene))
         layout = self.scene.layout if module is self.scene.module else layout_for(module, ((), ()), None)
         return Sized(self.method, plan, module, layout)
 

@@ -2,8 +2,8 @@
 
     base --apply_to--> fine-tune --remove_from--> base, bit for bit
 
-Only tensors that differ are copied, and only they are compared before, so that it takes milliseconds; that the
-base is the right one as a whole was seen when the file was opened.
+Only tensors that differ are copied, and only they are compared before, so that it takes milliseconds; that
+the base is the right one as a whole was seen when the file was opened.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Annotated
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.settings.option import Option, Otherwise
 from qtrain_cli.settings.parsing import parse_size, require
+from qtrain_cli.settings.shared import Ignore, Targets
 
 MAX_BUDGET = 2**63
 
@@ -38,12 +39,8 @@ class BudgetSettings:
     angle_bits: Annotated[
         int, Option("--angle-bits", "Bits of a stored angle on the average: 2 to 16, or 32.")
     ] = 5
-    targets: Annotated[
-        tuple[str, ...], Option("--targets", "Generate only these: name, glob or re:. Repeatable.")
-    ] = ()
-    ignore: Annotated[
-        tuple[str, ...], Option("--ignore", "Keep these as they are: name, glob or re:. Repeatable.")
-    ] = ()
+    targets: Targets = ()
+    ignore: Ignore = ()
     final_rotation: Annotated[
         bool, Option("--final-rotation", "No entangler after the last layer, as in Qiskit.")
     ] = False

@@ -44,7 +44,7 @@ class ChangeSettings:
 
 
 def model_or_base(said: Said) -> Path:
-    """MODEL where it is not said: the base itself, which then learns from labels alone. Raises `UsageError`."""
+    """MODEL where it is not said: the base itself, which learns from labels alone. Raises `UsageError`."""
     base = said.get("base")
     require(base is not None, "MODEL is missing", "name the model's file, or a base to begin at with --base")
     found: Path = base  # type: ignore[assignment]

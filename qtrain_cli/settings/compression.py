@@ -11,7 +11,16 @@ from qtrain_cli.settings.change import BASE_ITSELF, ChangeSettings, model_or_bas
 from qtrain_cli.settings.fit import MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 from qtrain_cli.settings.parsing import parse_names, parse_shapes, parse_sizes, require
-from qtrain_cli.settings.shared import Force, Markdown, Plot, Resume, TeacherAny, check_plot
+from qtrain_cli.settings.shared import (
+    Force,
+    Ignore,
+    Markdown,
+    Plot,
+    Resume,
+    Targets,
+    TeacherAny,
+    check_plot,
+)
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
 
 _OWN_RATE = f"{MAX_OWN_LR}, {MAX_ROUGH_LR} with --shots or spsa; less above {OWN_LR_NUMBERS} trained numbers"
@@ -112,6 +121,8 @@ class CompareSettings:
     force: Force = False
     teacher_any: TeacherAny = False
     change: ChangeSettings = field(default_factory=ChangeSettings)
+    targets: Targets = ()
+    ignore: Ignore = ()
 
     def __post_init__(self) -> None:
         for option, values in (

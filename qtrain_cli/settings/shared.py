@@ -29,6 +29,12 @@ OutputPath = Annotated[
     Option("--output", "Which of a model's outputs counts: its name or place, dotted where nested."),
     Otherwise("logits, else the first"),
 ]
+Targets = Annotated[
+    tuple[str, ...], Option("--targets", "Generate only these: name, glob or re:. Repeatable.")
+]
+Ignore = Annotated[
+    tuple[str, ...], Option("--ignore", "Keep these as they are: name, glob or re:. Repeatable.")
+]
 Seed = Annotated[int, Option("--seed", "Seed of everything random.")]
 Seeds = Annotated[int, Option("--seeds", "How many seeds, from 0.")]
 CellsFolder = Annotated[Path, Option("--out", "A folder for the students' files.", short="-o", kind="output")]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import reprlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 
@@ -29,8 +30,7 @@ MAX_BYTES = 2**50
 FACTOR = "lora_B"
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """`--target`: a kind, and what of its own it has; 0: what goes with the kind."""
 
     kind: str
@@ -60,9 +60,9 @@ class Base:
 class Change:
     """How a file's tensors change a base.
 
-    `scale` is s, `seed` that of A, `numbers` how many an ordinary LoRA of this rank has (A, B and what the base
-    lacks), 0 for differences; `prefix` stands before the base's names in the model's own, `head` is one of
-    `POOLINGS`. Raises `BadInput` for values that cannot be: they may come from a stranger's file.
+    `scale` is s, `seed` that of A, `numbers` how many an ordinary LoRA of this rank has (A, B and what the
+    base lacks), 0 for differences; `prefix` stands before the base's names in the model's own, `head` is one
+    of `POOLINGS`. Raises `BadInput` for values that cannot be: they may come from a stranger's file.
     """
 
     kind: str

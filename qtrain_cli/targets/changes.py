@@ -1,8 +1,8 @@
 """Which tensors a file of changes generates: differences of whole tensors, or factors of matrices.
 
     delta    every selected tensor, and what the base lacks
-    lora     a factor B (rows, r) of each selected matrix (a convolution's is (out, in * kernel)), and what the
-             base lacks
+    lora     a factor B (rows, r) of each selected matrix (a convolution's is (out, in * kernel)), and what
+             the base lacks
 
 The matrices are named as PEFT names them: a layer by the end of its path (``query,value``), ``all-linear``
 for every one but the embeddings and the last; where none are named, those of attention that PEFT itself
@@ -24,8 +24,8 @@ from qtrain_cli.targets.layout import layout_of, matches
 ALL_LINEAR = "all-linear"
 #: The last names of the layers of attention whose factors are learned, by family; the first found counts.
 ATTENTION = (
-    ("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("q", "v"), ("query_key_value",), ("c_attn",),
-    ("qkv_proj",), ("Wqkv",), ("qkv",), ("in_proj_weight",),
+    ("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("q", "v"), ("query_key_value",),
+    ("c_attn",), ("qkv_proj",), ("Wqkv",), ("qkv",), ("in_proj_weight",),
 )  # fmt: skip
 #: By default a model of fewer weights has differences, and one of more factors, where it has attention.
 MANY_WEIGHTS = 10**6
@@ -40,7 +40,7 @@ def settled_target(wanted: Wanted | None, module: nn.Module) -> Wanted:
         many = sum(tensor.numel() for tensor in module.parameters()) > MANY_WEIGHTS
         wanted = Wanted(LORA if many and _attention(module) else DELTA)
     rank = (wanted.rank or RANK) if wanted.kind == LORA else 0
-    return replace(wanted, rank=rank, scale=wanted.scale or SCALES[wanted.kind])
+    return wanted._replace(rank=rank, scale=wanted.scale or SCALES[wanted.kind])
 
 
 def changes_layout(

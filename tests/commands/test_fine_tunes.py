@@ -1,0 +1,298 @@
+"""Changes to a base: from `compress --base` to a file, what it is refused by, and all ways out of it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+import qtrain_cli
+from qtrain_cli.cli import main
+from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.targets.ground import digest_of_tensors
+
+NET = """
+import torch
+from torch import nn
+
+class Encoder(nn.Module):
+    '''(N, 1, 8, 8) -> features (N, 24).'''
+    def __init__(self):
+        super().__init__()
+        self.query, self.value = nn.Linear(64, 32), nn.Linear(32, 24)
+        self.norm = nn.BatchNorm1d(32)
+    def forward(self, x):
+        return torch.relu(self.value(torch.relu(self.norm(self.query(x.flatten(1))))))
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.classifier = Encoder(), nn.Linear(24, 10)
+    def forward(self, x):
+        return self.classifier(self.encoder(x))
+"""
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory, digits):
+    """A folder with a base that knows other digits than the fine-tune's task, and a fine-tune of it."""
+    folder = tmp_path_factory.mktemp("bases")
+    (folder / "net.py").write_text(NET)
+    scope: dict = {}
+    exec(NET, scope)
+    data = np.load(digits / "digits.npz")
+    x, y = torch.tensor(data["x_train"]).float() / 16, torch.tensor(data["y_train"]).long()
+    torch.manual_seed(0)
+    net = scope["Net"]()
+    _train(net, x.flip(-1), y, 30)  # the base saw mirrored digits
+    torch.save(net.encoder.state_dict(), folder / "base.pt")
+    other = {name: tensor + 1e-6 for name, tensor in net.encoder.state_dict().items() if tensor.dim()}
+    torch.save(net.encoder.state_dict() | other, folder / "other.pt")
+    half = {name: t.half() if t.is_floating_point() else t for name, t in net.encoder.state_dict().items()}
+    torch.save(half, folder / "half.pt")
+    safetensors.torch.save_file(dict(reversed(net.encoder.state_dict().items())), folder / "base.safetensors")
+    _train(net, x, y, 30)
+    torch.save(net.state_dict(), folder / "tuned.pt")
+    np.savez(folder / "data.npz", x_train=data["x_train"].astype("float32") / 16, y_train=data["y_train"],
+             x_test=data["x_test"].astype("float32") / 16, y_test=data["y_test"])  # fmt: skip
+    return folder
+
+
+def _train(net, x, y, steps):
+    net.train()
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    net.eval()
+
+
+@pytest.fixture
+def shell(bench, monkeypatch, capsys):
+    """``shell(*args)``: exit code, parsed stdout or its text, stderr; in the bench's folder."""
+    monkeypatch.chdir(bench)
+
+    def call(*args):
+        code = main([str(arg) for arg in args])
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if "--json" in args and out else out, err
+
+    return call
+
+
+def compressed(shell, out, *more):
+    code, record, err = shell(
+        "compress", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "6",
+        "--epochs", "5", "--batch-size", "64", "--lr", "0.05", "-o", out, "--force", "--json", *more,
+    )  # fmt: skip
+    assert code == 0, err
+    return record, err
+
+
+@pytest.mark.parametrize("target", ["delta", "lora:rank=2"])
+def test_a_base_learns_from_labels_alone_with_a_head_that_it_lacked(shell, bench, target):
+    more = ["--targets", "query,value"] if "lora" in target else []
+    record, err = compressed(shell, "own.qtrain", "--target", target, *more)
+    assert "get a head for 10 classes" in err
+    assert record["test_accuracy"] > 0.5 > record["trivial"] and record["teacher_test_accuracy"] is None
+    assert record["target"].startswith(target) and record["base"] == "base.pt"
+    state = torch.load(bench / "base.pt", weights_only=True)
+    assert record["base_sha256"] == digest_of_tensors(state)
+    lora = 2 * (32 + 64 + 24 + 32) + 240
+    assert record["lora_numbers"] == (lora if "lora" in target else None)
+    assert record["model_bytes"] > 4 * sum(tensor.numel() for tensor in state.values())
+
+
+def test_a_file_of_changes_is_refused_without_its_own_base(shell):
+    compressed(shell, "own.qtrain")
+    arch = ("--arch", "net.py:Encoder")
+    code, _, err = shell("verify", "own.qtrain")
+    assert code == 2 and "changes the base 'base.pt'" in err and "--base" in err
+    code, found, _ = shell("verify", "own.qtrain", "--base", "base.pt", *arch, "--json")
+    assert code == 0 and found["agreement"] == "exact"
+    # Whatever file the same tensors lie in.
+    assert shell("verify", "own.qtrain", "--base", "base.safetensors", *arch)[0] == 0
+    for wrong in ("other.pt", "half.pt"):
+        code, _, err = shell("verify", "own.qtrain", "--base", wrong, *arch)
+        digests = [word for word in err.replace(",", " ").split() if len(word.strip(";")) == 16]
+        assert code == 4 and len(digests) == 2 and digests[0] != digests[1], err
+    assert shell("verify", "own.qtrain", "--base", "tuned.pt", "--arch", "net.py:Net")[0] == 4
+    for args in (("export", "own.qtrain", "--classical", "-o", "x.pt"), ("report", "own.qtrain")):
+        assert shell(*args)[0] == (2 if args[0] == "export" else 0)
+
+
+def test_a_whole_model_has_no_use_for_a_base(shell, bench):
+    code, _, err = shell(
+        "compress", "tuned.pt", "--arch", "net.py:Net", "--data", "data.npz", "--layers", "2", "--epochs", "1",
+        "--teacher-any", "-o", "whole.qtrain", "--force", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    code, _, err = shell("verify", "whole.qtrain", "--base", "base.pt", "--arch", "net.py:Encoder")
+    assert code == 2 and "--base has no use" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["tuned.pt", "--target", "delta"], "--target delta needs --base"),
+        (["--base", "base.pt", "--target", "whole"], "--target whole has no use for --base"),
+        (["--base", "base.pt", "--target", "lara"], "did you mean 'lora'"),
+        (["--base", "base.pt", "--target", "lora:rnk=4"], "did you mean 'rank'"),
+        (["--base", "base.pt", "--target", "lora:rank=x"], "give a number"),
+        (["--base", "base.pt", "--target", "lora:rank=9999"], "allowed: 1 to 4096"),
+        ([], "MODEL is missing"),
+        (["--base", "base.pt", "--target", "lora", "--targets", "qeury"], "did you mean 'query'"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(shell, args, said):
+    code, _, err = shell("compress", *args, "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "1")
+    assert code == 2 and said in err, err
+
+
+def test_a_fine_tune_teaches_and_the_base_may_stand_under_a_prefix(shell, bench, monkeypatch):
+    monkeypatch.chdir(bench)
+    (bench / "both.py").write_text(NET + "\nBase = Net\n")
+    # Here base and fine-tune have one class; the base's own head differs in its values.
+    code, record, err = shell(
+        "compress", "tuned.pt", "--base", "tuned.pt", "--arch", "net.py:Net", "--data", "data.npz", "--layers",
+        "2", "--epochs", "1", "-o", "same.qtrain", "--force", "--json",
+    )  # fmt: skip
+    assert code == 0 and record["teacher_test_accuracy"] is None, err  # it is the base itself
+    scope: dict = {}
+    exec(NET, scope)
+    net = scope["Net"]()
+    net.load_state_dict(torch.load("tuned.pt", weights_only=True))
+    from qtrain_cli.models import module_in_memory
+    from qtrain_cli.runs.grounds import base_of, changed_layout
+    from qtrain_cli.targets.change import parse_target
+
+    encoder = scope["Encoder"]()
+    encoder.load_state_dict(torch.load("base.pt", weights_only=True))
+    base = base_of(module_in_memory(encoder.eval(), "0" * 64, None))
+    from dataclasses import replace
+
+    base = replace(base, wanted=parse_target("delta"))
+    layout, ground = changed_layout(net, base, ((), ()), 0)
+    assert ground.change.prefix == "encoder." and ground.new == {"classifier.weight", "classifier.bias"}
+    assert {entry.name for entry in layout.entries} == {name for name, _ in net.named_parameters()}
+    with pytest.raises(BadInput, match="none of this model"):
+        changed_layout(nn.Linear(3, 3), base, ((), ()), 0)
+
+
+def test_what_it_exports_is_what_it_gives(shell, bench):
+    compressed(shell, "lora.qtrain", "--target", "lora:rank=2", "--targets", "query", "--targets", "value")
+    module = _encoder(bench)
+    artifact = qtrain_cli.load("lora.qtrain", base=module)
+    state, arch = artifact.state_dict(), ("--arch", "net.py:Encoder", "--base", "base.pt", "--force")
+    assert shell("export", "lora.qtrain", "--classical", "-o", "m.safetensors", *arch)[0] == 0
+    merged = safetensors.torch.load_file("m.safetensors")
+    assert merged.keys() == state.keys() and all(torch.equal(merged[name], state[name]) for name in state)
+    assert shell("export", "lora.qtrain", "--classical", "-o", "m.delta.safetensors", *arch)[0] == 0
+    delta, base = safetensors.torch.load_file("m.delta.safetensors"), module.state_dict()
+    assert set(delta) == {"query.weight", "value.weight", "head.weight"}
+    assert torch.allclose(base["query.weight"] + delta["query.weight"], state["query.weight"], atol=1e-7)
+    assert shell("export", "lora.qtrain", "--classical", "-o", "adapter", *arch)[0] == 0
+    config = json.loads((bench / "adapter/adapter_config.json").read_text())
+    found = safetensors.torch.load_file("adapter/adapter_model.safetensors")
+    b, a = (found[f"base_model.model.query.lora_{factor}.weight"] for factor in "BA")
+    own = base["query.weight"] + config["lora_alpha"] / config["r"] * (b @ a)
+    assert torch.allclose(own, state["query.weight"], atol=1e-6) and config["target_modules"] == [
+        "query",
+        "value",
+    ]
+    head = safetensors.torch.load_file("adapter/head.safetensors")
+    assert torch.equal(head["head.weight"], state["head.weight"])
+    # The frozen statistics are the base's.
+    assert torch.equal(state["norm.running_mean"], base["norm.running_mean"])
+    code, _, err = shell("export", "lora.qtrain", "--classical", "-o", "adapter", *arch[:-1])
+    assert code == 2 and "--force" in err
+
+
+def test_differences_are_no_adapter(shell):
+    compressed(shell, "delta.qtrain", "--target", "delta")
+    args = ("--arch", "net.py:Encoder", "--base", "base.pt", "-o", "folder")
+    code, _, err = shell("export", "delta.qtrain", "--classical", *args)
+    assert code == 2 and "target delta" in err
+
+
+def test_fine_tunes_go_on_and_off_one_base(shell, bench):
+    record, _ = compressed(shell, "one.qtrain", "--target", "delta")
+    compressed(shell, "two.qtrain", "--target", "lora:rank=2", "--targets", "value", "--seed", "1")
+    module, data = _encoder(bench), np.load(bench / "data.npz")
+    before, x = {n: t.clone() for n, t in module.state_dict().items()}, torch.tensor(data["x_test"])
+    features = module(x)
+    one, two = (qtrain_cli.load(name, base=module) for name in ("one.qtrain", "two.qtrain"))
+    for artifact in (one, two, one):
+        scores = artifact.apply_to(module)(x)
+        assert scores.shape == (len(x), 10)
+        assert all(torch.equal(module.state_dict()[n], t) for n, t in artifact.state_dict().items())
+        other = two if artifact is one else one
+        with pytest.raises(BadInput, match="is not that of the base"):
+            other.apply_to(module)
+        with pytest.raises(UsageError, match="applied to this module already"):
+            artifact.apply_to(module)
+        artifact.remove_from(module)
+        assert torch.equal(module(x), features) and module.state_dict().keys() == before.keys()
+        assert all(torch.equal(module.state_dict()[n], t) for n, t in before.items())
+    found = one.apply_to(module)(x).argmax(1).numpy()
+    assert (found == data["y_test"]).mean() == pytest.approx(record["test_accuracy"], abs=1e-6)
+    with pytest.raises(UsageError, match="not applied"):
+        two.remove_from(module)
+    with pytest.raises(Refused, match="digest"):
+        qtrain_cli.load("one.qtrain", base=module)  # it is no longer the base
+    with pytest.raises(UsageError, match="no part of it"):
+        qtrain_cli.load("one.qtrain")
+
+
+def test_a_finished_run_is_known_by_its_base(shell):
+    compressed(shell, "own.qtrain")
+    args = (
+        "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "6", "--epochs", "5", "--batch-size", "64",
+        "--lr", "0.05", "-o", "own.qtrain", "--resume",
+    )  # fmt: skip
+    code, _, err = shell("compress", "--base", "base.pt", *args)
+    assert code == 0 and "finished already" in err
+    code, _, err = shell("compress", "--base", "other.pt", *args)
+    assert code == 2 and "the result of another run" in err
+
+
+def test_sampling_a_fine_tune_with_exact_shots_has_the_recorded_figure(shell):
+    record, _ = compressed(shell, "own.qtrain", "--target", "delta")
+    code, found, err = shell(
+        "sample", "own.qtrain", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--shots",
+        "exact,100", "--repeat", "1", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert found["exact_test_accuracy"] == pytest.approx(record["test_accuracy"], abs=1e-6)
+    assert found["recorded_test_accuracy"] == record["test_accuracy"]
+
+
+def test_rivals_of_a_fine_tune_are_compared_at_equal_bytes(shell, bench, tmp_path):
+    code, found, err = shell(
+        "compare", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--target",
+        "lora:rank=2", "--targets", "query,value", "--bytes", "900", "--methods",
+        "ours,subspace,hashing,linear-probe,bitfit,lora", "--seeds", "1", "--quick", "--epochs", "8",
+        "--state", tmp_path / "cells", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    ends = {cell["method"]: (cell["end"], cell["file_bytes"]) for cell in found["cells"]}
+    assert set(ends) == {"ours", "subspace", "hashing", "linear-probe", "bitfit", "lora"}
+    assert all(end == "done" and size <= 900 for end, size in ends.values()), ends
+    code, _, err = shell(
+        "compare", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--bytes", "900",
+        "--methods", "narrow",
+    )  # fmt: skip
+    assert code == 2 and "'narrow' is none for changes" in err
+
+
+def _encoder(bench):
+    scope: dict = {}
+    exec(NET, scope)
+    module = scope["Encoder"]()
+    module.load_state_dict(torch.load(bench / "base.pt", weights_only=True))
+    return module.eval()
