@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.portable.streams import philox_words
 
 #: Numbers of the largest random matrix: 1 GiB in float32.
@@ -21,15 +23,24 @@ def uniform(seed: int, stream: int, *shape: int) -> Tensor:
         seed: of the file.
         stream: which of a method's vectors; each stream is independent.
     """
-    count = math.prod(shape)
-    words = philox_words(seed, stream, -(-count // 4)).astype("<u8", copy=False)
-    values = words.view("<u2")[:count].astype(np.float32)
-    values += np.float32(0.5 - 2**15)
-    values *= np.float32(math.sqrt(3) / 2**15)
-    return torch.from_numpy(values).view(shape)
+    return torch.from_numpy(_spread(seed, stream, 0, math.prod(shape))).view(shape)
+
+
+def seeded_floats(seed: int, stream: int, count: int, first: int = 0) -> Floats:
+    """The same numbers in float64, from number `first` on: (count,)."""
+    return _spread(seed, stream, first, count).astype(np.float64)
 
 
 def whole(seed: int, stream: int, count: int, below: int) -> Tensor:
     """Int64 (count,), each in 0..below-1."""
     words = philox_words(seed, stream, count) >> np.uint64(11)
     return torch.from_numpy((words % np.uint64(below)).astype(np.int64))
+
+
+def _spread(seed: int, stream: int, first: int, count: int) -> NDArray[np.float32]:
+    skipped = first % 4  # numbers of 16 bits in a word
+    words = philox_words(seed, stream, -(-(skipped + count) // 4), first // 4).astype("<u8", copy=False)
+    values = words.view("<u2")[skipped : skipped + count].astype(np.float32)
+    values += np.float32(0.5 - 2**15)
+    values *= np.float32(math.sqrt(3) / 2**15)
+    return values
