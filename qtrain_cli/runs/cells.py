@@ -221,7 +221,7 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, work.name)
+    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept)
     description = replace(work.described(numbers), digest=digest)
     return encode_artifact(Artifact(description, numbers))
 

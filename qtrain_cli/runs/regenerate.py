@@ -1,18 +1,16 @@
-"""A file -> ordinary weights, by its method, on one thread of the CPU, and the digest they must match.
+"""A file -> ordinary weights, by its method, and the digest that they must have.
 
-    stored groups -> numbers -> method's decoder -> tensors in float64 -> tensors in their own dtypes
+    stored groups -> numbers -> method's portable decoder -> float64 -> tensors in their own dtypes
 
-The digest is exact on the machine that wrote the file, whatever its number of threads. Another machine's
-arithmetic may round differently: there the signed sums of the weights before their last rounding ("probes")
-have to agree within a tolerance that is far below what any float32 model can feel. Ours decodes in float64;
-a rival decodes in float32, as it was trained, and is allowed ten times as much.
+Each step is an IEEE operation in a fixed order (`portable`), so that the digest is exact on every machine,
+with every version of what is below, and there is no tolerance. Files of former formats were hashed otherwise,
+and are regenerated as they were (`former_weights`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,26 +19,24 @@ from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
-from qtrain_cli.artifact.payload import PROBES, single_precision
 from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.methods.regenerated import parts_of
 from qtrain_cli.methods.table import OURS, method_of
-from qtrain_cli.targets.entries import GENERATED, LayoutSpec
+from qtrain_cli.runs.former_weights import allowed_tolerance, former_generated, near
+from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.kept import is_given
 from qtrain_cli.targets.layout import DTYPES, complete, join, split, with_rows
-
-TOLERANCE, RIVAL_TOLERANCE = 1e-6, 1e-5
-MAX_TOLERANCE = 1e-4
 
 Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Regenerated:
-    """A whole state dictionary, its digest, and how it agrees with the stored one: exactly, or within
-    `tolerance`, which is the file's, capped."""
+    """A whole state dictionary, its digest, and how it agrees with the stored one: exactly, or of a former
+    format within `tolerance`, which is the file's, capped."""
 
     state: dict[str, Tensor]
     digest: Digest
@@ -60,30 +56,28 @@ def regenerate(artifact: Artifact, module: nn.Module | None = None) -> Regenerat
         Refused: as `checked_weights`.
     """
     layout, kept = artifact.description.layout, with_given(artifact, module).numbers.kept
-    weights, digest, tolerance = checked_weights(artifact)
-    exact = digest.sha256 == artifact.description.digest.sha256
-    return Regenerated(complete(layout, split(layout, weights), kept), digest, exact, tolerance)
+    weights, digest = checked_weights(artifact)
+    stored = artifact.description.digest
+    state = complete(layout, split(layout, weights), kept)
+    return Regenerated(state, digest, digest.sha256 == stored.sha256, allowed_tolerance(stored))
 
 
-def checked_weights(artifact: Artifact) -> tuple[Tensor, Digest, float]:
-    """All generated weights (m,) in float64, their digest, and within what it had to agree.
+def checked_weights(artifact: Artifact) -> tuple[Tensor, Digest]:
+    """All generated weights (m,) in float64, and their digest.
 
     Raises:
-        Refused: they are neither those of the digest nor within its tolerance, or not all finite.
+        Refused: they are not those of the file's digest, or not all finite.
     """
-    description, stored = artifact.description, artifact.description.digest
-    layout, method = description.layout, description.method
-    weights = join(layout, _decoded(method, description.plan, layout, artifact.numbers))
+    layout, stored = artifact.description.layout, artifact.description.digest
+    weights = join(layout, _decoded(artifact))
     _require_finite(layout, weights)
-    digest = _digest(layout, weights, artifact.numbers.kept, method)
-    tolerance = min(stored.tolerance, MAX_TOLERANCE)
-    exact = digest.sha256 == stored.sha256
-    if not exact and not _agree(digest, stored, tolerance * float(weights.norm())):
+    digest = _digest(layout, weights, artifact.numbers.kept)
+    if digest.sha256 != stored.sha256 and not (stored.former and near(weights, stored)):
         raise Refused(
             f"the regenerated weights do not match the artifact's digest {stored.sha256}",
             "the file was changed, or was written by another version",
         )
-    return weights, digest, tolerance
+    return weights, digest
 
 
 def with_given(artifact: Artifact, module: nn.Module | None) -> Artifact:
@@ -117,16 +111,12 @@ def with_given(artifact: Artifact, module: nn.Module | None) -> Artifact:
 
 
 def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> dict[str, Tensor]:
-    """The generated tensors by name in float64, before they are rounded to their own dtypes.
-
-    Computed on one thread for the sake of its bits.
-    """
-    found = method_of(method)
-    entries = layout.of_role(GENERATED)
-    wide = LayoutSpec(tuple(replace(entry, dtype="F64", stored="", row=-1) for entry in entries))
-    with _one_thread(), torch.no_grad():
-        decode = (found.exact or found.decode)(wide, plan, torch.device("cpu"))
-        return decode(stored_numbers(method, plan, numbers))
+    """The generated tensors by name in float64, before they are rounded to their own dtypes."""
+    stored = stored_numbers(method, plan, numbers)
+    groups = {name: group.double().numpy() for name, group in stored.items()}
+    with np.errstate(all="ignore"):  # a stranger's numbers may overflow, which is found later
+        weights = method_of(method).portable(layout, plan, groups)
+    return {entry.name: torch.from_numpy(part).view(entry.shape) for entry, part in parts_of(layout, weights)}
 
 
 def stored_numbers(method: str, plan: Plan, numbers: StoredNumbers) -> dict[str, Tensor]:
@@ -150,28 +140,26 @@ def state_dict(layout: LayoutSpec, tensors: Tensors, kept: Tensors) -> dict[str,
     return complete(layout, split(layout, join(layout, tensors)), kept)
 
 
-def digest_of(layout: LayoutSpec, tensors: Tensors, kept: Tensors, method: str = OURS) -> Digest:
+def digest_of(layout: LayoutSpec, tensors: Tensors, kept: Tensors) -> Digest:
     """The digest of generated tensors by name, as `generated` gives them, with their kept rows."""
-    return _digest(layout, join(layout, tensors), kept, method)
+    return _digest(layout, join(layout, tensors), kept)
 
 
-def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors, method: str) -> Digest:
+def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors) -> Digest:
     """Of a float64 weight vector (m,)."""
     hashed = hashlib.sha256()
     for tensor in with_rows(layout, split(layout, weights), kept).values():
         hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    probes = tuple(single_precision(probe) for probe in _probe(weights))
-    return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, tolerance_of(method))
+    return Digest(hashed.hexdigest()[:DIGEST_DIGITS])
 
 
-def tolerance_of(method: str) -> float:
-    """What another machine's arithmetic is allowed, relative to the norm of all weights."""
-    return TOLERANCE if method == OURS else RIVAL_TOLERANCE
-
-
-def _decoded(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> dict[str, Tensor]:
+def _decoded(artifact: Artifact) -> dict[str, Tensor]:
     """`generated` for a file of any origin. Raises `Refused` where its plan does not fit its layout."""
+    description, numbers = artifact.description, artifact.numbers
+    method, plan, layout = description.method, description.plan, description.layout
     try:
+        if description.digest.former:
+            return former_generated(method, plan, layout, stored_numbers(method, plan, numbers))
         return generated(method, plan, layout, numbers)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         shown = str(error).partition("\n")[0]
@@ -185,27 +173,3 @@ def _require_finite(layout: LayoutSpec, weights: Tensor) -> None:
     for name, tensor in split(layout, weights).items():
         if not bool(tensor.isfinite().all()):
             raise Refused(f"the regenerated tensor '{name}' is not finite", "do not use this file")
-
-
-def _agree(digest: Digest, stored: Digest, allowed: float) -> bool:
-    pairs = zip(digest.probes, stored.probes, strict=True)
-    return all(abs(one - other) <= allowed for one, other in pairs)
-
-
-def _probe(weights: Tensor) -> Iterator[float]:
-    """Sums of the weights under fixed random signs (the bits of Philox streams 1..4)."""
-    values = weights.numpy()
-    for key in range(1, PROBES + 1):
-        words = np.random.Philox(key=key).random_raw(-(-values.size // 64))
-        bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")[: values.size]
-        yield float((values * (2.0 * bits - 1)).sum())
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
