@@ -171,7 +171,7 @@ def rival_of(name: str, layout: LayoutSpec = LAYOUT, seed: int = 0, most: int = 
         for entry in layout.of_role(KEPT)
     }
     numbers = StoredNumbers(groups, kept)
-    digest = digest_of(layout, generated(name, plan, layout, numbers), numbers.kept, name)
+    digest = digest_of(layout, generated(name, plan, layout, numbers), numbers.kept)
     return Artifact(Description(name, plan, layout, digest, Example("F32", (1, 8, 8)), None), numbers)
 
 

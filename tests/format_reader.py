@@ -1,8 +1,8 @@
 """A reader of files written from FORMAT.md alone: NumPy and the standard library.
 
 It shares no code with the project, so that what it finds in a file proves the page complete and right. It
-checks no bounds: for honest and small files only. A student's network is not run. What differs in a file of
-`qtrain/3` stands in one function, from its own page.
+checks no bounds: for honest and small files only. A student's network is not run. What differs in files of
+`qtrain/4` and `qtrain/3` stands in functions of their own, from their own pages.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import format_steps
 import numpy as np
 from format_weights import (
     circuit_weights,
@@ -28,7 +29,8 @@ from format_weights import (
 )
 
 ARTIFACT = Path(__file__).parents[1] / "qtrain_cli" / "artifact"
-FORMAT, FORMAT_3 = ARTIFACT / "FORMAT.md", ARTIFACT / "former" / "FORMAT-3.md"
+FORMAT = ARTIFACT / "FORMAT.md"
+FORMAT_4, FORMAT_3 = (ARTIFACT / "former" / f"FORMAT-{number}.md" for number in (4, 3))
 #: Bytes of an element.
 WIDTHS = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1
@@ -53,7 +55,7 @@ ANGLES = {
 class Read:
     """What a file holds: check, digest, facts, origin, codes, float64 weights, and what follows from them.
 
-    `facts` are those of `qtrain/4`; `codes` are of all coded groups in order; `angles` is empty for a rival.
+    `facts` are as in `qtrain/5`, of former formats with their tolerance; `codes` are of all coded groups in order; `angles` is empty for a rival.
     A student has `state` alone.
     """
 
@@ -83,23 +85,28 @@ class Parts:
 
 
 def read(data: bytes) -> Read:
-    """Everything that the page says about a file of `qtrain/4` or `qtrain/3`."""
+    """Everything that its page says about a file."""
     header_bytes = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_bytes])
     metadata = header.pop("__metadata__")
     assert list(header) == ["q"] and header["q"]["dtype"] == "U8" and list(metadata) == ["qtrain"]
     payload = data[8 + header_bytes :]
-    parts = {"4": _parts, "3": _parts_3}[metadata["qtrain"]](payload)
+    form = metadata["qtrain"]
+    parts = {"5": _parts, "4": _parts_4, "3": _parts_3}[form](payload)
     if parts.facts.get("method") == "student":
         return _student(parts)
     layout = parts.facts["layout"]
     kept, rest = _kept(layout, parts.rest)
     angles, codes, weights = np.zeros(0), [], np.zeros(0)
     if "method" in parts.facts:
-        codes, weights = _rival(parts.facts, rest)
+        codes, weights = _rival(parts.facts, rest, form)
     else:
-        angles, codes, mapping = _numbers(parts.facts, rest, metadata["qtrain"])
-        weights = circuit_weights(parts.facts, angles, mapping)
+        angles, codes, mapping = _numbers(parts.facts, rest, form)
+        if form == "5":
+            steps = format_steps.circuit_weights(parts.facts, angles.flatten().tolist(), mapping.tolist())
+            weights = np.array(steps)
+        else:
+            weights = circuit_weights(parts.facts, angles, mapping)
     generated = dict(_rounded(layout, weights))
     for name, shape, _, _, dtype, place, *_ in (row for row in layout if len(row) > 5 and is_generated(row)):
         size = shape[1] * WIDTHS[dtype]
@@ -114,10 +121,15 @@ def read(data: bytes) -> Read:
     )  # fmt: skip
 
 
-def _parts(payload: bytes) -> Parts:
-    text, rest = _inflated(payload[16:], dictionary())
+def _parts_4(payload: bytes) -> Parts:
+    """By FORMAT-4.md: a model has probes too, and another dictionary."""
+    return _parts(payload, FORMAT_4, 4)
+
+
+def _parts(payload: bytes, page: Path = FORMAT, probes: int = 0) -> Parts:
+    text, rest = _inflated(payload[16:], dictionary(page))
     facts = json.loads(text)
-    count = min(16, facts["plan"]["outputs"]) if facts.get("method") == "student" else 4
+    count = min(16, facts["plan"]["outputs"]) if facts.get("method") == "student" else probes
     stored, rest = np.frombuffer(rest[: 4 * count], "<f4").tolist(), rest[4 * count :]
     origin, rest = _origin(rest) if "record" in facts else ({}, rest)
     return Parts(payload[:8], payload[8:16], facts, stored, origin, rest)
@@ -308,11 +320,15 @@ def _counts(low: int, high: int, spread: int) -> list[int]:
     return [max(1, 32 * q2 * q2 // (q2 + s * s) ** 2) if spread else 1 for s in range(low, high + 1)]
 
 
-def _rival(facts: dict[str, Any], rest: bytes) -> tuple[list[int], np.ndarray]:
-    """The codes of all groups, and the weights."""
+def _rival(facts: dict[str, Any], rest: bytes, form: str) -> tuple[list[int], np.ndarray]:
+    """The codes of all groups, and the weights: of former formats in float32."""
     plan, rows = facts["plan"], [row for row in facts["layout"] if is_generated(row)]
     shapes = rival_shapes(facts["method"], plan, rows)
     groups = _coded([math.prod(shape) for shape in shapes], "<e", rest)
+    every = [code for _, codes in groups for code in codes]
+    if form == "5":
+        exact = [[step * code for code in codes] for step, codes in groups]
+        return every, np.array(format_steps.rival_weights(facts, shapes, exact))
     pairs = zip(groups, shapes, strict=True)
     numbers = [
         np.array(codes, np.float32).reshape(shape) * np.float32(step) for (step, codes), shape in pairs
@@ -321,7 +337,7 @@ def _rival(facts: dict[str, Any], rest: bytes) -> tuple[list[int], np.ndarray]:
     centre = np.repeat(np.array([row[3] if len(row) > 3 else 0 for row in rows], np.float32), sizes)
     scale = np.repeat(np.array([1 / math.sqrt(3 * row[2]) for row in rows], np.float32), sizes)
     moved = moved_weights(facts["method"], plan, rows, numbers, scale)
-    return [code for _, codes in groups for code in codes], (centre + moved).astype(float)
+    return every, (centre + moved).astype(float)
 
 
 def _rounded(layout: list, weights: np.ndarray) -> Iterator[tuple[str, bytes]]:

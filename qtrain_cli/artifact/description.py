@@ -22,10 +22,9 @@ from qtrain_cli.artifact.container import RUN_DIGITS, Container, canonical, chec
 from qtrain_cli.artifact.example import Example, NamedExamples, example_from
 from qtrain_cli.artifact.extents import check_forms, check_size
 from qtrain_cli.artifact.formats import FORMER_STUDENT, Foreign, format_of, refusals
-from qtrain_cli.artifact.former import model_3
+from qtrain_cli.artifact.former import model_3, model_4
 from qtrain_cli.artifact.payload import (
     DIGEST_BYTES,
-    PROBES,
     STUDENT,
     Opened,
     inflated,
@@ -47,8 +46,10 @@ from qtrain_cli.targets.change import KINDS, LORA, Change, matrix_of
 from qtrain_cli.targets.entries import GENERATED, HALF, LayoutSpec, kept_in_words
 from qtrain_cli.targets.size import model_bytes as model_bytes_of
 
-#: What regeneration keeps to: ours, and every other method.
-RULES, RIVAL_RULES = "wire0=msb float64 half-even", "float32 half-even"
+#: What regeneration keeps to.
+RULES = "wire0=msb portable float64"
+#: In former formats: ours, and every other method.
+FORMER_RULES, FORMER_RIVAL_RULES = "wire0=msb float64 half-even", "float32 half-even"
 DIGEST_DIGITS = 2 * DIGEST_BYTES
 #: Members of a rival's plan.
 MAX_PLAN = 8
@@ -57,23 +58,31 @@ _WORD = re.compile("[a-z0-9_-]{1,32}")
 
 @dataclass(frozen=True)
 class Digest:
-    """What the regenerated weights must be: exactly (`sha256`), or within `tolerance` on another machine.
+    """What the regenerated weights must be, exactly.
 
-    `sha256` is the first 16 hexadecimal digits over the generated tensors' bytes in layout order; `probes`
-    are signed sums of the weights as float32, which may be off by `tolerance` times the weights' norm.
-    Raises `BadInput` for what is no digest.
+    `sha256` is the first 16 hexadecimal digits over the generated tensors' bytes in layout order. Files of
+    former formats have `probes` too, signed sums of the weights as float32, which may be off on another
+    machine by `tolerance` times the weights' norm. Raises `BadInput` for what is no digest.
     """
 
     sha256: str
-    probes: tuple[float, ...]
-    tolerance: float
+    probes: tuple[float, ...] = ()
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_hexadecimal("digest", self.sha256, DIGEST_DIGITS)
-        if len(self.probes) != PROBES or not all(map(math.isfinite, self.probes)):
-            raise BadInput(f"its digest has the probes {reprlib.repr(self.probes)}; needed: {PROBES} numbers")
+        if not self.former and self.tolerance == 0:
+            return
+        if len(self.probes) != model_4.PROBES or not all(map(math.isfinite, self.probes)):
+            needed = f"needed: {model_4.PROBES} numbers"
+            raise BadInput(f"its digest has the probes {reprlib.repr(self.probes)}; {needed}")
         if not 0 < self.tolerance < math.inf:
             raise BadInput(f"its digest has the tolerance {self.tolerance}; allowed: above 0")
+
+    @property
+    def former(self) -> bool:
+        """Whether it is of a format whose weights depended on the machine by a little."""
+        return bool(self.probes)
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,8 @@ def _opened(container: Container, found: str) -> Opened:
     if found == str(model_3.FORMER_FORMAT):
         return model_3.opened(container)
     if found != FORMER_STUDENT:
-        parts = opened(container, canonical)
+        former = found == str(model_4.NUMBER)
+        parts = model_4.opened(container) if former else opened(container, canonical)
         if parts.facts.get("method") != STUDENT:
             return parts
     raise Foreign(
@@ -173,16 +183,16 @@ def _described(parts: Opened) -> Description:
     value = parts.facts
     method = value.get("method", OURS)
     _check_known(value, method)
-    if value["rules"] != rules_of(method):
-        raise BadInput(
-            f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{rules_of(method)}'"
-        )
+    digest = Digest(parts.digest, parts.probes, float(value["tolerance"]) if parts.probes else 0.0)
+    rules = rules_of(method, digest)
+    if value["rules"] != rules:
+        raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{rules}'")
     layout = layout_from(value["layout"])
     return Description(
         method=method,
         plan=_plan(method, layout, value["plan"]),
         layout=layout,
-        digest=Digest(parts.digest, parts.probes, float(value["tolerance"])),
+        digest=digest,
         example=example_from(value["input"]),
         origin=_origin(value, parts.origin),
         change=_change(value, layout, parts.base),
@@ -304,9 +314,11 @@ def design_of(spec: GeneratorSpec, change: Change | None = None) -> Design:
     )
 
 
-def rules_of(method: str) -> str:
+def rules_of(method: str, digest: Digest) -> str:
     """What the regeneration of a method keeps to: bit order, precision, rounding."""
-    return RULES if method == OURS else RIVAL_RULES
+    if not digest.former:
+        return RULES
+    return FORMER_RULES if method == OURS else FORMER_RIVAL_RULES
 
 
 def facts(description: Description) -> dict[str, Any]:
@@ -315,13 +327,14 @@ def facts(description: Description) -> dict[str, Any]:
     record = {"record": origin.measured.to_stored()} if origin else {}
     target = {"target": description.change.stored()} if description.change else {}
     named = {} if method == OURS else {"method": method}
+    former = {"tolerance": description.digest.tolerance} if description.digest.former else {}
     return {
-        "rules": rules_of(method),
-        "tolerance": description.digest.tolerance,
+        "rules": rules_of(method, description.digest),
         "input": description.example.stored(),
         "plan": description.plan,
         "layout": rows_of(description.layout),
         **named,
+        **former,
         **record,
         **target,
     }

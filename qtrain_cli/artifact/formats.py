@@ -1,9 +1,9 @@
 """Which format a file has, and which version of qtrain reads the others. Standard library only.
 
-    qtrain/4                      this version's: FORMAT.md
-    qtrain/3, qtrain.student/1    readable for good: `former`
-    qtrain/1, qtrain/2            read by qtrain 0.1
-    a larger number               read by a newer qtrain
+    qtrain/5                                this version's: FORMAT.md
+    qtrain/4, qtrain/3, qtrain.student/1    readable for good: `former`
+    qtrain/1, qtrain/2                      read by qtrain 0.1
+    a larger number                         read by a newer qtrain
 
 Another version's file is no attack: it is told apart from a damaged one, and says who reads it.
 """
@@ -19,10 +19,10 @@ from typing import Any
 from qtrain_cli.artifact.container import Container
 from qtrain_cli.errors import BadInput, QtrainError
 
-#: The whole of the metadata, as JSON; what is said of a file is `qtrain/4`.
-FORMAT = 4
+#: The whole of the metadata, as JSON; what is said of a file is `qtrain/5`.
+FORMAT = 5
 #: Formats that say no more than their number.
-_NUMBERED = {str(FORMAT), "3"}
+_NUMBERED = {str(FORMAT), "4", "3"}
 #: Of a student's own format: its name in canonical JSON, after which more follows.
 FORMER_STUDENT = "qtrain.student/1"
 _FIRST_VERSION = ("qtrain/1", "qtrain/2")
@@ -53,7 +53,7 @@ def metadata() -> str:
 
 
 def format_of(container: Container) -> str:
-    """``4``, ``3`` or ``qtrain.student/1``.
+    """``5``, ``4``, ``3`` or ``qtrain.student/1``.
 
     Raises:
         BadInput: another format; the message says which version reads it.
@@ -89,7 +89,8 @@ def _reader(found: str) -> tuple[str, str]:
     number = found.removeprefix("qtrain/")
     if found.startswith("qtrain/") and _is_later(number):
         return "a newer qtrain reads it", "update qtrain"
-    return f"this version reads 'qtrain/{FORMAT}' and 'qtrain/3'", "use the version of qtrain that wrote it"
+    known = f"this version reads 'qtrain/{FORMAT}', 'qtrain/4' and 'qtrain/3'"
+    return known, "use the version of qtrain that wrote it"
 
 
 def _is_later(number: str) -> bool:

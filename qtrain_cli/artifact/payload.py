@@ -3,7 +3,7 @@
     8 bytes     check      of the whole file (`container`)
     8 bytes     digest     of the tensors that the file gives
     deflated    facts      canonical JSON: everything else that is not a stored number
-    4 bytes     probes     float32 each: how many the facts say
+    4 bytes     probes     float32 each, of a student: as many as its facts say
     32 bytes    base       digest of the base model's tensors, in a file of changes
     72 bytes    origin     digests of the run (8), of the data (32), of the model's file (32), beside a record
     deflated    kept       the kept tensors' bytes, row after row; left out when there are none
@@ -29,8 +29,6 @@ from qtrain_cli.methods.forms import Forms
 
 #: The one tensor of the file.
 TENSOR = "q"
-#: Signed sums of a model's weights.
-PROBES = 4
 #: A student's file has so many of its outputs at most.
 MAX_OUTPUTS = 16
 STUDENT = "student"
@@ -57,7 +55,6 @@ DICTIONARY = (
     b'"subspace","small-dense","classical-curve","fixed-random","hashing","narrow","method":"quantisation",'
     b'"method":"low-rank","method":"pruning","plan":{"bits":4},"plan":{"hidden":4,"plan":{"k":700,"seed":0},'
     b'"plan":{"share":128},"plan":{"survivors":700},"plan":{"width":64,"seed":0},'
-    b'"rules":"float32 half-even","tolerance":1e-05}'
     b'","token_embd.weight",[self_attn.in_proj_weight",[in_proj_bias",[out_proj.weight",[linear1.weight",['
     b'linear2.bias",[norm2.weight",[embedding.weight",[encoder.layers.0.decoder.head.weight",[layer4.1.'
     b'layer3.0.downsample.0.weight",[shortcut.layer2.0.conv2.weight",[layer1.0.conv1.weight",[layer1.0.bn1.'
@@ -73,7 +70,7 @@ DICTIONARY = (
     b'"circuit":["real-amplitudes","cnot-ring",13,48,1],"mapping":["linear",0]},"record":["model.pt",'
     b'[0.98,0.97,0.9,10000,0.99,0.98],0.0,0.1,10,0,"cpu",'
     b'"qtrain=0.2.0 torch=2.13.0+cpu numpy=2.4.6 python=3.11.7","state-dict","stock-layers"],'
-    b'"rules":"wire0=msb float64 half-even","tolerance":1e-06}'
+    b'"rules":"wire0=msb portable float64"}'
 )
 
 
@@ -110,10 +107,17 @@ def join_payload(
 
 def opened(container: Container, rewritten: Callable[[Any], str]) -> Opened:
     """The parts of a file of this format. Raises `BadInput` where they cannot be told apart."""
+    return opened_with(container, rewritten, DICTIONARY, 0)
+
+
+def opened_with(
+    container: Container, rewritten: Callable[[Any], str], dictionary: bytes, model_probes: int
+) -> Opened:
+    """The same of a format with another dictionary, or with so many probes of a model."""
     data = tensor_bytes(container)
-    text, rest = text_at(data, _DIGEST_END, DICTIONARY)
+    text, rest = text_at(data, _DIGEST_END, dictionary)
     facts = json.loads(text)
-    probes, rest = probes_of(rest, _probe_count(facts))
+    probes, rest = probes_of(rest, _probe_count(facts, model_probes))
     (base,), rest = digests_of(rest, (BASE_BYTES,)) if "target" in facts else (("",), rest)
     origin, rest = digests_of(rest, _ORIGIN) if "record" in facts else ((), rest)
     return Opened(
@@ -121,10 +125,10 @@ def opened(container: Container, rewritten: Callable[[Any], str]) -> Opened:
     )
 
 
-def method_in(container: Container) -> str | None:
-    """The method that the facts of a file of this format name; None where they name none."""
+def method_in(container: Container, dictionary: bytes = DICTIONARY) -> str | None:
+    """The method that the facts of a file with this dictionary name; None where they name none."""
     try:
-        found = json.loads(text_at(tensor_bytes(container), _DIGEST_END, DICTIONARY)[0])["method"]
+        found = json.loads(text_at(tensor_bytes(container), _DIGEST_END, dictionary)[0])["method"]
     except (BadInput, ValueError, LookupError, TypeError, RecursionError):
         return None
     return found if isinstance(found, str) else None
@@ -218,9 +222,9 @@ def deflated(data: bytes, dictionary: bytes = b"", level: int = 9) -> bytes:
     return coder.compress(data) + coder.flush()
 
 
-def _probe_count(facts: Any) -> int:
+def _probe_count(facts: Any, model_probes: int) -> int:
     if facts.get("method") != STUDENT:
-        return PROBES
+        return model_probes
     outputs = facts["plan"]["outputs"]
     if type(outputs) is not int or outputs < 1:
         raise BadInput("a size in it is not a whole number above 0")

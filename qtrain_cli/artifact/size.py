@@ -27,7 +27,7 @@ from qtrain_cli.artifact.example import MAX_EXAMPLE_DIMENSIONS, Example, NamedEx
 from qtrain_cli.artifact.extents import MOST_MODEL, coded_forms, raw_bytes
 from qtrain_cli.artifact.formats import metadata
 from qtrain_cli.artifact.numbers import forms_of, kept_bytes
-from qtrain_cli.artifact.payload import PROBES, kept_stream
+from qtrain_cli.artifact.payload import kept_stream
 from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.files.message import MESSAGE_SLACK
 from qtrain_cli.methods.forms import Forms, Plan
@@ -107,7 +107,7 @@ def bytes_bound(method: str, plan: Plan, layout: LayoutSpec, known: Known, numbe
         numbers_bits: what its groups take at most: ours with all that belongs to them
             (`generator.sizes`), a rival's without steps and ranges, which are added here.
     """
-    digest = Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, 1e-06)
+    digest = Digest("0" * DIGEST_DIGITS)
     origin = None if known.bare else Origin(_longest(known), "0" * RUN_DIGITS)
     description = Description(method, plan, layout, digest, known.example, origin, known.change)
     exact = known.bare and known.example is not _LONGEST

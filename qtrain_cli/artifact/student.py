@@ -24,7 +24,7 @@ from qtrain_cli.artifact.container import (
 )
 from qtrain_cli.artifact.extents import check_size
 from qtrain_cli.artifact.formats import FORMAT, FORMER_STUDENT, Foreign, format_of, refusals
-from qtrain_cli.artifact.former import student_1
+from qtrain_cli.artifact.former import model_4, student_1
 from qtrain_cli.artifact.payload import (
     DIGEST_BYTES,
     MAX_OUTPUTS,
@@ -42,6 +42,9 @@ from qtrain_cli.students.spec import Student, parse_student, student_text
 STUDENT_RULES = "wire0=msb float32"
 MAX_INPUT_DIMENSIONS, MAX_NUMBERS = 8, 2**24
 MAX_PARAMETERS = 2**26
+_FORMER = str(model_4.NUMBER)
+#: What finds the method that a file's facts name, by the file's metadata.
+_NAMERS = {str(FORMAT): method_in, _FORMER: model_4.former_method_in}
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class StudentDescription:
 
 def is_student(container: Container) -> bool:
     """Whether a file says that it is of this kind."""
-    if container.text == str(FORMAT):
-        return method_in(container) == STUDENT
+    if container.text in _NAMERS:
+        return _NAMERS[container.text](container) == STUDENT
     return f'"format":"{FORMER_STUDENT.partition("/")[0]}/' in container.text
 
 
@@ -194,7 +197,8 @@ def student_tensor(description: StudentDescription, numbers: bytes) -> bytes:
 def _opened(container: Container, found: str) -> Opened:
     if found == FORMER_STUDENT:
         return student_1.opened(container)
-    parts = opened(container, canonical) if found == str(FORMAT) else None
+    openers = {str(FORMAT): lambda: opened(container, canonical), _FORMER: lambda: model_4.opened(container)}
+    parts = openers[found]() if found in openers else None
     if parts is None or parts.facts.get("method") != STUDENT:
         raise Foreign("is no student's file", "give a file that `qtrain train` or `qtrain distill` wrote")
     return parts

@@ -113,7 +113,7 @@ def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord
 
 
 def _export_circuits(settings: ExportSettings, artifact: Artifact) -> CircuitExport:
-    spec, (_, stored, _) = artifact.description.spec, checked_weights(artifact)
+    spec, (_, stored) = artifact.description.spec, checked_weights(artifact)
     circuit, theta = spec.circuit, stored_angles(spec, artifact.numbers)
     chosen = range(circuit.circuits)
     if settings.circuit is not None:

@@ -17,7 +17,10 @@ from qtrain_cli.methods import subspace
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
-from qtrain_cli.methods.seeded import uniform
+from qtrain_cli.methods.regenerated import Groups, placed, seeded_product
+from qtrain_cli.methods.seeded import seeded_floats, uniform
+from qtrain_cli.portable.functions import sine_cosine
+from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import split
 
@@ -54,7 +57,17 @@ def origin(plan: Plan, numbers: Numbers) -> Numbers:
     return {"theta": torch.zeros_like(numbers["theta"]), "gain": numbers["gain"]}
 
 
+def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
+    m, seed = layout.generated, plan["seed"]
+    phases = seeded_product(seed, 1, m, numbers["theta"])  # (m,)
+    phases += (math.pi / math.sqrt(3)) * seeded_floats(seed, 0, m)
+    values = sine_cosine(phases)[1]
+    values *= math.sqrt(2)
+    values *= START_GAIN * (1.0 + float(numbers["gain"][0]))
+    return placed(layout, values)
+
+
 METHOD = Method(
-    largest=subspace.largest, plan=plan, forms=forms, start=start, decode=decode,
+    largest=subspace.largest, plan=plan, forms=forms, start=start, decode=decode, portable=portable,
     whitened=True, origin=origin,
 )  # fmt: skip

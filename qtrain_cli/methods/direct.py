@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.methods.forms import Forms, Plan
-from qtrain_cli.methods.method import Method, Scene, Unsuited, whole_decode, whole_forms
+from qtrain_cli.methods.method import Method, Scene, Unsuited, whole_decode, whole_forms, whole_portable
 from qtrain_cli.targets.change import matrix_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 from qtrain_cli.targets.layout import layout_of
@@ -51,6 +51,7 @@ def direct(choose: Choose) -> Method:
         forms=whole_forms,
         start=start,
         decode=whole_decode,
+        portable=whole_portable,
         bits=bits,
         layout=layout,
     )

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN, Positions, apply_mapping
+from qtrain_cli.methods.generator.portable_mapping import mapped_portably
 from qtrain_cli.methods.generator.spec import MAX_BIT_ELEMENTS, MAX_HIDDEN, GeneratorSpec, MappingSpec
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
-from qtrain_cli.methods.seeded import uniform
+from qtrain_cli.methods.regenerated import Groups, placed
+from qtrain_cli.methods.seeded import seeded_floats, uniform
+from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.quantum.circuit import CircuitSpec, qubits_for
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import split
@@ -78,6 +82,19 @@ def _begin(spec: GeneratorSpec, seed: int) -> Tensor:
     return numbers
 
 
+def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
+    spec, seed = _spec(layout, plan["hidden"]), plan["seed"]
+    m, count = layout.generated, spec.mapping_numbers
+    normal = np.zeros(m)
+    for row in range(12):
+        normal += seeded_floats(seed, 0, m, row * m)
+    normal /= math.sqrt(12)
+    begin = seeded_floats(seed, 1, count) / math.sqrt(spec.position_bits)
+    begin[-spec.mapping.hidden :] *= 0.1
+    begin[:2] = START_GAIN / math.sqrt(2), 0.0
+    return placed(layout, mapped_portably(spec, begin + numbers["numbers"], normal * normal - 1.0))
+
+
 METHOD = Method(
-    largest=largest, plan=plan, forms=forms, start=start, decode=decode, whitened=True,
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode, portable=portable, whitened=True,
 )  # fmt: skip

@@ -7,13 +7,16 @@ One table serves all tensors, each at its own scale. Stored is v, the movement f
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
-from qtrain_cli.methods.seeded import uniform, whole
+from qtrain_cli.methods.regenerated import Groups, placed
+from qtrain_cli.methods.seeded import seeded_floats, uniform, whole
+from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import split
 
@@ -49,6 +52,14 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     return weights
 
 
+def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
+    m, k, seed = layout.generated, plan["k"], plan["seed"]
+    values = (seeded_floats(seed, 2, k) + numbers["v"])[whole(seed, 0, m, k).numpy()]  # (m,)
+    values *= np.sign(seeded_floats(seed, 1, m))
+    values *= START_GAIN
+    return placed(layout, values)
+
+
 METHOD = Method(
-    largest=largest, plan=plan, forms=forms, start=start, decode=decode,
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode, portable=portable,
 )  # fmt: skip

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, away_from_centre, in_place
+from qtrain_cli.methods.regenerated import Groups, centred
+from qtrain_cli.portable.kernel import Floats
+from qtrain_cli.portable.sums import ordered_product
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 
 _STEPS = 256
@@ -67,6 +70,16 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     return weights
 
 
+def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
+    values = {
+        entry.name: ordered_product(numbers[f"u{number}"], numbers[f"v{number}"])
+        if f"u{number}" in numbers
+        else numbers[f"w{number}"]
+        for number, entry in enumerate(layout.of_role(GENERATED))
+    }
+    return centred(layout, values)
+
+
 def _sides(entry: TensorEntry) -> tuple[int, int]:
     rows = entry.shape[0] if entry.shape else 1
     return rows, entry.count // rows
@@ -82,5 +95,5 @@ def _rank(entry: TensorEntry, plan: Plan) -> int:
 
 
 METHOD = Method(
-    largest=largest, plan=plan, forms=forms, start=start, decode=decode,
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode, portable=portable,
 )  # fmt: skip

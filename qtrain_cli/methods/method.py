@@ -23,6 +23,8 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.methods import grids
 from qtrain_cli.methods.forms import Form, Forms, Plan, count_of
 from qtrain_cli.methods.grids import Steps
+from qtrain_cli.methods.regenerated import Groups, PortableDecode, centred
+from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.targets.change import Change, matrix_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 from qtrain_cli.targets.ground import Ground
@@ -140,11 +142,12 @@ class Method:
     """What one row of `table.METHODS` does.
 
     `whitened`: it descends in the eigenbasis of its gradients, and not by plain Adam. `mask` says which
-    numbers are zero at a point of training, 0 to 1. `exact` decodes in the precision of regenerated weights,
-    where that is not the one of training. `planned` finds the plan of a budget itself, given the bits of a
-    number, the budget and a bound of the file's bytes; without it the largest size that fits is found by
-    bisection. `origin` gives, beside given numbers, those that make nothing yet of a change (`moved`), and
-    `layout` the tensors of a method that has others than the scene.
+    numbers are zero at a point of training, 0 to 1. `portable` decodes what a file holds, to the same bits
+    everywhere (`regenerated`); files of former formats were decoded by `exact`, in float64, or where there is
+    none as in training. `planned` finds the plan of a budget itself, given the bits of a number, the budget
+    and a bound of the file's bytes; without it the largest size that fits is found by bisection. `origin`
+    gives, beside given numbers, those that make nothing yet of a change (`moved`), and `layout` the tensors
+    of a method that has others than the scene.
     """
 
     largest: Callable[[Scene], int]
@@ -152,6 +155,7 @@ class Method:
     forms: Callable[[LayoutSpec, Plan], Forms]
     start: Callable[[Scene, Plan], dict[str, Tensor]]
     decode: Callable[[LayoutSpec, Plan, torch.device], Decode]
+    portable: PortableDecode
     module: Callable[[Scene, Plan], nn.Module] = _own_module
     bits: Callable[[Scene, Plan, Forms, float], float] = _counted
     grid: Grid = field(default_factory=plain_grid)
@@ -196,3 +200,8 @@ def whole_forms(layout: LayoutSpec, plan: Plan) -> Forms:
 def whole_decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     """The decoder of a method that stores every generated tensor itself."""
     return lambda numbers: in_place(layout, numbers)
+
+
+def whole_portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
+    """The portable decoder of a method that stores every generated tensor itself."""
+    return centred(layout, numbers)

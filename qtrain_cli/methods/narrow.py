@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.methods.forms import Plan
-from qtrain_cli.methods.method import Method, Scene, Unsuited, away_from_centre, whole_decode, whole_forms
+from qtrain_cli.methods.method import (
+    Method,
+    Scene,
+    Unsuited,
+    away_from_centre,
+    whole_decode,
+    whole_forms,
+    whole_portable,
+)
 from qtrain_cli.models.in_place import twin_of
 from qtrain_cli.targets.entries import TIED
 from qtrain_cli.targets.layout import layout_of
@@ -116,5 +124,6 @@ def _check(scene: Scene, student: nn.Module) -> None:
 
 
 METHOD = Method(
-    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode, module=module,
+    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode,
+    portable=whole_portable, module=module,
 )  # fmt: skip

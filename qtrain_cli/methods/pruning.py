@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.methods.forms import Forms, Plan
-from qtrain_cli.methods.method import Method, Numbers, Scene, away_from_centre, whole_decode, whole_forms
+from qtrain_cli.methods.method import (
+    Method,
+    Numbers,
+    Scene,
+    away_from_centre,
+    whole_decode,
+    whole_forms,
+    whole_portable,
+)
 
 _PRUNED_AT = 0.5
 
@@ -53,6 +61,7 @@ def mask(plan: Plan, numbers: Numbers, progress: float) -> dict[str, Tensor]:
 
 
 METHOD = Method(
-    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode, bits=bits, mask=mask,
+    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode,
+    portable=whole_portable, bits=bits, mask=mask,
     whitened=True,
 )  # fmt: skip

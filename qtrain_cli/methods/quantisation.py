@@ -14,7 +14,15 @@ from torch import Tensor
 
 from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.methods.grids import bits_of, fine_steps
-from qtrain_cli.methods.method import Method, Scene, away_from_centre, plain_grid, whole_decode, whole_forms
+from qtrain_cli.methods.method import (
+    Method,
+    Scene,
+    away_from_centre,
+    plain_grid,
+    whole_decode,
+    whole_forms,
+    whole_portable,
+)
 
 BITS = (2, 3, 4, 8)
 #: Training on a grid leaves more zeros than the teacher has: about as many as on a grid so much coarser.
@@ -49,6 +57,7 @@ def highest(plan: Plan) -> int:
 
 
 METHOD = Method(
-    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode, bits=bits,
+    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode,
+    portable=whole_portable, bits=bits,
     grid=plain_grid(1.0, highest),
 )  # fmt: skip

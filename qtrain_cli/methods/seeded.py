@@ -1,4 +1,4 @@
-"""Random numbers that cost a file nothing but their seed: NumPy's raw Philox 4x64 words, fixed for good."""
+"""Random numbers that cost a file nothing but their seed: the words of Philox, fixed for good."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from qtrain_cli.portable.kernel import Floats
+from qtrain_cli.portable.streams import philox_words
 
 #: Numbers of the largest random matrix: 1 GiB in float32.
 MAX_MATRIX = 2**28
@@ -22,21 +26,18 @@ def uniform(seed: int, stream: int, *shape: int) -> Tensor:
         seed: of the file.
         stream: which of a method's vectors; each stream is independent.
     """
-    count = math.prod(shape)
-    values = _words(seed, stream, -(-count // 4)).view("<u2")[:count].astype(np.float32)
-    values += np.float32(0.5 - 2**15)
-    values *= np.float32(math.sqrt(3) / 2**15)
-    return torch.from_numpy(values).view(shape)
+    return torch.from_numpy(_spread(seed, stream, 0, math.prod(shape))).view(shape)
+
+
+def seeded_floats(seed: int, stream: int, count: int, first: int = 0) -> Floats:
+    """The same numbers in float64, from number `first` on: (count,)."""
+    return _spread(seed, stream, first, count).astype(np.float64)
 
 
 def whole(seed: int, stream: int, count: int, below: int) -> Tensor:
     """Int64 (count,), each in 0..below-1."""
-    words = _words(seed, stream, count) >> np.uint64(11)
+    words = philox_words(seed, stream, count) >> np.uint64(11)
     return torch.from_numpy((words % np.uint64(below)).astype(np.int64))
-
-
-def _words(seed: int, stream: int, count: int) -> np.ndarray:
-    return np.random.Philox(key=[seed, stream]).random_raw(count).astype("<u8", copy=False)
 
 
 def factors(seed: int, shapes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:
@@ -50,3 +51,12 @@ def factors(seed: int, shapes: Mapping[str, tuple[int, int]]) -> dict[str, Tenso
         name: uniform(seed, _FACTORS + place, rows, columns).double() / math.sqrt(columns)
         for place, (name, (rows, columns)) in enumerate(shapes.items())
     }
+
+
+def _spread(seed: int, stream: int, first: int, count: int) -> NDArray[np.float32]:
+    skipped = first % 4  # numbers of 16 bits in a word
+    words = philox_words(seed, stream, -(-(skipped + count) // 4), first // 4).astype("<u8", copy=False)
+    values = words.view("<u2")[skipped : skipped + count].astype(np.float32)
+    values += np.float32(0.5 - 2**15)
+    values *= np.float32(math.sqrt(3) / 2**15)
+    return values

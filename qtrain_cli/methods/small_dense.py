@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.methods.forms import Plan
-from qtrain_cli.methods.method import Method, Scene, Unsuited, away_from_centre, whole_decode, whole_forms
+from qtrain_cli.methods.method import (
+    Method,
+    Scene,
+    Unsuited,
+    away_from_centre,
+    whole_decode,
+    whole_forms,
+    whole_portable,
+)
 from qtrain_cli.targets.layout import layout_of
 
 MAX_WIDTH = 4096
@@ -52,5 +60,6 @@ def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
 
 
 METHOD = Method(
-    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode, module=module,
+    largest=largest, plan=plan, forms=whole_forms, start=start, decode=whole_decode,
+    portable=whole_portable, module=module,
 )  # fmt: skip

@@ -16,7 +16,9 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, Unsuited, scales_of
-from qtrain_cli.methods.seeded import MAX_MATRIX, uniform
+from qtrain_cli.methods.regenerated import Groups, placed, seeded_product
+from qtrain_cli.methods.seeded import MAX_MATRIX, seeded_floats, uniform
+from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import split
 
@@ -62,6 +64,15 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     return weights
 
 
+def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
+    m, k, seed = layout.generated, plan["k"], plan["seed"]
+    values = seeded_product(seed, 1, m, numbers["d"])  # (m,)
+    values /= math.sqrt(k)
+    values += seeded_floats(seed, 0, m)
+    values *= START_GAIN
+    return placed(layout, values)
+
+
 METHOD = Method(
-    largest=largest, plan=plan, forms=forms, start=start, decode=decode, whitened=True,
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode, portable=portable, whitened=True,
 )  # fmt: skip

@@ -228,8 +228,7 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
-    ground = on_cpu(work.scene.ground)
-    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, work.name, ground)
+    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, on_cpu(work.scene.ground))
     description = replace(work.described(numbers), digest=digest)
     return encode_artifact(Artifact(description, numbers))
 

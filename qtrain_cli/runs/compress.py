@@ -236,7 +236,7 @@ def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept, ground))
     description = replace(
         work.described(numbers),
-        digest=digest_of(work.chosen.layout, made, numbers.kept, OURS, ground),
+        digest=digest_of(work.chosen.layout, made, numbers.kept, ground),
         origin=None if settings.budget.bare else Origin(measured, job.run),
     )
     if description.layout != work.chosen.layout:

@@ -25,7 +25,6 @@ from qtrain_cli.artifact.numbers import (
     encode_artifact,
     final_layout,
 )
-from qtrain_cli.artifact.payload import PROBES
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
 from qtrain_cli.data.inputs import Inputs
@@ -37,7 +36,7 @@ from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.grounds import BaseModel, changed_layout
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is
-from qtrain_cli.runs.regenerate import generated, state_dict, tolerance_of
+from qtrain_cli.runs.regenerate import generated, state_dict
 from qtrain_cli.settings import FitSettings, ModelSettings
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
@@ -92,7 +91,7 @@ class Work:
     @property
     def blank(self) -> Description:
         """The description of a bare file whose digest is not known yet, as long as the finished one."""
-        chosen, digest = self.chosen, Digest("0" * DIGEST_DIGITS, (0.0,) * PROBES, tolerance_of(self.name))
+        chosen, digest = self.chosen, Digest("0" * DIGEST_DIGITS)
         example, change = example_of(self.data), self.scene.change
         return Description(self.name, chosen.plan, chosen.layout, digest, example, None, change)
 

@@ -1,49 +1,45 @@
-"""A file -> ordinary weights, by its method, on one thread of the CPU, and the digest they must match.
+"""A file -> ordinary weights, by its method, and the digest that they must have.
 
-    stored groups -> numbers -> method's decoder -> tensors in float64 -> tensors in their own dtypes
+    stored groups -> numbers -> method's portable decoder -> float64 -> tensors in their own dtypes
 
-The digest is exact on the machine that wrote the file, whatever its number of threads. Another machine's
-arithmetic may round differently: there the signed sums of the weights before their last rounding ("probes")
-have to agree within a tolerance that is far below what any float32 model can feel. Ours decodes in float64;
-a rival decodes in float32, as it was trained, and is allowed ten times as much.
+Each step is an IEEE operation in a fixed order (`portable`), so that the digest is exact on every machine,
+with every version of what is below, and there is no tolerance. Files of former formats were hashed otherwise,
+and are regenerated as they were (`former_weights`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
+from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
-from qtrain_cli.artifact.payload import PROBES, single_precision
 from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
-from qtrain_cli.methods.moved import decoder
+from qtrain_cli.methods.regenerated import parts_of
 from qtrain_cli.methods.table import OURS, method_of
+from qtrain_cli.portable.kernel import Floats
+from qtrain_cli.runs.former_weights import allowed_tolerance, former_generated, near
 from qtrain_cli.runs.grounds import require_base
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground
 from qtrain_cli.targets.kept import is_given
 from qtrain_cli.targets.layout import DTYPES, complete, join, split, with_rows
 
-TOLERANCE, RIVAL_TOLERANCE = 1e-6, 1e-5
-MAX_TOLERANCE = 1e-4
-
 Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Regenerated:
-    """A whole state dictionary, its digest, and how it agrees with the stored one: exactly, or within
-    `tolerance`, which is the file's, capped."""
+    """A whole state dictionary, its digest, and how it agrees with the stored one: exactly, or of a former
+    format within `tolerance`, which is the file's, capped."""
 
     state: dict[str, Tensor]
     digest: Digest
@@ -66,32 +62,30 @@ def regenerate(
         Refused: as `checked_weights`.
     """
     layout, kept = artifact.description.layout, with_given(artifact, module).numbers.kept
-    weights, digest, tolerance = checked_weights(artifact, ground)
-    exact = digest.sha256 == artifact.description.digest.sha256
-    return Regenerated(_state(layout, weights, kept, ground), digest, exact, tolerance)
+    weights, digest = checked_weights(artifact, ground)
+    stored = artifact.description.digest
+    state = _state(layout, weights, kept, ground)
+    return Regenerated(state, digest, digest.sha256 == stored.sha256, allowed_tolerance(stored))
 
 
-def checked_weights(artifact: Artifact, ground: Ground | None = None) -> tuple[Tensor, Digest, float]:
-    """All generated weights (m,) in float64, their digest, and within what it had to agree.
+def checked_weights(artifact: Artifact, ground: Ground | None = None) -> tuple[Tensor, Digest]:
+    """All generated weights (m,) in float64, and their digest.
 
     Raises:
         UsageError: the file changes a base, and there is none.
-        Refused: they are neither those of the digest nor within its tolerance, or not all finite.
+        Refused: they are not those of the file's digest, or not all finite.
     """
-    description, stored = artifact.description, artifact.description.digest
-    layout, method = description.layout, description.method
-    require_base(description, ground is not None)
-    weights = join(layout, _decoded(description, artifact.numbers))
+    layout, stored = artifact.description.layout, artifact.description.digest
+    require_base(artifact.description, ground is not None)
+    weights = join(layout, _decoded(artifact))
     _require_finite(layout, weights)
-    digest = _digest(layout, weights, artifact.numbers.kept, method, ground)
-    tolerance = min(stored.tolerance, MAX_TOLERANCE)
-    exact = digest.sha256 == stored.sha256
-    if not exact and not _agree(digest, stored, tolerance * float(weights.norm())):
+    digest = _digest(layout, weights, artifact.numbers.kept, ground)
+    if digest.sha256 != stored.sha256 and not (stored.former and near(weights, stored)):
         raise Refused(
             f"the regenerated weights do not match the artifact's digest {stored.sha256}",
             "the file was changed, or was written by another version",
         )
-    return weights, digest, tolerance
+    return weights, digest
 
 
 def with_given(artifact: Artifact, module: nn.Module | None) -> Artifact:
@@ -128,17 +122,17 @@ def generated(
     method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers, moves: bool = False
 ) -> dict[str, Tensor]:
     """The generated tensors by name in float64, before they are rounded to their own dtypes; their movement
-    from where training began, in a file of changes (`moves`).
+    from where training began, in a file of changes (`moves`)."""
+    row, stored = method_of(method), stored_numbers(method, plan, numbers)
+    with np.errstate(all="ignore"):  # a stranger's numbers may overflow, which is found later
+        weights = row.portable(layout, plan, _arrays(stored))
+        if moves:
+            weights = weights - row.portable(layout, plan, _arrays(row.origin(plan, stored)))
+    return {entry.name: torch.from_numpy(part).view(entry.shape) for entry, part in parts_of(layout, weights)}
 
-    Computed on one thread for the sake of its bits.
-    """
-    found = method_of(method)
-    entries = layout.of_role(GENERATED)
-    wide = LayoutSpec(tuple(replace(entry, dtype="F64", stored="", row=-1) for entry in entries))
-    with _one_thread(), torch.no_grad():
-        make = found.exact or found.decode
-        decode = decoder(found, make, wide, plan, torch.device("cpu"), moves)
-        return decode(stored_numbers(method, plan, numbers))
+
+def _arrays(numbers: Tensors) -> dict[str, Floats]:
+    return {name: group.double().numpy() for name, group in numbers.items()}
 
 
 def stored_numbers(method: str, plan: Plan, numbers: StoredNumbers) -> dict[str, Tensor]:
@@ -176,14 +170,12 @@ def wide_tensors(layout: LayoutSpec, weights: Tensor) -> dict[str, Tensor]:
     return split(LayoutSpec(entries), weights)
 
 
-def digest_of(
-    layout: LayoutSpec, tensors: Tensors, kept: Tensors, method: str = OURS, ground: Ground | None = None
-) -> Digest:
+def digest_of(layout: LayoutSpec, tensors: Tensors, kept: Tensors, ground: Ground | None = None) -> Digest:
     """The digest of generated tensors by name, as `generated` gives them, with their kept rows."""
-    return _digest(layout, join(layout, tensors), kept, method, ground)
+    return _digest(layout, join(layout, tensors), kept, ground)
 
 
-def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors, method: str, ground: Ground | None) -> Digest:
+def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors, ground: Ground | None) -> Digest:
     """Of a float64 weight vector (m,): over the tensors that the file gives, changed ones with their base."""
     hashed = hashlib.sha256()
     if ground is None:
@@ -192,20 +184,17 @@ def _digest(layout: LayoutSpec, weights: Tensor, kept: Tensors, method: str, gro
         given = ground.changed(layout, wide_tensors(layout, weights))
     for tensor in given.values():
         hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    probes = tuple(single_precision(probe) for probe in _probe(weights))
-    return Digest(hashed.hexdigest()[:DIGEST_DIGITS], probes, tolerance_of(method))
+    return Digest(hashed.hexdigest()[:DIGEST_DIGITS])
 
 
-def tolerance_of(method: str) -> float:
-    """What another machine's arithmetic is allowed, relative to the norm of all weights."""
-    return TOLERANCE if method == OURS else RIVAL_TOLERANCE
-
-
-def _decoded(description: Description, numbers: StoredNumbers) -> dict[str, Tensor]:
+def _decoded(artifact: Artifact) -> dict[str, Tensor]:
     """`generated` for a file of any origin. Raises `Refused` where its plan does not fit its layout."""
-    method, moves = description.method, description.change is not None
+    description, numbers = artifact.description, artifact.numbers
+    method, plan, layout = description.method, description.plan, description.layout
     try:
-        return generated(method, description.plan, description.layout, numbers, moves)
+        if description.digest.former:
+            return former_generated(method, plan, layout, stored_numbers(method, plan, numbers))
+        return generated(method, plan, layout, numbers, description.change is not None)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         shown = str(error).partition("\n")[0]
         raise Refused(
@@ -218,27 +207,3 @@ def _require_finite(layout: LayoutSpec, weights: Tensor) -> None:
     for name, tensor in split(layout, weights).items():
         if not bool(tensor.isfinite().all()):
             raise Refused(f"the regenerated tensor '{name}' is not finite", "do not use this file")
-
-
-def _agree(digest: Digest, stored: Digest, allowed: float) -> bool:
-    pairs = zip(digest.probes, stored.probes, strict=True)
-    return all(abs(one - other) <= allowed for one, other in pairs)
-
-
-def _probe(weights: Tensor) -> Iterator[float]:
-    """Sums of the weights under fixed random signs (the bits of Philox streams 1..4)."""
-    values = weights.numpy()
-    for key in range(1, PROBES + 1):
-        words = np.random.Philox(key=key).random_raw(-(-values.size // 64))
-        bits = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")[: values.size]
-        yield float((values * (2.0 * bits - 1)).sum())
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

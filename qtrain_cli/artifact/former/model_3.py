@@ -1,4 +1,4 @@
-"""Compressed models of the format `qtrain/3` (FORMAT-3.md), in the parts and words of this one.
+"""Compressed models of the format `qtrain/3` (FORMAT-3.md), in the parts and words of the present one.
 
 What differs: the probes stand before the facts, the plan's members among the facts, the preset dictionary is
 another one, and the range of the codes takes two bytes for each of its ends.
@@ -12,9 +12,9 @@ from typing import Any
 
 from qtrain_cli.artifact.container import CHECK_BYTES, Container, canonical
 from qtrain_cli.artifact.extents import raw_bytes
+from qtrain_cli.artifact.former.model_4 import PROBES
 from qtrain_cli.artifact.payload import (
     DIGEST_BYTES,
-    PROBES,
     Opened,
     origin_of,
     probes_of,

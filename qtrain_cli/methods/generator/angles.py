@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qtrain_cli.files.codec import MAX_CODE, best_spread, bits_needed
+from qtrain_cli.portable.streams import philox_words
 from qtrain_cli.quantum.circuit import CircuitSpec
 
 _BISECTIONS = 24
@@ -33,7 +34,7 @@ _LONG, _FORGETS = 30_000, 1.005
 
 def start_angles(circuit: CircuitSpec, seed: int) -> Tensor:
     """The seeded start in radians, float64, shape ``(b, L, n, r)``, on the CPU."""
-    words = np.random.Philox(key=seed).random_raw(circuit.angles)
+    words = philox_words(seed, 0, circuit.angles)
     unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return torch.from_numpy(math.pi * (2 * unit - 1)).view(circuit.angle_shape)
 

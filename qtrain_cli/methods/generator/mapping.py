@@ -43,8 +43,8 @@ START_GAIN = math.sqrt(3.0)
 #: Standard deviation of what the tensor train's matrices start with beside the identity.
 _NEAR = 0.05
 #: The paper's constants in q, and the least 2**n p that counts: at 0 the slope of q has no bound.
-_BETA, _GAMMA, _ALPHA = 0.8, 0.1, 0.3
-_LEAST = 1e-6
+BETA, GAMMA, ALPHA = 0.8, 0.1, 0.3
+LEAST = 1e-6
 #: Numbers on the way to one block of weights, and the least rows of a block.
 _BLOCK, _ROWS = 2**22, 64
 
@@ -168,7 +168,7 @@ def _grown(rows: Tensor, matrices: Tensor) -> Tensor:
 
 
 def _quantum_train(numbers: Tensor, z: Tensor, positions: Positions, hidden: int) -> Tensor:
-    q = (_BETA * torch.tanh(_GAMMA * (z + 1).clamp_min(_LEAST) / 2)) ** _ALPHA
+    q = (BETA * torch.tanh(GAMMA * (z + 1).clamp_min(LEAST) / 2)) ** ALPHA
     matrices, first = [], 0
     for after, before in stack_shapes(positions.bits.shape[1]):
         matrices.append(numbers[first : first + after * before].view(after, before))

@@ -22,11 +22,15 @@ from qtrain_cli.methods.generator.generator import Generator, Simulate
 from qtrain_cli.methods.generator.mapping import start_numbers
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, forms, plan_of, spec_of
 from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.portable_mapping import mapped_portably
 from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes, most_angles
 from qtrain_cli.methods.generator.spec import RAW_BITS
 from qtrain_cli.methods.grids import Steps
 from qtrain_cli.methods.method import FileBytes, Grid, Method, Numbers, Scene
+from qtrain_cli.methods.regenerated import Groups, placed
+from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.quantum.portable_circuit import portable_probabilities
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import BudgetSettings
 from qtrain_cli.targets.entries import LayoutSpec
@@ -60,8 +64,19 @@ def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Weights:
 
 
 def exact(layout: LayoutSpec, plan: Plan, device: torch.device) -> Weights:
-    """Float64, from the float64 numbers of a file."""
+    """Float64, from the float64 numbers of a file: as files of former formats were hashed."""
     return Weights(layout, plan, device, torch.float64)
+
+
+def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
+    """From angles and mapping numbers in float64, to the same bits everywhere."""
+    spec = spec_of(layout, plan)
+    p = portable_probabilities(spec.circuit, numbers[ANGLES])  # (b, 2**n)
+    z = p.reshape(-1)[: layout.generated]
+    z *= 2.0**spec.circuit.qubits
+    z -= 1.0
+    u = mapped_portably(spec, numbers[MAPPING], z)
+    return placed(layout, u) if spec.mapping.row.scaled else u
 
 
 def largest(scene: Scene) -> int:
@@ -145,6 +160,7 @@ def origin(plan: Plan, numbers: Numbers) -> Numbers:
 
 
 METHOD = Method(
-    largest=largest, plan=plan, forms=forms, start=start, decode=decode, exact=exact, bits=bits,
-    planned=planned, grid=Grid(first, fit, settle, coded, decoded), whitened=True, origin=origin,
+    largest=largest, plan=plan, forms=forms, start=start, decode=decode, portable=portable,
+    exact=exact, bits=bits, planned=planned, grid=Grid(first, fit, settle, coded, decoded), whitened=True,
+    origin=origin,
 )  # fmt: skip
