@@ -1,4 +1,4 @@
-"""Numbers of a file of `qtrain/5` to weights, step by step as FORMAT.md says: Python's own floats, no library.
+"""Numbers of a file of `qtrain/5` to weights, step by step as FORMAT.md says: Python's own floats.
 
 Each line of arithmetic here is one of the page's. For small files: a weight takes about a millisecond.
 """
@@ -191,9 +191,7 @@ def circuit_weights(facts: dict[str, Any], theta: Vector, numbers: Vector) -> Ve
 def _generated(facts: dict[str, Any]) -> list[tuple[int, float, float]]:
     """Count, scale and centre of each generated tensor."""
     rows = [row for row in facts["layout"] if len(row) > 2 and isinstance(row[1], list)]
-    return [
-        (math.prod(row[1]), 1 / math.sqrt(3 * row[2]), row[3] if len(row) > 3 else 0.0) for row in rows
-    ]
+    return [(math.prod(row[1]), 1 / math.sqrt(3 * row[2]), row[3] if len(row) > 3 else 0.0) for row in rows]
 
 
 def placed(parts: list[tuple[int, float, float]], u: Vector) -> Vector:

@@ -23,7 +23,7 @@ from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
-from qtrain_cli.methods.regenerated import parts_of
+from qtrain_cli.methods.regenerated import weight_parts
 from qtrain_cli.methods.table import OURS, method_of
 from qtrain_cli.runs.former_weights import allowed_tolerance, former_generated, near
 from qtrain_cli.targets.entries import LayoutSpec
@@ -116,7 +116,9 @@ def generated(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumber
     groups = {name: group.double().numpy() for name, group in stored.items()}
     with np.errstate(all="ignore"):  # a stranger's numbers may overflow, which is found later
         weights = method_of(method).portable(layout, plan, groups)
-    return {entry.name: torch.from_numpy(part).view(entry.shape) for entry, part in parts_of(layout, weights)}
+    return {
+        entry.name: torch.from_numpy(part).view(entry.shape) for entry, part in weight_parts(layout, weights)
+    }
 
 
 def stored_numbers(method: str, plan: Plan, numbers: StoredNumbers) -> dict[str, Tensor]:
