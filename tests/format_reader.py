@@ -55,8 +55,8 @@ ANGLES = {
 class Read:
     """What a file holds: check, digest, facts, origin, codes, float64 weights, and what follows from them.
 
-    `facts` are as in `qtrain/5`, of former formats with their tolerance; `codes` are of all coded groups in order; `angles` is empty for a rival.
-    A student has `state` alone.
+    `facts` are as in `qtrain/5`, of former formats with their tolerance; `codes` are of all coded groups in
+    order; `angles` is empty for a rival. A student has `state` alone.
     """
 
     check: str

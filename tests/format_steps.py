@@ -1,4 +1,4 @@
-"""Numbers of a file of `qtrain/5` to weights, step by step as FORMAT.md says: Python's own floats, no library.
+"""Numbers of a file of `qtrain/5` to weights, step by step as FORMAT.md says: Python's own floats.
 
 Each line of arithmetic here is one of the page's. For small files: a weight takes about a millisecond.
 """

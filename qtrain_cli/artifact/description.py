@@ -168,7 +168,7 @@ def _opened(container: Container, found: str) -> Opened:
     if found == str(model_3.FORMER_FORMAT):
         return model_3.opened(container)
     if found != FORMER_STUDENT:
-        former = found == str(model_4.NUMBER)
+        former = found == str(model_4.FORMER_NUMBER)
         parts = model_4.opened(container) if former else opened(container, canonical)
         if parts.facts.get("method") != STUDENT:
             return parts

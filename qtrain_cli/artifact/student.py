@@ -42,7 +42,7 @@ from qtrain_cli.students.spec import Student, parse_student, student_text
 STUDENT_RULES = "wire0=msb float32"
 MAX_INPUT_DIMENSIONS, MAX_NUMBERS = 8, 2**24
 MAX_PARAMETERS = 2**26
-_FORMER = str(model_4.NUMBER)
+_FORMER = str(model_4.FORMER_NUMBER)
 #: What finds the method that a file's facts name, by the file's metadata.
 _NAMERS = {str(FORMAT): method_in, _FORMER: model_4.former_method_in}
 

@@ -17,7 +17,7 @@ from qtrain_cli.methods import subspace
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
-from qtrain_cli.methods.regenerated import Groups, placed, seeded_product
+from qtrain_cli.methods.regenerated import Groups, scaled_in_place, seeded_product
 from qtrain_cli.methods.seeded import seeded_floats, uniform
 from qtrain_cli.portable.functions import sine_cosine
 from qtrain_cli.portable.kernel import Floats
@@ -64,7 +64,7 @@ def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     values = sine_cosine(phases)[1]
     values *= math.sqrt(2)
     values *= START_GAIN * (1.0 + float(numbers["gain"][0]))
-    return placed(layout, values)
+    return scaled_in_place(layout, values)
 
 
 METHOD = Method(

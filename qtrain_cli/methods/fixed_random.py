@@ -20,7 +20,7 @@ from qtrain_cli.methods.generator.mapping import START_GAIN, Positions, apply_ma
 from qtrain_cli.methods.generator.portable_mapping import mapped_portably
 from qtrain_cli.methods.generator.spec import MAX_BIT_ELEMENTS, MAX_HIDDEN, GeneratorSpec, MappingSpec
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
-from qtrain_cli.methods.regenerated import Groups, placed
+from qtrain_cli.methods.regenerated import Groups, scaled_in_place
 from qtrain_cli.methods.seeded import seeded_floats, uniform
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.quantum.circuit import CircuitSpec, qubits_for
@@ -92,7 +92,7 @@ def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     begin = seeded_floats(seed, 1, count) / math.sqrt(spec.position_bits)
     begin[-spec.mapping.hidden :] *= 0.1
     begin[:2] = START_GAIN / math.sqrt(2), 0.0
-    return placed(layout, mapped_portably(spec, begin + numbers["numbers"], normal * normal - 1.0))
+    return scaled_in_place(layout, mapped_portably(spec, begin + numbers["numbers"], normal * normal - 1.0))
 
 
 METHOD = Method(

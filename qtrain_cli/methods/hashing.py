@@ -14,7 +14,7 @@ from torch import Tensor
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
-from qtrain_cli.methods.regenerated import Groups, placed
+from qtrain_cli.methods.regenerated import Groups, scaled_in_place
 from qtrain_cli.methods.seeded import seeded_floats, uniform, whole
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.targets.entries import LayoutSpec
@@ -57,7 +57,7 @@ def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     values = (seeded_floats(seed, 2, k) + numbers["v"])[whole(seed, 0, m, k).numpy()]  # (m,)
     values *= np.sign(seeded_floats(seed, 1, m))
     values *= START_GAIN
-    return placed(layout, values)
+    return scaled_in_place(layout, values)
 
 
 METHOD = Method(

@@ -28,9 +28,9 @@ PortableDecode = Callable[[LayoutSpec, Plan, Groups], Floats]
 _BLOCK = 2**20
 
 
-def placed(layout: LayoutSpec, values: Floats) -> Floats:
+def scaled_in_place(layout: LayoutSpec, values: Floats) -> Floats:
     """``centre + scale * value`` of every weight, in place: values (m,)."""
-    for entry, part in parts_of(layout, values):
+    for entry, part in weight_parts(layout, values):
         part *= entry.scale
         part += entry.centre
     return values
@@ -42,7 +42,7 @@ def centred(layout: LayoutSpec, values: Mapping[str, Floats]) -> Floats:
     return np.concatenate([values[entry.name].reshape(-1) + entry.centre for entry in entries])
 
 
-def parts_of(layout: LayoutSpec, values: Floats) -> Iterator[tuple[TensorEntry, Floats]]:
+def weight_parts(layout: LayoutSpec, values: Floats) -> Iterator[tuple[TensorEntry, Floats]]:
     """Each generated tensor with its own part of all weights, a view."""
     first = 0
     for entry in layout.of_role(GENERATED):

@@ -16,7 +16,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, Unsuited, scales_of
-from qtrain_cli.methods.regenerated import Groups, placed, seeded_product
+from qtrain_cli.methods.regenerated import Groups, scaled_in_place, seeded_product
 from qtrain_cli.methods.seeded import MAX_MATRIX, seeded_floats, uniform
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.targets.entries import LayoutSpec
@@ -70,7 +70,7 @@ def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     values /= math.sqrt(k)
     values += seeded_floats(seed, 0, m)
     values *= START_GAIN
-    return placed(layout, values)
+    return scaled_in_place(layout, values)
 
 
 METHOD = Method(

@@ -23,7 +23,7 @@ from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
-from qtrain_cli.methods.regenerated import parts_of
+from qtrain_cli.methods.regenerated import weight_parts
 from qtrain_cli.methods.table import OURS, method_of
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.runs.former_weights import allowed_tolerance, former_generated, near
@@ -128,7 +128,9 @@ def generated(
         weights = row.portable(layout, plan, _arrays(stored))
         if moves:
             weights = weights - row.portable(layout, plan, _arrays(row.origin(plan, stored)))
-    return {entry.name: torch.from_numpy(part).view(entry.shape) for entry, part in parts_of(layout, weights)}
+    return {
+        entry.name: torch.from_numpy(part).view(entry.shape) for entry, part in weight_parts(layout, weights)
+    }
 
 
 def _arrays(numbers: Tensors) -> dict[str, Floats]:

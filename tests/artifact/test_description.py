@@ -54,7 +54,7 @@ def test_the_facts_are_canonical(spec):
 
 
 def test_the_metadata():
-    assert metadata() == "4"
+    assert metadata() == "5"
 
 
 def test_bytes_before_the_first_number(tmp_path):
@@ -124,6 +124,7 @@ def test_the_record_joins_spec_and_measurement(tmp_path):
         (1, (1.0, 2.0, 3.0), "needed: 4 numbers"),
         (1, (1.0,) * 5, "needed: 4 numbers"),
         (1, (1.0, 2.0, 3.0, math.nan), "needed: 4 numbers"),
+        (1, (), "the probes (); needed: 4 numbers"),
         (2, 0.0, "the tolerance 0.0; allowed: above 0"),
         (2, math.nan, "the tolerance nan"),
         (2, math.inf, "the tolerance inf"),

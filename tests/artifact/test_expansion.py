@@ -28,7 +28,7 @@ from qtrain_cli.methods.table import METHODS, OURS, method_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 
 torch = pytest.importorskip("torch")
-UNKNOWN = Digest("0" * 16, (0.0,) * 4, 1e-6)
+UNKNOWN = Digest("0" * 16)
 
 
 def layout_of(weights: int) -> LayoutSpec:

@@ -32,15 +32,16 @@ from qtrain_cli.runs.regenerate import regenerate, stored_angles
 from qtrain_cli.targets.entries import BIT_EACH, GENERATED, KEPT, LayoutSpec, TensorEntry
 
 FOLDER = Path(__file__).with_name("golden")
-GOLDEN, GOLDEN_BARE = FOLDER / "qtrain-4.bin", FOLDER / "qtrain-4-bare.bin"
-FORMER, FORMER_BARE = FOLDER / "qtrain-3.bin", FOLDER / "qtrain-3-bare.bin"
+GOLDEN, GOLDEN_BARE = FOLDER / "qtrain-5.bin", FOLDER / "qtrain-5-bare.bin"
 GOLDEN_SHA256 = {
-    GOLDEN: "d3306e860d63a97eb52cf6ec0978d1dea64fba2523e9a45b91700437bbda9ddc",
-    GOLDEN_BARE: "163a03fd75b21fbe90863b7c7f123a40f9cb8fad27c1c230be694bec4d8bd70a",
+    GOLDEN: "6ccd58fb90fc34a9cfc89463f33d53d515578815361e9fd9198292a9aeb48cfa",
+    GOLDEN_BARE: "ab3a4d331c6ed657379a10837bf78da7ee75a1fcea7df345124d3875e245811a",
 }
 FORMER_SHA256 = {
-    FORMER: "9f7c3400667b963011e11d2162ecede4d02b166f62f65307f7d956f47d352495",
-    FORMER_BARE: "ff5de69f68633cb73b3479770f7a589d3f1a5fb266eb023e986eab6080848820",
+    FOLDER / "qtrain-4.bin": "d3306e860d63a97eb52cf6ec0978d1dea64fba2523e9a45b91700437bbda9ddc",
+    FOLDER / "qtrain-4-bare.bin": "163a03fd75b21fbe90863b7c7f123a40f9cb8fad27c1c230be694bec4d8bd70a",
+    FOLDER / "qtrain-3.bin": "9f7c3400667b963011e11d2162ecede4d02b166f62f65307f7d956f47d352495",
+    FOLDER / "qtrain-3-bare.bin": "ff5de69f68633cb73b3479770f7a589d3f1a5fb266eb023e986eab6080848820",
 }
 GOLDEN_WEIGHTS = {
     "conv.weight": [
@@ -67,7 +68,7 @@ def golden_artifact(measured: Measured | None = MEASURED) -> Artifact:
 
 
 @pytest.mark.parametrize(("path", "measured"), [(GOLDEN, MEASURED), (GOLDEN_BARE, None)])
-def test_the_bytes_of_format_4_never_change(path, measured):
+def test_the_bytes_of_format_5_never_change(path, measured):
     data = path.read_bytes()
     assert hashlib.sha256(data).hexdigest() == GOLDEN_SHA256[path]
     found = encode_artifact(golden_artifact(measured))
@@ -77,11 +78,16 @@ def test_the_bytes_of_format_4_never_change(path, measured):
         assert found == data
 
 
-@pytest.mark.parametrize(("path", "measured"), [(FORMER, MEASURED), (FORMER_BARE, None)])
-def test_files_of_format_3_are_read_as_what_was_written(path, measured):
+@pytest.mark.parametrize("path", FORMER_SHA256)
+def test_files_of_former_formats_are_read_as_what_was_written(path):
     assert hashlib.sha256(path.read_bytes()).hexdigest() == FORMER_SHA256[path]
-    found, expected = read_artifact(path), golden_artifact(measured)
-    assert found.description == expected.description and same_numbers(found.numbers, expected.numbers)
+    found, expected = read_artifact(path), golden_artifact(None if "bare" in path.name else MEASURED)
+    assert same_numbers(found.numbers, expected.numbers)
+    digest = found.description.digest
+    assert digest.former and (len(digest.probes), digest.tolerance) == (4, 1e-6)
+    # Of these few weights PyTorch's arithmetic gives the same bits after the last rounding.
+    assert replace(digest, probes=(), tolerance=0.0) == expected.description.digest
+    assert replace(found.description, digest=expected.description.digest) == expected.description
 
 
 @pytest.mark.parametrize("path", [*GOLDEN_SHA256, *FORMER_SHA256])
@@ -108,14 +114,11 @@ def test_a_reader_made_from_the_page_gets_the_same_weights(spec, measured):
     found = format_reader.read(encode_artifact(artifact))
     weights = weights_of(spec, artifact.numbers)
     np.testing.assert_array_equal(found.angles, stored_angles(spec, artifact.numbers))
-    np.testing.assert_allclose(found.weights, weights, rtol=1e-11, atol=1e-12)
-    digest = artifact.description.digest
-    assert found.sha256 == found.digest == digest.sha256
-    assert found.stored_probes == list(digest.probes)
+    np.testing.assert_array_equal(found.weights, weights)
+    assert found.sha256 == found.digest == artifact.description.digest.sha256
+    assert found.stored_probes == []
     digests = {"run": "0123456789abcdef", "data": MEASURED.data_sha256, "model": MEASURED.model_sha256}
     assert found.origin == (digests if measured else {})
-    allowed = digest.tolerance * float(weights.norm())
-    assert all(abs(a - b) <= allowed for a, b in zip(found.probes, digest.probes, strict=True))
     state = regenerate(artifact).state
     assert list(found.state) != [] and found.state.keys() == state.keys()
     for name, tensor in state.items():
@@ -149,7 +152,7 @@ def test_the_header(path):
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
     tensor = str(len(data) - 8 - size)
-    header = '{"__metadata__":{"qtrain":"4"},"q":{"dtype":"U8","shape":[SIZE],"data_offsets":[0,SIZE]}}'
+    header = '{"__metadata__":{"qtrain":"5"},"q":{"dtype":"U8","shape":[SIZE],"data_offsets":[0,SIZE]}}'
     assert data[8 : 8 + size].decode().rstrip(" ") == header.replace("SIZE", tensor) and size % 8 == 0
 
 

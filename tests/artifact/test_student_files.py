@@ -78,8 +78,8 @@ def of_format_1(file: StudentFile, change=same, tensors=None) -> bytes:
     return sealed(safetensors.torch.save(state, {KEY: json_of(values)}))
 
 
-def of_format_4(file: StudentFile, change=same) -> bytes:
-    """The same of `qtrain/4`."""
+def of_format_5(file: StudentFile, change=same) -> bytes:
+    """The same of `qtrain/5`."""
     values = flat(file)
     change(values)
     run, digests, probes = (values.pop(key) for key in ("run", "digests", "probes"))
@@ -96,21 +96,21 @@ def json_of(values: dict) -> str:
 
 
 PLAN = ("student", "inputs", "outputs", "normalisation", "teacher", "lesson")
-FORMATS = {"qtrain.student/1": of_format_1, "qtrain/4": of_format_4}
+FORMATS = {"qtrain.student/1": of_format_1, "qtrain/5": of_format_5}
 both = pytest.mark.parametrize("made", FORMATS.values(), ids=FORMATS)
 
 
 @pytest.mark.parametrize("text", STUDENTS)
 def test_both_formats_say_the_same(tmp_path, text):
     file, found = file_of(text), []
-    assert of_format_4(file) == student_bytes(file)
+    assert of_format_5(file) == student_bytes(file)
     for make in FORMATS.values():
         (tmp_path / "s.qtrain").write_bytes(make(file))
         found.append(read_student(tmp_path / "s.qtrain"))
     one, other = found
     assert one.description == other.description == file.description
     assert all(torch.equal(one.state[name], other.state[name]) for name in file.state)
-    assert len(of_format_4(file)) < len(of_format_1(file)) - 300
+    assert len(of_format_5(file)) < len(of_format_1(file)) - 300
 
 
 @pytest.mark.parametrize("text", STUDENTS)
@@ -270,7 +270,7 @@ def test_another_version_is_not_read(tmp_path):
 
 def test_another_method_is_no_student(tmp_path):
     path = tmp_path / "s.qtrain"
-    path.write_bytes(of_format_4(file_of(), lambda v: v.update(method="students")))
+    path.write_bytes(of_format_5(file_of(), lambda v: v.update(method="students")))
     with pytest.raises(BadInput, match="is a compressed model's artifact, not a student's"):
         read_student(path)
     with pytest.raises(BadInput, match="is no student's file"):

@@ -1,4 +1,4 @@
-"""Makes artifacts that must be refused, from the committed honest ones of both formats that are read.
+"""Makes artifacts that must be refused, from the committed honest ones of all formats that are read.
 
     python tests/hostile/make_artifacts.py FOLDER
 
@@ -9,7 +9,7 @@ A forger can compute the checksum, so every file here has a right one, unless it
     read        by the stored numbers
     verify      by the weights that come out
 
-Cases speak of parts and facts, and `VERSIONS` says where those stand in a file of `qtrain/3` or `qtrain/4`.
+Cases speak of parts and facts, and `VERSIONS` says where those stand in a file of each format.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # where it is run alo
 from format_reader import dictionary as dictionary_of
 
 GIGA = 2**30
-#: Check and digest (8 bytes each) and probes (16), and the origin.
-FIXED, ORIGIN = 32, 72
+#: Check and digest (8 bytes each), and the origin.
+FIXED, ORIGIN = 16, 72
 #: Of the honest file: 8 mapping numbers of two bytes before the angles.
 MAPPING = 16
 PLAN = ("angles", "circuit", "mapping")
@@ -43,13 +43,15 @@ _GOLDEN = Path(__file__).resolve().parents[1] / "artifact" / "golden"
 class Version:
     """A format: its honest file and page, how many fixed bytes stand before the facts, the codes' head.
 
-    `ends` packs lowest code, highest code and spread; `nested`: the plan's members are a value of their own.
+    `probes`: how many float32 a model has. `ends` packs lowest code, highest code and spread; `nested`: the
+    plan's members are a value of their own.
     """
 
     metadata: str
     honest: Path
     page: Path
     before: int
+    probes: int
     ends: Callable[[int, int, int], bytes]
     nested: bool
 
@@ -68,13 +70,16 @@ def _zigzags(low: int, high: int, spread: int) -> bytes:
 
 VERSIONS = {
     3: Version(
-        "3", _GOLDEN / "qtrain-3.bin", _PACKAGE / "former" / "FORMAT-3.md", 32,
+        "3", _GOLDEN / "qtrain-3.bin", _PACKAGE / "former" / "FORMAT-3.md", 32, 4,
         lambda *ends: struct.pack("<hhB", *ends), False,
     ),
-    4: Version("4", _GOLDEN / "qtrain-4.bin", _PACKAGE / "FORMAT.md", 16, _zigzags, True),
+    4: Version(
+        "4", _GOLDEN / "qtrain-4.bin", _PACKAGE / "former" / "FORMAT-4.md", 16, 4, _zigzags, True
+    ),
+    5: Version("5", _GOLDEN / "qtrain-5.bin", _PACKAGE / "FORMAT.md", 16, 0, _zigzags, True),
 }  # fmt: skip
 #: The format that files are made in.
-_now = VERSIONS[4]
+_now = VERSIONS[5]
 
 
 def of_format(number: int, make: Callable[[], Any]) -> Any:
@@ -125,7 +130,7 @@ def apart(data: bytes) -> Parts:
     """The parts of an honest file with a record and kept tensors."""
     rest = tensor_of(data)
     text, after = inflated(rest[_now.before :], dictionary())
-    left = FIXED - _now.before
+    left = FIXED + 4 * _now.probes - _now.before
     fixed, after = rest[: _now.before] + after[:left], after[left:]
     kept, numbers = inflated(after[ORIGIN:])
     facts = json.loads(text)
@@ -252,7 +257,7 @@ def probes_cut() -> bytes:
     """The honest file up to its probes, the last of which lacks a byte; before the facts, nothing follows."""
     parts = honest()
     parts.fixed, parts.origin, parts.kept, parts.numbers = parts.fixed[:-1], b"", b"", b""
-    return together(parts) if _now.before < FIXED else of_tensor(parts.fixed)
+    return together(parts) if _now.before == FIXED else of_tensor(parts.fixed)
 
 
 def origin(size: int) -> bytes:
@@ -424,9 +429,9 @@ def edited_raw(change: Callable[[bytes], bytes]) -> bytes:
 
 
 def other_digest() -> bytes:
-    """Neither its digest nor its probes are those of its weights."""
+    """Neither its digest nor its probes, if it has any, are those of its weights."""
     parts = honest()
-    parts.fixed = bytes(FIXED)
+    parts.fixed = bytes(len(parts.fixed))
     return together(parts)
 
 
@@ -447,6 +452,19 @@ def many_lists() -> bytes:
 _Row = tuple[Any, ...]
 _NAN, _INF = float("nan"), float("inf")
 _half, _float = struct.Struct("<e").pack, struct.Struct("<f").pack
+
+_OTHER_RULES = {True: "wire0=msb float64 half-even", False: "wire0=msb portable float64"}
+
+
+def _former(words: str) -> dict[int, str]:
+    """What former formats alone have."""
+    return {3: words, 4: words}
+
+
+def _later(words: str) -> dict[int, str]:
+    """What `qtrain/3` alone has not."""
+    return {4: words, 5: words}
+
 
 _DESCRIBE: dict[str, _Row] = {
     # circuits that cannot be, and circuits that nobody could run
@@ -611,14 +629,18 @@ _DESCRIBE: dict[str, _Row] = {
         [0, 2**40],
     ),
     # probes, input, record, origin
-    "NaN probe": ("probes", fixed, 16, _float(_NAN)),
-    "infinite probe": ("probes", fixed, 28, _float(_INF)),
-    "NaN tolerance": ("the tolerance nan", put, "tolerance", _NAN),
-    "infinite tolerance": ("the tolerance inf", put, "tolerance", _INF),
-    "negative tolerance": ("the tolerance -1", put, "tolerance", -1.0),
-    "tolerance of 400 digits": ("OverflowError", put, "tolerance", 10**400),
+    "NaN probe": (_former("probes"), fixed, 16, _float(_NAN)),
+    "infinite probe": (_former("probes"), fixed, 28, _float(_INF)),
+    "NaN tolerance": (_former("the tolerance nan"), put, "tolerance", _NAN),
+    "infinite tolerance": (_former("the tolerance inf"), put, "tolerance", _INF),
+    "negative tolerance": (_former("the tolerance -1"), put, "tolerance", -1.0),
+    "tolerance of zero": (_former("the tolerance 0.0"), put, "tolerance", 0.0),
+    "tolerance of 400 digits": (_former("OverflowError"), put, "tolerance", 10**400),
     "tolerance that is whole": ("not what an honest writer writes", put, "tolerance", 1),
     "tolerance that is text": ("not what an honest writer writes", put, "tolerance", "1e-06"),
+    "a tolerance where there is none": ({5: "not what an honest writer writes"}, put, "tolerance", 1e-6),
+    "rules of another format": ("it has the rules", lambda: put("rules", _OTHER_RULES[_now.metadata == "5"])),
+    "no tolerance": (_former("KeyError: 'tolerance'"), without, "tolerance"),
     "input of unknown dtype": ("an input has the dtype 'F8'", put, "input", 0, "F8"),
     "input beyond memory": ("an input has the shape", put, "input", ["F32", 2**20, 2**20]),
     "negative input": ("an input has the shape", put, "input", ["F32", -1, -1]),
@@ -661,8 +683,8 @@ _DESCRIBE: dict[str, _Row] = {
     ),
     "metadata of 4.0": ("not what an honest writer writes", labelled, "4.0"),
     "metadata of the other format": (
-        {3: "damaged or hostile", 4: "damaged or hostile"},
-        lambda: labelled({"3": "4", "4": "3"}[_now.metadata]),
+        "damaged or hostile",
+        lambda: labelled({"3": "4", "4": "5", "5": "4"}[_now.metadata]),
     ),
     "metadata that is no JSON": ("metadata is not JSON", labelled, "3}"),
     "no metadata": ("metadata is not JSON", labelled, ""),
@@ -719,7 +741,7 @@ _DESCRIBE: dict[str, _Row] = {
     "a tensor of wide numbers": ("needed: one, 'q', of bytes", renamed, "q", "F32"),
     "a tensor of two dimensions": ("needed: one, 'q', of bytes", renamed, "q", "U8", 1),
     "a tensor that is too short": (
-        {3: "its tensor has 31 bytes; needed: 32", 4: "its tensor has 15 bytes; needed: 16"},
+        {3: "its tensor has 31 bytes; needed: 32", **_later("its tensor has 15 bytes; needed: 16")},
         lambda: of_tensor(bytes(_now.before - 1)),
     ),
     "probes cut short": (
@@ -727,7 +749,7 @@ _DESCRIBE: dict[str, _Row] = {
         probes_cut,
     ),
     "a tensor of a check": (
-        {3: "its tensor has 8 bytes; needed: 32", 4: "its tensor has 8 bytes; needed: 16"},
+        {3: "its tensor has 8 bytes; needed: 32", **_later("its tensor has 8 bytes; needed: 16")},
         of_tensor,
         bytes(8),
     ),
@@ -738,14 +760,14 @@ _DESCRIBE: dict[str, _Row] = {
     "a dtype that is a list": ("has the unknown dtype", of_tensor, b"", {"dtype": []}),
     # numbers
     "numbers that are missing": (
-        {3: "its numbers take 0 bytes; needed: 25", 4: "its numbers take 0 bytes; needed: 23 to 41"},
+        {3: "its numbers take 0 bytes; needed: 25", **_later("its numbers take 0 bytes; needed: 23 to 41")},
         numbers,
         0,
         b"",
         10**6,
     ),
     "numbers that are cut": (
-        {3: "its numbers take 24 bytes; needed: 25", 4: "its numbers take 22 bytes; needed: 23 to 41"},
+        {3: "its numbers take 24 bytes; needed: 25", **_later("its numbers take 22 bytes; needed: 23 to 41")},
         lambda: numbers(MAPPING + head() - 1, b"", 10**6),
     ),
     "bytes after the numbers": ("its numbers take 135 bytes; needed: 23 to 41", numbers, 36, bytes(100), 0),
@@ -794,7 +816,7 @@ _VERIFY: dict[str, _Row] = {
     "weights beyond float16": ("'norm.weight' is not finite", put, "layout", 2, 3, 1e6),
 }
 
-_KEYS = ("angles", "circuit", "input", "layout", "mapping", "rules", "tolerance")
+_KEYS = ("angles", "circuit", "input", "layout", "mapping", "rules")
 _DESCRIBE |= {f"no {key}": (f"KeyError: '{key}'", without, key) for key in _KEYS}
 
 
@@ -818,6 +840,7 @@ def _cases(stage: str, rows: dict[str, _Row]) -> dict[str, Case]:
         f"{name}, format {version}": Case(partial(*call), stage, _words(words, version), version)
         for name, (words, *call) in rows.items()
         for version in VERSIONS
+        if isinstance(words, str) or version in words
     }
 
 

@@ -167,7 +167,7 @@ def test_a_safetensors_file_that_is_no_artifact(written, capsys):
     )
 
 
-OTHERS = "this version reads 'qtrain/4' and 'qtrain/3'; use the version of qtrain that wrote it"
+OTHERS = "this version reads 'qtrain/5', 'qtrain/4' and 'qtrain/3'; use the version of qtrain that wrote it"
 FIRST = "qtrain 0.1 reads it; use that version, or compress the model again with this one"
 NEWER = "a newer qtrain reads it; update qtrain"
 
@@ -192,14 +192,14 @@ def test_another_format_is_no_attack(version, written, capsys):
     assert "has the format" in said and OTHERS in said
 
 
-@pytest.mark.parametrize("version", ["qtrain/5", "qtrain/30", "qtrain/" + "9" * 5000])
+@pytest.mark.parametrize("version", ["qtrain/6", "qtrain/30", "qtrain/" + "9" * 5000])
 def test_a_later_format_in_words(version, written, capsys):
     assert NEWER in said_of(maker.of_format_2(format=version), written, capsys)
 
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [(0, OTHERS), (1, FIRST), (2, FIRST), (5, NEWER), (30, NEWER), (10**4000, NEWER), (-3, OTHERS)],
+    [(0, OTHERS), (1, FIRST), (2, FIRST), (6, NEWER), (30, NEWER), (10**4000, NEWER), (-3, OTHERS)],
 )
 def test_later_formats_are_numbers(version, words, written, capsys):
     said = said_of(version, written, capsys)

@@ -23,12 +23,12 @@ from qtrain_cli.errors import BadInput, QtrainError, Refused
 from qtrain_cli.settings import VerifySettings
 from qtrain_cli.targets.entries import KEPT, LayoutSpec
 
-#: Without kept tensors, so that numbers follow the probes.
+#: Without kept tensors, so that numbers follow the facts.
 PLAIN = LayoutSpec(tuple(entry for entry in LAYOUT.entries if entry.role != KEPT))
 
 
 def apart(name, layout=PLAIN):
-    """Check and digest, facts, and probes with numbers, of an honest file."""
+    """Check and digest, facts, and numbers, of an honest file."""
     tensor = tensor_of(encode_artifact(rival_of(name, layout)))
     text, rest = inflated(tensor[16:], dictionary())
     return tensor[:16], json.loads(text), rest
@@ -39,7 +39,7 @@ def edited(name, change=None, numbers=None):
     fixed, facts, rest = apart(name)
     if change:
         change(facts)
-    rest = rest[:16] + (numbers(rest[16:]) if numbers else rest[16:])
+    rest = numbers(rest) if numbers else rest
     return of_tensor(fixed + deflated(text_of(facts).encode(), dictionary()) + rest)
 
 

@@ -17,7 +17,7 @@ from qtrain_cli.artifact.student_file import decode_student
 from qtrain_cli.errors import BadInput, Refused
 
 FORMATS = Path(__file__).parents[1] / "formats"
-HONEST = FORMATS / "4-student-hybrid.qtrain"
+HONEST = FORMATS / "5-student-hybrid.qtrain"
 #: In the place of any value.
 WRONG = (None, True, -1, 2**70, 1e308, "", "x", [], [None], {}, {"a": None})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from qtrain_cli.artifact.container import Container, canonical
 from qtrain_cli.artifact.payload import Opened, method_in, opened_with
 
-NUMBER = 4
+FORMER_NUMBER = 4
 #: Signed sums of a model's weights.
 PROBES = 4
 _DICTIONARY = (

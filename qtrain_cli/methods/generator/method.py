@@ -27,7 +27,7 @@ from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes, most_
 from qtrain_cli.methods.generator.spec import RAW_BITS
 from qtrain_cli.methods.grids import Steps
 from qtrain_cli.methods.method import FileBytes, Grid, Method, Numbers, Scene
-from qtrain_cli.methods.regenerated import Groups, placed
+from qtrain_cli.methods.regenerated import Groups, scaled_in_place
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.portable_circuit import portable_probabilities
@@ -76,7 +76,7 @@ def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     z *= 2.0**spec.circuit.qubits
     z -= 1.0
     u = mapped_portably(spec, numbers[MAPPING], z)
-    return placed(layout, u) if spec.mapping.row.scaled else u
+    return scaled_in_place(layout, u) if spec.mapping.row.scaled else u
 
 
 def largest(scene: Scene) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 
 from qtrain_cli.methods.generator.mapping import ALPHA, BETA, GAMMA, LEAST
 from qtrain_cli.methods.generator.spec import GeneratorSpec, stack_shapes
-from qtrain_cli.methods.regenerated import parts_of
+from qtrain_cli.methods.regenerated import weight_parts
 from qtrain_cli.portable.functions import power, tangent
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.portable.sums import ordered_product, ordered_total
@@ -43,7 +43,7 @@ def _linear(spec: GeneratorSpec, numbers: Floats, z: Floats) -> Floats:
 
 def _linear_per_tensor(spec: GeneratorSpec, numbers: Floats, z: Floats) -> Floats:
     gains, biases = numbers.reshape(2, -1)
-    for (_, part), gain, bias in zip(parts_of(spec.layout, z), gains, biases, strict=True):
+    for (_, part), gain, bias in zip(weight_parts(spec.layout, z), gains, biases, strict=True):
         part *= gain
         part += bias
     return z
