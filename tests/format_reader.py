@@ -23,6 +23,7 @@ from format_weights import (
     circuit_weights,
     is_generated,
     moved_weights,
+    philox_words,
     probes,
     rival_shapes,
     start_angles,
@@ -82,10 +83,11 @@ class Parts:
     probes: list[float]
     origin: dict[str, str]
     rest: bytes
+    base: str = ""
 
 
-def read(data: bytes) -> Read:
-    """Everything that its page says about a file."""
+def read(data: bytes, base: dict[str, np.ndarray] | None = None) -> Read:
+    """Everything that its page says about a file; one of changes needs the base's tensors."""
     header_bytes = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_bytes])
     metadata = header.pop("__metadata__")
@@ -95,7 +97,7 @@ def read(data: bytes) -> Read:
     parts = {"5": _parts, "4": _parts_4, "3": _parts_3}[form](payload)
     if parts.facts.get("method") == "student":
         return _student(parts)
-    layout = parts.facts["layout"]
+    layout = parts.facts["layout"] = _written_out(parts.facts["layout"])
     kept, rest = _kept(layout, parts.rest)
     angles, codes, weights = np.zeros(0), [], np.zeros(0)
     if "method" in parts.facts:
@@ -103,11 +105,20 @@ def read(data: bytes) -> Read:
     else:
         angles, codes, mapping = _numbers(parts.facts, rest, form)
         if form == "5":
-            steps = format_steps.circuit_weights(parts.facts, angles.flatten().tolist(), mapping.tolist())
-            weights = np.array(steps)
+            weights = _portable(parts.facts, angles, mapping)
+            if "target" in parts.facts:
+                seed = parts.facts["plan"]["angles"][1]
+                start = [math.pi * (2 * ((word >> 11) * 2.0**-53) - 1) for word, _ in
+                         zip(philox_words(seed, 0), angles.flatten(), strict=False)]  # fmt: skip
+                weights = weights - _portable(parts.facts, np.array(start), mapping)
         else:
             weights = circuit_weights(parts.facts, angles, mapping)
-    generated = dict(_rounded(layout, weights))
+    if "target" in parts.facts:
+        assert base is not None and parts.base == base_digest(base)
+        generated = _changed(parts.facts, weights, base)
+        layout = []
+    else:
+        generated = dict(_rounded(layout, weights))
     for name, shape, _, _, dtype, place, *_ in (row for row in layout if len(row) > 5 and is_generated(row)):
         size = shape[1] * WIDTHS[dtype]
         whole, first = generated[name], place * size
@@ -121,6 +132,56 @@ def read(data: bytes) -> Read:
     )  # fmt: skip
 
 
+def base_digest(base: dict[str, np.ndarray]) -> str:
+    """Of a base's tensors, float32 all of them here."""
+    found = hashlib.sha256()
+    for name in sorted(base, key=str.encode):
+        sizes = [base[name].ndim, *base[name].shape]
+        found.update(name.encode() + b"\0F32\0" + b"".join(size.to_bytes(8, "little") for size in sizes))
+        found.update(base[name].astype("<f4").tobytes())
+    return found.hexdigest()
+
+
+def _written_out(rows: list) -> list:
+    """Each repeat of the layout as rows."""
+    found = []
+    for row in rows:
+        if isinstance(row[0], int):
+            count, first, block = row
+            numbers = range(first, first + count)
+            found += [[one[0].replace("\n", str(i)), *one[1:]] for i in numbers for one in block]
+        else:
+            found.append(row)
+    return found
+
+
+def _portable(facts: dict[str, Any], angles: np.ndarray, mapping: np.ndarray) -> np.ndarray:
+    return np.array(format_steps.circuit_weights(facts, angles.flatten().tolist(), mapping.tolist()))
+
+
+def _changed(facts: dict[str, Any], weights: np.ndarray, base: dict[str, np.ndarray]) -> dict[str, bytes]:
+    """The tensors that differ from a base of float32."""
+    _, _, _, rank, s, seed, *_ = facts["target"]
+    found, first, factors = {}, 0, 0
+    for name, shape, *_ in facts["layout"]:
+        d = weights[first : first + math.prod(shape)].reshape(shape)
+        first += d.size
+        *path, last = name.split(".")
+        if path[-1:] == ["lora_B"]:
+            name = ".".join([*path[:-1], last])
+            columns = base[name].size // shape[0]
+            drawn = format_steps.drawn(seed, 16 + factors, rank * columns)
+            a = [[x / math.sqrt(columns) for x in row] for row in format_steps.rows_of(drawn, columns)]
+            moved = np.array(format_steps.product(d.tolist(), a)).reshape(base[name].shape)
+            whole, factors = base[name].astype(float) + s * moved, factors + 1
+        elif name in base and list(base[name].shape) == shape:
+            whole = base[name].astype(float) + s * d
+        else:
+            whole = d
+        found[name] = whole.astype("<f4").tobytes()
+    return found
+
+
 def _parts_4(payload: bytes) -> Parts:
     """By FORMAT-4.md: a model has probes too, and another dictionary."""
     return _parts(payload, FORMAT_4, 4)
@@ -131,8 +192,9 @@ def _parts(payload: bytes, page: Path = FORMAT, probes: int = 0) -> Parts:
     facts = json.loads(text)
     count = min(16, facts["plan"]["outputs"]) if facts.get("method") == "student" else probes
     stored, rest = np.frombuffer(rest[: 4 * count], "<f4").tolist(), rest[4 * count :]
+    base, rest = (rest[:32].hex(), rest[32:]) if "target" in facts else ("", rest)
     origin, rest = _origin(rest) if "record" in facts else ({}, rest)
-    return Parts(payload[:8], payload[8:16], facts, stored, origin, rest)
+    return Parts(payload[:8], payload[8:16], facts, stored, origin, rest, base)
 
 
 def _parts_3(payload: bytes) -> Parts:

@@ -32,6 +32,7 @@ from qtrain_cli.artifact.payload import (
     most_inflated,
     opened,
 )
+from qtrain_cli.artifact.repeats import folded, unfolded
 from qtrain_cli.artifact.rows import layout_from, rows_of
 from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.forms import Plan
@@ -187,7 +188,7 @@ def _described(parts: Opened) -> Description:
     rules = rules_of(method, digest)
     if value["rules"] != rules:
         raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{rules}'")
-    layout = layout_from(value["layout"])
+    layout = layout_from(unfolded(value["layout"]))
     return Description(
         method=method,
         plan=_plan(method, layout, value["plan"]),
@@ -332,7 +333,7 @@ def facts(description: Description) -> dict[str, Any]:
         "rules": rules_of(method, description.digest),
         "input": description.example.stored(),
         "plan": description.plan,
-        "layout": rows_of(description.layout),
+        "layout": folded(rows_of(description.layout)),
         **named,
         **former,
         **record,

@@ -24,7 +24,7 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.cli import main
 from qtrain_cli.errors import Refused
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
-from qtrain_cli.methods.table import METHODS, OURS, method_of
+from qtrain_cli.methods.table import OURS, method_of, serving
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 
 torch = pytest.importorskip("torch")
@@ -143,7 +143,7 @@ def test_what_a_run_writes_it_reads_back(monkeypatch, tmp_path):
         decode_artifact(read_container(tmp_path / "a.qtrain"))
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != OURS])
+@pytest.mark.parametrize("name", [name for name in serving(False) if name != OURS])
 def test_demands_of_each_method(name):
     description = rival_of(name).description
     forms = forms_of(name, description.plan, LAYOUT)

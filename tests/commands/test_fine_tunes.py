@@ -128,8 +128,8 @@ def test_a_file_of_changes_is_refused_without_its_own_base(shell):
 
 def test_a_whole_model_has_no_use_for_a_base(shell, bench):
     code, _, err = shell(
-        "compress", "tuned.pt", "--arch", "net.py:Net", "--data", "data.npz", "--layers", "2", "--epochs", "1",
-        "--teacher-any", "-o", "whole.qtrain", "--force", "--quiet",
+        "compress", "tuned.pt", "--arch", "net.py:Net", "--data", "data.npz", "--layers", "2",
+        "--epochs", "1", "--teacher-any", "-o", "whole.qtrain", "--force", "--quiet",
     )  # fmt: skip
     assert code == 0, err
     code, _, err = shell("verify", "whole.qtrain", "--base", "base.pt", "--arch", "net.py:Encoder")
@@ -159,8 +159,8 @@ def test_a_fine_tune_teaches_and_the_base_may_stand_under_a_prefix(shell, bench,
     (bench / "both.py").write_text(NET + "\nBase = Net\n")
     # Here base and fine-tune have one class; the base's own head differs in its values.
     code, record, err = shell(
-        "compress", "tuned.pt", "--base", "tuned.pt", "--arch", "net.py:Net", "--data", "data.npz", "--layers",
-        "2", "--epochs", "1", "-o", "same.qtrain", "--force", "--json",
+        "compress", "tuned.pt", "--base", "tuned.pt", "--arch", "net.py:Net", "--data", "data.npz",
+        "--layers", "2", "--epochs", "1", "-o", "same.qtrain", "--force", "--json",
     )  # fmt: skip
     assert code == 0 and record["teacher_test_accuracy"] is None, err  # it is the base itself
     scope: dict = {}
@@ -252,8 +252,8 @@ def test_fine_tunes_go_on_and_off_one_base(shell, bench):
 def test_a_finished_run_is_known_by_its_base(shell):
     compressed(shell, "own.qtrain")
     args = (
-        "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "6", "--epochs", "5", "--batch-size", "64",
-        "--lr", "0.05", "-o", "own.qtrain", "--resume",
+        "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "6", "--epochs", "5",
+        "--batch-size", "64", "--lr", "0.05", "-o", "own.qtrain", "--resume",
     )  # fmt: skip
     code, _, err = shell("compress", "--base", "base.pt", *args)
     assert code == 0 and "finished already" in err
@@ -264,8 +264,8 @@ def test_a_finished_run_is_known_by_its_base(shell):
 def test_sampling_a_fine_tune_with_exact_shots_has_the_recorded_figure(shell):
     record, _ = compressed(shell, "own.qtrain", "--target", "delta")
     code, found, err = shell(
-        "sample", "own.qtrain", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--shots",
-        "exact,100", "--repeat", "1", "--json",
+        "sample", "own.qtrain", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz",
+        "--shots", "exact,100", "--repeat", "1", "--json",
     )  # fmt: skip
     assert code == 0, err
     assert found["exact_test_accuracy"] == pytest.approx(record["test_accuracy"], abs=1e-6)

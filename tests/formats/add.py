@@ -35,6 +35,8 @@ def state_of(path: Path) -> Mapping[str, Tensor]:
     import qtrain_cli
     from qtrain_cli.errors import BadInput
 
+    if "changes" in path.name:
+        return qtrain_cli.load(path, base=Base()).state_dict()
     try:
         return qtrain_cli.load_student(path).module.state_dict()
     except BadInput:
@@ -47,6 +49,22 @@ class Table(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("table", torch.arange(100).view(4, 25) ** 2 % 97)
+
+
+class Base(nn.Module):
+    """What the files of changes belong to: (N, 6) -> (N, 6), its numbers sixteenths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(6, 6) for _ in range(3)])
+        for place, tensor in enumerate(self.parameters()):
+            numbers = (torch.arange(tensor.numel()) * (7 + place) % 13 - 6) / 16
+            tensor.data.copy_(numbers.view(tensor.shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x).tanh()
+        return x
 
 
 def architecture_of(path: Path) -> nn.Module | None:

@@ -14,13 +14,14 @@ import qtrain_cli
 from qtrain_cli.artifact.container import sealed
 from qtrain_cli.cli import main
 from qtrain_cli.errors import BadInput
-from qtrain_cli.methods.table import METHODS, OURS
+from qtrain_cli.methods.table import OURS, serving
 
 ROWS = json.loads(add.MANIFEST.read_text())
 STUDENTS = [row for row in ROWS if row["kind"] == "student"]
-MODELS = [row for row in ROWS if row["kind"] != "student"]
+CHANGES = [row for row in ROWS if row["kind"].startswith("changes")]
+MODELS = [row for row in ROWS if row["kind"] != "student" and row not in CHANGES]
 BARE = [row for row in MODELS if "bare" in row["kind"] or row["kind"].startswith("rival")]
-RECORDED = [row for row in ROWS if row not in BARE]
+RECORDED = [row for row in ROWS if row not in BARE and row not in CHANGES]
 
 
 def of_each(rows):
@@ -50,7 +51,9 @@ def test_every_file_is_in_the_manifest_once():
 
 def test_every_format_method_and_kind_is_here():
     assert {row["format"] for row in ROWS} == {"qtrain/3", "qtrain.student/1", "qtrain/4", "qtrain/5"}
-    assert {f"rival {name}" for name in METHODS if name != OURS} <= {row["kind"] for row in ROWS}
+    kinds = {row["kind"] for row in ROWS}
+    assert {f"rival {name}" for name in serving(False) if name != OURS} <= kinds
+    assert {f"changes {name}" for name in serving(True)} <= kinds
     for kind in ("hybrid", "classical", "qnn"):
         assert {row["format"] for row in STUDENTS if kind in row["file"]} >= {"qtrain.student/1", "qtrain/4"}
 
@@ -60,7 +63,24 @@ def test_no_file_ever_changes(row):
     assert hashlib.sha256(path_of(row).read_bytes()).hexdigest() == row["sha256"]
 
 
-@of_each(ROWS)
+@of_each(CHANGES)
+def test_changes_of_a_base_are_the_same_and_need_it(row, capsys, tmp_path):
+    assert add.digest(add.state_of(path_of(row))) == row["state"]
+    torch.save(add.Base().state_dict(), tmp_path / "base.pt")
+    base = ["--base", tmp_path / "base.pt", "--arch", f"{add.FOLDER / 'add.py'}:Base"]
+    code, out, _ = said(capsys, "verify", path_of(row), *base, "--json", "-q")
+    assert code == 0 and json.loads(out)["agreement"] == "exact"
+    code, _, err = said(capsys, "verify", path_of(row))
+    assert code == 2 and "--base" in err
+    if row["kind"] in ("changes ours", "changes ours lora"):
+        found = format_reader.read(
+            path_of(row).read_bytes(),
+            {name: tensor.numpy() for name, tensor in add.Base().state_dict().items()},
+        )
+        assert found.sha256 == found.digest
+
+
+@of_each([row for row in ROWS if row not in CHANGES])
 def test_it_gives_the_same_tensors(row):
     state = add.state_of(path_of(row))
     exact = row["kind"] == "student" or loaded(row).exact
@@ -85,7 +105,7 @@ def test_the_page_alone_gives_the_same_tensors(row):
         np.testing.assert_allclose(found.probes, found.stored_probes, rtol=1e-5, atol=1e-4)
 
 
-@of_each(ROWS)
+@of_each([row for row in ROWS if row not in CHANGES])
 def test_it_verifies(row, capsys):
     arch = ["--arch", f"{add.FOLDER / 'add.py'}:Table"] if row["kind"] == "given bare" else []
     code, out, err = said(capsys, "verify", path_of(row), *arch, "--json", "-q")

@@ -8,11 +8,11 @@ from small_files import BUDGET, measure_of
 
 from qtrain_cli.methods import low_rank, pruning
 from qtrain_cli.methods.method import away_from_centre, in_place, scales_of
-from qtrain_cli.methods.table import METHODS, OURS, method_of
+from qtrain_cli.methods.table import METHODS, OURS, method_of, serving
 from qtrain_cli.targets.layout import layout_of, split
 
-RIVALS = [name for name in METHODS if name != OURS]
-EVERYONE = pytest.mark.parametrize("name", METHODS)
+RIVALS = [name for name in serving(False) if name != OURS]
+EVERYONE = pytest.mark.parametrize("name", serving(False))
 
 
 def fitting(name, scene, width, budget, most=None):

@@ -21,7 +21,7 @@ from torch import nn
 from qtrain_cli.artifact.numbers import Artifact, Coded, encode_artifact
 from qtrain_cli.data import Normalisation, TrainSplit
 from qtrain_cli.errors import BadInput, RunFailed
-from qtrain_cli.methods.table import METHODS, OURS, method_of
+from qtrain_cli.methods.table import OURS, method_of, serving
 from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs import cells, making
@@ -31,7 +31,7 @@ from qtrain_cli.training import generated as generated_module
 from qtrain_cli.training import loop as loop_module
 from qtrain_cli.training.recovery import Clock
 
-EVERYONE = pytest.mark.parametrize("name", METHODS)
+EVERYONE = pytest.mark.parametrize("name", serving(False))
 #: One epoch more than its first on the grid, for ours too.
 EPOCHS = 3
 
@@ -168,7 +168,7 @@ def test_a_run_cut_off_gives_the_same_bytes(name, scene, tmp_path, monkeypatch):
     assert steps[9] == 8
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != OURS])
+@pytest.mark.parametrize("name", [name for name in serving(False) if name != OURS])
 def test_a_budget_leaves_a_rivals_codes_what_is_not_taken_by_the_rest(name, scene):
     """Each byte more of the budget is eight bits more, less what its own length takes."""
     work = work_of(name, scene)

@@ -6,8 +6,11 @@ the preset dictionary is another one.
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtrain_cli.artifact.container import Container, canonical
 from qtrain_cli.artifact.payload import Opened, method_in, opened_with
+from qtrain_cli.artifact.repeats import unfolded
 
 FORMER_NUMBER = 4
 #: Signed sums of a model's weights.
@@ -49,7 +52,12 @@ _DICTIONARY = (
 
 def opened(container: Container) -> Opened:
     """The parts of a file. Raises `BadInput` where they cannot be told apart."""
-    return opened_with(container, canonical, _DICTIONARY, PROBES)
+    return opened_with(container, _rewritten, _DICTIONARY, PROBES)
+
+
+def _rewritten(facts: Any) -> str:
+    """In this format each tensor has a row of its own."""
+    return canonical({**facts, "layout": unfolded(facts["layout"])} if "layout" in facts else facts)
 
 
 def former_method_in(container: Container) -> str | None:

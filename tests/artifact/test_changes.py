@@ -1,0 +1,203 @@
+"""Files of changes: the page alone reads them, hostile ones are refused, and theta_0 is the base."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import format_reader
+import pytest
+import torch
+from formats.add import Base
+
+from qtrain_cli.artifact.container import container_of
+from qtrain_cli.artifact.description import Description, Digest
+from qtrain_cli.artifact.example import Example
+from qtrain_cli.artifact.numbers import (
+    Artifact,
+    Coded,
+    StoredNumbers,
+    decode_artifact,
+    encode_artifact,
+    forms_of,
+)
+from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.methods.method import Scene
+from qtrain_cli.methods.table import METHODS, OURS, method_of, serving
+from qtrain_cli.models.heads import HEAD_WEIGHT, put_head
+from qtrain_cli.runs.grounds import base_of_module, changed_layout, ground_of_file
+from qtrain_cli.runs.regenerate import digest_of, generated, regenerate
+from qtrain_cli.targets.change import Base as Named
+from qtrain_cli.targets.change import Change, factor_of, matrix_of, parse_target
+from qtrain_cli.targets.ground import digest_of_tensors
+
+CPU = torch.device("cpu")
+
+
+def changed(target, method=OURS):
+    """A file of changes with drawn codes, and its base's tensors."""
+    module = Base()
+    base = replace(base_of_module(module, "small"), wanted=parse_target(target), head="mean", taught=False)
+    tensors = {name: tensor.clone().numpy() for name, tensor in base.tensors.items()}
+    base = replace(base, tensors={name: tensor.clone() for name, tensor in base.tensors.items()})
+    put_head(module, 6, 3, "mean")
+    patterns = (("layers",), ()) if "lora" in target else ((), ())
+    layout, ground = changed_layout(module, base, patterns, 5)
+    scene = Scene(module, dict(module.state_dict()), layout, (6,), (3,), 1, CPU, None, ground, False)
+    row = method_of(method)
+    plan = row.plan(scene, 3)
+    layout = row.layout(scene) if row.layout else layout
+    draw, groups = torch.Generator().manual_seed(1), {}
+    for name, form in forms_of(method, plan, layout).items():
+        codes = torch.randint(-3, 4, form.shape, generator=draw)
+        groups[name] = Coded(codes, 0.0625) if form.coded else torch.tensor([1.5, 0.25])
+    numbers = StoredNumbers(groups, {})
+    made = generated(method, plan, layout, numbers, moves=True)
+    digest = digest_of(layout, made, {}, ground)
+    blank = Description(method, plan, layout, digest, Example("F32", (6,)), None, ground.change)
+    return Artifact(blank, numbers), ground, tensors
+
+
+@pytest.mark.parametrize("target", ["delta:scale=0.5", "lora:rank=2,scale=0.25"])
+def test_the_page_alone_gives_the_same_tensors(target):
+    artifact, ground, base = changed(target)
+    data = encode_artifact(artifact)
+    found = format_reader.read(data, base)
+    assert found.sha256 == found.digest == artifact.description.digest.sha256
+    own = decode_artifact(container_of("x", data))
+    state = regenerate(own, None, ground).state
+    assert HEAD_WEIGHT in found.state and len(found.state) == len(artifact.description.layout.entries)
+    for name, content in found.state.items():
+        assert state[name].contiguous().numpy().tobytes() == content
+
+
+@pytest.mark.parametrize("method", serving(changes=True))
+@pytest.mark.parametrize("target", ["delta", "lora:rank=2"])
+def test_before_training_every_method_is_the_base_itself(method, target):
+    if method == "lora" and target == "delta":
+        pytest.skip("LoRA has factors")
+    artifact, ground, base = changed(target, method)
+    row, plan, layout = method_of(method), artifact.description.plan, artifact.description.layout
+    scene_start = row.origin(
+        plan, {name: torch.zeros(form.shape) for name, form in row.forms(layout, plan).items()}
+    )
+    at_start = {
+        name: Coded(torch.zeros(form.shape, dtype=torch.int64), 0.0625)
+        if form.coded
+        else torch.tensor([1.5, 0.25])
+        for name, form in row.forms(layout, plan).items()
+    }
+    assert scene_start.keys() == at_start.keys()
+    made = generated(method, plan, layout, StoredNumbers(at_start, {}), moves=True)
+    assert all(bool((tensor == 0).all()) for tensor in made.values())
+    state = ground.state(layout, {}, made)
+    assert all(torch.equal(state[name], torch.from_numpy(base[name])) for name in base)
+    moved = ground.state(layout, {}, generated(method, plan, layout, artifact.numbers, moves=True))
+    assert any(not torch.equal(moved[name], state[name]) for name in moved)
+
+
+def test_a_new_serving_row_is_either_for_models_or_for_changes():
+    assert set(serving(True)) | set(serving(False)) == set(METHODS)
+    assert "narrow" not in serving(True) and "linear-probe" not in serving(False)
+
+
+def test_training_and_regeneration_agree():
+    for target in ("delta", "lora:rank=2"):
+        artifact, ground, _ = changed(target)
+        layout = artifact.description.layout
+        made = generated(OURS, artifact.description.plan, layout, artifact.numbers, moves=True)
+        exact = ground.changed(layout, made)
+        single = ground.changed(layout, {name: tensor.float() for name, tensor in made.items()})
+        for name in exact:
+            torch.testing.assert_close(single[name], exact[name], rtol=1e-5, atol=1e-6)
+
+
+def test_another_base_is_refused_with_both_digests():
+    artifact, ground, _ = changed("delta")
+    other = Base()
+    other.layers[0].bias.data[0] += 2.0**-20
+    with pytest.raises(Refused) as error:
+        ground_of_file(ground.change, artifact.description.layout, base_of_module(other, "other"))
+    for digest in (ground.change.base.sha256, digest_of_tensors(other.state_dict())):
+        assert digest[:16] in error.value.message
+
+
+def test_the_digest_of_a_base_is_of_its_tensors_alone():
+    torch.manual_seed(0)
+    state = {
+        "b": torch.arange(6.0).view(2, 3),
+        "a": torch.zeros((), dtype=torch.int64),
+        "e": torch.zeros(0, 2),
+    }
+    found = digest_of_tensors(state)
+    assert found == digest_of_tensors(dict(reversed(state.items())))
+    assert found == "f9b7fa74e1c35540191ffa45d28809649c1e892346010edcfcba4d04587b3a34"
+    changes = {
+        "value": {**state, "b": state["b"] + 1e-7 * torch.eye(2, 3)},
+        "shape": {**state, "b": state["b"].view(3, 2)},
+        "dtype": {**state, "b": state["b"].double()},
+        "name": {("c" if name == "b" else name): tensor for name, tensor in state.items()},
+        "empty": {**state, "e": torch.zeros(2, 0)},
+    }
+    assert len({found, *map(digest_of_tensors, changes.values())}) == 6
+    assert (
+        digest_of_tensors({"b": state["b"].t().contiguous().t(), "a": state["a"], "e": state["e"]}) == found
+    )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["delta", "n", 9, 0, 1.0, 0],
+        ["delta", "n", 9, 1, 1.0, 0, 0],
+        ["lora", "n", 9, 0, 1.0, 0, 0],
+        ["lora", "n", 9, 4097, 1.0, 0, 0],
+        ["lora", "n", 9, 4, 1, 0, 0],
+        ["lora", "n", 9, 4, float("nan"), 0, 0],
+        ["lora", "n", 9, 4, -1.0, 0, 0],
+        ["lora", "n", 9, True, 1.0, 0, 0],
+        ["lora", "n", 9, 4, 1.0, -1, 0],
+        ["lora", "n", 9, 4, 1.0, 0, -1],
+        ["lora", "n\n", 9, 4, 1.0, 0, 0],
+        ["lora", "n", 0, 4, 1.0, 0, 0],
+        ["lora", "n", 9, 4, 1.0, 0, 0, "max"],
+        ["lora", "n", 9, 4, 1.0, 0, 0, "", "p" * 300],
+        ["whole", "n", 9, 0, 1.0, 0, 0],
+        "lora",
+    ],
+)
+def test_what_no_change_can_be_is_refused(row):
+    with pytest.raises(BadInput):
+        Change.from_stored(row, "0" * 64)
+
+
+def test_a_change_comes_back():
+    for change in (
+        Change("lora", Named("a" * 64, "base", 12), 4, 0.25, 3, 99, "bert.", "first"),
+        Change("lora", Named("a" * 64, "base", 12), 4, 0.25, 3, 99, "bert.", ""),
+        Change("delta", Named("0" * 64, "", 1)),
+    ):
+        assert Change.from_stored(change.stored(), change.base.sha256) == change
+    assert matrix_of(factor_of("a.query.weight")) == "a.query.weight" == matrix_of("a.query.weight")
+    assert factor_of("in_proj_weight") == "lora_B.in_proj_weight"
+    assert matrix_of(factor_of("attn.in_proj_weight")) == "attn.in_proj_weight"
+
+
+@pytest.mark.parametrize("part", ["base", "target", "layout"])
+def test_a_file_that_was_tampered_with_is_refused(part):
+    artifact, ground, _ = changed("lora:rank=2")
+    description = artifact.description
+    if part == "base":
+        other = replace(ground.change, base=replace(ground.change.base, sha256="f" * 64))
+    else:
+        other = replace(ground.change, scale=0.3) if part == "target" else ground.change
+    layout = description.layout
+    if part == "layout":
+        entries = [replace(e, name=e.name.replace("layers.0", "layers.9")) for e in layout.entries]
+        layout = replace(layout, entries=tuple(entries))
+    changed_file = Artifact(replace(description, change=other, layout=layout), artifact.numbers)
+    own = decode_artifact(container_of("x", encode_artifact(changed_file)))
+    base = base_of_module(Base(), "small")
+    with pytest.raises((Refused, BadInput)):
+        found = ground_of_file(own.description.change, own.description.layout, base)
+        regenerate(own, None, found)
+    assert isinstance(description.digest, Digest)
