@@ -71,7 +71,7 @@ INTERFACES = {
     "artifact": {"opened"},
     "commands": {"run"},
     "data": {"matches", "read"},
-    "methods": {"METHOD", "plan", "portable", "forms", "start", "decode", "largest", "bits", "module"},
+    "methods": {"METHOD", "plan", "portable", "forms", "start", "decode", "largest", "bits", "module", "origin"},
 }
 
 

@@ -32,7 +32,7 @@ from qtrain_cli.artifact.payload import (
     most_inflated,
     opened,
 )
-from qtrain_cli.artifact.repeats import folded, unfolded
+from qtrain_cli.artifact.repeats import with_repeats, without_repeats
 from qtrain_cli.artifact.rows import layout_from, rows_of
 from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.forms import Plan
@@ -43,7 +43,7 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import MAX_OUTCOMES
 from qtrain_cli.results import Design, Measured, Record
-from qtrain_cli.targets.change import KINDS, LORA, Change, matrix_of
+from qtrain_cli.targets.change import LORA, TARGETS, Change, matrix_of
 from qtrain_cli.targets.entries import GENERATED, HALF, LayoutSpec, kept_in_words
 from qtrain_cli.targets.size import model_bytes as model_bytes_of
 
@@ -188,7 +188,7 @@ def _described(parts: Opened) -> Description:
     rules = rules_of(method, digest)
     if value["rules"] != rules:
         raise BadInput(f"it has the rules {reprlib.repr(value['rules'])}; this version knows '{rules}'")
-    layout = layout_from(unfolded(value["layout"]))
+    layout = layout_from(without_repeats(value["layout"]))
     return Description(
         method=method,
         plan=_plan(method, layout, value["plan"]),
@@ -203,7 +203,7 @@ def _described(parts: Opened) -> Description:
 def _check_known(value: Any, method: Any) -> None:
     """Raises `Foreign` for what later versions may write in this format: more methods, other targets."""
     target = value.get("target")
-    if isinstance(target, list) and target and isinstance(target[0], str) and target[0] not in KINDS:
+    if isinstance(target, list) and target and isinstance(target[0], str) and target[0] not in TARGETS:
         raise Foreign(f"has the target '{target[0]:.40}'; a newer qtrain reads it", "update qtrain")
     if not isinstance(method, str) or not _WORD.fullmatch(method):
         raise BadInput(f"its method is {reprlib.repr(method)}")
@@ -311,6 +311,7 @@ def design_of(spec: GeneratorSpec, change: Change | None = None) -> Design:
         target=change.in_words() if change else None,
         base=change.base.name if change else None,
         base_sha256=change.base.sha256 if change else None,
+        finetune_bytes=change.base.bytes if change else None,
         lora_numbers=change.numbers or None if change else None,
     )
 
@@ -333,7 +334,7 @@ def facts(description: Description) -> dict[str, Any]:
         "rules": rules_of(method, description.digest),
         "input": description.example.stored(),
         "plan": description.plan,
-        "layout": folded(rows_of(description.layout)),
+        "layout": with_repeats(rows_of(description.layout)),
         **named,
         **former,
         **record,

@@ -15,17 +15,17 @@ from typing import Any
 
 from qtrain_cli.errors import BadInput
 
-Row = list[Any]
+_Row = list[Any]
 _PLACE = "\n"
 #: Rows of a layout; a small file must not ask for more than it could have written out.
 MAX_ROWS = 2**16
 _DIGITS = 9
 
 
-def folded(rows: list[Row]) -> list[Row]:
+def with_repeats(rows: list[_Row]) -> list[_Row]:
     """The rows with each repeat written once: the first that is found, by the earliest number of a name."""
     names = {row[0]: place for place, row in enumerate(rows)}
-    found, place = list[Row](), 0
+    found, place = list[_Row](), 0
     while place < len(rows):
         repeat = _repeat_at(rows, place, names)
         found.append(repeat or rows[place])
@@ -33,7 +33,7 @@ def folded(rows: list[Row]) -> list[Row]:
     return found
 
 
-def unfolded(rows: list[Any]) -> list[Any]:
+def without_repeats(rows: list[Any]) -> list[Any]:
     """The inverse, from parsed JSON of any origin.
 
     Raises:
@@ -47,7 +47,7 @@ def unfolded(rows: list[Any]) -> list[Any]:
     return found
 
 
-def _repeat_at(rows: list[Row], start: int, names: dict[str, int]) -> Row | None:
+def _repeat_at(rows: list[_Row], start: int, names: dict[str, int]) -> _Row | None:
     parts = rows[start][0].split(".")
     for level, part in enumerate(parts):
         if part.isdecimal() and part.isascii() and len(part) <= _DIGITS and str(int(part)) == part:
@@ -59,7 +59,7 @@ def _repeat_at(rows: list[Row], start: int, names: dict[str, int]) -> Row | None
     return None
 
 
-def _count(rows: list[Row], start: int, length: int, level: int) -> int:
+def _count(rows: list[_Row], start: int, length: int, level: int) -> int:
     """How often the rows from here on repeat, with the number at this level of their names counted up."""
     if length < 1:
         return 0
@@ -78,13 +78,13 @@ def _count(rows: list[Row], start: int, length: int, level: int) -> int:
     return count
 
 
-def _templated(row: Row, level: int) -> Row:
+def _templated(row: _Row, level: int) -> _Row:
     parts = row[0].split(".")
     parts[level] = _PLACE
     return [".".join(parts), *row[1:]]
 
 
-def _written_out(repeat: Any) -> list[Row]:
+def _written_out(repeat: Any) -> list[_Row]:
     count, first, rows = repeat
     whole = type(count) is int and type(first) is int and isinstance(rows, list)
     if not whole or not 2 <= count <= MAX_ROWS or not 0 <= first < 10**_DIGITS or not rows:

@@ -75,6 +75,7 @@ class PlanRecord:
     target: str | None = None
     base: str | None = None
     base_sha256: str | None = None
+    finetune_bytes: int | None = None
     lora_numbers: int | None = None
 
 

@@ -28,7 +28,11 @@ from qtrain_cli.targets.change import LORA, matrix_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground
 
-CONFIG, WEIGHTS, HEAD_FILE = "adapter_config.json", "adapter_model.safetensors", "head.safetensors"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_FILE = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "head.safetensors",
+)
 DELTA_ENDING = ".delta.safetensors"
 #: Before the names of the model's own tensors, as PEFT saves them.
 _BEFORE = "base_model.model."
@@ -63,8 +67,8 @@ def write_adapter(changes: Changes, path: Path, force: bool) -> ExportRecord:
     factors, new = _factors(changes), _new(changes)
     own = {} if change.head else {_BEFORE + name: tensor for name, tensor in new.items()}
     files = {
-        WEIGHTS: _safetensors(factors | own),
-        CONFIG: json.dumps(_config(changes, list(own)), indent=2, sort_keys=True).encode() + b"\n",
+        ADAPTER_WEIGHTS: _safetensors(factors | own),
+        ADAPTER_CONFIG: json.dumps(_config(changes, list(own)), indent=2, sort_keys=True).encode() + b"\n",
         **({HEAD_FILE: _safetensors(new)} if change.head else {}),
     }
     with filled_folder(path) as folder:
@@ -72,7 +76,7 @@ def write_adapter(changes: Changes, path: Path, force: bool) -> ExportRecord:
             check_output(folder / name, force)
         for name, data in files.items():
             write_bytes_atomically(folder / name, data, force)
-    require_same(factors | own, safetensors.torch.load_file(path / WEIGHTS), "the folder")
+    require_same(factors | own, safetensors.torch.load_file(path / ADAPTER_WEIGHTS), "the folder")
     return _record(path, files, "PEFT adapter", len(factors) + len(new))
 
 

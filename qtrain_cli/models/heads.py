@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from qtrain_cli.models.outputs import first_tensor
-from qtrain_cli.targets.change import FIRST, MEAN
+from qtrain_cli.targets.change import FIRST_PLACE, MEAN_PLACE
 
 #: The head's name in the module.
 HEAD = "head"
@@ -55,8 +55,10 @@ def pooling_of(folder: Path) -> str:
     try:
         said = json.loads((folder / _POOLING).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return MEAN
-    return FIRST if isinstance(said, dict) and said.get("pooling_mode_cls_token") is True else MEAN
+        return MEAN_PLACE
+    return (
+        FIRST_PLACE if isinstance(said, dict) and said.get("pooling_mode_cls_token") is True else MEAN_PLACE
+    )
 
 
 def _scores_of(pooling: str) -> Any:
@@ -76,7 +78,7 @@ def _pooled(features: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
         return features
     if features.dim() > 3:
         return features.flatten(2).mean(2)
-    if pooling == FIRST:
+    if pooling == FIRST_PLACE:
         return features[:, 0]
     if mask is None:
         return features.mean(1)

@@ -34,8 +34,9 @@ class Design:
 
     `weights` are generated, `kept_weights` stored as they are; `model_bytes` is the size of the same tensors
     as a float32 safetensors file. `kept_tensors` says of each tensor, or row, how it is kept where it is not
-    simply stored. A file of changes to a base has the last four: how it changes it, what it is called, the
-    digest of its tensors, and how many numbers an ordinary LoRA of that rank has.
+    simply stored. A file of changes to a base has the last five: how it changes it, what it is called, the
+    digest of its tensors, the bytes of the same fine-tune in float32, and how many numbers an ordinary LoRA
+    of that rank has.
 
     Raises `BadInput` for counts that cannot be.
     """
@@ -54,6 +55,7 @@ class Design:
     target: str | None = None
     base: str | None = None
     base_sha256: str | None = None
+    finetune_bytes: int | None = None
     lora_numbers: int | None = None
 
     def __post_init__(self) -> None:

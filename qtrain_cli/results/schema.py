@@ -70,7 +70,8 @@ _FIELDS: Fields = (
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
     ("figure_note", MAYBE_TEXT),
     ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE),
-    ("target", MAYBE_TEXT), ("base", MAYBE_TEXT), ("base_sha256", MAYBE_TEXT), ("lora_numbers", MAYBE_WHOLE),
+    ("target", MAYBE_TEXT), ("base", MAYBE_TEXT), ("base_sha256", MAYBE_TEXT),
+    ("finetune_bytes", MAYBE_WHOLE), ("lora_numbers", MAYBE_WHOLE),
 )  # fmt: skip
 #: What any task has by the same names, last; those of `_FOLLOW` follow from the others.
 _GENERAL: Fields = (
@@ -89,6 +90,7 @@ ADDED: dict[str, Any] = {
     "target": None,
     "base": None,
     "base_sha256": None,
+    "finetune_bytes": None,
     "lora_numbers": None,
     "trivial": None,
     "metrics": {},

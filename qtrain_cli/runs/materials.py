@@ -35,7 +35,7 @@ def as_it_is(row: Task) -> Task:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedChange:
     """Changes to a base: `base` loads it, None where the model is the base itself, which then learns from
     labels alone, with a head that pools so if it lacks one."""
 
@@ -57,7 +57,7 @@ class Materials:
     batches: Batching = row_batches
     own: OwnRow = as_it_is
     named: str = ""
-    change: Asked | None = None
+    change: AskedChange | None = None
 
     def by_row(self, fit: FitSettings) -> bool:
         """Whether batches are rows of the training split as they are."""
@@ -79,10 +79,10 @@ def of_files(model: ModelSettings, data: DataSettings, change: ChangeSettings | 
     )
 
 
-def _asked_change(model: ModelSettings, change: ChangeSettings | None) -> Asked | None:
+def _asked_change(model: ModelSettings, change: ChangeSettings | None) -> AskedChange | None:
     if change is None or change.base is None:
         return None
     path = change.base
     if path == model.path:
-        return Asked(change.target, None, pooling_of(path))
-    return Asked(change.target, lambda: load_model(replace(model, path=path, weights=None)), "")
+        return AskedChange(change.target, None, pooling_of(path))
+    return AskedChange(change.target, lambda: load_model(replace(model, path=path, weights=None)), "")

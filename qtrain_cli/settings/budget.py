@@ -9,7 +9,7 @@ from typing import Annotated
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS
 from qtrain_cli.settings.option import Option, Otherwise
 from qtrain_cli.settings.parsing import parse_size, require
-from qtrain_cli.settings.shared import Ignore, Targets
+from qtrain_cli.settings.shared import GeneratedOnly, KeptAsTheyAre
 
 MAX_BUDGET = 2**63
 
@@ -39,8 +39,8 @@ class BudgetSettings:
     angle_bits: Annotated[
         int, Option("--angle-bits", "Bits of a stored angle on the average: 2 to 16, or 32.")
     ] = 5
-    targets: Targets = ()
-    ignore: Ignore = ()
+    targets: GeneratedOnly = ()
+    ignore: KeptAsTheyAre = ()
     final_rotation: Annotated[
         bool, Option("--final-rotation", "No entangler after the last layer, as in Qiskit.")
     ] = False

@@ -13,11 +13,11 @@ from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 from qtrain_cli.settings.parsing import parse_names, parse_shapes, parse_sizes, require
 from qtrain_cli.settings.shared import (
     Force,
-    Ignore,
+    GeneratedOnly,
+    KeptAsTheyAre,
     Markdown,
     Plot,
     Resume,
-    Targets,
     TeacherAny,
     check_plot,
 )
@@ -121,8 +121,8 @@ class CompareSettings:
     force: Force = False
     teacher_any: TeacherAny = False
     change: ChangeSettings = field(default_factory=ChangeSettings)
-    targets: Targets = ()
-    ignore: Ignore = ()
+    targets: GeneratedOnly = ()
+    ignore: KeptAsTheyAre = ()
 
     def __post_init__(self) -> None:
         for option, values in (

@@ -29,10 +29,10 @@ OutputPath = Annotated[
     Option("--output", "Which of a model's outputs counts: its name or place, dotted where nested."),
     Otherwise("logits, else the first"),
 ]
-Targets = Annotated[
+GeneratedOnly = Annotated[
     tuple[str, ...], Option("--targets", "Generate only these: name, glob or re:. Repeatable.")
 ]
-Ignore = Annotated[
+KeptAsTheyAre = Annotated[
     tuple[str, ...], Option("--ignore", "Keep these as they are: name, glob or re:. Repeatable.")
 ]
 Seed = Annotated[int, Option("--seed", "Seed of everything random.")]

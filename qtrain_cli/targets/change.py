@@ -19,13 +19,13 @@ from typing import NamedTuple
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 
 WHOLE, DELTA, LORA = "whole", "delta", "lora"
-KINDS = (WHOLE, DELTA, LORA)
+TARGETS = (WHOLE, DELTA, LORA)
 #: How a head that qtrain has put on a base reads its features (`models.heads`); "" for none.
-MEAN, FIRST = "mean", "first"
-POOLINGS = ("", MEAN, FIRST)
-MAX_RANK, MAX_SCALE, MAX_NAME = 4096, 1e4, 255
+MEAN_PLACE, FIRST_PLACE = "mean", "first"
+POOLINGS = ("", MEAN_PLACE, FIRST_PLACE)
+MAX_FACTOR_RANK, MAX_SCALE, MAX_BASE_NAME = 4096, 1e4, 255
 BASE_DIGITS = 64
-MAX_BYTES = 2**50
+MAX_FINE_TUNE = 2**50
 #: Behind the name of a matrix in place of ``weight``, as PEFT has it.
 FACTOR = "lora_B"
 
@@ -50,10 +50,10 @@ class Base:
     def __post_init__(self) -> None:
         if len(self.sha256) != BASE_DIGITS or not set(self.sha256) <= set("0123456789abcdef"):
             raise BadInput(f"its base has the digest {reprlib.repr(self.sha256)}")
-        if not isinstance(self.name, str) or len(self.name) > MAX_NAME or not self.name.isprintable():
+        if not isinstance(self.name, str) or len(self.name) > MAX_BASE_NAME or not self.name.isprintable():
             raise BadInput(f"its base is called {reprlib.repr(self.name)}")
-        if type(self.bytes) is not int or not 1 <= self.bytes <= MAX_BYTES:
-            raise BadInput(f"its base has {reprlib.repr(self.bytes)} bytes; allowed: 1 to {MAX_BYTES}")
+        if type(self.bytes) is not int or not 1 <= self.bytes <= MAX_FINE_TUNE:
+            raise BadInput(f"its base has {reprlib.repr(self.bytes)} bytes; allowed: 1 to {MAX_FINE_TUNE}")
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,21 @@ class Change:
     def __post_init__(self) -> None:
         if self.kind not in (DELTA, LORA):
             raise BadInput(f"its target is {reprlib.repr(self.kind)}; known: {DELTA}, {LORA}")
-        least, most = (1, MAX_RANK) if self.kind == LORA else (0, 0)
+        least, most = (1, MAX_FACTOR_RANK) if self.kind == LORA else (0, 0)
         if type(self.rank) is not int or not least <= self.rank <= most:
             raise BadInput(f"its target has the rank {reprlib.repr(self.rank)}; allowed: {least} to {most}")
         whole = isinstance(self.scale, float) and math.isfinite(self.scale)
         if not whole or not 0 < self.scale <= MAX_SCALE:
             raise BadInput(f"its target has the scale {reprlib.repr(self.scale)}")
-        if type(self.numbers) is not int or not 0 <= self.numbers <= MAX_BYTES:
+        if type(self.numbers) is not int or not 0 <= self.numbers <= MAX_FINE_TUNE:
             raise BadInput(f"its target has {reprlib.repr(self.numbers)} numbers")
         if type(self.seed) is not int or not 0 <= self.seed < 2**63:
             raise BadInput(f"its target has the seed {reprlib.repr(self.seed)}")
-        if not isinstance(self.prefix, str) or len(self.prefix) > MAX_NAME or not self.prefix.isprintable():
+        if (
+            not isinstance(self.prefix, str)
+            or len(self.prefix) > MAX_BASE_NAME
+            or not self.prefix.isprintable()
+        ):
             raise BadInput(f"its target has the prefix {reprlib.repr(self.prefix)}")
         if self.head not in POOLINGS:
             raise BadInput(f"its target has the head {reprlib.repr(self.head)}")
@@ -129,8 +133,8 @@ def factor_of(matrix: str) -> str:
 def parse_target(text: str) -> Wanted:
     """`--target`: ``delta:scale=0.5``, ``lora:rank=4,scale=0.2``. Raises `UsageError`."""
     kind, _, rest = text.partition(":")
-    if kind not in KINDS:
-        raise UsageError(f"--target '{text}' does not exist", suggestion(kind, KINDS))
+    if kind not in TARGETS:
+        raise UsageError(f"--target '{text}' does not exist", suggestion(kind, TARGETS))
     values = {"rank": 0.0, "scale": 0.0}
     for part in filter(None, rest.split(",")):
         name, _, number = part.partition("=")
@@ -142,8 +146,8 @@ def parse_target(text: str) -> Wanted:
         except ValueError:
             raise UsageError(f"--target {kind} has {name}={number}", "give a number") from None
     rank, scale = values["rank"], values["scale"]
-    if rank != int(rank) or not 0 <= rank <= MAX_RANK:
-        raise UsageError(f"--target has the rank {rank:g}; allowed: 1 to {MAX_RANK}")
+    if rank != int(rank) or not 0 <= rank <= MAX_FACTOR_RANK:
+        raise UsageError(f"--target has the rank {rank:g}; allowed: 1 to {MAX_FACTOR_RANK}")
     if not 0 <= scale <= MAX_SCALE:
         raise UsageError(f"--target has the scale {scale:g}; allowed: above 0, at most {MAX_SCALE:g}")
     return Wanted(kind, int(rank), scale)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.targets.change import DELTA, LORA, Wanted, factor_of
 from qtrain_cli.targets.entries import GENERATED, KEPT, LayoutSpec, TensorEntry
-from qtrain_cli.targets.layout import layout_of, matches
+from qtrain_cli.targets.layout import layout_of, matches_pattern
 
 ALL_LINEAR = "all-linear"
 #: The last names of the layers of attention whose factors are learned, by family; the first found counts.
@@ -55,7 +55,7 @@ def changes_layout(
         targets, ignore: the options; a tensor that the base lacks is always generated.
 
     Raises:
-        UsageError: a pattern that matches nothing. BadInput: nothing is left to generate.
+        UsageError: a pattern that matches_pattern nothing. BadInput: nothing is left to generate.
     """
     whole = layout_of(module, (), ()).entries
     new = [_from_zero(entry) for entry in whole if entry.name in lacking and entry.role != "tied"]
@@ -101,10 +101,10 @@ def _named_matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _selected(pattern: str, there: dict[str, Tensor], option: str) -> list[str]:
     if pattern == ALL_LINEAR:
         return _linear(there)
-    found = [name for name in there if matches(pattern, name, option) or _ends_with(name, pattern)]
+    found = [name for name in there if matches_pattern(pattern, name, option) or _ends_with(name, pattern)]
     if not found:
         layers = {name.split(".")[-2] for name in there if "." in name}
-        raise UsageError(f"{option} '{pattern}' matches no matrix", suggestion(pattern, layers))
+        raise UsageError(f"{option} '{pattern}' matches_pattern no matrix", suggestion(pattern, layers))
     return found
 
 

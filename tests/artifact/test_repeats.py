@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from qtrain_cli.artifact.repeats import MAX_ROWS, folded, unfolded
+from qtrain_cli.artifact.repeats import MAX_ROWS, with_repeats, without_repeats
 from qtrain_cli.errors import BadInput
 
 
@@ -19,9 +19,9 @@ def bert(layers):
 
 def test_layers_are_written_once():
     rows = bert(12)
-    found = folded(rows)
+    found = with_repeats(rows)
     block = [[f"encoder.layer.\n.{name}.weight", [8, 4], 4] for name in ("query", "value")]
-    assert found == [rows[0], [12, 0, block], rows[-1]] and unfolded(found) == rows
+    assert found == [rows[0], [12, 0, block], rows[-1]] and without_repeats(found) == rows
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_layers_are_written_once():
     ],
 )
 def test_every_list_comes_back(rows):
-    assert unfolded(folded(rows)) == rows
+    assert without_repeats(with_repeats(rows)) == rows
 
 
 def test_random_lists_come_back():
@@ -51,7 +51,7 @@ def test_random_lists_come_back():
             for _ in range(draw.randint(0, 20))
         }
         rows = [[name, [draw.randint(1, 2)], 1] for name in (sorted(names) if draw.random() < 0.8 else names)]
-        assert unfolded(folded(rows)) == rows
+        assert without_repeats(with_repeats(rows)) == rows
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_random_lists_come_back():
 )  # fmt: skip
 def test_what_is_no_repeat_is_refused(repeat):
     with pytest.raises(BadInput):
-        unfolded([repeat])
+        without_repeats([repeat])
 
 
 def test_many_repeats_are_refused_before_they_are_written_out():
     with pytest.raises(BadInput, match="more than"):
-        unfolded([[MAX_ROWS // 2, 0, [["a.\n", [1], 1]]]] * 1000)
+        without_repeats([[MAX_ROWS // 2, 0, [["a.\n", [1], 1]]]] * 1000)

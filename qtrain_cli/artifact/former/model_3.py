@@ -21,7 +21,7 @@ from qtrain_cli.artifact.payload import (
     tensor_bytes,
     text_at,
 )
-from qtrain_cli.artifact.repeats import unfolded
+from qtrain_cli.artifact.repeats import without_repeats
 from qtrain_cli.errors import BadInput
 from qtrain_cli.files.varints import model_bytes_of
 from qtrain_cli.methods.forms import Forms
@@ -71,7 +71,7 @@ def opened(container: Container) -> Opened:
 def _rewritten(facts: Any) -> str:
     """The text that an honest writer of this format wrote for facts of the present one."""
     own = {key: value for key, value in facts.items() if key != "plan"} | facts["plan"]
-    return canonical({**own, "layout": unfolded(own["layout"])})
+    return canonical({**own, "layout": without_repeats(own["layout"])})
 
 
 def _numbers(forms: Forms, data: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from qtrain_cli.artifact.container import Container, canonical
 from qtrain_cli.artifact.payload import Opened, method_in, opened_with
-from qtrain_cli.artifact.repeats import unfolded
+from qtrain_cli.artifact.repeats import without_repeats
 
 FORMER_NUMBER = 4
 #: Signed sums of a model's weights.
@@ -57,7 +57,7 @@ def opened(container: Container) -> Opened:
 
 def _rewritten(facts: Any) -> str:
     """In this format each tensor has a row of its own."""
-    return canonical({**facts, "layout": unfolded(facts["layout"])} if "layout" in facts else facts)
+    return canonical({**facts, "layout": without_repeats(facts["layout"])} if "layout" in facts else facts)
 
 
 def former_method_in(container: Container) -> str | None:
