@@ -102,7 +102,7 @@ def made_in(folder: Path, work: Work, resume: bool = False) -> Made:
 
 def file_of(work: Work, made: Made) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, made.numbers), made.numbers.kept, work.name)
+    digest = digest_of(work.chosen.layout, made_by(work, made.numbers), made.numbers.kept)
     return encode_artifact(Artifact(replace(work.described(made.numbers), digest=digest), made.numbers))
 
 
