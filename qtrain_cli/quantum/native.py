@@ -5,8 +5,8 @@
 
 The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where
 it was not built, or QTRAIN_NATIVE=0 is set, `supports_circuit` says no and plain PyTorch does the work.
-float64, in which weights are regenerated from an artifact and hashed, is left to PyTorch as well: those bits
-must not depend on a compiler.
+float64 is left to PyTorch as well; what is regenerated from an artifact and hashed has steps of its own
+(`portable_circuit`).
 
 `state` is planar, (b, planes, max(2**n, 16)), and stands before the last entangler: only `backward`
 reads it.
