@@ -71,7 +71,18 @@ INTERFACES = {
     "artifact": {"opened"},
     "commands": {"run"},
     "data": {"matches", "read"},
-    "methods": {"METHOD", "plan", "portable", "forms", "start", "decode", "largest", "bits", "module", "origin"},
+    "methods": {
+        "METHOD",
+        "plan",
+        "portable",
+        "forms",
+        "start",
+        "decode",
+        "largest",
+        "bits",
+        "module",
+        "origin",
+    },
 }
 
 

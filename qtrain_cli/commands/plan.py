@@ -28,6 +28,7 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.models.probes import RowShapes, made_inputs
 from qtrain_cli.quantum.circuit import ANSATZE
+from qtrain_cli.runs.grounds import base_named, changed_layout
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.sizing import Measure
@@ -89,16 +90,18 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
     loaded = load_model(settings.model)
     for line in loaded.said:
         log(line)
-    known = Known(loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output)
-    sizes = Measure(OURS, _scene(loaded, settings, device), known)
-    layout = sizes.scene.layout
+    scene = _scene(loaded, settings, device)
+    known = Known(
+        loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output, change=scene.change
+    )
+    sizes, layout = Measure(OURS, scene, known), scene.layout
 
     def file_bytes(spec: GeneratorSpec) -> int:
         return sizes.bytes(plan_of(spec), budget.angle_bits)
 
     spec = plan_generator(layout, budget, settings.fit.seed, file_bytes)
     seconds, probe = _probe(sizes.sized(plan_of(spec)), sizes.scene, settings)
-    design, artifact_bytes = design_of(spec), file_bytes(spec)
+    design, artifact_bytes = design_of(spec, scene.change), file_bytes(spec)
     return PlanRecord(
         **vars(design),
         model=loaded.name,
@@ -115,11 +118,18 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
 
 
 def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) -> Scene:
-    """The model for a plan, which knows no data."""
-    budget, module = settings.budget, loaded.module.to(device)
-    layout = layout_for(module, (budget.targets, budget.ignore), settings.model)
+    """The model for a plan, which knows no data, and so no head that a base may lack."""
+    budget, module, ground = settings.budget, loaded.module, None
+    patterns = (budget.targets, budget.ignore)
+    base = base_named(settings.model, settings.change, loaded)
+    if base is None:
+        layout = layout_for(module, patterns, settings.model)
+    else:
+        layout, ground = changed_layout(module, base, patterns, settings.fit.seed)
+        ground = ground.moved_to(device)
+    module.to(device)
     teacher = moved_to(file_state(module), device)
-    return Scene(module, teacher, layout, None, (), settings.fit.seed, device)
+    return Scene(module, teacher, layout, None, (), settings.fit.seed, device, ground=ground)
 
 
 def _memory(spec: GeneratorSpec) -> int:

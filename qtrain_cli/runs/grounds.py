@@ -25,7 +25,7 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.models.heads import HEAD_WEIGHT, put_head
 from qtrain_cli.runs.materials import Materials
-from qtrain_cli.settings import ModelSettings
+from qtrain_cli.settings import ChangeSettings, ModelSettings
 from qtrain_cli.targets.change import Base, Change, Wanted, matrix_of
 from qtrain_cli.targets.changes import changes_layout, settled_target
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
@@ -84,6 +84,15 @@ def base_under(
     how = "" if has_scores else f", their {change.pooling} over a row"
     log(f"{loaded.name}: its {width} outputs{how} get a head for {classes} classes, which is generated too")
     return replace(base, head=change.pooling)
+
+
+def base_named(model: ModelSettings, change: ChangeSettings, loaded: LoadedModel) -> BaseModel | None:
+    """The base that settings name beside a loaded model, which may be that model itself; None for none."""
+    if change.base is None:
+        return None
+    own = change.base == model.path
+    found = base_of(loaded if own else load_model(replace(model, path=change.base, weights=None)))
+    return replace(found, wanted=change.target, taught=not own)
 
 
 def _classes(data: Dataset) -> int:

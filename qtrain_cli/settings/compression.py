@@ -70,7 +70,7 @@ class CompressSettings:
 class PlanSettings:
     """`qtrain plan`: like compress, without data, training or an output."""
 
-    model: ModelSettings
+    model: Annotated[ModelSettings, Inside("path", BASE_ITSELF)]
     budget: BudgetSettings
     fit: FitSettings
     input_shape: Annotated[
@@ -80,6 +80,7 @@ class PlanSettings:
             read=parse_shapes,
         ),
     ] = ()  # fmt: skip
+    change: ChangeSettings = field(default_factory=ChangeSettings)
 
 
 @dataclass(frozen=True)

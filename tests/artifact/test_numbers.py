@@ -34,8 +34,8 @@ from qtrain_cli.targets.entries import BIT_EACH, GENERATED, KEPT, LayoutSpec, Te
 FOLDER = Path(__file__).with_name("golden")
 GOLDEN, GOLDEN_BARE = FOLDER / "qtrain-5.bin", FOLDER / "qtrain-5-bare.bin"
 GOLDEN_SHA256 = {
-    GOLDEN: "6ccd58fb90fc34a9cfc89463f33d53d515578815361e9fd9198292a9aeb48cfa",
-    GOLDEN_BARE: "ab3a4d331c6ed657379a10837bf78da7ee75a1fcea7df345124d3875e245811a",
+    GOLDEN: "d0d62e6610ec695915d1dba0e021a52fd2a351e45059fd8084fefe401124836d",
+    GOLDEN_BARE: "99a169aa3e6d9827307f516cce94bd6048a14c28e0fc58a67347ed54cc5a7785",
 }
 FORMER_SHA256 = {
     FOLDER / "qtrain-4.bin": "d3306e860d63a97eb52cf6ec0978d1dea64fba2523e9a45b91700437bbda9ddc",

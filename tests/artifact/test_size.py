@@ -197,7 +197,8 @@ def test_an_ordinary_run_comes_near_its_bound(bits):
 def test_bounds_grow_with_depth():
     known = Known("m.pt")
     sizes = [bound_of(spec_of(layers=layers), known) for layers in range(1, 40)]
-    # A layer has 5 bytes of codes; its number may deflate worse by one and better by two, and both in a row.
-    assert all(later - earlier >= 3 for earlier, later in itertools.pairwise(sizes))
+    # A layer has 5 bytes of codes; its number may deflate worse by one, and better by four where the preset
+    # dictionary has it so, and both in a row.
+    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(sizes))
     assert all(later - earlier >= 7 for earlier, later in zip(sizes, sizes[2:], strict=False))
     assert sizes[-1] - sizes[0] >= 38 * 5 - 1
