@@ -19,7 +19,8 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.runs.fresh import fresh_module
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
 from qtrain_cli.tasks import Task
-from qtrain_cli.training.batches import Batches, row_batches
+from qtrain_cli.training.ahead import row_batches
+from qtrain_cli.training.batches import Batches
 
 #: How the training rows of some data come in steps, on a device.
 Batching = Callable[[Dataset, FitSettings, torch.device], Batches]
