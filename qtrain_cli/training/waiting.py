@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 #: From here on it is worth a word.
-WORTH_SAYING = 0.1
+MOST_WAITING = 0.1
 
 
 class Waiting:
@@ -35,7 +35,7 @@ class Waiting:
 
 def said_of_waiting(share: float, workers: int | None) -> str:
     """A line where steps waited for a good part of the time, with what to do; else nothing."""
-    if share < WORTH_SAYING:
+    if share < MOST_WAITING:
         return ""
     more = max(2, 2 * (workers or 0))
     return (
