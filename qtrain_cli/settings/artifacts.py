@@ -56,6 +56,12 @@ class ExportSettings:
     ] = None
     classical: Annotated[bool | None, Option("--classical", "Regenerated weights.")] = None
     output: OutputPath = None
+    data: Annotated[
+        DataSettings | None,
+        Option(
+            "--data", "A graph is compared on rows of it, too: those that were set apart.", kind="data",
+        ),
+    ] = None  # fmt: skip
 
     def __post_init__(self) -> None:
         given = (
@@ -77,6 +83,11 @@ class ExportSettings:
             not self.quantum or (self.model is None and self.arch is None),
             "--quantum has no use for --model and --arch",
             "circuits need the artifact alone",
+        )
+        require(
+            self.data is None or self.model is not None or self.arch is not None,
+            "--data is for what has a graph",
+            "give --model or --arch, and write .pt2 or .onnx",
         )
 
 
