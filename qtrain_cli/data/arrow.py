@@ -1,6 +1,7 @@
 """Arrow batches -> inputs and targets of one split; `arrow_columns` says what the columns are.
 
     image layout     decoded to uint8 (N, C, H, W)
+    words            the same, with a label for the first token of each word (`words`)
     text layout      token numbers (N, L) by the model's tokenizer (`tokens`)
     tabular layout   float32 (N, features)
     lists            of numbers, all of one length T: (N, T), whole ones int64
@@ -28,6 +29,7 @@ from qtrain_cli.data.labels import MAX_LABEL
 from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import shown
 from qtrain_cli.data.tokens import TokenStack
+from qtrain_cli.data.words import WordRows
 from qtrain_cli.errors import BadInput
 
 #: Rows decoded at once: small enough that encoded photographs of a batch stay in the tens of megabytes.
@@ -107,12 +109,15 @@ def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Reques
         if seen > count:
             raise BadInput(f"{split} has more than the {count} rows announced")
         sieve = _Sieve(cut, request)
-        sieve.look(columns.target, _no_labels if is_texts(cut.batch[columns.target]) else _no_numbers)
+        if not columns.words:
+            sieve.look(columns.target, _no_labels if is_texts(cut.batch[columns.target]) else _no_numbers)
         if columns.split:
             sieve.look(columns.split, _no_labels)
         inputs.add(sieve)
         target = cut.batch[columns.target]
-        if is_texts(target):
+        if columns.words:
+            pass  # the labels are taken with the words
+        elif is_texts(target):
             texts += sieve.kept(target).to_pylist()
         else:
             targets.append(np.asarray(sieve.kept(target)))
@@ -120,7 +125,10 @@ def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Reques
     left_out = request.damage.count - before
     if seen != count or count <= left_out:
         raise BadInput(f"{split} has {seen} rows; announced: {count}; needed: at least 1 that can be read")
-    return Rows(inputs.finish(left_out), texts or np.concatenate(targets), splits)
+    x = inputs.finish(left_out)
+    if columns.words:
+        return Rows(x, inputs.targets(x.shape[1]), splits)
+    return Rows(x, texts or np.concatenate(targets), splits)
 
 
 #: (column, its name) -> which cells are bad (n,), and what is wrong with the cell at a place and what helps.
@@ -259,14 +267,21 @@ class _Lists:
         return self.table[: self.filled]
 
 
+def _words(columns: Columns, count: int, request: Request) -> WordRows:
+    name, labels = columns.words or "", request.texts.labels
+    labels.declared = columns.declared
+    return WordRows((name, columns.target), TokenStack(request.texts, request.room, name), labels)
+
+
 def _kind_of(columns: Columns) -> str:
-    if columns.image:
-        return "image"
+    if columns.image or columns.words:
+        return "image" if columns.image else "words"
     return "texts" if columns.texts else "listed" if columns.listed else "numbers"
 
 
 _INPUTS: dict[str, Callable[[Columns, int, Request], Any]] = {
     "image": _Images,
+    "words": _words,
     "texts": _TextRows,
     "listed": _Lists,
     "numbers": _Numbers,

@@ -7,7 +7,7 @@ there a whole list of objects. What the keys mean is said by the rules of Parque
 read twice, once for the kinds of its values and once for the values.
 
     true, false      boolean          "text"      text
-    3                int64            [3, 17]     a list of numbers, int64 or float64
+    3                int64            [3, 17]     a list of numbers, int64 or float64, or of texts
     0.5              float64          null        an empty cell
 
 A column has the kind of most of its cells; a whole number is a float in a column of floats. Another cell is a
@@ -136,7 +136,8 @@ def _table(paths: Sequence[Path], request: Request) -> Table:
     outline = _outline(paths, request)
     types = {
         "bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "text": pa.string(),
-        "ints": pa.list_(pa.int64()), "floats": pa.list_(pa.float64()), "other": pa.null(),
+        "ints": pa.list_(pa.int64()), "floats": pa.list_(pa.float64()), "texts": pa.list_(pa.string()),
+        "other": pa.null(),
     }  # fmt: skip
     schema = pa.schema([(key, types[kind]) for key, kind in outline.kinds.items()])
 
@@ -170,6 +171,8 @@ def _kind(value: Any) -> str:
         return plain or "other"
     numbers = value if isinstance(value, list) else [value]
     many = "s" if isinstance(value, list) else ""
+    if numbers and all(type(one) is str for one in numbers):
+        return "texts"
     if all(type(one) is int and -(2**63) <= one < 2**63 for one in numbers):
         return f"int{many}"
     return "floats" if many and all(type(one) in (int, float) for one in numbers) else "other"
@@ -224,7 +227,8 @@ def _widened(value: Any) -> float | list[float]:
 
 _WORDS = {
     "bool": "true or false", "int": "whole numbers", "float": "numbers", "text": "texts",
-    "ints": "lists of whole numbers", "floats": "lists of numbers", "other": "nothing that can be read",
+    "ints": "lists of whole numbers", "floats": "lists of numbers", "texts": "lists of texts",
+    "other": "nothing that can be read",
 }  # fmt: skip
 
 

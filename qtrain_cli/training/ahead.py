@@ -118,6 +118,7 @@ class _Steps(Samples[Drawn]):
 
 
 def _leave_signals(worker: int) -> None:
-    """Ctrl-C goes to every process of a terminal, and is the run's own to answer."""
+    """Ctrl-C goes to every process of a terminal, SIGTERM to all of a service: they are the run's to answer,
+    and workers end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
