@@ -15,7 +15,7 @@ An image that is only a path is refused: following it would read files that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,13 @@ _LISTS = "bring all lists to one length: cut them, and fill up with the number t
 @dataclass(frozen=True)
 class Cut:
     """A batch, and where its rows stand: `file` for messages, rows counted in it from `first` on, or the
-    lines by number."""
+    lines by number. `wrong` says what is wrong with cells that are empty here: (row, column) -> words."""
 
     file: str
     first: int
     batch: Any
     lines: tuple[int, ...] = ()
+    wrong: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ class _Sieve:
         bad, tell = look(self.cut.batch[name])
         for place in np.flatnonzero(bad & self.good):
             what, advice = tell(int(place))
+            what = self.cut.wrong.get((int(place), name), what)
             self.drop(int(place), DamagedRow(f"{self.place(int(place), name)} {what}", advice))
 
     def drop(self, place: int, error: DamagedRow) -> None:

@@ -10,6 +10,7 @@ where there are none, qtrain sets some of train apart.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -118,6 +119,7 @@ def splits_there(
     Raises:
         BadInput: train or test is not there, or one that was named; or two are the same.
     """
+    _refuse_paths(said)
     found: dict[str, str] = {}
     for role, usual in SPLIT_NAMES.items():
         names = (said[role],) if role in said else tuple(name for name in usual if name not in said.values())
@@ -134,6 +136,16 @@ def splits_there(
     return found
 
 
+def _refuse_paths(said: Mapping[str, str]) -> None:
+    """Raises `BadInput` for a split that is no name: what lies elsewhere is no part of the data."""
+    for role, name in said.items():
+        if {"/", "\\"} & set(name) or name in (".", ".."):
+            raise BadInput(
+                f"--split {role}={shown(name)} is a path; allowed: the name of a split",
+                "give the folder that holds all splits as --data",
+            )
+
+
 def _instead(there: Callable[[str], bool], role: str, said: Mapping[str, str]) -> str:
     other = next(filter(there, SPLIT_NAMES["validation"]), None)
     if role != "test" or "test" in said or other is None:
@@ -145,12 +157,12 @@ def divide(x: np.ndarray, y: Targets, splits: Sequence[str], said: Mapping[str, 
     """Rows ``(N, ...)`` by the value of their split column. Raises `BadInput` for any other value."""
     roles = {name: role for role, usual in SPLIT_NAMES.items() for name in usual}
     roles |= {name: role for role, name in said.items()}
-    for row, name in enumerate(splits):
-        if name not in roles:
-            raise BadInput(
-                f"row {row} has the {SPLIT_COLUMN} '{shown(name)}'; allowed: {' or '.join(SPLIT_NAMES)}",
-                "--split train=NAME,test=NAME says what others are",
-            )
+    others = Counter(name for name in splits if name not in roles)
+    for name, count in others.items():  # without a row's number, which damaged rows before it are no part of
+        raise BadInput(
+            f"{count:,} rows have the {SPLIT_COLUMN} '{shown(name)}'; allowed: {' or '.join(SPLIT_NAMES)}",
+            "--split train=NAME,test=NAME says what others are",
+        )
     parts: dict[str, SplitPart] = {}
     for role in SPLIT_NAMES:
         rows = np.array([row for row, found in enumerate(splits) if roles[found] == role], int)

@@ -90,11 +90,28 @@ def test_splits_go_by_their_usual_names_or_by_those_that_were_said():
         found("a", train="a", test="a")
 
 
+@pytest.mark.parametrize("name", ["/etc/x", "../test", "..", "a\\b"])
+def test_a_split_is_a_name_and_no_path(load, tmp_path, name):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text('{"a": 1, "label": 0}\n{"a": 2, "label": 1}\n')
+    with pytest.raises(BadInput, match=r"--split test=.* is a path; allowed: the name of a split"):
+        load(tmp_path, splits=(("test", name),))
+
+
+def test_a_splits_name_is_no_pattern(load, tmp_path):
+    for split in ("train", "test", "[x]", "x"):
+        rows = '{"a": 1, "label": 0}\n{"a": 2, "label": 1}\n'
+        (tmp_path / f"{split}.jsonl").write_text(rows if split != "x" else rows * 2)
+    assert len(load(tmp_path, splits=(("test", "[x]"),)).test) == 2
+    with pytest.raises(BadInput, match=r"there is no .*\?"):
+        load(tmp_path, splits=(("test", "?"),))
+
+
 def test_a_split_column_may_have_validation_rows(load, tmp_path):
     names = ["train", "train", "validation", "test", "train", "holdout"]
     lines = "".join(f"{n},{n % 2},{name}\n" for n, name in enumerate(names))
     (tmp_path / "all.csv").write_text("a,label,split\n" + lines)
-    with pytest.raises(BadInput, match="row 5 has the split 'holdout'"):
+    with pytest.raises(BadInput, match="1 rows have the split 'holdout'"):
         load(tmp_path / "all.csv")
     data = load(tmp_path / "all.csv", splits=(("test", "holdout"), ("validation", "validation")))
     assert data.validation.inputs.tolist() == [[2.0]] and data.test.inputs.tolist() == [[3.0], [5.0]]
