@@ -89,7 +89,7 @@ def read_one(table: Table, request: Request, no_split: BadInput) -> Arrays:
     if columns.split is None:
         raise no_split
     rows = read_rows(columns, table.count(columns), table.cuts(columns), request, "file")
-    return columns.told(divide(rows.x, rows.y, rows.splits, request.splits))
+    return columns.told(divide(rows.x, rows.y, rows.splits, request.splits, request.damage.count))
 
 
 def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Request, split: str) -> Rows:

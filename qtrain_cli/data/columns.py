@@ -10,7 +10,6 @@ where there are none, qtrain sets some of train apart.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -153,16 +152,20 @@ def _instead(there: Callable[[str], bool], role: str, said: Mapping[str, str]) -
     return f"--split test={other} takes {other} for it, and sets validation rows of train apart"
 
 
-def divide(x: np.ndarray, y: Targets, splits: Sequence[str], said: Mapping[str, str]) -> Arrays:
-    """Rows ``(N, ...)`` by the value of their split column. Raises `BadInput` for any other value."""
+def divide(
+    x: np.ndarray, y: Targets, splits: Sequence[str], said: Mapping[str, str], left_out: int = 0
+) -> Arrays:
+    """Rows ``(N, ...)`` by the value of their split column. Raises `BadInput` for any other value, with the
+    row's number where none was left out."""
     roles = {name: role for role, usual in SPLIT_NAMES.items() for name in usual}
     roles |= {name: role for role, name in said.items()}
-    others = Counter(name for name in splits if name not in roles)
-    for name, count in others.items():  # without a row's number, which damaged rows before it are no part of
-        raise BadInput(
-            f"{count:,} rows have the {SPLIT_COLUMN} '{shown(name)}'; allowed: {' or '.join(SPLIT_NAMES)}",
-            "--split train=NAME,test=NAME says what others are",
-        )
+    for row, name in enumerate(splits):
+        if name not in roles:
+            where = "a row" if left_out else f"row {row}"
+            raise BadInput(
+                f"{where} has the {SPLIT_COLUMN} '{shown(name)}'; allowed: {' or '.join(SPLIT_NAMES)}",
+                "--split train=NAME,test=NAME says what others are",
+            )
     parts: dict[str, SplitPart] = {}
     for role in SPLIT_NAMES:
         rows = np.array([row for row, found in enumerate(splits) if roles[found] == role], int)

@@ -117,7 +117,9 @@ def read(source: str, request: Request) -> Arrays:
         parts: dict[str, SplitPart] = {role: (table.x, kind(table.targets)) for role, table in tables.items()}
         return replace(arrays_of(parts), said=said)
     (table,) = tables.values()
-    return replace(divide(table.x, kind(table.targets), table.splits, request.splits), said=said)
+    return replace(
+        divide(table.x, kind(table.targets), table.splits, request.splits, request.damage.count), said=said
+    )
 
 
 def _tables(path: Path, request: Request) -> dict[str, _Table]:

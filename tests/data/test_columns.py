@@ -111,7 +111,7 @@ def test_a_split_column_may_have_validation_rows(load, tmp_path):
     names = ["train", "train", "validation", "test", "train", "holdout"]
     lines = "".join(f"{n},{n % 2},{name}\n" for n, name in enumerate(names))
     (tmp_path / "all.csv").write_text("a,label,split\n" + lines)
-    with pytest.raises(BadInput, match="1 rows have the split 'holdout'"):
+    with pytest.raises(BadInput, match="row 5 has the split 'holdout'"):
         load(tmp_path / "all.csv")
     data = load(tmp_path / "all.csv", splits=(("test", "holdout"), ("validation", "validation")))
     assert data.validation.inputs.tolist() == [[2.0]] and data.test.inputs.tolist() == [[3.0], [5.0]]
@@ -124,3 +124,10 @@ def test_arrays_may_have_validation_rows(load, tmp_path, pixels):
     data, plain = load(tmp_path / "own.npz"), load(tmp_path / "plain.npz")
     assert (len(data.train), len(data.validation)) == (10, 3)
     assert data.sha256 != plain.sha256
+
+
+def test_a_row_of_another_split_has_no_number_where_others_were_left_out(load, tmp_path):
+    rows = ["x,0,train", "1,0,train", "2,1,train", "3,1,holdout"]
+    (tmp_path / "all.csv").write_text("\n".join(["a,label,split", "0,1,train", *rows]) + "\n")
+    with pytest.raises(BadInput, match=": a row has the split 'holdout'"):
+        load(tmp_path / "all.csv", skip_damaged=True)

@@ -96,9 +96,7 @@ def test_one_file_without_a_split_says_what_to_do(load, folder):
 
 def test_an_unknown_split_is_an_error(load, tmp_path):
     (tmp_path / "all.csv").write_text("a,split,y\n1,train,0\n2,holdout,1\n")
-    with pytest.raises(
-        BadInput, match="1 rows have the split 'holdout'; allowed: train or test or validation"
-    ):
+    with pytest.raises(BadInput, match="row 1 has the split 'holdout'; allowed: train or test or validation"):
         load(tmp_path / "all.csv")
 
 
