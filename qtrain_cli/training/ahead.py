@@ -12,10 +12,12 @@ to the model's dropout: it is not left to a thread.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -25,6 +27,7 @@ from torch.utils.data import Dataset as Samples
 from qtrain_cli.data import Dataset
 from qtrain_cli.data.augment import augment_of
 from qtrain_cli.data.inputs import tensors_in
+from qtrain_cli.errors import RunFailed, first_line
 from qtrain_cli.files.spilled import is_large
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.training.batches import Batch, Batches, Drawn, RowBatches
@@ -104,7 +107,29 @@ def by_processes(rows: RowBatches, step: int, workers: int) -> Iterator[Batch]:
         worker_init_fn=_leave_signals,
         generator=torch.Generator(),
     )
-    return map(rows.placed, loader)
+    return map(rows.placed, _failing_as_ours(loader))
+
+
+def _failing_as_ours(loader: Iterable[Drawn]) -> Iterator[Drawn]:
+    """Raises `RunFailed` where a process has ended, as the system ends one for want of memory."""
+    try:
+        with _no_handler():
+            drawn = iter(loader)
+        yield from drawn
+    except (RuntimeError, OSError) as error:
+        raise RunFailed(
+            f"a process that draws batches has ended: {first_line(error)}",
+            "go on with --resume and fewer --workers, or 0",
+        ) from error
+
+
+@contextlib.contextmanager
+def _no_handler() -> Iterator[None]:
+    """A loader's own handler of ended processes would raise anywhere, also between two steps."""
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    yield
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
 
 
 class _Steps(Samples[Drawn]):

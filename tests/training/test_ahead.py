@@ -1,5 +1,6 @@
 """Batches drawn ahead: the same ones, whoever draws them, from whatever step, and no stream is touched."""
 
+import os
 import signal
 import threading
 from dataclasses import replace
@@ -10,7 +11,7 @@ import torch
 
 from qtrain_cli.data import Normalisation, TrainSplit
 from qtrain_cli.data.augment import Augment
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.runs.identity import run_identity
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.training import ahead
@@ -89,6 +90,21 @@ def test_what_a_batch_fails_with_is_what_the_step_fails_with(monkeypatch):
     monkeypatch.setattr(RowBatches, "drawn", broken)
     with pytest.raises(UsageError, match="no such row"):
         AheadBatches(rows_of(), by_a_thread).at(0)
+
+
+def test_a_process_that_is_killed_ends_the_run_in_one_line(monkeypatch):
+    plain = RowBatches.drawn
+
+    def killed(self, step):
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return plain(self, step)
+
+    monkeypatch.setattr(RowBatches, "drawn", killed)
+    batches = AheadBatches(rows_of(), lambda rows, step: by_processes(rows, step, 1))
+    with pytest.raises(RunFailed, match="a process that draws batches has ended") as caught:
+        [batches.at(step) for step in range(9)]
+    assert "--resume" in caught.value.advice
 
 
 @pytest.mark.parametrize(
