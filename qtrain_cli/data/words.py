@@ -29,7 +29,7 @@ from qtrain_cli.tasks.places import IGNORED
 
 _CONFIG, _UNNAMED = "config.json", "LABEL_"
 #: Of labels that are texts.
-MOST_NAMES = 10_000
+MOST_LABELS = 10_000
 _ADVICE = "write lists of texts, and as many labels"
 
 
@@ -49,8 +49,8 @@ class WordLabels:
             self.texts.setdefault(label, len(self.texts)) if isinstance(label, str) else int(label)
             for label in labels
         ]
-        if len(self.texts) > MOST_NAMES:
-            raise BadInput(f"there are more than {MOST_NAMES:,} different labels of words", "check --columns")
+        if len(self.texts) > MOST_LABELS:
+            raise BadInput(f"there are more than {MOST_LABELS:,} different labels of words", "check --columns")
         return found
 
     def named(self, arrays: Arrays) -> Arrays:
