@@ -50,7 +50,9 @@ class WordLabels:
             for label in labels
         ]
         if len(self.texts) > MOST_LABELS:
-            raise BadInput(f"there are more than {MOST_LABELS:,} different labels of words", "check --columns")
+            raise BadInput(
+                f"there are more than {MOST_LABELS:,} different labels of words", "check --columns"
+            )
         return found
 
     def named(self, arrays: Arrays) -> Arrays:

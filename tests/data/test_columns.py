@@ -131,3 +131,10 @@ def test_a_row_of_another_split_has_no_number_where_others_were_left_out(load, t
     (tmp_path / "all.csv").write_text("\n".join(["a,label,split", "0,1,train", *rows]) + "\n")
     with pytest.raises(BadInput, match=": a row has the split 'holdout'"):
         load(tmp_path / "all.csv", skip_damaged=True)
+
+
+@pytest.mark.parametrize("said", [(("split", "fold"),), (("table", "a+b"),)])
+def test_a_column_of_splits_is_no_input_of_a_folder(load, tmp_path, said):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text("a,b,fold,label\n1,2,x,0\n2,3,y,1\n3,4,x,0\n")
+    assert load(tmp_path, columns=said).test.inputs.tolist() == [[1.0, 2.0], [2.0, 3.0], [3.0, 4.0]]
