@@ -33,7 +33,8 @@ MAX_REPEAT, MAX_TRAJECTORIES = 10_000, 10**9
 class ExportSettings:
     """`qtrain export`: `model` supplies the graph that `.pt2` and `.onnx` need.
 
-    `output` is what a graph returns of several outputs; None: what the artifact's record says.
+    `output` is what a graph returns of several outputs; None: what the artifact's record says. On rows of
+    `data` that were set apart a graph is compared, too.
     `quantum`: the circuits in place of the weights; `circuit` one of them by its number, None all. On a
     command line one of `classical` and `quantum` must be said; None: it was not asked.
     """
@@ -56,12 +57,7 @@ class ExportSettings:
     ] = None
     classical: Annotated[bool | None, Option("--classical", "Regenerated weights.")] = None
     output: OutputPath = None
-    data: Annotated[
-        DataSettings | None,
-        Option(
-            "--data", "A graph is compared on rows of it, too: those that were set apart.", kind="data",
-        ),
-    ] = None  # fmt: skip
+    data: DataSettings | None = None
 
     def __post_init__(self) -> None:
         given = (
