@@ -84,7 +84,8 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
 
 
 def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord | CircuitExport:
-    for option, value in (("model", settings.model), ("arch", settings.arch), ("circuit", settings.circuit)):
+    for option in ("model", "arch", "circuit", "data"):
+        value = getattr(settings, option)
         if value is not None:
             raise UsageError(f"--{option} has no use for a student, whose file says what it is")
     write = export_circuit if settings.quantum else export_tensors
