@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.machinery import ModuleSpec
 from typing import ClassVar
 
 import pytest
@@ -18,6 +19,7 @@ from qtrain_cli.settings import ModelSettings
 class TimmsOwn:
     """`timm` as far as a folder of its own asks for it."""
 
+    __spec__ = ModuleSpec("timm", None)  # which transformers asks for
     made: ClassVar[list[dict[str, object]]] = []
 
     @staticmethod

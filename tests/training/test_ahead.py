@@ -127,6 +127,16 @@ def test_randaugment_is_left_to_no_thread():
     assert not ahead._is_slow(replace(rows_of(), augment=Augment(("randaugment",), 0)))
 
 
+def test_randaugment_by_processes_is_that_of_the_step():
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    rows = rows_of("randaugment")
+    torch.manual_seed(1)
+    torch.rand(3)  # wherever torch's one generator stands
+    batches = AheadBatches(rows, WAYS["two processes"])
+    assert all(same(batches.at(step), rows.at(step)) for step in (1, 2, 3))
+    assert not torch.equal(rows.at(1).raw, rows_of().at(1).raw)
+
+
 def test_signals_are_left_to_the_run():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
