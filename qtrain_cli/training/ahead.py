@@ -116,7 +116,7 @@ def _failing_as_ours(loader: Iterable[Drawn]) -> Iterator[Drawn]:
         with _no_handler():
             drawn = iter(loader)
         yield from drawn
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, EOFError) as error:
         raise RunFailed(
             f"a process that draws batches has ended: {first_line(error)}",
             "go on with --resume and fewer --workers, or 0",
