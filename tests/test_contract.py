@@ -10,6 +10,7 @@ import pickle
 import resource
 import shutil
 import signal
+from types import NoneType
 
 import numpy as np
 import pytest
@@ -215,8 +216,8 @@ DOCUMENTS = {
         "layers": int, "circuits": int, "ansatz": str, "entangler": str, "mapping": str, "angle_bits": int,
         "trained_numbers": int, "parameter_ratio": float, "artifact_bytes": int, "model_bytes": int,
         "bytes_ratio": float, "memory_bytes": int, "seconds_per_step": float, "probe": str, "device": str,
-        "target": type(None), "base": NoneType, "base_sha256": NoneType, "finetune_bytes": NoneType,
-        "lora_numbers": type(None),
+        "target": NoneType, "base": NoneType, "base_sha256": NoneType, "finetune_bytes": NoneType,
+        "lora_numbers": NoneType,
     },
     "inspect": {
         "file": str, "format": str, "bytes": int, "method": str, "circuit": dict, "mapping": dict,

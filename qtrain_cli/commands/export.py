@@ -22,12 +22,14 @@ from qtrain_cli.artifact.example import Example, NamedExamples
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.artifact.student import is_student
 from qtrain_cli.artifact.student_file import StudentFile, decode_student
-from qtrain_cli.data.inputs import Inputs, NamedInputs
+from qtrain_cli.data import load_data
+from qtrain_cli.data.inputs import Inputs, NamedInputs, row_shape, shape_in_words
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.exports import (
     EXPORTERS,
     CircuitExport,
     ExportRecord,
+    RealRows,
     export,
     require_circuit_ending,
     write_program,
@@ -36,7 +38,7 @@ from qtrain_cli.exports.adapters import DELTA_ENDING, Changes, is_adapter, write
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
-from qtrain_cli.models import build_architecture, load_model
+from qtrain_cli.models import build_architecture, load_model, looks_up
 from qtrain_cli.models.outputs import picks
 from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
@@ -48,6 +50,8 @@ from qtrain_cli.targets.layout import DTYPES
 
 #: Two rows, so that a traced graph is not specialised to a batch of one.
 EXAMPLE_ROWS = 2
+#: Rows of data that a graph is compared on.
+REAL_ROWS = 16
 
 
 def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord | CircuitExport:
@@ -84,7 +88,7 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
         regenerate(artifact, module, opened.ground if opened else None).state,
         settings.out,
         module=module,
-        example=_example(artifact.description.example),
+        example=_example(settings, artifact.description.example, module),
         force=settings.force,
     )
 
@@ -105,7 +109,8 @@ def _base(settings: ExportSettings) -> ModelSettings | None:
 
 
 def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord | CircuitExport:
-    for option, value in (("model", settings.model), ("arch", settings.arch), ("circuit", settings.circuit)):
+    for option in ("model", "arch", "circuit", "data"):
+        value = getattr(settings, option)
         if value is not None:
             raise UsageError(f"--{option} has no use for a student, whose file says what it is")
     write = export_circuit if settings.quantum else export_tensors
@@ -164,7 +169,24 @@ def _module(settings: ExportSettings, artifact: Artifact, log: Log) -> nn.Module
     return picks(build_architecture(settings.arch, settings.arch_args), output) if settings.arch else None
 
 
-def _example(example: Example | NamedExamples) -> Inputs:
+def _example(
+    settings: ExportSettings, example: Example | NamedExamples, module: nn.Module | None
+) -> Inputs | RealRows:
+    """Rows of the data that the graph is compared on, where there are some; else inputs of that shape."""
+    drawn = _drawn(example)
+    if settings.data is None or module is None:
+        return drawn
+    data = load_data(settings.data, seed=0, model=settings.model).for_lookups(looks_up(module))
+    rows = data.normalisation(data.validation.inputs[:REAL_ROWS])
+    if row_shape(rows) != row_shape(drawn):
+        raise BadInput(
+            f"the data have {shape_in_words(rows)}, and the file is for {shape_in_words(drawn)}",
+            "give the data, and the options for them, that the model was compressed with",
+        )
+    return RealRows(rows)
+
+
+def _drawn(example: Example | NamedExamples) -> Inputs:
     """Random inputs; zeros where they are whole numbers, which may be places in a table."""
     if isinstance(example, NamedExamples):
         return NamedInputs({name: _rows(part) for name, part in example.parts})

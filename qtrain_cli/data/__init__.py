@@ -180,7 +180,7 @@ def _read(reader: Reader, settings: DataSettings, request: Request) -> Arrays:
     try:
         _refuse_undownloaded(Path(settings.source))
         found, texts = reader.read(settings.source, request), request.texts
-        return replace(found, padding=texts.padding, separator=texts.separator)
+        return replace(texts.labels.named(found), padding=texts.padding, separator=texts.separator)
     except (QtrainError, MemoryError, UnicodeError, OSError):
         raise
     except Exception as error:

@@ -1,6 +1,7 @@
 """Arrow batches -> inputs and targets of one split; `arrow_columns` says what the columns are.
 
     image layout     decoded to uint8 (N, C, H, W)
+    words            the same, with a label for the first token of each word (`words`)
     text layout      token numbers (N, L) by the model's tokenizer (`tokens`)
     tabular layout   float32 (N, features)
     lists            of numbers, all of one length T: (N, T), whole ones int64
@@ -14,7 +15,7 @@ An image that is only a path is refused: following it would read files that the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from qtrain_cli.data.labels import MAX_LABEL
 from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import shown
 from qtrain_cli.data.tokens import TokenStack
+from qtrain_cli.data.words import WordRows
 from qtrain_cli.errors import BadInput
 
 #: Rows decoded at once: small enough that encoded photographs of a batch stay in the tens of megabytes.
@@ -40,12 +42,13 @@ _LISTS = "bring all lists to one length: cut them, and fill up with the number t
 @dataclass(frozen=True)
 class Cut:
     """A batch, and where its rows stand: `file` for messages, rows counted in it from `first` on, or the
-    lines by number."""
+    lines by number. `wrong` says what is wrong with cells that are empty here: (row, column) -> words."""
 
     file: str
     first: int
     batch: Any
     lines: tuple[int, ...] = ()
+    wrong: Mapping[tuple[int, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def read_one(table: Table, request: Request, no_split: BadInput) -> Arrays:
     if columns.split is None:
         raise no_split
     rows = read_rows(columns, table.count(columns), table.cuts(columns), request, "file")
-    return columns.told(divide(rows.x, rows.y, rows.splits, request.splits))
+    return columns.told(divide(rows.x, rows.y, rows.splits, request.splits, request.damage.count))
 
 
 def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Request, split: str) -> Rows:
@@ -107,12 +110,15 @@ def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Reques
         if seen > count:
             raise BadInput(f"{split} has more than the {count} rows announced")
         sieve = _Sieve(cut, request)
-        sieve.look(columns.target, _no_labels if is_texts(cut.batch[columns.target]) else _no_numbers)
+        if not columns.words:
+            sieve.look(columns.target, _no_labels if is_texts(cut.batch[columns.target]) else _no_numbers)
         if columns.split:
             sieve.look(columns.split, _no_labels)
         inputs.add(sieve)
         target = cut.batch[columns.target]
-        if is_texts(target):
+        if columns.words:
+            pass  # the labels are taken with the words
+        elif is_texts(target):
             texts += sieve.kept(target).to_pylist()
         else:
             targets.append(np.asarray(sieve.kept(target)))
@@ -120,7 +126,10 @@ def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Reques
     left_out = request.damage.count - before
     if seen != count or count <= left_out:
         raise BadInput(f"{split} has {seen} rows; announced: {count}; needed: at least 1 that can be read")
-    return Rows(inputs.finish(left_out), texts or np.concatenate(targets), splits)
+    x = inputs.finish(left_out)
+    if columns.words:
+        return Rows(x, inputs.targets(x.shape[1]), splits)
+    return Rows(x, texts or np.concatenate(targets), splits)
 
 
 #: (column, its name) -> which cells are bad (n,), and what is wrong with the cell at a place and what helps.
@@ -139,6 +148,7 @@ class _Sieve:
         bad, tell = look(self.cut.batch[name])
         for place in np.flatnonzero(bad & self.good):
             what, advice = tell(int(place))
+            what = self.cut.wrong.get((int(place), name), what)
             self.drop(int(place), DamagedRow(f"{self.place(int(place), name)} {what}", advice))
 
     def drop(self, place: int, error: DamagedRow) -> None:
@@ -259,14 +269,21 @@ class _Lists:
         return self.table[: self.filled]
 
 
+def _words(columns: Columns, count: int, request: Request) -> WordRows:
+    name, labels = columns.words or "", request.texts.labels
+    labels.declared = columns.declared
+    return WordRows((name, columns.target), TokenStack(request.texts, request.room, name), labels)
+
+
 def _kind_of(columns: Columns) -> str:
-    if columns.image:
-        return "image"
+    if columns.image or columns.words:
+        return "image" if columns.image else "words"
     return "texts" if columns.texts else "listed" if columns.listed else "numbers"
 
 
 _INPUTS: dict[str, Callable[[Columns, int, Request], Any]] = {
     "image": _Images,
+    "words": _words,
     "texts": _TextRows,
     "listed": _Lists,
     "numbers": _Numbers,

@@ -8,6 +8,7 @@ The schema's metadata key `huggingface` names the feature types, ``{"info": {"fe
     text layout      one or two columns of texts, which are a pair; the target likewise; the rest is left out
     tabular layout   every other column is a number; the target as above, else the last
     lists            the only other column holds lists of numbers
+    words            lists of texts, and a target that is a list of labels (`words`); the rest is left out
 
 `--columns` names inputs and target where that is not so, and then nothing else is looked at.
 """
@@ -30,7 +31,8 @@ _CHOOSE = "name them: --columns label=NAME, image=NAME, text=NAME,text2=NAME, to
 @dataclass(frozen=True)
 class Columns:
     """Which column is what. Inputs are `image`, `texts` (one or two) or `features` (the only one may hold
-    lists: `listed`); `split` is there only if one file has several."""
+    lists: `listed`), or `words` with the labels' names `declared`; `split` is there only if one file has
+    several."""
 
     image: str | None
     features: tuple[str, ...]
@@ -39,11 +41,13 @@ class Columns:
     listed: bool = False
     texts: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    words: str | None = None
+    declared: tuple[str, ...] = ()
 
     @property
     def needed(self) -> list[str]:
         """The columns to read."""
-        named = (self.image, *self.texts, *self.features, self.target, self.split)
+        named = (self.image, self.words, *self.texts, *self.features, self.target, self.split)
         return [name for name in named if name]
 
     def told(self, arrays: Arrays) -> Arrays:
@@ -51,7 +55,9 @@ class Columns:
         said = [f"target: column '{shown(self.target)}'"]
         if self.texts:
             said.insert(0, "text: column " + " and ".join(f"'{shown(name)}'" for name in self.texts))
-        if self.texts and self.left_out:
+        if self.words:
+            said.insert(0, f"words: column '{shown(self.words)}', whose first token has the label")
+        if (self.texts or self.words) and self.left_out:
             said.append("left out: " + ", ".join(map(shown, self.left_out)))
         return replace(arrays, said=(*arrays.said, *said))
 
@@ -73,6 +79,9 @@ def find_columns(schema: Any, roles: Roles, *, one_file: bool) -> Columns:
     labels = [name for name in others if types.get(name) == "ClassLabel"]
     alone = bool(images or roles.inputs)
     target = roles.label or _target(rest, labels, alone=alone)
+    words = _words(schema, list(roles.inputs) or [name for name in rest if name != target])
+    if words and not images and _are_labels(schema.field(target).type):
+        return _of_words(words, Columns(None, (), target, split), rest, schema)
     if not _is_text(schema.field(target).type):
         _refuse_non_numbers(schema, (target,))
     if images:
@@ -98,6 +107,45 @@ def _of_texts(texts: list[str], inputs: list[str], roles: Roles, columns: Column
         raise _ambiguous("text", texts)
     left_out = tuple(name for name in inputs if name not in texts)
     return replace(columns, texts=tuple(texts), left_out=left_out)
+
+
+def _of_words(words: list[str], columns: Columns, rest: list[str], schema: Any) -> Columns:
+    """The same columns with lists of words as the input. Raises `BadInput` for several of them."""
+    if len(words) > 1:
+        raise _ambiguous("words", words)
+    left_out = tuple(name for name in rest if name not in (words[0], columns.target))
+    return replace(
+        columns, words=words[0], left_out=left_out, declared=_declared(_features(schema).get(columns.target))
+    )
+
+
+def _words(schema: Any, names: list[str]) -> list[str]:
+    """Those of the columns that hold lists of texts."""
+    return [name for name in names if _is_words(schema.field(name).type)]
+
+
+def _is_words(kind: Any) -> bool:
+    return _holds_list(kind) and _is_text(kind.value_type)
+
+
+def _are_labels(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return _holds_list(kind) and (_is_text(kind.value_type) or pa.types.is_integer(kind.value_type))
+
+
+def _holds_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _declared(feature: Any) -> tuple[str, ...]:
+    """The names of a list of class labels, by its feature; none where it has none."""
+    inner = feature.get("feature", feature) if isinstance(feature, dict) else None
+    inner = inner.get("feature", inner) if isinstance(inner, dict) else None
+    names = inner.get("names") if isinstance(inner, dict) else None
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _images(schema: Any, types: dict[str, str], others: list[str], roles: Roles) -> list[str]:
@@ -135,10 +183,15 @@ def _is_list(kind: Any) -> bool:
 
 def _feature_types(schema: Any) -> dict[str, str]:
     """Column -> feature type, as far as the metadata tell."""
+    found = _features(schema)
+    return {name: one["_type"] for name, one in found.items() if isinstance(one, dict) and "_type" in one}
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """Column -> what the metadata say of it."""
     try:
         metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features = metadata.get("info", {}).get("features", {})
-        return {name: feature["_type"] for name, feature in features.items() if "_type" in feature}
+        return dict(metadata.get("info", {}).get("features", {}))
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise BadInput(f"the schema's metadata 'huggingface' are damaged: {error}") from error
 

@@ -29,7 +29,7 @@ from qtrain_cli.errors import UsageError, missing_package
 
 #: Of the height, all around; and both parameters of Beta.
 CROP_SHARE, MIXED_BY = 8, 0.2
-MIXUP = "mixup"
+MIXUP, RANDAUGMENT = "mixup", "randaugment"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Augment:
 
     names: tuple[str, ...]
     seed: int
+
+    @property
+    def in_threads(self) -> bool:
+        """Whether it draws from no stream that others of the process draw from."""
+        return RANDAUGMENT not in self.names
 
     def __call__(self, inputs: Tensor, targets: Tensor, step: int) -> Augmented:
         """The batch of a step, which is not changed in place."""
@@ -84,7 +89,7 @@ def augment_of(names: Sequence[str], seed: int, inputs: Inputs, targets: Tensor)
     if picture and targets.dim() == 3 and set(names) - {"flip"}:
         what = "targets of each place of a picture go with flip alone"
         raise UsageError(f"--augment {','.join(names)}: {what}", "leave out the others")
-    if "randaugment" in names:
+    if RANDAUGMENT in names:
         _randaugment()
     return Augment(tuple(names), seed)
 
@@ -135,7 +140,7 @@ def mixed_up(inputs: Tensor, targets: Tensor, random: np.random.Generator) -> Au
 _STEPS: dict[str, Callable[[Tensor, Tensor, np.random.Generator], _Pair]] = {
     "flip": flipped,
     "crop": cropped,
-    "randaugment": by_torchvision,
+    RANDAUGMENT: by_torchvision,
 }
 
 

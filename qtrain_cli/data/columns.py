@@ -118,6 +118,7 @@ def splits_there(
     Raises:
         BadInput: train or test is not there, or one that was named; or two are the same.
     """
+    _refuse_paths(said)
     found: dict[str, str] = {}
     for role, usual in SPLIT_NAMES.items():
         names = (said[role],) if role in said else tuple(name for name in usual if name not in said.values())
@@ -134,6 +135,16 @@ def splits_there(
     return found
 
 
+def _refuse_paths(said: Mapping[str, str]) -> None:
+    """Raises `BadInput` for a split that is no name: what lies elsewhere is no part of the data."""
+    for role, name in said.items():
+        if {"/", "\\"} & set(name) or name in (".", ".."):
+            raise BadInput(
+                f"--split {role}={shown(name)} is a path; allowed: the name of a split",
+                "give the folder that holds all splits as --data",
+            )
+
+
 def _instead(there: Callable[[str], bool], role: str, said: Mapping[str, str]) -> str:
     other = next(filter(there, SPLIT_NAMES["validation"]), None)
     if role != "test" or "test" in said or other is None:
@@ -141,14 +152,18 @@ def _instead(there: Callable[[str], bool], role: str, said: Mapping[str, str]) -
     return f"--split test={other} takes {other} for it, and sets validation rows of train apart"
 
 
-def divide(x: np.ndarray, y: Targets, splits: Sequence[str], said: Mapping[str, str]) -> Arrays:
-    """Rows ``(N, ...)`` by the value of their split column. Raises `BadInput` for any other value."""
+def divide(
+    x: np.ndarray, y: Targets, splits: Sequence[str], said: Mapping[str, str], left_out: int = 0
+) -> Arrays:
+    """Rows ``(N, ...)`` by the value of their split column. Raises `BadInput` for any other value, with the
+    row's number where none was left out."""
     roles = {name: role for role, usual in SPLIT_NAMES.items() for name in usual}
     roles |= {name: role for role, name in said.items()}
     for row, name in enumerate(splits):
         if name not in roles:
+            where = "a row" if left_out else f"row {row}"
             raise BadInput(
-                f"row {row} has the {SPLIT_COLUMN} '{shown(name)}'; allowed: {' or '.join(SPLIT_NAMES)}",
+                f"{where} has the {SPLIT_COLUMN} '{shown(name)}'; allowed: {' or '.join(SPLIT_NAMES)}",
                 "--split train=NAME,test=NAME says what others are",
             )
     parts: dict[str, SplitPart] = {}

@@ -117,7 +117,9 @@ def read(source: str, request: Request) -> Arrays:
         parts: dict[str, SplitPart] = {role: (table.x, kind(table.targets)) for role, table in tables.items()}
         return replace(arrays_of(parts), said=said)
     (table,) = tables.values()
-    return replace(divide(table.x, kind(table.targets), table.splits, request.splits), said=said)
+    return replace(
+        divide(table.x, kind(table.targets), table.splits, request.splits, request.damage.count), said=said
+    )
 
 
 def _tables(path: Path, request: Request) -> dict[str, _Table]:
@@ -221,7 +223,8 @@ def _columns(names: tuple[str, ...], first: list[list[str]], roles: Roles, *, on
             f"line 1: there is no column '{SPLIT_COLUMN}', so the file has no test rows",
             f"add a column {SPLIT_COLUMN} of train and test, or give a folder with train.csv and test.csv",
         )
-    others = [name for name in names if not (one_file and name == split)]
+    told = one_file or roles.split is not None  # a column that was named so is no input of a folder's either
+    others = [name for name in names if not (told and name == split)]
     if len(others) < 2:
         raise BadInput(
             f"line 1: {len(others)} columns of numbers; needed: an input and the target",

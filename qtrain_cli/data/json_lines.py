@@ -7,7 +7,7 @@ there a whole list of objects. What the keys mean is said by the rules of Parque
 read twice, once for the kinds of its values and once for the values.
 
     true, false      boolean          "text"      text
-    3                int64            [3, 17]     a list of numbers, int64 or float64
+    3                int64            [3, 17]     a list of numbers, int64 or float64, or of texts
     0.5              float64          null        an empty cell
 
 A column has the kind of most of its cells; a whole number is a float in a column of floats. Another cell is a
@@ -16,6 +16,7 @@ damaged row, and so is a line that is no object.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -136,7 +137,8 @@ def _table(paths: Sequence[Path], request: Request) -> Table:
     outline = _outline(paths, request)
     types = {
         "bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "text": pa.string(),
-        "ints": pa.list_(pa.int64()), "floats": pa.list_(pa.float64()), "other": pa.null(),
+        "ints": pa.list_(pa.int64()), "floats": pa.list_(pa.float64()), "texts": pa.list_(pa.string()),
+        "other": pa.null(),
     }  # fmt: skip
     schema = pa.schema([(key, types[kind]) for key, kind in outline.kinds.items()])
 
@@ -170,6 +172,8 @@ def _kind(value: Any) -> str:
         return plain or "other"
     numbers = value if isinstance(value, list) else [value]
     many = "s" if isinstance(value, list) else ""
+    if numbers and all(type(one) is str for one in numbers):
+        return "texts"
     if all(type(one) is int and -(2**63) <= one < 2**63 for one in numbers):
         return f"int{many}"
     return "floats" if many and all(type(one) in (int, float) for one in numbers) else "other"
@@ -185,36 +189,17 @@ def _most(found: Counter[str]) -> str:
 
 
 def _cuts(path: Path, wanted: Any, outline: _Outline, request: Request) -> Iterator[Cut]:
-    lines: list[int] = []
-    rows: list[dict[str, Any]] = []
-    for line, row in objects(path, request, lambda error: None):  # the first reading counted them
-        rows.append(_fitting(row, f"{path.name} line {line}", wanted.names, outline, request))
-        lines.append(line)
-        if len(rows) == BATCH_ROWS:
-            yield _cut(path, lines, rows, wanted)
-            lines, rows = [], []
-    if rows:
-        yield _cut(path, lines, rows, wanted)
+    found = objects(path, request, lambda error: None)  # the first reading counted those that are none
+    while rows := list(itertools.islice(found, BATCH_ROWS)):
+        yield _cut(path, rows, wanted, outline)
 
 
-def _fitting(
-    row: dict[str, Any], where: str, names: Sequence[str], outline: _Outline, request: Request
-) -> dict[str, Any]:
-    """The cells that are wanted; one of another kind than its column's stays empty, and is told so."""
-    cells: dict[str, Any] = {}
-    for name in names:
-        value, kind = row.get(name), outline.kinds[name]
-        found = _kind(value)
-        if found not in (kind, "null") and _WIDER.get((found, kind)) != kind:
-            cells[name] = None
-            if not request.damage.skips:
-                raise DamagedRow(
-                    f"{where}, column '{shown(name)}' is {shown(json.dumps(value))}; the others hold"
-                    f" {_WORDS[kind]}", "fill in or drop such rows; --skip-damaged leaves them out",
-                )  # fmt: skip
-            continue
-        cells[name] = _widened(value) if found in ("int", "ints") and found != kind else value
-    return cells
+def _fitting(value: Any, kind: str) -> tuple[Any, str]:
+    """A cell as its column has it; one of another kind is empty, and what is wrong with it is said."""
+    found = _kind(value)
+    if found not in (kind, "null") and _WIDER.get((found, kind)) != kind:
+        return None, f"is {shown(json.dumps(value))}; the others hold {_WORDS[kind]}"
+    return (_widened(value) if found in ("int", "ints") and found != kind else value), ""
 
 
 def _widened(value: Any) -> float | list[float]:
@@ -224,11 +209,18 @@ def _widened(value: Any) -> float | list[float]:
 
 _WORDS = {
     "bool": "true or false", "int": "whole numbers", "float": "numbers", "text": "texts",
-    "ints": "lists of whole numbers", "floats": "lists of numbers", "other": "nothing that can be read",
+    "ints": "lists of whole numbers", "floats": "lists of numbers", "texts": "lists of texts",
+    "other": "nothing that can be read",
 }  # fmt: skip
 
 
-def _cut(path: Path, lines: list[int], rows: list[dict[str, Any]], wanted: Any) -> Cut:
+def _cut(path: Path, rows: list[Numbered], wanted: Any, outline: _Outline) -> Cut:
     import pyarrow as pa
 
-    return Cut(path.name, 0, pa.RecordBatch.from_pylist(rows, schema=wanted), tuple(lines))
+    columns, wrong = dict[str, list[Any]](), dict[tuple[int, str], str]()
+    for name in wanted.names:
+        fitted = [_fitting(row.get(name), outline.kinds[name]) for _, row in rows]
+        columns[name] = [value for value, _ in fitted]
+        wrong |= {(place, name): said for place, (_, said) in enumerate(fitted) if said}
+    batch = pa.RecordBatch.from_pydict(columns, schema=wanted)
+    return Cut(path.name, 0, batch, tuple(line for line, _ in rows), wrong)

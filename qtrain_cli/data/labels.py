@@ -63,7 +63,7 @@ def relabelled(raw: Arrays, order: tuple[str, ...]) -> Arrays:
     if not order:
         return raw
     if raw.y_train.dtype.kind in "iu" and raw.y_train.ndim > 1:
-        return replace(raw, names=order)  # of the numbers that a row's places have
+        return _reordered(raw, order) if raw.names else replace(raw, names=order)
     if raw.y_train.dtype.kind not in "biu" or raw.y_train.ndim != 1:
         raise UsageError("--classes names labels, and the targets are numbers", "leave out --classes")
     if len(set(order)) < len(order):
@@ -81,6 +81,17 @@ def relabelled(raw: Arrays, order: tuple[str, ...]) -> Arrays:
             raise UsageError(f"--classes lacks the label '{shown(name)}'", suggestion(name, order))
         places[label] = order.index(name)
     return replace(raw.with_targets(lambda y: places[y]), names=order)
+
+
+def _reordered(raw: Arrays, order: tuple[str, ...]) -> Arrays:
+    """Labels of places that have names, in this order. Raises `UsageError` for one that it lacks."""
+    lacking = next((name for name in raw.names if name not in order), None)
+    if lacking is not None:
+        raise UsageError(f"--classes lacks the label '{shown(lacking)}'", suggestion(lacking, order))
+    places = np.array([order.index(name) for name in raw.names])
+    return replace(
+        raw.with_targets(lambda y: np.where(y < 0, y, places[np.clip(y, 0, len(places) - 1)])), names=order
+    )
 
 
 def _without_signs(raw: Arrays) -> Arrays:

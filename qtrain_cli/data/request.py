@@ -12,6 +12,7 @@ from qtrain_cli.data.damage import Damage
 from qtrain_cli.data.pictures import Pictures, picture_form
 from qtrain_cli.data.room import Room
 from qtrain_cli.data.tokens import TextForm
+from qtrain_cli.data.words import WordLabels
 from qtrain_cli.settings import DataSettings
 
 
@@ -39,5 +40,5 @@ def request_of(settings: DataSettings, beside: Path | None) -> Request:
         Roles.said(dict(settings.columns)),
         dict(settings.splits),
         Pictures(picture_form(settings.transform, None), beside),
-        TextForm(settings.tokenizer, beside, settings.max_length),
+        TextForm(settings.tokenizer, beside, settings.max_length, labels=WordLabels(beside)),
     )

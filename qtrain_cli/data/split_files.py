@@ -9,6 +9,7 @@ A missing shard is an error, and so are two of these side by side.
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +21,9 @@ _SHARD = re.compile(r".*-(?P<index>\d+)-of-(?P<total>\d+)\.[a-z]+")
 
 def split_files(folder: Path, split: str, endings: Sequence[str], inside: Sequence[str]) -> list[Path]:
     """The files of one split, in the order of their names; `inside` are the endings in a sub-folder."""
-    patterns = [f"{split}{middle}{ending}" for middle in ("", "-*") for ending in endings]
-    patterns += [f"{split}/*{ending}" for ending in inside]
+    name = glob.escape(split)
+    patterns = [f"{name}{middle}{ending}" for middle in ("", "-*") for ending in endings]
+    patterns += [f"{name}/*{ending}" for ending in inside]
     bases = (folder, folder / "data")
     return sorted({path for base in bases for pattern in patterns for path in base.glob(pattern)})
 

@@ -64,6 +64,12 @@ class Tokenizer:
         found = self.backend.encode_batch(pairs, add_special_tokens=True)
         return [one.ids for one in found], sum(1 for one in found if one.overflowing)
 
+    def of_words(self, rows: Sequence[list[str]]) -> tuple[list[list[int]], list[list[int | None]], int]:
+        """The same of texts that are lists of words, and of which word of its row each token is."""
+        found = self.backend.encode_batch(rows, is_pretokenized=True, add_special_tokens=True)
+        cut = sum(1 for one in found if one.overflowing)
+        return [one.ids for one in found], [one.word_ids for one in found], cut
+
 
 def tokenizer_folder(said: Path | None, beside: Path | None) -> Path | None:
     """Where the tokenizer is: what was said, or the model's folder if it has one."""

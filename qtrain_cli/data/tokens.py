@@ -18,7 +18,9 @@ import numpy as np
 from qtrain_cli.data.arrays import Arrays
 from qtrain_cli.data.room import Room
 from qtrain_cli.data.tokenizer import Texts, Tokenizer, load_tokenizer, tokenizer_folder
+from qtrain_cli.data.words import WordLabels
 from qtrain_cli.errors import BadInput
+from qtrain_cli.tasks.places import IGNORED
 
 _ADVICE = "--tokenizer FOLDER (or its tokenizer.json) makes tokens of them; in a table drop or encode them"
 
@@ -26,7 +28,7 @@ _ADVICE = "--tokenizer FOLDER (or its tokenizer.json) makes tokens of them; in a
 @dataclass
 class TextForm:
     """How texts become tokens. The tokenizer is read when the first text comes; `cut` counts rows cut off,
-    `pairs` says whether two texts a row came."""
+    `pairs` says whether two texts a row came, `labels` are those of words."""
 
     said: Path | None = None
     beside: Path | None = None
@@ -34,6 +36,7 @@ class TextForm:
     cut: int = 0
     longest: int = 0
     pairs: bool = False
+    labels: WordLabels = field(default_factory=WordLabels)
     _found: Tokenizer | None = field(default=None, repr=False)
 
     def tokenizer(self, column: str) -> Tokenizer:
@@ -85,7 +88,17 @@ class TokenStack:
         if not texts:
             return
         self._form.pairs = len(texts[0]) == 2
-        rows, cut = self._tokenizer(texts)
+        self._keep(*self._tokenizer(texts))
+
+    def add_words(self, rows: list[list[str]]) -> list[list[int | None]]:
+        """The next rows, each a list of words: of which word each token is, None for none. Raises as
+        `add`."""
+        tokens, places, cut = self._tokenizer.of_words(rows)
+        if rows:
+            self._keep(tokens, cut)
+        return places
+
+    def _keep(self, rows: list[list[int]], cut: int) -> None:
         self._form.cut += cut
         lengths = np.fromiter(map(len, rows), np.int32, len(rows))
         self._room.take(int(lengths.sum()) * self._dtype().itemsize, f"{len(rows):,} texts")
@@ -116,6 +129,8 @@ def of_one_length(arrays: Arrays) -> Arrays:
     there = arrays.named("x")
     width = max(x.shape[1] for x in there.values())
     filled: dict[str, Any] = {name: _filled(x, width, arrays.padding) for name, x in there.items()}
+    if arrays.y_train.ndim == 2 and arrays.y_train.shape == arrays.x_train.shape:  # type: ignore[union-attr]
+        filled |= {name: _filled(y, width, IGNORED) for name, y in arrays.named("y").items()}
     return replace(arrays, **filled)
 
 

@@ -33,7 +33,7 @@ from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.errors import BadInput, QtrainError, RunFailed, UsageError
 from qtrain_cli.exports import writers
 from qtrain_cli.exports.circuits import CircuitExport, require_circuit_ending, write_program
-from qtrain_cli.exports.tracing import PLAIN_ADVICE, reason
+from qtrain_cli.exports.tracing import PLAIN_ADVICE, RealRows, reason
 from qtrain_cli.exports.writers import Checked, Source
 from qtrain_cli.files.atomic import replacing
 
@@ -42,6 +42,7 @@ __all__ = [
     "CircuitExport",
     "ExportRecord",
     "Exporter",
+    "RealRows",
     "export",
     "require_circuit_ending",
     "write_program",
@@ -98,7 +99,7 @@ def export(
     path: Path,
     *,
     module: nn.Module | None = None,
-    example: Inputs | None = None,
+    example: Inputs | RealRows | None = None,
     force: bool = False,
 ) -> ExportRecord:
     """Write `state` to `path` in the format that its ending names, and check the file before the rename.
@@ -108,7 +109,7 @@ def export(
             `.safetensors`, which has no ties: there each has its own copy.
         module: takes (k, ...) and returns what counts as one tensor; its own weights do not matter, and it is
             not changed.
-        example: a batch of inputs (k, ...) with k >= 1, or several by name.
+        example: a batch of inputs (k, ...) with k >= 1, or several by name; `RealRows` are compared on, too.
         force: replace an existing file.
 
     Raises:

@@ -53,7 +53,7 @@ def require_close(traced: Traced, outputs: Callable[[Inputs], Tensor], where: st
         if not difference <= limit:  # true for nan, too
             raise RunFailed(f"{where} differs from PyTorch by {difference:.2g}; allowed: {limit:.2g}")
         worst, bound = max(worst, difference), max(bound, limit)
-    return f"outputs on seeded random inputs within {worst:.2g} of PyTorch (allowed: {bound:.2g})"
+    return f"outputs on {traced.compared} within {worst:.2g} of PyTorch (allowed: {bound:.2g})"
 
 
 def tolerance(expected: Tensor) -> float:

@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -39,10 +39,18 @@ PLAIN_ADVICE = "write .safetensors or .pt, which hold the weights without the gr
 
 
 @dataclass(frozen=True)
+class RealRows:
+    """Inputs (k, ...) that are no example but rows of somebody's data, as the model is given them."""
+
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
 class Traced:
     """A module in eval mode with the exported weights, and the graph traced from it; `loaded` is its oracle.
 
     `example` is (2, ...), or a batch of the one size that is allowed; `note` is empty unless it is fixed.
+    `rows` are of somebody's data, if there are any.
     """
 
     module: nn.Module
@@ -50,6 +58,7 @@ class Traced:
     program: ExportedProgram
     example: Inputs
     note: str
+    rows: Inputs | None = None
 
     @property
     def dynamic(self) -> bool:
@@ -57,10 +66,25 @@ class Traced:
         return not self.note
 
     def probes(self) -> list[Inputs]:
-        """Seeded inputs to compare outputs on: batches of 1 and 3, or of the one size that is allowed."""
+        """Seeded inputs to compare outputs on: batches of 1 and 3, or of the one size that is allowed; real
+        rows besides, if there are any."""
         generator = torch.Generator().manual_seed(PROBE_SEED)
         sizes = (1, 3) if self.dynamic else (len(self.example),)
-        return [_rows_like(self.example, size, generator) for size in sizes]
+        return [_rows_like(self.example, size, generator) for size in sizes] + self._real()
+
+    def _real(self) -> list[Inputs]:
+        if self.rows is None:
+            return []
+        if self.dynamic:
+            return [self.rows]
+        size, whole = len(self.example), mapped(lambda part: _filled_up(part, len(self.example)), self.rows)
+        return list(whole.split(size))
+
+    @property
+    def compared(self) -> str:
+        """On what outputs are compared."""
+        real = "" if self.rows is None else f"{len(self.rows)} rows of the data and on "
+        return f"{real}seeded random inputs"
 
     def shapes(self, free: Any) -> Any:
         """`free` for each tensor of a call, as `torch.export` and the ONNX exporter take it."""
@@ -87,20 +111,23 @@ class Traced:
             return not torch.allclose(_run(self.loaded, inputs), self.eager(inputs), equal_nan=True)
 
 
-def trace(module: nn.Module, state: Mapping[str, Tensor], example: Inputs) -> Traced:
+def trace(module: nn.Module, state: Mapping[str, Tensor], example: Inputs | RealRows) -> Traced:
     """The graph of `module` holding `state`; `module` itself stays as it is.
 
     Args:
         module: takes inputs (k, ...) and returns what counts as one tensor.
         state: a complete state dictionary for it, on any device.
-        example: a batch of k >= 1 inputs; floats are cast to the weights' dtype.
+        example: a batch of k >= 1 inputs, or real rows; floats are cast to the weights' dtype.
 
     Raises:
         BadInput: `state` does not fit `module`, or `module` does not run on `example`.
         RunFailed: `torch.export` cannot trace the module.
     """
+    if isinstance(example, RealRows):
+        rows = _as_read(example.inputs, holding(module, state))
+        return replace(trace(module, state, rows), rows=rows)
     held, loaded = holding(module, state), _loaded(module, state)
-    pair = _pair(example, held)
+    pair = mapped(_two_of, _as_read(example, held))
     if size := fixed_rows(module):
         return _of_one_size(held, loaded, mapped(lambda part: _repeated(part, size), pair))
     pair = readable(pair, held, _run)
@@ -195,19 +222,18 @@ def _set_mode(module: nn.Module, training: bool) -> None:
         module.training = training
 
 
-def _pair(example: Inputs, module: nn.Module) -> Inputs:
-    """A batch of two from the rows of `example` (k, ...), in the dtype of the module's weights."""
+def _as_read(example: Inputs, module: nn.Module) -> Inputs:
+    """The rows of `example` (k, ...), in the dtype of the module's weights."""
     for part in tensors_in(example):
         if part.dim() == 0 or len(part) == 0:
             raise BadInput(f"the example input has the shape {list(part.shape)}; allowed: 1 row or more")
     rows = example.detach().cpu()
     precision = precision_of(module, rows) if lead_of(rows).is_floating_point() else None
+    return mapped(lambda part: part.to(precision) if part.is_floating_point() else part, rows)
 
-    def two(part: Tensor) -> Tensor:
-        part = part.to(precision) if part.is_floating_point() else part
-        return torch.cat([part, part])[:2].clone()  # (2, ...)
 
-    return mapped(two, rows)
+def _two_of(part: Tensor) -> Tensor:
+    return torch.cat([part[:2], part[:2]])[:2].clone()  # (2, ...)
 
 
 def _run(module: nn.Module, inputs: Inputs) -> Tensor:
@@ -270,6 +296,11 @@ def _random_like(example: Tensor, size: int, generator: torch.Generator) -> Tens
     if example.is_floating_point():
         return torch.randn((size, *example.shape[1:]), generator=generator).to(example.dtype)
     return _repeated(example, size)
+
+
+def _filled_up(rows: Tensor, size: int) -> Tensor:
+    """All rows in whole batches of a size, the first ones once more at the end."""
+    return _repeated(rows, math.ceil(len(rows) / size) * size)
 
 
 def _repeated(rows: Tensor, size: int) -> Tensor:

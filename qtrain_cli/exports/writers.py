@@ -28,16 +28,17 @@ from torch.export import ExportedProgram
 from qtrain_cli.data.inputs import Inputs, NamedInputs, tensors_in
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports.comparison import require_close, require_same
-from qtrain_cli.exports.tracing import PLAIN_ADVICE, Traced, holding, trace
+from qtrain_cli.exports.tracing import PLAIN_ADVICE, RealRows, Traced, holding, trace
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: the weights, and for a graph the module and a batch of its inputs (k, ...)."""
+    """What is exported: the weights, and for a graph the module and a batch of its inputs (k, ...), or real
+    rows of data."""
 
     state: dict[str, Tensor]
     module: nn.Module | None = None
-    example: Inputs | None = None
+    example: Inputs | RealRows | None = None
 
     def traced(self) -> Traced:
         """The module's graph, holding `state`. Raises `UsageError` without a module or an example."""

@@ -7,6 +7,7 @@ config.json and one of    model.safetensors | model.safetensors.index.json + sha
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _MAX_INDEX = 64 * 2**20
 #: 22,000 labels 44,000. The library makes an attribute of each.
 _MOST_LINES, _MOST_VALUES = 1_000_000, 100_000
 _MOST_NAMES = 5  # in a message
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def _json_in(file: ModelFile, most: int, values: int) -> dict[str, Any]:
     if file.size > most:
         raise BadInput(f"'{file.name}' has {file.size:,} bytes; allowed: {most:,}")
     text = file.start(most)
-    _require_few(file, sum(map(text.count, (b",", b"[", b"{"))) // 4, values)  # before it is in memory
+    marks = _STRING.sub(b"", text)  # commas in texts are none between values
+    _require_few(file, sum(map(marks.count, (b",", b"[", b"{"))) // 4, values)  # before it is in memory
     document = object_in(file.name, text)
     _require_few(file, values_in(document), values)
     return document

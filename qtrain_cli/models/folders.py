@@ -3,12 +3,17 @@
 The class is one of `transformers`' own, named in the configuration; code that a folder brings (`auto_map`) is
 never run, and pickled weights (``.bin``) are read as weights alone (`pickles`). A model of token numbers that
 takes a mask is called with one: places that hold the configuration's padding number are not attended to.
+
+timm's folders, whose configuration says `architecture` and `pretrained_cfg`, are built by timm, as by
+``--arch timm:NAME``.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,6 +37,8 @@ from qtrain_cli.settings import ModelSettings
 
 #: In a message.
 _MOST_NAMES = 5
+_TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
+_TIMM_SIZES, _MOST_SIZE = ("num_classes", "in_chans", "img_size"), 2**20
 
 
 def load_folder(settings: ModelSettings, folder: ModelFolder) -> ReadModel:
@@ -46,11 +53,29 @@ def load_folder(settings: ModelSettings, folder: ModelFolder) -> ReadModel:
     if settings.weights is not None:
         raise UsageError(f"--weights has no use for the folder '{settings.path.name}', which is one model")
     trust = "safetensors" if folder.weights[0].path.suffix == ".safetensors" else "weights-only"
-    if settings.arch is not None:
-        fitted = fit_to_architecture(settings, folder.tensors("meta"), lambda: folder.tensors("cpu"))
-        return ReadModel(fitted.module, trust, None, fitted.notes)
+    named = settings if settings.arch else _of_timm(settings, folder.config)
+    if named is not None:
+        fitted = fit_to_architecture(named, folder.tensors("meta"), lambda: folder.tensors("cpu"))
+        said = () if settings.arch else (f"{formats.CONFIG} names {named.arch}",)
+        return ReadModel(fitted.module, trust, None, (*said, *fitted.notes))
     module, surplus = _built(folder)
     return ReadModel(module, trust, None, said_left_out(surplus))
+
+
+def _of_timm(settings: ModelSettings, config: Mapping[str, Any]) -> ModelSettings | None:
+    """The same with the architecture that a folder of timm's names, if it is one. Of its arguments those
+    that say how large and wide it is: others can name files, which are no part of a model."""
+    name, given = config.get("architecture"), config.get("model_args")
+    if not isinstance(name, str) or not _TIMM_NAME.fullmatch(name) or "pretrained_cfg" not in config:
+        return None
+    sizes = {"num_classes": config.get("num_classes"), **(given if isinstance(given, dict) else {})}
+    chosen = {key: value for key, value in sizes.items() if key in _TIMM_SIZES and _is_size(value)}
+    return replace(settings, arch=f"timm:{name}", arch_args=chosen)
+
+
+def _is_size(value: Any) -> bool:
+    sizes = value if isinstance(value, list) else [value]
+    return len(sizes) <= 2 and all(type(size) is int and 0 <= size <= _MOST_SIZE for size in sizes)
 
 
 def _built(folder: ModelFolder) -> tuple[nn.Module, list[str]]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from qtrain_cli.errors import BadInput, is_out_of_memory
 from qtrain_cli.models.architecture import construct, construct_skeleton, find_factory
@@ -72,7 +73,9 @@ def fit_to_architecture(
     except BadInput as error:
         if partial:
             raise BadInput(f"'{name}' is {partial[0]}", partial[1]) from None
-        # Code may register other tensors on the meta device, as orthogonal parametrisations do.
+        if not any(map(is_parametrized, skeleton.modules())):
+            raise
+        # They may register other tensors on the meta device, as orthogonal parametrisations do.
         module = construct(factory, arch, settings.arch_args, "cpu")
         if _expected_tensors(module).keys() == _expected_tensors(skeleton).keys():
             raise error from None

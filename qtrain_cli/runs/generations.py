@@ -28,8 +28,8 @@ from qtrain_cli.settings.students import TeachSettings
 from qtrain_cli.students.layout import Execution
 from qtrain_cli.students.networks import StudentModule, build, is_light
 from qtrain_cli.students.spec import Student
+from qtrain_cli.training.ahead import row_batches
 from qtrain_cli.training.alignment import Alignment, projection, teacher_features
-from qtrain_cli.training.batches import row_batches
 from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to, usual_threads

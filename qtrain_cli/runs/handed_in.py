@@ -25,7 +25,8 @@ from qtrain_cli.models.in_place import own_streams, twin_of
 from qtrain_cli.runs.materials import Materials
 from qtrain_cli.settings import CompareSettings, CompressSettings, FitSettings
 from qtrain_cli.tasks.task import Loss
-from qtrain_cli.training.batches import Batches, row_batches
+from qtrain_cli.training.ahead import row_batches
+from qtrain_cli.training.batches import Batches
 from qtrain_cli.training.loaders import LoaderBatches
 
 #: Bytes of a training loader's rows that are kept, for the first look and the train figure.

@@ -67,6 +67,7 @@ def run_identity(
 ) -> Identity:
     """The whole: model, data, the fit's settings, and what only this kind of run has."""
     settings = asdict(fit) if isinstance(fit, FitSettings) else dict(fit)
+    settings.pop("workers", None)  # whoever draws a batch, it is the same
     augment = list(settings.pop("augment", ()))
     settings |= {"augment": augment} if augment else {}  # runs of before, which had none, stay what they are
     return {

@@ -41,7 +41,7 @@ from qtrain_cli.settings import FitSettings, ModelSettings
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
-from qtrain_cli.training.batches import row_batches
+from qtrain_cli.training.ahead import row_batches
 from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course, Teach, nobody
 from qtrain_cli.training.descent import Rate
@@ -51,6 +51,7 @@ from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
+from qtrain_cli.training.waiting import said_of_waiting
 from qtrain_cli.training.work import said_of_work, work_of
 
 Log = Callable[[str], None]
@@ -203,6 +204,9 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     # A gradient's own noise would be taken for what makes it steep.
     rate = Rate(fit.lr, work.chosen.method.whitened and not gradient.rough, clip=CLIP)
     found = train(trainee, _course(work), fit, rate, recovery, show)
+    waited = said_of_waiting(found.waited, fit.workers)
+    if waited and work.batches is row_batches:  # a loader of the caller's own has workers of its own
+        log(waited)
     numbers = _with_fresh_statistics(work, _stored(work, trainee, found), log)
     return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))
 

@@ -21,7 +21,8 @@ from qtrain_cli.runs.fresh import fresh_module
 from qtrain_cli.settings import ChangeSettings, DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.change import Wanted
 from qtrain_cli.tasks import Task
-from qtrain_cli.training.batches import Batches, row_batches
+from qtrain_cli.training.ahead import row_batches
+from qtrain_cli.training.batches import Batches
 
 #: How the training rows of some data come in steps, on a device.
 Batching = Callable[[Dataset, FitSettings, torch.device], Batches]

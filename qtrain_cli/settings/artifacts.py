@@ -34,7 +34,8 @@ MAX_REPEAT, MAX_TRAJECTORIES = 10_000, 10**9
 class ExportSettings:
     """`qtrain export`: `model` supplies the graph that `.pt2` and `.onnx` need.
 
-    `output` is what a graph returns of several outputs; None: what the artifact's record says.
+    `output` is what a graph returns of several outputs; None: what the artifact's record says. On rows of
+    `data` that were set apart a graph is compared, too.
     `quantum`: the circuits in place of the weights; `circuit` one of them by its number, None all. On a
     command line one of `classical` and `quantum` must be said; None: it was not asked.
     """
@@ -58,6 +59,7 @@ class ExportSettings:
     classical: Annotated[bool | None, Option("--classical", "Regenerated weights.")] = None
     output: OutputPath = None
     base: BasePath = None
+    data: DataSettings | None = None
 
     def __post_init__(self) -> None:
         given = (
@@ -79,6 +81,11 @@ class ExportSettings:
             not self.quantum or (self.model is None and self.arch is None),
             "--quantum has no use for --model and --arch",
             "circuits need the artifact alone",
+        )
+        require(
+            self.data is None or self.model is not None or self.arch is not None,
+            "--data is for what has a graph",
+            "give --model or --arch, and write .pt2 or .onnx",
         )
 
 

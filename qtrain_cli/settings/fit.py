@@ -16,7 +16,7 @@ from qtrain_cli.settings.shared import LEARNING_RATE, Seed, check_seed
 #: What may be done to a batch of training rows (`data.augment` does it).
 AUGMENTATIONS = ("flip", "crop", "randaugment", "mixup")
 MAX_EPOCHS = 10**9 - 1
-MAX_TEMPERATURE = 1e6
+MAX_TEMPERATURE, MAX_WORKERS = 1e6, 256
 MIN_EPOCHS, MIN_STEPS = 10, 2000
 #: Rows of a step: so many, or half as many again and again down to the least while a step costs more
 #: floating-point operations than `STEP_WORK`. Epochs: as many as stay below `RUN_WORK`, at least one.
@@ -100,6 +100,11 @@ class FitSettings:
             read=parse_names, kind="row",
         ),
     ] = ()  # fmt: skip
+    workers: Annotated[
+        int | None,
+        Option("--workers", "Processes that draw training batches; 0: a step draws its own.", least=0),
+        Otherwise("a thread, for large or augmented ones"),
+    ] = None
 
     def __post_init__(self) -> None:
         for name in self.augment:
@@ -115,6 +120,10 @@ class FitSettings:
             f"--epochs is {reprlib.repr(self.epochs)}; allowed: 1 to {MAX_EPOCHS}",
         )
         require(self.batch_size >= 0, f"--batch-size is {self.batch_size}; allowed: 1 or more")
+        require(
+            self.workers is None or 0 <= self.workers <= MAX_WORKERS,
+            f"--workers is {self.workers}; allowed: 0 to {MAX_WORKERS}",
+        )
         require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
         check_seed(self.seed)
 

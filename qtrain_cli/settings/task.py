@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -47,10 +48,15 @@ class TaskSettings:
             f"--task is '{self.family}'",
             suggestion(self.family, FAMILIES),
         )
-        numbers = self.class_weights if self.class_weights != (BALANCED,) else ()
+        if self.class_weights == (BALANCED,):
+            return
+        words = [weight for weight in self.class_weights if isinstance(weight, str)]
+        advice = "give a weight of 0 or more for each class, or balanced"
+        require(not words, f"--class-weights has '{(*words, '')[0]}' among several", advice)
+        numbers = tuple(map(float, self.class_weights))
         require(
-            all(isinstance(weight, float) and weight >= 0 for weight in numbers)
-            and (not numbers or any(numbers)),
+            all(0 <= weight < math.inf for weight in numbers) and (not numbers or any(numbers)),
             "--class-weights has a number below 0, or none above it",
-            "give a weight of 0 or more for each class, or balanced",
+            advice,
         )
+        object.__setattr__(self, "class_weights", numbers)  # 1 is 1.0: the same run

@@ -22,11 +22,24 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from qtrain_cli.data import Dataset, TrainSplit
-from qtrain_cli.data.augment import Augment, Mixed, augment_of
+from qtrain_cli.data import TrainSplit
+from qtrain_cli.data.augment import Augment, Mixed
 from qtrain_cli.data.inputs import Inputs, Prepare, lengths_of
 from qtrain_cli.files.spilled import let_go
-from qtrain_cli.settings import FitSettings
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One step's rows as the data have them, or as they became: in memory, whoever drew them.
+
+    Fields are those of `Batch`.
+    """
+
+    step: int
+    raw: Inputs
+    targets: Tensor
+    rows: Tensor | None = None
+    mixed: Mixed | None = None
 
 
 @dataclass(frozen=True)
@@ -78,16 +91,29 @@ class RowBatches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
+        return self.placed(self.drawn(step))
+
+    def drawn(self, step: int) -> Drawn:
+        """Its rows, which nothing but the step decides: in whatever process they are drawn."""
         rows = self.rows(step)
-        raw = self.split.inputs[rows]
-        targets = self.split.targets[rows]
+        raw, targets = self.split.inputs[rows], self.split.targets[rows]
         let_go()
         if self.augment is None or not isinstance(raw, Tensor):
-            return Batch(step, raw, self.prepare(raw.to(self.device)), targets.to(self.device), rows)
+            return Drawn(step, raw, targets, rows)
         found = self.augment(raw, targets, step)
-        mixed = found.mixed and replace(found.mixed, targets=found.mixed.targets.to(self.device))
-        inputs = self.prepare(found.inputs.to(self.device))
-        return Batch(step, found.inputs, inputs, found.targets.to(self.device), None, mixed)
+        return Drawn(step, found.inputs, found.targets, None, found.mixed)
+
+    def placed(self, drawn: Drawn) -> Batch:
+        """The same on the device, inputs normalised."""
+        device, mixed = self.device, drawn.mixed
+        return Batch(
+            drawn.step,
+            drawn.raw,
+            self.prepare(drawn.raw.to(device)),
+            drawn.targets.to(device),
+            drawn.rows,
+            mixed and replace(mixed, targets=mixed.targets.to(device)),
+        )
 
     def rows(self, step: int) -> Tensor:
         """The places (size,) of a step's rows in the split."""
@@ -99,12 +125,6 @@ class RowBatches:
     def whole_size(self) -> int:
         """The rows of every batch."""
         return min(self.size, len(self.split))
-
-
-def row_batches(data: Dataset, fit: FitSettings, device: torch.device) -> RowBatches:
-    """The batches of a training. Raises `UsageError`, `BadInput` where rows cannot be augmented so."""
-    augment = augment_of(fit.augment, fit.seed, data.train.inputs, data.train.targets)
-    return RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, device, augment)
 
 
 #: Batches whose rows are sorted by length together.

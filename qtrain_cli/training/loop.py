@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from qtrain_cli.training.recovery import Clock, Recovery
 from qtrain_cli.training.state import RunState, Trained, checkpoint_of, restore, trained
 from qtrain_cli.training.stopping import stop_requests
 from qtrain_cli.training.trainee import Outputs, Trainee
+from qtrain_cli.training.waiting import Waiting
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def train(
             if asked.is_set():
                 raise recovery.stopped()
     loop.save()
-    return trained(loop.run)
+    return replace(trained(loop.run), waited=loop.waited.share)
 
 
 class _Loop:
@@ -94,7 +95,7 @@ class _Loop:
         seed_generators(settings.seed)
         self.trained = tuple(trainee.parameters().values())
         self.run = RunState(trainee, start_descent(self.trained, rate, self.steps))
-        self.clip, self.clock = rate.clip, Clock()
+        self.clip, self.clock, self.waited = rate.clip, Clock(), Waiting()
         self.warm = False
 
     def advance(self) -> Progress:
@@ -103,7 +104,9 @@ class _Loop:
         epoch, position = divmod(run.step, self.per_epoch)
         if position == 0 and self.trainee.begin(epoch, self.epochs):
             run.forget_best()
-        loss, score = self.shown_step(self.course.batches.at(run.step))
+        with self.waited.counted(self.warm):
+            batch = self.course.batches.at(run.step)
+        loss, score = self.shown_step(batch)
         run.step += 1
         run.loss += loss
         validation = self.validate() if position + 1 == self.per_epoch else None

@@ -71,7 +71,8 @@ class Trained:
     """What a run found: the best state by validation, or the last one when no score was finite.
 
     `parameters` and `state` are on the CPU, by the trainee's names; `history` has loss and validation score
-    of each epoch, `seconds` what all steps took (None where no more than a first step was timed).
+    of each epoch, `seconds` what all steps took (None where no more than a first step was timed), `waited`
+    the share of its time that a step waited for its batch.
     """
 
     parameters: dict[str, Tensor]
@@ -79,6 +80,7 @@ class Trained:
     score: float | None
     history: tuple[tuple[float, float], ...]
     seconds: float | None = None
+    waited: float = 0.0
 
 
 def trained(run: RunState) -> Trained:

@@ -17,7 +17,7 @@ from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.plan import MAPPING
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.runs.regenerate import stored_angles
-from qtrain_cli.settings import ExportSettings, ModelSettings
+from qtrain_cli.settings import DataSettings, ExportSettings, ModelSettings
 
 
 @pytest.fixture
@@ -66,6 +66,32 @@ def test_a_graph_from_the_architecture_alone(artifact, arch, model, tmp_path):
     inputs = torch.rand(5, 1, 8, 8)
     one, other = (torch.export.load(tmp_path / name).module()(inputs) for name in ("a.pt2", "b.pt2"))
     torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("ending", [".pt2", ".onnx"])
+def test_a_graph_is_compared_on_the_users_rows(artifact, digits, model, tmp_path, ending):
+    if ending == ".onnx":
+        pytest.importorskip("onnxscript")
+    data = DataSettings(str(digits / "digits.npz"))
+    done = export.run(ExportSettings(artifact, tmp_path / f"net{ending}", model, data=data))
+    assert "outputs on 16 rows of the data and on seeded random inputs within" in done.checked
+
+
+def test_rows_of_another_shape_are_refused(artifact, model, tmp_path):
+    np.savez(tmp_path / "d.npz", **{
+        f"{name}_{split}": np.zeros((9, 3) if name == "x" else 9, int)
+        for name in "xy" for split in ("train", "test")
+    })  # fmt: skip
+    with pytest.raises(
+        BadInput, match=r"the data have 1 inputs of shape \[3\], and the file is for 2 inputs"
+    ):
+        out, data = tmp_path / "net.pt2", DataSettings(str(tmp_path / "d.npz"))
+        export.run(ExportSettings(artifact, out, model, data=data))
+
+
+def test_data_without_a_graph_have_no_use(artifact, digits, tmp_path):
+    with pytest.raises(UsageError, match="--data is for what has a graph"):
+        ExportSettings(artifact, tmp_path / "net.pt", data=DataSettings(str(digits / "digits.npz")))
 
 
 @pytest.mark.parametrize(

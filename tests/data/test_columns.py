@@ -90,6 +90,23 @@ def test_splits_go_by_their_usual_names_or_by_those_that_were_said():
         found("a", train="a", test="a")
 
 
+@pytest.mark.parametrize("name", ["/etc/x", "../test", "..", "a\\b"])
+def test_a_split_is_a_name_and_no_path(load, tmp_path, name):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text('{"a": 1, "label": 0}\n{"a": 2, "label": 1}\n')
+    with pytest.raises(BadInput, match=r"--split test=.* is a path; allowed: the name of a split"):
+        load(tmp_path, splits=(("test", name),))
+
+
+def test_a_splits_name_is_no_pattern(load, tmp_path):
+    for split in ("train", "test", "[x]", "x"):
+        rows = '{"a": 1, "label": 0}\n{"a": 2, "label": 1}\n'
+        (tmp_path / f"{split}.jsonl").write_text(rows if split != "x" else rows * 2)
+    assert len(load(tmp_path, splits=(("test", "[x]"),)).test) == 2
+    with pytest.raises(BadInput, match=r"there is no .*\?"):
+        load(tmp_path, splits=(("test", "?"),))
+
+
 def test_a_split_column_may_have_validation_rows(load, tmp_path):
     names = ["train", "train", "validation", "test", "train", "holdout"]
     lines = "".join(f"{n},{n % 2},{name}\n" for n, name in enumerate(names))
@@ -107,3 +124,17 @@ def test_arrays_may_have_validation_rows(load, tmp_path, pixels):
     data, plain = load(tmp_path / "own.npz"), load(tmp_path / "plain.npz")
     assert (len(data.train), len(data.validation)) == (10, 3)
     assert data.sha256 != plain.sha256
+
+
+def test_a_row_of_another_split_has_no_number_where_others_were_left_out(load, tmp_path):
+    rows = ["x,0,train", "1,0,train", "2,1,train", "3,1,holdout"]
+    (tmp_path / "all.csv").write_text("\n".join(["a,label,split", "0,1,train", *rows]) + "\n")
+    with pytest.raises(BadInput, match=": a row has the split 'holdout'"):
+        load(tmp_path / "all.csv", skip_damaged=True)
+
+
+@pytest.mark.parametrize("said", [(("split", "fold"),), (("table", "a+b"),)])
+def test_a_column_of_splits_is_no_input_of_a_folder(load, tmp_path, said):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text("a,b,fold,label\n1,2,x,0\n2,3,y,1\n3,4,x,0\n")
+    assert load(tmp_path, columns=said).test.inputs.tolist() == [[1.0, 2.0], [2.0, 3.0], [3.0, 4.0]]

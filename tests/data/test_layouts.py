@@ -116,7 +116,7 @@ def test_a_damaged_line_is_named_or_left_out(load, tmp_path, line, message):
     assert "--skip-damaged" in caught.value.advice
     data = load(tmp_path, skip_damaged=True)
     assert data.skipped_rows == 1 and len(data.train) + len(data.validation) == 9
-    assert any("1 damaged row is left out, first: train.jsonl line 3" in said for said in data.said)
+    assert any(f"1 damaged row is left out, first: {message}" in said for said in data.said)
 
 
 @pytest.mark.parametrize("parts", [1, 2])

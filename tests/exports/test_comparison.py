@@ -1,6 +1,7 @@
 """What counts as the same: bits for tensors, half of the digits for outputs."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.exports.comparison import require_close, require_same, tolerance
-from qtrain_cli.exports.tracing import trace
+from qtrain_cli.exports.tracing import RealRows, trace
 
 ONE = {"a": torch.tensor([1.0, -0.0, math.nan])}
 
@@ -70,3 +71,22 @@ def test_the_tolerance_follows_the_dtype_and_the_largest_output():
     assert tolerance(torch.zeros(3)) == pytest.approx(2**-23)
     assert tolerance(torch.ones(0)) == pytest.approx(2**-23)
     assert tolerance(torch.tensor([7])) == 0.0
+
+
+def test_a_graph_that_is_wrong_on_real_rows_alone_is_refused():
+    """Drawn rows are normal numbers; those of the data lie far from all of them."""
+    graph = traced()
+    real = torch.full((5, 4), 9.0)
+    graph = trace(graph.module, graph.module.state_dict(), RealRows(real))
+    assert "outputs on 5 rows of the data and on seeded random inputs within" in require_close(
+        graph, graph.eager, "the graph"
+    )
+    with pytest.raises(RunFailed, match="the graph differs from PyTorch by"):
+        require_close(graph, lambda x: graph.eager(x.clamp(max=8)), "the graph")
+
+
+def test_real_rows_are_filled_up_to_batches_of_a_fixed_size():
+    graph = replace(traced(), note="fixed", rows=torch.arange(12.0).reshape(3, 4))
+    assert len(graph.example) == 2
+    real = graph.probes()[1:]
+    assert [part[:, 0].tolist() for part in real] == [[0, 4], [8, 0]]

@@ -9,10 +9,12 @@ from safetensors.torch import save
 
 from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.files.json_file import MOST_CONFIG
 from qtrain_cli.models import folders, load_model
 from qtrain_cli.models.call import call_model
 from qtrain_cli.models.describe import describe_model
-from qtrain_cli.models.folder_files import open_folder
+from qtrain_cli.models.folder_files import _json_in, open_folder
+from qtrain_cli.models.opened import open_model
 from qtrain_cli.settings import ModelSettings
 
 transformers = pytest.importorskip("transformers", reason="needs the extra hf")
@@ -286,3 +288,17 @@ def test_layers_that_share_their_tensors_are_no_attack(tmp_path):
     )  # fmt: skip
     transformers.AlbertForSequenceClassification(config).save_pretrained(tmp_path)
     assert loaded(tmp_path).module.config.num_hidden_layers == 40
+
+
+def test_commas_in_texts_are_no_values(tmp_path):
+    """As in the names of classes, and in templates of conversations."""
+    text = ", ".join(["a"] * 450_000)
+    with open_model(
+        written(tmp_path / "config.json", json.dumps({"chat_template": text + '\\", ['}))
+    ) as file:
+        assert list(_json_in(file, MOST_CONFIG, 100_000)) == ["chat_template"]
+
+
+def written(path, text):
+    path.write_text(text)
+    return path

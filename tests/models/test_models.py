@@ -595,3 +595,14 @@ def test_a_constructor_that_fails_is_not_asked_again(tmp_path, monkeypatch) -> N
     with pytest.raises(BadInput, match="cannot be built: ValueError: no room"):
         load_model(ModelSettings(tmp_path / "a.pt", arch="narrow:OnShapesOnly", arch_args={"built": built}))
     assert built == ["meta", "cpu"]
+
+
+def test_a_difference_is_found_without_building_the_model_in_memory(tmp_path, monkeypatch):
+    """Names and shapes are known without its numbers, which may be gigabytes."""
+    from qtrain_cli.models import matching
+
+    monkeypatch.setattr(matching, "construct", lambda *given: pytest.fail("was built"))
+    (tmp_path / "net.py").write_text("from torch import nn\ndef net():\n    return nn.Linear(3, 4)\n")
+    torch.save({"other": torch.zeros(4, 3)}, tmp_path / "m.pt")
+    with pytest.raises(BadInput, match="does not fit --arch"):
+        load_model(ModelSettings(tmp_path / "m.pt", arch=f"{tmp_path / 'net.py'}:net"))
