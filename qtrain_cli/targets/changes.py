@@ -55,7 +55,7 @@ def changes_layout(
         targets, ignore: the options; a tensor that the base lacks is always generated.
 
     Raises:
-        UsageError: a pattern that matches_pattern nothing. BadInput: nothing is left to generate.
+        UsageError: a pattern that matches nothing. BadInput: nothing is left to generate.
     """
     whole = layout_of(module, (), ()).entries
     new = [_from_zero(entry) for entry in whole if entry.name in lacking and entry.role != "tied"]
@@ -104,7 +104,7 @@ def _selected(pattern: str, there: dict[str, Tensor], option: str) -> list[str]:
     found = [name for name in there if matches_pattern(pattern, name, option) or _ends_with(name, pattern)]
     if not found:
         layers = {name.split(".")[-2] for name in there if "." in name}
-        raise UsageError(f"{option} '{pattern}' matches_pattern no matrix", suggestion(pattern, layers))
+        raise UsageError(f"{option} '{pattern}' matches no matrix", suggestion(pattern, layers))
     return found
 
 

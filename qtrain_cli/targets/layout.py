@@ -57,11 +57,11 @@ def layout_of(module: nn.Module, targets: Sequence[str] = (), ignore: Sequence[s
         module: the model; its values are not read, so it may live on the meta device.
         targets: patterns of tensors to generate (exact name of a tensor or module, glob, or ``re:...``);
             none means all floating-point parameters that are not frozen. A pattern takes a frozen one where
-            it is its exact name, or matches_pattern no other. A tied tensor goes by any of its names.
+            it is its exact name, or matches no other. A tied tensor goes by any of its names.
         ignore: patterns of tensors to keep as they are.
 
     Raises:
-        UsageError: a pattern that matches_pattern nothing, or is no regular expression.
+        UsageError: a pattern that matches nothing, or is no regular expression.
         BadInput: a tensor of a dtype that no artifact can hold.
     """
     tensors = module.state_dict(keep_vars=True)
@@ -145,7 +145,7 @@ def _select(
         found = {name for name in names if matches_pattern(pattern, name, option)}
         if not found:
             kind = "parameter" if option == "--targets" else "tensor"
-            raise UsageError(f"{option} '{pattern}' matches_pattern no {kind}", suggestion(pattern, names))
+            raise UsageError(f"{option} '{pattern}' matches no {kind}", suggestion(pattern, names))
         chosen |= found - (frozen - {pattern}) or found
     return chosen
 

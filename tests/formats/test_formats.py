@@ -153,7 +153,8 @@ def test_inspect_says_what_it_is(row, capsys):
     if row in STUDENTS:
         assert found["format"] == "qtrain student"
     else:
-        assert found["method"] == (row["kind"].split()[1] if row["kind"].startswith("rival") else OURS)
+        named = row["kind"].split()[1] if row["kind"].startswith(("rival", "changes")) else OURS
+        assert found["method"] == named
 
 
 def labelled(text: str) -> bytes:

@@ -9,7 +9,7 @@ from small_files import BUDGET, measure_of
 from qtrain_cli.methods import low_rank, pruning
 from qtrain_cli.methods.method import away_from_centre, in_place, scales_of
 from qtrain_cli.methods.table import METHODS, OURS, method_of, serving
-from qtrain_cli.targets.layout import layout_of, split
+from qtrain_cli.targets.layout import join, layout_of, split
 
 RIVALS = [name for name in serving(False) if name != OURS]
 EVERYONE = pytest.mark.parametrize("name", serving(False))
@@ -44,6 +44,20 @@ def test_gradients_reach_every_group_of_numbers(name, scene):
     tensors = chosen.method.decode(chosen.layout, chosen.plan, scene.device)(numbers)
     sum((tensor * torch.randn_like(tensor)).sum() for tensor in tensors.values()).backward()
     assert all(float(value.grad.abs().sum()) > 0 for value in numbers.values())
+
+
+@EVERYONE
+def test_what_a_file_gives_is_what_was_trained(name, scene):
+    """The portable decoder in float64 beside that of training in float32."""
+    chosen = fitting(name, scene, 4, BUDGET)
+    begin = chosen.method.start(scene, chosen.plan)
+    random = torch.Generator().manual_seed(0)
+    numbers = {key: value + 0.05 * torch.randn(value.shape, generator=random) for key, value in begin.items()}
+    trained = chosen.method.decode(chosen.layout, chosen.plan, scene.device)(numbers)
+    groups = {key: value.double().numpy() for key, value in numbers.items()}
+    found = torch.from_numpy(chosen.method.portable(chosen.layout, chosen.plan, groups))
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, join(chosen.layout, trained), rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["subspace", "hashing", "classical-curve", "fixed-random"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from qtrain_cli.portable.sums import ordered_product, ordered_total
 
@@ -30,6 +31,20 @@ def test_a_product_is_summed_from_the_first_term_on(shape, level, monkeypatch, r
     found, expected = ordered_product(left, right), of_each_term(left, right)
     assert found.shape == expected.shape
     assert (found.view(np.int64) == expected.view(np.int64)).all()
+
+
+def test_subnormal_numbers_count_even_where_another_library_flushed_them(compiled):
+    """PyTorch can ask the processor for zeros in their place; the compiled steps ask for IEEE arithmetic."""
+    compiled("best")
+    left, right = np.full((9, 1), 2.0**-537), np.full((1, 1), 2.0**-537)
+    flushed = torch.set_flush_denormal(True)
+    try:
+        found = ordered_product(left, right)
+    finally:
+        torch.set_flush_denormal(False)
+    if not flushed:
+        pytest.skip("this processor does not flush")
+    assert (found == 2.0**-1074).all()
 
 
 def test_strides_do_not_matter():
