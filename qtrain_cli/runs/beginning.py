@@ -56,5 +56,6 @@ def begin(materials: Materials, fit: FitSettings, teacher_any: bool, log: Log) -
             fit = replace(fit, distill=0.0)
     data = examined.of(data)
     loaded = replace(loaded, output=recorded(loaded.output, noted))
+    fit = fit if base is None else fit.for_change()
     fit = fit_for(replace(fit, device=str(device)), loaded.module, data, log)
     return Begun(loaded, examined, data, fit, base)

@@ -162,7 +162,8 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     chosen = _chosen(bench, trial)
     if isinstance(chosen, int):
         return replace(cell, end=UNREACHED, file_bytes=chosen), None
-    rate = cell.lr * own_rate(chosen.numbers) if trial.row.relative_rates else cell.lr
+    changes = bench.base is not None
+    rate = cell.lr * own_rate(chosen.numbers, change=changes) if trial.row.relative_rates else cell.lr
     work = _work(bench, trial, chosen, rate)
     checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
     made = _made(bench, work, checkpoint)

@@ -159,7 +159,7 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
         scene.layout, budget, settings.fit.seed, lambda plan: sizes.bytes(plan_of(plan), budget.angle_bits)
     )
     if settings.own_lr:
-        settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers))
+        settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, bool(scene.ground)))
     check_gradient(settings.fit.gradient, spec.circuit)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)

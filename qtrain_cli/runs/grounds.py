@@ -129,12 +129,13 @@ def changed_layout(
     Raises:
         UsageError: a pattern that matches nothing. BadInput: the base is none of this model's.
     """
-    wanted, state = settled_target(base.wanted, module), module.state_dict(keep_vars=True)
+    wanted, targets = settled_target(base.wanted, module, patterns[0])
+    state = module.state_dict(keep_vars=True)
     prefix = _prefix(state, base)
     lacking = frozenset(
         name for name, tensor in state.items() if _under(base, prefix, name, tensor.shape) is None
     )
-    layout = changes_layout(module, wanted, lacking, *patterns)
+    layout = changes_layout(module, wanted, lacking, targets, patterns[1])
     layout = settled(layout, {name: tensor.cpu() for name, tensor in state.items()}, dict)
     whole = Base(base.sha256, base.name, model_bytes(layout_of(module)))
     change = Change(

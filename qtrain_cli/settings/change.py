@@ -26,7 +26,7 @@ class ChangeSettings:
     target: Annotated[
         Wanted | None,
         Option("--target", "whole | delta[:scale=S] | lora[:rank=R,scale=S], of a base.", read=parse_target),
-        Otherwise("with --base: lora for transformers of over a million weights, else delta"),
+        Otherwise("with --base: delta, of the biases alone for transformers of over a million weights"),
     ] = None
 
     def __post_init__(self) -> None:

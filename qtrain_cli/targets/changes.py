@@ -6,7 +6,7 @@
 
 The matrices are named as PEFT names them: a layer by the end of its path (``query,value``), ``all-linear``
 for every one but the embeddings and the last; where none are named, those of attention that PEFT itself
-takes. `--targets` and `--ignore` take this project's patterns too.
+takes. `--targets` and `--ignore` take this project's patterns too, and of differences the word ``biases``.
 """
 
 from __future__ import annotations
@@ -22,25 +22,37 @@ from qtrain_cli.targets.entries import GENERATED, KEPT, LayoutSpec, TensorEntry
 from qtrain_cli.targets.layout import layout_of, matches_pattern
 
 ALL_LINEAR = "all-linear"
+#: `--targets` of differences: every bias and every scale of a normalisation, but those of embeddings.
+BIASES = "biases"
 #: The last names of the layers of attention whose factors are learned, by family; the first found counts.
 ATTENTION = (
     ("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("q", "v"), ("query_key_value",),
     ("c_attn",), ("qkv_proj",), ("Wqkv",), ("qkv",), ("in_proj_weight",),
 )  # fmt: skip
-#: By default a model of fewer weights has differences, and one of more factors, where it has attention.
+#: By default a transformer of more weights has differences of its biases alone: by as many bytes they did
+#: better than factors of its attention (samples/results/fine_tunes.md). Any other model has them of all.
 MANY_WEIGHTS = 10**6
 RANK = 4
-#: s, where none is asked for: measured (CHANGELOG, 0.5.0).
-SCALES = {LORA: 0.2, DELTA: 0.4}
+#: s, where none is asked for.
+SCALES = {LORA: 0.2, DELTA: 0.4, BIASES: 3.0}
 
 
-def settled_target(wanted: Wanted | None, module: nn.Module) -> Wanted:
-    """The target with nothing left open."""
-    if wanted is None:
-        many = sum(tensor.numel() for tensor in module.parameters()) > MANY_WEIGHTS
-        wanted = Wanted(LORA if many and _attention(module) else DELTA)
+def settled_target(
+    wanted: Wanted | None, module: nn.Module, targets: Sequence[str]
+) -> tuple[Wanted, tuple[str, ...]]:
+    """The target and the tensors with nothing left open."""
+    wanted = wanted or Wanted(DELTA)
+    chosen = tuple(name for text in targets for name in text.split(",") if name)
+    if wanted.kind == DELTA and not chosen and _is_large_transformer(module):
+        chosen = (BIASES,)
+    usual = BIASES if wanted.kind == DELTA and chosen == (BIASES,) else wanted.kind
     rank = (wanted.rank or RANK) if wanted.kind == LORA else 0
-    return wanted._replace(rank=rank, scale=wanted.scale or SCALES[wanted.kind])
+    return wanted._replace(rank=rank, scale=wanted.scale or SCALES[usual]), chosen
+
+
+def _is_large_transformer(module: nn.Module) -> bool:
+    many = sum(tensor.numel() for tensor in module.parameters()) > MANY_WEIGHTS
+    return many and bool(_attention(module))
 
 
 def changes_layout(
@@ -50,9 +62,9 @@ def changes_layout(
 
     Args:
         module: the model, with the head that the base may lack.
-        wanted: a settled target.
+        wanted, targets: settled (`settled_target`).
         lacking: the names that the base lacks.
-        targets, ignore: the options; a tensor that the base lacks is always generated.
+        ignore: the option; a tensor that the base lacks is always generated.
 
     Raises:
         UsageError: a pattern that matches nothing. BadInput: nothing is left to generate.
@@ -60,13 +72,22 @@ def changes_layout(
     whole = layout_of(module, (), ()).entries
     new = [_from_zero(entry) for entry in whole if entry.name in lacking and entry.role != "tied"]
     if wanted.kind == DELTA:
-        chosen = layout_of(module, targets, ignore).of_role(GENERATED)
+        chosen = layout_of(module, _spelt_out(module, targets), ignore).of_role(GENERATED)
         old = [_from_zero(entry) for entry in chosen if entry.name not in lacking]
     else:
         names = [name for name in _matrices(module, targets, ignore) if name not in lacking]
         shapes = {entry.name: entry.shape for entry in whole if entry.role != "tied"}
         old = [_factor(name, shapes[name], wanted.rank) for name in names if name in shapes]
     return LayoutSpec((*old, *new))
+
+
+def _spelt_out(module: nn.Module, targets: Sequence[str]) -> list[str]:
+    """The patterns with `BIASES` as names. Raises `BadInput` where the model has none."""
+    named = module.named_parameters()
+    biases = [name for name, tensor in named if tensor.dim() == 1 and "embed" not in name.lower()]
+    if BIASES in targets and not biases:
+        raise BadInput("the model has no biases", "name its tensors with --targets")
+    return [name for pattern in targets for name in (biases if pattern == BIASES else [pattern])]
 
 
 def _from_zero(entry: TensorEntry) -> TensorEntry:
@@ -83,9 +104,7 @@ def _factor(name: str, shape: tuple[int, ...], rank: int) -> TensorEntry:
 def _matrices(module: nn.Module, targets: Sequence[str], ignore: Sequence[str]) -> list[str]:
     """The names of the matrices that get factors, in the model's order."""
     there = dict(_named_matrices(module))
-    wanted = (
-        tuple(name for text in targets for name in text.split(",")) or _attention(module) or (ALL_LINEAR,)
-    )
+    wanted = tuple(targets) or _attention(module) or (ALL_LINEAR,)
     chosen = {name for pattern in wanted for name in _selected(pattern, there, "--targets")}
     chosen -= {name for pattern in ignore for name in _selected(pattern, there, "--ignore")}
     if not chosen:
