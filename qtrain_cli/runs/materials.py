@@ -17,6 +17,7 @@ from torch import nn
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.heads import pooling_of
+from qtrain_cli.models.peft_folder import is_adapter_folder, load_adapted
 from qtrain_cli.runs.fresh import fresh_module
 from qtrain_cli.settings import ChangeSettings, DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.change import Wanted
@@ -72,6 +73,15 @@ class Materials:
 
 def of_files(model: ModelSettings, data: DataSettings, change: ChangeSettings | None = None) -> Materials:
     """Out of what the settings name. Its functions raise as `load_model` and `load_data`."""
+    base = change.base if change else None
+    if base is not None and is_adapter_folder(model.path):
+        own = replace(model, path=base)
+        return Materials(
+            lambda: load_adapted(model, base),
+            lambda seed: load_data(data, seed, own),
+            lambda loaded, device: load_adapted(model, base).module.to(device),
+            change=_asked_change(model, change),
+        )
     return Materials(
         lambda: load_model(model),
         lambda seed: load_data(data, seed, model),
