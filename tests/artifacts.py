@@ -17,7 +17,9 @@ from qtrain_cli.methods.generator.spec import MAPPINGS, RAW_BITS, AngleCoding, G
 from qtrain_cli.methods.table import OURS, method_of, serving
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec, qubits_for
 from qtrain_cli.results import Measured, Scores
+from qtrain_cli.runs.grounds import BaseModel, ground_of_file
 from qtrain_cli.runs.regenerate import digest_of, generated
+from qtrain_cli.targets.change import DELTA, LORA, Base, Change, factor_of, parse_target
 from qtrain_cli.targets.entries import (
     DTYPE_BYTES,
     FLOAT_DTYPES,
@@ -142,6 +144,28 @@ def artifact_of(
     example = example or Example("F32", (1, 8, 8))
     description = Description(OURS, plan_of(spec), spec.layout, digest, example, origin)
     return Artifact(description, numbers)
+
+
+def changes_of(base: BaseModel, target: str, mapping: str) -> Artifact:
+    """A bare file of changes to every tensor of a base (a factor of each matrix, by ``lora``), and a head."""
+    wanted = parse_target(target)
+    old = [
+        TensorEntry(name, tuple(tensor.shape), "F32", GENERATED, 30)
+        for name, tensor in base.tensors.items()
+        if wanted.kind == DELTA
+    ]
+    factors = [
+        TensorEntry(factor_of(name), (len(tensor), wanted.rank), "F32", GENERATED, wanted.rank)
+        for name, tensor in base.tensors.items()
+        if wanted.kind == LORA and tensor.dim() > 1
+    ]
+    layout = LayoutSpec((*old, *factors, TensorEntry("head.weight", (3, 5), "F32", GENERATED, 5)))
+    change = Change(wanted.kind, Base(base.sha256, base.name, 1000), wanted.rank, 0.3, 5, 99)
+    spec = spec_of(layout, 1, 5, 8, mapping)
+    numbers, ground = numbers_of(spec), ground_of_file(change, layout, base)
+    digest = digest_of(layout, generated(OURS, plan_of(spec), layout, numbers, moves=True), {}, ground)
+    example = Example("F32", (4,))
+    return Artifact(Description(OURS, plan_of(spec), layout, digest, example, None, change), numbers)
 
 
 def weights_of(spec: GeneratorSpec, numbers: StoredNumbers) -> Tensor:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
+import math
 import os
 import shlex
 import subprocess
@@ -22,6 +24,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qtrain_cli.runs.grounds import BaseModel
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -48,7 +54,8 @@ QUICK = ("2 threads", "PyTorch default", "steps base", "NumPy alone")
 
 
 def files() -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each file: every circuit with a mapping in turn, every mapping, every rival."""
+    """Name and bytes of each file: every circuit with a mapping in turn, every mapping, every rival, and
+    changes to a base."""
     from artifacts import CIRCUITS, RIVAL_PLANS, artifact_of, fitting_counts, rival_of, spec_of
 
     from qtrain_cli.artifact.numbers import encode_artifact
@@ -78,6 +85,37 @@ def files() -> Iterator[tuple[str, bytes]]:
     for name in RIVAL_PLANS:
         for seed, shape in enumerate((layout, layout, wide, wide)):
             yield f"{name} {seed}", encode_artifact(rival_of(name, shape, seed, most=60))
+    yield from files_of_changes()
+
+
+def files_of_changes() -> Iterator[tuple[str, bytes]]:
+    """Every mapping with every target, on bases in every precision."""
+    from artifacts import changes_of
+
+    from qtrain_cli.artifact.numbers import encode_artifact
+    from qtrain_cli.methods.generator.spec import MAPPINGS
+
+    kinds = list(MAPPINGS)
+    for place, (kind, target) in enumerate(itertools.product(kinds, ("delta", "lora:rank=3"))):
+        base = base_of_changes(("float32", "bfloat16", "float16")[place % 3])
+        name = f"changes {kind} {target.partition(':')[0]} {base.name}"
+        yield name, encode_artifact(changes_of(base, target, kind))
+
+
+def base_of_changes(precision: str) -> BaseModel:
+    """A base whose numbers are sixteenths, in a precision; its name is that."""
+    import torch
+
+    from qtrain_cli.runs.grounds import BaseModel
+    from qtrain_cli.targets.ground import digest_of_tensors
+
+    shapes = {"layer.0.query.weight": (24, 31), "layer.1.query.weight": (24, 31), "out.bias": (17,)}
+    tensors = {}
+    for place, (name, shape) in enumerate(shapes.items()):
+        count = math.prod(shape)
+        numbers = (torch.arange(count) * (7 + place) % 13 - 6) / 16
+        tensors[name] = numbers.view(shape).to(getattr(torch, precision))
+    return BaseModel(precision, tensors, {name: name for name in tensors}, digest_of_tensors(tensors))
 
 
 def make(folder: Path, every: int = 1) -> int:
@@ -96,6 +134,7 @@ def check(folder: Path) -> dict[str, object]:
     from qtrain_cli.artifact.numbers import read_artifact
     from qtrain_cli.errors import Refused
     from qtrain_cli.portable import kernel, streams
+    from qtrain_cli.runs.grounds import ground_of_file
     from qtrain_cli.runs.regenerate import regenerate
 
     if level := os.environ.get("STEPS_LEVEL"):
@@ -104,7 +143,11 @@ def check(folder: Path) -> dict[str, object]:
     paths = sorted(folder.glob("*.qtrain"))
     for path in paths:
         try:
-            hashed.update(regenerate(read_artifact(path)).digest.sha256.encode())
+            artifact = read_artifact(path)
+            change = artifact.description.change
+            base = base_of_changes(change.base.name) if change else None
+            ground = ground_of_file(change, artifact.description.layout, base) if change and base else None
+            hashed.update(regenerate(artifact, None, ground).digest.sha256.encode())
         except Refused:
             wrong.append(path.stem)
     versions = f"torch {torch.__version__} numpy {np.__version__} {os.uname().machine}"

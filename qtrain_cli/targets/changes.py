@@ -22,8 +22,9 @@ from qtrain_cli.targets.entries import GENERATED, KEPT, LayoutSpec, TensorEntry
 from qtrain_cli.targets.layout import layout_of, matches_pattern
 
 ALL_LINEAR = "all-linear"
-#: `--targets` of differences: every bias and every scale of a normalisation, but those of embeddings.
-BIASES = "biases"
+#: `--targets` of differences: every bias and every scale of a normalisation, but of these layers, the first
+#: and one that most heads do not ask.
+BIASES, NOT_BIASES = "biases", ("embed", "pooler")
 #: The last names of the layers of attention whose factors are learned, by family; the first found counts.
 ATTENTION = (
     ("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("q", "v"), ("query_key_value",),
@@ -84,10 +85,14 @@ def changes_layout(
 def _spelt_out(module: nn.Module, targets: Sequence[str]) -> list[str]:
     """The patterns with `BIASES` as names. Raises `BadInput` where the model has none."""
     named = module.named_parameters()
-    biases = [name for name, tensor in named if tensor.dim() == 1 and "embed" not in name.lower()]
+    biases = [name for name, tensor in named if tensor.dim() == 1 and not _is_apart(name)]
     if BIASES in targets and not biases:
         raise BadInput("the model has no biases", "name its tensors with --targets")
     return [name for pattern in targets for name in (biases if pattern == BIASES else [pattern])]
+
+
+def _is_apart(name: str) -> bool:
+    return any(part in name.lower() for part in NOT_BIASES)
 
 
 def _from_zero(entry: TensorEntry) -> TensorEntry:
