@@ -169,6 +169,11 @@ def _list(value: Any, folder: Path) -> list[str] | None:
     return texts if good else None
 
 
+def _paths(value: Any, folder: Path) -> list[str] | None:
+    found = [_path(text, folder) for text in _list(value, folder) or ()]
+    return [path for path in found if path] if found and all(found) else None
+
+
 def _json(value: Any, folder: Path) -> str | None:
     if isinstance(value, str):
         return value
@@ -200,6 +205,7 @@ VALUE_KINDS: dict[str, Kind] = {
     "numbers": Kind("a number, or a list of numbers", _joined),
     "row": Kind("a list of texts or numbers, or one of them", _joined),
     "list": Kind("a list of texts in quotes", _list),
+    "paths": Kind("a list of paths in quotes", _paths),
     "json": Kind("a table, or JSON in quotes", _json),
     "int": Kind("a whole number", _int),
     "float": Kind("a number", _float),

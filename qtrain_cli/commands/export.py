@@ -45,7 +45,7 @@ from qtrain_cli.results.versions import VERSION
 from qtrain_cli.runs.grounds import OpenedBase, opened_base
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles, wide_tensors
-from qtrain_cli.settings import ExportSettings, ModelSettings
+from qtrain_cli.settings import ExportSettings
 from qtrain_cli.targets.layout import DTYPES
 
 #: Two rows, so that a traced graph is not specialised to a batch of one.
@@ -66,7 +66,7 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
         it.
     """
     inputs = (settings.artifact, *([settings.model.path] if settings.model else []))
-    if settings.base is None or not is_adapter(settings.out):
+    if not (settings.base or settings.bases) or not is_adapter(settings.out):
         check_output(settings.out, settings.force, inputs)
     if settings.quantum:
         require_circuit_ending(settings.out)
@@ -76,7 +76,7 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
     artifact = decode_artifact(container)
     if settings.quantum:
         return _export_circuits(settings, artifact)
-    opened = opened_base(artifact.description, _base(settings))
+    opened = opened_base(artifact.description, settings)
     for line in opened.said if opened else ():
         log(line)
     if opened and (own := _of_changes(settings, artifact, opened)):
@@ -102,10 +102,6 @@ def _of_changes(settings: ExportSettings, artifact: Artifact, opened: OpenedBase
     changes = Changes(opened.ground, layout, wide_tensors(layout, weights))
     write = write_adapter if as_folder else write_delta
     return write(changes, settings.out, settings.force)
-
-
-def _base(settings: ExportSettings) -> ModelSettings | None:
-    return ModelSettings(settings.base, settings.arch, settings.arch_args) if settings.base else None
 
 
 def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord | CircuitExport:

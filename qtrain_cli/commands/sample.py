@@ -38,7 +38,7 @@ from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_devic
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
 from qtrain_cli.runs.examination import asked, examine
-from qtrain_cli.runs.grounds import opened_base
+from qtrain_cli.runs.grounds import model_settings, opened_base
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.runs.regenerate import (
@@ -112,7 +112,7 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
     known = record_of(artifact.description, container)
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
-    opened = opened_base(artifact.description, _base(settings))
+    opened = opened_base(artifact.description, settings)
     ground = opened.ground if opened else None
     checked_weights(artifact, ground)  # before code of a model runs
     module = opened.module if opened else _module(settings, known.measured.output, log)
@@ -129,8 +129,9 @@ def _inputs(settings: SampleSettings) -> list[Path]:
     return [settings.artifact, *input_files(settings.model, settings.data)]
 
 
-def _base(settings: SampleSettings) -> ModelSettings | None:
-    return ModelSettings(settings.base, settings.arch, settings.arch_args) if settings.base else None
+def _told(settings: SampleSettings) -> ModelSettings | None:
+    """In whose folder a tokenizer may be."""
+    return model_settings(settings, settings.base) if settings.base else settings.model
 
 
 def _bench(
@@ -141,7 +142,7 @@ def _bench(
     ground: Ground | None,
 ) -> _Bench:
     spec = artifact.description.spec
-    data = load_data(settings.data, settings.seed, _base(settings) or settings.model)
+    data = load_data(settings.data, settings.seed, _told(settings))
     # Whatever is left of the model is measured here.
     data = examine(asked(module, state), data, looks_up(module), True, lambda line: None).of(data)
     objective = data.objective()

@@ -19,7 +19,7 @@ from qtrain_cli.models import build_architecture
 from qtrain_cli.runs.grounds import opened_base
 from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.teach import probes
-from qtrain_cli.settings import ModelSettings, VerifySettings
+from qtrain_cli.settings import VerifySettings
 
 #: How far a student's outputs may be from the stored ones, of 1 plus the largest: another machine's float32.
 PROBE_TOLERANCE = 1e-4
@@ -51,8 +51,7 @@ def run(settings: VerifySettings) -> Verification:
             raise UsageError("--arch has no use for a student, whose file says what it is")
         return _student(path, decode_student(container))
     artifact = decode_artifact(container)
-    named = ModelSettings(settings.base, settings.arch, settings.arch_args) if settings.base else None
-    opened = opened_base(artifact.description, named)
+    opened = opened_base(artifact.description, settings)
     module = build_architecture(settings.arch, settings.arch_args) if settings.arch and not opened else None
     found = regenerate(artifact, module, opened.ground if opened else None)
     return Verification(

@@ -12,14 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import Description
 from qtrain_cli.data import Dataset
-from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
+from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, few_quoted
 from qtrain_cli.methods.seeded import factors
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import file_state, predict
@@ -237,25 +238,62 @@ class OpenedBase:
     said: tuple[str, ...]
 
 
-def opened_base(description: Description, settings: ModelSettings | None) -> OpenedBase | None:
+def opened_base(description: Description, named: NamesBase) -> OpenedBase | None:
     """The base of a file of changes; None for a file of a model.
 
     Args:
         description: the file's.
-        settings: what `--base` names.
+        named: settings that may name the base, or places where it may be.
 
     Raises:
         UsageError: it changes a base and none is named, or the other way round.
         Refused: it changes another base. BadInput, Refused: as `load_model`.
     """
     change = description.change
-    require_base(description, settings is not None)
-    if change is None or settings is None:
+    if change is None:
+        require_base(description, named.base is not None)
         return None
-    loaded = load_model(settings)
+    loaded = _found_base(change, named)
     ground = ground_of_file(change, description.layout, base_of(loaded))
     headed(loaded.module, ground)
     return OpenedBase(ground, loaded.module, loaded.said)
+
+
+class NamesBase(Protocol):
+    """What settings of a file of changes have."""
+
+    @property
+    def base(self) -> Path | None: ...
+    @property
+    def bases(self) -> tuple[Path, ...]: ...
+    @property
+    def arch(self) -> str | None: ...
+    @property
+    def arch_args(self) -> dict[str, Any]: ...
+
+
+def model_settings(named: NamesBase, path: Path) -> ModelSettings:
+    """How the base at this place is read."""
+    return ModelSettings(path, named.arch, named.arch_args)
+
+
+def _found_base(change: Change, named: NamesBase) -> LoadedModel:
+    """The base that is named, or the first of several places that has the digest."""
+    if named.base is not None:
+        return load_model(model_settings(named, named.base))
+    for path in named.bases:
+        try:
+            loaded = load_model(model_settings(named, path))
+        except QtrainError:
+            continue
+        if base_of(loaded).sha256 == change.base.sha256:
+            return loaded
+    tried = f"; none of {len(named.bases)} --bases is it" if named.bases else ""
+    raise UsageError(
+        f"the file changes the base '{change.base.name}', which is no part of it"
+        f" (digest {change.base.sha256[:16]}){tried}",
+        "name the base with --base (from Python: load(path, base=...))",
+    )
 
 
 def require_base(description: Description, given: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from qtrain_cli.quantum.noise import NOISES, Noise, parse_noises
-from qtrain_cli.settings.change import BasePath
+from qtrain_cli.settings.change import BasePath, BasePaths
 from qtrain_cli.settings.option import Option, Otherwise, Said
 from qtrain_cli.settings.parsing import parse_marks, parse_shots, parse_size, require
 from qtrain_cli.settings.shared import (
@@ -59,6 +59,7 @@ class ExportSettings:
     classical: Annotated[bool | None, Option("--classical", "Regenerated weights.")] = None
     output: OutputPath = None
     base: BasePath = None
+    bases: BasePaths = ()
     data: DataSettings | None = None
 
     def __post_init__(self) -> None:
@@ -97,6 +98,7 @@ class VerifySettings:
     arch: Arch = None
     arch_args: ArchArgs = field(default_factory=dict)
     base: BasePath = None
+    bases: BasePaths = ()
 
 
 @dataclass(frozen=True)
@@ -205,10 +207,11 @@ class SampleSettings:
     force: Force = False
     output: OutputPath = None
     base: BasePath = None
+    bases: BasePaths = ()
 
     def __post_init__(self) -> None:
         require(
-            bool(self.model or self.arch or self.base),
+            bool(self.model or self.arch or self.base or self.bases),
             "sample needs to know the model to evaluate",
             "give its file with --model, its class with --arch, or of a fine-tune the base with --base",
         )

@@ -13,6 +13,13 @@ from qtrain_cli.targets.change import WHOLE, Wanted, parse_target
 BasePath = Annotated[
     Path | None, Option("--base", "The model that the file changes, which is no part of it.", kind="path")
 ]
+BasePaths = Annotated[
+    tuple[Path, ...],
+    Option(
+        "--bases", "Where the base may be, by its digest, without --base. Repeatable.", typed=list[str],
+        read=lambda texts: tuple(map(Path, texts)), kind="paths",
+    ),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,26 @@ def test_a_file_of_changes_is_refused_without_its_own_base(shell):
         assert shell(*args)[0] == (2 if args[0] == "export" else 0)
 
 
+def test_the_base_is_found_by_its_digest_among_several_places(shell, bench):
+    compressed(shell, "own.qtrain")
+    arch = ("--arch", "net.py:Encoder")
+    places = ("--bases", "missing.pt", "--bases", "other.pt", "--bases", "half.pt")
+    code, _, err = shell("verify", "own.qtrain", *arch, *places)
+    assert code == 2 and "none of 3 --bases is it" in err
+    assert shell("verify", "own.qtrain", *arch, *places, "--bases", "base.safetensors")[0] == 0
+    config = bench / "qtrain.toml"
+    lines = ['bases = ["other.pt", "base.pt"]', 'arch = "net.py:Encoder"']
+    config.write_text("\n".join([*("[verify]", *lines), *("[export]", *lines)]))
+    try:
+        assert shell("verify", "own.qtrain")[0] == 0
+        assert shell("export", "own.qtrain", "--classical", "-o", "found.safetensors")[0] == 0
+        config.write_text('[verify]\nbases = "base.pt, other.pt"\nbase = 3\n')
+        code, _, err = shell("verify", "own.qtrain")
+        assert code == 2 and "expected" in err
+    finally:
+        config.unlink()
+
+
 def test_a_whole_model_has_no_use_for_a_base(shell, bench):
     code, _, err = shell(
         "compress", "tuned.pt", "--arch", "net.py:Net", "--data", "data.npz", "--layers", "2",
