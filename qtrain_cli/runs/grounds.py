@@ -97,15 +97,8 @@ def base_named(model: ModelSettings, change: ChangeSettings, loaded: LoadedModel
 
 
 def _classes(data: Dataset) -> int:
-    """How many classes labels name; 0 where they are none."""
-    targets = data.train.targets
-    if (
-        targets.dim() != 1
-        or targets.is_floating_point()
-        or data.asked.family not in (None, "", "classification")
-    ):
-        return 0
-    return max(len(data.labels), int(targets.max()) + 1)
+    """How many classes rows have one of, by labels and task; 0 where they are none."""
+    return 0 if data.row.places or data.row.own_outputs else data.classes or 0
 
 
 def _features(loaded: LoadedModel, data: Dataset) -> tuple[int, bool]:
