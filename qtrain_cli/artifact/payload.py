@@ -125,8 +125,8 @@ def opened_with(
     text, rest = text_at(data, _DIGEST_END, dictionary)
     facts = json.loads(text)
     probes, rest = probes_of(rest, _probe_count(facts, model_probes))
-    (base,), rest = digests_of(rest, (BASE_BYTES,)) if "target" in facts else (("",), rest)
-    origin, rest = digests_of(rest, _ORIGIN) if "record" in facts else ((), rest)
+    (base,), rest = digests_of("base", rest, (BASE_BYTES,)) if "target" in facts else (("",), rest)
+    origin, rest = origin_of(rest) if "record" in facts else ((), rest)
     return Opened(
         data[CHECK_BYTES:_DIGEST_END].hex(), facts, text, probes, origin, rest, rewritten, base=base
     )
@@ -173,13 +173,13 @@ def probes_of(data: bytes, count: int) -> tuple[tuple[float, ...], bytes]:
 
 def origin_of(rest: bytes) -> tuple[tuple[str, ...], bytes]:
     """The digests of run, data and model at the beginning of these bytes, and what follows."""
-    return digests_of(rest, _ORIGIN)
+    return digests_of("origin", rest, _ORIGIN)
 
 
-def digests_of(rest: bytes, sizes: tuple[int, ...]) -> tuple[tuple[str, ...], bytes]:
+def digests_of(what: str, rest: bytes, sizes: tuple[int, ...]) -> tuple[tuple[str, ...], bytes]:
     """Digests of so many bytes each at the beginning of these bytes, in hexadecimal, and what follows."""
     if len(rest) < sum(sizes):
-        raise BadInput(f"{len(rest)} bytes stand where its digests should; needed: {sum(sizes)} and more")
+        raise BadInput(f"{len(rest)} bytes stand where its {what} should; needed: {sum(sizes)} and more")
     digests, place = [], 0
     for size in sizes:
         digests.append(rest[place : place + size].hex())

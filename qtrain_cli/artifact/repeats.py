@@ -88,7 +88,7 @@ def _written_out(repeat: Any) -> list[_Row]:
     count, first, rows = repeat
     whole = type(count) is int and type(first) is int and isinstance(rows, list)
     if not whole or not 2 <= count <= MAX_ROWS or not 0 <= first < 10**_DIGITS or not rows:
-        raise BadInput(f"its layout has the repeat {reprlib.repr(repeat)}")
+        raise BadInput(f"its layout is malformed: a repeat is {reprlib.repr(repeat)}")
     if count * len(rows) > MAX_ROWS:
         raise BadInput(f"its layout has more than {MAX_ROWS} rows")
     return [

@@ -219,7 +219,10 @@ def test_any_value_in_a_plan(tmp_path_factory, name, data):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"method": "lottery"}, "has the method 'lottery'"), ({"target": "delta"}, "changes to another model")],
+    [
+        ({"method": "lottery"}, "has the method 'lottery'"),
+        ({"target": ["sparse", "base"]}, "has the target 'sparse'"),
+    ],
 )
 def test_what_later_versions_may_write_in_this_format_is_no_attack(change, words, written, capsys):
     assert main(["verify", str(written(edited("hashing", lambda facts: facts.update(change))))]) == 2
