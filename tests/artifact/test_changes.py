@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import format_reader
@@ -9,8 +10,8 @@ import pytest
 import torch
 from formats.add import Base
 
-from qtrain_cli.artifact.container import container_of
-from qtrain_cli.artifact.description import Description, Digest
+from qtrain_cli.artifact.container import canonical, container_of
+from qtrain_cli.artifact.description import Description, Digest, describe_container
 from qtrain_cli.artifact.example import Example
 from qtrain_cli.artifact.numbers import (
     Artifact,
@@ -18,8 +19,10 @@ from qtrain_cli.artifact.numbers import (
     StoredNumbers,
     decode_artifact,
     encode_artifact,
+    file_of,
     forms_of,
 )
+from qtrain_cli.artifact.payload import DICTIONARY, deflated, text_at
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import METHODS, OURS, method_of, serving
@@ -201,3 +204,25 @@ def test_a_file_that_was_tampered_with_is_refused(part):
         found = ground_of_file(own.description.change, own.description.layout, base)
         regenerate(own, None, found)
     assert isinstance(description.digest, Digest)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "said"),
+    [
+        (["sparse", "base", 1000], BadInput, "has the target 'sparse'; a newer qtrain reads it"),
+        (["lora", "base", 1000, 2, 0.25, 5, 120, "mean", ""], Refused, "not what an honest writer writes"),
+        (["lora", "base", 1000, 3, 0.25, 5, 120, "mean"], Refused, "has the shape"),
+        (["lora", "base"], Refused, "its target is"),
+        ("lora", Refused, "its target is"),
+        (7, Refused, "its target is"),
+    ],
+)
+def test_what_stands_for_a_target_is_checked(target, kind, said):
+    data = encode_artifact(changed("lora:rank=2,scale=0.25")[0])
+    payload = data[8 + int.from_bytes(data[:8], "little") :]
+    text, rest = text_at(payload, 16, DICTIONARY)
+    facts = {**json.loads(text), "target": target}
+    edited = file_of(payload[:16] + deflated(canonical(facts).encode(), DICTIONARY) + rest)
+    with pytest.raises(kind) as error:
+        describe_container(container_of("x", edited))
+    assert said in error.value.message + "; " + error.value.advice

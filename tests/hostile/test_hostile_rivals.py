@@ -217,17 +217,12 @@ def test_any_value_in_a_plan(tmp_path_factory, name, data):
         assert isinstance(error, Refused)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"method": "lottery"}, "has the method 'lottery'"),
-        ({"target": ["sparse", "base"]}, "has the target 'sparse'"),
-    ],
-)
-def test_what_later_versions_may_write_in_this_format_is_no_attack(change, words, written, capsys):
+def test_what_later_versions_may_write_in_this_format_is_no_attack(written, capsys):
+    change = {"method": "lottery"}
     assert main(["verify", str(written(edited("hashing", lambda facts: facts.update(change))))]) == 2
     said = capsys.readouterr().err
-    assert f"{words}; a newer qtrain reads it; update qtrain" in said and said.count("\n") == 1
+    assert "has the method 'lottery'; a newer qtrain reads it; update qtrain" in said
+    assert said.count("\n") == 1
 
 
 def test_a_rival_has_no_circuits_to_export_or_sample(written, tmp_path, capsys):
