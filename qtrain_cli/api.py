@@ -44,7 +44,8 @@ from qtrain_cli.data import Normalisation
 from qtrain_cli.data.given import Handed
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError, suggestion
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
-from qtrain_cli.models import IN_MEMORY, load_model
+from qtrain_cli.models import IN_MEMORY
+from qtrain_cli.models.bases import load_base
 from qtrain_cli.report.lines import tell
 from qtrain_cli.report.progress import shown_progress
 from qtrain_cli.results.comparison import Comparison
@@ -167,7 +168,7 @@ def _ground(description: Description, base: nn.Module | str | os.PathLike[str] |
     if isinstance(base, nn.Module):
         found = base_of_module(base, type(base).__name__)
     else:
-        found = base_of(load_model(ModelSettings(Path(base))))
+        found = base_of(load_base(ModelSettings(Path(base))), Path(base).name)
     return ground_of_file(description.change, description.layout, found)
 
 

@@ -24,7 +24,7 @@ from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.data import Dataset, load_data
-from qtrain_cli.errors import BadInput
+from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.generator import Generator
@@ -115,7 +115,7 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
     opened = opened_base(artifact.description, settings)
     ground = opened.ground if opened else None
     checked_weights(artifact, ground)  # before code of a model runs
-    module = opened.module if opened else _module(settings, known.measured.output, log)
+    module = opened.module if opened and opened.module else _module(settings, known.measured.output, log)
     artifact = with_given(artifact, module)
     state = regenerate(artifact, None, ground).state
     _put_in(module, state)
@@ -163,7 +163,12 @@ def _module(settings: SampleSettings, recorded: str | None, log: Log) -> nn.Modu
         for line in loaded.said:
             log(line)
         return loaded.module
-    return picks(build_architecture(settings.arch or "", settings.arch_args), output)
+    if settings.arch is None:
+        raise UsageError(
+            "the base's file holds weights alone, and no module to evaluate",
+            "name the model's class with --arch, or its file with --model",
+        )
+    return picks(build_architecture(settings.arch, settings.arch_args), output)
 
 
 def _put_in(module: nn.Module, state: dict[str, Tensor]) -> None:

@@ -59,7 +59,7 @@ class ModelFolder:
         """Those of all shards; on the device "meta" names and shapes only. Raises `BadInput`, `Refused`."""
         found: dict[str, Tensor] = {}
         for file in self.weights:
-            found |= _shard(file, device)
+            found |= shard_tensors(file, device)
         return found
 
     def sha256(self) -> str:
@@ -127,7 +127,8 @@ def _require_few(file: ModelFile, found: int, most: int) -> None:
         )
 
 
-def _shard(file: ModelFile, device: str) -> dict[str, Tensor]:
+def shard_tensors(file: ModelFile, device: str) -> dict[str, Tensor]:
+    """Those of one file; on the device "meta" names and shapes only. Raises `BadInput`, `Refused`."""
     with nothing_unexpected(file.name):
         form = formats.file_format(file)
         if form == formats.SAFETENSORS:

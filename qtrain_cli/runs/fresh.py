@@ -72,7 +72,7 @@ def check(scene: Scene, fresh: nn.Module | None, inputs: Inputs, prepare: Prepar
     if fresh is None:
         return Fresh(None, UNCHECKED)
     _require_loaded(fresh, made)
-    _trained_a_little(scene.module, made, prepare(rows.to(scene.device)))
+    _trained_a_little(scene, made, prepare(rows.to(scene.device)))
 
     found, again = (_asked(fresh, made, rows, prepare) for _ in range(2))
     if not _close(found, again):
@@ -109,7 +109,10 @@ def _apart(scene: Scene) -> Values:
         entries = scene.layout.of_role(GENERATED)
         drawn = {e.name: torch.randn(e.shape, generator=random).to(scene.device) for e in entries}
         made = {e.name: _APART * e.scale * drawn[e.name] for e in entries}
-        return scene.ground.state(scene.layout, kept_tensors(scene.layout, scene.teacher), made)
+        whole = scene.ground.state(scene.layout, kept_tensors(scene.layout, scene.teacher), made)
+        # Copies: what a layer changes in its buffers here must not be changed in the base.
+        copies = {id(tensor): tensor.detach().clone() for tensor in whole.values()}
+        return {name: copies[id(tensor)] for name, tensor in whole.items()}
     own = [entry for entry in scene.layout.entries if not entry.source]
     made = {entry.name: moved(scene.teacher[entry.name], entry.role == GENERATED) for entry in own}
     return complete(scene.layout, made, {**made, **kept_tensors(scene.layout, made)})
@@ -137,10 +140,11 @@ def _require_loaded(module: nn.Module, made: Values) -> None:
         raise _failed(f"{few_quoted(changed, _SHOWN)} are changed by loading them, or by eval() and train()")
 
 
-def _trained_a_little(module: nn.Module, made: Values, inputs: Inputs) -> None:
-    """A forward in training mode, with all that it leaves in the module beside its mode and tensors."""
+def _trained_a_little(scene: Scene, made: Values, inputs: Inputs) -> None:
+    """A forward as in training, with all that it leaves in the module beside its mode and tensors."""
+    module = scene.module
     with torch.no_grad(), own_streams(_SEED), unchanged(module):
-        module.train()
+        module.train(scene.ground is None)
         call_model(module, dict(made), inputs)
 
 

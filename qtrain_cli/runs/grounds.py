@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import Description
 from qtrain_cli.data import Dataset
-from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, few_quoted
+from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, few_quoted, printable
 from qtrain_cli.methods.seeded import factors
-from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models import LoadedModel
+from qtrain_cli.models.bases import load_base
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.models.heads import HEAD_WEIGHT, put_head
 from qtrain_cli.runs.materials import Materials
@@ -51,9 +52,12 @@ class BaseModel:
     taught: bool = True
 
 
-def base_of(loaded: LoadedModel) -> BaseModel:
-    """A loaded model as a base."""
-    return base_of_module(loaded.module, loaded.name)
+def base_of(loaded: LoadedModel | Mapping[str, Tensor], name: str = "") -> BaseModel:
+    """A loaded model, or the tensors of a file of this name, as a base."""
+    if isinstance(loaded, LoadedModel):
+        return base_of_module(loaded.module, loaded.name)
+    own = {key: tensor.detach() for key, tensor in loaded.items()}
+    return BaseModel(printable(name), own, sources_of(loaded), digest_of_tensors(own))
 
 
 def base_of_module(module: nn.Module, name: str) -> BaseModel:
@@ -75,7 +79,8 @@ def base_under(
     if change is None:
         return None
     if change.base is not None:
-        return replace(base_of(change.base()), wanted=change.wanted)
+        name, loaded_base = change.base()
+        return replace(base_of(loaded_base, name), wanted=change.wanted)
     base = replace(base_of(loaded), wanted=change.wanted, taught=False)
     classes = _classes(data)
     width, has_scores = _features(loaded, data)
@@ -92,7 +97,8 @@ def base_named(model: ModelSettings, change: ChangeSettings, loaded: LoadedModel
     if change.base is None:
         return None
     own = change.base == model.path
-    found = base_of(loaded if own else load_model(replace(model, path=change.base, weights=None)))
+    path = change.base
+    found = base_of(loaded if own else load_base(replace(model, path=path)), path.name)
     return replace(found, wanted=change.target, taught=not own)
 
 
@@ -224,10 +230,11 @@ def on_cpu(ground: Ground | None) -> Ground | None:
 
 @dataclass(frozen=True)
 class OpenedBase:
-    """A file's base as it was loaded: the ground, and the base's module with the head of the file."""
+    """A file's base as it was loaded: the ground, and the base's module with the head of the file, None for a
+    base of which only the tensors are known."""
 
     ground: Ground
-    module: nn.Module
+    module: nn.Module | None
     said: tuple[str, ...]
 
 
@@ -246,10 +253,11 @@ def opened_base(description: Description, named: NamesBase) -> OpenedBase | None
     if change is None:
         require_base(description, named.base is not None)
         return None
-    loaded = _found_base(change, named)
-    ground = ground_of_file(change, description.layout, base_of(loaded))
-    headed(loaded.module, ground)
-    return OpenedBase(ground, loaded.module, loaded.said)
+    loaded, name = _found_base(change, named)
+    ground = ground_of_file(change, description.layout, base_of(loaded, name))
+    if not isinstance(loaded, LoadedModel):
+        return OpenedBase(ground, None, ())
+    return OpenedBase(ground, headed(loaded.module, ground), loaded.said)
 
 
 class NamesBase(Protocol):
@@ -270,17 +278,17 @@ def model_settings(named: NamesBase, path: Path) -> ModelSettings:
     return ModelSettings(path, named.arch, named.arch_args)
 
 
-def _found_base(change: Change, named: NamesBase) -> LoadedModel:
-    """The base that is named, or the first of several places that has the digest."""
+def _found_base(change: Change, named: NamesBase) -> tuple[LoadedModel | Mapping[str, Tensor], str]:
+    """The base that is named, or the first of several places that has the digest; and its file's name."""
     if named.base is not None:
-        return load_model(model_settings(named, named.base))
+        return load_base(model_settings(named, named.base)), named.base.name
     for path in named.bases:
         try:
-            loaded = load_model(model_settings(named, path))
+            loaded = load_base(model_settings(named, path))
         except QtrainError:
             continue
-        if base_of(loaded).sha256 == change.base.sha256:
-            return loaded
+        if base_of(loaded, path.name).sha256 == change.base.sha256:
+            return loaded, path.name
     tried = f"; none of {len(named.bases)} --bases is it" if named.bases else ""
     raise UsageError(
         f"the file changes the base '{change.base.name}', which is no part of it"

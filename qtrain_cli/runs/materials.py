@@ -8,14 +8,15 @@ A comparison asks for the rows of each seed, since a seed sets apart its own val
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models.bases import load_base
 from qtrain_cli.models.heads import pooling_of
 from qtrain_cli.models.peft_folder import is_adapter_folder, load_adapted
 from qtrain_cli.runs.fresh import fresh_module
@@ -38,11 +39,11 @@ def as_it_is(row: Task) -> Task:
 
 @dataclass(frozen=True)
 class AskedChange:
-    """Changes to a base: `base` loads it, None where the model is the base itself, which then learns from
-    labels alone, with a head that pools so if it lacks one."""
+    """Changes to a base: `base` gives its name and loads it, None where the model is the base itself, which
+    then learns from labels alone, with a head that pools so if it lacks one."""
 
     wanted: Wanted | None
-    base: Callable[[], LoadedModel] | None
+    base: Callable[[], tuple[str, LoadedModel | Mapping[str, Tensor]]] | None
     pooling: str
 
 
@@ -96,4 +97,4 @@ def _asked_change(model: ModelSettings, change: ChangeSettings | None) -> AskedC
     path = change.base
     if path == model.path:
         return AskedChange(change.target, None, pooling_of(path))
-    return AskedChange(change.target, lambda: load_model(replace(model, path=path, weights=None)), "")
+    return AskedChange(change.target, lambda: (path.name, load_base(replace(model, path=path))), "")

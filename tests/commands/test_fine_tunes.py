@@ -204,6 +204,35 @@ def test_a_fine_tune_teaches_and_the_base_may_stand_under_a_prefix(shell, bench,
         changed_layout(nn.Linear(3, 3), base, ((), ()), 0)
 
 
+def test_a_fine_tune_of_another_class_is_taught_by_and_verified_with_the_bases_file_alone(shell, bench):
+    """A class with a head has more tensors than the encoder's file, under a prefix."""
+    code, record, err = shell(
+        "compress", "tuned.pt", "--base", "base.pt", "--arch", "net.py:Net", "--data", "data.npz",
+        "--layers", "6", "--epochs", "5", "-o", "net.qtrain", "--force", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert record["teacher_test_accuracy"] > 0.8 and record["test_accuracy"] > 0.5 > record["trivial"]
+    assert shell("verify", "net.qtrain", "--base", "base.pt")[0] == 0
+    assert shell("verify", "net.qtrain", "--base", "base.safetensors")[0] == 0
+    assert shell("verify", "net.qtrain", "--base", "half.pt")[0] == 4
+    arch = ("--base", "base.pt", "--arch", "net.py:Net", "--force")
+    code, _, err = shell("export", "net.qtrain", "--classical", "-o", "net.safetensors", *arch)
+    assert code == 0, err
+    scope: dict = {}
+    exec(NET, scope)
+    net = scope["Net"]()
+    net.load_state_dict(safetensors.torch.load_file("net.safetensors"))
+    data = np.load("data.npz")
+    found = net.eval()(torch.tensor(data["x_test"])).argmax(1).numpy()
+    assert (found == data["y_test"]).mean() == pytest.approx(record["test_accuracy"], abs=1e-6)
+    assert shell("export", "net.qtrain", "--classical", "-o", "net.pt2", *arch)[0] == 0
+    sample = ("sample", "net.qtrain", "--base", "base.pt", "--data", "data.npz", "--shots", "exact", "--json")
+    assert shell(*sample)[0] == 2
+    code, sampled, err = shell(*sample, "--arch", "net.py:Net")
+    assert code == 0 and sampled["exact_test_accuracy"] == record["test_accuracy"], err
+    assert qtrain_cli.load("net.qtrain", base=bench / "base.pt").exact
+
+
 def test_what_it_exports_is_what_it_gives(shell, bench):
     compressed(shell, "lora.qtrain", "--target", "lora:rank=2", "--targets", "query", "--targets", "value")
     module = _encoder(bench)
