@@ -1,6 +1,6 @@
 """README and measured pages are executed: their commands run word for word, and shown output is real.
 
-The README goes first, then the page of students, then the pages of results in the order of their index, all
+The README goes first, then the guides, then the pages of results in the order of their index, all
 in one folder. ``sh`` and ``python`` fences run; ``text`` is what a command prints; ``console`` fences show
 commands that take minutes to hours, or data that is not shipped: not run, but their words must exist.
 """
@@ -30,7 +30,8 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]+")
 ROW = re.compile(r"^\| \[(.+?)\]\(([\w.]+)\) \| (.+) \|$", re.MULTILINE)
 #: Page -> its question and its one-line answer, as the index has them.
 ANSWERS = {page: (ask, answer) for ask, page, answer in ROW.findall((RESULTS / "README.md").read_text())}
-PAGES = [README, ROOT / "samples" / "students.md", *(RESULTS / page for page in ANSWERS)]
+GUIDES = [ROOT / "samples" / name for name in ("students.md", "fine_tunes.md")]
+PAGES = [README, *GUIDES, *(RESULTS / page for page in ANSWERS)]
 #: All that people read there, also what is not on the tour: the index, and tables that `compare` wrote.
 WRITTEN = [README, *sorted((ROOT / "samples").rglob("*.md"))]
 BLOCKS = [(page, kind, text) for page in PAGES for kind, text in FENCE.findall(page.read_text())]
