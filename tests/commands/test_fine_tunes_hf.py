@@ -1,0 +1,102 @@
+"""A Hugging Face folder as a base: its tokenizer, its pooling, the names of its layers, PEFT's own reader."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import torch
+
+import qtrain_cli
+from qtrain_cli.cli import main
+
+transformers = pytest.importorskip("transformers", reason="needs the extra hf")
+tokenizers = pytest.importorskip("tokenizers", reason="needs the extra hf")
+
+WORDS = ["[PAD]", "[UNK]", "good", "fine", "great", "bad", "poor", "weak", "film", "the", "a"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny `BertModel`, as sentence-transformers lay it out, beside texts of two kinds."""
+    folder = tmp_path_factory.mktemp("hf")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=16, pad_token_id=0,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(folder / "base")
+    vocabulary = {word: place for place, word in enumerate(WORDS)}
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", model_max_length=16
+    )
+    fast.save_pretrained(folder / "base")
+    (folder / "base/1_Pooling").mkdir()
+    pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (folder / "base/1_Pooling/config.json").write_text(json.dumps(pooling))
+    draw = torch.Generator().manual_seed(1)
+    (folder / "data").mkdir()
+    for split, count in (("train", 240), ("test", 60)):
+        with (folder / "data" / f"{split}.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["text", "label"])
+            for row in range(count):
+                kinds = ("good", "fine", "great") if row % 2 else ("bad", "poor", "weak")
+                word = kinds[int(torch.randint(3, (1,), generator=draw))]
+                writer.writerow([f"{word} the film", "good" if row % 2 else "bad"])
+    return folder
+
+
+@pytest.fixture
+def shell(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def call(*args):
+        code = main([str(arg) for arg in args])
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if "--json" in args and out else out, err
+
+    return call
+
+
+def test_a_folder_of_features_learns_texts_and_peft_loads_what_it_learned(shell, folder):
+    code, record, err = shell(
+        "compress", "--base", "base", "--data", "data", "--target", "lora:rank=2,scale=1", "--layers", "6",
+        "--epochs", "20", "--lr", "0.05", "-o", "x.qtrain", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "a head for 2 classes" in err and "first" in err  # as its 1_Pooling says
+    assert record["test_accuracy"] > 0.9 > record["trivial"] and record["base"] == "base"
+    assert shell("verify", "x.qtrain", "--base", "base")[0] == 0
+    assert shell("export", "x.qtrain", "--base", "base", "--classical", "-o", "adapter")[0] == 0
+    model = transformers.BertModel.from_pretrained(folder / "base").eval()
+    artifact = qtrain_cli.load(folder / "x.qtrain", base=model)
+    state = artifact.state_dict()
+    layers = {name for name in state if "query" in name or "value" in name}
+    assert all(not torch.equal(state[name], model.state_dict()[name]) for name in layers if "weight" in name)
+    peft = pytest.importorskip("peft", reason="the package peft is not installed")
+    merged = peft.PeftModel.from_pretrained(model, folder / "adapter").merge_and_unload().state_dict()
+    assert all(torch.allclose(merged[name], state[name], atol=1e-6) for name in merged)
+
+
+def test_it_is_put_on_a_loaded_base_and_asked_with_its_mask(shell, folder):
+    code, _, err = shell(
+        "compress", "--base", "base", "--data", "data", "--target", "delta", "--targets", "biases",
+        "--layers", "6", "--epochs", "5", "-o", "y.qtrain", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    model = transformers.BertModel.from_pretrained(folder / "base").eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    artifact = qtrain_cli.load(folder / "y.qtrain", base=model)
+    ids = torch.tensor([[WORDS.index(word) for word in ("good", "the", "film")], [5, 9, 8]])
+    padded = torch.cat([ids, torch.zeros(2, 2, dtype=torch.long)], 1)
+    artifact.apply_to(model)
+    scores = model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    again = model(input_ids=padded, attention_mask=(padded != 0).long())
+    assert scores.shape == (2, 2) and torch.allclose(scores, again, atol=1e-4)
+    artifact.remove_from(model)
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
