@@ -16,11 +16,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from qtrain_cli.models.outputs import first_tensor
-from qtrain_cli.targets.change import FIRST_PLACE, MEAN_PLACE
+from qtrain_cli.targets.change import FIRST_PLACE, HEAD, MEAN_PLACE
 
-#: The head's name in the module.
-HEAD = "head"
-HEAD_WEIGHT = f"{HEAD}.weight"
 _POOLING = "1_Pooling/config.json"
 _TINY = 1e-6
 #: On the hook of a head.

@@ -25,10 +25,10 @@ from qtrain_cli.methods.seeded import factors
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.bases import load_base
 from qtrain_cli.models.call import file_state, predict
-from qtrain_cli.models.heads import HEAD_WEIGHT, put_head
+from qtrain_cli.models.heads import put_head
 from qtrain_cli.runs.materials import Materials
 from qtrain_cli.settings import ChangeSettings, ModelSettings
-from qtrain_cli.targets.change import Base, Change, Wanted, matrix_of
+from qtrain_cli.targets.change import HEAD_WEIGHT, Base, Change, Wanted, matrix_of
 from qtrain_cli.targets.changes import changes_layout, settled_target
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground, digest_of_tensors
@@ -181,7 +181,7 @@ def _ground(
     for entry in layout.of_role(GENERATED):
         name = matrix_of(entry.name)
         if name != entry.name:
-            rows, *rest = tensors[name].shape
+            rows, *rest = tensors[name].shape or (0,)
             if entry.shape != (rows, change.rank):
                 raise BadInput(f"the factor '{entry.name}' does not fit the base's '{name}'")
             shapes[name] = (change.rank, math.prod(rest))

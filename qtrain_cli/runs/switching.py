@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.models.heads import HEAD_WEIGHT, has_head, put_head, take_head
-from qtrain_cli.targets.change import matrix_of
+from qtrain_cli.models.heads import has_head, put_head, take_head
+from qtrain_cli.targets.change import HEAD_WEIGHT, matrix_of
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.ground import Ground
 

@@ -23,6 +23,9 @@ TARGETS = (WHOLE, DELTA, LORA)
 #: How a head that qtrain has put on a base reads its features (`models.heads`); "" for none.
 MEAN_PLACE, FIRST_PLACE = "mean", "first"
 POOLINGS = ("", MEAN_PLACE, FIRST_PLACE)
+#: The module of that head, and its tensor.
+HEAD = "head"
+HEAD_WEIGHT = f"{HEAD}.weight"
 MAX_FACTOR_RANK, MAX_SCALE, MAX_BASE_NAME = 4096, 1e4, 255
 BASE_DIGITS = 64
 MAX_FINE_TUNE = 2**50

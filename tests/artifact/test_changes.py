@@ -26,11 +26,11 @@ from qtrain_cli.artifact.payload import DICTIONARY, deflated, text_at
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import METHODS, OURS, method_of, serving
-from qtrain_cli.models.heads import HEAD_WEIGHT, put_head
-from qtrain_cli.runs.grounds import base_of_module, changed_layout, ground_of_file
+from qtrain_cli.models.heads import put_head
+from qtrain_cli.runs.grounds import BaseModel, base_of_module, changed_layout, ground_of_file
 from qtrain_cli.runs.regenerate import digest_of, generated, regenerate
+from qtrain_cli.targets.change import HEAD_WEIGHT, Change, factor_of, matrix_of, parse_target
 from qtrain_cli.targets.change import Base as Named
-from qtrain_cli.targets.change import Change, factor_of, matrix_of, parse_target
 from qtrain_cli.targets.ground import digest_of_tensors
 
 CPU = torch.device("cpu")
@@ -226,3 +226,26 @@ def test_what_stands_for_a_target_is_checked(target, kind, said):
     with pytest.raises(kind) as error:
         describe_container(container_of("x", edited))
     assert said in error.value.message + "; " + error.value.advice
+
+
+def test_a_head_without_its_matrix_is_refused_before_a_base_is_asked():
+    """A stranger's file: else the reader would look for a tensor that is not there."""
+    artifact, _, _ = changed("delta")
+    description = artifact.description
+    entries = tuple(entry for entry in description.layout.entries if entry.name != HEAD_WEIGHT)
+    plan = {**description.plan, "circuit": ["real-amplitudes", "cnot-ring", 7, 3, 1]}
+    layout = replace(description.layout, entries=entries)
+    numbers = StoredNumbers(dict(artifact.numbers.groups), {})
+    shape = forms_of(OURS, plan, layout)["angles"].shape
+    numbers.groups["angles"] = Coded(torch.ones(shape, dtype=torch.int64), 0.0625)
+    data = encode_artifact(Artifact(replace(description, layout=layout, plan=plan), numbers))
+    with pytest.raises(Refused, match=r"has no matrix 'head\.weight'"):
+        describe_container(container_of("x", data))
+
+
+def test_a_factor_of_a_number_is_refused():
+    artifact, ground, _ = changed("lora:rank=2")
+    tensors = {name: torch.tensor(1.0) for name in ground.tensors if name != HEAD_WEIGHT}
+    base = BaseModel("x", tensors, {name: name for name in tensors}, ground.change.base.sha256)
+    with pytest.raises(BadInput, match="does not fit"):
+        ground_of_file(ground.change, artifact.description.layout, base)
