@@ -28,9 +28,10 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.models.probes import RowShapes, made_inputs
 from qtrain_cli.quantum.circuit import ANSATZE
-from qtrain_cli.runs.grounds import base_named, changed_layout
+from qtrain_cli.runs.grounds import base_beside, changed_layout
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.materials import asked_change
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.training.batches import Batch
@@ -121,11 +122,11 @@ def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) ->
     """The model for a plan, which knows no data, and so no head that a base may lack."""
     budget, module, ground = settings.budget, loaded.module, None
     patterns = (budget.targets, budget.ignore)
-    base = base_named(settings.model, settings.change, loaded)
-    if base is None:
+    change = asked_change(settings.model, settings.change)
+    if change is None:
         layout = layout_for(module, patterns, settings.model)
     else:
-        layout, ground = changed_layout(module, base, patterns, settings.fit.seed)
+        layout, ground = changed_layout(module, base_beside(change, loaded), patterns, settings.fit.seed)
         ground = ground.moved_to(device)
     module.to(device)
     teacher = moved_to(file_state(module), device)

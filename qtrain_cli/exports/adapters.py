@@ -24,18 +24,13 @@ from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports import ExportRecord
 from qtrain_cli.exports.comparison import require_same
 from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
+from qtrain_cli.models.peft_folder import BEFORE, CONFIGURATION, FACTORS
 from qtrain_cli.targets.change import LORA, matrix_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_FILE = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "head.safetensors",
-)
+HEAD_FILE = "head.safetensors"
 DELTA_ENDING = ".delta.safetensors"
-#: Before the names of the model's own tensors, as PEFT saves them.
-_BEFORE = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -65,10 +60,10 @@ def write_adapter(changes: Changes, path: Path, force: bool) -> ExportRecord:
             f"write merged weights, or the differences as NAME{DELTA_ENDING}",
         )
     factors, new = _factors(changes), _new(changes)
-    own = {} if change.head else {_BEFORE + name: tensor for name, tensor in new.items()}
+    own = {} if change.head else {BEFORE + name: tensor for name, tensor in new.items()}
     files = {
-        ADAPTER_WEIGHTS: _safetensors(factors | own),
-        ADAPTER_CONFIG: json.dumps(_config(changes, list(own)), indent=2, sort_keys=True).encode() + b"\n",
+        FACTORS: _safetensors(factors | own),
+        CONFIGURATION: json.dumps(_config(changes, list(own)), indent=2, sort_keys=True).encode() + b"\n",
         **({HEAD_FILE: _safetensors(new)} if change.head else {}),
     }
     with filled_folder(path) as folder:
@@ -76,7 +71,7 @@ def write_adapter(changes: Changes, path: Path, force: bool) -> ExportRecord:
             check_output(folder / name, force)
         for name, data in files.items():
             write_bytes_atomically(folder / name, data, force)
-    require_same(factors | own, safetensors.torch.load_file(path / ADAPTER_WEIGHTS), "the folder")
+    require_same(factors | own, safetensors.torch.load_file(path / FACTORS), "the folder")
     return _record(path, files, "PEFT adapter", len(factors) + len(new))
 
 
@@ -104,8 +99,8 @@ def _factors(changes: Changes) -> dict[str, Tensor]:
                     f"'{matrix}' is no weight of a layer: PEFT has no place for its factors",
                     "write merged weights with --out NAME.safetensors",
                 )
-            found[f"{_BEFORE}{layer}.lora_B.weight"] = changes.made[entry.name].float()
-            found[f"{_BEFORE}{layer}.lora_A.weight"] = changes.ground.factors[matrix].float()
+            found[f"{BEFORE}{layer}.lora_B.weight"] = changes.made[entry.name].float()
+            found[f"{BEFORE}{layer}.lora_A.weight"] = changes.ground.factors[matrix].float()
     return found
 
 
@@ -117,7 +112,7 @@ def _new(changes: Changes) -> dict[str, Tensor]:
 def _config(changes: Changes, saved: list[str]) -> dict[str, object]:
     change = changes.ground.change
     layers = [name.removesuffix(".weight") for name in changes.ground.factors]
-    modules = sorted({name.removeprefix(_BEFORE).rpartition(".")[0] for name in saved})
+    modules = sorted({name.removeprefix(BEFORE).rpartition(".")[0] for name in saved})
     return {
         "peft_type": "LORA",
         "task_type": None,

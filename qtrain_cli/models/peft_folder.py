@@ -27,7 +27,8 @@ from qtrain_cli.models.tensors import file_tensors
 from qtrain_cli.settings import ModelSettings
 
 CONFIGURATION, FACTORS = "adapter_config.json", "adapter_model.safetensors"
-_BEFORE = "base_model.model."
+#: Before the names of the model's own tensors, as PEFT saves them.
+BEFORE = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 _MOST_CONFIGURATION = 2**20
 #: Options of LoRA that change what an adapter means, with the values at which they do not.
@@ -88,7 +89,7 @@ def _read(folder: Path) -> _Adapter:
                 f"the adapter '{folder.name}' has {option}={config[option]!r:.40}, which is not merged here",
                 "merge it with PEFT's merge_and_unload(), and give the merged model",
             )
-    own = {name.removeprefix(_BEFORE): tensor for name, tensor in tensors.items()}
+    own = {name.removeprefix(BEFORE): tensor for name, tensor in tensors.items()}
     return _Adapter(folder.name, config, own, hashlib.sha256(f"{first} {second}".encode()).hexdigest())
 
 

@@ -26,8 +26,8 @@ from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.bases import load_base
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.models.heads import put_head
-from qtrain_cli.runs.materials import Materials
-from qtrain_cli.settings import ChangeSettings, ModelSettings
+from qtrain_cli.runs.materials import AskedChange, Materials
+from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.change import HEAD_WEIGHT, Base, Change, Wanted, matrix_of
 from qtrain_cli.targets.changes import changes_layout, settled_target
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
@@ -78,11 +78,9 @@ def base_under(
     change = materials.change
     if change is None:
         return None
-    if change.base is not None:
-        name, loaded_base = change.base()
-        return replace(base_of(loaded_base, name), wanted=change.wanted)
-    base = replace(base_of(loaded), wanted=change.wanted, taught=False)
-    classes = _classes(data)
+    base, classes = base_beside(change, loaded), _classes(data)
+    if base.taught:
+        return base
     width, has_scores = _features(loaded, data)
     if not classes or (has_scores and width == classes):
         return base
@@ -92,14 +90,12 @@ def base_under(
     return replace(base, head=change.pooling)
 
 
-def base_named(model: ModelSettings, change: ChangeSettings, loaded: LoadedModel) -> BaseModel | None:
-    """The base that settings name beside a loaded model, which may be that model itself; None for none."""
+def base_beside(change: AskedChange, loaded: LoadedModel) -> BaseModel:
+    """The base that a loaded model changes: another one, or that model itself."""
     if change.base is None:
-        return None
-    own = change.base == model.path
-    path = change.base
-    found = base_of(loaded if own else load_base(replace(model, path=path)), path.name)
-    return replace(found, wanted=change.target, taught=not own)
+        return replace(base_of(loaded), wanted=change.wanted, taught=False)
+    name, other = change.base()
+    return replace(base_of(other, name), wanted=change.wanted)
 
 
 def _classes(data: Dataset) -> int:
@@ -289,25 +285,24 @@ def _found_base(change: Change, named: NamesBase) -> tuple[LoadedModel | Mapping
             continue
         if base_of(loaded, path.name).sha256 == change.base.sha256:
             return loaded, path.name
-    tried = f"; none of {len(named.bases)} --bases is it" if named.bases else ""
-    raise UsageError(
-        f"the file changes the base '{change.base.name}', which is no part of it"
-        f" (digest {change.base.sha256[:16]}){tried}",
-        "name the base with --base (from Python: load(path, base=...))",
-    )
+    raise _no_base(change, f"; none of {len(named.bases)} --bases is it" if named.bases else "")
 
 
 def require_base(description: Description, given: bool) -> None:
     """Raises `UsageError` for a file of changes without its base, and a base that a file has no use for."""
     change = description.change
     if change and not given:
-        raise UsageError(
-            f"the file changes the base '{change.base.name}', which is no part of it"
-            f" (digest {change.base.sha256[:16]})",
-            "name the base with --base (from Python: load(path, base=...))",
-        )
+        raise _no_base(change)
     if given and change is None:
         raise UsageError("--base has no use for a file that holds a whole model", "leave it out")
+
+
+def _no_base(change: Change, tried: str = "") -> UsageError:
+    return UsageError(
+        f"the file changes the base '{change.base.name}', which is no part of it"
+        f" (digest {change.base.sha256[:16]}){tried}",
+        "name the base with --base (from Python: load(path, base=...))",
+    )
 
 
 def headed(module: nn.Module | None, ground: Ground | None) -> nn.Module | None:

@@ -81,17 +81,18 @@ def of_files(model: ModelSettings, data: DataSettings, change: ChangeSettings | 
             lambda: load_adapted(model, base),
             lambda seed: load_data(data, seed, own),
             lambda loaded, device: load_adapted(model, base).module.to(device),
-            change=_asked_change(model, change),
+            change=asked_change(model, change),
         )
     return Materials(
         lambda: load_model(model),
         lambda seed: load_data(data, seed, model),
         lambda loaded, device: fresh_module(model, loaded, device),
-        change=_asked_change(model, change),
+        change=asked_change(model, change),
     )
 
 
-def _asked_change(model: ModelSettings, change: ChangeSettings | None) -> AskedChange | None:
+def asked_change(model: ModelSettings, change: ChangeSettings | None) -> AskedChange | None:
+    """What settings ask for; None where they name no base."""
     if change is None or change.base is None:
         return None
     path = change.base
