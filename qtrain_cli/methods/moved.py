@@ -8,7 +8,6 @@ of the movement, a gain, counts on both sides: g z - g z_0 = g (z - z_0).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,22 +17,16 @@ from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.method import Decode, Method, Numbers
 from qtrain_cli.targets.entries import LayoutSpec
 
-#: A decoder of a method: `decode`, or `exact`.
-MakeDecode = Callable[[LayoutSpec, Plan, torch.device], Decode]
 
-
-def decoder(
-    method: Method, make: MakeDecode, layout: LayoutSpec, plan: Plan, device: torch.device, moves: bool
-) -> Decode:
-    """The decoder that `make` makes, of the movement where the tensors are changes (`moves`)."""
-    decode: Any = make(layout, plan, device)
+def decoder(method: Method, layout: LayoutSpec, plan: Plan, device: torch.device, moves: bool) -> Decode:
+    """The decoder to train with, of the movement where the tensors are changes (`moves`)."""
+    decode: Any = method.decode(layout, plan, device)
     if not moves:
         found: Decode = decode
         return found
-    origin = method.origin
 
     def moved(numbers: Numbers, **how: Any) -> dict[str, Tensor]:
-        now, begun = decode(numbers, **how), decode(origin(plan, numbers))
+        now, begun = decode(numbers, **how), decode(method.origin(plan, numbers))
         return {name: tensor - begun[name] for name, tensor in now.items()}
 
     return moved

@@ -29,9 +29,9 @@ from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.runs.former_weights import allowed_tolerance, former_generated, near
 from qtrain_cli.runs.grounds import require_base
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
-from qtrain_cli.targets.ground import Ground
+from qtrain_cli.targets.ground import Ground, whole_state
 from qtrain_cli.targets.kept import is_given
-from qtrain_cli.targets.layout import DTYPES, complete, join, split, with_rows
+from qtrain_cli.targets.layout import DTYPES, join, split, with_rows
 
 Tensors = Mapping[str, Tensor]
 
@@ -161,9 +161,8 @@ def state_dict(
 
 
 def _state(layout: LayoutSpec, weights: Tensor, kept: Tensors, ground: Ground | None) -> dict[str, Tensor]:
-    if ground is None:
-        return complete(layout, split(layout, weights), kept)
-    return ground.state(layout, kept, wide_tensors(layout, weights))
+    made = split(layout, weights) if ground is None else wide_tensors(layout, weights)
+    return whole_state(layout, kept, made, ground)
 
 
 def wide_tensors(layout: LayoutSpec, weights: Tensor) -> dict[str, Tensor]:

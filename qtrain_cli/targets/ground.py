@@ -19,7 +19,7 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput
 from qtrain_cli.targets.change import Change, matrix_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
-from qtrain_cli.targets.layout import DTYPES, in_dtype, with_rows
+from qtrain_cli.targets.layout import DTYPES, complete, in_dtype, with_rows
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -70,6 +70,13 @@ class Ground:
             made = _product(made, self.factors[matrix]).view(base.shape)
         moved = made if matrix in self.new else self.change.scale * made
         return in_dtype(base.to(moved.dtype) + moved, base.dtype)
+
+
+def whole_state(
+    layout: LayoutSpec, kept: Mapping[str, Tensor], made: Mapping[str, Tensor], ground: Ground | None
+) -> dict[str, Tensor]:
+    """The state dictionary that generated tensors belong to: theirs and the kept ones, or the ground's."""
+    return complete(layout, made, kept) if ground is None else ground.state(layout, kept, made)
 
 
 def digest_of_tensors(state: Mapping[str, Tensor]) -> str:

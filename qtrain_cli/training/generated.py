@@ -22,8 +22,9 @@ from qtrain_cli.methods.method import Decode, Method, Scene
 from qtrain_cli.methods.moved import decoder
 from qtrain_cli.models.call import call_model, predict
 from qtrain_cli.targets.entries import LayoutSpec
+from qtrain_cli.targets.ground import whole_state
 from qtrain_cli.targets.kept import kept_as_stored
-from qtrain_cli.targets.layout import complete, kept_tensors
+from qtrain_cli.targets.layout import kept_tensors
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.circuits import StepCircuits
 from qtrain_cli.training.devices import moved_to
@@ -73,7 +74,7 @@ class Generated:
     ) -> None:
         self.chosen, self.scene, self.room, self.circuits = chosen, scene, room, circuits
         method, plan, device = chosen.method, chosen.plan, scene.device
-        self.decode = decoder(method, method.decode, chosen.layout, plan, device, bool(scene.ground))
+        self.decode = decoder(method, chosen.layout, plan, device, bool(scene.ground))
         begin = method.start(scene, plan).items()
         self.numbers = {name: part.to(device).clone().requires_grad_() for name, part in begin}
         own = scene.teacher if chosen.module is scene.module else chosen.module.state_dict()
@@ -161,8 +162,7 @@ class Generated:
 
     def whole(self, made: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The state dictionary of the model."""
-        layout, ground = self.chosen.layout, self.scene.ground
-        return ground.state(layout, kept, made) if ground else complete(layout, made, kept)
+        return whole_state(self.chosen.layout, kept, made, self.scene.ground)
 
     @property
     def rounds(self) -> bool:
