@@ -19,6 +19,8 @@ from qtrain_cli.models.folder_files import shard_tensors
 from qtrain_cli.models.opened import nothing_unexpected, open_model
 from qtrain_cli.settings import ModelSettings
 
+#: What is said of the second.
+TENSORS_ALONE = "no class was found for it, and its tensors alone are the base"
 _PLAIN = (formats.SAFETENSORS, formats.TORCH, formats.TORCH_LEGACY)
 
 

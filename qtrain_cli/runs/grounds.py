@@ -23,7 +23,7 @@ from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, few_quoted, printable
 from qtrain_cli.methods.seeded import factors
 from qtrain_cli.models import LoadedModel
-from qtrain_cli.models.bases import load_base
+from qtrain_cli.models.bases import TENSORS_ALONE, load_base
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.models.heads import put_head
 from qtrain_cli.runs.materials import AskedChange, Materials
@@ -40,8 +40,11 @@ from qtrain_cli.targets.size import model_bytes
 @dataclass(frozen=True)
 class BaseModel:
     """A base as it was read: `tensors` by its own names on the CPU, `ties` as `Ground` has them, the digest
-    over them, and `head`, how features become scores where a head was put on it. `wanted` is what was asked
-    for, `taught` whether the model that changes it is a teacher, and not the base itself."""
+    over them, and `head`, how features become scores where a head was put on it.
+
+    `wanted` is what was asked for, `taught` whether the model that changes it is a teacher, and not the base
+    itself; `notes` are lines on how it was read.
+    """
 
     name: str
     tensors: Mapping[str, Tensor]
@@ -50,6 +53,7 @@ class BaseModel:
     head: str = ""
     wanted: Wanted | None = None
     taught: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def base_of(loaded: LoadedModel | Mapping[str, Tensor], name: str = "") -> BaseModel:
@@ -79,6 +83,8 @@ def base_under(
     if change is None:
         return None
     base, classes = base_beside(change, loaded), _classes(data)
+    for line in base.notes:
+        log(line)
     if base.taught:
         return base
     width, has_scores = _features(loaded, data)
@@ -95,7 +101,8 @@ def base_beside(change: AskedChange, loaded: LoadedModel) -> BaseModel:
     if change.base is None:
         return replace(base_of(loaded), wanted=change.wanted, taught=False)
     name, other = change.base()
-    return replace(base_of(other, name), wanted=change.wanted)
+    notes = () if isinstance(other, LoadedModel) else (f"{printable(name)}: {TENSORS_ALONE}",)
+    return replace(base_of(other, name), wanted=change.wanted, notes=notes)
 
 
 def _classes(data: Dataset) -> int:
@@ -252,7 +259,7 @@ def opened_base(description: Description, named: NamesBase) -> OpenedBase | None
     loaded, name = _found_base(change, named)
     ground = ground_of_file(change, description.layout, base_of(loaded, name))
     if not isinstance(loaded, LoadedModel):
-        return OpenedBase(ground, None, ())
+        return OpenedBase(ground, None, (f"{printable(name)}: {TENSORS_ALONE}",))
     return OpenedBase(ground, headed(loaded.module, ground), loaded.said)
 
 

@@ -118,6 +118,8 @@ class Generated:
         module = self.chosen.module
         module.train(self.scene.ground is None)  # a base's statistics stay, and so little needs no dropout
         state = self.whole(self._decode_at(batch.step)(self.rounded()), self.kept | self.buffers)
+        if self.scene.ground:  # what a layer changes in its buffers all the same is not the base's
+            state |= {name: state[name].clone() for name, _ in module.named_buffers() if name in state}
         scores = call_model(module, state, batch.inputs)
         # Most layers change a buffer where it lies; a layer that assigns a new tensor leaves that one here.
         self.buffers = {name: state[name].detach() for name in self.buffers}

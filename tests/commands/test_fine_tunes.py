@@ -212,6 +212,7 @@ def test_a_fine_tune_of_another_class_is_taught_by_and_verified_with_the_bases_f
     )  # fmt: skip
     assert code == 0, err
     assert record["teacher_test_accuracy"] > 0.8 and record["test_accuracy"] > 0.5 > record["trivial"]
+    assert "base.pt: no class was found for it, and its tensors alone are the base" in err
     assert shell("verify", "net.qtrain", "--base", "base.pt")[0] == 0
     assert shell("verify", "net.qtrain", "--base", "base.safetensors")[0] == 0
     assert shell("verify", "net.qtrain", "--base", "half.pt")[0] == 4
@@ -231,6 +232,48 @@ def test_a_fine_tune_of_another_class_is_taught_by_and_verified_with_the_bases_f
     code, sampled, err = shell(*sample, "--arch", "net.py:Net")
     assert code == 0 and sampled["exact_test_accuracy"] == record["test_accuracy"], err
     assert qtrain_cli.load("net.qtrain", base=bench / "base.pt").exact
+
+
+def test_a_layer_that_counts_its_calls_leaves_the_base_as_it_is(shell, bench):
+    """Buffers may change in evaluation too: neither the look before training nor a step reaches the base."""
+    code = (
+        NET
+        + """
+class Counting(Encoder):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+        self.head = nn.Linear(24, 10, bias=False)
+    def forward(self, x):
+        self.calls += 1
+        return self.head(super().forward(x))
+"""
+    )
+    (bench / "counting.py").write_text(code)
+    scope: dict = {}
+    exec(code, scope)
+    torch.manual_seed(0)
+    for name in ("counted", "before"):
+        torch.save(scope["Counting"]().state_dict(), bench / f"{name}.pt")
+    code, _, err = shell(
+        "compress", "counted.pt", "--base", "before.pt", "--arch", "counting.py:Counting", "--data",
+        "data.npz", "--layers", "4", "--epochs", "2", "-o", "c.qtrain", "--force", "--json", "--teacher-any",
+    )  # fmt: skip
+    assert code == 0, err
+    assert float(qtrain_cli.load("c.qtrain", base="before.pt").state_dict()["calls"]) == 0
+    from qtrain_cli.runs import compress as runs
+
+    seen = []
+    runs_measure = runs.measure
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "measure", lambda module, state, *rest: (
+            seen.append(float(state["calls"])) or runs_measure(module, state, *rest)
+        ))  # fmt: skip
+        assert shell(
+            "compress", "counted.pt", "--base", "before.pt", "--arch", "counting.py:Counting", "--data",
+            "data.npz", "--layers", "4", "--epochs", "2", "-o", "c.qtrain", "--force", "--teacher-any",
+        )[0] == 0  # fmt: skip
+    assert seen == [0.0]
 
 
 def test_what_it_exports_is_what_it_gives(shell, bench):
