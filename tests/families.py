@@ -28,7 +28,8 @@ Rows = dict[str, Tensor]
 @dataclass(frozen=True)
 class Family:
     """One row of the table. `needs` are packages; `options` go with every command of the model,
-    `train` with the one that trains."""
+    `train` with the one that trains. A `large` one has more weights than the default ratio plans numbers for,
+    and its small file is read by who says that it may ask for so many, as `compress` tells them."""
 
     name: str
     rows: Callable[[int, int], Rows]
@@ -41,6 +42,7 @@ class Family:
     quick: bool = False
     train: tuple[str, ...] = ()
     no_graph: dict[str, str] = field(default_factory=dict)
+    large: bool = False
 
 
 # --- rows --------------------------------------------------------------------------------------------------
@@ -352,7 +354,8 @@ def of_library(library: str, name: str, size: int) -> Family:
     write, read = partial(write_state, make), partial(read_state, make)
     options = ("--arch", f"{library}:{name}", "--arch-args", f'{{"num_classes": {CLASSES}}}')
     call = lambda module, rows: module(rows[""])  # noqa: E731
-    return Family(f"{library} {name}", pictures(size), write, read, call, options, (library,))
+    large = name == "vit_b_16"
+    return Family(f"{library} {name}", pictures(size), write, read, call, options, (library,), large=large)
 
 
 FAMILIES: dict[str, Family] = {

@@ -25,9 +25,11 @@ import pytest
 import torch
 from families import FAMILIES, TEST, TRAIN, Family
 
+from qtrain_cli.artifact.expansion import LARGE
 from qtrain_cli.cli import main
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+BUDGET = ("--params", 300)
 STEPS = ("inspect", "plan", "compress", "verify", ".safetensors", ".pt2", ".onnx")
 GRAPHS = (".pt2", ".onnx")
 
@@ -71,12 +73,14 @@ def outcomes(family: Family, folder: Path) -> dict[str, str]:
     """By step: what came of it, "ok" or why not."""
     model, data = written(family, folder)
     artifact, options = folder / "model.qtrain", family.options
+    os.environ.update({LARGE: "1"} if family.large else {})
+    planned = BUDGET if family.large else ()
     found = {
         "inspect": told("inspect", model),
-        "plan": told("plan", model, *options, "--input-shape", shape_of(family)),
+        "plan": told("plan", model, *options, *planned, "--input-shape", shape_of(family)),
         "compress": told(
             "compress", model, *options, "--data", data, "--teacher-any", "-o", artifact, "--device", "cpu",
-            "--params", 300, "--epochs", 1, "--batch-size", 9, *family.train,
+            *BUDGET, "--epochs", 1, "--batch-size", 9, *family.train,
         ),
     }  # fmt: skip
     if "error" not in found["compress"]:

@@ -155,7 +155,7 @@ def method_problem(
 
     def begin(fit: FitSettings) -> Generated:
         circuits = StepCircuits(fit.gradient, fit.seed) if measures(fit.gradient) else None
-        return Generated(chosen, replace(scene, seed=fit.seed), lambda kept: room, circuits)
+        return Generated(chosen, replace(scene, seed=fit.seed), lambda kept: room, circuits, fit.precision)
 
     rate = Rate(lr, method.whitened, clip=CLIP)
     return Problem(begin, taught_by(scene, train), train, held, objective, rate, scene, chosen)
@@ -193,7 +193,7 @@ def student_problem(
         student = changed(build(Student(parse_student(text), shape, outputs), fit.seed))
         if student.circuit is not None:
             student.circuit.execution = execution
-        return Taught(student, aligned(student), decay)
+        return Taught(student, aligned(student), decay, fit.precision)
 
     def aligned(student: StudentModule) -> Alignment | None:
         if align is None:

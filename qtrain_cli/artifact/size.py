@@ -34,6 +34,7 @@ from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.quantum.machine import LONGEST
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
+from qtrain_cli.settings import FLOAT32
 from qtrain_cli.targets.change import Change
 from qtrain_cli.targets.entries import DTYPE_BYTES, LayoutSpec
 from qtrain_cli.tasks import TASKS
@@ -69,6 +70,7 @@ class Known:
     entry: str | None = None
     output: str | None = None
     skipped_rows: int | None = None
+    precision: str = FLOAT32
     change: Change | None = None
 
 
@@ -79,7 +81,7 @@ def known_of(
     example = example_of(data)
     return Known(
         loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry,
-        loaded.output, data.skipped_rows, change,
+        loaded.output, data.skipped_rows, fit.precision, change,
     )  # fmt: skip
 
 
@@ -162,6 +164,7 @@ def _longest(known: Known) -> Measured:
         weights_entry=known.entry,
         output=known.output,
         skipped_rows=known.skipped_rows,
+        precision=known.precision,
     )
 
 

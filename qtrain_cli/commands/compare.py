@@ -103,7 +103,9 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
 def _identity(settings: CompareSettings, begun: Begun, materials: Materials) -> str:
     """Everything that a cell depends on, besides what its name says."""
     whole = asdict(settings.fit)
-    fit = {key: whole[key] for key in ("distill", "temperature", "batch_size", "device", "augment")}
+    fit = {
+        key: whole[key] for key in ("distill", "temperature", "batch_size", "device", "augment", "precision")
+    }
     model = model_identity(settings.model, begun.loaded.sha256)
     own = materials.identity | _changed(settings, begun)
     whole_run = run_identity(model, data_identity(settings.data, begun.data), fit, own)

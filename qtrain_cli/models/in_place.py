@@ -8,6 +8,10 @@ only replaces attributes until the forward has ended, as `torch.func.functional_
 the module's own weights. Gradients are found as anyone finds them: each parameter is a leaf, whose `.grad`
 goes on into the tensor of the state.
 
+Copying the values of a large model, there and back and for the backward pass once more, takes as long as a
+good part of its step. So a large one lends its parameters the memory of the state instead, once it is known to
+make the same of it: nothing in it holds a view of the memory it had, and it writes into none of them.
+
 Buffers are replaced and not overwritten, so that what a layer changes in training is changed in the state.
 The backward pass computes with those that the forward found, and changes none.
 """
@@ -32,6 +36,9 @@ Forward = Callable[[], Tensor]
 #: Where a tensor is: the dictionary of its layer, and its name there.
 Place = tuple[dict[str, Any], str]
 
+#: Parameters of a model that has more numbers take the state's memory; of a smaller one they are copied soon.
+LENDS = 2**20
+_LENT: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
 _LED: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
 _UNLED = "None of the inputs have requires_grad"
 
@@ -49,13 +56,19 @@ def places_of(module: nn.Module) -> dict[str, list[Place]]:
 
 
 @contextmanager
-def unchanged(module: nn.Module) -> Iterator[None]:
-    """Modes, tensors and their values afterwards are those before, whatever was put in place or assigned."""
+def unchanged(module: nn.Module, lent: frozenset[int] = frozenset()) -> Iterator[None]:
+    """Modes, tensors and their values afterwards are those before, whatever was put in place or assigned.
+
+    Args:
+        module: is given back as it was.
+        lent: `id` of the tensors whose values somebody else sees to.
+    """
     before, modes = list(_owned(module)), [(part, part.training) for part in module.modules()]
-    own = {id(tensor): (tensor, tensor.detach().clone()) for _, _, tensor in before}
-    leaves = [(t, t.requires_grad, t.grad) for t, _ in own.values() if t.is_leaf and t.is_floating_point()]
+    every = {id(tensor): tensor for _, _, tensor in before}
+    own = [(tensor, tensor.detach().clone()) for key, tensor in every.items() if key not in lent]
+    leaves = [(t, t.requires_grad, t.grad) for t in every.values() if t.is_leaf and t.is_floating_point()]
     # A graph may hold the tensors: it gets their values back before it needs them, and must not mind.
-    versions = torch.autograd._unsafe_preserve_version_counter(tuple(tensor for tensor, _ in own.values()))
+    versions = torch.autograd._unsafe_preserve_version_counter(tuple(every.values()))
     try:
         with versions:
             yield
@@ -68,7 +81,7 @@ def unchanged(module: nn.Module) -> Iterator[None]:
         for owned, name, tensor in before:
             if owned[name] is not tensor:
                 owned[name] = tensor
-        for tensor, value in own.values():
+        for tensor, value in own:
             if tensor.layout != torch.strided or 0 not in tensor.stride():
                 tensor.data.copy_(value)
         for tensor, wanted, gradient in leaves:
@@ -113,9 +126,11 @@ def run_in_place(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor,
         forward: calls the module; raises for outputs that are not as they should be.
     """
     call = _Call(module, state)
+    call.lends = _LENT.get(module, False) and call.fits()
     if torch.is_grad_enabled() and call.wanted:
         if _needs_lead(module, call, inputs, forward):
             inputs.requires_grad_()
+        call.lends = _may_lend(module, call, forward)
         outputs: Tensor = _Forward.apply(call, forward, *(given for _, given in call.wanted))
         return outputs
     with call.in_place(state):
@@ -140,18 +155,35 @@ class _Call:
                 self.buffers[name] = places
         self.pairs = list(pairs.values())
         self.wanted = [(own, given) for own, given in self.pairs if given.requires_grad]
+        self.lends = False
 
     @contextmanager
     def in_place(self, buffers: Mapping[str, Tensor]) -> Iterator[None]:
         """The state's parameters as leaves without gradients, and these buffers."""
-        with unchanged(self.module):
-            for own, given in self.pairs:
-                own.data.copy_(given.detach())
-                own.requires_grad_(given.requires_grad).grad = None
-            for name, places in self.buffers.items():
-                for owned, local in places:
-                    owned[local] = buffers[name]
-            yield
+        lent = [(own, own.data) for own, _ in self.pairs] if self.lends else []
+        with unchanged(self.module, frozenset(id(own) for own, _ in lent)):
+            try:
+                for own, given in self.pairs:
+                    if self.lends:
+                        own.data = given.detach()
+                    else:
+                        own.data.copy_(given.detach())
+                    own.requires_grad_(given.requires_grad).grad = None
+                for name, places in self.buffers.items():
+                    for owned, local in places:
+                        owned[local] = buffers[name]
+                yield
+            finally:
+                for own, memory in lent:
+                    own.data = memory
+
+    def fits(self) -> bool:
+        """Whether every parameter of the state could be the module's own as it lies there."""
+        return all(_form(own) == _form(given) for own, given in self.pairs)
+
+    def versions(self) -> list[int]:
+        """How often each parameter was written into."""
+        return [own._version for own, _ in self.pairs]
 
     def keep_buffers(self) -> None:
         """A layer that assigns a new tensor leaves it in the state."""
@@ -211,6 +243,30 @@ def _needs_lead(module: nn.Module, call: _Call, inputs: Tensor, forward: Forward
             "use use_reentrant=False, or switch checkpointing off",
         )
     return _LED[module]
+
+
+def _may_lend(module: nn.Module, call: _Call, forward: Forward) -> bool:
+    """Whether the module makes the same of the state's memory as of a copy of its values; tried once, where
+    it has so many that it matters."""
+    if module not in _LENT:
+        large = sum(own.numel() for own, _ in call.pairs) > LENDS
+        _LENT[module] = large and call.fits() and _same_of_both(call, forward)
+    return _LENT[module] and call.fits()
+
+
+def _same_of_both(call: _Call, forward: Forward) -> bool:
+    found = []
+    for call.lends in (False, True):
+        with own_streams(0), torch.no_grad(), call.in_place(call.copied_buffers()):
+            begun = call.versions()
+            found.append(forward())
+            if call.versions() != begun:
+                return False
+    return torch.equal(*found)
+
+
+def _form(tensor: Tensor) -> tuple[torch.dtype, torch.device, torch.Size, tuple[int, ...]]:
+    return tensor.dtype, tensor.device, tensor.shape, tensor.stride()
 
 
 def _owned(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Tensor]]:

@@ -17,6 +17,7 @@ from qtrain_cli.report.students import student_design, student_lesson, student_r
 from qtrain_cli.report.terminal import sheet, stacked, styled
 from qtrain_cli.report.text import LabelledTexts, Sections, loss_text, times_text
 from qtrain_cli.results import Design, GateResult, Record, StudentRecord
+from qtrain_cli.settings import FLOAT32
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -170,6 +171,8 @@ def _provenance(record: Record | StudentRecord) -> LabelledTexts:
     ]
     if measured.skipped_rows is not None:
         known.append(("Damaged rows left out", f"{measured.skipped_rows:,}"))
+    if measured.precision != FLOAT32:
+        known.append(("Trained in", measured.precision))
     there = not isinstance(record, StudentRecord) or record.has_teacher
     return [
         *(known if there else [(word, "none: labels alone")]),

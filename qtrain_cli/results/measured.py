@@ -11,7 +11,8 @@ outweigh their values:
     versions   "name=version name=version ...", last the kernel and the threads in one word: "v4*2"
     entry      which of several sets of weights in the model's file was taken; left out where it has but one
     rest       {"output": which of the model's several outputs counts, "skipped": how many damaged rows of the
-               data were left out}; each left out where there is none to choose, or none might be skipped
+               data were left out, "precision": of the model's products in training}; each left out where
+               there is none to choose, none might be skipped, or all of it was float32
     beside     [trivial figure, further metrics in the order of the task's row]; left out where there are
                none; of a task whose rows are right or wrong, the trivial figure as the number of right ones
 
@@ -42,6 +43,7 @@ from qtrain_cli.results.schema import (
     check_whole,
 )
 from qtrain_cli.results.scores import Scores
+from qtrain_cli.settings.fit import FLOAT32, PRECISIONS
 from qtrain_cli.tasks import TASKS, Task
 from qtrain_cli.tasks.task import seven_digits
 
@@ -69,7 +71,7 @@ class Measured:
     squared error), None when not finite; `versions` names software, kernel, threads, no spaces or ``=``;
     `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights,
     `output` which of the model's several outputs, `skipped_rows` how many damaged rows were left out, None
-    where none might be.
+    where none might be; `precision` that of the model's products in training.
 
     Raises:
         BadInput: a digest that is none, a negative count, or a version that is not one word.
@@ -90,6 +92,7 @@ class Measured:
     weights_entry: str | None = None
     output: str | None = None
     skipped_rows: int | None = None
+    precision: str = FLOAT32
 
     def __post_init__(self) -> None:
         for name in ("data_sha256", "model_sha256"):
@@ -102,6 +105,10 @@ class Measured:
         if self.figure_note is not None and self.figure_note not in NOTES:
             raise BadInput(
                 f"the note on the figures is {reprlib.repr(self.figure_note)}; known: {len(NOTES)}"
+            )
+        if self.precision not in PRECISIONS:
+            raise BadInput(
+                f"unknown precision {reprlib.repr(self.precision)}", suggestion(self.precision, PRECISIONS)
             )
         object.__setattr__(self, "train_loss", seven_digits(self.train_loss))
         object.__setattr__(self, "test_loss", seven_digits(self.test_loss))
@@ -127,7 +134,7 @@ class Measured:
             self.trust,
             *([] if self.figure_note is None else [NOTES.index(self.figure_note)]),
             *([self.weights_entry] if self.weights_entry else []),
-            *([rest] if (rest := _stored_rest(self.output, self.skipped_rows)) else []),
+            *([rest] if (rest := _stored_rest(self.output, self.skipped_rows, self.precision)) else []),
             *_stored_beside(self.scores),
         ]
 
@@ -138,7 +145,7 @@ class Measured:
         _check_kinds("entries", _STORED_KINDS, stored[: len(_STORED_KINDS)])
         model, figures, train_loss, test_loss, epochs, seed, device, versions, trust, *later = stored
         *later, last = [*later, None] if not (later and isinstance(later[-1], list)) else later
-        note, entry, (output, skipped) = _stored_later(later)
+        note, entry, (output, skipped, precision) = _stored_later(later)
         return cls(
             model=model,
             scores=_with_beside(_stored_scores(figures), last),
@@ -155,6 +162,7 @@ class Measured:
             weights_entry=entry,
             output=output,
             skipped_rows=skipped,
+            precision=precision,
         )
 
 
@@ -165,12 +173,16 @@ def _check_kinds(what: str, kinds: tuple[str, ...], values: list[Any]) -> None:
         check_kind(f"{what}[{place}]", kind, value)
 
 
-def _stored_rest(output: str | None, skipped: int | None) -> dict[str, str]:
-    rest = {"output": output, "skipped": None if skipped is None else str(skipped)}
+def _stored_rest(output: str | None, skipped: int | None, precision: str) -> dict[str, str]:
+    rest = {
+        "output": output,
+        "skipped": None if skipped is None else str(skipped),
+        "precision": "" if precision == FLOAT32 else precision,
+    }
     return {name: text for name, text in rest.items() if text}
 
 
-def _stored_later(later: list[Any]) -> tuple[str | None, str | None, tuple[str | None, int | None]]:
+def _stored_later(later: list[Any]) -> tuple[str | None, str | None, tuple[str | None, int | None, str]]:
     """The note, entry and the rest of a stored record: a number, a text and a table, as far as they are
     there, in this order."""
     kinds = [_LATER.get(type(value), "") for value in later]
@@ -185,17 +197,18 @@ def _stored_later(later: list[Any]) -> tuple[str | None, str | None, tuple[str |
         raise BadInput(f"the stored record has the note {note}; allowed: 0 to {len(NOTES) - 1}")
     if entry == "":
         raise BadInput("the stored record names an entry of no name")
-    output, skipped = _read_rest(rest or {})
-    if rest is not None and (not rest or list(rest.items()) != list(_stored_rest(output, skipped).items())):
-        allowed = "the output's name, and how many rows were skipped"
+    known = _read_rest(rest or {})
+    if rest is not None and (not rest or list(rest.items()) != list(_stored_rest(*known).items())):
+        allowed = "the output's name, how many rows were skipped, and the precision"
         raise BadInput(f"the stored record ends with {reprlib.repr(rest)}; allowed: {allowed}")
-    return None if note is None else NOTES[note], entry, (output, skipped)
+    return None if note is None else NOTES[note], entry, known
 
 
-def _read_rest(rest: dict[str, str]) -> tuple[str | None, int | None]:
-    """The output and the number of skipped rows."""
+def _read_rest(rest: dict[str, str]) -> tuple[str | None, int | None, str]:
+    """The output, the number of skipped rows, and the precision."""
     skipped = rest.get("skipped", "")
-    return rest.get("output"), int(skipped) if _COUNT.fullmatch(skipped) else None
+    precision = rest.get("precision", FLOAT32)
+    return rest.get("output"), int(skipped) if _COUNT.fullmatch(skipped) else None, precision
 
 
 def _stored_figures(scores: Scores) -> list[Any]:

@@ -69,7 +69,7 @@ _FIELDS: Fields = (
     ("kept_tensors", TABLE),
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
     ("figure_note", MAYBE_TEXT),
-    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE),
+    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE), ("precision", TEXT),
     ("target", MAYBE_TEXT), ("base", MAYBE_TEXT), ("base_sha256", MAYBE_TEXT),
     ("finetune_bytes", MAYBE_WHOLE), ("lora_numbers", MAYBE_WHOLE),
 )  # fmt: skip
@@ -87,6 +87,7 @@ ADDED: dict[str, Any] = {
     "weights_entry": None,
     "output": None,
     "skipped_rows": None,
+    "precision": "float32",
     "target": None,
     "base": None,
     "base_sha256": None,

@@ -62,7 +62,7 @@ _FIELDS: Fields = (
     *_LESSON, ("total_shots", INTEGER), ("epochs_to_95", MAYBE_WHOLE),
     ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", MAYBE_TEXT), ("artifact_sha256", TEXT), ("trust", MAYBE_TEXT),
-    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE),
+    ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE), ("precision", TEXT),
 )  # fmt: skip
 
 

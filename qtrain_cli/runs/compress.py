@@ -300,4 +300,5 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         weights_entry=job.loaded.entry,
         output=job.loaded.output,
         skipped_rows=job.data.skipped_rows,
+        precision=settings.precision,
     )

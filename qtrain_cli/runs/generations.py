@@ -118,7 +118,12 @@ def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -
     fit = replace(settings.fit, seed=_seed(job, number))
     averaging = itself is not None and itself.method == "running-average"
     module = student_of(job, number)
-    trainee = Taught(module, _alignment(job, module), itself.decay if itself and averaging else 0.0)
+    trainee = Taught(
+        module,
+        _alignment(job, module),
+        itself.decay if itself and averaging else 0.0,
+        job.settings.fit.precision,
+    )
     course = _course(job, fit, trainee.teach_itself if averaging else teach)
     identity = of_generation(job.identity, number)
     recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)

@@ -18,7 +18,7 @@ from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.hashing import architecture_identity
 from qtrain_cli.quantum.machine import differing, machine
 from qtrain_cli.results.versions import VERSION
-from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
+from qtrain_cli.settings import FLOAT32, DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.training import TRAINING
 from qtrain_cli.training.recovery import MACHINE
@@ -68,8 +68,10 @@ def run_identity(
     """The whole: model, data, the fit's settings, and what only this kind of run has."""
     settings = asdict(fit) if isinstance(fit, FitSettings) else dict(fit)
     settings.pop("workers", None)  # whoever draws a batch, it is the same
-    augment = list(settings.pop("augment", ()))
-    settings |= {"augment": augment} if augment else {}  # runs of before, which had none, stay what they are
+    augment, precision = list(settings.pop("augment", ())), settings.pop("precision", FLOAT32)
+    # Runs of before, which had neither, stay what they are.
+    settings |= {"augment": augment} if augment else {}
+    settings |= {"precision": precision} if precision != FLOAT32 else {}
     return {
         **model,
         **data,

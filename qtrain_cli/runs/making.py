@@ -198,7 +198,7 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     """
     fit, gradient = work.fit, work.fit.gradient
     circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
-    trainee = Generated(work.chosen, work.scene, _room(work), circuits)
+    trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
     if fit.augment:
         log(f"training batches are augmented: {', '.join(fit.augment)}")
     # A gradient's own noise would be taken for what makes it steep.

@@ -326,4 +326,5 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         weights_entry=teacher.entry if teacher else None,
         output=teacher.output if teacher else None,
         skipped_rows=data.skipped_rows,
+        precision=settings.fit.precision,
     )

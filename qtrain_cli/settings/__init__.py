@@ -20,7 +20,7 @@ from qtrain_cli.settings.artifacts import (
 from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
 from qtrain_cli.settings.change import ChangeSettings
 from qtrain_cli.settings.compression import CompareSettings, CompressSettings, PlanSettings
-from qtrain_cli.settings.fit import QNN_LR, FitSettings, GradientSettings, own_rate, rate_of
+from qtrain_cli.settings.fit import FLOAT32, QNN_LR, FitSettings, GradientSettings, own_rate, rate_of
 from qtrain_cli.settings.lesson import (
     ALIGNMENTS,
     SELF_METHODS,
@@ -43,6 +43,7 @@ from qtrain_cli.settings.terminal import CommonSettings
 __all__ = [
     "ALIGNMENTS",
     "EXACT_SHOTS",
+    "FLOAT32",
     "MAX_BUDGET",
     "MAX_SEED",
     "PLOT_ENDINGS",

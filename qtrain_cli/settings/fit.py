@@ -15,6 +15,9 @@ from qtrain_cli.settings.shared import LEARNING_RATE, Seed, check_seed
 
 #: What may be done to a batch of training rows (`data.augment` does it).
 AUGMENTATIONS = ("flip", "crop", "randaugment", "mixup")
+#: In what the model itself multiplies in training; its circuits are float32 always, as what is measured is.
+FLOAT32 = "float32"
+PRECISIONS = (FLOAT32, "bf16")
 MAX_EPOCHS = 10**9 - 1
 MAX_TEMPERATURE, MAX_WORKERS = 1e6, 256
 MIN_EPOCHS, MIN_STEPS = 10, 2000
@@ -108,10 +111,22 @@ class FitSettings:
         Option("--workers", "Processes that draw training batches; 0: a step draws its own.", least=0),
         Otherwise("a thread, for large or augmented ones"),
     ] = None
+    precision: Annotated[
+        str,
+        Option(
+            "--precision", "Of the model's own products in training: {choices}. Circuits and figures stay"
+            " float32.", choices=PRECISIONS,
+        ),
+    ] = FLOAT32  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in self.augment:
             require(name in AUGMENTATIONS, f"--augment is '{name}'", suggestion(name, AUGMENTATIONS))
+        require(
+            self.precision in PRECISIONS,
+            f"--precision is '{self.precision}'",
+            suggestion(self.precision, PRECISIONS),
+        )
         require(len(set(self.augment)) == len(self.augment), "--augment names one twice", "give each once")
         require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
         require(

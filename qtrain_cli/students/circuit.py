@@ -117,7 +117,11 @@ class CircuitLayer(nn.Module):
             self.execution = before
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, B n) -> (N, k): expectations in -1..1, or class probabilities."""
+        """(N, B n) -> (N, k), float32 anywhere: expectations in -1..1, or class probabilities."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self._forward(features.to(self.theta.dtype))
+
+    def _forward(self, features: Tensor) -> Tensor:
         how = self.execution
         if how == Execution() and batches.supports_batch(self.batched, self.theta, features):
             self._cost.evaluations += len(features)

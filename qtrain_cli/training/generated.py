@@ -21,6 +21,8 @@ from qtrain_cli.methods.forms import Forms, Plan, count_of
 from qtrain_cli.methods.method import Decode, Method, Scene
 from qtrain_cli.methods.moved import decoder
 from qtrain_cli.models.call import call_model, predict
+from qtrain_cli.models.mixed import products_in
+from qtrain_cli.settings import FLOAT32
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.ground import whole_state
 from qtrain_cli.targets.kept import kept_as_stored
@@ -63,6 +65,7 @@ class Generated:
         scene: the model, its tensors, device and seed.
         room: the bits that the coded numbers may take in the file beside these kept tensors.
         circuits: what measures circuits in the place of the engine, where something does.
+        precision: in which the model multiplies in training (`models.mixed`).
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class Generated:
         scene: Scene,
         room: Callable[[Mapping[str, Tensor]], float],
         circuits: StepCircuits | None = None,
+        precision: str = FLOAT32,
     ) -> None:
         self.chosen, self.scene, self.room, self.circuits = chosen, scene, room, circuits
+        self.precision = precision
         method, plan, device = chosen.method, chosen.plan, scene.device
         self.decode = decoder(method, chosen.layout, plan, device, bool(scene.ground))
         begin = method.start(scene, plan).items()
@@ -120,7 +125,8 @@ class Generated:
         state = self.whole(self._decode_at(batch.step)(self.rounded()), self.kept | self.buffers)
         if self.scene.ground:  # what a layer changes in its buffers all the same is not the base's
             state |= {name: state[name].clone() for name, _ in module.named_buffers() if name in state}
-        scores = call_model(module, state, batch.inputs)
+        with products_in(self.precision, self.scene.device):
+            scores = call_model(module, state, batch.inputs)
         # Most layers change a buffer where it lies; a layer that assigns a new tensor leaves that one here.
         self.buffers = {name: state[name].detach() for name in self.buffers}
         return Outputs(scores)

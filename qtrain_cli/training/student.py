@@ -19,6 +19,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from qtrain_cli.data.inputs import Inputs, Prepare, single
 from qtrain_cli.models.call import call_model, predict
+from qtrain_cli.models.mixed import products_in
+from qtrain_cli.settings import FLOAT32
 from qtrain_cli.students.circuit import CircuitLayer
 from qtrain_cli.students.networks import StudentModule
 from qtrain_cli.training.alignment import Alignment
@@ -35,10 +37,17 @@ class Taught:
         module: the student, on its device.
         alignment: what its features are aligned with, if anything.
         decay: of the running average that teaches; 0 for none.
+        precision: in which the student multiplies, but for its circuit (`models.mixed`).
     """
 
-    def __init__(self, module: StudentModule, alignment: Alignment | None = None, decay: float = 0.0) -> None:
-        self.module, self.alignment = module, alignment
+    def __init__(
+        self,
+        module: StudentModule,
+        alignment: Alignment | None = None,
+        decay: float = 0.0,
+        precision: str = FLOAT32,
+    ) -> None:
+        self.module, self.alignment, self.precision = module, alignment, precision
         self.mean = AveragedModel(module, avg_fn=_younger(decay)) if decay else None
         self.evaluations = torch.zeros((), dtype=torch.int64)
         self._taken()
@@ -65,9 +74,12 @@ class Taught:
         """In training mode."""
         self._follow(batch)
         self.module.train()
-        features = self.module.features(single(batch.inputs))
-        penalty = self.alignment.penalty(features, batch) if self.alignment else None
-        return Outputs(self.module.head(features), penalty)
+        inputs = single(batch.inputs)
+        with products_in(self.precision, inputs.device):
+            features = self.module.features(inputs)
+            scores = self.module.head(features).float()
+        penalty = self.alignment.penalty(features.float(), batch) if self.alignment else None
+        return Outputs(scores, penalty)
 
     def exactly(self) -> AbstractContextManager[None] | None:
         """Without shots, whatever the gradient takes, so that a loss means the same for every estimator."""

@@ -25,6 +25,7 @@ CONTRACT = [
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
     "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output", "skipped_rows",
+    "precision",
     "target", "base", "base_sha256", "finetune_bytes", "lora_numbers",
     "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
     "teacher_metric_value",
@@ -132,6 +133,7 @@ def test_exact_json(make_record):
         "weights_entry": None,
         "output": None,
         "skipped_rows": None,
+        "precision": "float32",
         "target": None,
         "base": None,
         "base_sha256": None,
@@ -403,6 +405,18 @@ def test_rows_that_were_skipped_are_stored_where_any_might_be(make_record):
             Measured.from_stored([*plain.measured.to_stored(), rest], *DIGESTS)
     with pytest.raises(BadInput, match="expected: a table of texts"):
         Measured.from_stored([*plain.measured.to_stored(), {"skipped": 1}], *DIGESTS)
+
+
+def test_a_precision_is_stored_where_it_is_not_the_usual_one(make_record):
+    record = make_record(precision="bf16", skipped_rows=2)
+    assert record.measured.to_stored()[9:] == [{"skipped": "2", "precision": "bf16"}]
+    assert Record.from_json(record.to_json()) == record and record.to_json()["precision"] == "bf16"
+    assert Measured.from_stored(record.measured.to_stored(), *DIGESTS).precision == "bf16"
+    stored = make_record().measured.to_stored()
+    assert Measured.from_stored(stored, *DIGESTS).precision == "float32"
+    for rest, said in (({"precision": "float32"}, "ends with"), ({"precision": "int4"}, "unknown precision")):
+        with pytest.raises(BadInput, match=said):
+            Measured.from_stored([*stored, rest], *DIGESTS)
 
 
 def test_a_stored_form_of_another_length(make_record):

@@ -13,6 +13,7 @@ from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.models.call import predict
 from qtrain_cli.quantum.circuit import ANSATZE
 from qtrain_cli.settings import FitSettings
+from qtrain_cli.settings.fit import PRECISIONS
 from qtrain_cli.targets.entries import GENERATED, KEPT
 from qtrain_cli.targets.kept import kept_as_stored
 from qtrain_cli.targets.layout import complete, kept_tensors
@@ -339,3 +340,31 @@ def test_a_loaded_best_state_is_what_was_scored(teacher, make_method, run_fit, k
     outputs = fresh.predict(problem.validation.inputs, lambda images: images / 255)
     assert problem.objective.score(outputs, problem.validation.targets) == fitted.score
     assert all(torch.equal(part, fitted.trained.parameters[name]) for name, part in fresh.numbers.items())
+
+
+# --- precision ---------------------------------------------------------------------------------------------
+
+
+@METHODS
+def test_a_model_may_multiply_in_bfloat16_and_all_else_stays_float32(make_method, kind):
+    problem = make_method(kind, small_network())
+    found = {}
+    for precision in PRECISIONS:
+        trainee = problem.begin(FitSettings(batch_size=50, precision=precision))
+        batch = problem.course(FitSettings(batch_size=50), trainee).batches.at(0)
+        dtypes = []
+        first = next(layer for layer in trainee.chosen.module.modules() if isinstance(layer, nn.Linear))
+        hook = first.register_forward_hook(lambda layer, given, made, found=dtypes: found.append(made.dtype))
+        scores = trainee.outputs(batch).scores
+        scores.square().sum().backward()
+        hook.remove()
+        gradients = [part.grad for part in trainee.parameters().values()]
+        assert scores.dtype == torch.float32 and {g.dtype for g in gradients} == {torch.float32}
+        assert set(dtypes) == {torch.bfloat16 if precision == "bf16" else torch.float32}
+        predicted = trainee.predict(batch.inputs[:4] * 255, lambda images: images / 255)
+        found[precision] = scores.detach(), torch.cat([g.flatten() for g in gradients]), predicted
+    plain, rough = found.values()
+    assert torch.equal(plain[2], rough[2])  # what is scored
+    for exact, near in zip(plain[:2], rough[:2], strict=True):
+        apart = (exact - near).norm() / exact.norm()
+        assert 0 < apart < 0.05  # bfloat16 has 8 bits

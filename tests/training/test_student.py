@@ -338,3 +338,20 @@ def test_without_a_teacher_labels_alone_are_learned(rows, run_fit, teacher):
     assert one.bits == other.bits
     taught = run_fit(student_problem(CLASSICAL, teacher, rows, BOTH), name="c")[0]
     assert taught.bits != one.bits and isinstance(one.trainee.module, nn.Module)
+
+
+@pytest.mark.parametrize("text", [HYBRID, QNN])
+def test_a_student_may_multiply_in_bfloat16_but_its_circuit_does_not(make, text):
+    found = {}
+    for precision in ("float32", "bf16"):
+        fit = replace(FIT, precision=precision)
+        trainee = make(text).begin(fit)
+        given = []
+        trainee.module.circuit.register_forward_hook(lambda layer, args, made, found=given: found.append(made))
+        batch = make(text).course(FIT, trainee).batches.at(0)
+        scores = trainee.outputs(batch).scores
+        scores.square().sum().backward()
+        assert scores.dtype == given[0].dtype == trainee.module.circuit.theta.grad.dtype == torch.float32
+        found[precision] = scores.detach()
+    assert (found["float32"] - found["bf16"]).norm() / found["float32"].norm() < 0.05
+    assert not torch.equal(*found.values())
