@@ -11,8 +11,16 @@ from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.models import in_place
 from qtrain_cli.models.call import call_model, file_state, load_into, predict
 from qtrain_cli.models.in_place import own_streams, places_of, twin_of, unchanged
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["copies", "lends"])
+def large(request, monkeypatch):
+    """Every test once more as for a model of many numbers, which may take the state's memory."""
+    monkeypatch.setattr(in_place, "LENDS", -1 if request.param else in_place.LENDS)
+    return request.param
 
 
 class Net(nn.Module):
@@ -275,3 +283,51 @@ def test_parts_keep_modes_of_their_own():
     with unchanged(module):
         module.eval()
     assert [part.training for part in module.modules()] == [True, True, False]
+
+
+# --- lending the state's memory -----------------------------------------------------------------------------
+
+
+class Clipped(nn.Module):
+    """Its forward writes into its own weight."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.head = nn.Embedding(9, 4, max_norm=0.5), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.table(x).mean(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "lent"),
+    [
+        (Net, torch.randn(5, 4), True),
+        (lambda: Net("reentrant"), torch.randn(5, 4), True),
+        (Listed, torch.randn(5, 4), False),  # a view of its own memory stays behind
+        (Clipped, torch.randint(9, (5, 3)), False),  # it would write into the state
+    ],
+)
+def test_memory_is_lent_only_where_the_module_makes_the_same_of_it(large, make, inputs, lent):
+    module = make()
+    state, before = apart(module), {n: t.detach().clone() for n, t in module.state_dict().items()}
+    given = {name: tensor.detach().clone() for name, tensor in state.items()}
+    places = [tensor.data_ptr() for tensor in module.parameters()]
+    gradients(module, state, inputs)
+    assert in_place._LENT[module] == (large and lent)
+    assert [tensor.data_ptr() for tensor in module.parameters()] == places
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name])
+        assert "running" in name or "num_batches" in name or torch.equal(state[name], given[name])
+
+
+def test_a_state_of_another_form_is_copied(large):
+    module = Net()
+    state = apart(module)
+    gradients(module, state, torch.randn(5, 4))
+    turned = {
+        n: t.detach().t().contiguous().t().requires_grad_() if t.dim() == 2 else t for n, t in state.items()
+    }
+    found, expected = (gradients(module, one, torch.ones(5, 4))[0] for one in (turned, state))
+    assert torch.equal(found, expected)

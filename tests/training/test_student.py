@@ -347,7 +347,9 @@ def test_a_student_may_multiply_in_bfloat16_but_its_circuit_does_not(make, text)
         fit = replace(FIT, precision=precision)
         trainee = make(text).begin(fit)
         given = []
-        trainee.module.circuit.register_forward_hook(lambda layer, args, made, found=given: found.append(made))
+        trainee.module.circuit.register_forward_hook(
+            lambda layer, args, made, found=given: found.append(made)
+        )
         batch = make(text).course(FIT, trainee).batches.at(0)
         scores = trainee.outputs(batch).scores
         scores.square().sum().backward()
