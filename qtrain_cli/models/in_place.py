@@ -8,9 +8,9 @@ only replaces attributes until the forward has ended, as `torch.func.functional_
 the module's own weights. Gradients are found as anyone finds them: each parameter is a leaf, whose `.grad`
 goes on into the tensor of the state.
 
-Copying the values of a large model, there and back and for the backward pass once more, takes as long as a
-good part of its step. So a large one lends its parameters the memory of the state instead, once it is known to
-make the same of it: nothing in it holds a view of the memory it had, and it writes into none of them.
+Copying the values of a large model, there and back and for the backward pass once more, takes a good part of
+its step. So a large one lends its parameters the memory of the state instead, once it is known to make the
+same of it: nothing in it holds a view of the memory it had, and it writes into none of them.
 
 Buffers are replaced and not overwritten, so that what a layer changes in training is changed in the state.
 The backward pass computes with those that the forward found, and changes none.

@@ -3,7 +3,7 @@
     generated tensors, float32 --autocast--> bfloat16 products --> scores, float32
 
 Weights, gradients and what is measured stay float32. On a processor attention is written out
-(`SDPBackend.MATH`): the backward pass of torch's fused one took 18 ms a layer of MiniLM in bfloat16 there, and
+(`SDPBackend.MATH`): the backward pass of torch's fused one took 18 ms a layer of MiniLM in bfloat16 there,
 1.5 ms in float32. Written out, a step of that model takes 0.57 to 0.6 of its time in float32.
 """
 

@@ -326,8 +326,9 @@ def test_a_state_of_another_form_is_copied(large):
     module = Net()
     state = apart(module)
     gradients(module, state, torch.randn(5, 4))
-    turned = {
-        n: t.detach().t().contiguous().t().requires_grad_() if t.dim() == 2 else t for n, t in state.items()
-    }
+    turned = dict(state)
+    for name, tensor in state.items():
+        if tensor.dim() == 2:
+            turned[name] = tensor.detach().t().contiguous().t().requires_grad_()
     found, expected = (gradients(module, one, torch.ones(5, 4))[0] for one in (turned, state))
     assert torch.equal(found, expected)
