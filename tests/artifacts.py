@@ -19,7 +19,7 @@ from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec, qubits_
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.runs.grounds import BaseModel, ground_of_file
 from qtrain_cli.runs.regenerate import digest_of, generated
-from qtrain_cli.targets.change import DELTA, LORA, Base, Change, factor_of, parse_target
+from qtrain_cli.targets.change import DELTA, FACTORED, XS, Base, Change, factor_of, parse_target
 from qtrain_cli.targets.entries import (
     DTYPE_BYTES,
     FLOAT_DTYPES,
@@ -147,18 +147,19 @@ def artifact_of(
 
 
 def changes_of(base: BaseModel, target: str, mapping: str) -> Artifact:
-    """A bare file of changes to every tensor of a base (a factor of each matrix, by ``lora``), and a head."""
+    """A bare file of changes to every tensor of a base (of factored targets: every matrix), and a head."""
     wanted = parse_target(target)
     old = [
         TensorEntry(name, tuple(tensor.shape), "F32", GENERATED, 30)
         for name, tensor in base.tensors.items()
         if wanted.kind == DELTA
     ]
-    factors = [
-        TensorEntry(factor_of(name), (len(tensor), wanted.rank), "F32", GENERATED, wanted.rank)
+    sides = {
+        name: (wanted.rank if wanted.kind == XS else len(tensor), wanted.rank)
         for name, tensor in base.tensors.items()
-        if wanted.kind == LORA and tensor.dim() > 1
-    ]
+        if wanted.kind in FACTORED and tensor.dim() > 1
+    }
+    factors = [TensorEntry(factor_of(name), side, "F32", GENERATED, side[1]) for name, side in sides.items()]
     layout = LayoutSpec((*old, *factors, TensorEntry("head.weight", (3, 5), "F32", GENERATED, 5)))
     change = Change(wanted.kind, Base(base.sha256, base.name, 1000), wanted.rank, 0.3, 5, 99)
     spec = spec_of(layout, 1, 5, 8, mapping)

@@ -161,7 +161,7 @@ def _portable(facts: dict[str, Any], angles: np.ndarray, mapping: np.ndarray) ->
 
 def _changed(facts: dict[str, Any], weights: np.ndarray, base: dict[str, np.ndarray]) -> dict[str, bytes]:
     """The tensors that differ from a base of float32."""
-    _, _, _, rank, s, seed, *_ = facts["target"]
+    kind, _, _, rank, s, seed, *_ = facts["target"]
     found, first, factors = {}, 0, 0
     for name, shape, *_ in facts["layout"]:
         d = weights[first : first + math.prod(shape)].reshape(shape)
@@ -169,10 +169,14 @@ def _changed(facts: dict[str, Any], weights: np.ndarray, base: dict[str, np.ndar
         *path, last = name.split(".")
         if path[-1:] == ["lora_B"]:
             name = ".".join([*path[:-1], last])
-            columns = base[name].size // shape[0]
+            columns = base[name].size // len(base[name])
             drawn = format_steps.drawn(seed, 16 + factors, rank * columns)
             a = [[x / math.sqrt(columns) for x in row] for row in format_steps.rows_of(drawn, columns)]
-            moved = np.array(format_steps.product(d.tolist(), a)).reshape(base[name].shape)
+            b = d.tolist()
+            if kind == "lora-xs":
+                left, a = format_steps.frames(base[name].astype(float).reshape(-1, columns).tolist(), a)
+                b = format_steps.product(left, b)
+            moved = np.array(format_steps.product(b, a)).reshape(base[name].shape)
             whole, factors = base[name].astype(float) + s * moved, factors + 1
         elif name in base and list(base[name].shape) == shape:
             whole = base[name].astype(float) + s * d

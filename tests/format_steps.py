@@ -101,6 +101,27 @@ def total(values: Vector) -> float:
     return left[0]
 
 
+def frames(matrix: Matrix, right: Matrix) -> tuple[Matrix, Matrix]:
+    """Left and right of `lora-xs`, from the rows that the stream gives."""
+    turned = [list(column) for column in zip(*matrix, strict=True)]
+    x = [list(column) for column in zip(*right, strict=True)]
+    for _ in range(4):
+        x = _orth(product(turned, _orth(product(matrix, x))))
+    return product(matrix, x), [list(column) for column in zip(*x, strict=True)]
+
+
+def _orth(matrix: Matrix) -> Matrix:
+    done: Matrix = []
+    for column in zip(*matrix, strict=True):
+        x = list(column)
+        for q in done:
+            t = total([a * b for a, b in zip(q, x, strict=True)])
+            x = [b - t * a for a, b in zip(q, x, strict=True)]
+        length = math.sqrt(total([b * b for b in x]))
+        done.append([b / length for b in x] if length else x)
+    return [list(row) for row in zip(*done, strict=True)]
+
+
 def single(x: float) -> float:
     return struct.unpack("<f", struct.pack("<f", x))[0]
 

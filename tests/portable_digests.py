@@ -96,7 +96,9 @@ def files_of_changes() -> Iterator[tuple[str, bytes]]:
     from qtrain_cli.methods.generator.spec import MAPPINGS
 
     kinds = list(MAPPINGS)
-    for place, (kind, target) in enumerate(itertools.product(kinds, ("delta", "lora:rank=3"))):
+    for place, (kind, target) in enumerate(
+        itertools.product(kinds, ("delta", "lora:rank=3", "lora-xs:rank=2"))
+    ):
         base = base_of_changes(("float32", "bfloat16", "float16")[place % 3])
         name = f"changes {kind} {target.partition(':')[0]} {base.name}"
         yield name, encode_artifact(changes_of(base, target, kind))

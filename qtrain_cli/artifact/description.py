@@ -43,7 +43,7 @@ from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import METHODS, OURS
 from qtrain_cli.quantum.circuit import MAX_OUTCOMES
 from qtrain_cli.results import Design, Measured, Record
-from qtrain_cli.targets.change import HEAD_WEIGHT, LORA, TARGETS, Change, matrix_of
+from qtrain_cli.targets.change import FACTORED, HEAD_WEIGHT, TARGETS, XS, Change, is_factor
 from qtrain_cli.targets.entries import GENERATED, HALF, LayoutSpec, kept_in_words
 from qtrain_cli.targets.size import model_bytes as model_bytes_of
 
@@ -216,9 +216,9 @@ def _change(value: Any, layout: LayoutSpec, base: str) -> Change | None:
     if "target" not in value:
         return None
     change = Change.from_stored(value["target"], base)
-    for entry in layout.entries:
-        is_factor = change.kind == LORA and entry.role == GENERATED and matrix_of(entry.name) != entry.name
-        if is_factor and (len(entry.shape) != 2 or entry.shape[1] != change.rank):
+    for entry in layout.of_role(GENERATED) if change.kind in FACTORED else ():
+        ranks = entry.shape if change.kind == XS else entry.shape[1:]
+        if is_factor(entry.name) and (len(entry.shape) != 2 or {*ranks} != {change.rank}):
             raise BadInput(f"the factor '{entry.name}' has the shape {list(entry.shape)}")
     heads = [entry for entry in layout.of_role(GENERATED) if entry.name == HEAD_WEIGHT]
     if change.head and [len(entry.shape) for entry in heads] != [2]:

@@ -1,6 +1,6 @@
 """A file of changes in what others read: an adapter folder of PEFT, or the differences as safetensors.
 
-    -o adapter/                  adapter_config.json, adapter_model.safetensors      of `--target lora`
+    -o adapter/                  adapter_config.json, adapter_model.safetensors      of `lora`, `lora-xs`
     -o x.delta.safetensors       W - W_base of every tensor that is changed, float32
 
 PEFT computes W + (alpha / r) B A itself, in float32 or in what the model has, so that its merged weights
@@ -25,7 +25,7 @@ from qtrain_cli.exports import ExportRecord
 from qtrain_cli.exports.comparison import require_same
 from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
 from qtrain_cli.models.peft_folder import BEFORE, CONFIGURATION, FACTORS
-from qtrain_cli.targets.change import LORA, matrix_of
+from qtrain_cli.targets.change import FACTORED, matrix_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground
 
@@ -54,7 +54,7 @@ def write_adapter(changes: Changes, path: Path, force: bool) -> ExportRecord:
         UsageError: the file is none of factors; the folder has such files and not `force`.
     """
     change = changes.ground.change
-    if change.kind != LORA:
+    if change.kind not in FACTORED:
         raise UsageError(
             f"an adapter folder holds factors, and this file has the target {change.kind}",
             f"write merged weights, or the differences as NAME{DELTA_ENDING}",
@@ -99,7 +99,8 @@ def _factors(changes: Changes) -> dict[str, Tensor]:
                     f"'{matrix}' is no weight of a layer: PEFT has no place for its factors",
                     "write merged weights with --out NAME.safetensors",
                 )
-            found[f"{BEFORE}{layer}.lora_B.weight"] = changes.made[entry.name].float()
+            left = changes.ground.before(matrix, changes.made[entry.name])
+            found[f"{BEFORE}{layer}.lora_B.weight"] = left.float()
             found[f"{BEFORE}{layer}.lora_A.weight"] = changes.ground.factors[matrix].float()
     return found
 

@@ -25,7 +25,7 @@ from qtrain_cli.methods.forms import Form, Forms, Plan, count_of
 from qtrain_cli.methods.grids import Steps
 from qtrain_cli.methods.regenerated import Groups, PortableDecode, centred
 from qtrain_cli.portable.kernel import Floats
-from qtrain_cli.targets.change import Change, matrix_of
+from qtrain_cli.targets.change import Change, is_factor
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 from qtrain_cli.targets.ground import Ground
 from qtrain_cli.targets.layout import DTYPES
@@ -75,7 +75,7 @@ class Scene:
     def _change(self, entry: TensorEntry) -> Tensor:
         """A difference to the base, as far as the model has it in this form: a factor begins at zero."""
         assert self.ground is not None
-        if matrix_of(entry.name) != entry.name:
+        if is_factor(entry.name):
             return torch.zeros(entry.shape, device=self.device)
         apart = self.teacher[entry.name].float() - self.ground.tensors[entry.name].float()
         return apart if entry.name in self.ground.new else apart / self.ground.change.scale

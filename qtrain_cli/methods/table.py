@@ -96,9 +96,33 @@ METHODS: dict[str, Contender] = {
         ),
         Contender(
             "lora",
-            "LoRA's B (A seeded) and the head, in as few bits as fit",
+            "LoRA of rank 1 (B of query and value, A seeded) and the head, in as few bits as fit",
             "the factors and the head",
-            (0.01, 0.003, 0.03), (0,), serves=CHANGES,
+            (0.01, 0.003, 0.03), (0,), serves=CHANGES, target="lora:rank=1",
+        ),
+        Contender(
+            "nola",
+            "a seeded random subspace of LoRA's B of rank 4 and the head (NOLA), quantised",
+            "the coefficients",
+            (0.05, 0.02, 0.1), (4, 3, 6), serves=CHANGES, target="lora:rank=4",
+        ),
+        Contender(
+            "vera",
+            "VeRA: random factors of rank 64, and what scales their rows, in as few bits as fit",
+            "the two vectors of each matrix, and the head",
+            (0.01, 0.003, 0.03), (0,), serves=CHANGES, target="lora:rank=64",
+        ),
+        Contender(
+            "lora-xs",
+            "LoRA-XS: a matrix of 6 x 6 between each matrix's own directions, in as few bits as fit",
+            "the small matrices and the head",
+            (0.01, 0.003, 0.03), (0,), serves=CHANGES, target="lora-xs:rank=6",
+        ),
+        Contender(
+            "bitdelta",
+            "BitDelta: the signs of all differences to the fine-tune, a scale a tensor",
+            "the differences, through their signs",
+            (0.001, 0.0003, 0.003), (0,), serves=CHANGES, target="delta",
         ),
     )
 }  # fmt: skip

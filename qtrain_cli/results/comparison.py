@@ -43,7 +43,8 @@ class Contender:
     """One method, for people: what it is, what is trained, what is tuned, whether it is a control of ours.
 
     A control gets as many numbers as ours has at a budget, where ours reaches it. `relative_rates`: rates are
-    multiples of compress's own. `serves` says whether it makes models, changes to a base, or either.
+    multiples of compress's own. `serves` says whether it makes models, changes to a base, or either; `target`
+    how it writes changes whatever was asked for, as `--target` has it, "" as asked for.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Contender:
     control: bool = False
     relative_rates: bool = False
     serves: str = BOTH
+    target: str = ""
 
     @property
     def tuned(self) -> str:

@@ -39,6 +39,7 @@ from qtrain_cli.runs.materials import Materials
 from qtrain_cli.runs.regenerate import digest_of, regenerate
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
+from qtrain_cli.targets.change import DELTA, parse_target
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.course import Teach
 from qtrain_cli.training.descent import seed_generators
@@ -46,6 +47,8 @@ from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
 from qtrain_cli.training.recovery import Elsewhere, Recovery, checkpoint_path
 
+#: `--targets` of a rival that changes all there is.
+EVERYTHING = "*"
 _DIVERGED = "is not finite"
 #: What a rival's file takes is foretold about: one that seems so much too large is tried all the same.
 _NEARLY = 1.05
@@ -63,7 +66,7 @@ class Bench:
     materials: Materials
     fresh: Fresh = field(default_factory=lambda: Fresh(None))
     data: dict[int, Dataset] = field(default_factory=dict)
-    scenes: dict[int, Scene] = field(default_factory=dict)
+    scenes: dict[tuple[int, str], Scene] = field(default_factory=dict)
     answers: dict[int, Teach] = field(default_factory=dict)
     base: BaseModel | None = None
 
@@ -78,17 +81,21 @@ class Bench:
         fit = self.settings.fit
         return self.rows(seed).objective(fit.distill, fit.temperature)
 
-    def scene(self, seed: int) -> Scene:
-        """The model for the methods."""
-        if seed not in self.scenes:
+    def scene(self, seed: int, target: str = "") -> Scene:
+        """The model for the methods; of changes in the form of another `--target` than was asked for, where
+        one is named: every tensor then, or the factors of those matrices that it takes by itself."""
+        if (seed, target) not in self.scenes:
             fit = replace(self.settings.fit, seed=seed)
             seed_generators(seed)  # a model may draw in evaluation too
-            settings = self.settings
+            settings, base = self.settings, self.base
             patterns = (settings.targets, settings.ignore)
-            self.scenes[seed] = scene_of(
-                self.loaded, self.rows(seed), fit, patterns, settings.model, self.base
+            if target and base is not None:
+                base = replace(base, wanted=parse_target(target))
+                patterns = ((EVERYTHING,) if target == DELTA else (), ())
+            self.scenes[seed, target] = scene_of(
+                self.loaded, self.rows(seed), fit, patterns, settings.model, base
             )
-        return self.scenes[seed]
+        return self.scenes[seed, target]
 
     def taught(self, seed: int) -> Teach:
         """The teacher's outputs, computed once."""
@@ -98,11 +105,11 @@ class Bench:
             self.answers[seed] = answers_of(self.scene(seed), self.rows(seed), by_row)
         return self.answers[seed]
 
-    def sizes(self, name: str, seed: int, epochs: int) -> Measure:
+    def sizes(self, row: Contender, seed: int, epochs: int) -> Measure:
         """What sizes a method's files."""
         fit = replace(self.settings.fit, seed=seed, epochs=epochs)
-        scene = self.scene(seed)
-        return Measure(name, scene, known_of(fit, self.loaded, self.rows(seed), True, scene.change))
+        scene = self.scene(seed, row.target)
+        return Measure(row.name, scene, known_of(fit, self.loaded, self.rows(seed), True, scene.change))
 
 
 @dataclass(frozen=True)
@@ -196,7 +203,7 @@ def _made(bench: Bench, work: Work, checkpoint: Path) -> Made:
 
 def _chosen(bench: Bench, trial: Trial) -> Sized | int:
     """The method at the size that fits, or the bytes of its smallest file where none does."""
-    sizes, width = bench.sizes(trial.row.name, trial.seed, trial.epochs), trial.choice.bits
+    sizes, width = bench.sizes(trial.row, trial.seed, trial.epochs), trial.choice.bits
     try:
         plan = sizes.fitting(width, trial.budget, trial.most)
     except Unsuited:
@@ -210,7 +217,7 @@ def _chosen(bench: Bench, trial: Trial) -> Sized | int:
 
 def _work(bench: Bench, trial: Trial, chosen: Sized, rate: float) -> Work:
     fit = replace(bench.settings.fit, seed=trial.seed, epochs=trial.epochs, lr=rate)
-    rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
+    rows, scene = bench.rows(trial.seed), bench.scene(trial.seed, trial.row.target)
     bound = None if chosen.method.planned else trial.budget
     taught = bench.taught(trial.seed)
     given = bench.materials
@@ -244,7 +251,7 @@ def _count(chosen: Sized, numbers: StoredNumbers) -> int:
 
 def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
     """The cell with its test figure: of the tensors that the finished file gives back."""
-    rows, scene = bench.rows(trial.seed), bench.scene(trial.seed)
+    rows, scene = bench.rows(trial.seed), bench.scene(trial.seed, trial.row.target)
     artifact = decode_artifact(container_of(bench.cells.file_of(trial.name), data), own=True)
     module = method_of(artifact.description.method).module(scene, artifact.description.plan)
     if module is scene.module and bench.fresh.module is not None:

@@ -26,9 +26,10 @@ from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.bases import TENSORS_ALONE, load_base
 from qtrain_cli.models.call import file_state, predict
 from qtrain_cli.models.heads import put_head
+from qtrain_cli.portable.frames import leading_frames
 from qtrain_cli.runs.materials import AskedChange, Materials
 from qtrain_cli.settings import ModelSettings
-from qtrain_cli.targets.change import HEAD_WEIGHT, Base, Change, Wanted, matrix_of
+from qtrain_cli.targets.change import HEAD_WEIGHT, XS, Base, Change, Wanted, matrix_of
 from qtrain_cli.targets.changes import changes_layout, settled_target
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground, digest_of_tensors
@@ -149,6 +150,8 @@ def changed_layout(
     if not wanted.rank:
         return layout, ground
     numbers = layout.generated + sum(factor.numel() for factor in ground.factors.values())
+    if ground.frames:  # of which R takes the place
+        numbers += sum(part.numel() for part in ground.frames.values()) - wanted.rank**2 * len(ground.frames)
     return layout, replace(ground, change=replace(change, numbers=numbers))
 
 
@@ -185,12 +188,26 @@ def _ground(
         name = matrix_of(entry.name)
         if name != entry.name:
             rows, *rest = tensors[name].shape or (0,)
-            if entry.shape != (rows, change.rank):
+            columns, between = math.prod(rest), change.kind == XS
+            expected = (change.rank if between else rows, change.rank)
+            if entry.shape != expected or (between and change.rank > min(rows, columns)):
                 raise BadInput(f"the factor '{entry.name}' does not fit the base's '{name}'")
-            shapes[name] = (change.rank, math.prod(rest))
+            shapes[name] = (change.rank, columns)
         elif name not in new and tensors[name].shape != entry.shape:
             raise BadInput(f"'{name}' has another shape in the base")
-    return Ground(change, tensors, ties, factors(change.seed, shapes), new)
+    found = factors(change.seed, shapes)
+    if change.kind != XS:
+        return Ground(change, tensors, ties, found, new)
+    pairs = {name: _frames(tensors[name], start) for name, start in found.items()}
+    right, left = ({name: pair[side] for name, pair in pairs.items()} for side in (1, 0))
+    return Ground(change, tensors, ties, right, new, left)
+
+
+def _frames(matrix: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """The leading directions of a tensor seen as a matrix, found from a start (r, columns)."""
+    whole = matrix.double().reshape(len(matrix), -1).numpy()
+    left, right = leading_frames(whole, start.numpy().T)
+    return torch.from_numpy(left), torch.from_numpy(right)
 
 
 def _prefix(state: Mapping[str, Tensor], base: BaseModel) -> str:

@@ -32,7 +32,11 @@ class ChangeSettings:
     base: BasePath = None
     target: Annotated[
         Wanted | None,
-        Option("--target", "whole | delta[:scale=S] | lora[:rank=R,scale=S], of a base.", read=parse_target),
+        Option(
+            "--target",
+            "whole | delta[:scale=S] | lora[:rank=R,scale=S] | lora-xs[:rank=R,scale=S].",
+            read=parse_target,
+        ),
         Otherwise("with --base: delta, of the biases alone for transformers of over a million weights"),
     ] = None
 
@@ -46,7 +50,7 @@ class ChangeSettings:
         require(
             self.base is None or kind != WHOLE,
             "--target whole has no use for --base",
-            "leave --base out, or choose delta or lora",
+            "leave --base out, or choose delta, lora or lora-xs",
         )
 
 

@@ -18,8 +18,10 @@ from typing import NamedTuple
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 
-WHOLE, DELTA, LORA = "whole", "delta", "lora"
-TARGETS = (WHOLE, DELTA, LORA)
+WHOLE, DELTA, LORA, XS = "whole", "delta", "lora", "lora-xs"
+TARGETS = (WHOLE, DELTA, LORA, XS)
+#: Those of a matrix by its factors.
+FACTORED = (LORA, XS)
 #: How a head that qtrain has put on a base reads its features (`models.heads`); "" for none.
 MEAN_PLACE, FIRST_PLACE = "mean", "first"
 POOLINGS = ("", MEAN_PLACE, FIRST_PLACE)
@@ -63,9 +65,10 @@ class Base:
 class Change:
     """How a file's tensors change a base.
 
-    `scale` is s, `seed` that of A, `numbers` how many an ordinary LoRA of this rank has (A, B and what the
-    base lacks), 0 for differences; `prefix` stands before the base's names in the model's own, `head` is one
-    of `POOLINGS`. Raises `BadInput` for values that cannot be: they may come from a stranger's file.
+    `scale` is s; `seed` that of A, or of the start from which `lora-xs` finds the base's own directions;
+    `numbers` how many an ordinary LoRA of this rank has (A, B and what the base lacks), 0 for differences;
+    `prefix` stands before the base's names in the model's own, `head` is one of `POOLINGS`. Raises
+    `BadInput` for values that cannot be: they may come from a stranger's file.
     """
 
     kind: str
@@ -78,9 +81,10 @@ class Change:
     head: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in (DELTA, LORA):
-            raise BadInput(f"its target is {reprlib.repr(self.kind)}; known: {DELTA}, {LORA}")
-        least, most = (1, MAX_FACTOR_RANK) if self.kind == LORA else (0, 0)
+        if self.kind not in (DELTA, *FACTORED):
+            known = ", ".join((DELTA, *FACTORED))
+            raise BadInput(f"its target is {reprlib.repr(self.kind)}; known: {known}")
+        least, most = (1, MAX_FACTOR_RANK) if self.kind in FACTORED else (0, 0)
         if type(self.rank) is not int or not least <= self.rank <= most:
             raise BadInput(f"its target has the rank {reprlib.repr(self.rank)}; allowed: {least} to {most}")
         whole = isinstance(self.scale, float) and math.isfinite(self.scale)
@@ -119,12 +123,18 @@ class Change:
 
     def in_words(self) -> str:
         """As `--target` has it."""
-        return f"{self.kind}:rank={self.rank},scale={self.scale:g}" if self.kind == LORA else self.kind
+        ranked = self.kind in FACTORED
+        return f"{self.kind}:rank={self.rank},scale={self.scale:g}" if ranked else self.kind
 
 
 def matrix_of(name: str) -> str:
     """The tensor that an entry of the layout changes: itself, or the matrix that it is a factor of."""
     return name.replace(f"{FACTOR}.", "") if FACTOR in name.split(".")[-2:-1] else name
+
+
+def is_factor(name: str) -> bool:
+    """Whether an entry of the layout is a factor of a matrix, and not a tensor itself."""
+    return matrix_of(name) != name
 
 
 def factor_of(matrix: str) -> str:
@@ -141,7 +151,7 @@ def parse_target(text: str) -> Wanted:
     values = {"rank": 0.0, "scale": 0.0}
     for part in filter(None, rest.split(",")):
         name, _, number = part.partition("=")
-        allowed = {LORA: ("rank", "scale"), DELTA: ("scale",)}.get(kind, ())
+        allowed = {WHOLE: (), DELTA: ("scale",)}.get(kind, ("rank", "scale"))
         if name not in allowed:
             raise UsageError(f"--target {kind} has no '{name}'", suggestion(name, allowed))
         try:

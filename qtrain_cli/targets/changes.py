@@ -3,6 +3,8 @@
     delta    every selected tensor, and what the base lacks
     lora     a factor B (rows, r) of each selected matrix (a convolution's is (out, in * kernel)), and what
              the base lacks
+    lora-xs  R (r, r) between the matrix's own leading directions, and what the base lacks
+             (Balazy et al. 2024, arXiv 2405.17604)
 
 The matrices are named as PEFT names them: a layer by the end of its path (``query,value``), ``all-linear``
 for every one but the embeddings and the last; where none are named, those of attention that PEFT itself
@@ -11,13 +13,14 @@ takes. `--targets` and `--ignore` take this project's patterns too, and of diffe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
-from qtrain_cli.targets.change import DELTA, LORA, Wanted, factor_of
+from qtrain_cli.targets.change import DELTA, FACTORED, LORA, XS, Wanted, factor_of
 from qtrain_cli.targets.entries import GENERATED, KEPT, LayoutSpec, TensorEntry
 from qtrain_cli.targets.layout import layout_of, matches_pattern
 
@@ -33,9 +36,9 @@ ATTENTION = (
 #: By default a transformer of more weights has differences of its biases alone: by as many bytes they did
 #: better than factors of its attention (samples/results/fine_tunes.md). Any other model has them of all.
 MANY_WEIGHTS = 10**6
-RANK = 4
+RANKS = {LORA: 4, XS: 8}
 #: s, where none is asked for.
-SCALES = {LORA: 0.2, DELTA: 0.4, BIASES: 3.0}
+SCALES = {LORA: 0.2, XS: 0.1, DELTA: 0.4, BIASES: 3.0}
 
 
 def settled_target(
@@ -47,7 +50,7 @@ def settled_target(
     if wanted.kind == DELTA and not chosen and _is_large_transformer(module):
         chosen = (BIASES,)
     usual = BIASES if wanted.kind == DELTA and chosen == (BIASES,) else wanted.kind
-    rank = (wanted.rank or RANK) if wanted.kind == LORA else 0
+    rank = (wanted.rank or RANKS[wanted.kind]) if wanted.kind in FACTORED else 0
     return wanted._replace(rank=rank, scale=wanted.scale or SCALES[usual]), chosen
 
 
@@ -78,7 +81,7 @@ def changes_layout(
     else:
         names = [name for name in _matrices(module, targets, ignore) if name not in lacking]
         shapes = {entry.name: entry.shape for entry in whole if entry.role != "tied"}
-        old = [_factor(name, shapes[name], wanted.rank) for name in names if name in shapes]
+        old = [_factor(name, shapes[name], wanted) for name in names if name in shapes]
     return LayoutSpec((*old, *new))
 
 
@@ -102,8 +105,12 @@ def _from_zero(entry: TensorEntry) -> TensorEntry:
     return replace(entry, dtype="F32", centre=0.0, stored="")
 
 
-def _factor(name: str, shape: tuple[int, ...], rank: int) -> TensorEntry:
-    return TensorEntry(factor_of(name), (shape[0], rank), "F32", GENERATED, fan_in=rank)
+def _factor(name: str, shape: tuple[int, ...], wanted: Wanted) -> TensorEntry:
+    rank, least = wanted.rank, min(shape[0], math.prod(shape[1:]))
+    if wanted.kind == XS and rank > least:
+        raise BadInput(f"'{name}' has {least} directions, and not {rank}", "lower --target lora-xs:rank=")
+    rows = rank if wanted.kind == XS else shape[0]
+    return TensorEntry(factor_of(name), (rows, rank), "F32", GENERATED, fan_in=rank)
 
 
 def _matrices(module: nn.Module, targets: Sequence[str], ignore: Sequence[str]) -> list[str]:

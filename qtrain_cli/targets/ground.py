@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -29,7 +29,8 @@ class Ground:
     """A base's tensors by the names of the model's state dictionary, zeros where it lacks one (`new`).
 
     `ties` names for each tensor the one that it is the same as, mostly itself; `factors` are A (r, columns)
-    in float64 by the name of their matrix.
+    in float64 by the name of their matrix; `frames` what stands before R of `lora-xs`, (rows, r), and nothing
+    for other targets.
     """
 
     change: Change
@@ -37,6 +38,7 @@ class Ground:
     ties: Mapping[str, str]
     factors: Mapping[str, Tensor]
     new: frozenset[str]
+    frames: Mapping[str, Tensor] = field(default_factory=dict)
 
     def changed(self, layout: LayoutSpec, made: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors that are no longer the base's, by name, in their own dtypes.
@@ -61,13 +63,20 @@ class Ground:
     def moved_to(self, device: torch.device) -> Ground:
         """The same on a device; names that are tied share one tensor there too."""
         tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
-        return replace(self, tensors=tensors, factors={n: a.to(device) for n, a in self.factors.items()})
+        factors, frames = (
+            {name: part.to(device) for name, part in parts.items()} for parts in (self.factors, self.frames)
+        )
+        return replace(self, tensors=tensors, factors=factors, frames=frames)
+
+    def before(self, matrix: str, made: Tensor) -> Tensor:
+        """B (rows, r) of a matrix, from what is generated of it: itself, or R between two frames."""
+        return low_rank_product(self.frames[matrix], made) if matrix in self.frames else made
 
     def _changed(self, name: str, made: Tensor) -> Tensor:
         matrix = matrix_of(name)
         base = self.tensors[matrix]
         if matrix != name:
-            made = _product(made, self.factors[matrix]).view(base.shape)
+            made = low_rank_product(self.before(matrix, made), self.factors[matrix]).view(base.shape)
         moved = made if matrix in self.new else self.change.scale * made
         return in_dtype(base.to(moved.dtype) + moved, base.dtype)
 
@@ -94,10 +103,10 @@ def digest_of_tensors(state: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """B A: (rows, r), (r, columns) -> (rows, columns)."""
-    if left.dtype != torch.float64:
-        return left @ right.to(left)
+def low_rank_product(left: Tensor, right: Tensor) -> Tensor:
+    """(rows, r), (r, columns) -> (rows, columns); float64 if both are, else to train with."""
+    if left.dtype != right.dtype or left.dtype != torch.float64:
+        return left.float() @ right.float()
     total = left[:, :1] * right[:1]
     for place in range(1, left.shape[1]):
         total = total + left[:, place : place + 1] * right[place : place + 1]

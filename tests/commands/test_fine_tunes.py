@@ -13,6 +13,7 @@ from torch import nn
 import qtrain_cli
 from qtrain_cli.cli import main
 from qtrain_cli.errors import BadInput, Refused, UsageError
+from qtrain_cli.methods.table import serving
 from qtrain_cli.targets.ground import digest_of_tensors
 
 NET = """
@@ -367,14 +368,22 @@ def test_sampling_a_fine_tune_with_exact_shots_has_the_recorded_figure(shell):
 def test_rivals_of_a_fine_tune_are_compared_at_equal_bytes(shell, bench, tmp_path):
     code, found, err = shell(
         "compare", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--target",
-        "lora:rank=2", "--targets", "query,value", "--bytes", "900", "--methods",
-        "ours,subspace,hashing,linear-probe,bitfit,lora", "--seeds", "1", "--quick", "--epochs", "8",
-        "--state", tmp_path / "cells", "--json",
+        "lora:rank=2", "--targets", "query,value", "--bytes", "900", "--seeds", "1", "--quick", "--epochs",
+        "8", "--state", tmp_path / "cells", "--json",
     )  # fmt: skip
     assert code == 0, err
-    ends = {cell["method"]: (cell["end"], cell["file_bytes"]) for cell in found["cells"]}
-    assert set(ends) == {"ours", "subspace", "hashing", "linear-probe", "bitfit", "lora"}
-    assert all(end == "done" and size <= 900 for end, size in ends.values()), ends
+    cells = {cell["method"]: cell for cell in found["cells"]}
+    assert cells.keys() == set(serving(changes=True))
+    assert cells.pop("bitdelta")["note"].endswith("there is no fine-tune")
+    assert all(cell["end"] == "done" and cell["file_bytes"] <= 900 for cell in cells.values()), cells
+    code, found, err = shell(
+        "compare", "tuned.pt", "--base", "base.pt", "--arch", "net.py:Net", "--data", "data.npz", "--target",
+        "delta", "--bytes", "900", "--methods", "bitdelta,lora-xs", "--seeds", "1", "--quick", "--epochs",
+        "8", "--state", tmp_path / "signs", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    signs = next(cell for cell in found["cells"] if cell["method"] == "bitdelta")
+    assert signs["end"] == "done" and signs["numbers"] == 64 * 32 + 32 * 24 + 24 * 10 + 32 * 3 + 24 + 10
     code, _, err = shell(
         "compare", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--bytes", "900",
         "--methods", "narrow",
