@@ -163,7 +163,7 @@ def _changed(facts: dict[str, Any], weights: np.ndarray, base: dict[str, np.ndar
     """The tensors that differ from a base of float32."""
     kind, _, _, rank, s, seed, *_ = facts["target"]
     found, first, factors = {}, 0, 0
-    for name, shape, *_ in facts["layout"]:
+    for place, (name, shape, *_) in enumerate(facts["layout"]):
         d = weights[first : first + math.prod(shape)].reshape(shape)
         first += d.size
         *path, last = name.split(".")
@@ -180,6 +180,9 @@ def _changed(facts: dict[str, Any], weights: np.ndarray, base: dict[str, np.ndar
             whole, factors = base[name].astype(float) + s * moved, factors + 1
         elif name in base and list(base[name].shape) == shape:
             whole = base[name].astype(float) + s * d
+        elif len(facts["target"]) == 10 and len(shape) > 1:
+            drawn = np.array(format_steps.drawn(seed, 2**20 + place, d.size)) / math.sqrt(d.size // shape[0])
+            whole = drawn.astype("<f4").astype(float).reshape(shape) + d
         else:
             whole = d
         found[name] = whole.astype("<f4").tobytes()

@@ -17,6 +17,8 @@ from qtrain_cli.portable.streams import philox_words
 MAX_MATRIX = 2**28
 #: The first stream of factors; those before are the methods' own.
 _FACTORS = 16
+#: The first stream of the tensors that a base lacks.
+_FIRST = 2**20
 
 
 def uniform(seed: int, stream: int, *shape: int) -> Tensor:
@@ -51,6 +53,18 @@ def factors(seed: int, shapes: Mapping[str, tuple[int, int]]) -> dict[str, Tenso
         name: uniform(seed, _FACTORS + place, rows, columns).double() / math.sqrt(columns)
         for place, (name, (rows, columns)) in enumerate(shapes.items())
     }
+
+
+def first_numbers(seed: int, place: int, shape: tuple[int, ...]) -> Tensor:
+    """What a matrix (rows, ...) that a base lacks begins with: float32, of variance 1 / columns.
+
+    Args:
+        seed: of the file.
+        place: which generated tensor of the layout it is.
+        shape: its own; all axes but the first are columns.
+    """
+    drawn = uniform(seed, _FIRST + place, *shape).double()
+    return (drawn / math.sqrt(math.prod(shape[1:]))).float()
 
 
 def _spread(seed: int, stream: int, first: int, count: int) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from qtrain_cli.artifact.description import Description
 from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, QtrainError, Refused, UsageError, few_quoted, printable
-from qtrain_cli.methods.seeded import factors
+from qtrain_cli.methods.seeded import factors, first_numbers
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.bases import TENSORS_ALONE, load_base
 from qtrain_cli.models.call import file_state, predict
@@ -142,9 +142,12 @@ def changed_layout(
     layout = changes_layout(module, wanted, lacking, targets, patterns[1])
     layout = settled(layout, {name: tensor.cpu() for name, tensor in state.items()}, dict)
     whole = Base(base.sha256, base.name, model_bytes(layout_of(module)))
-    change = Change(
-        wanted.kind, whole, wanted.rank, wanted.scale, seed if wanted.rank else 0, 0, prefix, base.head
-    )
+    matrices = [
+        entry for entry in layout.of_role(GENERATED) if entry.name in lacking and len(entry.shape) > 1
+    ]
+    start = len(matrices) > 1
+    seed = seed if wanted.rank or start else 0
+    change = Change(wanted.kind, whole, wanted.rank, wanted.scale, seed, 0, prefix, base.head, start)
     tensors = {name: _own_or_zero(base, prefix, name, tensor) for name, tensor in state.items()}
     ground = _ground(change, layout, tensors, sources_of(state), lacking)
     if not wanted.rank:
@@ -195,12 +198,24 @@ def _ground(
             shapes[name] = (change.rank, columns)
         elif name not in new and tensors[name].shape != entry.shape:
             raise BadInput(f"'{name}' has another shape in the base")
+    if change.start:
+        tensors = {**tensors, **_starts(change.seed, layout, new)}
     found = factors(change.seed, shapes)
     if change.kind != XS:
         return Ground(change, tensors, ties, found, new)
     pairs = {name: _frames(tensors[name], start) for name, start in found.items()}
     right, left = ({name: pair[side] for name, pair in pairs.items()} for side in (1, 0))
     return Ground(change, tensors, ties, right, new, left)
+
+
+def _starts(seed: int, layout: LayoutSpec, new: frozenset[str]) -> dict[str, Tensor]:
+    """Of the matrices that a base lacks: variance 1 / columns, a stream for each row of the layout."""
+    entries = enumerate(layout.of_role(GENERATED))
+    return {
+        entry.name: first_numbers(seed, place, entry.shape)
+        for place, entry in entries
+        if entry.name in new and len(entry.shape) > 1
+    }
 
 
 def _frames(matrix: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,8 +67,10 @@ class Change:
 
     `scale` is s; `seed` that of A, or of the start from which `lora-xs` finds the base's own directions;
     `numbers` how many an ordinary LoRA of this rank has (A, B and what the base lacks), 0 for differences;
-    `prefix` stands before the base's names in the model's own, `head` is one of `POOLINGS`. Raises
-    `BadInput` for values that cannot be: they may come from a stranger's file.
+    `prefix` stands before the base's names in the model's own, `head` is one of `POOLINGS`. `start`: the
+    matrices that the base lacks begin seeded, and not at zero, since several of them would stay there: each's
+    gradient is a product with the others. Raises `BadInput` for values that cannot be: they may come from a
+    stranger's file.
     """
 
     kind: str
@@ -79,6 +81,7 @@ class Change:
     numbers: int = 0
     prefix: str = ""
     head: str = ""
+    start: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in (DELTA, *FACTORED):
@@ -107,7 +110,7 @@ class Change:
         """What stands in a file's facts; what is usual at the end is left out."""
         row: list[object] = [
             self.kind, self.base.name, self.base.bytes, self.rank, self.scale, self.seed, self.numbers,
-            self.head, self.prefix,
+            self.head, self.prefix, 1 if self.start else "",
         ]  # fmt: skip
         while row[-1] == "":
             row.pop()
@@ -116,10 +119,11 @@ class Change:
     @classmethod
     def from_stored(cls, row: object, sha256: str) -> Change:
         """The inverse, from parsed JSON of any origin. Raises `BadInput`, or as values of a wrong kind do."""
-        if not isinstance(row, list) or not 7 <= len(row) <= 9:
+        if not isinstance(row, list) or not 7 <= len(row) <= 10 or (len(row) == 10 and row[9] != 1):
             raise BadInput(f"its target is {reprlib.repr(row)}")
-        kind, name, size, rank, scale, seed, numbers, head, prefix = [*row, "", ""][:9]
-        return cls(kind, Base(sha256, name, size), rank, scale, seed, numbers, prefix, head)
+        kind, name, size, rank, scale, seed, numbers, head, prefix, start = [*row, "", "", ""][:10]
+        base = Base(sha256, name, size)
+        return cls(kind, base, rank, scale, seed, numbers, prefix, head, start == 1)
 
     def in_words(self) -> str:
         """As `--target` has it."""

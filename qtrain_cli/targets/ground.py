@@ -26,7 +26,8 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True)
 class Ground:
-    """A base's tensors by the names of the model's state dictionary, zeros where it lacks one (`new`).
+    """A base's tensors by the names of the model's state dictionary, zeros where it lacks one (`new`), or
+    seeded numbers where the change says so.
 
     `ties` names for each tensor the one that it is the same as, mostly itself; `factors` are A (r, columns)
     in float64 by the name of their matrix; `frames` what stands before R of `lora-xs`, (rows, r), and nothing

@@ -36,12 +36,13 @@ from qtrain_cli.targets.ground import digest_of_tensors
 CPU = torch.device("cpu")
 
 
-def changed(target, method=OURS):
-    """A file of changes with drawn codes, and its base's tensors."""
+def changed(target, method=OURS, lacking=()):
+    """A file of changes with drawn codes, and its base's tensors, but those that it is to lack."""
     module = Base()
     base = replace(base_of_module(module, "small"), wanted=parse_target(target), head="mean", taught=False)
-    tensors = {name: tensor.clone().numpy() for name, tensor in base.tensors.items()}
-    base = replace(base, tensors={name: tensor.clone() for name, tensor in base.tensors.items()})
+    own = {name: tensor.clone() for name, tensor in base.tensors.items() if name not in lacking}
+    tensors = {name: tensor.clone().numpy() for name, tensor in own.items()}
+    base = replace(base, tensors=own, ties={name: name for name in own}, sha256=digest_of_tensors(own))
     put_head(module, 6, 3, "mean")
     patterns = (("layers",), ()) if "lora" in target else ((), ())
     layout, ground = changed_layout(module, base, patterns, 5)
@@ -71,6 +72,21 @@ def test_the_page_alone_gives_the_same_tensors(target):
     assert HEAD_WEIGHT in found.state and len(found.state) == len(artifact.description.layout.entries)
     for name, content in found.state.items():
         assert state[name].contiguous().numpy().tobytes() == content
+
+
+def test_several_matrices_that_a_base_lacks_begin_seeded_as_the_page_says():
+    artifact, ground, base = changed("delta", lacking=("layers.1.weight",))
+    assert ground.change.start and not changed("delta")[1].change.start
+    found = format_reader.read(encode_artifact(artifact), base)
+    assert found.sha256 == artifact.description.digest.sha256
+    state = ground.state(artifact.description.layout, {}, zeros_of(artifact))
+    assert all(bool(state[name].std() > 0.1) for name in ("layers.1.weight", HEAD_WEIGHT))
+
+
+def zeros_of(artifact):
+    """Nothing moved yet."""
+    entries = artifact.description.layout.entries
+    return {entry.name: torch.zeros(entry.shape, dtype=torch.float64) for entry in entries}
 
 
 @pytest.mark.parametrize("method", serving(changes=True))

@@ -35,6 +35,13 @@ class Net(nn.Module):
         self.encoder, self.classifier = Encoder(), nn.Linear(24, 10)
     def forward(self, x):
         return self.classifier(self.encoder(x))
+
+class Deep(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.inner, self.classifier = Encoder(), nn.Linear(24, 16), nn.Linear(16, 10)
+    def forward(self, x):
+        return self.classifier(torch.relu(self.inner(self.encoder(x))))
 """
 
 
@@ -352,6 +359,26 @@ def test_a_finished_run_is_known_by_its_base(shell):
     assert code == 0 and "finished already" in err
     code, _, err = shell("compress", "--base", "other.pt", *args)
     assert code == 2 and "the result of another run" in err
+
+
+def test_a_head_of_several_layers_is_learned_from_a_seeded_start(shell, bench):
+    """From zeros no gradient would reach any of it."""
+    scope: dict = {}
+    exec(NET, scope)
+    data = np.load(bench / "data.npz")
+    torch.manual_seed(1)
+    net = scope["Deep"]()
+    net.encoder.load_state_dict(torch.load(bench / "base.pt", weights_only=True))
+    _train(net, torch.tensor(data["x_train"]), torch.tensor(data["y_train"]), 30)
+    torch.save(net.state_dict(), bench / "deep.pt")
+    code, record, err = shell(
+        "compress", "deep.pt", "--base", "base.pt", "--arch", "net.py:Deep", "--data", "data.npz", "--bytes",
+        "2KB", "--epochs", "12", "--json", "-o", "deep.qtrain",
+    )  # fmt: skip
+    assert code == 0, err
+    assert record["test_accuracy"] > 0.8
+    code, _, err = shell("verify", "deep.qtrain", "--base", "base.pt", "--arch", "net.py:Deep")
+    assert code == 0, err
 
 
 def test_sampling_a_fine_tune_with_exact_shots_has_the_recorded_figure(shell):
