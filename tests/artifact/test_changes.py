@@ -24,7 +24,9 @@ from qtrain_cli.artifact.numbers import (
 )
 from qtrain_cli.artifact.payload import DICTIONARY, deflated, text_at
 from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.method import Scene
+from qtrain_cli.methods.moved import decoder
 from qtrain_cli.methods.table import METHODS, OURS, method_of, serving
 from qtrain_cli.models.heads import put_head
 from qtrain_cli.runs.grounds import BaseModel, base_of_module, changed_layout, ground_of_file
@@ -266,3 +268,20 @@ def test_a_factor_of_a_number_is_refused():
     base = BaseModel("x", tensors, {name: name for name in tensors}, ground.change.base.sha256)
     with pytest.raises(BadInput, match="does not fit"):
         ground_of_file(ground.change, artifact.description.layout, base)
+
+
+def test_training_asks_the_start_of_the_circuits_once(monkeypatch):
+    artifact, _, _ = changed("delta")
+    plan, layout = artifact.description.plan, artifact.description.layout
+    decode = decoder(method_of(OURS), layout, plan, CPU, moves=True)
+    asked = []
+    monkeypatch.setattr(
+        Generator, "standardised",
+        lambda self, theta, *rest, real=Generator.standardised: asked.append(theta) or real(self, theta, *rest),
+    )  # fmt: skip
+    numbers = {
+        name: torch.full(form.shape, 0.5) for name, form in method_of(OURS).forms(layout, plan).items()
+    }
+    first, again = decode(numbers), decode(numbers)
+    assert len(asked) == 3 and sum(theta is numbers["angles"] for theta in asked) == 2
+    assert all(torch.equal(first[name], again[name]) and bool(first[name].any()) for name in first)

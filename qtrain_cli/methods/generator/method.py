@@ -34,6 +34,7 @@ from qtrain_cli.quantum.portable_circuit import portable_probabilities
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import BudgetSettings
 from qtrain_cli.targets.entries import LayoutSpec
+from qtrain_cli.targets.layout import split
 
 #: From this share of the epochs on angles are rounded; the first epoch never is.
 ROUND_FROM = 0.8
@@ -42,14 +43,24 @@ _ROOM = 0.985
 
 
 class Weights:
-    """Numbers to tensors by one generator; `run` measures circuits in place of the engine."""
+    """Numbers to tensors by one generator; `run` measures circuits in place of the engine.
+
+    What the engine makes of the start that `origin` gives is kept: of a change it is asked for every step.
+    """
 
     def __init__(self, layout: LayoutSpec, plan: Plan, device: torch.device, dtype: torch.dtype) -> None:
-        self.generator = Generator(spec_of(layout, plan), device, dtype)
+        self.plan, self.generator = plan, Generator(spec_of(layout, plan), device, dtype)
+        self._at_start: Tensor | None = None
 
     def __call__(self, numbers: Numbers, run: Simulate = probabilities) -> dict[str, Tensor]:
         """The generated tensors by name."""
-        return self.generator.tensors(numbers[ANGLES], numbers[MAPPING], run)
+        theta = numbers[ANGLES]
+        if run is not probabilities or theta is not _still(self.plan, theta):
+            return self.generator.tensors(theta, numbers[MAPPING], run)
+        if self._at_start is None:
+            with torch.no_grad():
+                self._at_start = self.generator.standardised(theta)
+        return split(self.generator.spec.layout, self.generator.weights_of(self._at_start, numbers[MAPPING]))
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
@@ -146,6 +157,16 @@ def _begin(plan: Plan) -> Tensor:
     return _started(tuple(plan["circuit"]), plan["angles"][1])
 
 
+def _still(plan: Plan, like: Tensor) -> Tensor:
+    """The start as angles of this kind: one and the same tensor each time."""
+    return _started_as(tuple(plan["circuit"]), plan["angles"][1], like.dtype, like.device)
+
+
+@functools.lru_cache(maxsize=4)
+def _started_as(circuit: tuple[Any, ...], seed: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _started(circuit, seed).to(device, dtype, copy=True)
+
+
 @functools.lru_cache(maxsize=4)
 def _started(circuit: tuple[Any, ...], seed: int) -> Tensor:
     """The seeded start (b, L, n, r), float64; kept for the next step: not to be changed in place."""
@@ -156,7 +177,7 @@ def _started(circuit: tuple[Any, ...], seed: int) -> Tensor:
 
 def origin(plan: Plan, numbers: Numbers) -> Numbers:
     """The angles at their start; the mapping is no part of a movement."""
-    return {ANGLES: _begin(plan).to(numbers[ANGLES]), MAPPING: numbers[MAPPING]}
+    return {ANGLES: _still(plan, numbers[ANGLES]), MAPPING: numbers[MAPPING]}
 
 
 METHOD = Method(
