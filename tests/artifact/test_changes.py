@@ -274,14 +274,15 @@ def test_training_asks_the_start_of_the_circuits_once(monkeypatch):
     artifact, _, _ = changed("delta")
     plan, layout = artifact.description.plan, artifact.description.layout
     decode = decoder(method_of(OURS), layout, plan, CPU, moves=True)
-    asked = []
-    monkeypatch.setattr(
-        Generator, "standardised",
-        lambda self, theta, *rest, real=Generator.standardised: asked.append(theta) or real(self, theta, *rest),
-    )  # fmt: skip
-    numbers = {
-        name: torch.full(form.shape, 0.5) for name, form in method_of(OURS).forms(layout, plan).items()
-    }
+    asked, real = [], Generator.standardised
+
+    def standardised(self, theta, *rest):
+        asked.append(theta)
+        return real(self, theta, *rest)
+
+    monkeypatch.setattr(Generator, "standardised", standardised)
+    forms = method_of(OURS).forms(layout, plan)
+    numbers = {name: torch.full(form.shape, 0.5) for name, form in forms.items()}
     first, again = decode(numbers), decode(numbers)
     assert len(asked) == 3 and sum(theta is numbers["angles"] for theta in asked) == 2
     assert all(torch.equal(first[name], again[name]) and bool(first[name].any()) for name in first)
