@@ -19,7 +19,7 @@ from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
-from qtrain_cli.methods.table import METHODS, OURS, serving
+from qtrain_cli.methods.table import METHODS, OURS, contender, serving
 from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.runs.beginning import Begun, begin
@@ -31,7 +31,8 @@ from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, ru
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import input_files
-from qtrain_cli.settings import CompareSettings
+from qtrain_cli.runs.targeting import chosen_target
+from qtrain_cli.settings import BudgetSettings, CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.descent import seed_generators
@@ -87,11 +88,13 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
     log(f"data: {data.rows_in_words}")
     if settings.quick:
         fit = replace(fit, epochs=max(2, round(fit.epochs * QUICK_SHARE)))
-    settings = replace(settings, fit=fit)
-    cells = CellFolder(settings.state, _identity(settings, begun, materials), log)
-    bench = Bench(
-        settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data}, base=begun.base
+    budget = BudgetSettings(
+        bytes=min(settings.budgets), bare=True, targets=settings.targets, ignore=settings.ignore
     )
+    base, targets = chosen_target(replace(begun, fit=fit), budget, settings.model, materials.by_row(fit), log)
+    settings = replace(settings, fit=fit, targets=targets)
+    cells = CellFolder(settings.state, _identity(settings, begun, materials), log)
+    bench = Bench(settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data}, base=base)
     scene = bench.scene(fit.seed)
     again = headed(materials.fresh(loaded, scene.device), scene.ground)
     bench.fresh = check(scene, again, data.train.inputs, data.normalisation)
@@ -127,7 +130,7 @@ def _all_cells(bench: Bench) -> list[Cell]:
     whole, started, fresh = len(settings.budgets) * len(names), time.monotonic(), 0
     for place, (budget, name) in enumerate((b, n) for b in settings.budgets for n in names):
         before = time.monotonic()
-        cells = _cells_of(bench, METHODS[name], budget)
+        cells = _cells_of(bench, contender(name, bench.base is not None), budget)
         fresh += time.monotonic() - before > 1
         left = (time.monotonic() - started) / max(1, fresh) * (whole - place - 1)
         bench.log(
@@ -168,7 +171,7 @@ def _trial(bench: Bench, row: Contender, budget: int, seed: int, choice: Choice)
     trial = Trial(row, budget, seed, choice, bench.settings.fit.epochs)
     if not row.control:
         return trial
-    ours, settings = METHODS[OURS], bench.settings
+    ours, settings = contender(OURS, bench.base is not None), bench.settings
     tuned = OURS in settings.methods and not settings.quick
     width = _tuned(bench, ours, budget).bits if tuned else ours.widths[0]
     return replace(trial, most=ours_count(bench, replace(trial, choice=replace(choice, bits=width))))

@@ -95,12 +95,12 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
     known = Known(
         loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output, change=scene.change
     )
-    sizes, layout = Measure(OURS, scene, known), scene.layout
+    sizes, layout, change = Measure(OURS, scene, known), scene.layout, scene.ground is not None
 
     def file_bytes(spec: GeneratorSpec) -> int:
-        return sizes.bytes(plan_of(spec), budget.angle_bits)
+        return sizes.bytes(plan_of(spec), budget.bits(change))
 
-    spec = plan_generator(layout, budget, settings.fit.seed, file_bytes)
+    spec = plan_generator(layout, budget, settings.fit.seed, file_bytes, change)
     seconds, probe = _probe(sizes.sized(plan_of(spec)), sizes.scene, settings)
     design, artifact_bytes = design_of(spec, scene.change), file_bytes(spec)
     return PlanRecord(

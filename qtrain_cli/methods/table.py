@@ -133,6 +133,12 @@ def serving(changes: bool) -> tuple[str, ...]:
     return tuple(row.name for row in METHODS.values() if row.serves in (BOTH, CHANGES if changes else MODELS))
 
 
+def contender(name: str, changes: bool) -> Contender:
+    """A row of the table, for whole models or for changes to a base."""
+    row = METHODS[name]
+    return row.of_changes() if changes else row
+
+
 def method_of(name: str) -> Method:
     """What a row of the table does; it needs torch."""
     file = "generator.method" if name == OURS else name.replace("-", "_")

@@ -20,7 +20,7 @@ import base64
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from qtrain_cli.errors import BadInput
@@ -56,6 +56,10 @@ class Contender:
     relative_rates: bool = False
     serves: str = BOTH
     target: str = ""
+
+    def of_changes(self) -> Contender:
+        """Ours and its controls have the fewest bits first where they change a base (`settings.budget`)."""
+        return replace(self, widths=self.widths[::-1]) if self.relative_rates or self.control else self
 
     @property
     def tuned(self) -> str:

@@ -19,7 +19,7 @@ from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.methods.method import Choice, Scene, Unsuited
-from qtrain_cli.methods.table import METHODS, OURS, method_of
+from qtrain_cli.methods.table import OURS, contender, method_of
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
@@ -267,5 +267,5 @@ def _judged(bench: Bench, trial: Trial, cell: Cell, data: bytes) -> Cell:
 
 def ours_count(bench: Bench, trial: Trial) -> int | None:
     """How many numbers ours has at a trial's budget with its bits; None: it has no file so small."""
-    chosen = _chosen(bench, replace(trial, row=METHODS[OURS], most=None))
+    chosen = _chosen(bench, replace(trial, row=contender(OURS, bench.base is not None), most=None))
     return None if isinstance(chosen, int) else chosen.numbers

@@ -59,6 +59,7 @@ from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.runs.targeting import chosen_target
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
@@ -152,14 +153,20 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     begun = begin(materials, settings.fit, settings.teacher_any, log)
     budget, loaded, data = settings.budget, begun.loaded, begun.data
     settings = replace(settings, fit=begun.fit)
-    patterns = (budget.targets, budget.ignore)
-    scene = scene_of(loaded, data, settings.fit, patterns, settings.model, begun.base)
+    by_row = materials.by_row(settings.fit)
+    base, targets = chosen_target(begun, budget, settings.model, by_row, log)
+    scene = scene_of(loaded, data, settings.fit, (targets, budget.ignore), settings.model, base)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare, scene.change))
+    change = scene.ground is not None
     spec = plan_generator(
-        scene.layout, budget, settings.fit.seed, lambda plan: sizes.bytes(plan_of(plan), budget.angle_bits)
+        scene.layout,
+        budget,
+        settings.fit.seed,
+        lambda plan: sizes.bytes(plan_of(plan), budget.bits(change)),
+        change,
     )
     if settings.own_lr:
-        settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, bool(scene.ground)))
+        settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, change))
     check_gradient(settings.fit.gradient, spec.circuit)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)
@@ -168,7 +175,7 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     if fresh.note:
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
-    answers = answers_of(scene, data, materials.by_row(settings.fit))
+    answers = answers_of(scene, data, by_row)
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
     identity = _identity(settings, loaded, data, work) | materials.identity | ground_identity(scene.ground)
     return _Job(settings, loaded, data, spec, work, identity, fresh)

@@ -12,6 +12,9 @@ from qtrain_cli.settings.parsing import parse_size, require
 from qtrain_cli.settings.shared import GeneratedOnly, KeptAsTheyAre
 
 MAX_BUDGET = 2**63
+#: Bits of a stored angle by default. Changes to a base need many numbers more than fine ones
+#: (samples/results/fine_tunes.md).
+MODEL_BITS, CHANGE_BITS = 5, 3
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class BudgetSettings:
     circuits: Annotated[int | None, Option("--circuits", "How many circuits."), Otherwise("planned")] = None
     mapping: Annotated[str, Option("--mapping", "{choices}.", choices="mappings")] = "linear"
     angle_bits: Annotated[
-        int, Option("--angle-bits", "Bits of a stored angle on the average: 2 to 16, or 32.")
-    ] = 5
+        int | None,
+        Option("--angle-bits", "Bits of a stored angle on the average: 2 to 16, or 32."),
+        Otherwise(f"{MODEL_BITS}; of changes to a base {CHANGE_BITS}"),
+    ] = None
     targets: GeneratedOnly = ()
     ignore: KeptAsTheyAre = ()
     final_rotation: Annotated[
@@ -52,6 +57,11 @@ class BudgetSettings:
             " of it is how large it is.",
         ),
     ] = False
+
+    def bits(self, change: bool) -> int:
+        """Bits of a stored angle, of changes to a base or of a model."""
+        usual = CHANGE_BITS if change else MODEL_BITS
+        return usual if self.angle_bits is None else self.angle_bits
 
     def __post_init__(self) -> None:
         given = [f"--{name}" for name in ("params", "ratio", "bytes") if getattr(self, name) is not None]

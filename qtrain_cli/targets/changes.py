@@ -38,7 +38,7 @@ ATTENTION = (
 MANY_WEIGHTS = 10**6
 #: A head is this many times as large as an initialiser would have it, for one and the same movement of the
 #: numbers: of 1, 3 and 8 the one that learned TREC best.
-HEAD_GAIN = 3
+NEW_HEAD_GAIN = 3
 RANKS = {LORA: 4, XS: 8}
 #: s, where none is asked for.
 SCALES = {LORA: 0.2, XS: 0.1, DELTA: 0.4, BIASES: 3.0}
@@ -55,6 +55,13 @@ def settled_target(
     usual = BIASES if wanted.kind == DELTA and chosen == (BIASES,) else wanted.kind
     rank = (wanted.rank or RANKS[wanted.kind]) if wanted.kind in FACTORED else 0
     return wanted._replace(rank=rank, scale=wanted.scale or SCALES[usual]), chosen
+
+
+def candidates(module: nn.Module) -> list[tuple[Wanted, tuple[str, ...]]]:
+    """The targets with their tensors that are worth trying where none are named, the likeliest first."""
+    if not _is_large_transformer(module):
+        return [(Wanted(DELTA), ())]
+    return [(Wanted(DELTA), (BIASES,)), (Wanted(LORA), _attention(module))]
 
 
 def _is_large_transformer(module: nn.Module) -> bool:
@@ -113,7 +120,7 @@ def _from_zero(entry: TensorEntry) -> TensorEntry:
 
 def _head(entry: TensorEntry) -> TensorEntry:
     """A head that begins at zero, with its steps."""
-    return replace(entry, fan_in=max(1, round(entry.fan_in / HEAD_GAIN**2)))
+    return replace(entry, fan_in=max(1, round(entry.fan_in / NEW_HEAD_GAIN**2)))
 
 
 def _factor(name: str, shape: tuple[int, ...], wanted: Wanted) -> TensorEntry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ import qtrain_cli
 from qtrain_cli.cli import main
 from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.methods.table import serving
+from qtrain_cli.runs import targeting
+from qtrain_cli.targets import changes
 from qtrain_cli.targets.ground import digest_of_tensors
 
 NET = """
@@ -359,6 +362,37 @@ def test_a_finished_run_is_known_by_its_base(shell):
     assert code == 0 and "finished already" in err
     code, _, err = shell("compress", "--base", "other.pt", *args)
     assert code == 2 and "the result of another run" in err
+
+
+def test_the_target_is_chosen_by_validation_where_none_is_named(shell, monkeypatch):
+    """As of a transformer of over a million weights; whoever names one is not made to wait."""
+    monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
+    monkeypatch.setattr(targeting, "STEPS", 8)
+    found = {}
+    for scores in ((0.9, 0.2), (0.3, 0.4)):
+        given = iter(scores)
+        monkeypatch.setattr(targeting, "_score", lambda *rest, given=given: next(given))
+        record, err = compressed(shell, "chosen.qtrain")
+        found[record["target"].partition(":")[0]] = err
+    assert list(found) == ["delta", "lora"]
+    words = "delta of biases 0.{}000, lora of rank 4 of query and value 0.{}000"
+    assert (
+        "target: delta of biases (validation accuracy after 8 steps: " + words.format(9, 2) in found["delta"]
+    )
+    assert "target: lora of rank 4 of query and value (" in found["lora"]
+    monkeypatch.setattr(targeting, "_score", None)
+    assert compressed(shell, "named.qtrain", "--target", "delta")[0]["target"] == "delta"
+
+
+def test_a_candidate_is_scored_by_a_short_training_the_same_each_time(shell, monkeypatch):
+    monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
+    lines = []
+    for name in ("one.qtrain", "two.qtrain"):
+        _, err = compressed(shell, name)
+        lines += [line for line in err.splitlines() if line.startswith("target: ")]
+    assert len(lines) == 2 and lines[0] == lines[1]
+    scores = [float(number) for number in re.findall(r" (0\.\d{4})", lines[0])]
+    assert len(scores) == 2 and min(scores) > 0.15  # chance is 0.1
 
 
 def test_a_head_of_several_layers_is_learned_from_a_seeded_start(shell, bench):

@@ -105,7 +105,9 @@ def plan(scene: Scene, size: int) -> Plan:
 def planned(scene: Scene, width: int, budget: int, file_bytes: FileBytes) -> Plan:
     """What `compress --bytes --bare` would train. Raises `BadInput` where not one layer fits."""
     wanted = BudgetSettings(bytes=budget, angle_bits=width, bare=True)
-    spec = plan_generator(scene.layout, wanted, scene.seed, lambda one: file_bytes(plan_of(one)))
+    spec = plan_generator(
+        scene.layout, wanted, scene.seed, lambda one: file_bytes(plan_of(one)), bool(scene.ground)
+    )
     return plan_of(spec)
 
 

@@ -7,11 +7,15 @@ Given m weights and a budget of N trained numbers (or a ratio, or the bytes of t
 Depth is worth more than copies (eight circuits of four layers lost two points to one of 24), so b is the
 smallest count whose step stays under `WORK_LIMIT` amplitude updates, among those that fill their circuits
 (b = ceil(m / 2**n) for each n); with a given `--circuits` it is that.
+
+Changes to a base move their angles little, so that shallow circuits are enough, and many learn faster: there
+b is the largest count whose circuits have as many layers as qubits, or nearly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.methods.generator.sizes import check_work, most_angles, numbers_for_ratio, step_work
@@ -24,6 +28,8 @@ from qtrain_cli.targets.entries import LayoutSpec
 WORK_LIMIT = 2**25
 DEFAULT_RATIO = 10.0
 MIN_QUBITS_OF_SEVERAL = 8
+#: Layers for each qubit, at least, of the circuits of changes.
+LEAST_DEPTH = 0.8
 
 
 def plan_generator(
@@ -31,6 +37,7 @@ def plan_generator(
     budget: BudgetSettings,
     seed: int,
     file_bytes: Callable[[GeneratorSpec], int],
+    change: bool = False,
 ) -> GeneratorSpec:
     """The generator that a budget buys.
 
@@ -39,6 +46,7 @@ def plan_generator(
         budget: what the user asked for; no budget means a parameter ratio of 10.
         seed: of the angles' start.
         file_bytes: an upper bound of the finished artifact's size, for ``--bytes``.
+        change: whether the tensors are changes to a base.
 
     Raises:
         UsageError: an unknown ansatz, entangler or mapping.
@@ -53,13 +61,19 @@ def plan_generator(
         )
     given = budget.circuits
     counts = [given] if given else _candidate_counts(layout.generated)
+    budget = replace(budget, angle_bits=budget.bits(change))
     plans = [plan for count in counts if (plan := _with_circuits(layout, budget, seed, file_bytes, count))]
     if not plans:
         raise BadInput(*_too_small(layout, budget, seed, file_bytes))
     affordable = [plan for plan in plans if step_work(plan) <= WORK_LIMIT]
-    chosen = affordable[0] if affordable else plans[-1]
+    deep = [plan for plan in affordable if _is_deep(plan.circuit)] if change else []
+    chosen = deep[-1] if deep else affordable[0] if affordable else plans[-1]
     check_work(chosen)
     return chosen
+
+
+def _is_deep(circuit: CircuitSpec) -> bool:
+    return circuit.layers >= LEAST_DEPTH * circuit.qubits
 
 
 def _known(budget: BudgetSettings) -> None:
@@ -99,7 +113,7 @@ def _with_circuits(
             budget.ansatz, entangler, qubits, layers, circuits, final_rotation=budget.final_rotation
         )
         mapping = MappingSpec(budget.mapping, MAPPINGS[budget.mapping].hidden)
-        return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.angle_bits, seed))
+        return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.bits(False), seed))
 
     one = of_depth(1)
     if budget.layers is not None:

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.methods.generator.plan import plan_of
-from qtrain_cli.methods.generator.planning import MIN_QUBITS_OF_SEVERAL, WORK_LIMIT, plan_generator
+from qtrain_cli.methods.generator.planning import (
+    LEAST_DEPTH,
+    MIN_QUBITS_OF_SEVERAL,
+    WORK_LIMIT,
+    plan_generator,
+)
 from qtrain_cli.methods.generator.sizes import MAX_CODED_ANGLES, angle_bytes, mapping_bytes, step_work
 from qtrain_cli.methods.generator.spec import MAPPINGS, RAW_BITS
 from qtrain_cli.methods.table import OURS
@@ -247,3 +252,17 @@ def test_a_budget_beyond_all_bounds():
 def test_more_work_than_can_be_done():
     with pytest.raises(BadInput, match="steps; allowed: 68719476736"):
         plan(weights(2**20), layers=2**18, circuits=1)
+
+
+@pytest.mark.parametrize(("budget", "circuits", "qubits"), [(2000, 16, 11), (700, 4, 13), (300, 1, 15)])
+def test_changes_have_the_most_circuits_that_are_about_as_deep_as_wide(budget, circuits, qubits):
+    layout = weights(32_256)
+    found = plan_generator(layout, BudgetSettings(params=budget), 0, packed_size, change=True)
+    assert (found.circuit.circuits, found.circuit.qubits) == (circuits, qubits)
+    assert found.circuit.layers >= LEAST_DEPTH * qubits and found.angles.bits == 3
+    whole = plan(layout, params=budget)
+    assert whole.circuit.circuits == 1 and whole.angles.bits == 5
+    fixed = plan_generator(layout, BudgetSettings(params=budget, circuits=4), 0, packed_size, change=True)
+    assert fixed.circuit.circuits == 4
+    finer = BudgetSettings(params=budget, angle_bits=6)
+    assert plan_generator(layout, finer, 0, packed_size, change=True).angles.bits == 6
