@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-VERSION = "0.5.0"
+VERSION = "0.6.0"
 RECORDED = ("torch", "numpy")
 OPTIONAL = (
     "safetensors", "typer", "rich", "pyarrow", "pillow", "datasets", "onnx", "onnxscript", "onnxruntime",
