@@ -162,8 +162,8 @@ def _portable(facts: dict[str, Any], angles: np.ndarray, mapping: np.ndarray) ->
 def _changed(facts: dict[str, Any], weights: np.ndarray, base: dict[str, np.ndarray]) -> dict[str, bytes]:
     """The tensors that differ from a base of float32."""
     kind, _, _, rank, s, seed, *_ = facts["target"]
-    found, first, factors = {}, 0, 0
-    for place, (name, shape, *_) in enumerate(facts["layout"]):
+    found, first, factors, begun = {}, 0, 0, 0
+    for name, shape, *_ in facts["layout"]:
         d = weights[first : first + math.prod(shape)].reshape(shape)
         first += d.size
         *path, last = name.split(".")
@@ -181,8 +181,8 @@ def _changed(facts: dict[str, Any], weights: np.ndarray, base: dict[str, np.ndar
         elif name in base and list(base[name].shape) == shape:
             whole = base[name].astype(float) + s * d
         elif len(facts["target"]) == 10 and len(shape) > 1:
-            drawn = np.array(format_steps.drawn(seed, 2**20 + place, d.size)) / math.sqrt(d.size // shape[0])
-            whole = drawn.astype("<f4").astype(float).reshape(shape) + d
+            drawn = np.array(format_steps.drawn(seed, 2**20 + begun, d.size)) / math.sqrt(d.size // shape[0])
+            whole, begun = drawn.astype("<f4").astype(float).reshape(shape) + d, begun + 1
         else:
             whole = d
         found[name] = whole.astype("<f4").tobytes()

@@ -114,11 +114,12 @@ def _orth(matrix: Matrix) -> Matrix:
     done: Matrix = []
     for column in zip(*matrix, strict=True):
         x = list(column)
-        for q in done:
+        before = math.sqrt(total([b * b for b in x]))
+        for q in [*done, *done]:
             t = total([a * b for a, b in zip(q, x, strict=True)])
             x = [b - t * a for a, b in zip(q, x, strict=True)]
         length = math.sqrt(total([b * b for b in x]))
-        done.append([b / length for b in x] if length else x)
+        done.append([b / length if length > 1e-10 * before else 0.0 for b in x])
     return [list(row) for row in zip(*done, strict=True)]
 
 

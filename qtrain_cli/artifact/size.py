@@ -34,7 +34,7 @@ from qtrain_cli.methods.forms import Forms, Plan
 from qtrain_cli.quantum.machine import LONGEST
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
-from qtrain_cli.settings import FLOAT32
+from qtrain_cli.settings.fit import PRECISIONS
 from qtrain_cli.targets.change import Change
 from qtrain_cli.targets.entries import DTYPE_BYTES, LayoutSpec
 from qtrain_cli.tasks import TASKS
@@ -70,7 +70,7 @@ class Known:
     entry: str | None = None
     output: str | None = None
     skipped_rows: int | None = None
-    precision: str = FLOAT32
+    precision: str = PRECISIONS[-1]
     change: Change | None = None
 
 

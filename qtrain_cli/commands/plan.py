@@ -33,6 +33,7 @@ from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.materials import asked_change
 from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.runs.targeting import said_of_candidates
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.devices import moved_to, resolve_device
@@ -92,9 +93,14 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
     for line in loaded.said:
         log(line)
     scene = _scene(loaded, settings, device)
+    if scene.change and settings.change.target is None and not budget.targets:
+        said = said_of_candidates(loaded.module)
+        if said:
+            log(said)
     known = Known(
-        loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output, change=scene.change
-    )
+        loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output, change=scene.change,
+        precision=settings.fit.precision,
+    )  # fmt: skip
     sizes, layout, change = Measure(OURS, scene, known), scene.layout, scene.ground is not None
 
     def file_bytes(spec: GeneratorSpec) -> int:
@@ -143,7 +149,7 @@ def _memory(spec: GeneratorSpec) -> int:
 
 def _probe(chosen: Sized, scene: Scene, settings: PlanSettings) -> tuple[float, str]:
     """Median seconds of a step, forward and backward, and what was measured."""
-    trainee = Generated(chosen, scene, lambda kept: 0.0)
+    trainee = Generated(chosen, scene, lambda kept: 0.0, precision=settings.fit.precision)
     if not settings.input_shape:
         return _median_seconds(lambda: _sum(trainee), scene.device), "generator alone"
     size = (settings.fit.batch_size or 2) * _numbers(settings.input_shape)

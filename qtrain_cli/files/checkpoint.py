@@ -109,6 +109,17 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any], apart: str = "") ->
     return checkpoint
 
 
+def identity_in(path: Path) -> Mapping[str, Any]:
+    """What the checkpoint at `path` says that its run depends on, unchecked; empty where it says nothing."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            document = json.loads((opened.metadata() or {}).get(METADATA_KEY, "{}"))
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError):
+        return {}
+    found = document.get("identity") if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def random_states() -> dict[str, Tensor]:
     """The state of every generator a run may draw from, under names that start with ``random.``
 

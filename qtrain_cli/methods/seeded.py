@@ -60,7 +60,7 @@ def first_numbers(seed: int, place: int, shape: tuple[int, ...]) -> Tensor:
 
     Args:
         seed: of the file.
-        place: which generated tensor of the layout it is.
+        place: which of those matrices it is, in the order of the layout.
         shape: its own; all axes but the first are columns.
     """
     drawn = uniform(seed, _FIRST + place, *shape).double()

@@ -96,7 +96,7 @@ METHODS: dict[str, Contender] = {
         ),
         Contender(
             "lora",
-            "LoRA of rank 1 (B of query and value, A seeded) and the head, in as few bits as fit",
+            "LoRA of rank 1 (B of the attention, A seeded) and the head, in as few bits as fit",
             "the factors and the head",
             (0.01, 0.003, 0.03), (0,), serves=CHANGES, target="lora:rank=1",
         ),

@@ -22,6 +22,8 @@ from qtrain_cli.targets.change import is_factor
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 
 _BEGIN = 0.1
+#: The first stream of B_0: A has others, with the same seed (`seeded`).
+_STREAM = 2**21
 
 
 def layout(scene: Scene) -> LayoutSpec:
@@ -55,7 +57,7 @@ def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
 def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
     entries = layout.of_role(GENERATED)
     random = {
-        number: (uniform(plan["seed"], number, *entry.shape) / math.sqrt(entry.shape[1])).to(device)
+        number: (uniform(plan["seed"], _STREAM + number, *entry.shape) / math.sqrt(entry.shape[1])).to(device)
         for number, entry in enumerate(entries)
         if is_factor(entry.name)
     }
@@ -76,7 +78,7 @@ def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     values = {}
     for number, entry in enumerate(layout.of_role(GENERATED)):
         if is_factor(entry.name):
-            drawn = seeded_floats(plan["seed"], number, entry.count).reshape(entry.shape)
+            drawn = seeded_floats(plan["seed"], _STREAM + number, entry.count).reshape(entry.shape)
             drawn /= math.sqrt(entry.shape[1])
             values[entry.name] = numbers[f"b{number}"][:, None] * (drawn * numbers[f"d{number}"])
         else:

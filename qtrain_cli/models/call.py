@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,28 +14,35 @@ from qtrain_cli.errors import BadInput, QtrainError, is_out_of_memory
 from qtrain_cli.files.spilled import let_go
 from qtrain_cli.models.arguments import arguments_of
 from qtrain_cli.models.in_place import run_in_place, unchanged
+from qtrain_cli.models.mixed import attention_in, products_in
 from qtrain_cli.models.outputs import first_tensor
 from qtrain_cli.models.precision import advice_on, as_read
+from qtrain_cli.settings import FLOAT32
 
 #: A batch in evaluation has at most so many rows, and input numbers: 1,000 of 3x32x32, 27 of 3x224x224.
 EVALUATION_ROWS, EVALUATION_NUMBERS = 1000, 2**22
 
 
-def call_model(module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+def call_model(
+    module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, precision: str = FLOAT32
+) -> Tensor:
     """The outputs (N, ...) for inputs (N, ...) with `state` in place of the module's own tensors.
 
     Inputs that are no token numbers take the precision of the parameters that read them (`precision`), and
     several stand in the call as `arguments` says; outputs come back as float32. Differentiable in the tensors
     of `state` that require gradients. Names that are tied in the module must share one tensor in `state`. A
     buffer to which the module assigns a new tensor is replaced in `state`, if that is a dictionary
-    (`in_place`).
+    (`in_place`). `precision` is that of the module's products (`mixed`).
 
     Raises:
         BadInput: the model fails on these inputs, or does not return a tensor with a row for each.
     """
     given = as_read(module, inputs).detach()
     with _failing_as_ours(module, inputs):
-        outputs = run_in_place(module, state, lead_of(given), lambda: _called(module, given))
+        lead = lead_of(given)
+        again = partial(attention_in, precision, lead.device)
+        with products_in(precision, lead.device):
+            outputs = run_in_place(module, state, lead, lambda: _called(module, given), again)
     return _plain(outputs)
 
 

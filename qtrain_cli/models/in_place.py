@@ -10,7 +10,8 @@ goes on into the tensor of the state.
 
 Copying the values of a large model, there and back and for the backward pass once more, takes a good part of
 its step. So a large one lends its parameters the memory of the state instead, once it is known to make the
-same of it: nothing in it holds a view of the memory it had, and it writes into none of them.
+same of it: nothing in it holds a view of the memory it had, and its forward writes into none of them. One
+that begins to write only later, at some step, would write into the state.
 
 Buffers are replaced and not overwritten, so that what a layer changes in training is changed in the state.
 The backward pass computes with those that the forward found, and changes none.
@@ -23,7 +24,7 @@ import random
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from torch import Tensor, nn
 from qtrain_cli.errors import BadInput
 
 Forward = Callable[[], Tensor]
+Surrounding = Callable[[], AbstractContextManager[None]]
 #: Where a tensor is: the dictionary of its layer, and its name there.
 Place = tuple[dict[str, Any], str]
 
@@ -114,7 +116,13 @@ def own_streams(seed: int | None = None) -> Iterator[None]:
         random.setstate(plain)
 
 
-def run_in_place(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor, forward: Forward) -> Tensor:
+def run_in_place(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    inputs: Tensor,
+    forward: Forward,
+    again: Surrounding = nullcontext,
+) -> Tensor:
     """What `forward` returns with `state` in place; differentiable in its tensors that require gradients.
 
     Args:
@@ -124,8 +132,9 @@ def run_in_place(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor,
         inputs: what `forward` uses. Where a part of the module is recomputed in the backward pass by a way
             that needs it, they lead gradients.
         forward: calls the module; raises for outputs that are not as they should be.
+        again: what a backward pass has around it that computes a part anew.
     """
-    call = _Call(module, state)
+    call = _Call(module, state, again)
     call.lends = _LENT.get(module, False) and call.fits()
     if torch.is_grad_enabled() and call.wanted:
         if _needs_lead(module, call, inputs, forward):
@@ -142,8 +151,8 @@ def run_in_place(module: nn.Module, state: Mapping[str, Tensor], inputs: Tensor,
 class _Call:
     """A module and a state for it: pairs of parameters, and the buffers' places by their names."""
 
-    def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
-        self.module, self.state = module, state
+    def __init__(self, module: nn.Module, state: Mapping[str, Tensor], again: Surrounding) -> None:
+        self.module, self.state, self.again = module, state, again
         pairs, self.buffers = dict[int, tuple[Tensor, Tensor]](), dict[str, list[Place]]()
         for name, places in places_of(module).items():
             owned, local = places[0]
@@ -181,6 +190,10 @@ class _Call:
         """Whether every parameter of the state could be the module's own as it lies there."""
         return all(_form(own) == _form(given) for own, given in self.pairs)
 
+    def is_intact(self) -> bool:
+        """Whether the parameters in place still have the values of the state."""
+        return all(torch.equal(own.detach(), given.detach()) for own, given in self.pairs)
+
     def versions(self) -> list[int]:
         """How often each parameter was written into."""
         return [own._version for own, _ in self.pairs]
@@ -214,7 +227,7 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        with ctx.call.in_place(ctx.buffers):
+        with ctx.call.in_place(ctx.buffers), ctx.call.again():
             torch.autograd.backward(ctx.outputs, gradient)
             found = [own.grad for own, _ in ctx.call.wanted]
         ctx.outputs = None
@@ -260,7 +273,7 @@ def _same_of_both(call: _Call, forward: Forward) -> bool:
         with own_streams(0), torch.no_grad(), call.in_place(call.copied_buffers()):
             begun = call.versions()
             found.append(forward())
-            if call.versions() != begun:
+            if call.versions() != begun or not call.is_intact():
                 return False
     return torch.equal(*found)
 

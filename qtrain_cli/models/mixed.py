@@ -26,9 +26,16 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
     if dtype is None:
         yield
         return
-    with torch.autocast(device.type, dtype):
-        if device.type == "cpu":
-            with sdpa_kernel(SDPBackend.MATH):
-                yield
-        else:
+    with torch.autocast(device.type, dtype), attention_in(precision, device):
+        yield
+
+
+@contextmanager
+def attention_in(precision: str, device: torch.device) -> Iterator[None]:
+    """The part of it that a backward pass needs once more, where it computes activations anew: a checkpoint
+    brings autocast back by itself, and which attention it was not."""
+    if precision in _DTYPES and device.type == "cpu":
+        with sdpa_kernel(SDPBackend.MATH):
             yield
+    else:
+        yield

@@ -29,6 +29,10 @@ _ADVICE = (
     ),
     (("index out of range", "out of bounds"), "a number in the data is beyond the model's table: check both"),
     (
+        ("bfloat16",),
+        "a step of its code mixes float32 with the products of --precision bf16: leave the option out",
+    ),
+    (
         ("scalar type", "same dtype", "same data type", "integral"),
         "check the inputs' dtype: int64 stays as it is, all else takes the dtype of the model's parameters",
     ),

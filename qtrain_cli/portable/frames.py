@@ -16,6 +16,8 @@ from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.portable.sums import ordered_product, ordered_total
 
 ITERATIONS = 4
+#: So small a part of a column is what rounding makes of it.
+ROUNDING = 1e-10
 
 
 def leading_frames(matrix: Floats, start: Floats) -> tuple[Floats, Floats]:
@@ -33,11 +35,13 @@ def leading_frames(matrix: Floats, start: Floats) -> tuple[Floats, Floats]:
 
 
 def _orthonormal(columns: Floats) -> Floats:
-    """Gram-Schmidt, each column less its share of those before it, one after the other."""
+    """Gram-Schmidt, each column less its share of those before it, one after the other, and once more for
+    what rounding left; zeros where nothing but rounding is left."""
     done: list[Floats] = []
     for column in columns.T.copy():
-        for other in done:
+        before = np.sqrt(ordered_total(column * column))
+        for other in (*done, *done):
             column -= ordered_total(other * column) * other
         length = np.sqrt(ordered_total(column * column))
-        done.append(column / length if length > 0 else column)
+        done.append(column / length if length > ROUNDING * before else np.zeros_like(column))
     return np.stack(done, axis=1)

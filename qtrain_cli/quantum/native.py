@@ -1,7 +1,7 @@
 """The compiled kernel: the same probabilities and gradients as `statevector`, for float32 on a CPU.
 
-    forward(circuit, theta)             -> p (b, 2**n), state (opaque)
-    backward(circuit, theta, state, v)  -> gradient (b, L, n, r)
+    forward(circuit, theta, begun)              -> p (b, 2**n), state (opaque)
+    backward(circuit, theta, state, v, first)   -> gradient (b, L - first, n, r)
 
 The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where
 it was not built, or QTRAIN_NATIVE=0 is set, `supports_circuit` says no and plain PyTorch does the work.
@@ -71,22 +71,31 @@ def knows_circuit(circuit: CircuitSpec) -> bool:
     )
 
 
-def forward(circuit: CircuitSpec, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities (b, 2**n), and the state that `backward` needs."""
+def forward(
+    circuit: CircuitSpec, theta: Tensor, begun: tuple[int, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Probabilities (b, 2**n), and the state that `backward` needs.
+
+    Args:
+        circuit: of the kernel's gates.
+        theta: (b, L, n, r).
+        begun: so many layers, and the state that `forward` left of those alone; they are not run.
+    """
     b, outcomes = circuit.circuits, 2**circuit.qubits
     planes = 1 if ANSATZE[circuit.ansatz].real else 2
-    state = theta.new_empty(b, planes, max(outcomes, _FEWEST))
-    p = theta.new_empty(b, outcomes)
-    _kernels.forward(_shape(circuit, theta.dtype), _array(theta), state.numpy(), p.numpy(), _threads(circuit))
+    first, state = (0, theta.new_empty(b, planes, max(outcomes, _FEWEST))) if begun is None else begun
+    state = state if begun is None else state.clone()
+    p, shape = theta.new_empty(b, outcomes), _shape(circuit, theta.dtype)
+    _kernels.forward(shape, _array(theta), state.numpy(), p.numpy(), _threads(circuit), first)
     return p, state
 
 
-def backward(circuit: CircuitSpec, theta: Tensor, state: Tensor, v: Tensor) -> Tensor:
-    """Gradient of sum(v * p) with respect to `theta`, shape (b, L, n, r)."""
+def backward(circuit: CircuitSpec, theta: Tensor, state: Tensor, v: Tensor, first: int = 0) -> Tensor:
+    """Gradient of sum(v * p) by the angles from layer `first` on, shape (b, L - first, n, r)."""
     gradient = torch.empty(circuit.angle_shape, dtype=theta.dtype)
-    shape = _shape(circuit, theta.dtype)
-    _kernels.backward(shape, _array(theta), state.numpy(), _array(v), gradient.numpy(), _threads(circuit))
-    return gradient
+    shape, threads = _shape(circuit, theta.dtype), _threads(circuit)
+    _kernels.backward(shape, _array(theta), state.numpy(), _array(v), gradient.numpy(), threads, first)
+    return gradient[:, first:]
 
 
 def _array(tensor: Tensor) -> Any:

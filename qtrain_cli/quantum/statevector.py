@@ -27,6 +27,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,12 +53,48 @@ BLOCK_LAYERS = 16
 THREADED_OUTCOMES = 2**16
 
 
-def probabilities(circuit: CircuitSpec, theta: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Begun:
+    """The first layers of some circuits, done: their angles (b, first, n, r), and what they made of |0...0>.
+
+    `state` is as the code that made it keeps it: the kernel's, or (b, 1, 2**n).
+    """
+
+    angles: Tensor
+    state: Tensor
+    compiled: bool
+
+    @property
+    def first(self) -> int:
+        """How many layers."""
+        return self.angles.shape[1]
+
+
+def begin(circuit: CircuitSpec, angles: Tensor) -> Begun:
+    """Runs the first layers of the circuits, once for all calls of `probabilities`.
+
+    Args:
+        circuit: the whole circuits.
+        angles: of fewer layers than they have, ``(b, first, n, r)``, float32 or float64; no gradient.
+
+    Raises:
+        BadInput: angles of another shape or dtype.
+    """
+    part = replace(circuit, layers=angles.shape[1], final_rotation=False)
+    _check_angles(part, angles)
+    compiled = native.supports_circuit(circuit, angles)
+    with torch.no_grad():
+        _, state = native.forward(part, angles) if compiled else _run(part, angles)
+    return Begun(angles.detach(), state, compiled)
+
+
+def probabilities(circuit: CircuitSpec, theta: Tensor, begun: Begun | None = None) -> Tensor:
     """Measurement probabilities of every circuit from |0...0>, differentiable once with respect to `theta`.
 
     Args:
         circuit: the circuits as plain data.
         theta: angles in radians, float32 or float64, shape ``(b, L, n, r)``.
+        begun: the first layers, if they are done: `theta` has the others' angles alone then.
 
     Returns:
         ``(b, 2**n)``, same device and precision. Wire 0 is the most significant bit of an outcome.
@@ -64,8 +102,8 @@ def probabilities(circuit: CircuitSpec, theta: Tensor) -> Tensor:
     Raises:
         BadInput: angles of another shape or dtype.
     """
-    _check_angles(circuit, theta)
-    return _Probabilities.apply(theta, circuit)
+    _check_angles(circuit, theta, begun.first if begun else 0)
+    return _Probabilities.apply(theta, circuit, begun)
 
 
 def evolve(circuit: CircuitSpec, theta: Tensor, states: Tensor) -> Tensor:
@@ -104,11 +142,13 @@ def expectations(p: Tensor) -> Tensor:
     return p @ signs.to(p.dtype)
 
 
-def _check_angles(circuit: CircuitSpec, theta: Tensor) -> None:
-    if tuple(theta.shape) != circuit.angle_shape or theta.dtype not in (torch.float32, torch.float64):
+def _check_angles(circuit: CircuitSpec, theta: Tensor, first: int = 0) -> None:
+    b, layers, n, r = circuit.angle_shape
+    needed = (b, layers - first, n, r)
+    if tuple(theta.shape) != needed or theta.dtype not in (torch.float32, torch.float64):
         raise BadInput(
             f"the angles are {theta.dtype} of shape {list(theta.shape)};"
-            f" needed: float32 or float64 of shape {list(circuit.angle_shape)}"
+            f" needed: float32 or float64 of shape {list(needed)}"
         )
 
 
@@ -116,22 +156,20 @@ class _Probabilities(torch.autograd.Function):
     """p = |psi|**2 with the adjoint sweep as its backward (adjoint.md)."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec) -> Tensor:
+    def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec, begun: Begun | None) -> Tensor:
         # The compiled kernel where it can, the code below where not; either sweeps back what it ran forward.
-        run, ctx.sweep = (
-            (native.forward, native.backward)
-            if native.supports_circuit(circuit, theta)
-            else (_run, _gradient)
-        )
-        p, psi = run(circuit, theta)
-        ctx.circuit = circuit
-        ctx.save_for_backward(theta, psi)
+        compiled = begun.compiled if begun else native.supports_circuit(circuit, theta)
+        run, sweep = (native.forward, native.backward) if compiled else (_run, _gradient)
+        whole = torch.cat((begun.angles, theta), dim=1) if begun else theta
+        p, psi = run(circuit, whole, (begun.first, begun.state)) if begun else run(circuit, whole)
+        ctx.circuit, ctx.sweep = circuit, partial(sweep, first=begun.first) if begun else sweep
+        ctx.save_for_backward(whole, psi)
         return p
 
     @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None]:
         theta, psi = ctx.saved_tensors
-        return _Once.apply(ctx.sweep, ctx.circuit, theta, psi, v), None
+        return _Once.apply(ctx.sweep, ctx.circuit, theta, psi, v), None, None
 
 
 class _Evolution(torch.autograd.Function):
@@ -164,25 +202,30 @@ class _Once(torch.autograd.Function):
         raise RuntimeError("the gradient of the probabilities cannot be differentiated again")
 
 
-def _run(circuit: CircuitSpec, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities (b, 2**n) and final states (b, 1, 2**n) from |0...0>."""
+def _run(
+    circuit: CircuitSpec, theta: Tensor, begun: tuple[int, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Probabilities (b, 2**n) and final states (b, 1, 2**n) from |0...0>, or from what some layers left."""
     shape, dtype = (circuit.circuits, 1, 2**circuit.qubits), state_dtype(circuit, theta.dtype)
-    psi = torch.zeros(shape, dtype=dtype, device=theta.device)
-    psi[..., 0] = 1
+    first, given = begun or (0, None)
+    psi = torch.zeros(shape, dtype=dtype, device=theta.device) if given is None else given.clone()
+    if given is None:
+        psi[..., 0] = 1
     with _fitting_threads(psi):
-        psi = _final_states(circuit, theta, psi)
+        psi = _final_states(circuit, theta, psi, first)
         return _squared(psi)[:, 0], psi
 
 
-def _gradient(circuit: CircuitSpec, theta: Tensor, psi: Tensor, v: Tensor) -> Tensor:
-    """Gradient of sum(v * p) with respect to `theta`: final states (b, 1, 2**n), v (b, 2**n)."""
-    return _sweep(circuit, theta, _beside(psi, 2 * v[:, None] * psi.conj()))[0]
+def _gradient(circuit: CircuitSpec, theta: Tensor, psi: Tensor, v: Tensor, first: int = 0) -> Tensor:
+    """Gradient of sum(v * p) with respect to the angles from layer `first` on: final states (b, 1, 2**n), v
+    (b, 2**n)."""
+    return _sweep(circuit, theta, _beside(psi, 2 * v[:, None] * psi.conj()), first)[0]
 
 
-def _sweep(circuit: CircuitSpec, theta: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
+def _sweep(circuit: CircuitSpec, theta: Tensor, both: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
     """`_adjoint_sweep` on as many threads as it can use."""
     with _fitting_threads(both):
-        return _adjoint_sweep(circuit, theta, both)
+        return _adjoint_sweep(circuit, theta, both, first)
 
 
 @contextlib.contextmanager
@@ -202,11 +245,11 @@ def _squared(psi: Tensor) -> Tensor:
     return psi.square() if not psi.is_complex() else torch.view_as_real(psi).square().sum(-1)
 
 
-def _final_states(circuit: CircuitSpec, theta: Tensor, psi: Tensor) -> Tensor:
+def _final_states(circuit: CircuitSpec, theta: Tensor, psi: Tensor, begin_at: int = 0) -> Tensor:
     """The states after all layers, (b, s, 2**n), written over `psi`'s memory and one spare."""
     b, s, _ = psi.shape
     spare = torch.empty_like(psi)
-    for first, last in _blocks(circuit.layers):
+    for first, last in _blocks(circuit.layers, begin_at):
         turns = _Block(circuit, theta[:, first:last], psi.dtype)
         groups = [group.repeat_interleave(s, 1) if s > 1 else group for group in turns.groups]
         for layer in range(last - first):
@@ -227,21 +270,24 @@ def _beside(psi: Tensor, bra: Tensor) -> Tensor:
     return torch.stack((psi, bra), dim=2)
 
 
-def _adjoint_sweep(circuit: CircuitSpec, theta: Tensor, both: Tensor) -> tuple[Tensor, Tensor]:
-    """Walks the circuits backwards.
+def _adjoint_sweep(
+    circuit: CircuitSpec, theta: Tensor, both: Tensor, end_at: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Walks the circuits backwards, to layer `end_at`.
 
     Args:
         both: final states and adjoint states, (b, s, 2, 2**n); written over. The adjoint states are bras
             <lambda|, conjugated once instead of in every overlap.
 
     Returns:
-        The gradient with respect to `theta`, (b, L, n, r), and the bras at the start, (b, s, 2**n).
+        The gradient with respect to the angles from that layer on, (b, L - end_at, n, r), and the bras there,
+        (b, s, 2**n).
     """
     b, s, _, _ = both.shape
     both = both.flatten(0, 2)  # (2 * b * s, 2**n)
     spare = torch.empty_like(both)
-    gradient = torch.empty_like(theta)
-    for first, last in reversed(list(_blocks(circuit.layers))):
+    gradient = torch.empty_like(theta[:, end_at:])
+    for first, last in reversed(list(_blocks(circuit.layers, end_at))):
         turns = _Block(circuit, theta[:, first:last], both.dtype)
         inverses = [_inverse_pairs(group, s) for group in turns.groups]
         overlaps = [torch.empty_like(group) for group in turns.groups]
@@ -258,7 +304,7 @@ def _adjoint_sweep(circuit: CircuitSpec, theta: Tensor, both: Tensor) -> tuple[T
                 overlap[layer] = torch.bmm(pair[:, 1].mT, pair[:, 0]).view(b, s, d, d).sum(1)
                 torch.bmm(inverse[layer], both.view(2 * b * s, -1, d).mT, out=spare.view(2 * b * s, d, -1))
                 both, spare = spare, both
-        gradient[:, first:last] = turns.gradient(overlaps)
+        gradient[:, first - end_at : last - end_at] = turns.gradient(overlaps)
     return gradient, both.view(b, s, 2, -1)[:, :, 1]
 
 
@@ -285,7 +331,7 @@ def _inverse_pairs(group: Tensor, s: int) -> Tensor:
     return pairs[:, :, None].expand(-1, -1, s, -1, -1, -1).flatten(1, 3)
 
 
-def _blocks(layers: int) -> Iterator[tuple[int, int]]:
+def _blocks(layers: int, begin_at: int = 0) -> Iterator[tuple[int, int]]:
     """Ranges of at most `BLOCK_LAYERS` layers, so that matrices do not grow with depth."""
-    for first in range(0, layers, BLOCK_LAYERS):
+    for first in range(begin_at, layers, BLOCK_LAYERS):
         yield first, min(first + BLOCK_LAYERS, layers)

@@ -2,6 +2,7 @@
 
     STATE/FINGERPRINT/ours-2000-s0-lr0.02-b8-e200.json       the cell
     STATE/FINGERPRINT/ours-2000-s0-lr0.02-b8-e200.bin        its file, with the SHA-256 that the cell names
+    STATE/FINGERPRINT/target.json                           the form of changes that was chosen
 
 The fingerprint is that of model, data and settings, so that a stranger's cells are never mistaken for ours. A
 cell appears whole or not at all; killed means "run it again". One that is damaged, or whose file is missing
@@ -24,6 +25,7 @@ from qtrain_cli.results.comparison import DONE, Cell
 from qtrain_cli.training.recovery import MACHINE
 
 FINGERPRINT_DIGITS = 16
+_TARGET = "target.json"
 
 
 class CellFolder:
@@ -49,6 +51,19 @@ class CellFolder:
             ) from None
         except OSError as error:
             raise write_failure(folder, error) from error
+
+    @property
+    def target(self) -> str:
+        """The kind of changes that was chosen for all of the cells; "" for none yet."""
+        try:
+            found = json.loads((self.folder / _TARGET).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return ""
+        return found if isinstance(found, str) else ""
+
+    def keep_target(self, kind: str) -> None:
+        """Remembers it, so that another call goes on with these cells."""
+        write_bytes_atomically(self.folder / _TARGET, json.dumps(kind).encode(), force=True)
 
     def file_of(self, name: str) -> Path:
         """Where the file of a cell lies."""

@@ -92,9 +92,9 @@ class Bench:
             if target and base is not None:
                 base = replace(base, wanted=parse_target(target))
                 patterns = ((EVERYTHING,) if target == DELTA else (), ())
-            self.scenes[seed, target] = scene_of(
-                self.loaded, self.rows(seed), fit, patterns, settings.model, base
-            )
+            scene = scene_of(self.loaded, self.rows(seed), fit, patterns, settings.model, base)
+            # One copy of the teacher serves every form of changes.
+            self.scenes[seed, target] = replace(scene, teacher=self.scene(seed).teacher) if target else scene
         return self.scenes[seed, target]
 
     def taught(self, seed: int) -> Teach:
@@ -108,7 +108,12 @@ class Bench:
     def sizes(self, row: Contender, seed: int, epochs: int) -> Measure:
         """What sizes a method's files."""
         fit = replace(self.settings.fit, seed=seed, epochs=epochs)
-        scene = self.scene(seed, row.target)
+        try:
+            scene = self.scene(seed, row.target)
+        except BadInput as error:
+            if not row.target:
+                raise
+            raise Unsuited(error.message) from error
         return Measure(row.name, scene, known_of(fit, self.loaded, self.rows(seed), True, scene.change))
 
 

@@ -30,8 +30,8 @@ from qtrain_cli.artifact.expansion import LARGE, too_large
 from qtrain_cli.artifact.numbers import Artifact, StoredNumbers, encode_artifact, write_artifact
 from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset
-from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
-from qtrain_cli.files.checkpoint import load_checkpoint
+from qtrain_cli.errors import BadInput, QtrainError, Refused, RunFailed, UsageError
+from qtrain_cli.files.checkpoint import identity_in, load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -59,7 +59,7 @@ from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
-from qtrain_cli.runs.targeting import chosen_target
+from qtrain_cli.runs.targeting import chosen_target, trial_of
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
@@ -113,7 +113,7 @@ def _compressed(
     settings: CompressSettings, checkpoint: Path, materials: Materials, show: Show, log: Log
 ) -> Record:
     started = time.monotonic()
-    job = _prepare(settings, materials, log)
+    job = _prepare(settings, materials, checkpoint, log)
     done = _finished(job, checkpoint)
     if done:
         _leave(job, checkpoint, done)
@@ -149,12 +149,13 @@ def _check_files(settings: CompressSettings) -> Path:
     return checkpoint
 
 
-def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job:
+def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path, log: Log) -> _Job:
     begun = begin(materials, settings.fit, settings.teacher_any, log)
     budget, loaded, data = settings.budget, begun.loaded, begun.data
     settings = replace(settings, fit=begun.fit)
-    by_row = materials.by_row(settings.fit)
-    base, targets = chosen_target(begun, budget, settings.model, by_row, log)
+    known = _kind_before(settings, checkpoint)
+    trial = trial_of(materials, settings.fit, settings.own_lr, known)
+    base, targets = chosen_target(begun, budget, settings.model, trial, log)
     scene = scene_of(loaded, data, settings.fit, (targets, budget.ignore), settings.model, base)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare, scene.change))
     change = scene.ground is not None
@@ -175,10 +176,22 @@ def _prepare(settings: CompressSettings, materials: Materials, log: Log) -> _Job
     if fresh.note:
         log(f"{loaded.name}: {fresh.note}")
     chosen = sizes.sized(plan_of(spec))
-    answers = answers_of(scene, data, by_row)
+    answers = answers_of(scene, data, materials.by_row(settings.fit))
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
     identity = _identity(settings, loaded, data, work) | materials.identity | ground_identity(scene.ground)
     return _Job(settings, loaded, data, spec, work, identity, fresh)
+
+
+def _kind_before(settings: CompressSettings, checkpoint: Path) -> str:
+    """The target that a run took which this one goes on with, or finds finished; "" for none."""
+    if not settings.resume:
+        return ""
+    if settings.out.exists():
+        with contextlib.suppress(QtrainError):
+            change = describe_container(read_container(settings.out)).change
+            return change.kind if change else ""
+    target = identity_in(checkpoint).get("target")
+    return str(target[0]) if isinstance(target, list) and target else ""
 
 
 def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> None:

@@ -209,13 +209,10 @@ def _ground(
 
 
 def _starts(seed: int, layout: LayoutSpec, new: frozenset[str]) -> dict[str, Tensor]:
-    """Of the matrices that a base lacks: variance 1 / columns, a stream for each row of the layout."""
-    entries = enumerate(layout.of_role(GENERATED))
-    return {
-        entry.name: first_numbers(seed, place, entry.shape)
-        for place, entry in entries
-        if entry.name in new and len(entry.shape) > 1
-    }
+    """Of the matrices that a base lacks: variance 1 / columns, a stream for each, in the layout's order."""
+    generated = layout.of_role(GENERATED)
+    lacking = [entry for entry in generated if entry.name in new and len(entry.shape) > 1]
+    return {entry.name: first_numbers(seed, place, entry.shape) for place, entry in enumerate(lacking)}
 
 
 def _frames(matrix: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:

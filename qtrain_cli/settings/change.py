@@ -37,7 +37,7 @@ class ChangeSettings:
             "whole | delta[:scale=S] | lora[:rank=R,scale=S] | lora-xs[:rank=R,scale=S].",
             read=parse_target,
         ),
-        Otherwise("with --base: delta, of the biases alone for transformers of over a million weights"),
+        Otherwise("with --base: delta; of large transformers what validates better of it and lora"),
     ] = None
 
     def __post_init__(self) -> None:

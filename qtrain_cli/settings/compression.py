@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
 from qtrain_cli.settings.change import BASE_ITSELF, ChangeSettings, model_or_base
-from qtrain_cli.settings.fit import MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
+from qtrain_cli.settings.fit import CHANGE_LR, MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 from qtrain_cli.settings.parsing import parse_names, parse_shapes, parse_sizes, require
 from qtrain_cli.settings.shared import (
@@ -23,7 +23,10 @@ from qtrain_cli.settings.shared import (
 )
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
 
-_OWN_RATE = f"{MAX_OWN_LR}, {MAX_ROUGH_LR} with --shots or spsa; less above {OWN_LR_NUMBERS} trained numbers"
+_OWN_RATE = (
+    f"{MAX_OWN_LR}, {MAX_ROUGH_LR} with --shots or spsa; less above {OWN_LR_NUMBERS} trained numbers;"
+    f" {CHANGE_LR} with --base"
+)
 
 
 def _beside_model(ending: str) -> Otherwise:

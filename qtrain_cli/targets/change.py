@@ -29,6 +29,8 @@ POOLINGS = ("", MEAN_PLACE, FIRST_PLACE)
 HEAD = "head"
 HEAD_WEIGHT = f"{HEAD}.weight"
 MAX_FACTOR_RANK, MAX_SCALE, MAX_BASE_NAME = 4096, 1e4, 255
+#: Of `lora-xs`, whose directions are found one after the other.
+MAX_XS_RANK = 64
 BASE_DIGITS = 64
 MAX_FINE_TUNE = 2**50
 #: Behind the name of a matrix in place of ``weight``, as PEFT has it.
@@ -87,7 +89,7 @@ class Change:
         if self.kind not in (DELTA, *FACTORED):
             known = ", ".join((DELTA, *FACTORED))
             raise BadInput(f"its target is {reprlib.repr(self.kind)}; known: {known}")
-        least, most = (1, MAX_FACTOR_RANK) if self.kind in FACTORED else (0, 0)
+        least, most = (1, most_rank(self.kind)) if self.kind in FACTORED else (0, 0)
         if type(self.rank) is not int or not least <= self.rank <= most:
             raise BadInput(f"its target has the rank {reprlib.repr(self.rank)}; allowed: {least} to {most}")
         whole = isinstance(self.scale, float) and math.isfinite(self.scale)
@@ -119,7 +121,11 @@ class Change:
     @classmethod
     def from_stored(cls, row: object, sha256: str) -> Change:
         """The inverse, from parsed JSON of any origin. Raises `BadInput`, or as values of a wrong kind do."""
-        if not isinstance(row, list) or not 7 <= len(row) <= 10 or (len(row) == 10 and row[9] != 1):
+        if (
+            not isinstance(row, list)
+            or not 7 <= len(row) <= 10
+            or (len(row) == 10 and (row[9] != 1 or type(row[9]) is not int))
+        ):
             raise BadInput(f"its target is {reprlib.repr(row)}")
         kind, name, size, rank, scale, seed, numbers, head, prefix, start = [*row, "", "", ""][:10]
         base = Base(sha256, name, size)
@@ -147,6 +153,11 @@ def factor_of(matrix: str) -> str:
     return f"{path}{dot}{FACTOR}.{local}"
 
 
+def most_rank(kind: str) -> int:
+    """Of the factors of a target."""
+    return MAX_XS_RANK if kind == XS else MAX_FACTOR_RANK
+
+
 def parse_target(text: str) -> Wanted:
     """`--target`: ``delta:scale=0.5``, ``lora:rank=4,scale=0.2``. Raises `UsageError`."""
     kind, _, rest = text.partition(":")
@@ -163,8 +174,8 @@ def parse_target(text: str) -> Wanted:
         except ValueError:
             raise UsageError(f"--target {kind} has {name}={number}", "give a number") from None
     rank, scale = values["rank"], values["scale"]
-    if rank != int(rank) or not 0 <= rank <= MAX_FACTOR_RANK:
-        raise UsageError(f"--target has the rank {rank:g}; allowed: 1 to {MAX_FACTOR_RANK}")
+    if rank != int(rank) or not 0 <= rank <= most_rank(kind):
+        raise UsageError(f"--target has the rank {rank:g}; allowed: 1 to {most_rank(kind)}")
     if not 0 <= scale <= MAX_SCALE:
         raise UsageError(f"--target has the scale {scale:g}; allowed: above 0, at most {MAX_SCALE:g}")
     return Wanted(kind, int(rank), scale)

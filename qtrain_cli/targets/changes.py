@@ -33,8 +33,8 @@ ATTENTION = (
     ("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("q", "v"), ("query_key_value",),
     ("c_attn",), ("qkv_proj",), ("Wqkv",), ("qkv",), ("in_proj_weight",),
 )  # fmt: skip
-#: By default a transformer of more weights has differences of its biases alone: by as many bytes they did
-#: better than factors of its attention (samples/results/fine_tunes.md). Any other model has them of all.
+#: Of a transformer of more weights the differences of its biases alone are tried, and factors of its
+#: attention; without data to try them on it is the former. Any other model has differences of all.
 MANY_WEIGHTS = 10**6
 #: A head is this many times as large as an initialiser would have it, for one and the same movement of the
 #: numbers: of 1, 3 and 8 the one that learned TREC best.

@@ -21,7 +21,6 @@ from qtrain_cli.methods.forms import Forms, Plan, count_of
 from qtrain_cli.methods.method import Decode, Method, Scene
 from qtrain_cli.methods.moved import decoder
 from qtrain_cli.models.call import call_model, predict
-from qtrain_cli.models.mixed import products_in
 from qtrain_cli.settings import FLOAT32
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.ground import whole_state
@@ -125,8 +124,7 @@ class Generated:
         state = self.whole(self._decode_at(batch.step)(self.rounded()), self.kept | self.buffers)
         if self.scene.ground:  # what a layer changes in its buffers all the same is not the base's
             state |= {name: state[name].clone() for name, _ in module.named_buffers() if name in state}
-        with products_in(self.precision, self.scene.device):
-            scores = call_model(module, state, batch.inputs)
+        scores = call_model(module, state, batch.inputs, self.precision)
         # Most layers change a buffer where it lies; a layer that assigns a new tensor leaves that one here.
         self.buffers = {name: state[name].detach() for name in self.buffers}
         return Outputs(scores)

@@ -85,6 +85,17 @@ def test_several_matrices_that_a_base_lacks_begin_seeded_as_the_page_says():
     assert all(bool(state[name].std() > 0.1) for name in ("layers.1.weight", HEAD_WEIGHT))
 
 
+@pytest.mark.parametrize("method", ["ours", "bitfit", "linear-probe", "subspace"])
+def test_every_method_begins_there_whatever_else_it_changes(method):
+    artifact, ground, base = changed("delta", method, ("layers.1.weight",))
+    own = decode_artifact(container_of("x", encode_artifact(artifact)))
+    tensors = {name: torch.from_numpy(tensor) for name, tensor in base.items()}
+    there = BaseModel("small", tensors, {name: name for name in tensors}, digest_of_tensors(tensors))
+    found = ground_of_file(own.description.change, own.description.layout, there)
+    assert torch.equal(found.tensors["layers.1.weight"], ground.tensors["layers.1.weight"])
+    assert regenerate(own, None, found).exact
+
+
 def zeros_of(artifact):
     """Nothing moved yet."""
     entries = artifact.description.layout.entries

@@ -39,6 +39,13 @@ class Net(nn.Module):
     def forward(self, x):
         return self.classifier(self.encoder(x))
 
+class Thin(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query, self.value = nn.Linear(64, 4), nn.Linear(4, 24)
+    def forward(self, x):
+        return torch.relu(self.value(torch.relu(self.query(x.flatten(1)))))
+
 class Deep(nn.Module):
     def __init__(self):
         super().__init__()
@@ -382,6 +389,60 @@ def test_the_target_is_chosen_by_validation_where_none_is_named(shell, monkeypat
     assert "target: lora of rank 4 of query and value (" in found["lora"]
     monkeypatch.setattr(targeting, "_score", None)
     assert compressed(shell, "named.qtrain", "--target", "delta")[0]["target"] == "delta"
+
+
+def test_a_candidate_that_cannot_be_trained_is_left_out(shell, monkeypatch):
+    """`--ignore` names no matrix of LoRA's."""
+    monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
+    record, err = compressed(shell, "left.qtrain", "--ignore", "norm*")
+    assert (
+        record["target"] == "delta" and "target: lora of rank 4 of query and value cannot be trained" in err
+    )
+
+
+def test_what_was_chosen_is_not_tried_again_by_whoever_goes_on(shell, monkeypatch, bench):
+    monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
+    given = iter((0.1, 0.2))
+    monkeypatch.setattr(targeting, "_score", lambda *rest: next(given))
+    record, _ = compressed(shell, "again.qtrain", "--epochs", "2")
+    assert record["target"].startswith("lora")
+    monkeypatch.setattr(targeting, "_score", None)
+    again = (
+        "compress", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "6",
+        "--epochs", "2", "--batch-size", "64", "--lr", "0.05", "-o", "again.qtrain", "--json",
+    )  # fmt: skip
+    code, found, err = shell(*again, "--resume")
+    assert code == 0 and "nothing to do" in err and found["artifact_sha256"] == record["artifact_sha256"]
+
+
+def test_a_comparison_keeps_what_was_chosen_and_passes_over_who_cannot(shell, monkeypatch, bench, tmp_path):
+    monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
+    given = iter((0.2, 0.1))
+    monkeypatch.setattr(targeting, "_score", lambda *rest: next(given))
+    torch.manual_seed(2)
+    scope: dict = {}
+    exec(NET, scope)
+    torch.save(scope["Thin"]().state_dict(), bench / "thin.pt")
+    call = ("compare", "--base", "thin.pt", "--arch", "net.py:Thin", "--data", "data.npz", "--bytes", "700",
+            "--methods", "linear-probe,lora-xs", "--seeds", "1", "--quick", "--epochs", "4", "--state",
+            tmp_path / "cells", "--json")  # fmt: skip
+    code, found, err = shell(*call)
+    assert code == 0 and "target: delta of biases (" in err
+    ends = {cell["method"]: (cell["end"], cell["note"]) for cell in found["cells"]}
+    assert ends["linear-probe"][0] == "done"
+    assert ends["lora-xs"] == ("unsuited", "'query.weight' has 4 directions, and not 6")
+    monkeypatch.setattr(targeting, "_score", None)
+    code, again, _ = shell(*call)
+    assert code == 0 and again["cells"] == found["cells"]
+
+
+def test_a_plan_says_what_compress_will_try(shell, monkeypatch):
+    monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
+    base = ("plan", "--base", "base.pt", "--arch", "net.py:Encoder", "--params", "200", "--json")
+    code, found, err = shell(*base)
+    assert code == 0 and found["target"] == "delta" and found["angle_bits"] == 3
+    assert "target: delta of biases; compress tries lora of rank 4 of query and value too" in err
+    assert "target: " not in shell(*base, "--target", "lora")[2]
 
 
 def test_a_candidate_is_scored_by_a_short_training_the_same_each_time(shell, monkeypatch):

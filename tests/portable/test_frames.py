@@ -32,6 +32,17 @@ def test_the_kernel_and_numpy_give_the_same_bits(monkeypatch):
         assert one.tobytes() == other.tobytes()
 
 
-def test_a_matrix_that_lacks_directions_has_zeros_there():
-    left, right = leading_frames(np.zeros((4, 5)), np.ones((5, 2)))
-    assert not left.any() and not right.any()
+@pytest.mark.parametrize("values", [[], [3.0], [3.0, 1e-3]])
+def test_a_matrix_that_lacks_directions_has_zeros_there(values):
+    matrix, start = matrix_of(values) if values else (np.zeros((12, 9)), np.ones((9, 3)))
+    left, right = leading_frames(matrix, start)
+    there = len(values)
+    assert not left[:, there:].any() and not right[there:].any()
+    np.testing.assert_allclose(right[:there] @ right[:there].T, np.eye(there), atol=1e-12)
+    np.testing.assert_allclose(left @ right, matrix, atol=1e-12)
+
+
+def test_directions_of_very_unlike_sizes_are_orthonormal():
+    matrix, start = matrix_of([1e6, 1.0, 1e-2, 1e-3])
+    _, right = leading_frames(matrix, start)
+    np.testing.assert_allclose(right @ right.T, np.eye(3), atol=1e-14)

@@ -23,6 +23,7 @@ enum Entangler : int { NONE = 0, CNOT = 1, CZ = 2, CONTROLLED = 3 };
 
 struct Circuit {
     int qubits, layers, circuits;  // n, L, b
+    int first;                     // layers that the given state has behind it, but for their last entangler
     int kinds;                     // r, angles of a qubit in a layer
     bool before, after;            // an RZ before and after the RY
     Entangler entangler;
@@ -47,10 +48,10 @@ void wait(Team&);
 struct Task {
     const Circuit* circuit;
     const void* theta;   // (L, n, r)
-    void* state;         // (planes, 2**bits): written by forward, read by backward
+    void* state;         // (planes, 2**bits): given to forward if it has layers behind it, written, read by backward
     void* p;             // (2**n,): written by forward
     const void* v;       // (2**n,): the cotangent, read by backward
-    void* gradient;      // (L, n, r): written by backward
+    void* gradient;      // (L, n, r): written by backward, from layer `first` on
     void* work;
     Team* team;
 };

@@ -1,7 +1,7 @@
 // The Python module: checks sizes, gives up the interpreter's lock, shares the circuits among threads.
 //
-//     forward(shape, theta, state, p, threads)                   fills state and p
-//     backward(shape, theta, state, v, gradient, threads)        fills gradient
+//     forward(shape, theta, state, p, threads, first)            fills state and p; state has `first` layers behind it
+//     backward(shape, theta, state, v, gradient, threads, first) fills gradient from layer `first` on
 //     samples_*, front_*                                         a student's batch (batches.cpp)
 //     shape = (itemsize, n, L, b, rotations, entangler, final_rotation, period, pairs)
 //
@@ -79,7 +79,7 @@ struct Call {
     bool within_limits() const {
         const Circuit& c = circuit;
         if (c.qubits < 1 || c.qubits > MOST_QUBITS || c.layers < 1 || c.layers > MOST_ANGLES || c.circuits < 1 ||
-            c.circuits > MOST_ANGLES)
+            c.circuits > MOST_ANGLES || c.first < 0 || c.first >= c.layers)
             return false;
         return int64_t(c.circuits) * c.layers * c.qubits * c.kinds <= MOST_ANGLES &&
                int64_t(c.circuits) << c.qubits <= MOST_OUTCOMES &&
@@ -170,9 +170,9 @@ PyObject* forward(PyObject*, PyObject* args) {
     Circuit& c = call.circuit;
     int entangler, final_rotation;
     const char* rotations;
-    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*w*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
+    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*w*w*ii", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
                           &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
-                          &call.state.view, &call.other.view, &call.threads) ||
+                          &call.state.view, &call.other.view, &call.threads, &c.first) ||
         !call.read(entangler, final_rotation, rotations))
         return nullptr;
     return run_without_lock(call, false);
@@ -183,10 +183,10 @@ PyObject* backward(PyObject*, PyObject* args) {
     Circuit& c = call.circuit;
     int entangler, final_rotation;
     const char* rotations;
-    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*i", &call.itemsize, &c.qubits, &c.layers, &c.circuits,
+    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*ii", &call.itemsize, &c.qubits, &c.layers, &c.circuits,
                           &rotations, &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view,
                           &call.theta.view, &call.state.view, &call.other.view, &call.gradient.view,
-                          &call.threads) ||
+                          &call.threads, &c.first) ||
         !call.read(entangler, final_rotation, rotations) ||
         !call.gradient.is("gradient", size_t(c.circuits) * c.angles(), size_t(call.itemsize)))
         return nullptr;
@@ -203,8 +203,8 @@ PyObject* use(PyObject*, PyObject* args) {
 }
 
 PyMethodDef METHODS[] = {
-    {"forward", forward, METH_VARARGS, "forward(shape, theta, state, p, threads)"},
-    {"backward", backward, METH_VARARGS, "backward(shape, theta, state, v, gradient, threads)"},
+    {"forward", forward, METH_VARARGS, "forward(shape, theta, state, p, threads, first)"},
+    {"backward", backward, METH_VARARGS, "backward(shape, theta, state, v, gradient, threads, first)"},
     {"lanes", lanes, METH_NOARGS, "lanes(): samples of a batch in one vector"},
     {"samples_forward", samples_forward, METH_VARARGS, "samples_forward(shape, theta, x, e)"},
     {"samples_backward", samples_backward, METH_VARARGS, "samples_backward(shape, theta, x, v, by_theta, by_x)"},

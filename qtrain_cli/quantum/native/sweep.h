@@ -286,13 +286,16 @@ template <class T, int PLANES, bool BACK> struct Sweep {
 
     void forward() {
         // The state ends in buffer 0, which is the caller's, whatever the number of gathers on the way.
-        now = circuit.entangler == CNOT ? (circuit.layers - 1) & 1 : 0;
+        const int first = circuit.first, gathers = circuit.layers - (first == 0 ? 1 : first);
+        now = circuit.entangler == CNOT ? gathers & 1 : 0;
         const Share mine = my_vectors();
+        const T* given = static_cast<const T*>(task.state);
         for (int p = 0; p < PLANES; ++p)
-            for (size_t i = mine.first; i < mine.last; i += S::W) S::store(psi()[p] + i, V{});
-        if (rank == 0) psi()[0][0] = 1;
+            for (size_t i = mine.first; i < mine.last; i += S::W)
+                S::store(psi()[p] + i, first == 0 ? V{} : S::load(given + p * circuit.amplitudes() + i));
+        if (first == 0 && rank == 0) psi()[0][0] = 1;
         wait(*task.team);
-        for (int layer = 0; layer < circuit.layers; ++layer) {
+        for (int layer = first; layer < circuit.layers; ++layer) {
             prepare(layer);
             through(layer - 1);
             low_pass(layer, layer == 0 ? 1 : chunks());  // the first turns act on one chunk: all others are zero yet
@@ -335,7 +338,7 @@ template <class T, int PLANES, bool BACK> struct Sweep {
         through(circuit.layers - 1);
         start();
         wait(*task.team);
-        for (int layer = circuit.layers - 1; layer >= 0; --layer) {
+        for (int layer = circuit.layers - 1; layer >= circuit.first; --layer) {
             prepare(layer);
             if (circuit.entangler_of(layer) == CONTROLLED)
                 for (int k = circuit.pairs - 1; k >= 0; --k) controlled_pass(layer, k);
