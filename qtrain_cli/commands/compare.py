@@ -31,7 +31,7 @@ from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, ru
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import input_files
-from qtrain_cli.runs.targeting import chosen_target, trial_of
+from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import BudgetSettings, CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
@@ -93,7 +93,7 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
     budget = BudgetSettings(
         bytes=max(settings.budgets), bare=True, targets=settings.targets, ignore=settings.ignore
     )
-    trial = trial_of(materials, fit, known=cells.target)
+    trial = tryout_of(materials, fit, known=cells.target)
     base, targets = chosen_target(replace(begun, fit=fit), budget, settings.model, trial, log)
     if base is not None and base.wanted is not None and begun.base and begun.base.wanted is None:
         cells.keep_target(base.wanted.kind)

@@ -54,7 +54,7 @@ THREADED_OUTCOMES = 2**16
 
 
 @dataclass(frozen=True)
-class Begun:
+class Underway:
     """The first layers of some circuits, done: their angles (b, first, n, r), and what they made of |0...0>.
 
     `state` is as the code that made it keeps it: the kernel's, or (b, 1, 2**n).
@@ -70,7 +70,7 @@ class Begun:
         return self.angles.shape[1]
 
 
-def begin(circuit: CircuitSpec, angles: Tensor) -> Begun:
+def run_first(circuit: CircuitSpec, angles: Tensor) -> Underway:
     """Runs the first layers of the circuits, once for all calls of `probabilities`.
 
     Args:
@@ -85,10 +85,10 @@ def begin(circuit: CircuitSpec, angles: Tensor) -> Begun:
     compiled = native.supports_circuit(circuit, angles)
     with torch.no_grad():
         _, state = native.forward(part, angles) if compiled else _run(part, angles)
-    return Begun(angles.detach(), state, compiled)
+    return Underway(angles.detach(), state, compiled)
 
 
-def probabilities(circuit: CircuitSpec, theta: Tensor, begun: Begun | None = None) -> Tensor:
+def probabilities(circuit: CircuitSpec, theta: Tensor, begun: Underway | None = None) -> Tensor:
     """Measurement probabilities of every circuit from |0...0>, differentiable once with respect to `theta`.
 
     Args:
@@ -156,7 +156,7 @@ class _Probabilities(torch.autograd.Function):
     """p = |psi|**2 with the adjoint sweep as its backward (adjoint.md)."""
 
     @staticmethod
-    def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec, begun: Begun | None) -> Tensor:
+    def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec, begun: Underway | None) -> Tensor:
         # The compiled kernel where it can, the code below where not; either sweeps back what it ran forward.
         compiled = begun.compiled if begun else native.supports_circuit(circuit, theta)
         run, sweep = (native.forward, native.backward) if compiled else (_run, _gradient)

@@ -59,7 +59,7 @@ from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure
-from qtrain_cli.runs.targeting import chosen_target, trial_of
+from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
@@ -154,7 +154,7 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     budget, loaded, data = settings.budget, begun.loaded, begun.data
     settings = replace(settings, fit=begun.fit)
     known = _kind_before(settings, checkpoint)
-    trial = trial_of(materials, settings.fit, settings.own_lr, known)
+    trial = tryout_of(materials, settings.fit, settings.own_lr, known)
     base, targets = chosen_target(begun, budget, settings.model, trial, log)
     scene = scene_of(loaded, data, settings.fit, (targets, budget.ignore), settings.model, base)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare, scene.change))

@@ -40,7 +40,7 @@ Candidate = tuple[Wanted, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Trial:
+class Tryout:
     """Whether candidates are tried (`wanted`), at compress's own rate or the fit's; `known` is the kind that
     was chosen before, in a run that is gone on with."""
 
@@ -49,10 +49,10 @@ class Trial:
     known: str = ""
 
 
-def trial_of(materials: Materials, fit: FitSettings, own_rate: bool = True, known: str = "") -> Trial:
+def tryout_of(materials: Materials, fit: FitSettings, own_rate: bool = True, known: str = "") -> Tryout:
     """Nothing is tried where training takes other rows than those of the data as they are, or where circuits
     are measured, for what that costs."""
-    return Trial(materials.by_row(fit) and not measures(fit.gradient), own_rate, known)
+    return Tryout(materials.by_row(fit) and not measures(fit.gradient), own_rate, known)
 
 
 def said_of_candidates(module: nn.Module) -> str:
@@ -62,7 +62,7 @@ def said_of_candidates(module: nn.Module) -> str:
 
 
 def chosen_target(
-    begun: Begun, budget: BudgetSettings, model: ModelSettings, trial: Trial, log: Log
+    begun: Begun, budget: BudgetSettings, model: ModelSettings, trial: Tryout, log: Log
 ) -> tuple[BaseModel | None, tuple[str, ...]]:
     """The base with what is wanted of it, and `--targets`.
 
@@ -106,7 +106,7 @@ def _taken(base: BaseModel, wanted: Wanted, targets: tuple[str, ...]) -> tuple[B
 
 
 def _score(
-    begun: Begun, budget: BudgetSettings, model: ModelSettings, base: BaseModel, one: Candidate, trial: Trial
+    begun: Begun, budget: BudgetSettings, model: ModelSettings, base: BaseModel, one: Candidate, trial: Tryout
 ) -> float:
     """What validation says of one of them."""
     fit, data, loaded = replace(begun.fit, epochs=1), _few(begun.data, begun.fit), begun.loaded

@@ -8,7 +8,7 @@ import torch
 from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum import native
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
-from qtrain_cli.quantum.statevector import begin, probabilities
+from qtrain_cli.quantum.statevector import probabilities, run_first
 
 PAIRS = [(row.name, entangler) for row in ANSATZE.values() for entangler in row.entanglers]
 
@@ -37,7 +37,7 @@ def test_it_is_as_if_they_were_run(dtype, ansatz, entangler, qubits, layers, fir
     whole = probabilities(circuit, theta)
     near = 0.0 if native.supports_circuit(circuit, theta) else 64 * torch.finfo(dtype).eps
     (expected,) = torch.autograd.grad((whole * v).sum(), theta)
-    begun, own = begin(circuit, theta[:, :first]), theta.detach()[:, first:].clone().requires_grad_()
+    begun, own = run_first(circuit, theta[:, :first]), theta.detach()[:, first:].clone().requires_grad_()
     for _ in range(2):  # what was begun serves every time
         p = probabilities(circuit, own, begun)
         (found,) = torch.autograd.grad((p * v).sum(), own)
@@ -48,7 +48,7 @@ def test_it_is_as_if_they_were_run(dtype, ansatz, entangler, qubits, layers, fir
 def test_a_last_layer_of_rotations_alone_stays_the_last(dtype):
     circuit = CircuitSpec("real-amplitudes", "cnot-ring", 4, 3, final_rotation=True)
     theta = drawn(circuit, dtype)
-    begun = begin(circuit, theta[:, :2])
+    begun = run_first(circuit, theta[:, :2])
     found, expected = probabilities(circuit, theta[:, 2:], begun), probabilities(circuit, theta)
     torch.testing.assert_close(found, expected, rtol=0, atol=64 * torch.finfo(dtype).eps)
 
@@ -57,6 +57,6 @@ def test_angles_of_another_shape_are_refused():
     circuit = CircuitSpec("real-amplitudes", "cnot-ring", 4, 3)
     theta = drawn(circuit, torch.float32)
     with pytest.raises(BadInput, match=r"needed: .* of shape \[1, 2, 4, 1\]"):
-        probabilities(circuit, theta, begin(circuit, theta[:, :1]))
+        probabilities(circuit, theta, run_first(circuit, theta[:, :1]))
     with pytest.raises(BadInput, match="of shape"):
-        begin(circuit, theta[:, :1, :3])
+        run_first(circuit, theta[:, :1, :3])
