@@ -93,8 +93,8 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
     budget = BudgetSettings(
         bytes=max(settings.budgets), bare=True, targets=settings.targets, ignore=settings.ignore
     )
-    trial = tryout_of(materials, fit, known=cells.target)
-    base, targets = chosen_target(replace(begun, fit=fit), budget, settings.model, trial, log)
+    tryout = tryout_of(materials, fit, known=cells.target)
+    base, targets = chosen_target(replace(begun, fit=fit), budget, settings.model, tryout, log)
     if base is not None and base.wanted is not None and begun.base and begun.base.wanted is None:
         cells.keep_target(base.wanted.kind)
     settings = replace(settings, targets=targets)

@@ -154,8 +154,8 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     budget, loaded, data = settings.budget, begun.loaded, begun.data
     settings = replace(settings, fit=begun.fit)
     known = _kind_before(settings, checkpoint)
-    trial = tryout_of(materials, settings.fit, settings.own_lr, known)
-    base, targets = chosen_target(begun, budget, settings.model, trial, log)
+    tryout = tryout_of(materials, settings.fit, settings.own_lr, known)
+    base, targets = chosen_target(begun, budget, settings.model, tryout, log)
     scene = scene_of(loaded, data, settings.fit, (targets, budget.ignore), settings.model, base)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare, scene.change))
     change = scene.ground is not None

@@ -62,7 +62,7 @@ def said_of_candidates(module: nn.Module) -> str:
 
 
 def chosen_target(
-    begun: Begun, budget: BudgetSettings, model: ModelSettings, trial: Tryout, log: Log
+    begun: Begun, budget: BudgetSettings, model: ModelSettings, tryout: Tryout, log: Log
 ) -> tuple[BaseModel | None, tuple[str, ...]]:
     """The base with what is wanted of it, and `--targets`.
 
@@ -70,7 +70,7 @@ def chosen_target(
         begun: model, data, fit, and the base with what was asked for.
         budget: of the file, and the tensors that were named.
         model: how the model is read.
-        trial: whether and how candidates are tried.
+        tryout: whether and how candidates are tried.
         log: gets a line where something was tried.
 
     Raises:
@@ -80,13 +80,13 @@ def chosen_target(
     if base is None or base.wanted is not None or budget.targets:
         return base, budget.targets
     open_ones = candidates(module)
-    known = [one for one in open_ones if one[0].kind == trial.known]
-    if known or len(open_ones) < 2 or not trial.wanted:
+    known = [one for one in open_ones if one[0].kind == tryout.known]
+    if known or len(open_ones) < 2 or not tryout.wanted:
         return _taken(base, *(known or open_ones)[0])
     scored, failed = list[tuple[float, Candidate]](), list[QtrainError]()
     for one in open_ones:
         try:
-            scored.append((_score(begun, budget, model, base, one, trial), one))
+            scored.append((_score(begun, budget, model, base, one, tryout), one))
         except (BadInput, UsageError, RunFailed) as error:
             failed.append(error)
             log(f"target: {_in_words(module, one)} cannot be trained: {error.message}")
@@ -106,7 +106,12 @@ def _taken(base: BaseModel, wanted: Wanted, targets: tuple[str, ...]) -> tuple[B
 
 
 def _score(
-    begun: Begun, budget: BudgetSettings, model: ModelSettings, base: BaseModel, one: Candidate, trial: Tryout
+    begun: Begun,
+    budget: BudgetSettings,
+    model: ModelSettings,
+    base: BaseModel,
+    one: Candidate,
+    tryout: Tryout,
 ) -> float:
     """What validation says of one of them."""
     fit, data, loaded = replace(begun.fit, epochs=1), _few(begun.data, begun.fit), begun.loaded
@@ -116,7 +121,7 @@ def _score(
     sizes = Measure(OURS, scene, known_of(fit, loaded, data, budget.bare, scene.change))
     bits = budget.bits(True)
     spec = plan_generator(scene.layout, budget, fit.seed, lambda plan: sizes.bytes(plan_of(plan), bits), True)
-    fit = fit.for_numbers(spec.trained_numbers, True) if trial.own_rate else fit
+    fit = fit.for_numbers(spec.trained_numbers, True) if tryout.own_rate else fit
     work = Work(OURS, sizes.sized(plan_of(spec)), scene, data, fit, answers_of(scene, data))
     with tempfile.TemporaryDirectory() as folder:
         try:

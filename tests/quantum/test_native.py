@@ -336,6 +336,8 @@ def test_memory_does_not_grow_with_depth(monkeypatch):
         ({"state": 1}, "state has 124 bytes; needed: 128"),
         ({"p": 1}, "probabilities has 60 bytes; needed: 64"),
         ({"threads": 0}, "no such circuit"),
+        ({"first": -1}, "no such circuit"),
+        ({"first": 2}, "no such circuit"),
     ],
 )
 def test_wrong_sizes_are_refused(change, said):
@@ -343,7 +345,8 @@ def test_wrong_sizes_are_refused(change, said):
     sizes = {"theta": 16, "state": 32, "p": 16}
     buffers = [torch.zeros(size - change.get(name, 0)).numpy() for name, size in sizes.items()]
     with pytest.raises(ValueError, match=said):
-        native._kernels.forward(native._shape(circuit, torch.float32), *buffers, change.get("threads", 1))
+        shape = native._shape(circuit, torch.float32)
+        native._kernels.forward(shape, *buffers, change.get("threads", 1), change.get("first", 0))
 
 
 SHAPE = (
@@ -391,9 +394,9 @@ def test_unknown_circuits_and_sizes_beyond_the_limits_are_refused(change, backwa
     buffers = [torch.zeros(k).numpy() for k in (16, 32, 16, 16)]
     with pytest.raises(ValueError, match="no such circuit"):
         if backward:
-            native._kernels.backward(changed, *buffers, 1)
+            native._kernels.backward(changed, *buffers, 1, 0)
         else:
-            native._kernels.forward(changed, *buffers[:3], 1)
+            native._kernels.forward(changed, *buffers[:3], 1, 0)
 
 
 def test_pairs_beyond_the_qubits_are_refused():
@@ -401,11 +404,11 @@ def test_pairs_beyond_the_qubits_are_refused():
     shape[-1][0] = 4
     native._shape.cache_clear()
     with pytest.raises(ValueError, match="no pair of qubits: 4 and 1"):
-        native._kernels.forward(tuple(shape), *(torch.zeros(k).numpy() for k in (16, 32, 16)), 1)
+        native._kernels.forward(tuple(shape), *(torch.zeros(k).numpy() for k in (16, 32, 16)), 1, 0)
 
 
 def test_a_gradient_of_another_size_is_refused():
     circuit = CircuitSpec("efficient-su2", "cnot-ring", 4, 2)
     buffers = [torch.zeros(size).numpy() for size in (16, 32, 16, 15)]
     with pytest.raises(ValueError, match="gradient has 60 bytes; needed: 64"):
-        native._kernels.backward(native._shape(circuit, torch.float32), *buffers, 1)
+        native._kernels.backward(native._shape(circuit, torch.float32), *buffers, 1, 0)
