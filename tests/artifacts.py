@@ -102,7 +102,7 @@ def constants_of(layout: LayoutSpec, values: dict[str, Tensor]) -> Artifact:
 def spec_of(
     layout: LayoutSpec = LAYOUT, circuits: int = 1, layers: int = 3, bits: int = 8, mapping: str = "linear",
     ansatz: str = "real-amplitudes", entangler: str | None = None, hidden: int = 2, seed: int = 7,
-    final_rotation: bool = False,
+    final_rotation: bool = False, seeded: int = 0,
 ) -> GeneratorSpec:  # fmt: skip
     """A spec whose circuit fits its layout; no entangler: the ansatz's first."""
     entangler = entangler or ANSATZE[ansatz].entanglers[0]
@@ -111,14 +111,14 @@ def spec_of(
         CircuitSpec(ansatz, entangler, qubits, layers, circuits, final_rotation=final_rotation),
         MappingSpec(mapping, hidden if MAPPINGS[mapping].hidden else 0),
         layout,
-        AngleCoding(bits, seed),
+        AngleCoding(bits, seed, seeded),
     )
 
 
 def numbers_of(spec: GeneratorSpec, seed: int = 0) -> StoredNumbers:
     """Random stored numbers for a spec, as a file gives them back: codes that fit, a float16 mapping."""
     random = torch.Generator().manual_seed(seed)
-    shape = spec.circuit.angle_shape
+    shape = spec.trained_shape
     raw = torch.empty(shape).uniform_(-math.pi, math.pi, generator=random)
     moved = 0.1 * torch.randn(shape, generator=random, dtype=torch.float64)
     kept = {

@@ -307,18 +307,22 @@ def _numbers(facts: dict[str, Any], rest: bytes, form: str) -> tuple[np.ndarray,
     """Angles, their codes, and the mapping's numbers."""
     ansatz, _, n, layers, b = facts["plan"]["circuit"][:5]
     shape = (b, layers, n, ANGLES[ansatz])
-    count, (bits, seed) = math.prod(shape), facts["plan"]["angles"]
+    bits, seed, seeded = [*facts["plan"]["angles"], 0][:3]
+    own = (b, layers - seeded, n, ANGLES[ansatz])
+    count, start = math.prod(own), start_angles(seed, math.prod(shape)).reshape(shape)
     numbers, dtype = _mapping_count(facts), "<f4" if bits == 32 else "<f2"
     size = numbers * np.dtype(dtype).itemsize
     mapping, rest = np.frombuffer(rest[:size], dtype).astype(float), rest[size:]
     if bits == 32:
-        return np.frombuffer(rest, "<f4").astype(float).reshape(shape), [], mapping
+        raw = np.frombuffer(rest, "<f4").astype(float).reshape(own)
+        return np.concatenate((start[:, :seeded], raw), axis=1), [], mapping
     if form == "3":
         step, low, high, spread = struct.unpack("<fhhB", rest[:9])
         ((_, codes),) = arithmetic_decoded(rest[9:], [(count, step, (low, high, spread))], True)
     else:
         ((step, codes),) = _coded([count], "<f", rest)
-    return (start_angles(seed, count) + step * np.array(codes, float)).reshape(shape), codes, mapping
+    moved = start[:, seeded:] + step * np.array(codes, float).reshape(own)
+    return np.concatenate((start[:, :seeded], moved), axis=1), codes, mapping
 
 
 def _coded(counts: list[int], kind: str, data: bytes) -> list[tuple[float, list[int]]]:

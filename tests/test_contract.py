@@ -217,7 +217,7 @@ DOCUMENTS = {
         "trained_numbers": int, "parameter_ratio": float, "artifact_bytes": int, "model_bytes": int,
         "bytes_ratio": float, "memory_bytes": int, "seconds_per_step": float, "probe": str, "device": str,
         "target": NoneType, "base": NoneType, "base_sha256": NoneType, "finetune_bytes": NoneType,
-        "lora_numbers": NoneType,
+        "lora_numbers": NoneType, "seeded_layers": int,
     },
     "inspect": {
         "file": str, "format": str, "bytes": int, "method": str, "circuit": dict, "mapping": dict,
@@ -258,7 +258,7 @@ RECORD = [
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
     "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output", "skipped_rows",
     "precision",
-    "target", "base", "base_sha256", "finetune_bytes", "lora_numbers",
+    "target", "base", "base_sha256", "finetune_bytes", "lora_numbers", "seeded_layers",
     "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
     "teacher_metric_value",
 ]  # fmt: skip

@@ -316,6 +316,7 @@ def design_of(spec: GeneratorSpec, change: Change | None = None) -> Design:
         base_sha256=change.base.sha256 if change else None,
         finetune_bytes=change.base.bytes if change else None,
         lora_numbers=change.numbers or None if change else None,
+        seeded_layers=spec.angles.seeded,
     )
 
 

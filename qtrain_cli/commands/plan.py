@@ -80,6 +80,7 @@ class PlanRecord:
     base_sha256: str | None = None
     finetune_bytes: int | None = None
     lora_numbers: int | None = None
+    seeded_layers: int = 0
 
 
 def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:

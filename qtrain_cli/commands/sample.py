@@ -148,10 +148,10 @@ def _bench(
     objective = data.objective()
     generator = Generator(spec, dtype=torch.float64)
     stored = stored_numbers(OURS, artifact.description.plan, artifact.numbers)
-    theta, mapping = stored[ANGLES], stored[MAPPING]
+    theta, mapping = generator.whole(stored[ANGLES]), stored[MAPPING]
     with torch.no_grad():
-        z = generator.standardised(theta)
-        start = start_angles(spec.circuit, spec.angles.start_seed)
+        z = generator.standardised(stored[ANGLES])
+        start = start_angles(spec.circuit, spec.angles.start_seed)[:, spec.angles.seeded :]
         begun = generator.standardised(start) if ground else z
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z, begun, ground)
 

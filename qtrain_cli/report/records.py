@@ -116,6 +116,11 @@ def _beside_lora(design: Design) -> LabelledTexts:
     )
 
 
+def _layers(design: Design) -> str:
+    seeded = f", the first {design.seeded_layers:,} seeded" if design.seeded_layers else ""
+    return f"{design.layers:,} layers{seeded}"
+
+
 def _circuit(record: Record | BareFile) -> LabelledTexts:
     design = record.design
     return [
@@ -125,7 +130,7 @@ def _circuit(record: Record | BareFile) -> LabelledTexts:
         *_kept_otherwise(design),
         ("Trained numbers", f"{design.trained_numbers:,}"),
         ("Times fewer numbers", times_text(record.parameter_ratio)),
-        ("Circuits", f"{design.circuits:,} of {design.qubits} qubits and {design.layers:,} layers"),
+        ("Circuits", f"{design.circuits:,} of {design.qubits} qubits and {_layers(design)}"),
         ("Ansatz and mapping", f"{design.ansatz}, {design.mapping}"),
         ("Bits per angle", str(design.angle_bits)),
     ]

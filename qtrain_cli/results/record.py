@@ -57,6 +57,7 @@ class Design:
     base_sha256: str | None = None
     finetune_bytes: int | None = None
     lora_numbers: int | None = None
+    seeded_layers: int = 0
 
     def __post_init__(self) -> None:
         for name in (
@@ -69,7 +70,8 @@ class Design:
             "model_bytes",
         ):
             check_whole(name, getattr(self, name), least=1)
-        check_whole("kept_weights", self.kept_weights, least=0)
+        for name in ("kept_weights", "seeded_layers"):
+            check_whole(name, getattr(self, name), least=0)
         if self.base_sha256 is not None:
             check_digest("base_sha256", self.base_sha256)
 

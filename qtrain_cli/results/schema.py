@@ -71,7 +71,7 @@ _FIELDS: Fields = (
     ("figure_note", MAYBE_TEXT),
     ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE), ("precision", TEXT),
     ("target", MAYBE_TEXT), ("base", MAYBE_TEXT), ("base_sha256", MAYBE_TEXT),
-    ("finetune_bytes", MAYBE_WHOLE), ("lora_numbers", MAYBE_WHOLE),
+    ("finetune_bytes", MAYBE_WHOLE), ("lora_numbers", MAYBE_WHOLE), ("seeded_layers", INTEGER),
 )  # fmt: skip
 #: What any task has by the same names, last; those of `_FOLLOW` follow from the others.
 _GENERAL: Fields = (
@@ -93,6 +93,7 @@ ADDED: dict[str, Any] = {
     "base_sha256": None,
     "finetune_bytes": None,
     "lora_numbers": None,
+    "seeded_layers": 0,
     "trivial": None,
     "metrics": {},
 }

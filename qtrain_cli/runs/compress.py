@@ -198,11 +198,16 @@ def _say(loaded: LoadedModel, spec: GeneratorSpec, data: Dataset, log: Log) -> N
     circuit, layout = spec.circuit, spec.layout
     log(
         f"{loaded.name}: {layout.generated:,} weights from {circuit.circuits} x {circuit.qubits} qubits"
-        f" x {circuit.layers} layers, {spec.trained_numbers:,} trained numbers; {layout.kept:,} numbers kept"
+        f" x {circuit.layers} layers{_seeded(spec)}, {spec.trained_numbers:,} trained numbers;"
+        f" {layout.kept:,} numbers kept"
     )
     for line in said_of_kept(layout):
         log(line)
     log(f"data: {data.rows_in_words}")
+
+
+def _seeded(spec: GeneratorSpec) -> str:
+    return f", the first {spec.angles.seeded} of them seeded" if spec.angles.seeded else ""
 
 
 def _log_cost(settings: CompressSettings, spec: GeneratorSpec, rows: int, log: Log) -> None:

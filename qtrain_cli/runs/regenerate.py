@@ -21,6 +21,7 @@ from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
 from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
 from qtrain_cli.methods.forms import Plan
+from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.regenerated import weight_parts
@@ -150,7 +151,7 @@ def stored_numbers(method: str, plan: Plan, numbers: StoredNumbers) -> dict[str,
 
 def stored_angles(spec: GeneratorSpec, numbers: StoredNumbers) -> Tensor:
     """The angles in radians that the stored numbers stand for, float64 (b, L, n, r)."""
-    return stored_numbers(OURS, plan_of(spec), numbers)[ANGLES]
+    return Generator(spec, dtype=torch.float64).whole(stored_numbers(OURS, plan_of(spec), numbers)[ANGLES])
 
 
 def state_dict(

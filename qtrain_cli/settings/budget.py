@@ -38,6 +38,13 @@ class BudgetSettings:
     ] = None
     layers: Annotated[int | None, Option("--layers", "Layers of each circuit, in place of a budget.")] = None
     circuits: Annotated[int | None, Option("--circuits", "How many circuits."), Otherwise("planned")] = None
+    seeded_layers: Annotated[
+        int,
+        Option(
+            "--seeded-layers", "Layers before the trained ones whose angles stay seeded, and take no bytes.",
+            least=0,
+        ),
+    ] = 0  # fmt: skip
     mapping: Annotated[str, Option("--mapping", "{choices}.", choices="mappings")] = "linear"
     angle_bits: Annotated[
         int | None,
@@ -77,6 +84,10 @@ class BudgetSettings:
                 value is None or 0 < value < MAX_BUDGET,
                 f"--{name} is {reprlib.repr(value)}; allowed: above 0, below 2**63",
             )
+        require(
+            0 <= self.seeded_layers < MAX_BUDGET,
+            f"--seeded-layers is {reprlib.repr(self.seeded_layers)}; allowed: 0 or more",
+        )
         require(
             self.ratio is None or self.ratio >= 1,
             f"--ratio is {self.ratio}; allowed: 1 or more",

@@ -26,7 +26,7 @@ CONTRACT = [
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
     "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output", "skipped_rows",
     "precision",
-    "target", "base", "base_sha256", "finetune_bytes", "lora_numbers",
+    "target", "base", "base_sha256", "finetune_bytes", "lora_numbers", "seeded_layers",
     "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
     "teacher_metric_value",
 ]  # fmt: skip
@@ -139,6 +139,7 @@ def test_exact_json(make_record):
         "base_sha256": None,
         "finetune_bytes": None,
         "lora_numbers": None,
+        "seeded_layers": 0,
         "trivial": None,
         "metrics": {},
         "task": "classification",

@@ -7,7 +7,8 @@
     w -> {name: tensor}                                                              (layout)
 
 Quantum-Train (arXiv 2405.11304) with one circuit, its distributed form (arXiv 2409.06992) with several.
-Only `theta` and the mapping's few numbers are trained and stored. Inference needs the named tensors only.
+Only `theta` and the mapping's few numbers are trained and stored; the angles of the first layers may be
+seeded and stay so, which scrambles the outcomes for nothing. Inference needs the named tensors only.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.mapping import Positions, apply_mapping
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.quantum.statevector import probabilities
+from qtrain_cli.quantum.statevector import Underway, probabilities, run_first
 from qtrain_cli.targets.entries import GENERATED
 from qtrain_cli.targets.layout import split
 
@@ -49,11 +51,30 @@ class Generator:
         self.scale = scales.repeat_interleave(counts).to(device, dtype)  # (m,)
         self.centre = centres.repeat_interleave(counts).to(device, dtype)  # (m,)
         self.positions = Positions.of(spec, torch.device(device), dtype)
+        self._device, self._underway = torch.device(device), dict[torch.dtype, Underway]()
 
     def standardised(self, theta: Tensor, run: Simulate = probabilities) -> Tensor:
-        """z of the m outcomes in use: theta (b, L, n, r) in radians -> (m,)."""
-        p = run(self.spec.circuit, theta)  # (b, 2**n)
+        """z of the m outcomes in use: the trained angles in radians -> (m,)."""
+        p = self._probabilities(theta) if run is probabilities else run(self.spec.circuit, self.whole(theta))
         return p.flatten()[: self.spec.layout.generated] * 2**self.spec.circuit.qubits - 1
+
+    def whole(self, theta: Tensor) -> Tensor:
+        """The angles of all layers, (b, L, n, r), from those of the trained ones."""
+        return torch.cat((self._seeded(theta), theta), dim=1) if self.spec.angles.seeded else theta
+
+    def _seeded(self, like: Tensor) -> Tensor:
+        """The angles of the seeded layers, (b, seeded, n, r)."""
+        coding = self.spec.angles
+        return start_angles(self.spec.circuit, coding.start_seed)[:, : coding.seeded].to(like)
+
+    def _probabilities(self, theta: Tensor) -> Tensor:
+        """The engine's (b, 2**n); seeded layers are run once."""
+        circuit = self.spec.circuit
+        if not self.spec.angles.seeded:
+            return probabilities(circuit, theta)
+        if theta.dtype not in self._underway:
+            self._underway[theta.dtype] = run_first(circuit, self._seeded(theta))
+        return probabilities(circuit, theta, self._underway[theta.dtype])
 
     def weights(self, theta: Tensor, numbers: Tensor, run: Simulate = probabilities) -> Tensor:
         """All generated weights as one vector (m,); differentiable in angles and mapping numbers."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, forms, plan_of, s
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.portable_mapping import mapped_portably
 from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes, most_angles
-from qtrain_cli.methods.generator.spec import RAW_BITS
+from qtrain_cli.methods.generator.spec import RAW_BITS, GeneratorSpec
 from qtrain_cli.methods.grids import Steps
 from qtrain_cli.methods.method import FileBytes, Grid, Method, Numbers, Scene
 from qtrain_cli.methods.regenerated import Groups, scaled_in_place
@@ -67,7 +68,10 @@ def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
     """Angles from the file's own stream, the mapping's numbers from the seed."""
     spec = spec_of(scene.layout, plan)
     begin = angles.start_angles(spec.circuit, spec.angles.start_seed).float()
-    return {ANGLES: begin, MAPPING: start_numbers(spec, torch.Generator().manual_seed(scene.seed))}
+    return {
+        ANGLES: begin[:, spec.angles.seeded :],
+        MAPPING: start_numbers(spec, torch.Generator().manual_seed(scene.seed)),
+    }
 
 
 def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Weights:
@@ -82,7 +86,7 @@ def exact(layout: LayoutSpec, plan: Plan, device: torch.device) -> Weights:
 def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     """From angles and mapping numbers in float64, to the same bits everywhere."""
     spec = spec_of(layout, plan)
-    p = portable_probabilities(spec.circuit, numbers[ANGLES])  # (b, 2**n)
+    p = portable_probabilities(spec.circuit, _whole(spec, numbers[ANGLES]))  # (b, 2**n)
     z = p.reshape(-1)[: layout.generated]
     z *= 2.0**spec.circuit.qubits
     z -= 1.0
@@ -90,10 +94,18 @@ def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     return scaled_in_place(layout, u) if spec.mapping.row.scaled else u
 
 
+def _whole(spec: GeneratorSpec, trained: Floats) -> Floats:
+    """The angles of all layers, float64 (b, L, n, r)."""
+    if not spec.angles.seeded:
+        return trained
+    start = angles.start_angles(spec.circuit, spec.angles.start_seed).numpy()
+    return np.concatenate((start[:, : spec.angles.seeded], trained), axis=1)
+
+
 def largest(scene: Scene) -> int:
     """As many layers as may be stored at all, of one circuit."""
     one = spec_of(scene.layout, plan(scene, 1))
-    return most_angles(one.angles) // one.circuit.angles
+    return most_angles(one.angles) // one.trained_angles
 
 
 def plan(scene: Scene, size: int) -> Plan:
@@ -156,25 +168,28 @@ def _moved(plan: Plan, theta: Tensor) -> Tensor:
 
 
 def _begin(plan: Plan) -> Tensor:
-    return _started(tuple(plan["circuit"]), plan["angles"][1])
+    return _started(tuple(plan["circuit"]), tuple(plan["angles"][1:]))
 
 
 def _still(plan: Plan, like: Tensor) -> Tensor:
     """The start as angles of this kind: one and the same tensor each time."""
-    return _started_as(tuple(plan["circuit"]), plan["angles"][1], like.dtype, like.device)
+    return _started_as(tuple(plan["circuit"]), tuple(plan["angles"][1:]), like.dtype, like.device)
 
 
 @functools.lru_cache(maxsize=4)
-def _started_as(circuit: tuple[Any, ...], seed: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return _started(circuit, seed).to(device, dtype, copy=True)
+def _started_as(
+    circuit: tuple[Any, ...], coding: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    return _started(circuit, coding).to(device, dtype, copy=True)
 
 
 @functools.lru_cache(maxsize=4)
-def _started(circuit: tuple[Any, ...], seed: int) -> Tensor:
-    """The seeded start (b, L, n, r), float64; kept for the next step: not to be changed in place."""
+def _started(circuit: tuple[Any, ...], coding: tuple[int, ...]) -> Tensor:
+    """The seeded start of the trained angles, float64; kept for the next step: not to be changed in place."""
     ansatz, entangler, qubits, layers, circuits, *final = circuit
     whole = CircuitSpec(ansatz, entangler, qubits, layers, circuits, final_rotation=bool(final))
-    return angles.start_angles(whole, seed)
+    seed, seeded = [*coding, 0][:2]
+    return angles.start_angles(whole, seed)[:, seeded:]
 
 
 def origin(plan: Plan, numbers: Numbers) -> Numbers:

@@ -110,18 +110,21 @@ def _with_circuits(
         entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
         qubits = qubits_for(layout.generated, circuits)
         circuit = CircuitSpec(
-            budget.ansatz, entangler, qubits, layers, circuits, final_rotation=budget.final_rotation
-        )
+            budget.ansatz, entangler, qubits, layers + budget.seeded_layers, circuits,
+            final_rotation=budget.final_rotation,
+        )  # fmt: skip
         mapping = MappingSpec(budget.mapping, MAPPINGS[budget.mapping].hidden)
-        return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.bits(False), seed))
+        return GeneratorSpec(
+            circuit, mapping, layout, AngleCoding(budget.bits(False), seed, budget.seeded_layers)
+        )
 
     one = of_depth(1)
     if budget.layers is not None:
         return of_depth(int(budget.layers))
     if budget.bytes is not None:
-        most = most_angles(one.angles) // one.circuit.angles
+        most = most_angles(one.angles) // one.trained_angles
         return _deepest(of_depth, most, lambda plan: file_bytes(plan) <= int(budget.bytes or 0))
-    layers = (_numbers(layout, budget) - one.mapping_numbers) // one.circuit.angles
+    layers = (_numbers(layout, budget) - one.mapping_numbers) // one.trained_angles
     return of_depth(layers) if layers >= 1 else None
 
 
@@ -155,6 +158,7 @@ def _too_small(
     smallest = BudgetSettings(
         layers=1, ansatz=budget.ansatz, entangler=budget.entangler, mapping=budget.mapping,
         circuits=count, angle_bits=budget.angle_bits, final_rotation=budget.final_rotation,
+        seeded_layers=budget.seeded_layers,
     )  # fmt: skip
     spec = plan_generator(layout, smallest, seed, file_bytes)
     if budget.bytes is not None:

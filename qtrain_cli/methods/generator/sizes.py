@@ -31,8 +31,8 @@ def mapping_bytes(spec: GeneratorSpec) -> int:
 def angle_bytes(spec: GeneratorSpec) -> int:
     """Bytes that the angles take in an artifact at most: their codes' message, or float32."""
     if spec.angles.bits == RAW_BITS:
-        return 4 * spec.circuit.angles
-    return ANGLES_HEAD_BYTES + message_bytes(spec.circuit.angles, spec.angles.bits)
+        return 4 * spec.trained_angles
+    return ANGLES_HEAD_BYTES + message_bytes(spec.trained_angles, spec.angles.bits)
 
 
 def numbers_for_ratio(layout: LayoutSpec, ratio: float) -> int:
@@ -41,8 +41,8 @@ def numbers_for_ratio(layout: LayoutSpec, ratio: float) -> int:
 
 
 def step_work(spec: GeneratorSpec) -> int:
-    """Amplitude updates of one pass through all circuits: ``b * 2**n * L``, what a training step costs."""
-    return spec.circuit.outcomes * spec.circuit.layers
+    """Amplitude updates of a pass through trained layers, ``b * 2**n * L``: what a training step costs."""
+    return spec.circuit.outcomes * (spec.circuit.layers - spec.angles.seeded)
 
 
 def most_angles(coding: AngleCoding) -> int:
@@ -52,13 +52,14 @@ def most_angles(coding: AngleCoding) -> int:
 
 def check_work(spec: GeneratorSpec) -> None:
     """Raises `BadInput` for what takes longer than minutes to regenerate; a small file can ask for it."""
-    if step_work(spec) > MAX_WORK:
+    work = spec.circuit.outcomes * spec.circuit.layers
+    if work > MAX_WORK:
         raise BadInput(
-            f"one pass through the circuits takes {step_work(spec)} steps; allowed: {MAX_WORK}",
+            f"one pass through the circuits takes {work} steps; allowed: {MAX_WORK}",
             "use more --circuits or a smaller budget",
         )
-    if spec.circuit.angles > most_angles(spec.angles):
+    if spec.trained_angles > most_angles(spec.angles):
         raise BadInput(
-            f"{spec.circuit.angles} angles are coded; allowed: {most_angles(spec.angles)}",
+            f"{spec.trained_angles} angles are coded; allowed: {most_angles(spec.angles)}",
             "use --angle-bits 32 or a smaller budget",
         )

@@ -14,6 +14,7 @@ outcome ``i % 2**n`` of circuit ``i // 2**n``; surplus outcomes are dropped.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -129,14 +130,16 @@ MAPPINGS: dict[str, MappingRow] = {
 
 @dataclass(frozen=True)
 class AngleCoding:
-    """How the angles are stored.
+    """How the angles are stored, and which are.
 
     `bits` 2..16: whole numbers of steps away from a start that `start_seed` gives, entropy-coded, so many
-    bits an angle on the average at most. `bits` 32: the float32 angles themselves.
+    bits an angle on the average at most. `bits` 32: the float32 angles themselves. The first `seeded`
+    layers of each circuit stay at their start: they are not trained, and take no bytes.
     """
 
     bits: int
     start_seed: int
+    seeded: int = 0
 
     def __post_init__(self) -> None:
         if self.bits != RAW_BITS and not MIN_CODED_BITS <= self.bits <= MAX_CODED_BITS:
@@ -145,6 +148,8 @@ class AngleCoding:
             )
         if not 0 <= self.start_seed < 2**63:
             raise BadInput(f"the seed is {self.start_seed}; allowed: 0 to 2**63-1")
+        if self.seeded < 0:
+            raise BadInput(f"the circuits have {self.seeded} seeded layers; allowed: 0 or more")
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,10 @@ class GeneratorSpec:
             raise BadInput(
                 f"{b} circuits of {n} qubits do not fit {m} weights, which need {qubits_for(m, b)}"
             )
+        if self.angles.seeded >= self.circuit.layers:
+            raise BadInput(
+                f"{self.angles.seeded} of {self.circuit.layers} layers are seeded: none is left to train"
+            )
         wide = self.position_bits + self.mapping.hidden
         if self.mapping.row.reads_bits and m * wide > MAX_BIT_ELEMENTS:
             raise BadInput(
@@ -187,6 +196,17 @@ class GeneratorSpec:
         return self.mapping.row.count(self.mapping.hidden, self.position_bits, tensors)
 
     @property
+    def trained_shape(self) -> tuple[int, int, int, int]:
+        """``(b, L - seeded, n, r)``: of the angles that are trained and stored."""
+        b, layers, n, r = self.circuit.angle_shape
+        return (b, layers - self.angles.seeded, n, r)
+
+    @property
+    def trained_angles(self) -> int:
+        """How many these are."""
+        return math.prod(self.trained_shape)
+
+    @property
     def trained_numbers(self) -> int:
-        """Angles plus the mapping's numbers."""
-        return self.circuit.angles + self.mapping_numbers
+        """Trained angles plus the mapping's numbers."""
+        return self.trained_angles + self.mapping_numbers
