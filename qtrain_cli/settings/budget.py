@@ -39,12 +39,13 @@ class BudgetSettings:
     layers: Annotated[int | None, Option("--layers", "Layers of each circuit, in place of a budget.")] = None
     circuits: Annotated[int | None, Option("--circuits", "How many circuits."), Otherwise("planned")] = None
     seeded_layers: Annotated[
-        int,
+        int | None,
         Option(
             "--seeded-layers", "Layers before the trained ones whose angles stay seeded, and take no bytes.",
             least=0,
         ),
-    ] = 0  # fmt: skip
+        Otherwise("0; above two million weights as many as qubits"),
+    ] = None  # fmt: skip
     mapping: Annotated[str, Option("--mapping", "{choices}.", choices="mappings")] = "linear"
     angle_bits: Annotated[
         int | None,
@@ -85,7 +86,7 @@ class BudgetSettings:
                 f"--{name} is {reprlib.repr(value)}; allowed: above 0, below 2**63",
             )
         require(
-            0 <= self.seeded_layers < MAX_BUDGET,
+            self.seeded_layers is None or 0 <= self.seeded_layers < MAX_BUDGET,
             f"--seeded-layers is {reprlib.repr(self.seeded_layers)}; allowed: 0 or more",
         )
         require(

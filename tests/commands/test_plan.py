@@ -56,7 +56,8 @@ def test_the_figures_are_those_of_the_planner(model):
         6,
     )
     bits = 8 * (mapping_bytes(spec) + angle_bytes(spec))
-    bound = bytes_bound("ours", plan_of(spec), layout, Known("net.pt"), bits)
+    known = Known("net.pt", precision="float32")
+    bound = bytes_bound("ours", plan_of(spec), layout, known, bits)
     assert found.artifact_bytes == bound
     assert found.model_bytes == model_bytes(layout)
     assert found.bytes_ratio == found.model_bytes / found.artifact_bytes

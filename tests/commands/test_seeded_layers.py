@@ -1,4 +1,4 @@
-"""`--seeded-layers` from a command line to a file and back out of it, and by default where a model is large."""
+"""`--seeded-layers` from a command line to a file, and all ways back out of it."""
 
 import json
 

@@ -8,6 +8,11 @@ Depth is worth more than copies (eight circuits of four layers lost two points t
 smallest count whose step stays under `WORK_LIMIT` amplitude updates, among those that fill their circuits
 (b = ceil(m / 2**n) for each n); with a given `--circuits` it is that.
 
+Of more than `MANY_WEIGHTS` no deep circuit has a step that one would wait for, and outcomes of a shallow one
+are nearly a constant. There as many layers as qubits stand before the trained ones, seeded and run once:
+outcomes are spread as by chance from the start, however few layers are trained, and b is the count with the
+cheapest step among those that use the budget.
+
 Changes to a base move their angles little, so that shallow circuits are enough, and many learn faster: there
 b is the largest count whose circuits have as many layers as qubits, or nearly.
 """
@@ -28,6 +33,8 @@ from qtrain_cli.targets.entries import LayoutSpec
 WORK_LIMIT = 2**25
 DEFAULT_RATIO = 10.0
 MIN_QUBITS_OF_SEVERAL = 8
+#: Above so many weights circuits have seeded layers, and at least this share of the budget is used.
+MANY_WEIGHTS, USED = 2**21, 0.99
 #: Layers for each qubit, at least, of the circuits of changes.
 LEAST_DEPTH = 0.8
 
@@ -65,15 +72,23 @@ def plan_generator(
     plans = [plan for count in counts if (plan := _with_circuits(layout, budget, seed, file_bytes, count))]
     if not plans:
         raise BadInput(*_too_small(layout, budget, seed, file_bytes))
-    affordable = [plan for plan in plans if step_work(plan) <= WORK_LIMIT]
-    deep = [plan for plan in affordable if _is_deep(plan.circuit)] if change else []
-    chosen = deep[-1] if deep else affordable[0] if affordable else plans[-1]
+    chosen = _chosen(plans, change)
     check_work(chosen)
     return chosen
 
 
-def _is_deep(circuit: CircuitSpec) -> bool:
-    return circuit.layers >= LEAST_DEPTH * circuit.qubits
+def _chosen(plans: list[GeneratorSpec], change: bool) -> GeneratorSpec:
+    """One of several, from few large circuits to many small ones."""
+    if plans[0].angles.seeded and plans[0].layout.generated > MANY_WEIGHTS:
+        most = max(plan.trained_numbers for plan in plans)
+        return min((plan for plan in plans if plan.trained_numbers >= USED * most), key=step_work)
+    affordable = [plan for plan in plans if step_work(plan) <= WORK_LIMIT]
+    deep = [plan for plan in affordable if _is_deep(plan)] if change else []
+    return deep[-1] if deep else affordable[0] if affordable else plans[-1]
+
+
+def _is_deep(plan: GeneratorSpec) -> bool:
+    return plan.circuit.layers >= LEAST_DEPTH * plan.circuit.qubits
 
 
 def _known(budget: BudgetSettings) -> None:
@@ -106,17 +121,17 @@ def _with_circuits(
 ) -> GeneratorSpec | None:
     """The deepest generator of so many circuits within the budget; None when not even one layer fits."""
 
+    entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
+    qubits = qubits_for(layout.generated, circuits)
+    scrambled = layout.generated > MANY_WEIGHTS and budget.layers is None
+    seeded = (qubits if scrambled else 0) if budget.seeded_layers is None else budget.seeded_layers
+
     def of_depth(layers: int) -> GeneratorSpec:
-        entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
-        qubits = qubits_for(layout.generated, circuits)
         circuit = CircuitSpec(
-            budget.ansatz, entangler, qubits, layers + budget.seeded_layers, circuits,
-            final_rotation=budget.final_rotation,
-        )  # fmt: skip
-        mapping = MappingSpec(budget.mapping, MAPPINGS[budget.mapping].hidden)
-        return GeneratorSpec(
-            circuit, mapping, layout, AngleCoding(budget.bits(False), seed, budget.seeded_layers)
+            budget.ansatz, entangler, qubits, layers + seeded, circuits, final_rotation=budget.final_rotation
         )
+        mapping = MappingSpec(budget.mapping, MAPPINGS[budget.mapping].hidden)
+        return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.bits(False), seed, seeded))
 
     one = of_depth(1)
     if budget.layers is not None:

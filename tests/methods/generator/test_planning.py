@@ -13,6 +13,7 @@ from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import (
     LEAST_DEPTH,
     MIN_QUBITS_OF_SEVERAL,
+    USED,
     WORK_LIMIT,
     plan_generator,
 )
@@ -266,3 +267,28 @@ def test_changes_have_the_most_circuits_that_are_about_as_deep_as_wide(budget, c
     assert fixed.circuit.circuits == 4
     finer = BudgetSettings(params=budget, angle_bits=6)
     assert plan_generator(layout, finer, 0, packed_size, change=True).angles.bits == 6
+
+
+@pytest.mark.parametrize("count", [2**21 + 1, 5_824_522, 11_689_512, 86_567_656])
+@pytest.mark.parametrize("numbers", [2_000, 10_000, 30_000])
+def test_large_models_have_seeded_layers_and_use_their_budget(count, numbers):
+    layout = weights(count)
+    found = plan(layout, params=numbers)
+    assert found.angles.seeded == found.circuit.qubits
+    layers = found.circuit.layers - found.angles.seeded
+    assert 0.9 * numbers < found.trained_numbers <= numbers and layers >= 1
+    for circuits in {-(-count // 2**qubits) for qubits in range(12, 25)}:
+        try:
+            other = plan(layout, params=numbers, circuits=circuits)
+        except BadInput:
+            continue  # not one layer
+        used = other.trained_numbers >= USED * numbers
+        assert not used or step_work(other) >= step_work(found)
+
+
+def test_seeded_layers_are_there_by_default_for_large_models_alone():
+    assert plan(weights(2**21), params=5000).angles.seeded == 0
+    assert plan(weights(2**22), params=5000, seeded_layers=0).angles.seeded == 0
+    assert plan(weights(2**22), params=5000, seeded_layers=3).angles.seeded == 3
+    assert plan(weights(2**22), layers=4, circuits=16).angles.seeded == 0  # whoever says layers means these
+    assert plan(weights(1000), params=200, seeded_layers=2).circuit.layers == 2 + 19
