@@ -72,8 +72,9 @@ def known_from(measured, example):
     """What was known before the run that measured this."""
     task = measured.scores.task
     return Known(
-        measured.model, task, example, measured.epochs, measured.seed, measured.device, measured.trust
-    )
+        measured.model, task, example, measured.epochs, measured.seed, measured.device, measured.trust,
+        precision=measured.precision,
+    )  # fmt: skip
 
 
 def bound_of(spec, known):
