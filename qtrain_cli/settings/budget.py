@@ -44,7 +44,7 @@ class BudgetSettings:
             "--seeded-layers", "Layers before the trained ones whose angles stay seeded, and take no bytes.",
             least=0,
         ),
-        Otherwise("0; above two million weights as many as qubits"),
+        Otherwise("0; above two million weights as many as circuits lack to be as deep as wide"),
     ] = None  # fmt: skip
     mapping: Annotated[str, Option("--mapping", "{choices}.", choices="mappings")] = "linear"
     angle_bits: Annotated[

@@ -8,10 +8,10 @@ Depth is worth more than copies (eight circuits of four layers lost two points t
 smallest count whose step stays under `WORK_LIMIT` amplitude updates, among those that fill their circuits
 (b = ceil(m / 2**n) for each n); with a given `--circuits` it is that.
 
-Of more than `MANY_WEIGHTS` no deep circuit has a step that one would wait for, and outcomes of a shallow one
-are nearly a constant. There as many layers as qubits stand before the trained ones, seeded and run once:
-outcomes are spread as by chance from the start, however few layers are trained, and b is the count with the
-cheapest step among those that use the budget.
+Of more than `MANY_WEIGHTS` a step may take four times as much, since hundreds of circuits of one to three
+layers learn far less for the same numbers. Where circuits are less deep than wide all the same, their outcomes
+are nearly a constant: seeded layers stand before the trained ones there, as many as are missing, and are run
+once. So outcomes are spread as by chance from the start.
 
 Changes to a base move their angles little, so that shallow circuits are enough, and many learn faster: there
 b is the largest count whose circuits have as many layers as qubits, or nearly.
@@ -33,8 +33,8 @@ from qtrain_cli.targets.entries import LayoutSpec
 WORK_LIMIT = 2**25
 DEFAULT_RATIO = 10.0
 MIN_QUBITS_OF_SEVERAL = 8
-#: Above so many weights circuits have seeded layers, and at least this share of the budget is used.
-MANY_WEIGHTS, USED = 2**21, 0.99
+#: Above so many weights: the updates of a pass, and the share of the budget that is used at least.
+MANY_WEIGHTS, LARGE_WORK_LIMIT, USED = 2**21, 2**27, 0.9
 #: Layers for each qubit, at least, of the circuits of changes.
 LEAST_DEPTH = 0.8
 
@@ -79,9 +79,11 @@ def plan_generator(
 
 def _chosen(plans: list[GeneratorSpec], change: bool) -> GeneratorSpec:
     """One of several, from few large circuits to many small ones."""
-    if plans[0].angles.seeded and plans[0].layout.generated > MANY_WEIGHTS:
+    if plans[0].layout.generated > MANY_WEIGHTS and not change:
         most = max(plan.trained_numbers for plan in plans)
-        return min((plan for plan in plans if plan.trained_numbers >= USED * most), key=step_work)
+        plans = [plan for plan in plans if plan.trained_numbers >= USED * most]
+        affordable = [plan for plan in plans if step_work(plan) <= LARGE_WORK_LIMIT]
+        return affordable[0] if affordable else min(plans, key=step_work)
     affordable = [plan for plan in plans if step_work(plan) <= WORK_LIMIT]
     deep = [plan for plan in affordable if _is_deep(plan)] if change else []
     return deep[-1] if deep else affordable[0] if affordable else plans[-1]
@@ -124,9 +126,10 @@ def _with_circuits(
     entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
     qubits = qubits_for(layout.generated, circuits)
     scrambled = layout.generated > MANY_WEIGHTS and budget.layers is None
-    seeded = (qubits if scrambled else 0) if budget.seeded_layers is None else budget.seeded_layers
 
     def of_depth(layers: int) -> GeneratorSpec:
+        missing = max(0, qubits - layers) if scrambled else 0
+        seeded = missing if budget.seeded_layers is None else budget.seeded_layers
         circuit = CircuitSpec(
             budget.ansatz, entangler, qubits, layers + seeded, circuits, final_rotation=budget.final_rotation
         )

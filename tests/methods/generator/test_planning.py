@@ -11,6 +11,7 @@ from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import (
+    LARGE_WORK_LIMIT,
     LEAST_DEPTH,
     MANY_WEIGHTS,
     MIN_QUBITS_OF_SEVERAL,
@@ -272,19 +273,25 @@ def test_changes_have_the_most_circuits_that_are_about_as_deep_as_wide(budget, c
 
 @pytest.mark.parametrize("count", [2**21 + 1, 5_824_522, 11_689_512, 86_567_656])
 @pytest.mark.parametrize("numbers", [2_000, 10_000, 30_000])
-def test_large_models_have_seeded_layers_and_use_their_budget(count, numbers):
+def test_circuits_of_large_models_are_as_deep_as_wide_and_use_the_budget(count, numbers):
     layout = weights(count)
     found = plan(layout, params=numbers)
-    assert found.angles.seeded == found.circuit.qubits
-    layers = found.circuit.layers - found.angles.seeded
-    assert 0.9 * numbers < found.trained_numbers <= numbers and layers >= 1
+    trained = found.circuit.layers - found.angles.seeded
+    assert found.angles.seeded == max(0, found.circuit.qubits - trained)
+    assert USED * 0.95 * numbers < found.trained_numbers <= numbers
     for circuits in {-(-count // 2**qubits) for qubits in range(12, 25)}:
         try:
             other = plan(layout, params=numbers, circuits=circuits)
         except BadInput:
             continue  # not one layer
-        used = other.trained_numbers >= USED * numbers
-        assert not used or step_work(other) >= step_work(found)
+        if other.trained_numbers >= numbers and step_work(found) > LARGE_WORK_LIMIT:
+            assert step_work(other) >= step_work(found)
+
+
+def test_a_large_network_gets_circuits_that_learn():
+    """Of a dense network of 5.8 million weights: the old plan's 178 circuits of 3 layers learned far less."""
+    circuit = plan(weights(5_824_522), params=10_000).circuit
+    assert (circuit.circuits, circuit.qubits, circuit.layers) == (45, 17, 17)
 
 
 def test_seeded_layers_are_there_by_default_for_large_models_alone():
