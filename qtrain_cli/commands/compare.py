@@ -111,7 +111,18 @@ def _identity(settings: CompareSettings, begun: Begun, materials: Materials) -> 
     """Everything that a cell depends on, besides what its name says."""
     whole = asdict(settings.fit)
     fit = {
-        key: whole[key] for key in ("distill", "temperature", "batch_size", "device", "augment", "precision")
+        key: whole[key]
+        for key in (
+            "distill",
+            "temperature",
+            "batch_size",
+            "device",
+            "augment",
+            "precision",
+            "schedule",
+            "weight_decay",
+            "clip",
+        )
     }
     model = model_identity(settings.model, begun.loaded.sha256)
     own = materials.identity | _changed(settings, begun)

@@ -127,10 +127,11 @@ def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -
     course = _course(job, fit, trainee.teach_itself if averaging else teach)
     identity = of_generation(job.identity, number)
     recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
+    rate = Rate(fit.lr, False, True, fit.clipped(STUDENTS_CLIP), fit.schedule, fit.weight_decay)
     with usual_threads():
         if job.device.type == "cpu" and is_light(module):
             torch.set_num_threads(1)
-        found = train(trainee, course, fit, Rate(fit.lr, fused=True, clip=STUDENTS_CLIP), recovery, show)
+        found = train(trainee, course, fit, rate, recovery, show)
     evaluations = int(trainee.state()[EVALUATIONS])
     return Learned(of_student(found.parameters), found.history, evaluations, found.seconds)
 

@@ -8,7 +8,7 @@ gone on from where the last bits differ; a finished file is the run's wherever i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, fields
 from typing import Any
 
 import torch
@@ -18,12 +18,18 @@ from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.hashing import architecture_identity
 from qtrain_cli.quantum.machine import differing, machine
 from qtrain_cli.results.versions import VERSION
-from qtrain_cli.settings import FLOAT32, DataSettings, FitSettings, ModelSettings
+from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.training import TRAINING
 from qtrain_cli.training.recovery import MACHINE
 
 Identity = dict[str, Any]
+#: Settings of a fit that came later, and what earlier runs had.
+_LATER = {
+    row.name: row.default
+    for row in fields(FitSettings)
+    if row.name in ("precision", "schedule", "weight_decay", "clip")
+}
 
 
 def model_identity(settings: ModelSettings | None, sha256: str) -> Identity:
@@ -68,10 +74,11 @@ def run_identity(
     """The whole: model, data, the fit's settings, and what only this kind of run has."""
     settings = asdict(fit) if isinstance(fit, FitSettings) else dict(fit)
     settings.pop("workers", None)  # whoever draws a batch, it is the same
-    augment, precision = list(settings.pop("augment", ())), settings.pop("precision", FLOAT32)
-    # Runs of before, which had neither, stay what they are.
+    augment = list(settings.pop("augment", ()))
     settings |= {"augment": augment} if augment else {}
-    settings |= {"precision": precision} if precision != FLOAT32 else {}
+    for name, usual in _LATER.items():  # runs of before, which had none of them, stay what they are
+        value = settings.pop(name, usual)
+        settings |= {name: value} if value != usual else {}
     return {
         **model,
         **data,

@@ -202,7 +202,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     if fit.augment:
         log(f"training batches are augmented: {', '.join(fit.augment)}")
     # A gradient's own noise would be taken for what makes it steep.
-    rate = Rate(fit.lr, work.chosen.method.whitened and not gradient.rough, clip=CLIP)
+    whitened = work.chosen.method.whitened and not gradient.rough
+    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay)
     found = train(trainee, _course(work), fit, rate, recovery, show)
     waited = said_of_waiting(found.waited, fit.workers)
     if waited and work.batches is row_batches:  # a loader of the caller's own has workers of its own

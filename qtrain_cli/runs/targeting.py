@@ -27,10 +27,9 @@ from qtrain_cli.runs.grounds import BaseModel
 from qtrain_cli.runs.making import Log, Work, answers_of, make, scene_of
 from qtrain_cli.runs.materials import Materials
 from qtrain_cli.runs.sizing import Measure
-from qtrain_cli.settings import BudgetSettings, FitSettings, ModelSettings
+from qtrain_cli.settings import BudgetSettings, FitSettings, GradientSettings, ModelSettings
 from qtrain_cli.targets.change import Wanted
 from qtrain_cli.targets.changes import candidates, settled_target
-from qtrain_cli.training.circuits import measures
 from qtrain_cli.training.recovery import Recovery
 
 #: Steps of a candidate's training: a few seconds to half a minute of a transformer of 22 million weights.
@@ -52,7 +51,7 @@ class Tryout:
 def tryout_of(materials: Materials, fit: FitSettings, own_rate: bool = True, known: str = "") -> Tryout:
     """Nothing is tried where training takes other rows than those of the data as they are, or where circuits
     are measured, for what that costs."""
-    return Tryout(materials.by_row(fit) and not measures(fit.gradient), own_rate, known)
+    return Tryout(materials.by_row(fit) and fit.gradient == GradientSettings(), own_rate, known)
 
 
 def said_of_candidates(module: nn.Module) -> str:

@@ -18,6 +18,9 @@ AUGMENTATIONS = ("flip", "crop", "randaugment", "mixup")
 #: In what the model itself multiplies in training; its circuits are float32 always, as what is measured is.
 FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "bf16")
+#: How the learning rate moves (`training.schedules`).
+ONE_CYCLE, PLATEAU, CONSTANT = "one-cycle", "plateau", "constant"
+SCHEDULES = (ONE_CYCLE, PLATEAU, CONSTANT)
 MAX_EPOCHS = 10**9 - 1
 MAX_TEMPERATURE, MAX_WORKERS = 1e6, 256
 MIN_EPOCHS, MIN_STEPS = 10, 2000
@@ -111,6 +114,21 @@ class FitSettings:
         Option("--workers", "Processes that draw training batches; 0: a step draws its own.", least=0),
         Otherwise("a thread, for large or augmented ones"),
     ] = None
+    schedule: Annotated[
+        str,
+        Option(
+            "--schedule", "Of the learning rate: {choices}. plateau halves it where the training loss has not"
+            " fallen for 5 epochs.", choices=SCHEDULES,
+        ),
+    ] = ONE_CYCLE  # fmt: skip
+    weight_decay: Annotated[
+        float, Option("--weight-decay", "Times each trained number, added to its gradient.")
+    ] = 0.0
+    clip: Annotated[
+        float | None,
+        Option("--clip", "Norm that all gradients together have at most; 0: any."),
+        Otherwise("1; of a student 10"),
+    ] = None
     precision: Annotated[
         str,
         Option(
@@ -122,6 +140,16 @@ class FitSettings:
     def __post_init__(self) -> None:
         for name in self.augment:
             require(name in AUGMENTATIONS, f"--augment is '{name}'", suggestion(name, AUGMENTATIONS))
+        require(
+            self.schedule in SCHEDULES,
+            f"--schedule is '{self.schedule}'",
+            suggestion(self.schedule, SCHEDULES),
+        )
+        for name, value in (("weight-decay", self.weight_decay), ("clip", self.clip)):
+            require(
+                value is None or (math.isfinite(value) and value >= 0),
+                f"--{name} is {value}; allowed: 0 or more",
+            )
         require(
             self.precision in PRECISIONS,
             f"--precision is '{self.precision}'",
@@ -144,6 +172,10 @@ class FitSettings:
         )
         require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
         check_seed(self.seed)
+
+    def clipped(self, usual: float) -> float:
+        """The norm that gradients are clipped to; `usual` where nothing was said."""
+        return usual if self.clip is None else self.clip or math.inf
 
     def for_work(self, rows: int, work: float) -> FitSettings:
         """The same settings with the rows of a step, and the epochs, that this training takes by default.

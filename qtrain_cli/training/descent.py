@@ -1,4 +1,4 @@
-"""Descent from a seed, and its place in a checkpoint: Adam, plain or `whitened`, with a one-cycle schedule.
+"""Descent from a seed, and its place in a checkpoint: Adam, plain or `whitened`, with one of the `schedules`.
 
     KIND.NAME         what a run keeps by name, each kind a group: `run`, `best`, ...
     adam.NUMBER.NAME  moments and step count of a trained tensor, from the first step on
@@ -27,6 +27,8 @@ from torch import Tensor
 
 from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import START_AGAIN, Checkpoint, random_states
+from qtrain_cli.settings.fit import ONE_CYCLE
+from qtrain_cli.training.schedules import Schedule, schedule_of
 from qtrain_cli.training.whitened import WhitenedAdam
 
 _ADAM, _RANDOM = "adam", "random."
@@ -38,12 +40,15 @@ Kinds = dict[str, dict[str, Tensor]]
 @dataclass(frozen=True)
 class Rate:
     """How steep and how safe a descent is: the peak learning rate of its schedule, what descends
-    (`WhitenedAdam`, or Adam, `fused` as there), and the norm to which all gradients together are clipped."""
+    (`WhitenedAdam`, or Adam, `fused` as there), the norm to which all gradients together are clipped, the
+    schedule by its name, and what share of each number is added to its gradient."""
 
     lr: float
     whitened: bool = False
     fused: bool | None = None
     clip: float = math.inf
+    schedule: str = ONE_CYCLE
+    decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,11 @@ class Descent:
 
     trained: tuple[Tensor, ...]
     optimizer: torch.optim.Adam | WhitenedAdam
-    schedule: torch.optim.lr_scheduler.OneCycleLR
+    schedule: Schedule
+    steps: int
 
     def step(self) -> None:
-        """Moves the trained tensors by their gradients, and the learning rate along its cycle."""
+        """Moves the trained tensors by their gradients, and the learning rate."""
         self.optimizer.step()
         self.schedule.step()
 
@@ -66,7 +72,7 @@ class Descent:
         group = self.optimizer.param_groups[0]
         moving = {
             "group": {"lr": group["lr"], "betas": list(group["betas"])},
-            "schedule": self._plain_schedule(),
+            "schedule": self.schedule.state(),
         }
         tensors = _joined({**kinds, _ADAM: adam}) | random_states()
         return Checkpoint(tensors, {**state, **moving}, identity)
@@ -102,20 +108,14 @@ class Descent:
             number, _, moment = name.partition(".")
             packed["state"].setdefault(int(number), {})[moment] = tensor
         self.optimizer.load_state_dict(packed)
-        self.schedule.load_state_dict(state["schedule"])
+        self.schedule.restore(state["schedule"])
         group = state["group"]
         self.optimizer.param_groups[0].update(lr=group["lr"], betas=tuple(group["betas"]))
 
     def _check_schedule(self, step: Any, schedule: Any, group: Any) -> None:
-        fresh = self._plain_schedule()
-        if type(step) is not int or not 0 <= step < fresh["total_steps"]:
+        if type(step) is not int or not 0 <= step <= self.steps:
             raise ValueError(f"the step {step!r}")
-        moving = {"last_epoch": step, "_step_count": step + 1, "_last_lr": [group["lr"]]}
-        if schedule != {**fresh, **moving}:
-            raise ValueError("a schedule of another run")
-
-    def _plain_schedule(self) -> dict[str, Any]:
-        return {name: value for name, value in self.schedule.state_dict().items() if not callable(value)}
+        self.schedule.check(step, schedule, group["lr"])
 
     def _moments_after(self, step: int) -> dict[str, Tensor]:
         """Tensors of the form of the moments; before the first step there are none."""
@@ -133,12 +133,13 @@ class Descent:
 
 def start_descent(trained: Sequence[Tensor], rate: Rate, steps: int) -> Descent:
     """A fresh descent of so many steps."""
-    tensors, lr = list(trained), rate.lr
-    optimizer = (
-        WhitenedAdam(tensors, lr) if rate.whitened else torch.optim.Adam(tensors, lr=lr, fused=rate.fused)
+    tensors, lr, decay = list(trained), rate.lr, rate.decay
+    optimizer: torch.optim.Adam | WhitenedAdam = (
+        WhitenedAdam(tensors, lr, decay)
+        if rate.whitened
+        else torch.optim.Adam(tensors, lr=lr, fused=rate.fused, weight_decay=decay)
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
-    return Descent(tuple(trained), optimizer, schedule)
+    return Descent(tuple(trained), optimizer, schedule_of(rate.schedule, optimizer, lr, steps), steps)
 
 
 def seed_generators(seed: int) -> None:

@@ -174,6 +174,7 @@ class _Loop:
         if objective.improves(score, run.best_score):
             run.remember_best(score)
         run.end_epoch(self.per_epoch, score)
+        run.descent.schedule.end_epoch(run.history[-1][0])
         return score
 
     def _outputs_of_validation(self, part: slice) -> Tensor:

@@ -36,10 +36,12 @@ class WhitenedAdam(torch.optim.Optimizer):
     Args:
         trained: tensors of any shape, float32; `state_bytes` says how much memory they take.
         lr: learning rate, which a schedule may move.
+        decay: what share of each number is added to its gradient.
     """
 
-    def __init__(self, trained: Sequence[Tensor], lr: float) -> None:
+    def __init__(self, trained: Sequence[Tensor], lr: float, decay: float = 0.0) -> None:
         super().__init__(list(trained), {"lr": lr, "betas": BETAS})
+        self._decay = decay
         self._block = _block(sum(tensor.numel() for tensor in trained))
 
     def moments(self, tensor: Tensor) -> dict[str, Tensor]:
@@ -65,7 +67,8 @@ class WhitenedAdam(torch.optim.Optimizer):
                     state = self.state[tensor]
                     if not state:
                         state.update(self.moments(tensor.detach()))
-                    tensor.sub_(group["lr"] * _update(state, tensor.grad, *group["betas"]))
+                    gradient = tensor.grad + self._decay * tensor if self._decay else tensor.grad
+                    tensor.sub_(group["lr"] * _update(state, gradient, *group["betas"]))
 
 
 def state_bytes(numbers: int) -> int:

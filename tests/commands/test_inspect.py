@@ -33,7 +33,7 @@ def test_an_artifact(artifact):
         "final_rotation": False,
     }  # fmt: skip
     assert found["mapping"] == {"kind": "linear", "hidden": 0}
-    assert found["angles"] == {"bits": 8, "start_seed": 7}
+    assert found["angles"] == {"bits": 8, "start_seed": 7, "seeded": 0}
     assert found["input"] == {"dtype": "F32", "shape": (1, 8, 8)} and found["run"] == "0123456789abcdef"
     assert found["digest"]["tolerance"] == 0.0 and found["digest"]["probes"] == ()
     assert [(row["name"], row["role"]) for row in found["tensors"]] == [

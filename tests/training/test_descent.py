@@ -1,4 +1,4 @@
-"""Adam and its one-cycle schedule: as PyTorch's own, through a checkpoint, and nothing strange out of one."""
+"""Adam and its schedule: as PyTorch's own, through a checkpoint, and nothing strange out of one."""
 
 import json
 import random

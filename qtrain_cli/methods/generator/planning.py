@@ -9,8 +9,8 @@ smallest count whose step stays under `WORK_LIMIT` amplitude updates, among thos
 (b = ceil(m / 2**n) for each n); with a given `--circuits` it is that.
 
 Of more than `MANY_WEIGHTS` a step may take four times as much, since hundreds of circuits of one to three
-layers learn far less for the same numbers. Where circuits are less deep than wide all the same, their outcomes
-are nearly a constant: seeded layers stand before the trained ones there, as many as are missing, and are run
+layers learn far less for the same numbers. Where circuits are less deep than wide all the same, outcomes are
+nearly a constant: seeded layers stand before the trained ones there, as many as are missing, and are run
 once. So outcomes are spread as by chance from the start.
 
 Changes to a base move their angles little, so that shallow circuits are enough, and many learn faster: there
