@@ -1,4 +1,4 @@
-"""`--schedule`, `--weight-decay` and `--clip`: another recipe is another run, and strange ones are refused."""
+"""`--schedule`, `--weight-decay`, `--clip`: another recipe is another run, and strange ones are refused."""
 
 import json
 
