@@ -31,10 +31,8 @@ def test_each_part_of_a_recipe_changes_what_is_learned(made):
     ]  # fmt: skip
     files = [made(*part)[1]["artifact_sha256"] for part in parts]
     assert len(set(files)) == len(files)
-    assert (
-        made("--schedule", "one-cycle", "--weight-decay", "0", "--clip", "1")[1]["artifact_sha256"]
-        == files[0]
-    )
+    same = made("--schedule", "one-cycle", "--weight-decay", "0")[1]
+    assert same["artifact_sha256"] == files[0]
 
 
 @pytest.mark.parametrize(
