@@ -46,7 +46,7 @@ Plot = Annotated[
     Path | None, Option("--plot", "Also draw it: {choices}.", choices=PLOT_ENDINGS, kind="output")
 ]
 #: Of fields whose types differ.
-LEARNING_RATE = Option("--lr", "Peak learning rate of the one-cycle schedule.")
+LEARNING_RATE = Option("--lr", "Learning rate, of one-cycle its peak.")
 
 
 def check_output_path(output: str | None) -> None:

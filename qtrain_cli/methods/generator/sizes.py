@@ -63,3 +63,8 @@ def check_work(spec: GeneratorSpec) -> None:
             f"{spec.trained_angles} angles are coded; allowed: {most_angles(spec.angles)}",
             "use --angle-bits 32 or a smaller budget",
         )
+    if spec.angles.seeded and spec.circuit.angles > MAX_CODED_ANGLES:
+        raise BadInput(
+            f"with the seeded ones there are {spec.circuit.angles} angles; allowed: {MAX_CODED_ANGLES}",
+            "use fewer --seeded-layers",
+        )

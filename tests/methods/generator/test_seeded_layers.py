@@ -13,6 +13,7 @@ from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.method import Weights
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, forms, plan_of, spec_of
+from qtrain_cli.methods.generator.sizes import MAX_CODED_ANGLES, check_work
 from qtrain_cli.methods.generator.spec import RAW_BITS
 from qtrain_cli.quantum import statevector
 from qtrain_cli.quantum.circuit import ANSATZE
@@ -64,6 +65,15 @@ def test_a_shallow_circuit_behind_them_is_as_spread_as_a_deep_one():
         start = start_angles(spec.circuit, 0)[:, seeded:]
         found[seeded] = float(Generator(spec, dtype=torch.float64).standardised(start).var())
     assert abs(found[11] - 2) < 0.5 and found[0] > 10
+
+
+def test_a_small_file_asks_for_no_more_seeded_angles_than_others_may_code():
+    """A stranger's: they cost it nothing, and the reader memory."""
+    layout = LayoutSpec((TensorEntry("w", (4,), "F32", GENERATED, 30),))
+    check_work(small_spec(layout, layers=MAX_CODED_ANGLES // 2, seeded=MAX_CODED_ANGLES // 2 - 1))
+    more = small_spec(layout, layers=MAX_CODED_ANGLES, seeded=MAX_CODED_ANGLES - 1)
+    with pytest.raises(BadInput, match="with the seeded ones there are 8388608 angles; allowed: 4194304"):
+        check_work(more)
 
 
 def test_none_is_left_to_train_or_too_few_are_seeded():
