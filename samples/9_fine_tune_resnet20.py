@@ -1,11 +1,11 @@
-"""Fine-tunes every weight of a ResNet-20 checkpoint to CIFAR-10 in the Parquet layout: what a small file is beside.
+"""Fine-tunes every weight of a ResNet-20 checkpoint to CIFAR-10 in the Parquet layout.
 
     python samples/9_fine_tune_resnet20.py resnet20-12fca82f.th cifar10/ tuned.pt [EPOCHS] [SEED]
 
 The images of that layout are JPEG copies, which the checkpoint answers worse than the originals. Running
 statistics stay those of the checkpoint, as in `qtrain compress --base`. Prints the accuracy on the whole test
-split, which is used once, at the end, and writes the state dictionary. Needs qtrain[data]; an epoch takes some
-minutes of one core.
+split, which is used once, at the end, and writes the state dictionary. Needs qtrain[data]; an epoch takes
+some minutes of one core.
 """
 
 from __future__ import annotations
