@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +120,49 @@ def test_a_teacher_of_texts_learns_and_is_a_folder_with_its_tokenizer(
     assert re.search(said + " test texts", output)
     made = {path.name for path in (tmp_path / "made").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= made
+
+
+@pytest.mark.parametrize(("kind", "least"), [("whole", 0.9), ("lora", 0.7), ("probe", 0.7)])
+def test_what_is_not_compressed_learns_from_the_same_base(tmp_path: Path, kind: str, least: float) -> None:
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
+    if kind == "lora":
+        pytest.importorskip("peft", reason="the package peft is not installed")
+    for split, count in (("train", 400), ("test", 40)):
+        lines = ["good day to all,yes" if row % 2 else "bad night for all,no" for row in range(count)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *lines]))
+    run(
+        sys.executable,
+        SAMPLES / "7_train_text_teacher.py",
+        tmp_path,
+        tmp_path / "base",
+        "classes",
+        1,
+        cwd=tmp_path,
+    )
+    output = run(
+        sys.executable, SAMPLES / "8_fine_tune_whole.py", tmp_path / "base", tmp_path, kind, 8, cwd=tmp_path
+    )
+    found = json.loads(output)
+    assert found["kind"] == kind and found["test_accuracy"] >= least
+    assert (found["numbers"] == 2 * 64) == (kind == "probe")
+
+
+def test_every_weight_of_a_resnet20_is_fine_tuned(tmp_path: Path) -> None:
+    scope: dict[str, Any] = {}
+    exec((SAMPLES / "resnet20_cifar10.py").read_text(), scope)
+    torch.manual_seed(0)
+    torch.save(scope["ResNet20"]().state_dict(), tmp_path / "base.pt")
+    drawn = np.random.default_rng(0)
+    labels = np.arange(512) % 2
+    images = (drawn.integers(0, 100, (512, 3, 32, 32)) + 120 * labels[:, None, None, None]).astype(np.uint8)
+    test = {"x_test": images[:50], "y_test": labels[:50]}
+    np.savez(tmp_path / "two.npz", x_train=images, y_train=labels, **test)
+    script = SAMPLES / "9_fine_tune_resnet20.py"
+    output = run(sys.executable, script, "base.pt", "two.npz", "tuned.pt", 3, cwd=tmp_path)
+    assert float(re.search(r"([\d.]+)% of 50 images", output)[1]) > 90
+    tuned, base = (torch.load(tmp_path / name, weights_only=True) for name in ("tuned.pt", "base.pt"))
+    assert tuned.keys() == base.keys() and not torch.equal(tuned["conv1.weight"], base["conv1.weight"])
+    assert torch.equal(tuned["bn1.running_mean"], base["bn1.running_mean"])
 
 
 def test_the_bare_commands_work_in_the_ci_sample(tmp_path: Path) -> None:

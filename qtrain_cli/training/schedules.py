@@ -44,7 +44,7 @@ class Schedule(Protocol):
 def schedule_of(name: str, optimizer: torch.optim.Optimizer, lr: float, steps: int) -> Schedule:
     """A row of the schedules, for a run of so many steps."""
     rows: dict[str, Callable[..., Schedule]]
-    rows = {ONE_CYCLE: OneCycle, PLATEAU: Plateau, CONSTANT: Constant}
+    rows = {ONE_CYCLE: OneCycle, PLATEAU: Halving, CONSTANT: Constant}
     return rows[name](optimizer, lr, steps)
 
 
@@ -72,7 +72,7 @@ class OneCycle:
         self.own.load_state_dict(dict(state))
 
 
-class Plateau:
+class Halving:
     """See above."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, lr: float, steps: int) -> None:

@@ -8,7 +8,7 @@ Depth is worth more than copies (eight circuits of four layers lost two points t
 smallest count whose step stays under `WORK_LIMIT` amplitude updates, among those that fill their circuits
 (b = ceil(m / 2**n) for each n); with a given `--circuits` it is that.
 
-Of more than `MANY_WEIGHTS` a step may take four times as much, since hundreds of circuits of one to three
+Of more than `LARGE_WEIGHTS` a step may take four times as much, since hundreds of circuits of one to three
 layers learn far less for the same numbers. Where circuits are less deep than wide all the same, outcomes are
 nearly a constant: seeded layers stand before the trained ones there, as many as are missing, and are run
 once. So outcomes are spread as by chance from the start.
@@ -34,7 +34,7 @@ WORK_LIMIT = 2**25
 DEFAULT_RATIO = 10.0
 MIN_QUBITS_OF_SEVERAL = 8
 #: Above so many weights: the updates of a pass, and the share of the budget that is used at least.
-MANY_WEIGHTS, LARGE_WORK_LIMIT, USED = 2**21, 2**27, 0.9
+LARGE_WEIGHTS, LARGE_WORK_LIMIT, USED = 2**21, 2**27, 0.9
 #: Layers for each qubit, at least, of the circuits of changes.
 LEAST_DEPTH = 0.8
 
@@ -79,7 +79,7 @@ def plan_generator(
 
 def _chosen(plans: list[GeneratorSpec], change: bool) -> GeneratorSpec:
     """One of several, from few large circuits to many small ones."""
-    if plans[0].layout.generated > MANY_WEIGHTS and not change:
+    if plans[0].layout.generated > LARGE_WEIGHTS and not change:
         most = max(plan.trained_numbers for plan in plans)
         plans = [plan for plan in plans if plan.trained_numbers >= USED * most]
         affordable = [plan for plan in plans if step_work(plan) <= LARGE_WORK_LIMIT]
@@ -125,7 +125,7 @@ def _with_circuits(
 
     entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
     qubits = qubits_for(layout.generated, circuits)
-    scrambled = layout.generated > MANY_WEIGHTS and budget.layers is None
+    scrambled = layout.generated > LARGE_WEIGHTS and budget.layers is None
 
     def of_depth(layers: int) -> GeneratorSpec:
         missing = max(0, qubits - layers) if scrambled else 0

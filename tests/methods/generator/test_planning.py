@@ -11,9 +11,9 @@ from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import (
+    LARGE_WEIGHTS,
     LARGE_WORK_LIMIT,
     LEAST_DEPTH,
-    MANY_WEIGHTS,
     MIN_QUBITS_OF_SEVERAL,
     USED,
     WORK_LIMIT,
@@ -119,7 +119,7 @@ def test_any_number_of_weights_can_be_planned(count):
     assert circuit.circuits == 1 or circuit.qubits >= MIN_QUBITS_OF_SEVERAL
 
 
-@given(count=st.integers(1, MANY_WEIGHTS), params=st.integers(100, 10**5))
+@given(count=st.integers(1, LARGE_WEIGHTS), params=st.integers(100, 10**5))
 @settings(max_examples=100, deadline=None)
 def test_the_fewest_circuits_that_stay_under_the_limit(count, params):
     layout = weights(count)
