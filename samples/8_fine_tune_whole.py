@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
@@ -83,6 +82,8 @@ def batches(texts: list[Tensor], draw: random.Random | None) -> Iterator[tuple[T
 def trained(model: Classifier, kind: str) -> list[nn.Parameter]:
     """The parameters that move; PEFT puts its factors in."""
     if kind == "lora":
+        from peft import LoraConfig, get_peft_model  # of all kinds this one alone needs it
+
         config = LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], lora_dropout=0.0)
         model.base = get_peft_model(model.base, config)
     elif kind == "probe":
