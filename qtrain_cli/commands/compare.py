@@ -42,6 +42,8 @@ from qtrain_cli.training.devices import usual_threads
 TUNING_SHARE = 0.25
 #: ``--quick``: this share of the epochs, nothing tuned.
 QUICK_SHARE = 0.25
+#: Of a fit: what a cell's own name says, and what a comparison has one of.
+_OF_A_CELL = ("epochs", "lr", "seed", "gradient")
 
 
 @usual_threads()
@@ -95,7 +97,7 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
     )
     tryout = tryout_of(materials, fit, known=cells.target)
     base, targets = chosen_target(replace(begun, fit=fit), budget, settings.model, tryout, log)
-    if base is not None and base.wanted is not None and begun.base and begun.base.wanted is None:
+    if base and base.wanted and base is not begun.base:
         cells.keep_target(base.wanted.kind)
     settings = replace(settings, targets=targets)
     bench = Bench(settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data}, base=base)
@@ -109,21 +111,7 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
 
 def _identity(settings: CompareSettings, begun: Begun, materials: Materials) -> str:
     """Everything that a cell depends on, besides what its name says."""
-    whole = asdict(settings.fit)
-    fit = {
-        key: whole[key]
-        for key in (
-            "distill",
-            "temperature",
-            "batch_size",
-            "device",
-            "augment",
-            "precision",
-            "schedule",
-            "weight_decay",
-            "clip",
-        )
-    }
+    fit = {name: value for name, value in asdict(settings.fit).items() if name not in _OF_A_CELL}
     model = model_identity(settings.model, begun.loaded.sha256)
     own = materials.identity | _changed(settings, begun)
     whole_run = run_identity(model, data_identity(settings.data, begun.data), fit, own)

@@ -20,7 +20,6 @@ from qtrain_cli.artifact.size import Known
 from qtrain_cli.data.inputs import Inputs, tensors_in
 from qtrain_cli.errors import UsageError
 from qtrain_cli.methods.generator.plan import plan_of
-from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
@@ -32,7 +31,7 @@ from qtrain_cli.runs.grounds import base_beside, changed_layout
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.materials import asked_change
-from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import said_of_candidates
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.training.batches import Batch
@@ -102,14 +101,10 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
         loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output, change=scene.change,
         precision=settings.fit.precision,
     )  # fmt: skip
-    sizes, layout, change = Measure(OURS, scene, known), scene.layout, scene.ground is not None
-
-    def file_bytes(spec: GeneratorSpec) -> int:
-        return sizes.bytes(plan_of(spec), budget.bits(change))
-
-    spec = plan_generator(layout, budget, settings.fit.seed, file_bytes, change)
-    seconds, probe = _probe(sizes.sized(plan_of(spec)), sizes.scene, settings)
-    design, artifact_bytes = design_of(spec, scene.change), file_bytes(spec)
+    sizes = Measure(OURS, scene, known)
+    spec = planned_ours(sizes, budget)
+    seconds, probe = _probe(sizes.sized(plan_of(spec)), scene, settings)
+    design, artifact_bytes = design_of(spec, scene.change), sizes.bytes(plan_of(spec), spec.angles.bits)
     return PlanRecord(
         **vars(design),
         model=loaded.name,

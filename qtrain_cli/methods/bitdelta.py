@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.methods.forms import Forms, Plan
-from qtrain_cli.methods.grids import Steps
+from qtrain_cli.methods.grids import LEAST_STEP, Steps
 from qtrain_cli.methods.method import (
     Grid,
     Method,
@@ -24,8 +24,6 @@ from qtrain_cli.methods.method import (
     whole_forms,
     whole_portable,
 )
-
-_LEAST_STEP = 2.0**-14  # the smallest normal float16
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
@@ -44,7 +42,7 @@ def bits(scene: Scene, plan: Plan, forms: Forms, width: float) -> float:
 def steps(plan: Plan, numbers: Numbers, *rest: object) -> Steps:
     """The mean of the absolute values, by tensor, as the file has it."""
     means = {name: float(part.detach().abs().mean()) for name, part in numbers.items()}
-    return {name: float(torch.tensor(max(mean, _LEAST_STEP)).half()) for name, mean in means.items()}
+    return {name: float(torch.tensor(max(mean, LEAST_STEP)).half()) for name, mean in means.items()}
 
 
 def signs(plan: Plan, name: str, numbers: Tensor, step: float) -> Tensor:

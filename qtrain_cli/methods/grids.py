@@ -22,7 +22,7 @@ STRETCH = 1.5
 #: Shares of the largest number that are tried as the edge of a limited grid.
 _EDGES = np.linspace(0.25, 1.0, 16)
 _HALVINGS = 12
-_LEAST_STEP = 2.0**-14  # the smallest normal float16
+LEAST_STEP = 2.0**-14  # the smallest normal float16
 
 Steps = dict[str, float]
 
@@ -39,7 +39,7 @@ def fit_steps(numbers: Mapping[str, Tensor], limit: int, most_bits: float) -> tu
     low, high = (1.0, STRETCH) if limit else (FINEST, COARSEST)
 
     def at(q: float) -> tuple[Steps, float]:
-        steps = {name: float(np.float16(max(q * step, _LEAST_STEP))) for name, step in base.items()}
+        steps = {name: float(np.float16(max(q * step, LEAST_STEP))) for name, step in base.items()}
         return steps, bits_of(numbers, steps, limit)
 
     finest, coarsest = at(low), at(high)

@@ -135,13 +135,13 @@ def run_in_place(
         again: what a backward pass has around it that computes a part anew.
     """
     call = _Call(module, state, again)
-    call.lends = _LENT.get(module, False) and call.fits()
     if torch.is_grad_enabled() and call.wanted:
         if _needs_lead(module, call, inputs, forward):
             inputs.requires_grad_()
         call.lends = _may_lend(module, call, forward)
         outputs: Tensor = _Forward.apply(call, forward, *(given for _, given in call.wanted))
         return outputs
+    call.lends = _LENT.get(module, False) and call.fits()
     with call.in_place(state):
         outputs = forward()
         call.keep_buffers()

@@ -83,8 +83,10 @@ def forward(
     """
     b, outcomes = circuit.circuits, 2**circuit.qubits
     planes = 1 if ANSATZE[circuit.ansatz].real else 2
-    first, state = (0, theta.new_empty(b, planes, max(outcomes, _FEWEST))) if begun is None else begun
-    state = state if begun is None else state.clone()
+    if begun is None:
+        first, state = 0, theta.new_empty(b, planes, max(outcomes, _FEWEST))
+    else:
+        first, state = begun[0], begun[1].clone()
     p, shape = theta.new_empty(b, outcomes), _shape(circuit, theta.dtype)
     _kernels.forward(shape, _array(theta), state.numpy(), p.numpy(), _threads(circuit), first)
     return p, state

@@ -33,7 +33,6 @@ from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, QtrainError, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import identity_in, load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
-from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
@@ -58,7 +57,7 @@ from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_o
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
-from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
@@ -158,16 +157,9 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     base, targets = chosen_target(begun, budget, settings.model, tryout, log)
     scene = scene_of(loaded, data, settings.fit, (targets, budget.ignore), settings.model, base)
     sizes = Measure(OURS, scene, known_of(settings.fit, loaded, data, budget.bare, scene.change))
-    change = scene.ground is not None
-    spec = plan_generator(
-        scene.layout,
-        budget,
-        settings.fit.seed,
-        lambda plan: sizes.bytes(plan_of(plan), budget.bits(change)),
-        change,
-    )
+    spec = planned_ours(sizes, budget)
     if settings.own_lr:
-        settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, change))
+        settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, bool(scene.ground)))
     check_gradient(settings.fit.gradient, spec.circuit)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.methods.forms import Plan
+from qtrain_cli.methods.generator.plan import plan_of
+from qtrain_cli.methods.generator.planning import plan_generator
+from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.method import Method, Scene
 from qtrain_cli.methods.table import method_of
 from qtrain_cli.runs.layouts import layout_for
+from qtrain_cli.settings import BudgetSettings
 from qtrain_cli.training.generated import Sized
 
 
@@ -60,6 +64,15 @@ class Measure:
             lambda size: self.bytes(self.method.plan(self.scene, size), width) <= budget,
         )
         return self.method.plan(self.scene, size)
+
+
+def planned_ours(sizes: Measure, budget: BudgetSettings) -> GeneratorSpec:
+    """The generator that a budget buys for the scene. Raises as `plan_generator`."""
+    change, scene = sizes.scene.ground is not None, sizes.scene
+    bits = budget.bits(change)
+    return plan_generator(
+        scene.layout, budget, scene.seed, lambda spec: sizes.bytes(plan_of(spec), bits), change
+    )
 
 
 def _bisected(most: int, fits: Callable[[int], bool]) -> int:

@@ -20,13 +20,12 @@ from qtrain_cli.data import Dataset
 from qtrain_cli.data.splits import TrainSplit
 from qtrain_cli.errors import BadInput, Interrupted, QtrainError, RunFailed, UsageError
 from qtrain_cli.methods.generator.plan import plan_of
-from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.runs.beginning import Begun
 from qtrain_cli.runs.grounds import BaseModel
 from qtrain_cli.runs.making import Log, Work, answers_of, make, scene_of
 from qtrain_cli.runs.materials import Materials
-from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.settings import BudgetSettings, FitSettings, GradientSettings, ModelSettings
 from qtrain_cli.targets.change import Wanted
 from qtrain_cli.targets.changes import candidates, settled_target
@@ -118,8 +117,7 @@ def _score(
     patterns = (targets, budget.ignore)
     scene = scene_of(loaded, data, fit, patterns, model, replace(base, wanted=wanted))
     sizes = Measure(OURS, scene, known_of(fit, loaded, data, budget.bare, scene.change))
-    bits = budget.bits(True)
-    spec = plan_generator(scene.layout, budget, fit.seed, lambda plan: sizes.bytes(plan_of(plan), bits), True)
+    spec = planned_ours(sizes, budget)
     fit = fit.for_numbers(spec.trained_numbers, True) if tryout.own_rate else fit
     work = Work(OURS, sizes.sized(plan_of(spec)), scene, data, fit, answers_of(scene, data))
     with tempfile.TemporaryDirectory() as folder:

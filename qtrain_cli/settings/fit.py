@@ -140,21 +140,16 @@ class FitSettings:
     def __post_init__(self) -> None:
         for name in self.augment:
             require(name in AUGMENTATIONS, f"--augment is '{name}'", suggestion(name, AUGMENTATIONS))
-        require(
-            self.schedule in SCHEDULES,
-            f"--schedule is '{self.schedule}'",
-            suggestion(self.schedule, SCHEDULES),
-        )
+        for option, chosen, known in (
+            ("schedule", self.schedule, SCHEDULES),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            require(chosen in known, f"--{option} is '{chosen}'", suggestion(chosen, known))
         for name, value in (("weight-decay", self.weight_decay), ("clip", self.clip)):
             require(
                 value is None or (math.isfinite(value) and value >= 0),
                 f"--{name} is {value}; allowed: 0 or more",
             )
-        require(
-            self.precision in PRECISIONS,
-            f"--precision is '{self.precision}'",
-            suggestion(self.precision, PRECISIONS),
-        )
         require(len(set(self.augment)) == len(self.augment), "--augment names one twice", "give each once")
         require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
         require(

@@ -51,7 +51,7 @@ class Generator:
         self.scale = scales.repeat_interleave(counts).to(device, dtype)  # (m,)
         self.centre = centres.repeat_interleave(counts).to(device, dtype)  # (m,)
         self.positions = Positions.of(spec, torch.device(device), dtype)
-        self._device, self._underway = torch.device(device), dict[torch.dtype, Underway]()
+        self._underway = dict[torch.dtype, Underway]()
 
     def standardised(self, theta: Tensor, run: Simulate = probabilities) -> Tensor:
         """z of the m outcomes in use: the trained angles in radians -> (m,)."""
