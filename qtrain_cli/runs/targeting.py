@@ -125,7 +125,9 @@ def _score(
             made = make(work, Recovery(Path(folder) / "trial.ckpt", {}, False), _quiet, _quiet)
         except Interrupted:
             raise Interrupted("stopped while the target was being chosen", "run it again") from None
-    return 0.0 if made.score is None else made.score
+    if made.score is None:  # 0 would be the best loss there is
+        raise RunFailed("its validation figure is not finite")
+    return made.score
 
 
 def _few(data: Dataset, fit: FitSettings) -> Dataset:

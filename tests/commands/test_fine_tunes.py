@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -398,6 +399,21 @@ def test_a_candidate_that_cannot_be_trained_is_left_out(shell, monkeypatch):
     assert (
         record["target"] == "delta" and "target: lora of rank 4 of query and value cannot be trained" in err
     )
+
+
+def test_a_candidate_without_a_figure_is_none(shell, monkeypatch):
+    """Nothing must take a figure that is not finite for a loss of 0."""
+    monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
+    real = targeting.make
+
+    def lost(work, *rest):
+        made = real(work, *rest)
+        return replace(made, score=None) if work.scene.change.kind == "delta" else made
+
+    monkeypatch.setattr(targeting, "make", lost)
+    record, err = compressed(shell, "lost.qtrain")
+    assert record["target"].startswith("lora")
+    assert "target: delta of biases cannot be trained: its validation figure is not finite" in err
 
 
 def test_what_was_chosen_is_not_tried_again_by_whoever_goes_on(shell, monkeypatch, bench):
