@@ -181,7 +181,7 @@ def checked(raw: Arrays) -> Arrays:
         split = name.partition(".")[0].removeprefix("x_")
         if name.startswith("x_"):
             y, least = getattr(arrays, f"y_{split}"), MIN_TRAIN_ROWS if split == "train" else 1
-            _refuse_rows(split, name, x, y, least)
+            refuse_rows(split, name, x, y, least)
     for split in [name.removeprefix("x_") for name in names[1:]]:
         y = getattr(arrays, f"y_{split}")
         _refuse_difference("y", split, arrays.y_train, y)
@@ -309,7 +309,8 @@ def _finite_float32(name: str, array: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _refuse_rows(split: str, name: str, x: np.ndarray, y: np.ndarray, least: int) -> None:
+def refuse_rows(split: str, name: str, x: np.ndarray, y: np.ndarray, least: int = 1) -> None:
+    """Raises where a split has another number of inputs than of targets, or too few."""
     if len(x) != len(y):
         raise BadInput(f"{name} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
     if len(x) < least:

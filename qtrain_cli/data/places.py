@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from qtrain_cli.data.arrays import Arrays, Columned
+from qtrain_cli.data.arrays import Arrays, Columned, refuse_rows
 from qtrain_cli.errors import BadInput, UsageError
 from qtrain_cli.settings.task import TaskSettings
 from qtrain_cli.tasks import TASKS
@@ -71,6 +71,7 @@ def _has_places(y: np.ndarray, wanted: bool) -> bool:
 
 def _with(raw: Arrays, targets: Mapping[str, np.ndarray], ignored: int) -> Arrays:
     """The same rows with these targets by name, in as few bytes as hold them all."""
+    _refuse_other_places(targets)
     for name, y in targets.items():
         _check(name, y, ignored)
     most = max(int(y[y != ignored].max()) for y in targets.values())
@@ -79,6 +80,19 @@ def _with(raw: Arrays, targets: Mapping[str, np.ndarray], ignored: int) -> Array
         name: np.where(y != ignored, y.astype(small), small(IGNORED)) for name, y in targets.items()
     }
     return replace(raw, placed=True, **made)
+
+
+def _refuse_other_places(found: Mapping[str, np.ndarray]) -> None:
+    """Raises where a split's rows are not whole numbers of the first one's shape."""
+    first, *_ = found
+    wanted = found[first].shape[1:]
+    for name, places in found.items():
+        if places.dtype.kind not in "iu" or places.shape[1:] != wanted:
+            raise BadInput(
+                f"{name} is an array of {places.dtype} with the shape {places.shape}; {first} has whole"
+                f" numbers for each of the places {wanted} of a row",
+                "all splits need the same kind of rows",
+            )
 
 
 def _check(name: str, y: np.ndarray, ignored: int) -> None:
@@ -116,9 +130,15 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
     if tokens.shape[1] < 2:
         raise BadInput("a row of one token has none after it", "give rows of at least two tokens")
     inputs, labels = raw.named("x"), raw.named("y") if same else {}
+    every = {name: found for name, x in inputs.items() if (found := _tokens(x)) is not None}
+    if missing := [name for name in inputs if name not in every]:
+        raise BadInput(f"{missing[0]} holds no tokens, as x_train does", "all splits need the same kind of rows")
+    _refuse_other_places(every | labels)
+    for name, y in labels.items():
+        refuse_rows(name[2:], f"x{name[1:]}", every[f"x{name[1:]}"], y)
     targets = {
-        f"y{name[1:]}": _next(raw, x, labels.get(f"y{name[1:]}"), asked.ignore_index)
-        for name, x in inputs.items()
+        f"y{name[1:]}": _next(raw, inputs[name], found, labels.get(f"y{name[1:]}"), asked.ignore_index)
+        for name, found in every.items()
     }
     told = (_NEXT, "the texts' labels are not used") if unused else (_NEXT,)
     return replace(_with(raw, targets, IGNORED), names=() if unused else raw.names, said=(*raw.said, *told))
@@ -133,14 +153,16 @@ def _tokens(x: Columned) -> np.ndarray | None:
 def _are_inputs(raw: Arrays, ignored: int) -> bool:
     tokens, y = _tokens(raw.x_train), raw.y_train
     assert tokens is not None
+    if y.dtype.kind not in "iu":
+        return False
     counts = y != ignored
-    return y.dtype.kind in "iu" and bool(counts.any()) and np.array_equal(tokens[counts], y[counts])
+    return bool(counts.any()) and np.array_equal(tokens[counts], y[counts])
 
 
-def _next(raw: Arrays, x: Columned, labels: np.ndarray | None, ignored: int) -> np.ndarray:
+def _next(
+    raw: Arrays, x: Columned, tokens: np.ndarray, labels: np.ndarray | None, ignored: int
+) -> np.ndarray:
     """What is right at each place of a split: the token, or label, after it."""
-    tokens = _tokens(x)
-    assert tokens is not None
     y = np.full(tokens.shape, IGNORED, np.int64)
     y[:, :-1] = (tokens if labels is None else labels)[:, 1:]
     y[y == ignored] = IGNORED

@@ -132,6 +132,24 @@ def test_what_cannot_be(loaded, y, family, task, said):
         loaded(TOKENS, y, family, **task)
 
 
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"y_test": TAGS[4:] / 2}, r"y_test is an array of float64 with the shape \(2, 5\); y_train has whole"),
+    ({"y_test": TAGS[4:].astype("U3")}, "y_test is an array of <U3"),
+    ({"y_test": TAGS[4:, :3]}, r"y_test is an array of int64 with the shape \(2, 3\)"),
+    ({"y_train": TAGS[:4].astype("U3")}, "y_train has the dtype <U3"),
+    ({"y_train": TOKENS[:4], "y_test": TOKENS[4:, :3]}, r"y_test is an array of int64 with the shape \(2, 3\)"),
+    ({"y_train": TOKENS[:4], "y_test": TOKENS[4:5]}, "x_test has 2 rows and y_test 1"),
+    ({"y_train": TOKENS[:4], "y_test": TOKENS[4:, 0]}, r"y_test is an array of int64 with the shape \(2,\)"),
+    ({"y_train": TOKENS[:4], "x_test": TOKENS[4:, :3]}, "x_test is an array of int64"),
+    ({"y_train": TOKENS[:4], "x_test": TOKENS[4:] / 2}, "x_test holds no tokens, as x_train does"),
+])  # fmt: skip
+def test_splits_of_different_kinds(tmp_path, changed, said):
+    rows = {"x_train": TOKENS[:4], "y_train": TAGS[:4], "x_test": TOKENS[4:], "y_test": TAGS[4:]}
+    np.savez(tmp_path / "data.npz", **rows | changed)
+    with pytest.raises(BadInput, match=said):
+        load_data(DataSettings(str(tmp_path / "data.npz")), 0)
+
+
 @pytest.mark.parametrize(("x", "y", "family", "task", "said", "fits"), [
     (TOKENS, TAGS[:, 0], "language", {}, r"takes a token for each place \(N, L\), or none", "classification"),
     (TOKENS, TAGS, "segmentation", {}, r"takes a class for each pixel \(N, H, W\)", "tokens, language"),

@@ -191,10 +191,14 @@ def splits() -> dict[str, np.ndarray]:
 
 
 def npz_files() -> Iterator[bytes]:
-    """Numbers, images, compressed, and arrays of odd dtypes."""
+    """Numbers, images, compressed, tokens with a label each or with themselves, and arrays of odd dtypes."""
     images = np.zeros((8, 1, 4, 4), np.uint8)
     odd = {"y_train": LABELS.astype(bool), "y_test": LABELS.astype("U3")}
-    for arrays in (splits(), splits() | {"x_train": images, "x_test": images}, splits() | odd):
+    tokens = np.arange(2, 42).reshape(8, 5)
+    tagged = {"x_train": tokens, "x_test": tokens, "y_train": tokens % 7, "y_test": tokens % 7}
+    same = tagged | {"y_train": tokens, "y_test": tokens}
+    pictures = splits() | {"x_train": images, "x_test": images}
+    for arrays in (splits(), pictures, tagged, same, splits() | odd):
         stream = io.BytesIO()
         np.savez(stream, **arrays)
         yield stream.getvalue()
