@@ -1,4 +1,4 @@
-"""Several processes of one command, started here by PyTorch's elastic launcher, or from outside by `torchrun`.
+"""Several processes of one command, started here by PyTorch's elastic launcher, or by `torchrun`.
 
     qtrain compress ... --processes 2       this process starts two of the same words, and waits
     torchrun --nproc-per-node 2 -m qtrain_cli compress ...      the same two, of a launcher of the user's
@@ -135,19 +135,21 @@ def _no_logs() -> Iterator[None]:
 
 
 def _failure(folder: Path, codes: Mapping[int, int], processes: int) -> QtrainError | None:
-    """What the processes ended with: what one said itself, the last time and not for another's sake; else
-    how the system ended one."""
+    """What the processes ended with, the last time: what one has said for itself; else how the system ended
+    one; else that they were asked to stop, which the launcher does to those that are left."""
     said = [_read(path) for path in sorted(folder.glob("*.json"), key=_place)]
-    own = [one for one in said if not one["aftermath"]]
-    last = max((one["restart"] for one in said), default=0)
-    present = [one for one in own if one["restart"] == last]
-    killed = {rank: -code for rank, code in codes.items() if code < 0}
-    if present:
-        return _raised(present[0])
+    last = [one for one in said if one["restart"] == said[-1]["restart"]]
+    stopped = [one for one in last if one["kind"] == Interrupted.kind]
+    failed = [one for one in last if one not in stopped and not one["aftermath"]]
+    if failed:
+        return _raised(failed[0])
+    killed = sorted((-code, rank) for rank, code in codes.items() if code < 0)  # 9 before the launcher's 15
     if killed:
-        rank, number = next(iter(killed.items()))
+        number, rank = killed[0]
         name = signal.Signals(number).name
         return RunFailed(f"process {rank} of {processes} was ended by {name}", _AGAIN)
+    if stopped:
+        return _raised(stopped[0])
     if codes:
         rank, code = next(iter(codes.items()))
         return RunFailed(f"process {rank} of {processes} has ended with code {code} and said nothing", _AGAIN)

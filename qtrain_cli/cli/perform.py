@@ -32,11 +32,11 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
     if "processes" not in command.options:
         _performed(command, common, said)
         return
-    from qtrain_cli.training.ranks import joined, named_in
+    from qtrain_cli.training.ranks import joined_processes, named_in
 
     ranks, wanted = named_in(os.environ), said["processes"] or 1
     if ranks.several:
-        with joined(), nullcontext() if ranks.first else nobody_hears():
+        with joined_processes(), nullcontext() if ranks.first else nobody_hears():
             _performed(command, common, _as_one_of(ranks.count, said), ranks.first)
     elif wanted > 1:
         said_record(command.settings, command.says, said, command.fixed)  # what is refused is refused here

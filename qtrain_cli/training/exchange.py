@@ -28,7 +28,7 @@ from qtrain_cli.training.synced import SharedStatistics
 
 
 @dataclass(frozen=True)
-class Told:
+class StepSums:
     """Of one step: its loss, the loss that is shown, and the sums (k,) that its score is a figure of."""
 
     loss: float
@@ -64,7 +64,7 @@ class Exchange:
         seed_generators(int(stream[0]))
         return SharedStatistics(self.ranks)
 
-    def of_step(self, own: Told) -> Told:
+    def of_step(self, own: StepSums) -> StepSums:
         """The whole step's, from this process's share of it; gradients become those of the whole batch."""
         if not self.ranks.several:
             return own
@@ -75,7 +75,7 @@ class Exchange:
         for tensor, part in zip(self.trained, self._parts(told[first:]), strict=True):
             if tensor.grad is not None or bool(part.any()):
                 tensor.grad = part.to(tensor.dtype)
-        return Told(loss, shown, told[3:first])
+        return StepSums(loss, shown, told[3:first])
 
     def at_end(self) -> None:
         """After the last step: whether anybody was asked to stop since."""
@@ -87,7 +87,7 @@ class Exchange:
     def _asked(self) -> bool:
         return self.asked.is_set() or self._parent.gone
 
-    def _packed(self, own: Told) -> Tensor:
+    def _packed(self, own: StepSums) -> Tensor:
         device = self.trained[0].device
         head = torch.tensor([own.loss, own.shown, float(self._asked)], dtype=torch.float64)
         parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in self.trained]

@@ -26,7 +26,7 @@ from qtrain_cli.tasks.counting import summed
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.course import Course
 from qtrain_cli.training.descent import Rate, seed_generators, start_descent
-from qtrain_cli.training.exchange import Exchange, Told
+from qtrain_cli.training.exchange import Exchange, StepSums
 from qtrain_cli.training.ranks import ALONE, present
 from qtrain_cli.training.recovery import Clock, Recovery
 from qtrain_cli.training.state import RunState, Trained, checkpoint_of, restore, trained
@@ -144,14 +144,14 @@ class _Loop:
         with exactly, torch.no_grad():
             return self.loss_of(self.trainee.outputs(batch), batch).item()
 
-    def step(self, batch: Batch, shown: float | None) -> Told:
+    def step(self, batch: Batch, shown: float | None) -> StepSums:
         """What one batch came to, after one step of the descent. Raises `RunFailed`, `BadInput`."""
         outputs = self.trainee.outputs(batch)
         loss = self.loss_of(outputs, batch)
         self.differentiate(loss)
         counts = self.course.objective.row.counts(outputs.scores.detach(), batch.targets)
         value = loss.item()
-        told = self.exchange.of_step(Told(value, value if shown is None else shown, summed(counts)))
+        told = self.exchange.of_step(StepSums(value, value if shown is None else shown, summed(counts)))
         self.check(told.loss)
         self.run.descent.step()
         return told

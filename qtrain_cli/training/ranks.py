@@ -28,7 +28,7 @@ from torch import Tensor
 from qtrain_cli.errors import QtrainError, first_line, is_out_of_memory
 
 #: A process waits for as long as others work: for one that writes, or measures a large split.
-PATIENCE = timedelta(days=7)
+LONGEST_WAIT = timedelta(days=7)
 _Result = TypeVar("_Result")
 
 
@@ -68,9 +68,10 @@ class Ranks:
         return slice(self.rank, None, self.count)
 
     def block(self, whole: int, rank: int | None = None) -> slice:
-        """This process's (or another's) part of so many things, in one piece; sizes differ by one at most."""
-        place = self.rank if rank is None else rank
-        return slice(whole * place // self.count, whole * (place + 1) // self.count)
+        """This process's (or another's) part of so many things, in one piece, as many as in its `share`."""
+        place, (size, more) = self.rank if rank is None else rank, divmod(whole, self.count)
+        first = place * size + min(place, more)
+        return slice(first, first + size + (place < more))
 
     def summed(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in its place. Raises `ProcessEnded`."""
@@ -140,7 +141,7 @@ def named_in(environment: Mapping[str, str]) -> Ranks:
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Ranks]:
+def joined_processes() -> Iterator[Ranks]:
     """The processes that a launcher has started this one with, as long as the block lasts.
 
     Raises:
@@ -152,7 +153,7 @@ def joined() -> Iterator[Ranks]:
         return
     both = torch.cuda.is_available() and dist.is_nccl_available()
     with _heard():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if both else "gloo", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if both else "gloo", timeout=LONGEST_WAIT)
     _PRESENT[0] = found
     try:
         yield found
