@@ -19,12 +19,6 @@ from typing import Any
 _LOADED = [
     "torch", "torch._dynamo", "qtrain_cli.training.loop", "qtrain_cli.runs.teach", "qtrain_cli.runs.compress",
 ]  # fmt: skip
-    "torch",
-    "torch._dynamo",
-    "qtrain_cli.training.loop",
-    "qtrain_cli.runs.teach",
-    "qtrain_cli.runs.compress",
-]
 
 
 def in_processes(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
