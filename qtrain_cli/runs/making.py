@@ -28,6 +28,7 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
 from qtrain_cli.data.inputs import Inputs
+from qtrain_cli.methods.generator.plan import spec_of
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
@@ -46,6 +47,7 @@ from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course, Teach, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to
+from qtrain_cli.training.dividing import DividedCircuits, divides
 from qtrain_cli.training.generated import SPENT, Generated, Sized
 from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.ranks import present
@@ -198,7 +200,7 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
         RunFailed, Interrupted, BadInput, Refused: as `training.loop.train`.
     """
     fit, gradient = work.fit, work.fit.gradient
-    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
+    circuits = _circuits(work)
     trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
     if fit.augment:
         log(f"training batches are augmented: {', '.join(fit.augment)}")
@@ -212,6 +214,19 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     stored = _stored(work, trainee, found)
     numbers = present().led(lambda: _with_fresh_statistics(work, stored, log))
     return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))
+
+
+def _circuits(work: Work) -> StepCircuits | DividedCircuits | None:
+    """What runs ours in the place of the engine: what measures, or each process its part."""
+    gradient, ranks = work.fit.gradient, present()
+    if work.name != OURS:
+        return None
+    if measures(gradient):
+        return StepCircuits(gradient, work.fit.seed)
+    spec = spec_of(work.chosen.layout, work.chosen.plan)
+    circuit, seeded = spec.circuit, spec.angles.seeded
+    shared = divides(circuit, circuit.layers - seeded, ranks)
+    return DividedCircuits(circuit, seeded, ranks) if shared else None
 
 
 def _course(work: Work) -> Course:

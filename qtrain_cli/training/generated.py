@@ -29,6 +29,7 @@ from qtrain_cli.targets.layout import kept_tensors
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.circuits import StepCircuits
 from qtrain_cli.training.devices import moved_to
+from qtrain_cli.training.dividing import DividedCircuits
 from qtrain_cli.training.rounding import straight_through
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.trainee import Outputs
@@ -63,7 +64,7 @@ class Generated:
         chosen: the method at its size.
         scene: the model, its tensors, device and seed.
         room: the bits that the coded numbers may take in the file beside these kept tensors.
-        circuits: what measures circuits in the place of the engine, where something does.
+        circuits: what runs circuits in the place of the engine, where something does.
         precision: in which the model multiplies in training (`models.mixed`).
     """
 
@@ -72,7 +73,7 @@ class Generated:
         chosen: Sized,
         scene: Scene,
         room: Callable[[Mapping[str, Tensor]], float],
-        circuits: StepCircuits | None = None,
+        circuits: StepCircuits | DividedCircuits | None = None,
         precision: str = FLOAT32,
     ) -> None:
         self.chosen, self.scene, self.room, self.circuits = chosen, scene, room, circuits

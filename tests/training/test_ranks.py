@@ -35,10 +35,12 @@ def bits(named):
     return {name: part.numpy().tobytes() for name, part in named.items()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_processes_do_what_one_does(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "counts"), [*((kind, [2]) for kind in KINDS), ("batch norm", [4]), ("divided", [3, 4])]
+)
+def test_processes_do_what_one_does(kind, counts, tmp_path):
     one = fitted(kind, str(tmp_path), {})
-    for count in (2, 4):
+    for count in counts:
         first, *others = in_processes(count, fitted, kind, str(tmp_path), {})
         for name, part in one["numbers"].items():
             if (kind, name) != (
