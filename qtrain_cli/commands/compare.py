@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 
 from qtrain_cli.errors import UsageError, suggestion
@@ -37,6 +38,7 @@ from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import usual_threads
+from qtrain_cli.training.ranks import present
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -63,8 +65,9 @@ def run(settings: CompareSettings, log: Log, materials: Materials | None = None)
     settings = _checked(settings)
     files = of_files(settings.model, settings.data, settings.change)
     bench = _prepare(settings, materials or files, log)
-    with held(bench.cells.folder):
-        return _compared(bench, _all_cells(bench))
+    with held(bench.cells.folder) if present().first else nullcontext():
+        cells = _all_cells(bench)
+        return present().led(lambda: _compared(bench, cells))
 
 
 def _checked(settings: CompareSettings) -> CompareSettings:
@@ -95,10 +98,11 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
     budget = BudgetSettings(
         bytes=max(settings.budgets), bare=True, targets=settings.targets, ignore=settings.ignore
     )
-    tryout = tryout_of(materials, fit, known=cells.target)
+    tryout = tryout_of(materials, fit, known=present().led(lambda: cells.target))
     base, targets = chosen_target(replace(begun, fit=fit), budget, settings.model, tryout, log)
     if base and base.wanted and base is not begun.base:
-        cells.keep_target(base.wanted.kind)
+        kind = base.wanted.kind
+        present().led(lambda: cells.keep_target(kind))
     settings = replace(settings, targets=targets)
     bench = Bench(settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data}, base=base)
     scene = bench.scene(fit.seed)

@@ -45,6 +45,7 @@ from qtrain_cli.training.course import Teach
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import Elsewhere, Recovery, checkpoint_path
 
 #: `--targets` of a rival that changes all there is.
@@ -146,9 +147,9 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     Raises:
         Interrupted, RunFailed, BadInput: as `making.make`, but for a loss or gradient that is not finite.
     """
-    done, checkpoint = bench.cells.load(trial.name), checkpoint_path(bench.cells.file_of(trial.name))
+    checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
+    done = present().led(lambda: _kept(bench, trial, checkpoint))
     if done:
-        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
         return done
     started = time.monotonic()
     choice = trial.choice
@@ -161,11 +162,24 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
         if _DIVERGED not in error.message:
             raise
         cell, data = replace(cell, note=error.message), None
+    return present().led(lambda: _ended(bench, trial, cell, data, started))
+
+
+def _kept(bench: Bench, trial: Trial, checkpoint: Path) -> Cell | None:
+    """A cell that is there already."""
+    done = bench.cells.load(trial.name)
+    if done:
+        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
+    return done
+
+
+def _ended(bench: Bench, trial: Trial, cell: Cell, data: bytes | None, started: float) -> Cell:
+    """The cell with its test figure, once it is in the state folder."""
     if cell.end == DONE and data is not None and not trial.tuning:
         cell = _judged(bench, trial, cell, data)
     cell = replace(cell, seconds=time.monotonic() - started)
     bench.cells.save(trial.name, cell, data)
-    checkpoint.unlink(missing_ok=True)
+    checkpoint_path(bench.cells.file_of(trial.name)).unlink(missing_ok=True)
     return cell
 
 
@@ -202,7 +216,7 @@ def _made(bench: Bench, work: Work, checkpoint: Path) -> Made:
         return make(work, recovery, lambda progress: None, lambda line: None)
     except Elsewhere as error:
         bench.log(f"{error.message}; this cell begins anew")
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)
         return make(work, recovery, lambda progress: None, lambda line: None)
 
 

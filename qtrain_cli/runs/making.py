@@ -48,6 +48,7 @@ from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import SPENT, Generated, Sized
 from qtrain_cli.training.loop import Show, train
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
@@ -208,7 +209,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     waited = said_of_waiting(found.waited, fit.workers)
     if waited and work.batches is row_batches:  # a loader of the caller's own has workers of its own
         log(waited)
-    numbers = _with_fresh_statistics(work, _stored(work, trainee, found), log)
+    stored = _stored(work, trainee, found)
+    numbers = present().led(lambda: _with_fresh_statistics(work, stored, log))
     return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -57,6 +58,7 @@ from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device, share_out, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import answered, figures_of
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import (
     checkpoints,
     drop_own,
@@ -95,16 +97,28 @@ def teach(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
 
 def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     started = time.monotonic()
-    _check_files(settings)
+    present().led(partial(_check_files, settings))
     job = _prepare(settings, log)
-    done = _finished(job)
+    done = present().led(partial(_left, job, log))
+    if done:
+        return done
+    learned = learn(job, show, log)
+    return present().led(partial(_measured_and_written, job, learned, started, log))
+
+
+def _left(job: Teaching, log: Log) -> StudentRecord | None:
+    """The record of a run that was finished before; else nothing is in the way of this one."""
+    settings, done = job.settings, _finished(job)
     if done:
         drop_own(settings.out, job.identity, job.generations)
         log(f"'{settings.out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
-        return done
-    if settings.resume and settings.force:
+    elif settings.resume and settings.force:
         drop_strangers(settings.out, job.identity, job.generations)
-    learned = learn(job, show, log)
+    return done
+
+
+def _measured_and_written(job: Teaching, learned: Learned, started: float, log: Log) -> StudentRecord:
+    settings = job.settings
     log("measuring the student")
     described = _described(job, learned)
     write_student(settings.out, described, force=settings.force)
@@ -319,7 +333,7 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         epochs=settings.fit.epochs,
         seed=settings.fit.seed,
         device=settings.fit.device,
-        versions=recorded_versions() | recorded_machine(),
+        versions=recorded_versions() | recorded_machine(settings.fit.processes),
         data_sha256=data.sha256,
         model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
         trust=teacher.trust if teacher else NO_TEACHER,
