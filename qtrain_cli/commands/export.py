@@ -44,7 +44,7 @@ from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.runs.grounds import OpenedBase, opened_base
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles, wide_tensors
+from qtrain_cli.runs.regenerate import check_weights, checked_weights, regenerate, stored_angles, wide_tensors
 from qtrain_cli.settings import ExportSettings
 from qtrain_cli.targets.layout import DTYPES
 
@@ -114,7 +114,8 @@ def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord
 
 
 def _export_circuits(settings: ExportSettings, artifact: Artifact) -> CircuitExport:
-    spec, (_, stored) = artifact.description.spec, checked_weights(artifact)
+    spec, stored = artifact.description.spec, artifact.description.digest
+    check_weights(artifact)
     circuit, theta = spec.circuit, stored_angles(spec, artifact.numbers)
     chosen = range(circuit.circuits)
     if settings.circuit is not None:
