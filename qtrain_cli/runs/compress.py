@@ -33,6 +33,7 @@ from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, QtrainError, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import identity_in, load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
+from qtrain_cli.methods.generator.scrambling import check_start, start_variance
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
@@ -160,6 +161,9 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     if settings.own_lr:
         settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, bool(scene.ground)))
     check_gradient(settings.fit.gradient, spec.circuit)
+    unspread = "" if scene.ground else check_start(spec, start_variance(spec, scene.device))
+    if unspread:
+        log(unspread)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)
     again = headed(materials.fresh(loaded, scene.device), scene.ground)

@@ -36,7 +36,6 @@ from qtrain_cli.quantum.portable_circuit import probabilities_in_parts
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import BudgetSettings
 from qtrain_cli.targets.entries import LayoutSpec
-from qtrain_cli.targets.layout import split
 
 #: From this share of the epochs on angles are rounded; the first epoch never is.
 ROUND_FROM = 0.8
@@ -65,8 +64,8 @@ class Weights:
             return self.generator.tensors(theta, numbers[MAPPING], run)
         if self._at_start is None:
             with torch.no_grad():
-                self._at_start = self.generator.standardised(theta)
-        return split(self.generator.spec.layout, self.generator.weights_of(self._at_start, numbers[MAPPING]))
+                self._at_start = self.generator.all_probabilities(theta)
+        return self.generator.tensors_of(self._at_start, numbers[MAPPING])
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:

@@ -95,10 +95,11 @@ def _stack_count(hidden: int, bits: int, tensors: int) -> int:
     return sum(after * (before + 1) for after, before in stack_shapes(bits))
 
 
+LINEAR = "linear"
 MAPPINGS: dict[str, MappingRow] = {
     row.name: row
     for row in (
-        MappingRow("linear", lambda hidden, bits, tensors: 2, "gain * z + bias"),
+        MappingRow(LINEAR, lambda hidden, bits, tensors: 2, "gain * z + bias"),
         MappingRow(
             "linear-per-tensor",
             lambda hidden, bits, tensors: 2 * tensors,
