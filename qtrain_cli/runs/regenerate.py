@@ -30,9 +30,9 @@ from qtrain_cli.runs.former_weights import allowed_tolerance, former_generated, 
 from qtrain_cli.runs.grounds import require_base
 from qtrain_cli.runs.streaming import (
     arrays,
-    check_digest,
     checked_tensors,
     not_matching,
+    require_digest,
     stored_numbers,
     streams,
     undecodable,
@@ -100,7 +100,7 @@ def checked_weights(artifact: Artifact, ground: Ground | None = None) -> tuple[T
 def check_weights(artifact: Artifact, ground: Ground | None = None) -> None:
     """Raises as `checked_weights`, and keeps nothing of them."""
     if streams(artifact.description):
-        check_digest(artifact)
+        require_digest(artifact)
     else:
         checked_weights(artifact, ground)
 

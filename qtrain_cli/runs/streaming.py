@@ -61,7 +61,7 @@ def checked_tensors(artifact: Artifact) -> Iterator[Named]:
         raise not_matching(description.digest)
 
 
-def check_digest(artifact: Artifact) -> None:
+def require_digest(artifact: Artifact) -> None:
     """Raises as `checked_tensors`, of which it keeps none."""
     for _ in checked_tensors(artifact):
         pass
