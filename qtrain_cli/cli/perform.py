@@ -96,5 +96,11 @@ def _log(stack: ExitStack, quiet: bool) -> Callable[[str], None]:
     return (lambda line: None) if quiet else tell
 
 
+def _share(stack: ExitStack, quiet: bool) -> Any:
+    from qtrain_cli.report.progress import shown_share
+
+    return stack.enter_context(shown_share(quiet))
+
+
 #: What a command may be handed beside its settings: where progress and lines go.
-GIVEN: dict[str, Callable[[ExitStack, bool], Any]] = {"show": _show, "log": _log}
+GIVEN: dict[str, Callable[[ExitStack, bool], Any]] = {"show": _show, "log": _log, "share": _share}

@@ -102,7 +102,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "export",
             "Write the regenerated weights, or the trained circuits, in a format that others read.",
-            ExportSettings, "export", ("log",),
+            ExportSettings, "export", ("log", "share"),
         ),
         Command(
             "report",

@@ -42,7 +42,7 @@ from qtrain_cli.runs.grounds import model_settings, opened_base
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.runs.regenerate import (
-    checked_weights,
+    check_weights,
     regenerate,
     state_dict,
     stored_numbers,
@@ -114,7 +114,7 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
     opened = opened_base(artifact.description, settings)
     ground = opened.ground if opened else None
-    checked_weights(artifact, ground)  # before code of a model runs
+    check_weights(artifact, ground)  # before code of a model runs
     module = opened.module if opened and opened.module else _module(settings, known.measured.output, log)
     artifact = with_given(artifact, module)
     state = regenerate(artifact, None, ground).state

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,20 @@ def shown_progress(quiet: bool) -> Iterator[Show]:
             yield show
     else:
         yield _line
+
+
+@contextmanager
+def shown_share(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows how much of a whole is done: a bar on a terminal, else nothing."""
+    if quiet or not (sys.stderr.isatty() or _in_notebook()):
+        yield lambda done, total: None
+        return
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    with rich_progress.Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("weights", total=None)
+        yield lambda done, total: bar.update(task, total=total, completed=done)
 
 
 def _in_notebook() -> bool:

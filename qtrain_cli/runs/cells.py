@@ -34,9 +34,9 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Made, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials
-from qtrain_cli.runs.regenerate import digest_of, regenerate
+from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import CompareSettings, own_rate
 from qtrain_cli.targets.change import DELTA, parse_target
@@ -255,7 +255,7 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, on_cpu(work.scene.ground))
+    _, digest = finished_by(work, numbers)
     description = replace(work.described(numbers), digest=digest)
     return encode_artifact(Artifact(description, numbers))
 

@@ -34,6 +34,7 @@ from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, QtrainError, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import identity_in, load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
+from qtrain_cli.methods.generator.scrambling import check_start, start_variance
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
@@ -43,7 +44,7 @@ from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
 from qtrain_cli.runs.fresh import Fresh, check, check_trained
-from qtrain_cli.runs.grounds import ground_identity, headed, on_cpu
+from qtrain_cli.runs.grounds import ground_identity, headed
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -54,10 +55,9 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
-from qtrain_cli.runs.regenerate import digest_of, state_dict
 from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import CompressSettings, GradientSettings
@@ -176,6 +176,9 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
         settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, bool(scene.ground)))
     check_gradient(settings.fit.gradient, spec.circuit)
     _check_processes(settings.fit.gradient)
+    unspread = "" if scene.ground else check_start(spec, start_variance(spec, scene.device))
+    if unspread:
+        log(unspread)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)
     again = headed(materials.fresh(loaded, scene.device), scene.ground)
@@ -272,12 +275,11 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
 def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
-    made = made_by(work, numbers)
-    ground = on_cpu(work.scene.ground)
-    measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept, ground))
+    state, digest = finished_by(work, numbers)
+    measured = _measured(job, state)
     description = replace(
         work.described(numbers),
-        digest=digest_of(work.chosen.layout, made, numbers.kept, ground),
+        digest=digest,
         origin=None if settings.budget.bare else Origin(measured, job.run),
     )
     if description.layout != work.chosen.layout:
