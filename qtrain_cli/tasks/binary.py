@@ -100,6 +100,7 @@ BINARY = replace(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    scaled=True,
     weighted=_weighted,
     counts=_counts,
     closeness_counts=_closeness_counts,

@@ -131,6 +131,7 @@ CLASSIFICATION = Task(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    scaled=True,
     weighted=_weighted,
     counts=_counts,
     closeness_counts=_closeness_counts,

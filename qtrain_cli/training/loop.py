@@ -2,15 +2,17 @@
 
     batch --trainee--> outputs --objective, teacher--> loss --clipped gradients--> one step of the descent
 
-After every epoch the validation rows choose the best state. Nothing has changed when a loss or a gradient is
-not finite: that ends the run. All that a step depends on (`state`) is in the checkpoint, and the order of an
-epoch's rows follows from seed and epoch: a resumed run repeats the undisturbed one bit for bit.
+After every epoch the validation rows choose the best state; without any the last one is kept. Nothing has
+changed when a loss or a gradient is not finite: that ends the run. All that a step depends on (`state`) is in
+the checkpoint, and the order of an epoch's rows follows from seed and epoch: a resumed run repeats the
+undisturbed one bit for bit.
 
 Left out here: several devices.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +34,8 @@ from qtrain_cli.training.waiting import Waiting
 
 @dataclass(frozen=True)
 class Progress:
-    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end."""
+    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end (nan:
+    no rows)."""
 
     epoch: int
     epochs: int
@@ -167,10 +170,11 @@ class _Loop:
             raise self._diverged("gradient")
 
     def validate(self) -> float:
-        """The validation score of the present state, which becomes the best one if it is."""
+        """The validation score of the present state, which becomes the best one if it is; nan of no rows."""
         run, rows, objective = self.run, self.course.validation, self.course.objective
         with torch.no_grad():
-            score = objective.score_of(self._outputs_of_validation, rows.targets)
+            found = self._outputs_of_validation
+            score = objective.score_of(found, rows.targets) if len(rows) else math.nan
         if objective.improves(score, run.best_score):
             run.remember_best(score)
         run.end_epoch(self.per_epoch, score)
