@@ -15,14 +15,14 @@ from splits import digits, few, mnist_file, noisy, pair, save
 
 TEACHER, STUDENT = "qnn:qubits=8,layers=8", "qnn:qubits=6,layers=3"
 OUTCOMES = "qnn:qubits={},layers={},readout=probabilities"
-#: Name -> teacher, its epochs, student, temperature.
+#: Name -> teacher, its epochs, student, its epochs, temperature.
 SETTINGS = {
-    "digits": (TEACHER, 100, STUDENT, 0.5),
-    "noisy": (TEACHER, 60, STUDENT, 2.0),
-    "pair": ("qnn:qubits=6,layers=6", 40, "qnn:qubits=4,layers=2", 2.0),
-    "probabilities": (OUTCOMES.format(6, 6), 60, OUTCOMES.format(5, 3), 2.0),
+    "digits": (TEACHER, 100, STUDENT, 60, 0.5),
+    "noisy": ("qnn:qubits=6,layers=6", 40, "qnn:qubits=5,layers=3", 40, 2.0),
+    "pair": ("qnn:qubits=6,layers=6", 40, "qnn:qubits=4,layers=2", 40, 2.0),
+    "probabilities": (OUTCOMES.format(6, 6), 60, OUTCOMES.format(5, 3), 40, 2.0),
 }
-EPOCHS = 60
+EPOCHS = 40
 
 
 def main() -> None:
@@ -48,13 +48,13 @@ def _data(bench: Bench, name: str):
 
 
 def _compared(bench: Bench, name: str) -> dict:
-    teacher, epochs, student, temperature = SETTINGS[name]
+    teacher, epochs, student, own_epochs, temperature = SETTINGS[name]
     data = ["--data", _data(bench, name)]
     known = f"8-{name}-teacher"
     bench.taught(known, "train", teacher, *data, "--epochs", epochs)
     return bench.run(
         f"8-{name}", "compare-students", bench.path(f"{known}.qtrain"), "--student", student, *data,
-        "--epochs", EPOCHS, "--methods", "labels,sharpened-labels,distill", "--distill", 1,
+        "--epochs", own_epochs, "--methods", "labels,sharpened-labels,distill", "--distill", 1,
         "--temperature", temperature, "--seeds", len(bench.seeds), "-o", bench.path(f"8-{name}"),
     )  # fmt: skip
 
@@ -65,12 +65,12 @@ def _few(bench: Bench) -> list:
     if not (labelled.exists() or bench.listed):
         save(labelled, few(digits(), 10))
     last = ["--validation", 0, "--epochs"]
-    bench.taught("8-few-teacher", "train", TEACHER, "--data", labelled, *last, 600)
+    bench.taught("8-few-teacher", "train", "qnn:qubits=6,layers=6", "--data", labelled, *last, 400)
     if not (guessed.exists() or bench.listed):
         _guess(bench.path("8-few-teacher.qtrain"), guessed)
     teacher = ["distill", bench.path("8-few-teacher.qtrain"), "--student", STUDENT, "--teacher-any"]
     ways = {
-        "the 100 labels": ["train", STUDENT, "--data", labelled, *last, 600],
+        "the 100 labels": ["train", STUDENT, "--data", labelled, *last, 400],
         "all rows, the teacher's class of each": ["train", STUDENT, "--data", guessed, *last, EPOCHS],
         "all rows, the teacher's scores": [
             *teacher, "--data", bench.digits, *last, EPOCHS, "--distill", 1, "--temperature", 2,
