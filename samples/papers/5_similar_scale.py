@@ -10,7 +10,7 @@ from splits import few, mnist_file, save
 
 #: Name -> student, training rows of each class (0: all), epochs.
 SETTINGS = {
-    "2 qubits, 100 numbers": ("hybrid:qubits=2,reps=2,front=linear,params=100", 0, 4),
+    "2 qubits, 100 numbers": ("hybrid:qubits=2,reps=3,front=linear,params=100", 0, 4),
     "2 qubits, 200 numbers": ("hybrid:qubits=2,reps=2,front=linear,params=200", 0, 4),
     "4 qubits, 200 numbers": ("hybrid:qubits=4,reps=2,front=linear,params=200", 0, 4),
     "4 qubits, 400 numbers": ("hybrid:qubits=4,reps=2,front=linear,params=400", 0, 4),
