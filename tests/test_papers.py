@@ -37,7 +37,8 @@ def test_there_is_a_script_for_each_of_ten_claims():
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_script_states_its_time_and_lists_commands_that_exist(script, tmp_path):
     told = run(script, "--help", cwd=tmp_path)
-    assert told.returncode == 0 and re.search(r"^Time: .*(minutes|hours)", told.stdout, re.MULTILINE), told.stderr
+    assert told.returncode == 0, told.stderr
+    assert re.search(r"^Time: .*(minutes|hours)", told.stdout, re.MULTILINE)
     listed = run(script, "--list", cwd=tmp_path)
     assert listed.returncode == 0, listed.stderr
     assert not list(tmp_path.iterdir())
