@@ -15,6 +15,7 @@ from qtrain_cli.results import LABELS, StudentRecord, StudentRow, verdicts
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import (
+    SHARPENED,
     TEACHINGS,
     CompareStudentsSettings,
     SelfSettings,
@@ -91,7 +92,8 @@ def _cell(
     settings: CompareStudentsSettings, number: int, student: str, method: str, seed: int
 ) -> TeachSettings:
     soft, aligned, itself = TEACHINGS[method]
-    weight = settings.fit.distill if soft or itself else 0.0
+    sharpened = method == SHARPENED
+    weight = settings.fit.distill if soft or itself or sharpened else 0.0
     fit = replace(settings.fit, seed=seed, distill=weight, lr=rate_of(student, settings.lr))
     kind = student.partition(":")[0]
     return TeachSettings(
@@ -105,4 +107,5 @@ def _cell(
         resume=True,
         force=settings.force,
         teacher_any=settings.teacher_any,
+        sharpened=sharpened,
     )

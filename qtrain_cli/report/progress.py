@@ -6,6 +6,7 @@ In a notebook the bar is the cell's own, where `ipywidgets` is there to redraw i
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,10 +58,9 @@ def _in_notebook() -> bool:
 def _line(progress: Progress) -> None:
     every = max(1, progress.epochs // LINES)
     if progress.validation is not None and (progress.epoch % every == 0 or progress.epoch == progress.epochs):
-        tell(
-            f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4f}"
-            f"  validation {progress.word} {progress.validation:.4f}"
-        )
+        known = not math.isnan(progress.validation)
+        figure = f"  validation {progress.word} {progress.validation:.4f}" if known else ""
+        tell(f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.4f}{figure}")
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def _bar() -> Iterator[Show]:
                 "loss": f"{loss(progress.loss):.4f}",
                 "score": f"{score(progress.score):.4f}",
             }
-            if progress.validation is not None:
+            if progress.validation is not None and not math.isnan(progress.validation):
                 fields["validation"] = f"{progress.validation:.4f}"
             bar.update(task, total=progress.steps, completed=progress.step, **fields)  # type: ignore[arg-type]
 

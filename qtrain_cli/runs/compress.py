@@ -322,7 +322,7 @@ def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
 def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
     settings, scene, data = job.settings.fit, job.work.scene, job.data
     state = moved_to(state, scene.device)
-    check_trained(job.fresh, scene.module, state, data.validation.inputs, data.normalisation)
+    check_trained(job.fresh, scene.module, state, data.shown, data.normalisation)
     seed_generators(settings.seed)
     module = scene.module if job.fresh.module is None else job.fresh.module
     teacher = scene.teacher if scene.taught else None

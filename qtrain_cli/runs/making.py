@@ -39,6 +39,7 @@ from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is
 from qtrain_cli.runs.regenerate import digest_of, generated, state_dict
 from qtrain_cli.runs.streaming import finished, made_tensors
 from qtrain_cli.settings import FitSettings, ModelSettings
+from qtrain_cli.settings.fit import EIGENBASIS
 from qtrain_cli.targets.ground import whole_state
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
@@ -205,8 +206,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     if fit.augment:
         log(f"training batches are augmented: {', '.join(fit.augment)}")
     # A gradient's own noise would be taken for what makes it steep.
-    whitened = work.chosen.method.whitened and not gradient.rough
-    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay)
+    whitened = work.chosen.method.whitened and not gradient.rough and fit.optimizer == EIGENBASIS
+    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay, fit.eps)
     found = train(trainee, _course(work), fit, rate, recovery, show)
     waited = said_of_waiting(found.waited, fit.workers)
     if waited and work.batches is row_batches:  # a loader of the caller's own has workers of its own
@@ -251,7 +252,7 @@ def _stored(work: Work, trainee: Generated, found: Trained) -> StoredNumbers:
 def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> StoredNumbers:
     """The same with running statistics estimated anew, where the validation rows say that it is better."""
     module, data = work.chosen.module, work.data
-    if not has_statistics(module) or work.scene.ground:
+    if not has_statistics(module) or work.scene.ground or not len(data.validation):
         return numbers
     log("estimating running statistics anew")
     chosen = work.chosen

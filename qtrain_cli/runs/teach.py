@@ -46,7 +46,7 @@ from qtrain_cli.runs.identity import (
 from qtrain_cli.runs.making import Log, fit_for
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
-from qtrain_cli.settings import TeachSettings
+from qtrain_cli.settings import SHARPENED, TeachSettings
 from qtrain_cli.students.layout import Execution
 from qtrain_cli.students.networks import build, is_light
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS
@@ -190,6 +190,10 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
     """What only student, settings and data together can show. Raises `BadInput`, `UsageError`."""
     student.shapes  # noqa: B018  refuses a front without room
     circuit, spec = settings.circuit, student.spec
+    if settings.sharpened and not data.row.scaled:
+        raise UsageError(
+            f"labels of a {data.task} cannot be sharpened", f"leave {SHARPENED} out of --methods"
+        )
     test_shots, test_noise = circuit.measured_with
     noisy = circuit.noise or test_noise
     if noisy and student.circuit_parameters and student.qubits > MAX_NOISY_QUBITS:
@@ -242,6 +246,7 @@ def _identity(settings: TeachSettings, student: Student, data: Dataset, teacher:
         "align": asdict(settings.align) if settings.align else {},
         "circuit": asdict(settings.circuit),
         "self": asdict(settings.itself) if settings.itself else {},
+        **({SHARPENED: True} if settings.sharpened else {}),
     }
     model = model_identity(settings.teacher, teacher.sha256 if teacher else "")
     return run_identity(model, data_identity(settings.data, data), settings.fit, own)
@@ -292,7 +297,8 @@ def _lesson(job: Teaching, learned: Learned) -> Lesson:
     settings = job.settings
     fit, align, how = settings.fit, settings.align, settings.circuit
     test_shots, test_noise = how.measured_with
-    method = settings.itself.method if settings.itself else ("distilled" if job.teacher else "labels")
+    plain = SHARPENED if settings.sharpened else "labels"
+    method = settings.itself.method if settings.itself else ("distilled" if job.teacher else plain)
     return Lesson(
         method=method,
         distill=fit.distill if method != "labels" else 0.0,

@@ -2,9 +2,10 @@
 
     batch --trainee--> outputs --objective, teacher--> loss --clipped gradients--> one step of the descent
 
-After every epoch the validation rows choose the best state. Nothing has changed when a loss or a gradient is
-not finite: that ends the run. All that a step depends on (`state`) is in the checkpoint, and the order of an
-epoch's rows follows from seed and epoch: a resumed run repeats the undisturbed one bit for bit.
+After every epoch the validation rows choose the best state; without any the last one is kept. Nothing has
+changed when a loss or a gradient is not finite: that ends the run. All that a step depends on (`state`) is in
+the checkpoint, and the order of an epoch's rows follows from seed and epoch: a resumed run repeats the
+undisturbed one bit for bit.
 
 Several processes run the same loop, each on its share of every batch (`ranks`, `exchange`): what they add up
 once a step makes them go on with the same numbers, so that every decision is the same in all of them.
@@ -37,7 +38,8 @@ from qtrain_cli.training.waiting import Waiting
 
 @dataclass(frozen=True)
 class Progress:
-    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end."""
+    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end (nan:
+    no rows)."""
 
     epoch: int
     epochs: int
@@ -187,10 +189,10 @@ class _Loop:
             raise self._diverged("gradient")
 
     def validate(self) -> float:
-        """The validation score of the present state, which becomes the best one if it is."""
-        run, objective, rows = self.run, self.course.objective, self.course.validation
+        """The validation score of the present state, which becomes the best one if it is; nan of no rows."""
+        run, objective, rows = self.run, self.course.objective, len(self.course.validation.targets)
         with torch.no_grad():
-            score = objective.row.figure_of(self._counts(len(rows.targets)))
+            score = objective.row.figure_of(self._counts(rows)) if rows else math.nan
         if objective.improves(score, run.best_score):
             run.remember_best(score)
         run.end_epoch(self.per_epoch, score)
