@@ -270,7 +270,8 @@ def compare(
     quiet = options.pop("quiet", False)
     settings = _settings(CompareSettings, options, module)
     given = HandedIn(train, validation, test, fresh, loss)
-    return run_compare(settings, _teller(quiet), handed_in(module, given, settings))
+    with shown_progress(quiet) as show:
+        return run_compare(settings, _teller(quiet), show, handed_in(module, given, settings))
 
 
 def _said(record: type, options: Mapping[str, Any]) -> dict[str, Any]:

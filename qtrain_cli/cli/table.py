@@ -120,7 +120,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command("env", "Show versions and hardware, for a bug report.", None, "env"),
         Command(
-            "compare", _COMPARE, CompareSettings, "compare", ("log",),
+            "compare", _COMPARE, CompareSettings, "compare", ("log", "show"),
             without=("fit.lr", "fit.seed", "fit.gradient"),
         ),
         Command(

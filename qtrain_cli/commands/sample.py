@@ -25,6 +25,7 @@ from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.generator import Generator
@@ -107,6 +108,8 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
         Refused: the artifact is damaged, or the model file would run code.
     """
     check_picture(settings.plot, settings.force, _inputs(settings))
+    if settings.html:
+        check_output(settings.html, settings.force, _inputs(settings))
     container = read_container(settings.artifact)
     artifact = decode_artifact(container)
     known = record_of(artifact.description, container)

@@ -38,6 +38,7 @@ from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, s
 from qtrain_cli.runs.materials import Materials
 from qtrain_cli.runs.regenerate import digest_of, regenerate
 from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import CompareSettings, own_rate
 from qtrain_cli.targets.change import DELTA, parse_target
 from qtrain_cli.tasks.objective import Objective
@@ -45,6 +46,7 @@ from qtrain_cli.training.course import Teach
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
+from qtrain_cli.training.loop import Show
 from qtrain_cli.training.recovery import Elsewhere, Recovery, checkpoint_path
 
 #: `--targets` of a rival that changes all there is.
@@ -69,6 +71,7 @@ class Bench:
     scenes: dict[tuple[int, str], Scene] = field(default_factory=dict)
     answers: dict[int, Teach] = field(default_factory=dict)
     base: BaseModel | None = None
+    whole: WholeRun = field(default_factory=WholeRun)
 
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
@@ -139,6 +142,12 @@ class Trial:
         tail = f"lr{choice.lr:g}-b{choice.bits}-e{self.epochs}" + "-t" * self.tuning
         return f"{self.row.name}-{self.budget}-s{self.seed}-{tail}"
 
+    @property
+    def said(self) -> str:
+        """For people."""
+        tuning = f", tuning rate {self.choice.lr:g}" if self.tuning else ""
+        return f"{self.budget:,} bytes {self.row.name}, seed {self.seed}{tuning}"
+
 
 def run_trial(bench: Bench, trial: Trial) -> Cell:
     """One cell, from the state folder when it is there; test rows are used only when it is not for tuning.
@@ -149,6 +158,7 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     done, checkpoint = bench.cells.load(trial.name), checkpoint_path(bench.cells.file_of(trial.name))
     if done:
         checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
+        bench.whole.finish(trial.epochs, trained=False)
         return done
     started = time.monotonic()
     choice = trial.choice
@@ -166,6 +176,7 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     cell = replace(cell, seconds=time.monotonic() - started)
     bench.cells.save(trial.name, cell, data)
     checkpoint.unlink(missing_ok=True)
+    bench.whole.finish(trial.epochs, trained=cell.end != UNREACHED)
     return cell
 
 
@@ -178,7 +189,7 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     rate = cell.lr * own_rate(chosen.numbers, change=changes) if trial.row.relative_rates else cell.lr
     work = _work(bench, trial, chosen, rate)
     checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
-    made = _made(bench, work, checkpoint)
+    made = _made(bench, work, checkpoint, bench.whole.of_part(trial.said, trial.epochs))
     data = _file_of(work, made.numbers)
     if len(data) > trial.budget:
         return replace(cell, lr=rate, end=UNREACHED, file_bytes=len(data)), None
@@ -195,15 +206,15 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     return done, data
 
 
-def _made(bench: Bench, work: Work, checkpoint: Path) -> Made:
+def _made(bench: Bench, work: Work, checkpoint: Path, show: Show) -> Made:
     """The trained numbers; a cell that was begun on another machine is begun anew on this one."""
     recovery = Recovery(checkpoint, _identity(bench, work), resume=True)
     try:
-        return make(work, recovery, lambda progress: None, lambda line: None)
+        return make(work, recovery, show, lambda line: None)
     except Elsewhere as error:
         bench.log(f"{error.message}; this cell begins anew")
         checkpoint.unlink()
-        return make(work, recovery, lambda progress: None, lambda line: None)
+        return make(work, recovery, show, lambda line: None)
 
 
 def _chosen(bench: Bench, trial: Trial) -> Sized | int:

@@ -43,6 +43,7 @@ from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
 from qtrain_cli.runs.fresh import Fresh, check, check_trained
 from qtrain_cli.runs.grounds import ground_identity, headed, on_cpu
+from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -121,7 +122,9 @@ def _compressed(
     if settings.resume:
         where = "going on from" if checkpoint.exists() else "beginning, for there is no"
         log(f"{where} '{checkpoint}'")
-    made = make(job.work, Recovery(checkpoint, job.identity, settings.resume), show, log)
+    recovery = Recovery(checkpoint, job.identity, settings.resume)
+    with kept_history(history_places(settings.log, settings.out), job.run, show) as shown:
+        made = make(job.work, recovery, shown, log)
     if made.spent.evaluations:
         log(f"spent on gradients: {in_words(made.spent)}")
     log("measuring the regenerated weights")
@@ -138,13 +141,10 @@ def _of_files(settings: CompressSettings) -> Materials:
 
 def _check_files(settings: CompressSettings) -> Path:
     """The checkpoint's path, once neither it nor the output stands in the way."""
-    checkpoint = checkpoint_path(settings.out)
-    check_run_files(
-        settings.out,
-        settings.resume or settings.force,
-        input_files(settings.model, settings.data),
-        [checkpoint] if checkpoint.exists() else [],
-    )
+    checkpoint, go_on = checkpoint_path(settings.out), settings.resume or settings.force
+    inputs = input_files(settings.model, settings.data)
+    check_run_files(settings.out, go_on, inputs, [checkpoint] if checkpoint.exists() else [])
+    check_history(history_places(settings.log, settings.out), go_on, inputs)
     return checkpoint
 
 

@@ -33,7 +33,7 @@ from qtrain_cli.training.alignment import Alignment, projection, teacher_feature
 from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to, usual_threads
-from qtrain_cli.training.loop import Show, train
+from qtrain_cli.training.loop import Progress, Show, train
 from qtrain_cli.training.recovery import (
     Recovery,
     checkpoint_path,
@@ -106,6 +106,18 @@ def learn(job: Teaching, show: Show, log: Log) -> Learned:
     return replace(learned, evaluations=before + learned.evaluations)
 
 
+def _staged(show: Show, job: Teaching, number: int) -> Show:
+    """`show`, told which of several generations it is shown."""
+    if not job.generations:
+        return show
+
+    def shown(step: Progress) -> None:
+        share = (number + step.step / step.steps) / (job.generations + 1)
+        show(replace(step, stage=f"generation {number}", share=share))
+
+    return shown
+
+
 def _answers(ask: Callable[[Inputs], Tensor], job: Teaching) -> Answers:
     """A teacher that has answered for every row of train, if rows stay what they are."""
     return Answers(ask) if job.settings.fit.augment else answers_on(ask, job.data.train)
@@ -131,7 +143,7 @@ def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -
     with usual_threads():
         if job.device.type == "cpu" and is_light(module):
             torch.set_num_threads(1)
-        found = train(trainee, course, fit, rate, recovery, show)
+        found = train(trainee, course, fit, rate, recovery, _staged(show, job, number))
     evaluations = int(trainee.state()[EVALUATIONS])
     return Learned(of_student(found.parameters), found.history, evaluations, found.seconds)
 

@@ -35,6 +35,7 @@ from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, Stu
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs.examination import examine, examine_nobody
 from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
+from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -104,7 +105,8 @@ def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
         return done
     if settings.resume and settings.force:
         drop_strangers(settings.out, job.identity, job.generations)
-    learned = learn(job, show, log)
+    with kept_history(history_places(settings.log, settings.out), job.run, show) as shown:
+        learned = learn(job, shown, log)
     log("measuring the student")
     described = _described(job, learned)
     write_student(settings.out, described, force=settings.force)
@@ -120,8 +122,9 @@ def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
 
 
 def _check_files(settings: TeachSettings) -> None:
-    inputs = input_files(settings.teacher, settings.data)
-    check_run_files(settings.out, settings.resume or settings.force, inputs, checkpoints(settings.out))
+    inputs, go_on = input_files(settings.teacher, settings.data), settings.resume or settings.force
+    check_run_files(settings.out, go_on, inputs, checkpoints(settings.out))
+    check_history(history_places(settings.log, settings.out), go_on, inputs)
 
 
 def _prepare(settings: TeachSettings, log: Log) -> Teaching:

@@ -18,6 +18,7 @@ from qtrain_cli.settings.shared import (
     ArchArgs,
     ArtifactPath,
     Force,
+    Html,
     Markdown,
     OutputPath,
     Plot,
@@ -165,6 +166,7 @@ class ReportSettings:
     )
     step_summary: Annotated[Path | None, Otherwise(rule=_step_summary)] = None
     force: Force = False
+    html: Html = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ class SampleSettings:
     ] = 1000
     seed: Seed = 0
     plot: Plot = None
+    html: Html = None
     force: Force = False
     output: OutputPath = None
     base: BasePath = None

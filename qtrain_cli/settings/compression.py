@@ -10,10 +10,12 @@ from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
 from qtrain_cli.settings.change import BASE_ITSELF, ChangeSettings, model_or_base
 from qtrain_cli.settings.fit import CHANGE_LR, MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
-from qtrain_cli.settings.parsing import parse_names, parse_shapes, parse_sizes, require
+from qtrain_cli.settings.parsing import BESIDE, NO_LOG, parse_names, parse_shapes, parse_sizes, require
 from qtrain_cli.settings.shared import (
+    LOG,
     Force,
     GeneratedOnly,
+    Html,
     KeptAsTheyAre,
     Markdown,
     Plot,
@@ -34,6 +36,10 @@ def _beside_model(ending: str) -> Otherwise:
     return Otherwise(
         f"MODEL's name + {ending}", lambda said: Path((said["model"] or model_or_base(said)).stem + ending)
     )
+
+
+def _log_beside(said: Said) -> str:
+    return BESIDE
 
 
 def _no_rate_said(said: Said) -> bool:
@@ -67,6 +73,7 @@ class CompressSettings:
     teacher_any: TeacherAny = False
     own_lr: Annotated[bool, Otherwise(rule=_no_rate_said)] = False
     change: ChangeSettings = field(default_factory=ChangeSettings)
+    log: Annotated[str, LOG, Otherwise("the artifact's name + .jsonl", _log_beside)] = NO_LOG
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ class CompareSettings:
     quick: Annotated[bool, Option("--quick", "A quarter of the epochs, nothing tuned: a first look.")] = False
     markdown: Markdown = None
     plot: Plot = None
+    html: Html = None
     force: Force = False
     teacher_any: TeacherAny = False
     change: ChangeSettings = field(default_factory=ChangeSettings)

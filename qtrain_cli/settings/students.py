@@ -19,11 +19,13 @@ from qtrain_cli.settings.lesson import (
     SelfSettings,
 )
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
-from qtrain_cli.settings.parsing import parse_names, parse_whole, require
+from qtrain_cli.settings.parsing import NO_LOG, parse_names, parse_whole, require
 from qtrain_cli.settings.shared import (
     LEARNING_RATE,
+    LOG,
     CellsFolder,
     Force,
+    Html,
     Plot,
     Resume,
     Seeds,
@@ -77,6 +79,7 @@ class TeachSettings:
     resume: Resume = False
     force: Force = False
     teacher_any: TeacherAny = False
+    log: Annotated[str, LOG, Otherwise("nowhere: a student's file has its history")] = NO_LOG
 
     def __post_init__(self) -> None:
         require(
@@ -126,6 +129,7 @@ class CompareStudentsSettings:
         bool, Option("--control/--no-control", "Each hybrid beside its classical control.")
     ] = True
     lr: Annotated[float | None, LEARNING_RATE, Otherwise(_RATES)] = None
+    html: Html = None
     force: Force = False
     teacher_any: TeacherAny = False
 

@@ -32,7 +32,13 @@ from qtrain_cli.training.waiting import Waiting
 
 @dataclass(frozen=True)
 class Progress:
-    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end."""
+    """One step, as it is shown; `word` says what the scores are.
+
+    `validation` and the epoch's mean loss are set at its end. `rate` is the learning rate of the step,
+    `rounds` whether the numbers are on the grid of the file, `best` the best validation figure that counts,
+    of `best_epoch`. `stage` names a part of a longer run, and `share` is how much of all that this call has
+    to do is done, where the steps do not say it.
+    """
 
     epoch: int
     epochs: int
@@ -42,6 +48,13 @@ class Progress:
     score: float
     word: str
     validation: float | None
+    epoch_loss: float | None = None
+    rate: float = 0.0
+    rounds: bool = False
+    best: float | None = None
+    best_epoch: int = 0
+    stage: str = ""
+    share: float | None = None
 
 
 Show = Callable[[Progress], None]
@@ -96,7 +109,7 @@ class _Loop:
         self.trained = tuple(trainee.parameters().values())
         self.run = RunState(trainee, start_descent(self.trained, rate, self.steps))
         self.clip, self.clock, self.waited = rate.clip, Clock(), Waiting()
-        self.warm = False
+        self.warm, self.best_epoch = False, 0
 
     def advance(self) -> Progress:
         """One step, and at the end of an epoch the validation."""
@@ -104,14 +117,19 @@ class _Loop:
         epoch, position = divmod(run.step, self.per_epoch)
         if position == 0 and self.trainee.begin(epoch, self.epochs):
             run.forget_best()
+            self.best_epoch = 0
         with self.waited.counted(self.warm):
             batch = self.course.batches.at(run.step)
+        rate = run.descent.lr
         loss, score = self.shown_step(batch)
         run.step += 1
         run.loss += loss
         validation = self.validate() if position + 1 == self.per_epoch else None
-        word = self.course.objective.word
-        return Progress(epoch + 1, self.epochs, run.step, self.steps, loss, score, word, validation)
+        return Progress(
+            epoch + 1, self.epochs, run.step, self.steps, loss, score, self.course.objective.word, validation,
+            None if validation is None else run.history[-1][0], rate, self.trainee.rounds,
+            run.best_score, self.best_epoch or run.epoch_of_best,
+        )  # fmt: skip
 
     def shown_step(self, batch: Batch) -> tuple[float, float]:
         """Loss and score of one batch, with the step's seconds added up. What is only shown is outside the
@@ -173,6 +191,7 @@ class _Loop:
             score = objective.score_of(self._outputs_of_validation, rows.targets)
         if objective.improves(score, run.best_score):
             run.remember_best(score)
+            self.best_epoch = len(run.history) + 1
         run.end_epoch(self.per_epoch, score)
         run.descent.schedule.end_epoch(run.history[-1][0])
         return score
