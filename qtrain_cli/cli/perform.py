@@ -15,6 +15,7 @@ from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.streams import prints_on_stderr
 from qtrain_cli.cli.table import Command
 from qtrain_cli.report.lines import logged_lines, tell
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.settings import CommonSettings
 from qtrain_cli.settings.declared import said_record
 
@@ -30,8 +31,10 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
         record = _record(command, settings, common.quiet)
     from qtrain_cli.report.views import VIEWS
 
-    view = VIEWS[command.view]
-    write_outputs(view, record, settings)
+    dry = isinstance(record, Rehearsal)
+    view = VIEWS["dry-run" if dry else command.view]
+    if not dry:
+        write_outputs(view, record, settings)
     if common.json:
         sys.stdout.write(view.as_json(record))
     else:

@@ -107,7 +107,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "report",
             "Show an artifact's record and hold it against gates. Exit code 3 when one fails.",
-            ReportSettings, "report",
+            ReportSettings, "report", ("log",), without=("data.validation",),
         ),
         Command(
             "verify", "Regenerate an artifact's weights and compare them with its digest.", VerifySettings,

@@ -14,6 +14,7 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
@@ -25,16 +26,18 @@ from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
 from qtrain_cli.results.comparison_file import COMPARISON_FILE
 from qtrain_cli.results.durations import duration
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.results.verdict import verdict
 from qtrain_cli.runs.beginning import Begun, begin
 from qtrain_cli.runs.cell_folder import CellFolder
-from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
+from qtrain_cli.runs.cells import Bench, Trial, ours_count, rehearsed_trial, run_trial
 from qtrain_cli.runs.fresh import check
 from qtrain_cli.runs.grounds import headed
 from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import input_files
+from qtrain_cli.runs.rehearsing import rehearsal_of
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.runs.whole import silent
 from qtrain_cli.settings import BudgetSettings, CompareSettings
@@ -52,8 +55,16 @@ QUICK_SHARE = 0.25
 _OF_A_CELL = ("epochs", "lr", "seed", "gradient")
 
 
+def run(settings: CompareSettings, log: Log, show: Show = silent) -> Comparison | Rehearsal:
+    """`compare_methods`; with `dry_run` what it would take, and nothing is run. Raises as it does."""
+    if not settings.dry_run:
+        return compare_methods(settings, log, show)
+    settings = _checked(settings)
+    return _rehearsed(settings, of_files(settings.model, settings.data, settings.change), log)
+
+
 @usual_threads()
-def run(
+def compare_methods(
     settings: CompareSettings, log: Log, show: Show = silent, materials: Materials | None = None
 ) -> Comparison:
     """Runs every cell that is not there yet, and compares.
@@ -77,6 +88,27 @@ def run(
         found = _compared(bench, _all_cells(bench))
         _keep(found, bench.cells.folder)
     return found
+
+
+@usual_threads()
+def _rehearsed(settings: CompareSettings, materials: Materials, log: Log) -> Rehearsal:
+    """Each method at the largest budget, as many trainings as its epochs at all budgets are."""
+    there = len(list(settings.state.glob("*.json"))) if settings.state.is_dir() else 0
+    with TemporaryDirectory() as folder:
+        bench = _prepare(replace(settings, state=Path(folder) / "cells"), materials, log)
+        found, seed = bench.settings, bench.settings.seeds[0]
+        parts = []
+        for name in found.methods:
+            row = contender(name, bench.base is not None)
+            trial = Trial(
+                row, max(found.budgets), seed, Choice(row.rates[0], row.widths[0]), found.fit.epochs
+            )
+            times = round(_weight(found, row) * len(found.budgets) / found.fit.epochs)
+            parts.append(rehearsed_trial(bench, trial, times))
+    notes = ["tuning counts by its epochs; a budget that a method does not reach takes no time"]
+    notes += [f"'{settings.state}' has files of {there} cells, which are not made again"] if there else []
+    writes = (settings.state, settings.markdown, settings.plot, settings.html)
+    return rehearsal_of("compare", found.fit.device, [part for part in parts if part], writes, notes)
 
 
 def _keep(found: Comparison, folder: Path) -> None:

@@ -13,8 +13,11 @@ from typing import Any
 
 from qtrain_cli.files.atomic import check_output, filled_folder
 from qtrain_cli.results import LABELS, StudentRecord, StudentRow, verdicts
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.rehearsing import rehearsal_of
+from qtrain_cli.runs.teach import rehearse_teaching
 from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import (
     TEACHINGS,
@@ -24,6 +27,7 @@ from qtrain_cli.settings import (
     rate_of,
 )
 from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
+from qtrain_cli.training.devices import resolve_device
 from qtrain_cli.training.loop import Show
 
 
@@ -51,17 +55,33 @@ class StudentTable:
         }
 
 
-def run(settings: CompareStudentsSettings, show: Show, log: Log) -> StudentTable:
-    """Runs every cell that is not there yet.
+def run(settings: CompareStudentsSettings, show: Show, log: Log) -> StudentTable | Rehearsal:
+    """Runs every cell that is not there yet; with `dry_run` none.
 
     Raises:
         UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.teach`; finished cells stay.
     """
+    if settings.dry_run:
+        return _rehearsed(settings, log)
     if settings.html:
         check_output(settings.html, settings.force)
     with filled_folder(settings.folder):
         rows = _rows(settings, show, log)
     return StudentTable(tuple(rows), tuple(verdicts(rows)))
+
+
+def _rehearsed(settings: CompareStudentsSettings, log: Log) -> Rehearsal:
+    """A cell of each student and method, as often as there are seeds."""
+    names = _students(settings)
+    parts = [
+        rehearse_teaching(
+            _cell(settings, number, student, method, 0), log, f"{student}, {method}", settings.seeds
+        )
+        for number, student in enumerate(names)
+        for method in settings.methods
+    ]
+    device = str(resolve_device(settings.fit.device))
+    return rehearsal_of("compare-students", device, parts, (settings.folder, settings.html))
 
 
 def _rows(settings: CompareStudentsSettings, show: Show, log: Log) -> list[StudentRow]:

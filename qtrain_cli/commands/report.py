@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ class ReportOutcome:
     dossier: Dossier | None = None
 
 
-def run(settings: ReportSettings) -> ReportOutcome:
-    """Reads the record and checks the gates. A bare file has no record; of it only the size can be demanded.
+def run(settings: ReportSettings, log: Callable[[str], None] = lambda line: None) -> ReportOutcome:
+    """Reads the record and checks the gates; `log` takes what is said of a model or data.
+
+    A bare file has no record; of it only the size can be demanded.
 
     Raises:
         UsageError: an output exists, or two outputs or an output and an input are one file; a gate does not
@@ -48,7 +51,14 @@ def run(settings: ReportSettings) -> ReportOutcome:
     """
     _check_outputs(settings)
     outcome = _judged(settings)
-    return replace(outcome, dossier=dossier_of(settings.artifact)) if settings.html else outcome
+    if not settings.html:
+        return outcome
+    dossier = dossier_of(settings.artifact)
+    if settings.looks:
+        from qtrain_cli.runs.looking import looked_at
+
+        dossier = looked_at(dossier, settings, log)
+    return replace(outcome, dossier=dossier)
 
 
 def _judged(settings: ReportSettings) -> ReportOutcome:

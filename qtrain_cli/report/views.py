@@ -19,6 +19,7 @@ from qtrain_cli.report.page.render import page_html
 from qtrain_cli.report.page.sampling import sampling_page
 from qtrain_cli.report.page.students import students_page
 from qtrain_cli.report.records import Shown, record_markdown, record_terminal
+from qtrain_cli.report.rehearsal import rehearsal_terminal
 from qtrain_cli.report.sampling import sampling_terminal
 from qtrain_cli.report.sampling_figure import sampling_figure
 from qtrain_cli.report.students import gradients_terminal, students_terminal
@@ -123,5 +124,6 @@ VIEWS: dict[str, View] = {
         files={"plot": _picture(gradients_figure)},
     ),
     **{name: _key_values(name) for name in ("plan", "export", "verify", "env")},
+    "dry-run": View(_to_json, rehearsal_terminal),
     "inspect": View(_plain_values, inspection_terminal),
 }

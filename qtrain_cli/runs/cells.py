@@ -23,6 +23,7 @@ from qtrain_cli.methods.table import OURS, contender, method_of
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
+from qtrain_cli.results.rehearsal import TimedPart
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.examination import Examined
 from qtrain_cli.runs.fresh import Fresh
@@ -37,6 +38,7 @@ from qtrain_cli.runs.identity import (
 from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, scene_of
 from qtrain_cli.runs.materials import Materials
 from qtrain_cli.runs.regenerate import digest_of, regenerate
+from qtrain_cli.runs.rehearsing import rehearsed_work
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import CompareSettings, own_rate
@@ -147,6 +149,18 @@ class Trial:
         """For people."""
         tuning = f", tuning rate {self.choice.lr:g}" if self.tuning else ""
         return f"{self.budget:,} bytes {self.row.name}, seed {self.seed}{tuning}"
+
+
+def rehearsed_trial(bench: Bench, trial: Trial, trainings: int) -> TimedPart | None:
+    """Some steps of a cell, timed; None where the method does not serve or has no file so small."""
+    try:
+        chosen = _chosen(bench, trial)
+    except Unsuited:
+        return None
+    if isinstance(chosen, int):
+        return None
+    work = _work(bench, trial, chosen, own_rate(chosen.numbers, change=bench.base is not None))
+    return rehearsed_work(work, trial.row.name, trainings, trial.budget)
 
 
 def run_trial(bench: Bench, trial: Trial) -> Cell:

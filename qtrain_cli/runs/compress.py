@@ -38,6 +38,7 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
@@ -58,6 +59,7 @@ from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_o
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.regenerate import digest_of, state_dict
+from qtrain_cli.runs.rehearsing import rehearsal_of, rehearsed_work
 from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import CompressSettings
@@ -85,6 +87,22 @@ class _Job:
     def run(self) -> str:
         """What the artifact remembers of model, data and settings."""
         return fingerprint(self.identity, RUN_DIGITS)
+
+
+@usual_threads()
+def rehearse_compress(settings: CompressSettings, log: Log, materials: Materials | None = None) -> Rehearsal:
+    """What `compress_model` would do. Raises as it does before training; writes nothing."""
+    checkpoint = _check_files(settings)
+    job = _prepare(settings, materials or _of_files(settings), checkpoint, log)
+    chosen, known = job.work.chosen, job.work.data
+    sizes = Measure(OURS, job.work.scene, known_of(job.work.fit, job.loaded, known, settings.budget.bare,
+                                                   job.work.scene.change))  # fmt: skip
+    most = sizes.bytes(chosen.plan, job.spec.angles.bits)
+    part = rehearsed_work(job.work, job.loaded.name, artifact_bytes=most)
+    places = history_places(settings.log, settings.out)
+    notes = [f"it would go on from '{checkpoint}'"] if settings.resume and checkpoint.exists() else []
+    writes = (settings.out, places.file, places.folder)
+    return rehearsal_of("compress", job.work.fit.device, [part], writes, notes)
 
 
 @usual_threads()

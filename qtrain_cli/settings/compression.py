@@ -13,6 +13,7 @@ from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 from qtrain_cli.settings.parsing import BESIDE, NO_LOG, parse_names, parse_shapes, parse_sizes, require
 from qtrain_cli.settings.shared import (
     LOG,
+    DryRun,
     Force,
     GeneratedOnly,
     Html,
@@ -74,6 +75,7 @@ class CompressSettings:
     own_lr: Annotated[bool, Otherwise(rule=_no_rate_said)] = False
     change: ChangeSettings = field(default_factory=ChangeSettings)
     log: Annotated[str, LOG, Otherwise("the artifact's name + .jsonl", _log_beside)] = NO_LOG
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,13 @@ class CompareSettings:
     quick: Annotated[bool, Option("--quick", "A quarter of the epochs, nothing tuned: a first look.")] = False
     markdown: Markdown = None
     plot: Plot = None
-    html: Html = None
     force: Force = False
     teacher_any: TeacherAny = False
     change: ChangeSettings = field(default_factory=ChangeSettings)
     targets: GeneratedOnly = ()
     ignore: KeptAsTheyAre = ()
+    html: Html = None
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         for option, values in (

@@ -42,6 +42,10 @@ Force = Annotated[bool, Option("--force", "Replace an existing output.", kind="r
 Resume = Annotated[bool, Option("--resume", "Go on from an interrupted run's state.")]
 TeacherAny = Annotated[bool, Option("--teacher-any", "Go on with a model that is no better than chance.")]
 Markdown = Annotated[Path | None, Option("--markdown", "Also write Markdown to this file.", kind="output")]
+DryRun = Annotated[
+    bool, Option("--dry-run", "Say what it would do, how long and with how much memory; write nothing.",
+                 kind="absent")
+]  # fmt: skip
 Html = Annotated[
     Path | None, Option("--html", "Also write a page to this file; it loads nothing.", kind="output")
 ]

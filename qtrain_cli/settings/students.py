@@ -24,6 +24,7 @@ from qtrain_cli.settings.shared import (
     LEARNING_RATE,
     LOG,
     CellsFolder,
+    DryRun,
     Force,
     Html,
     Plot,
@@ -80,6 +81,7 @@ class TeachSettings:
     force: Force = False
     teacher_any: TeacherAny = False
     log: Annotated[str, LOG, Otherwise("nowhere: a student's file has its history")] = NO_LOG
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         require(
@@ -132,6 +134,7 @@ class CompareStudentsSettings:
     html: Html = None
     force: Force = False
     teacher_any: TeacherAny = False
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         require(bool(self.students), "there is no student to compare", "give --student, as often as you like")
@@ -199,6 +202,7 @@ class CompareGradientsSettings:
     noise: Depolarising = 0.0
     plot: Plot = None
     force: Force = False
+    dry_run: DryRun = False
 
     @property
     def estimators(self) -> tuple[tuple[str, int], ...]:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,9 @@ from qtrain_cli.training.state import RunState, Trained, checkpoint_of, restore,
 from qtrain_cli.training.stopping import stop_requests
 from qtrain_cli.training.trainee import Outputs, Trainee
 from qtrain_cli.training.waiting import Waiting
+
+#: Steps that are tried at most before a run is planned.
+REHEARSED = 50
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,37 @@ def train(
                 raise recovery.stopped()
     loop.save()
     return replace(trained(loop.run), waited=loop.waited.share)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A training that was tried: its epochs and steps, and the seconds of a step and of a validation."""
+
+    epochs: int
+    steps: int
+    step: float
+    validation: float
+
+
+def rehearse(trainee: Trainee, course: Course, settings: FitSettings, rate: Rate, seconds: float) -> Timed:
+    """Takes steps for about so long (two at least), and one validation; nothing is saved.
+
+    Raises:
+        RunFailed, BadInput: as `train` does in its first steps.
+    """
+    loop = _Loop(trainee, course, settings, rate, Recovery(Path(), {}, False))
+    trainee.begin(0, settings.epochs)
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < min(2, loop.steps) or (
+        len(times) < min(REHEARSED, loop.per_epoch) and time.perf_counter() - began < seconds
+    ):
+        started = time.perf_counter()
+        loop.step(course.batches.at(len(times)))
+        times.append(time.perf_counter() - started)
+    started = time.perf_counter()
+    loop.validate()
+    return Timed(settings.epochs, loop.steps, median(times[1:] or times), time.perf_counter() - started)
 
 
 class _Loop:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from qtrain_cli.artifact.records import BareFile
-from qtrain_cli.report.page.axes import brief
+from qtrain_cli.report.page.axes import brief, ticks_of
 from qtrain_cli.report.page.comparison import comparison_section
 from qtrain_cli.report.page.curves import epochs_drawn
 from qtrain_cli.report.page.examined import examined_sections
@@ -166,7 +166,11 @@ def _result(record: Shown, dossier: Dossier) -> Section:
             derived = scores.row.derived
             ends = derived(scores.teacher, scores.count) if derived else (None, None)
             strips.append(Strip("its teacher", scores.teacher, ends[0], ends[1], "other"))
-        blocks.append(intervals_drawn(strips, f"test {scores.row.word}, 95 % intervals", scores.show))
+        blocks.append(
+            intervals_drawn(
+                strips, f"{scores.row.heading(f'test {scores.row.word}')}, 95 % intervals", scores.row
+            )
+        )
     sizes = _sizes(record, dossier)
     if len(sizes) > 1:
         blocks.append(bars_drawn(sizes, "bytes of each file"))
@@ -205,9 +209,10 @@ def _training(record: Shown, dossier: Dossier) -> Section | None:
         return None
     task, lines = record.scores.row, dossier.history
     rates = any(line.lr > 0 for line in lines)
+    word = task.heading(f"validation {task.word}")
     drawn = [
         epochs_drawn(lines, "training loss", lambda line: line.loss),
-        epochs_drawn(lines, task.heading(f"validation {task.word}"), lambda line: line.validation, task.bare),
+        epochs_drawn(lines, word, lambda line: line.validation, ticks_of(task)),
         epochs_drawn(lines, "learning rate", lambda line: line.lr, powers=False) if rates else None,
     ]
     lead = "The ring marks the best epoch by validation, whose state the file has." if any(drawn) else ""

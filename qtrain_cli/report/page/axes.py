@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtrain_cli.report.page.svg import WIDE, label, line
+from qtrain_cli.tasks import Task
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -103,9 +104,19 @@ def brief(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def counted(value: float) -> str:
-    """A count beside a tick; nothing between two counts."""
-    return f"{value:,.0f}" if float(value).is_integer() else ""
+def count_text(value: float) -> str:
+    """A count beside a tick, ``20k`` or ``1M`` where it is long; nothing between two counts."""
+    if not float(value).is_integer():
+        return ""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= 10_000 and value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:,.0f}"
+
+
+def ticks_of(task: Task) -> Callable[[float], str]:
+    """A task's figures beside ticks: as people see them, no longer than they need."""
+    return lambda value: brief(task.scale.factor * value)
 
 
 def _step(least: float) -> float:

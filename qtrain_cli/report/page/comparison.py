@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qtrain_cli.methods.table import OURS
-from qtrain_cli.report.page.axes import brief, counted
+from qtrain_cli.report.page.axes import brief, count_text, ticks_of
 from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn
 from qtrain_cli.report.page.parts import Block, KeyOf, Page, Section, Sentences, TableCell, TableOf, Tile
 from qtrain_cli.results.comparison import Comparison
@@ -19,7 +19,8 @@ from qtrain_cli.tasks import Task
 
 #: Colours that methods take, one after the other.
 _COLOURS = 11
-_SIDES = ("methods", "budgets", "seeds")
+#: Budgets that have a tile.
+_MOST_TILES = 6
 #: Of bounded figures, how far below the best the picture reaches.
 _DEEPEST = 0.2
 
@@ -28,28 +29,33 @@ def comparison_page(comparison: Comparison) -> Page:
     """The page of `compare --html`."""
     document = comparison.to_json(verdict(comparison))
     task, teacher = task_of(document), teacher_figure(document)
-    best = max(document["points"], key=lambda point: task.gain(point["mean"], 0.0), default=None)
-    tiles = [
-        Tile("Methods, budgets, seeds", " × ".join(str(len(document[name])) for name in _SIDES)),
-        Tile("Teacher", task.show(teacher), f"{document['model_bytes']:,} bytes in float32"),
-    ]  # fmt: skip
-    if best:
-        tiles.insert(
-            0, Tile("Best of all", task.show(best["mean"]), f"{best['method']}, {best['file_bytes']:,} bytes")
-        )
+    whole = Tile("Teacher", task.show(teacher), f"{document['model_bytes']:,} bytes in float32")
     return Page(
         title=f"{document['model']}: methods at equal bytes",
         kicker="qtrain compare",
-        headline=f"{document['model']}: which method is worth its bytes?",
+        headline=f"{document['model']}: {len(document['methods'])} methods at equal bytes",
         lead=(
-            f"Test {task.word} of every method at the same size of the finished file:"
-            f" {document['epochs']:,} epochs, {document['test_count']:,} test rows, every figure measured"
-            " on what the file gives back."
+            f"Test {task.word} at the same size of the finished file: {document['epochs']:,} epochs,"
+            f" {len(document['seeds'])} seeds, {document['test_count']:,} test rows, every figure measured on"
+            " what the file gives back."
         ),
-        tiles=tuple(tiles),
+        tiles=(*_firsts(document, task), whole),
         sections=(comparison_section(document), _details(document, task), _methods(document)),
         footer=(f"Model SHA-256 {document['model_sha256']}", f"Data SHA-256 {document['data_sha256']}"),
     )  # fmt: skip
+
+
+def _firsts(document: Mapping[str, Any], task: Task) -> list[Tile]:
+    """Who is first at each budget, and where ours stands."""
+    tiles = []
+    for budget in document["budgets"][:_MOST_TILES]:
+        points = [point for point in document["points"] if point["budget"] == budget]
+        ours = next((point for point in points if point["method"] == OURS), None)
+        if points:
+            first = max(points, key=lambda point: task.gain(point["mean"], 0.0))
+            note = "" if ours is None or ours is first else f"; ours {task.show(ours['mean'])}"
+            tiles.append(Tile(f"At {budget:,} bytes", task.show(first["mean"]), f"{first['method']}{note}"))
+    return tiles
 
 
 def comparison_section(document: Mapping[str, Any]) -> Section:
@@ -59,7 +65,7 @@ def comparison_section(document: Mapping[str, Any]) -> Section:
     teacher = teacher_figure(document)
     drawn = compared_drawn(
         Compared(
-            courses, "bytes of the whole file", task.heading(f"test {task.word}"), (counted, task.bare),
+            courses, "bytes of the whole file", task.heading(f"test {task.word}"), (count_text, ticks_of(task)),
             None if teacher is None else ("teacher", teacher), reach=_reach(document, task),
         ),
         said,

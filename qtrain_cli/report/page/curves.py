@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qtrain_cli.report.page.axes import Canvas, Scaled, brief, counted, scaled
+from qtrain_cli.report.page.axes import Canvas, Scaled, brief, count_text, scaled
 from qtrain_cli.report.page.parts import DrawingOf
 from qtrain_cli.report.page.svg import box, dot, drawing, label, line, path
 from qtrain_cli.results.history import EpochLine
@@ -49,7 +49,7 @@ def epochs_drawn(
     if len(points) < 2:
         return None
     plot = Canvas(Scaled(points[0][0], points[-1][0]), scaled((value for _, value in points), powers))
-    parts = [*_rounding(plot, lines), *plot.frame("epoch", names, (counted, show))]
+    parts = [*_rounding(plot, lines), *plot.frame("epoch", names, (count_text, show))]
     parts.append(path((plot.at(x, y) for x, y in thinned(points)), "course own"))
     best = next((line for line in reversed(lines) if line.best), None)
     value = of(best) if best else None
@@ -80,7 +80,7 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 @dataclass(frozen=True)
 class Compared:
     """Several courses in one frame: what stands below and beside it, how figures are written, a level to
-    compare with (`mark` and its name), and how deep the frame reaches."""
+    compare with (`mark` and its name), how deep the frame reaches, whether its height goes by powers."""
 
     courses: tuple[Trace, ...]
     below: str
@@ -89,6 +89,7 @@ class Compared:
     mark: tuple[str, float] | None = None
     powers: bool = True
     reach: tuple[float, float] | None = None
+    tall: bool | None = None
 
 
 def compared_drawn(given: Compared, said: str) -> DrawingOf | None:
@@ -98,7 +99,7 @@ def compared_drawn(given: Compared, said: str) -> DrawingOf | None:
         return None
     ends = [end for point in points for end in (point.y, point.low, point.high) if end is not None]
     ends += [given.mark[1]] if given.mark else []
-    y = scaled(ends) if given.reach is None else Scaled(*given.reach)
+    y = scaled(ends, given.tall) if given.reach is None else Scaled(*given.reach)
     plot = Canvas(scaled((point.x for point in points), given.powers), y, height=280)
     parts = [*_mark(plot, given.mark), *plot.frame(given.below, given.beside, given.shows)]
     for place, course in enumerate(given.courses):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtrain_cli.report.page.axes import brief, counted
+from qtrain_cli.report.page.axes import brief, count_text, ticks_of
 from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn
 from qtrain_cli.report.page.parts import Block, Facts, KeyOf, Page, Section, TableCell, TableOf, Tile
 from qtrain_cli.report.sampling import sampled_against
@@ -54,10 +54,10 @@ def _picture(record: SampleRecord) -> Section:
         )
         if points:
             courses.append(Trace("ours" if place == 0 else f"s{1 + (place - 1) % 11}", noise, points))
-    shows = (counted, task.bare)
+    shows = (count_text, ticks_of(task))
     said = f"test {task.word} against shots of each circuit, a line a level of noise"
     given = Compared(tuple(courses), "shots of each circuit", task.heading(f"test {task.word}"), shows,
-                     ("exact", record.exact))  # fmt: skip
+                     ("exact", record.exact), tall=False if task.bounded else None)  # fmt: skip
     drawn = compared_drawn(given, said)
     key = KeyOf(
         tuple((course.kind, "no noise" if course.name == "none" else course.name) for course in courses)

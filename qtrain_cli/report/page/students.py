@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qtrain_cli.report.page.axes import counted
+from qtrain_cli.report.page.axes import count_text, ticks_of
 from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn
 from qtrain_cli.report.page.parts import Block, KeyOf, Page, Section, Sentences, TableCell, TableOf, Tile
 from qtrain_cli.report.page.strips import Strip, intervals_drawn
@@ -46,7 +46,7 @@ def _figures(rows: Sequence[Mapping[str, Any]], task: Task) -> Section:
     figure = task.heading(f"test {task.word}")
     head = ("student", "method", "numbers", figure, "spread", "95 % interval", "epochs to 95 %", "seeds")
     table = TableOf("Mean over the seeds", head, [_row(row, task) for row in rows], numbers=6)
-    drawn = intervals_drawn(strips, f"test {task.word}, 95 % intervals", task.show)
+    drawn = intervals_drawn(strips, f"{figure}, 95 % intervals", task)
     return Section("figures", "Every figure", (drawn, table))
 
 
@@ -80,7 +80,7 @@ def _learning(courses: Courses, task: Task) -> list[Section]:
         for place, (name, figures) in enumerate(courses.items())
     )
     beside = task.heading(f"validation {task.word}")
-    given = Compared(drawn_of, "epoch", beside, (counted, task.bare), powers=False)
+    given = Compared(drawn_of, "epoch", beside, (count_text, ticks_of(task)), powers=False)
     drawn = compared_drawn(given, f"{beside} by epoch, a line a student and method")
     if drawn is None:
         return []

@@ -89,12 +89,12 @@ def _draw(sheet: _Sheet, gate: _Gate) -> None:
     x = _LEFT + _COLUMN * (sheet.column(gate.wires) + 0.7)
     *controls, target = (_height(wire) for wire in gate.wires)
     for y in controls:
-        sheet.parts += [line(x, y, x, target, "link"), dot(x, y, 3.2, "control")]
+        sheet.parts += [line(x, y, x, target, "link"), dot(x, y, 3.2, "holds")]
     if gate.name == "CNOT":
         sheet.parts += [dot(x, target, 6.5, "target"), line(x - 6.5, target, x + 6.5, target, "link"),
                         line(x, target - 6.5, x, target + 6.5, "link")]  # fmt: skip
     elif gate.name == "CZ":
-        sheet.parts.append(dot(x, target, 3.2, "control"))
+        sheet.parts.append(dot(x, target, 3.2, "holds"))
     else:
         sheet.parts += [box(x - 10.5, target - 9, 21, 18, "gate", 3),
                         label(x, target + 3.5, name, "gate-name", "middle")]  # fmt: skip

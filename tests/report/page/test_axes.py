@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtrain_cli.report.page.axes import Canvas, Scaled, brief, counted, scaled
+from qtrain_cli.report.page.axes import Canvas, Scaled, brief, count_text, scaled
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,9 @@ def test_what_is_beyond_the_frame_lies_on_its_edge():
 
 
 def test_figures_beside_ticks():
-    assert [brief(0.0123456), brief(12_345.0), counted(3.0), counted(2.5)] == ["0.0123", "12,345", "3", ""]
+    assert [brief(0.0123456), brief(12_345.0), count_text(3.0), count_text(2.5)] == [
+        "0.0123",
+        "12,345",
+        "3",
+        "",
+    ]

@@ -24,7 +24,7 @@ def test_every_gate_of_the_first_layers_is_drawn(ansatz, entangler):
     boxes = sum(name not in ("CNOT", "CZ") for name in row.gates) * pairs
     assert count(svg, "gate-name") == turns + boxes
     assert count(svg, "target") == pairs * row.gates.count("CNOT")
-    assert count(svg, "control") == pairs * (2 if row.gates == ("CZ",) else len(row.gates))
+    assert count(svg, "holds") == pairs * (2 if row.gates == ("CZ",) else len(row.gates))
     assert ("first 2 of 9 layers" if layers == 2 else "× 9 layers") in svg
 
 
