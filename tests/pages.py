@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.results.dossier import Dossier, TensorFacts
+from qtrain_cli.results.dossier import ClassFigures, Dossier, Examination, TensorFacts
 from qtrain_cli.results.history import EpochLine
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -38,6 +38,18 @@ def dossier(name="net.qtrain", **changes):
         "history_at": "h",
     }
     return Dossier(name, **given | changes)
+
+
+def examination(**changes):
+    """Test rows of three classes that were looked at again."""
+    given = {
+        "source": "digits.npz", "count": 30, "figure": 0.9, "same_data": True,
+        "classes": (
+            ClassFigures("cat", 10, 9, 10), ClassFigures("dog", 12, 12, 13), ClassFigures("owl", 8, 7, 7),
+        ),
+        "confusions": ((9, 1, 0), (0, 12, 0), (1, 0, 7)),
+    }  # fmt: skip
+    return Examination(**given | changes)
 
 
 class Found(HTMLParser):

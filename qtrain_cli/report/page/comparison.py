@@ -65,7 +65,8 @@ def comparison_section(document: Mapping[str, Any]) -> Section:
     teacher = teacher_figure(document)
     drawn = compared_drawn(
         Compared(
-            courses, "bytes of the whole file", task.heading(f"test {task.word}"), (count_text, ticks_of(task)),
+            courses, "bytes of the whole file", task.heading(f"test {task.word}"),
+            (count_text, ticks_of(task)),
             None if teacher is None else ("teacher", teacher), reach=_reach(document, task),
         ),
         said,
