@@ -109,7 +109,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "report",
             "Show an artifact's record and hold it against gates. Exit code 3 when one fails.",
-            ReportSettings, "report",
+            ReportSettings, "report", ("log",), without=("data.validation",),
         ),
         Command(
             "verify", "Regenerate an artifact's weights and compare them with its digest.", VerifySettings,
@@ -122,7 +122,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command("env", "Show versions and hardware, for a bug report.", None, "env"),
         Command(
-            "compare", _COMPARE, CompareSettings, "compare", ("log",),
+            "compare", _COMPARE, CompareSettings, "compare", ("log", "show"),
             without=("fit.lr", "fit.seed", "fit.gradient"),
         ),
         Command(

@@ -40,11 +40,13 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
 from qtrain_cli.runs.fresh import Fresh, check, check_trained
 from qtrain_cli.runs.grounds import ground_identity, headed
+from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -58,6 +60,7 @@ from qtrain_cli.runs.layouts import said_of_kept
 from qtrain_cli.runs.making import Log, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
+from qtrain_cli.runs.rehearsing import rehearsal_of, rehearsed_work
 from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import CompressSettings, GradientSettings
@@ -86,6 +89,22 @@ class _Job:
     def run(self) -> str:
         """What the artifact remembers of model, data and settings."""
         return fingerprint(self.identity, RUN_DIGITS)
+
+
+@usual_threads()
+def rehearse_compress(settings: CompressSettings, log: Log, materials: Materials | None = None) -> Rehearsal:
+    """What `compress_model` would do. Raises as it does before training; writes nothing."""
+    checkpoint = _check_files(settings)
+    job = _prepare(settings, materials or _of_files(settings), checkpoint, log)
+    chosen, known = job.work.chosen, job.work.data
+    sizes = Measure(OURS, job.work.scene, known_of(job.work.fit, job.loaded, known, settings.budget.bare,
+                                                   job.work.scene.change))  # fmt: skip
+    most = sizes.bytes(chosen.plan, job.spec.angles.bits)
+    part = rehearsed_work(job.work, job.loaded.name, artifact_bytes=most)
+    places = history_places(settings.log, settings.out)
+    notes = [f"it would go on from '{checkpoint}'"] if settings.resume and checkpoint.exists() else []
+    writes = (settings.out, places.file, places.folder)
+    return rehearsal_of("compress", job.work.fit.device, [part], writes, notes)
 
 
 @usual_threads()
@@ -118,7 +137,9 @@ def _compressed(
     done = present().led(partial(_left, job, checkpoint, log))
     if done:
         return done
-    made = make(job.work, Recovery(checkpoint, job.identity, settings.resume), show, log)
+    recovery = Recovery(checkpoint, job.identity, settings.resume)
+    with kept_history(history_places(settings.log, settings.out), job.run, show) as shown:
+        made = make(job.work, recovery, shown, log)
     if made.spent.evaluations:
         log(f"spent on gradients: {in_words(made.spent)}")
     record = present().led(partial(_measured_and_written, job, checkpoint, made.numbers, log))
@@ -152,13 +173,10 @@ def _of_files(settings: CompressSettings) -> Materials:
 
 def _check_files(settings: CompressSettings) -> Path:
     """The checkpoint's path, once neither it nor the output stands in the way."""
-    checkpoint = checkpoint_path(settings.out)
-    check_run_files(
-        settings.out,
-        settings.resume or settings.force,
-        input_files(settings.model, settings.data),
-        [checkpoint] if checkpoint.exists() else [],
-    )
+    checkpoint, go_on = checkpoint_path(settings.out), settings.resume or settings.force
+    inputs = input_files(settings.model, settings.data)
+    check_run_files(settings.out, go_on, inputs, [checkpoint] if checkpoint.exists() else [])
+    check_history(history_places(settings.log, settings.out), go_on, inputs)
     return checkpoint
 
 

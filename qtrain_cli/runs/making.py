@@ -200,21 +200,28 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     Raises:
         RunFailed, Interrupted, BadInput, Refused: as `training.loop.train`.
     """
-    fit, gradient = work.fit, work.fit.gradient
-    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
-    trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
+    fit = work.fit
     if fit.augment:
         log(f"training batches are augmented: {', '.join(fit.augment)}")
-    # A gradient's own noise would be taken for what makes it steep.
-    whitened = work.chosen.method.whitened and not gradient.rough and fit.optimizer == EIGENBASIS
-    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay, fit.eps)
-    found = train(trainee, _course(work), fit, rate, recovery, show)
+    trainee, course, rate = training_of(work)
+    found = train(trainee, course, fit, rate, recovery, show)
     waited = said_of_waiting(found.waited, fit.workers)
     if waited and work.batches is row_batches:  # a loader of the caller's own has workers of its own
         log(waited)
     stored = _stored(work, trainee, found)
     numbers = present().led(lambda: _with_fresh_statistics(work, stored, log))
     return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))
+
+
+def training_of(work: Work) -> tuple[Generated, Course, Rate]:
+    """What is trained, from what it learns, and how it descends."""
+    fit, gradient = work.fit, work.fit.gradient
+    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
+    trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
+    # A gradient's own noise would be taken for what makes it steep.
+    whitened = work.chosen.method.whitened and not gradient.rough and fit.optimizer == EIGENBASIS
+    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay, fit.eps)
+    return trainee, _course(work), rate
 
 
 def _course(work: Work) -> Course:
