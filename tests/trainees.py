@@ -265,6 +265,10 @@ class Toy:
         self.count.add_(1)
         return Outputs(scores, 1e-3 * self.theta.square().sum())
 
+    @property
+    def rounds(self) -> bool:
+        return False
+
     def exactly(self) -> None:
         return None
 

@@ -18,6 +18,7 @@ from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
 from qtrain_cli.errors import UsageError
 from qtrain_cli.report.lines import logged_lines, tell
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.settings import CommonSettings
 from qtrain_cli.settings.declared import said_record
 
@@ -63,8 +64,10 @@ def _performed(command: Command, common: CommonSettings, said: Mapping[str, Any]
         return
     from qtrain_cli.report.views import VIEWS
 
-    view = VIEWS[command.view]
-    write_outputs(view, record, settings)
+    dry = isinstance(record, Rehearsal)
+    view = VIEWS["dry-run" if dry else command.view]
+    if not dry:
+        write_outputs(view, record, settings)
     if common.json:
         sys.stdout.write(view.as_json(record))
     else:
@@ -78,7 +81,7 @@ def _record(command: Command, settings: Any, quiet: bool) -> Any:
     run = _module(command.name).run
     with ExitStack() as stack:
         stack.enter_context(logged_lines(quiet))
-        given = [GIVEN[name](stack, quiet) for name in command.given]
+        given = [GIVEN[name](stack, quiet, command) for name in command.given]
         return run(*([settings] if command.settings else []), *given)
 
 
@@ -86,15 +89,28 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"qtrain_cli.commands.{name.replace('-', '_')}")
 
 
-def _show(stack: ExitStack, quiet: bool) -> Any:
+def _show(stack: ExitStack, quiet: bool, command: Command) -> Any:
     from qtrain_cli.report.progress import shown_progress
 
-    return stack.enter_context(shown_progress(quiet))
+    return stack.enter_context(shown_progress(quiet, _stopping(command)))
 
 
-def _log(stack: ExitStack, quiet: bool) -> Callable[[str], None]:
+def _stopping(command: Command) -> str:
+    """What Ctrl-C does to a run of this command."""
+    resumed = "resume" in command.options
+    again = "the same command with --resume goes on" if resumed else "run it again to go on"
+    return f"Ctrl-C stops and keeps what is done: {again}"
+
+
+def _log(stack: ExitStack, quiet: bool, command: Command) -> Callable[[str], None]:
     return (lambda line: None) if quiet else tell
 
 
+def _share(stack: ExitStack, quiet: bool, command: Command) -> Any:
+    from qtrain_cli.report.progress import shown_share
+
+    return stack.enter_context(shown_share(quiet))
+
+
 #: What a command may be handed beside its settings: where progress and lines go.
-GIVEN: dict[str, Callable[[ExitStack, bool], Any]] = {"show": _show, "log": _log}
+GIVEN: dict[str, Callable[[ExitStack, bool, Command], Any]] = {"show": _show, "log": _log, "share": _share}

@@ -34,16 +34,19 @@ from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, QtrainError, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import identity_in, load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
+from qtrain_cli.methods.generator.scrambling import check_start, start_variance
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
 from qtrain_cli.runs.fresh import Fresh, check, check_trained
-from qtrain_cli.runs.grounds import ground_identity, headed, on_cpu
+from qtrain_cli.runs.grounds import ground_identity, headed
+from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -54,10 +57,10 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
-from qtrain_cli.runs.regenerate import digest_of, state_dict
+from qtrain_cli.runs.rehearsing import rehearsal_of, rehearsed_work
 from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import CompressSettings, GradientSettings
@@ -90,6 +93,22 @@ class _Job:
 
 
 @usual_threads()
+def rehearse_compress(settings: CompressSettings, log: Log, materials: Materials | None = None) -> Rehearsal:
+    """What `compress_model` would do. Raises as it does before training; writes nothing."""
+    checkpoint = _check_files(settings)
+    job = _prepare(settings, materials or _of_files(settings), checkpoint, log)
+    chosen, known = job.work.chosen, job.work.data
+    sizes = Measure(OURS, job.work.scene, known_of(job.work.fit, job.loaded, known, settings.budget.bare,
+                                                   job.work.scene.change))  # fmt: skip
+    most = sizes.bytes(chosen.plan, job.spec.angles.bits)
+    part = rehearsed_work(job.work, job.loaded.name, artifact_bytes=most)
+    places = history_places(settings.log, settings.out)
+    notes = [f"it would go on from '{checkpoint}'"] if settings.resume and checkpoint.exists() else []
+    writes = (settings.out, places.file, places.folder)
+    return rehearsal_of("compress", job.work.fit.device, [part], writes, notes)
+
+
+@usual_threads()
 def compress_model(
     settings: CompressSettings, show: Show, log: Log, materials: Materials | None = None
 ) -> Record:
@@ -119,7 +138,9 @@ def _compressed(
     done = present().led(partial(_left, job, checkpoint, log))
     if done:
         return done
-    made = make(job.work, Recovery(checkpoint, job.identity, settings.resume), show, log)
+    recovery = Recovery(checkpoint, job.identity, settings.resume)
+    with kept_history(history_places(settings.log, settings.out), job.run, show) as shown:
+        made = make(job.work, recovery, shown, log)
     if made.spent.evaluations:
         log(f"spent on gradients: {in_words(made.spent)}")
     record = present().led(partial(_measured_and_written, job, checkpoint, made.numbers, log))
@@ -153,13 +174,10 @@ def _of_files(settings: CompressSettings) -> Materials:
 
 def _check_files(settings: CompressSettings) -> Path:
     """The checkpoint's path, once neither it nor the output stands in the way."""
-    checkpoint = checkpoint_path(settings.out)
-    check_run_files(
-        settings.out,
-        settings.resume or settings.force,
-        input_files(settings.model, settings.data),
-        [checkpoint] if checkpoint.exists() else [],
-    )
+    checkpoint, go_on = checkpoint_path(settings.out), settings.resume or settings.force
+    inputs = input_files(settings.model, settings.data)
+    check_run_files(settings.out, go_on, inputs, [checkpoint] if checkpoint.exists() else [])
+    check_history(history_places(settings.log, settings.out), go_on, inputs)
     return checkpoint
 
 
@@ -177,6 +195,9 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
         settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, bool(scene.ground)))
     check_gradient(settings.fit.gradient, spec.circuit)
     _check_processes(settings.fit.gradient)
+    unspread = "" if scene.ground else check_start(spec, start_variance(spec, scene.device))
+    if unspread:
+        log(unspread)
     _say(loaded, spec, data, log)
     if present().several:
         log(said_of_circuits(spec.circuit, spec.circuit.layers - spec.angles.seeded, present()))
@@ -275,12 +296,11 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
 def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
-    made = made_by(work, numbers)
-    ground = on_cpu(work.scene.ground)
-    measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept, ground))
+    state, digest = finished_by(work, numbers)
+    measured = _measured(job, state)
     description = replace(
         work.described(numbers),
-        digest=digest_of(work.chosen.layout, made, numbers.kept, ground),
+        digest=digest,
         origin=None if settings.budget.bare else Origin(measured, job.run),
     )
     if description.layout != work.chosen.layout:
@@ -323,7 +343,7 @@ def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
 def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
     settings, scene, data = job.settings.fit, job.work.scene, job.data
     state = moved_to(state, scene.device)
-    check_trained(job.fresh, scene.module, state, data.validation.inputs, data.normalisation)
+    check_trained(job.fresh, scene.module, state, data.shown, data.normalisation)
     seed_generators(settings.seed)
     module = scene.module if job.fresh.module is None else job.fresh.module
     teacher = scene.teacher if scene.taught else None

@@ -100,6 +100,7 @@ BINARY = replace(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    scaled=True,
     weighted=_weighted,
     weight_of=lambda targets, weights: weight_of(targets.reshape(-1), weights),
     counts=_counts,

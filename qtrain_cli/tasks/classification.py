@@ -136,6 +136,7 @@ CLASSIFICATION = Task(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    scaled=True,
     weighted=_weighted,
     weight_of=weight_of,
     counts=_counts,

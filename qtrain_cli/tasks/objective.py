@@ -2,7 +2,10 @@
 
     loss = (1 - a) hard(y, s) + a soft(t, s)
 
-s: student outputs, t: teacher outputs, y: targets, a: `distill`; hard and soft loss are the task's.
+s: student outputs, t: teacher outputs, y: targets, a: `distill`; hard and soft loss are the task's. The
+control of a teacher is one that is sure of every label, and knows nothing else:
+
+    loss = (1 - a) hard(y, s) + a T**2 hard(y, s / T)                 sharpened labels, T: `temperature`
 
 A split is scored part by part: outputs of `at_once` rows are asked for, counted and dropped, and the figure
 is that of the counts of all rows (`counting`). A split's loss is the mean over all that its parts' losses are
@@ -63,7 +66,7 @@ class Objective:
     """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, and how many rows
     are scored at once; a row in place of the table's, whose loss or figure is the caller's own; the names of
     labels, the test rows' labels where those are no targets, and a weight for each class in training, none
-    where there are none."""
+    where there are none; `sharpened`: labels stand in the teacher's place."""
 
     task: str
     distill: float
@@ -73,6 +76,7 @@ class Objective:
     labels: tuple[str, ...] = ()
     answers: Tensor | None = None
     weights: tuple[float, ...] = ()
+    sharpened: bool = False
 
     @cached_property
     def row(self) -> Task:
@@ -99,7 +103,13 @@ class Objective:
         loss = hard * (1 - self.distill) * self._learned(outputs, targets)
         if self.distill == 0:
             return loss
-        return loss + soft * self.distill * self.row.soft_loss(outputs, teacher, self.temperature, targets)
+        share = hard if self.sharpened else soft
+        return loss + share * self.distill * self._taught(outputs, targets, teacher)
+
+    def _taught(self, outputs: Tensor, targets: Tensor, teacher: Tensor) -> Tensor:
+        if self.sharpened:
+            return self.temperature**2 * self._learned(outputs / self.temperature, targets)
+        return self.row.soft_loss(outputs, teacher, self.temperature, targets)
 
     def _shares(self, targets: Tensor, whole: Tensor) -> tuple[float, float]:
         """The shares that these targets have in the means of a whole batch: of the hard loss, of the soft."""

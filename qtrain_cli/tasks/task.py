@@ -109,6 +109,7 @@ class Task:
         answers: of outputs, the class that each row names, int64 (N,); None where there are no classes.
         blind: of outputs and targets, the figure that such answers have where they know nothing of the row.
         said: how outputs and loss are called for people.
+        scaled: whether outputs are scores that a temperature divides, as soft losses of such tasks do.
         width: how many outputs there are, where neither classes nor targets say it.
     """
 
@@ -150,6 +151,7 @@ class Task:
     blind: Callable[[Tensor, Tensor], float] | None = None
     said: str = ""
     width: int | None = None
+    scaled: bool = False
 
     def of_outputs(
         self,
@@ -168,7 +170,7 @@ class Task:
 
         return replace(
             self, name=name, plain=self.name, scores_of=scores_of, head=head, said=said,
-            told_by_count=False, told_by_word=False, takes=lambda targets: False,
+            told_by_count=False, told_by_word=False, takes=lambda targets: False, scaled=False,
             hard_loss=behind(self.hard_loss), soft_loss=behind(self.soft_loss, 2),
             weighted=self.weighted and behind(self.weighted),
             counts=behind(self.counts), closeness_counts=behind(self.closeness_counts, 2),

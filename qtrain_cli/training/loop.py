@@ -2,9 +2,10 @@
 
     batch --trainee--> outputs --objective, teacher--> loss --clipped gradients--> one step of the descent
 
-After every epoch the validation rows choose the best state. Nothing has changed when a loss or a gradient is
-not finite: that ends the run. All that a step depends on (`state`) is in the checkpoint, and the order of an
-epoch's rows follows from seed and epoch: a resumed run repeats the undisturbed one bit for bit.
+After every epoch the validation rows choose the best state; without any the last one is kept. Nothing has
+changed when a loss or a gradient is not finite: that ends the run. All that a step depends on (`state`) is in
+the checkpoint, and the order of an epoch's rows follows from seed and epoch: a resumed run repeats the
+undisturbed one bit for bit.
 
 Several processes run the same loop, each on its share of every batch (`ranks`, `exchange`): what they add up
 once a step makes them go on with the same numbers, so that every decision is the same in all of them.
@@ -16,6 +17,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +37,19 @@ from qtrain_cli.training.stopping import stop_requests
 from qtrain_cli.training.trainee import Outputs, Trainee
 from qtrain_cli.training.waiting import Waiting
 
+#: Steps that are tried at most before a run is planned.
+REHEARSED = 50
+
 
 @dataclass(frozen=True)
 class Progress:
-    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end."""
+    """One step, as it is shown; `word` says what the scores are.
+
+    `validation` (nan: no rows) and the epoch's mean loss are set at its end. `rate` is the learning rate of
+    the step, `rounds` whether the numbers are on the grid of the file, `best` the best validation figure that
+    counts, of `best_epoch`. `stage` names a part of a longer run, and `share` is how much of all that this
+    call has to do is done, where the steps do not say it.
+    """
 
     epoch: int
     epochs: int
@@ -47,6 +59,13 @@ class Progress:
     score: float
     word: str
     validation: float | None
+    epoch_loss: float | None = None
+    rate: float = 0.0
+    rounds: bool = False
+    best: float | None = None
+    best_epoch: int = 0
+    stage: str = ""
+    share: float | None = None
 
 
 Show = Callable[[Progress], None]
@@ -92,6 +111,41 @@ def train(
     return replace(trained(loop.run), waited=loop.waited.share)
 
 
+@dataclass(frozen=True)
+class Timed:
+    """A training that was tried: its epochs and steps, and the seconds of a step and of a validation."""
+
+    epochs: int
+    steps: int
+    step: float
+    validation: float
+
+
+def rehearse(trainee: Trainee, course: Course, settings: FitSettings, rate: Rate, seconds: float) -> Timed:
+    """Takes steps for about so long (two at least), and one validation; nothing is saved.
+
+    Raises:
+        RunFailed, BadInput: as `train` does in its first steps.
+    """
+    loop = _Loop(trainee, course, settings, rate, Recovery(Path(), {}, False))
+    trainee.begin(0, settings.epochs)
+    times: list[float] = []
+    began = time.perf_counter()
+
+    def goes_on() -> bool:
+        return len(times) < min(REHEARSED, loop.per_epoch) and time.perf_counter() - began < seconds
+
+    # Clocks differ, and all processes have to take as many steps.
+    while len(times) < min(2, loop.steps) or present().led(goes_on):
+        started = time.perf_counter()
+        with loop.exchange.around_step(len(times)):
+            loop.step(course.batches.at(len(times)), None)
+        times.append(time.perf_counter() - started)
+    started = time.perf_counter()
+    loop.validate()
+    return Timed(settings.epochs, loop.steps, median(times[1:] or times), time.perf_counter() - started)
+
+
 class _Loop:
     """One training run: constants here, everything that changes in `run`."""
 
@@ -105,7 +159,8 @@ class _Loop:
         self.trained = tuple(trainee.parameters().values())
         self.run = RunState(trainee, start_descent(self.trained, rate, self.steps))
         self.clip, self.clock, self.waited = rate.clip, Clock(), Waiting()
-        self.warm, self.exchange = False, Exchange(present(), self.trained, settings.seed)
+        self.warm, self.best_epoch = False, 0
+        self.exchange = Exchange(present(), self.trained, settings.seed)
 
     def advance(self) -> Progress:
         """One step, and at the end of an epoch the validation."""
@@ -115,14 +170,19 @@ class _Loop:
             self.exchange.ranks.spread(run.current().values())
             if self.trainee.begin(epoch, self.epochs):
                 run.forget_best()
+                self.best_epoch = 0
         with self.waited.counted(self.warm):
             batch = self.course.batches.at(run.step)
+        rate = run.descent.lr
         loss, score = self.shown_step(batch)
         run.step += 1
         run.loss += loss
         validation = self.validate() if position + 1 == self.per_epoch else None
-        word = self.course.objective.word
-        return Progress(epoch + 1, self.epochs, run.step, self.steps, loss, score, word, validation)
+        return Progress(
+            epoch + 1, self.epochs, run.step, self.steps, loss, score, self.course.objective.word, validation,
+            None if validation is None else run.history[-1][0], rate, self.trainee.rounds,
+            run.best_score, self.best_epoch or run.epoch_of_best,
+        )  # fmt: skip
 
     def shown_step(self, batch: Batch) -> tuple[float, float]:
         """Loss and score of one batch, with the step's seconds added up. What is only shown is outside the
@@ -187,12 +247,13 @@ class _Loop:
             raise self._diverged("gradient")
 
     def validate(self) -> float:
-        """The validation score of the present state, which becomes the best one if it is."""
-        run, objective, rows = self.run, self.course.objective, self.course.validation
+        """The validation score of the present state, which becomes the best one if it is; nan of no rows."""
+        run, objective, rows = self.run, self.course.objective, len(self.course.validation.targets)
         with torch.no_grad():
-            score = objective.row.figure_of(self._counts(len(rows.targets)))
+            score = objective.row.figure_of(self._counts(rows)) if rows else math.nan
         if objective.improves(score, run.best_score):
             run.remember_best(score)
+            self.best_epoch = len(run.history) + 1
         run.end_epoch(self.per_epoch, score)
         run.descent.schedule.end_epoch(run.history[-1][0])
         return score

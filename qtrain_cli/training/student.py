@@ -71,6 +71,11 @@ class Taught:
         """Every epoch is like the others."""
         return False
 
+    @property
+    def rounds(self) -> bool:
+        """A student's numbers are stored as they are."""
+        return False
+
     def outputs(self, batch: Batch) -> Outputs:
         """In training mode."""
         self._follow(batch)
