@@ -200,7 +200,7 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
         log(unspread)
     _say(loaded, spec, data, log)
     if present().several:
-        log(said_of_circuits(spec.circuit, spec.circuit.layers - spec.angles.seeded, present()))
+        log(said_of_circuits(spec, present()))
     _log_cost(settings, spec, len(data.train), log)
     again = headed(materials.fresh(loaded, scene.device), scene.ground)
     fresh = check(scene, again, data.train.inputs, data.normalisation)

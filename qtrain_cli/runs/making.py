@@ -50,7 +50,7 @@ from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course, Teach, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to
-from qtrain_cli.training.dividing import DividedCircuits, divides
+from qtrain_cli.training.dividing import DividedCircuits, divided_circuits
 from qtrain_cli.training.generated import SPENT, Generated, Sized
 from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.ranks import present
@@ -232,10 +232,7 @@ def _circuits(work: Work) -> StepCircuits | DividedCircuits | None:
         return None
     if measures(gradient):
         return StepCircuits(gradient, work.fit.seed)
-    spec = spec_of(work.chosen.layout, work.chosen.plan)
-    circuit, seeded = spec.circuit, spec.angles.seeded
-    shared = divides(circuit, circuit.layers - seeded, ranks)
-    return DividedCircuits(circuit, seeded, ranks) if shared else None
+    return divided_circuits(spec_of(work.chosen.layout, work.chosen.plan), ranks)
 
 
 def _course(work: Work) -> Course:

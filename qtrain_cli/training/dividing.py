@@ -11,12 +11,15 @@ run that goes on adds up in the same order. Between machines nothing is divided:
 
 from __future__ import annotations
 
+import statistics
+import time
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from qtrain_cli.methods.generator.generator import Simulate
+from qtrain_cli.methods.generator.generator import Generator, Simulate
+from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
 from qtrain_cli.quantum.statevector import Underway, probabilities, run_first
 from qtrain_cli.training.ranks import Ranks
@@ -25,6 +28,8 @@ from qtrain_cli.training.ranks import Ranks
 #: there or back; a collective call of any size.
 LAYER_REAL, LAYER_COMPLEX, BYTE, CALL = 6e-9, 1.5e-8, 1e-9, 2e-4
 _BYTES = 2 * 4
+#: Steps that `timed` takes of either.
+TRIED = 6
 
 
 class DividedCircuits:
@@ -58,35 +63,67 @@ class DividedCircuits:
         return self._ranks.gathered(p, circuit.circuits)
 
 
-def divides(circuit: CircuitSpec, trained_layers: int, ranks: Ranks) -> bool:
-    """Whether parts cost less than all, for circuits of which so many layers are run in a step."""
-    if not (ranks.several and ranks.together) or circuit.circuits < ranks.count:
+def divided_circuits(spec: GeneratorSpec, ranks: Ranks) -> DividedCircuits | None:
+    """What runs a part of the circuits, where parts cost less than all."""
+    return DividedCircuits(spec.circuit, spec.angles.seeded, ranks) if divides(spec, ranks) else None
+
+
+def divides(spec: GeneratorSpec, ranks: Ranks) -> bool:
+    """Whether parts cost less than all."""
+    if not (ranks.several and ranks.together) or spec.circuit.circuits < ranks.count:
         return False
-    return saved(circuit, trained_layers, ranks) > exchanged(circuit, ranks)
+    return saved(spec, ranks) > exchanged(spec, ranks)
 
 
-def saved(circuit: CircuitSpec, trained_layers: int, ranks: Ranks) -> float:
-    """Seconds a step that the circuits of others would take."""
+def saved(spec: GeneratorSpec, ranks: Ranks) -> float:
+    """Seconds a step that the circuits of others would take; seeded layers are not run in a step."""
+    circuit, layers = spec.circuit, spec.circuit.layers - spec.angles.seeded
     layer = LAYER_REAL if ANSATZE[circuit.ansatz].real else LAYER_COMPLEX
     others = circuit.circuits - -(-circuit.circuits // ranks.count)
-    return layer * trained_layers * others * 2**circuit.qubits
+    return layer * layers * others * 2**circuit.qubits
 
 
-def exchanged(circuit: CircuitSpec, ranks: Ranks) -> float:
+def exchanged(spec: GeneratorSpec, ranks: Ranks) -> float:
     """Seconds a step for what goes between processes."""
-    return 2 * ranks.count * CALL + _BYTES * BYTE * circuit.circuits * 2**circuit.qubits
+    return 2 * ranks.count * CALL + _BYTES * BYTE * spec.circuit.outcomes
 
 
-def said_of_circuits(circuit: CircuitSpec, trained_layers: int, ranks: Ranks) -> str:
+def said_of_circuits(spec: GeneratorSpec, ranks: Ranks) -> str:
     """Which it is, and why."""
-    if circuit.circuits < ranks.count:
-        return f"each of {ranks.count} processes runs all circuits: there are {circuit.circuits}"
+    count, circuits = ranks.count, spec.circuit.circuits
+    if circuits < count:
+        return f"each of {count} processes runs all circuits: there are {circuits}"
     if not ranks.together:
-        return f"each of {ranks.count} processes runs all circuits: they are on several machines"
-    part, spare, cost = (
-        -(-circuit.circuits // ranks.count), saved(circuit, trained_layers, ranks), exchanged(circuit, ranks),
-    )  # fmt: skip
-    why = f"the others take about {1e3 * spare:.3g} ms a step, the exchange {1e3 * cost:.3g} ms"
-    if divides(circuit, trained_layers, ranks):
-        return f"each of {ranks.count} processes runs {part} of {circuit.circuits} circuits: {why}"
-    return f"each of {ranks.count} processes runs all {circuit.circuits} circuits: {why}"
+        return f"each of {count} processes runs all circuits: they are on several machines"
+    spare, cost = 1e3 * saved(spec, ranks), 1e3 * exchanged(spec, ranks)
+    part = f"{-(-circuits // count)} of" if divides(spec, ranks) else "all"
+    return (
+        f"each of {count} processes runs {part} {circuits} circuits: the others take about {spare:.3g} ms a"
+        f" step, the exchange {cost:.3g} ms"
+    )
+
+
+def timed(spec: GeneratorSpec, theta: Tensor, ranks: Ranks) -> tuple[float, float]:
+    """Median seconds of all circuits, and of a part with the exchange, forward and back, in this process.
+
+    Args:
+        spec: with no fewer circuits than processes.
+        theta: the angles of the trained layers.
+        ranks: all of which call this.
+    """
+    generator, divided = (
+        Generator(spec, theta.device),
+        DividedCircuits(spec.circuit, spec.angles.seeded, ranks),
+    )
+    angles = theta.detach().requires_grad_()
+
+    def median(run: Simulate) -> float:
+        times = []
+        for _ in range(1 + TRIED):  # as often in each process, whatever its clock says
+            started = time.perf_counter()
+            p = generator.all_probabilities(angles, run)
+            p.backward(torch.ones_like(p))
+            times.append(time.perf_counter() - started)
+        return statistics.median(times[1:])
+
+    return median(probabilities), median(divided.at(0))

@@ -122,7 +122,7 @@ class Generated:
         """Of the model with generated tensors in training mode; the buffers that it leaves are kept."""
         module = self.chosen.module
         module.train(self.scene.ground is None)  # a base's statistics stay, and so little needs no dropout
-        state = self.whole(self._decode_at(batch.step)(self.rounded()), self.kept | self.buffers)
+        state = self.whole(self.decoded_at(batch.step)(self.rounded()), self.kept | self.buffers)
         if self.scene.ground:  # what a layer changes in its buffers all the same is not the base's
             state |= {name: state[name].clone() for name, _ in module.named_buffers() if name in state}
         scores = call_model(module, state, batch.inputs, self.precision)
@@ -180,7 +180,8 @@ class Generated:
         for name, step in steps.items():
             self.steps[name].fill_(step)
 
-    def _decode_at(self, step: int) -> Decode:
+    def decoded_at(self, step: int) -> Decode:
+        """What makes tensors of the numbers in a step, counted from 0."""
         if self.circuits is None:
             return self.decode
         decode: Any = self.decode  # ours, which runs circuits

@@ -74,7 +74,7 @@ def _generator(trainee) -> float:
     import torch
 
     times = []
-    decode = trainee._decode_at(0)
+    decode = trainee.decoded_at(0)
     for _ in range(8):
         started = time.perf_counter()
         torch.stack([part.sum() for part in decode(trainee.numbers).values()]).sum().backward()
