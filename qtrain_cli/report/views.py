@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from qtrain_cli.report.card import card_document, card_terminal, checked_card
 from qtrain_cli.report.comparison import comparison_markdown, comparison_terminal
 from qtrain_cli.report.comparison_figure import comparison_figure
+from qtrain_cli.report.config_text import config_text, init_document, init_terminal
 from qtrain_cli.report.gradients_figure import gradients_figure
 from qtrain_cli.report.inspection import inspection_terminal
 from qtrain_cli.report.junit import record_junit
+from qtrain_cli.report.pages import page_document, page_terminal
 from qtrain_cli.report.records import Shown, record_markdown, record_terminal
 from qtrain_cli.report.sampling import sampling_terminal
 from qtrain_cli.report.sampling_figure import sampling_figure
@@ -97,4 +100,7 @@ VIEWS: dict[str, View] = {
     ),
     **{name: _key_values(name) for name in ("plan", "export", "verify", "env")},
     "inspect": View(_plain_values, inspection_terminal),
+    "init": View(init_document, init_terminal, files={"out": _text(config_text)}),
+    "card": View(card_document, card_terminal, files={"out": _text(checked_card)}),
+    "help": View(page_document, page_terminal, paged=True),
 }
