@@ -1,4 +1,4 @@
-"""The two compiled parts, for every Python from 3.11 on (the limited API); everything else is in pyproject.toml.
+"""The two compiled parts, for every Python from 3.11 on (the limited API); the rest is in pyproject.toml.
 
     QTRAIN_PURE=1      none of both: a wheel for any machine, where PyTorch and NumPy do their work
     QTRAIN_COMPILED=1  an extension that does not build is an error; without it the install goes on without it

@@ -107,4 +107,4 @@ class CardSettings:
 class HelpSettings:
     """`qtrain help`: a page by its topic; None: the list of them."""
 
-    topic: Annotated[str | None, Option("TOPIC", "A page, or a command.")] = None
+    topic: Annotated[str | None, Option("TOPIC", "A page, or a command.", completes="topics")] = None

@@ -24,9 +24,8 @@ def test_it_is_worth_what_scipys_is(seed, size, most):
 def test_it_is_the_best_of_all():
     for seed in range(20):
         worth = np.random.default_rng(seed).integers(-9, 9, (5, 5))
-        best = max(
-            sum(worth[row, order[row]] for row in range(5)) for order in itertools.permutations(range(5))
-        )
+        orders = itertools.permutations(range(5))
+        best = max(sum(worth[row, order[row]] for row in range(5)) for order in orders)
         assert worth[np.arange(5), best_assignment(worth)].sum() == best
 
 
