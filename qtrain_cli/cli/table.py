@@ -17,11 +17,14 @@ from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.methods.table import METHODS
 from qtrain_cli.settings import (
     AnyPath,
+    CardSettings,
     CompareGradientsSettings,
     CompareSettings,
     CompareStudentsSettings,
     CompressSettings,
     ExportSettings,
+    HelpSettings,
+    InitSettings,
     PlanSettings,
     ReportSettings,
     SampleSettings,
@@ -42,7 +45,14 @@ It takes long: budgets x methods x (seeds + about one for tuning) trainings, eac
 `qtrain compress` or shorter. The shipped digits, four budgets and 60 epochs, take half an hour on two
 busy cores, --quick some minutes. Killed or interrupted: run it again, finished cells are kept.
 """
+_INIT = """Look at a model and its data, and write what was found to a qtrain.toml with comments.
+
+Its tables say what `compress`, `export`, `report` and `verify` need in this folder, so that these need no
+more words.
+"""
 _WATCHED = ("show", "log")
+#: What a student has otherwise, or not at all.
+_OF_GENERATORS = ("fit.gradient", "fit.optimizer")
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     row.name: row
     for row in (
+        Command("init", _INIT, InitSettings, "init", ("log",)),
         Command(
             "compress", "Compress a trained model into an artifact.", CompressSettings, "record", _WATCHED
         ),
@@ -107,11 +118,15 @@ COMMANDS: dict[str, Command] = {
         Command(
             "report",
             "Show an artifact's record and hold it against gates. Exit code 3 when one fails.",
-            ReportSettings, "report",
+            ReportSettings, "report", ("log",), without=("data.validation",),
         ),
         Command(
             "verify", "Regenerate an artifact's weights and compare them with its digest.", VerifySettings,
             "verify",
+        ),
+        Command(
+            "card", "Describe an artifact on a model card, as the Hugging Face hub shows it.", CardSettings,
+            "card",
         ),
         Command(
             "sample",
@@ -119,32 +134,35 @@ COMMANDS: dict[str, Command] = {
             SampleSettings, "sample", ("log",), without=("data.validation",),
         ),
         Command("env", "Show versions and hardware, for a bug report.", None, "env"),
+        Command("help", "Read a page: bytes, data, gates, students, format, ...", HelpSettings, "help"),
         Command(
-            "compare", _COMPARE, CompareSettings, "compare", ("log",),
+            "compare", _COMPARE, CompareSettings, "compare", ("log", "show"),
             without=("fit.lr", "fit.seed", "fit.gradient"),
         ),
         Command(
             "train", "Train a student on labels alone.", TeachSettings, "record", _WATCHED,
             without=(
-                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature", "fit.gradient",
+                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature",
+                *_OF_GENERATORS,
             ),
             fixed={"fit.distill": 0.0},
         ),
         Command(
             "distill", "Distil a teacher into a student, or a student into itself.", TeachSettings, "record",
-            _WATCHED, without=("fit.gradient",), flags={"student": "--student"},
+            _WATCHED, without=_OF_GENERATORS, flags={"student": "--student"},
         ),
         Command(
             "compare-students",
             "Train and distil students and their classical controls over seeds, and judge the differences.",
-            CompareStudentsSettings, "students", _WATCHED, without=("fit.lr", "fit.seed", "fit.gradient"),
+            CompareStudentsSettings, "students", _WATCHED,
+            without=("fit.lr", "fit.seed", *_OF_GENERATORS),
         ),
         Command(
             "compare-gradients",
             "Run the same training under every gradient estimator: loss, circuit runs, seconds, barren"
             " plateaus.",
             CompareGradientsSettings, "gradients", _WATCHED,
-            without=("fit.distill", "fit.temperature", "fit.seed", "fit.device", "fit.gradient"),
+            without=("fit.distill", "fit.temperature", "fit.seed", "fit.device", *_OF_GENERATORS),
             fixed={"fit.distill": 0.0, "fit.device": "cpu"},
         ),
     )

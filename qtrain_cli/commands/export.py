@@ -190,7 +190,7 @@ def _example(
     if settings.data is None or module is None:
         return drawn
     data = load_data(settings.data, seed=0, model=settings.model).for_lookups(looks_up(module))
-    rows = data.normalisation(data.validation.inputs[:REAL_ROWS])
+    rows = data.normalisation(data.shown[:REAL_ROWS])
     if row_shape(rows) != row_shape(drawn):
         raise BadInput(
             f"the data have {shape_in_words(rows)}, and the file is for {shape_in_words(drawn)}",

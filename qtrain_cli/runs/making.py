@@ -39,6 +39,7 @@ from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is
 from qtrain_cli.runs.regenerate import digest_of, generated, state_dict
 from qtrain_cli.runs.streaming import finished, made_tensors
 from qtrain_cli.settings import FitSettings, ModelSettings
+from qtrain_cli.settings.fit import EIGENBASIS
 from qtrain_cli.targets.ground import whole_state
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
@@ -50,6 +51,7 @@ from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import SPENT, Generated, Sized
 from qtrain_cli.training.loop import Show, train
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
@@ -198,20 +200,28 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     Raises:
         RunFailed, Interrupted, BadInput, Refused: as `training.loop.train`.
     """
-    fit, gradient = work.fit, work.fit.gradient
-    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
-    trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
+    fit = work.fit
     if fit.augment:
         log(f"training batches are augmented: {', '.join(fit.augment)}")
-    # A gradient's own noise would be taken for what makes it steep.
-    whitened = work.chosen.method.whitened and not gradient.rough
-    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay)
-    found = train(trainee, _course(work), fit, rate, recovery, show)
+    trainee, course, rate = training_of(work)
+    found = train(trainee, course, fit, rate, recovery, show)
     waited = said_of_waiting(found.waited, fit.workers)
     if waited and work.batches is row_batches:  # a loader of the caller's own has workers of its own
         log(waited)
-    numbers = _with_fresh_statistics(work, _stored(work, trainee, found), log)
+    stored = _stored(work, trainee, found)
+    numbers = present().led(lambda: _with_fresh_statistics(work, stored, log))
     return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))
+
+
+def training_of(work: Work) -> tuple[Generated, Course, Rate]:
+    """What is trained, from what it learns, and how it descends."""
+    fit, gradient = work.fit, work.fit.gradient
+    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
+    trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
+    # A gradient's own noise would be taken for what makes it steep.
+    whitened = work.chosen.method.whitened and not gradient.rough and fit.optimizer == EIGENBASIS
+    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay, fit.eps)
+    return trainee, _course(work), rate
 
 
 def _course(work: Work) -> Course:
@@ -249,7 +259,7 @@ def _stored(work: Work, trainee: Generated, found: Trained) -> StoredNumbers:
 def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> StoredNumbers:
     """The same with running statistics estimated anew, where the validation rows say that it is better."""
     module, data = work.chosen.module, work.data
-    if not has_statistics(module) or work.scene.ground:
+    if not has_statistics(module) or work.scene.ground or not len(data.validation):
         return numbers
     log("estimating running statistics anew")
     chosen = work.chosen

@@ -13,8 +13,8 @@ layers learn far less for the same numbers. Where circuits are less deep than wi
 nearly a constant: seeded layers stand before the trained ones there, as many as are missing, and are run
 once. So outcomes are spread as by chance from the start.
 
-Changes to a base move their angles little, so that shallow circuits are enough, and many learn faster: there
-b is the largest count whose circuits have as many layers as qubits, or nearly.
+Changes of up to as many weights move their angles little, so that shallow circuits are enough, and many
+learn faster: there b is the largest count whose circuits have as many layers as qubits, or nearly.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def plan_generator(
 
 def _chosen(plans: list[GeneratorSpec], change: bool) -> GeneratorSpec:
     """One of several, from few large circuits to many small ones."""
-    if plans[0].layout.generated > LARGE_WEIGHTS and not change:
+    if plans[0].layout.generated > LARGE_WEIGHTS:
         most = max(plan.trained_numbers for plan in plans)
         plans = [plan for plan in plans if plan.trained_numbers >= USED * most]
         affordable = [plan for plan in plans if step_work(plan) <= LARGE_WORK_LIMIT]
