@@ -19,6 +19,7 @@ import typer
 
 from qtrain_cli.cli import config
 from qtrain_cli.cli.app import app, kinds_of
+from qtrain_cli.cli.launch import ARGUMENTS, leave_failure
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -33,6 +34,7 @@ from qtrain_cli.errors import (
 from qtrain_cli.files.atomic import FULL
 from qtrain_cli.report.lines import tell
 from qtrain_cli.report.text import json_text
+from qtrain_cli.settings.budget import BUDGETS
 
 SPIN_COUNT = "10000"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -45,17 +47,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _let_waiting_threads_sleep()
     given = list(sys.argv[1:] if arguments is None else arguments)
     started = time.monotonic()
+    ARGUMENTS.set(given)
     _open_streams()
     heard: list[int] = []
     try:
         with _interruptible(heard):
-            code = _run(given or ["--help"])
+            code = _run(_asked(given))
             sys.stdout.flush()
     except BaseException as error:
         code = _fail(_as_ours(KeyboardInterrupt() if _is_aftermath(error, heard) else error), error, given)
     if {"-v", "--verbose"} & set(given):
         tell(f"{time.monotonic() - started:.1f} s, exit code {code}")
     return code
+
+
+def _asked(given: list[str]) -> list[str]:
+    """`qtrain` alone is a call for help, and `qtrain help COMMAND` one for that command's."""
+    if len(given) == 2 and given[0] == "help" and given[1] in COMMANDS:
+        return [given[1], "--help"]
+    return given or ([] if sys.stdout.isatty() else ["--help"])
+
+
+def _show_next_steps() -> int:
+    """For people at a terminal; whoever reads a pipe gets the help."""
+    from qtrain_cli.files.surroundings import look_around
+    from qtrain_cli.report.next_steps import next_steps_terminal
+    from qtrain_cli.report.terminal import show
+
+    show(next_steps_terminal(look_around(Path())))
+    return 0
 
 
 def _let_waiting_threads_sleep() -> None:
@@ -77,12 +97,14 @@ def _open_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if not arguments:
+        return _show_next_steps()
     command: Any = typer.main.get_command(app)
     code = command.main(
         args=arguments,
         prog_name="qtrain",
         standalone_mode=False,
-        default_map=_defaults(_verb(arguments)) if _wants_defaults(arguments) else None,
+        default_map=_defaults(arguments) if _wants_defaults(arguments) else None,
     )
     if code == Interrupted.exit_code:
         raise KeyboardInterrupt  # typer has caught it and said nothing
@@ -127,11 +149,17 @@ def _verb(arguments: list[str]) -> str | None:
     return next((word for word in arguments if word in COMMANDS), None)
 
 
-def _defaults(verb: str | None) -> dict[str, dict[str, Any]]:
-    """What `qtrain.toml` says to this command (or to all), by parameter, as typer takes it."""
-    found = config.load_defaults(Path(), {name: kinds_of(row) for name, row in COMMANDS.items()}, verb)
+def _defaults(arguments: list[str]) -> dict[str, dict[str, Any]]:
+    """What `qtrain.toml` says to the command (or to all), by parameter, as typer takes it.
+
+    A budget on the command line takes the place of another one there.
+    """
+    kinds = {name: kinds_of(row) for name, row in COMMANDS.items()}
+    found = config.load_defaults(Path(), kinds, _verb(arguments))
+    typed = {word.removeprefix("--").partition("=")[0] for word in arguments if word.startswith("--")}
+    displaced = set(BUDGETS) if typed & set(BUDGETS) else set()
     return {
-        name: {option.replace("-", "_"): value for option, value in values.items()}
+        name: {option.replace("-", "_"): value for option, value in values.items() if option not in displaced}
         for name, values in found.items()
     }
 
@@ -172,15 +200,18 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
         f"internal error: {type(error).__name__}: {error}",
         "this is a bug: please report it with the traceback that QTRAIN_DEBUG=1 shows and `qtrain env`",
     )
+    code = shown.exit_code if ours else INTERNAL_EXIT_CODE
+    if leave_failure(shown, shown.kind if ours else "internal", code):
+        return code
     with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
         advice = f"; {shown.advice}" if shown.advice else ""
         tell(f"qtrain: error: {shown.message}{advice}")
     document = shown.as_json()
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.
-    wanted = "--json" in arguments and not isinstance(ours, GateFailed)
+    wanted = "--json" in arguments and not isinstance(ours, GateFailed) and os.environ.get("RANK", "0") == "0"
     _write(json_text(document) if wanted else "")
-    return shown.exit_code if ours else INTERNAL_EXIT_CODE
+    return code
 
 
 def _write(text: str) -> None:

@@ -17,11 +17,14 @@ from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.methods.table import METHODS
 from qtrain_cli.settings import (
     AnyPath,
+    CardSettings,
     CompareGradientsSettings,
     CompareSettings,
     CompareStudentsSettings,
     CompressSettings,
     ExportSettings,
+    HelpSettings,
+    InitSettings,
     PlanSettings,
     ReportSettings,
     SampleSettings,
@@ -41,6 +44,11 @@ Each method is tuned alike, writes a real file, and is tested on what that file 
 It takes long: budgets x methods x (seeds + about one for tuning) trainings, each as long as one of
 `qtrain compress` or shorter. The shipped digits, four budgets and 60 epochs, take half an hour on two
 busy cores, --quick some minutes. Killed or interrupted: run it again, finished cells are kept.
+"""
+_INIT = """Look at a model and its data, and write what was found to a qtrain.toml with comments.
+
+Its tables say what `compress`, `export`, `report` and `verify` need in this folder, so that these need no
+more words.
 """
 _WATCHED = ("show", "log")
 #: What a student has otherwise, or not at all.
@@ -91,6 +99,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     row.name: row
     for row in (
+        Command("init", _INIT, InitSettings, "init", ("log",)),
         Command(
             "compress", "Compress a trained model into an artifact.", CompressSettings, "record", _WATCHED
         ),
@@ -104,16 +113,20 @@ COMMANDS: dict[str, Command] = {
         Command(
             "export",
             "Write the regenerated weights, or the trained circuits, in a format that others read.",
-            ExportSettings, "export", ("log",),
+            ExportSettings, "export", ("log", "share"),
         ),
         Command(
             "report",
             "Show an artifact's record and hold it against gates. Exit code 3 when one fails.",
-            ReportSettings, "report",
+            ReportSettings, "report", ("log",), without=("data.validation",),
         ),
         Command(
             "verify", "Regenerate an artifact's weights and compare them with its digest.", VerifySettings,
             "verify",
+        ),
+        Command(
+            "card", "Describe an artifact on a model card, as the Hugging Face hub shows it.", CardSettings,
+            "card",
         ),
         Command(
             "sample",
@@ -121,8 +134,9 @@ COMMANDS: dict[str, Command] = {
             SampleSettings, "sample", ("log",), without=("data.validation",),
         ),
         Command("env", "Show versions and hardware, for a bug report.", None, "env"),
+        Command("help", "Read a page: bytes, data, gates, students, format, ...", HelpSettings, "help"),
         Command(
-            "compare", _COMPARE, CompareSettings, "compare", ("log",),
+            "compare", _COMPARE, CompareSettings, "compare", ("log", "show"),
             without=("fit.lr", "fit.seed", "fit.gradient"),
         ),
         Command(

@@ -25,7 +25,7 @@ SCHEDULES = (ONE_CYCLE, PLATEAU, CONSTANT)
 EIGENBASIS, ADAM, ADAM_EPS = "eigenbasis", "adam", 1e-8
 OPTIMIZERS = (EIGENBASIS, ADAM)
 MAX_EPOCHS = 10**9 - 1
-MAX_TEMPERATURE, MAX_WORKERS = 1e6, 256
+MAX_TEMPERATURE, MAX_WORKERS, MAX_PROCESSES, MAX_RESTARTS = 1e6, 256, 1024, 1000
 MIN_EPOCHS, MIN_STEPS = 10, 2000
 #: Rows of a step: so many, or half as many again and again down to the least while a step costs more
 #: floating-point operations than `STEP_WORK`. Epochs: as many as stay below `RUN_WORK`, at least one.
@@ -123,6 +123,16 @@ class FitSettings:
         Option("--workers", "Processes that draw training batches; 0: a step draws its own.", least=0),
         Otherwise("a thread, for large or augmented ones"),
     ] = None
+    processes: Annotated[
+        int,
+        Option(
+            "--processes", "That share each batch, on this machine; torchrun starts them on several.", least=1
+        ),
+    ] = 1  # fmt: skip
+    max_restarts: Annotated[
+        int,
+        Option("--max-restarts", "Go on so often from the last state when a process ends.", least=0),
+    ] = 0
     schedule: Annotated[
         str,
         Option(
@@ -187,6 +197,11 @@ class FitSettings:
             self.workers is None or 0 <= self.workers <= MAX_WORKERS,
             f"--workers is {self.workers}; allowed: 0 to {MAX_WORKERS}",
         )
+        for name, count, least, most in (
+            ("processes", self.processes, 1, MAX_PROCESSES),
+            ("max-restarts", self.max_restarts, 0, MAX_RESTARTS),
+        ):
+            require(least <= count <= most, f"--{name} is {count}; allowed: {least} to {most}")
         require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
         check_seed(self.seed)
 

@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from qtrain_cli.settings.option import Option, Otherwise
-from qtrain_cli.settings.parsing import parse_arguments, require
+from qtrain_cli.settings.parsing import parse_arguments, parse_log, require
 
 PLOT_ENDINGS = (".png", ".svg", ".pdf")
 MAX_SEED = 2**31 - 1
 #: Of a table of students or gradients.
 MAX_SEEDS = 100
 
-ArtifactPath = Annotated[Path, Option("ARTIFACT", "A .qtrain file.")]
+ArtifactPath = Annotated[Path, Option("ARTIFACT", "A .qtrain file.", completes="artifacts")]
 AnyPath = Annotated[Path, Option("FILE", "A model, a checkpoint or an artifact.")]
 Arch = Annotated[
     str | None,
     Option(
-        "--arch", "package.module:Class or file.py:Class, which is run; from the current folder.", kind="arch"
+        "--arch",
+        "package.module:Class or file.py:Class, which is run; from the current folder.",
+        kind="arch",
+        completes="architectures",
     ),
 ]
 ArchArgs = Annotated[
@@ -30,10 +33,12 @@ OutputPath = Annotated[
     Otherwise("logits, else the first"),
 ]
 GeneratedOnly = Annotated[
-    tuple[str, ...], Option("--targets", "Generate only these: name, glob or re:. Repeatable.")
+    tuple[str, ...],
+    Option("--targets", "Generate only these: name, glob or re:. Repeatable.", completes="tensors"),
 ]
 KeptAsTheyAre = Annotated[
-    tuple[str, ...], Option("--ignore", "Keep these as they are: name, glob or re:. Repeatable.")
+    tuple[str, ...],
+    Option("--ignore", "Keep these as they are: name, glob or re:. Repeatable.", completes="tensors"),
 ]
 Seed = Annotated[int, Option("--seed", "Seed of everything random.")]
 Seeds = Annotated[int, Option("--seeds", "How many seeds, from 0.")]
@@ -42,9 +47,20 @@ Force = Annotated[bool, Option("--force", "Replace an existing output.", kind="r
 Resume = Annotated[bool, Option("--resume", "Go on from an interrupted run's state.")]
 TeacherAny = Annotated[bool, Option("--teacher-any", "Go on with a model that is no better than chance.")]
 Markdown = Annotated[Path | None, Option("--markdown", "Also write Markdown to this file.", kind="output")]
+DryRun = Annotated[
+    bool, Option("--dry-run", "Say what it would do, how long and with how much memory; write nothing.",
+                 kind="absent")
+]  # fmt: skip
+Html = Annotated[
+    Path | None, Option("--html", "Also write a page to this file; it loads nothing.", kind="output")
+]
 Plot = Annotated[
     Path | None, Option("--plot", "Also draw it: {choices}.", choices=PLOT_ENDINGS, kind="output")
 ]
+LOG = Option(
+    "--log", "A line an epoch: FILE.jsonl, or with tensorboard:DIR events for TensorBoard too; or none.",
+    read=parse_log, kind="log",
+)  # fmt: skip
 #: Of fields whose types differ.
 LEARNING_RATE = Option("--lr", "Learning rate, of one-cycle its peak.")
 

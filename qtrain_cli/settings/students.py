@@ -19,11 +19,14 @@ from qtrain_cli.settings.lesson import (
     SelfSettings,
 )
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
-from qtrain_cli.settings.parsing import parse_names, parse_whole, require
+from qtrain_cli.settings.parsing import NO_LOG, parse_names, parse_whole, require
 from qtrain_cli.settings.shared import (
     LEARNING_RATE,
+    LOG,
     CellsFolder,
+    DryRun,
     Force,
+    Html,
     Plot,
     Resume,
     Seeds,
@@ -85,6 +88,8 @@ class TeachSettings:
     force: Force = False
     teacher_any: TeacherAny = False
     sharpened: bool = False
+    log: Annotated[str, LOG, Otherwise("nowhere: a student's file has its history")] = NO_LOG
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         require(
@@ -135,8 +140,10 @@ class CompareStudentsSettings:
         bool, Option("--control/--no-control", "Each hybrid beside its classical control.")
     ] = True
     lr: Annotated[float | None, LEARNING_RATE, Otherwise(_RATES)] = None
+    html: Html = None
     force: Force = False
     teacher_any: TeacherAny = False
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         require(bool(self.students), "there is no student to compare", "give --student, as often as you like")
@@ -205,6 +212,7 @@ class CompareGradientsSettings:
     noise: Depolarising = 0.0
     plot: Plot = None
     force: Force = False
+    dry_run: DryRun = False
 
     @property
     def estimators(self) -> tuple[tuple[str, int], ...]:

@@ -93,17 +93,38 @@ class Objective:
         """What its scores are called."""
         return self.row.word
 
-    def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor) -> Tensor:
-        """The training loss of one batch, a scalar. A teacher without weight is not looked at."""
-        loss = (1 - self.distill) * self._learned(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor, whole: Tensor | None = None) -> Tensor:
+        """The training loss of one batch, a scalar. A teacher without weight is not looked at.
+
+        With `whole`, targets (M, ...) of a batch of which these rows are a share: what the share adds to the
+        loss of the batch, each part of it being a mean over things of its own.
+        """
+        hard, soft = (1.0, 1.0) if whole is None else self._shares(targets, whole)
+        loss = hard * (1 - self.distill) * self._learned(outputs, targets)
         if self.distill == 0:
             return loss
-        return loss + self.distill * self._taught(outputs, targets, teacher)
+        share = hard if self.sharpened else soft
+        return loss + share * self.distill * self._taught(outputs, targets, teacher)
 
     def _taught(self, outputs: Tensor, targets: Tensor, teacher: Tensor) -> Tensor:
         if self.sharpened:
             return self.temperature**2 * self._learned(outputs / self.temperature, targets)
         return self.row.soft_loss(outputs, teacher, self.temperature, targets)
+
+    def _shares(self, targets: Tensor, whole: Tensor) -> tuple[float, float]:
+        """The shares that these targets have in the means of a whole batch: of the hard loss, of the soft."""
+        row = self.row
+        soft = row.size_of(targets) / max(1, row.size_of(whole))
+        if not (self.weights and row.weighted and row.weight_of):
+            return soft, soft
+        own, known = (row.weight_of(part.cpu(), self._every_weight) for part in (targets, whole))
+        return (own / known if known else 0.0), soft
+
+    @cached_property
+    def _every_weight(self) -> Tensor:
+        import torch
+
+        return torch.tensor(self.weights, dtype=torch.float64)
 
     def _learned(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if not (self.weights and self.row.weighted):

@@ -92,6 +92,7 @@ class Task:
         metrics: further figures.
         family: what `--task` calls it, and rows for other outputs of the same task.
         weighted: the hard loss with a weight for each class; None where there are no classes.
+        weight_of: of targets and these weights, how much the weighted loss is the mean of; None: `size_of`.
         places: whether a row has many places, each with scores and a target of its own.
         own_outputs: whether the teacher's outputs are the targets.
         for_answers: then, the row where the test rows have class numbers (N,) besides, or None.
@@ -133,6 +134,7 @@ class Task:
     metrics: tuple[Metric, ...] = ()
     family: str = ""
     weighted: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    weight_of: Callable[[Tensor, Tensor], float] | None = None
     places: bool = False
     own_outputs: bool = False
     for_answers: Callable[[Tensor | None], Task] | None = None

@@ -61,6 +61,11 @@ class Descent:
     schedule: Schedule
     steps: int
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def step(self) -> None:
         """Moves the trained tensors by their gradients, and the learning rate."""
         self.optimizer.step()

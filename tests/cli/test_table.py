@@ -79,7 +79,7 @@ def test_compress_with_everything(settings_of):
         "0.2", *MODEL, *BUDGET, "--layers", "7", "--distill", "0.5", "--temperature", "2", "--epochs", "3",
         "--batch-size", "4", "--lr", "0.5", "--seed", "6", "--device", "cuda:1", "-o", "out.qtrain",
         "--gradient", "spsa", "--shots", "100", "--pennylane-device", "default.mixed", "--spsa-samples", "8",
-        "--resume", "--force",
+        "--resume", "--force", "--log", "tensorboard:runs", "--dry-run",
     )  # fmt: skip
     assert found == CompressSettings(
         MODEL_SETTINGS,
@@ -89,7 +89,20 @@ def test_compress_with_everything(settings_of):
         Path("out.qtrain"),
         resume=True,
         force=True,
+        log="tensorboard:runs",
+        dry_run=True,
     )
+
+
+@pytest.mark.parametrize("place", ["h.json", "tensorboard:", "", "nowhere"])
+def test_a_place_for_a_history_is_a_file_of_lines_a_folder_or_none(cli, place):
+    ended = cli("compress", "net.pt", "--data", "d.npz", "--log", place)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"--log is '{place}'; allowed: FILE.jsonl, tensorboard:FOLDER or none" in ended.err
+
+
+def test_students_have_their_history_in_their_file(settings_of):
+    assert settings_of("train", "qnn:qubits=2,layers=1", "--data", "d.npz").log == "none"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +135,7 @@ def test_compress_with_nothing(settings_of):
         FitSettings(),
         Path("net.v1.qtrain"),
         own_lr=True,
+        log="beside",
     )
 
 
