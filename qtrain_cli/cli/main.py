@@ -19,6 +19,7 @@ import typer
 
 from qtrain_cli.cli import config
 from qtrain_cli.cli.app import app, kinds_of
+from qtrain_cli.cli.launch import ARGUMENTS, leave_failure
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _let_waiting_threads_sleep()
     given = list(sys.argv[1:] if arguments is None else arguments)
     started = time.monotonic()
+    ARGUMENTS.set(given)
     _open_streams()
     heard: list[int] = []
     try:
@@ -172,15 +174,18 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
         f"internal error: {type(error).__name__}: {error}",
         "this is a bug: please report it with the traceback that QTRAIN_DEBUG=1 shows and `qtrain env`",
     )
+    code = shown.exit_code if ours else INTERNAL_EXIT_CODE
+    if leave_failure(shown, shown.kind if ours else "internal", code):
+        return code
     with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
         advice = f"; {shown.advice}" if shown.advice else ""
         tell(f"qtrain: error: {shown.message}{advice}")
     document = shown.as_json()
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.
-    wanted = "--json" in arguments and not isinstance(ours, GateFailed)
+    wanted = "--json" in arguments and not isinstance(ours, GateFailed) and os.environ.get("RANK", "0") == "0"
     _write(json_text(document) if wanted else "")
-    return shown.exit_code if ours else INTERNAL_EXIT_CODE
+    return code
 
 
 def _write(text: str) -> None:

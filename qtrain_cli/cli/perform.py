@@ -6,14 +6,17 @@ said -> settings -> the command's record -> files -> one document or table -> a 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
+from qtrain_cli.cli.launch import launch, restarts_before
 from qtrain_cli.cli.outputs import write_outputs
-from qtrain_cli.cli.streams import prints_on_stderr
+from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
+from qtrain_cli.errors import UsageError
 from qtrain_cli.report.lines import logged_lines, tell
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.settings import CommonSettings
@@ -21,14 +24,44 @@ from qtrain_cli.settings.declared import said_record
 
 
 def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -> None:
-    """Runs a command on what was said, writes the files that were asked for, and prints.
+    """Runs a command on what was said, writes the files that were asked for, and prints; in several
+    processes where they were asked for.
 
     Raises:
         QtrainError: as the command does; a failed gate last, when everything is written and printed.
     """
+    if "processes" not in command.options:
+        _performed(command, common, said)
+        return
+    from qtrain_cli.training.ranks import joined_processes, named_in
+
+    ranks, wanted = named_in(os.environ), said["processes"] or 1
+    if ranks.several:
+        with joined_processes(), nullcontext() if ranks.first else nobody_hears():
+            _performed(command, common, _as_one_of(ranks.count, said), ranks.first)
+    elif wanted > 1:
+        said_record(command.settings, command.says, said, command.fixed)  # what is refused is refused here
+        launch(wanted, said.get("max-restarts") or 0)
+    else:
+        _performed(command, common, said)
+
+
+def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, in one of so many processes. Raises `UsageError` for another number of them."""
+    if said["processes"] not in (None, 1, count):
+        raise UsageError(
+            f"--processes is {said['processes']}, and {count} were started", "leave it out beside torchrun"
+        )
+    again = {"resume": True} if restarts_before() and "resume" in said else {}
+    return {**said, "processes": count, **again}
+
+
+def _performed(command: Command, common: CommonSettings, said: Mapping[str, Any], first: bool = True) -> None:
     settings = said_record(command.settings, command.says, said, command.fixed)
     with prints_on_stderr():
-        record = _record(command, settings, common.quiet)
+        record = _record(command, settings, common.quiet or not first)
+    if not first:
+        return
     from qtrain_cli.report.views import VIEWS
 
     dry = isinstance(record, Rehearsal)
@@ -73,5 +106,11 @@ def _log(stack: ExitStack, quiet: bool, command: Command) -> Callable[[str], Non
     return (lambda line: None) if quiet else tell
 
 
+def _share(stack: ExitStack, quiet: bool, command: Command) -> Any:
+    from qtrain_cli.report.progress import shown_share
+
+    return stack.enter_context(shown_share(quiet))
+
+
 #: What a command may be handed beside its settings: where progress and lines go.
-GIVEN: dict[str, Callable[[ExitStack, bool, Command], Any]] = {"show": _show, "log": _log}
+GIVEN: dict[str, Callable[[ExitStack, bool, Command], Any]] = {"show": _show, "log": _log, "share": _share}

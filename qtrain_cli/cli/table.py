@@ -43,6 +43,8 @@ It takes long: budgets x methods x (seeds + about one for tuning) trainings, eac
 busy cores, --quick some minutes. Killed or interrupted: run it again, finished cells are kept.
 """
 _WATCHED = ("show", "log")
+#: What a student has otherwise, or not at all.
+_OF_GENERATORS = ("fit.gradient", "fit.optimizer")
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "export",
             "Write the regenerated weights, or the trained circuits, in a format that others read.",
-            ExportSettings, "export", ("log",),
+            ExportSettings, "export", ("log", "share"),
         ),
         Command(
             "report",
@@ -126,25 +128,27 @@ COMMANDS: dict[str, Command] = {
         Command(
             "train", "Train a student on labels alone.", TeachSettings, "record", _WATCHED,
             without=(
-                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature", "fit.gradient",
+                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature",
+                *_OF_GENERATORS,
             ),
             fixed={"fit.distill": 0.0},
         ),
         Command(
             "distill", "Distil a teacher into a student, or a student into itself.", TeachSettings, "record",
-            _WATCHED, without=("fit.gradient",), flags={"student": "--student"},
+            _WATCHED, without=_OF_GENERATORS, flags={"student": "--student"},
         ),
         Command(
             "compare-students",
             "Train and distil students and their classical controls over seeds, and judge the differences.",
-            CompareStudentsSettings, "students", _WATCHED, without=("fit.lr", "fit.seed", "fit.gradient"),
+            CompareStudentsSettings, "students", _WATCHED,
+            without=("fit.lr", "fit.seed", *_OF_GENERATORS),
         ),
         Command(
             "compare-gradients",
             "Run the same training under every gradient estimator: loss, circuit runs, seconds, barren"
             " plateaus.",
             CompareGradientsSettings, "gradients", _WATCHED,
-            without=("fit.distill", "fit.temperature", "fit.seed", "fit.device", "fit.gradient"),
+            without=("fit.distill", "fit.temperature", "fit.seed", "fit.device", *_OF_GENERATORS),
             fixed={"fit.distill": 0.0, "fit.device": "cpu"},
         ),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,6 +47,7 @@ from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import usual_threads
 from qtrain_cli.training.loop import Show
+from qtrain_cli.training.ranks import present
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -84,10 +86,9 @@ def compare_methods(
     files = of_files(settings.model, settings.data, settings.change)
     bench = _prepare(settings, materials or files, log)
     bench.whole.show = show
-    with held(bench.cells.folder):
-        found = _compared(bench, _all_cells(bench))
-        _keep(found, bench.cells.folder)
-    return found
+    with held(bench.cells.folder) if present().first else nullcontext():
+        cells = _all_cells(bench)
+        return present().led(lambda: _kept(_compared(bench, cells), bench.cells.folder))
 
 
 @usual_threads()
@@ -111,10 +112,11 @@ def _rehearsed(settings: CompareSettings, materials: Materials, log: Log) -> Reh
     return rehearsal_of("compare", found.fit.device, [part for part in parts if part], writes, notes)
 
 
-def _keep(found: Comparison, folder: Path) -> None:
-    """The document in the state folder, where a page of the same model's artifact finds it."""
+def _kept(found: Comparison, folder: Path) -> Comparison:
+    """The same, and its document in the state folder, where a page of the same model's artifact finds it."""
     text = json.dumps(found.to_json(verdict(found)), allow_nan=False, indent=1)
     write_bytes_atomically(folder / COMPARISON_FILE, text.encode(), force=True)
+    return found
 
 
 def _checked(settings: CompareSettings) -> CompareSettings:
@@ -145,10 +147,11 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
     budget = BudgetSettings(
         bytes=max(settings.budgets), bare=True, targets=settings.targets, ignore=settings.ignore
     )
-    tryout = tryout_of(materials, fit, known=cells.target)
+    tryout = tryout_of(materials, fit, known=present().led(lambda: cells.target))
     base, targets = chosen_target(replace(begun, fit=fit), budget, settings.model, tryout, log)
     if base and base.wanted and base is not begun.base:
-        cells.keep_target(base.wanted.kind)
+        kind = base.wanted.kind
+        present().led(lambda: cells.keep_target(kind))
     settings = replace(settings, targets=targets)
     bench = Bench(settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data}, base=base)
     scene = bench.scene(fit.seed)

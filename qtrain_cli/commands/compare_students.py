@@ -20,6 +20,7 @@ from qtrain_cli.runs.rehearsing import rehearsal_of
 from qtrain_cli.runs.teach import rehearse_teaching
 from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import (
+    SHARPENED,
     TEACHINGS,
     CompareStudentsSettings,
     SelfSettings,
@@ -132,7 +133,8 @@ def _cell(
     settings: CompareStudentsSettings, number: int, student: str, method: str, seed: int
 ) -> TeachSettings:
     soft, aligned, itself = TEACHINGS[method]
-    weight = settings.fit.distill if soft or itself else 0.0
+    sharpened = method == SHARPENED
+    weight = settings.fit.distill if soft or itself or sharpened else 0.0
     fit = replace(settings.fit, seed=seed, distill=weight, lr=rate_of(student, settings.lr))
     kind = student.partition(":")[0]
     return TeachSettings(
@@ -146,4 +148,5 @@ def _cell(
         resume=True,
         force=settings.force,
         teacher_any=settings.teacher_any,
+        sharpened=sharpened,
     )

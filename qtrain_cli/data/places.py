@@ -29,6 +29,7 @@ from qtrain_cli.tasks.places import IGNORED
 MOST_PLACED = 2**24
 _MASKS = ("attention_mask", "mask")
 _NEXT = "targets are the tokens after each"
+_ALIKE = "all splits need the same kind of rows"
 
 
 def placed(raw: Arrays, asked: TaskSettings) -> Arrays:
@@ -91,7 +92,7 @@ def _refuse_other_places(found: Mapping[str, np.ndarray]) -> None:
             raise BadInput(
                 f"{name} is an array of {places.dtype} with the shape {places.shape}; {first} has whole"
                 f" numbers for each of the places {wanted} of a row",
-                "all splits need the same kind of rows",
+                _ALIKE,
             )
 
 
@@ -132,7 +133,9 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
     inputs, labels = raw.named("x"), raw.named("y") if same else {}
     every = {name: found for name, x in inputs.items() if (found := _tokens(x)) is not None}
     if missing := [name for name in inputs if name not in every]:
-        raise BadInput(f"{missing[0]} holds no tokens, as x_train does", "all splits need the same kind of rows")
+        raise BadInput(
+            f"{missing[0]} holds no tokens, as x_train does", "all splits need the same kind of rows"
+        )
     _refuse_other_places(every | labels)
     for name, y in labels.items():
         refuse_rows(name[2:], f"x{name[1:]}", every[f"x{name[1:]}"], y)

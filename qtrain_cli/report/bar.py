@@ -5,6 +5,7 @@ It is drawn anew four times a second by a thread of its own; a step only leaves 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ class _Watched:
         self.now, self.last = self.pace(progress), progress
         self.loss(progress.loss)
         self.score(progress.score)
-        if progress.validation is not None:
+        if progress.validation is not None and not math.isnan(progress.validation):
             self.validation = progress.validation
 
     def drawn(self) -> RenderableType:

@@ -7,6 +7,7 @@ soon as a few seconds were timed, and before the first minute is over, the lines
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,20 @@ def shown_progress(quiet: bool, stopping: str = "") -> Iterator[Show]:
             yield show
     else:
         yield ProgressLines().take
+
+
+@contextmanager
+def shown_share(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows how much of a whole is done: a bar on a terminal, else nothing."""
+    if quiet or not (sys.stderr.isatty() or _in_notebook()):
+        yield lambda done, total: None
+        return
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    with rich_progress.Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("weights", total=None)
+        yield lambda done, total: bar.update(task, total=total, completed=done)
 
 
 def _in_notebook() -> bool:
@@ -72,7 +87,8 @@ class ProgressLines:
 
 def _line(progress: Progress, now: PaceNow) -> str:
     """What is known after a step."""
-    figure = "" if progress.validation is None else f"validation {progress.word} {progress.validation:.4f}"
+    known = progress.validation is not None and not math.isnan(progress.validation)
+    figure = f"validation {progress.word} {progress.validation:.4f}" if known else ""
     long = now.whole is not None and now.whole > BRIEF_SECONDS and now.share < 1
     parts = (
         stage_said(progress),

@@ -35,9 +35,9 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Made, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials
-from qtrain_cli.runs.regenerate import digest_of, regenerate
+from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.rehearsing import rehearsed_work
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.runs.whole import WholeRun
@@ -49,6 +49,7 @@ from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
 from qtrain_cli.training.loop import Show
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import Elsewhere, Recovery, checkpoint_path
 
 #: `--targets` of a rival that changes all there is.
@@ -169,9 +170,9 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     Raises:
         Interrupted, RunFailed, BadInput: as `making.make`, but for a loss or gradient that is not finite.
     """
-    done, checkpoint = bench.cells.load(trial.name), checkpoint_path(bench.cells.file_of(trial.name))
+    checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
+    done = present().led(lambda: _kept(bench, trial, checkpoint))
     if done:
-        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
         bench.whole.finish(trial.epochs, trained=False)
         return done
     started = time.monotonic()
@@ -185,12 +186,25 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
         if _DIVERGED not in error.message:
             raise
         cell, data = replace(cell, note=error.message), None
+    bench.whole.finish(trial.epochs, trained=cell.end != UNREACHED)
+    return present().led(lambda: _ended(bench, trial, cell, data, started))
+
+
+def _kept(bench: Bench, trial: Trial, checkpoint: Path) -> Cell | None:
+    """A cell that is there already."""
+    done = bench.cells.load(trial.name)
+    if done:
+        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
+    return done
+
+
+def _ended(bench: Bench, trial: Trial, cell: Cell, data: bytes | None, started: float) -> Cell:
+    """The cell with its test figure, once it is in the state folder."""
     if cell.end == DONE and data is not None and not trial.tuning:
         cell = _judged(bench, trial, cell, data)
     cell = replace(cell, seconds=time.monotonic() - started)
     bench.cells.save(trial.name, cell, data)
-    checkpoint.unlink(missing_ok=True)
-    bench.whole.finish(trial.epochs, trained=cell.end != UNREACHED)
+    checkpoint_path(bench.cells.file_of(trial.name)).unlink(missing_ok=True)
     return cell
 
 
@@ -227,7 +241,7 @@ def _made(bench: Bench, work: Work, checkpoint: Path, show: Show) -> Made:
         return make(work, recovery, show, lambda line: None)
     except Elsewhere as error:
         bench.log(f"{error.message}; this cell begins anew")
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)
         return make(work, recovery, show, lambda line: None)
 
 
@@ -266,7 +280,7 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, on_cpu(work.scene.ground))
+    _, digest = finished_by(work, numbers)
     description = replace(work.described(numbers), digest=digest)
     return encode_artifact(Artifact(description, numbers))
 

@@ -7,6 +7,7 @@ generation k     from the outputs of generation k - 1, with a seed of its own   
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -94,7 +95,9 @@ def learn(job: Teaching, show: Show, log: Log) -> Learned:
         log(f"training batches are augmented: {', '.join(augment)}")
     learned, before = _generation(job, 0, first_teacher(job), show), 0
     for number in range(1, job.generations + 1):
-        log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
+        figure = learned.history[-1][1]
+        known = "" if math.isnan(figure) else f": validation {figure:.4f}"
+        log(f"generation {number - 1}{known}; it teaches the next")
         module = student_of(job, number - 1)
         state = moved_to(learned.state, job.device)
         ask = functools.partial(predict, module, state, prepare=job.data.normalisation)
@@ -151,7 +154,7 @@ def lesson_of(job: Teaching, number: int, teach: Answers | None) -> tuple[Taught
 
 def students_rate(fit: FitSettings) -> Rate:
     """How students descend."""
-    return Rate(fit.lr, False, True, fit.clipped(STUDENTS_CLIP), fit.schedule, fit.weight_decay)
+    return Rate(fit.lr, False, True, fit.clipped(STUDENTS_CLIP), fit.schedule, fit.weight_decay, fit.eps)
 
 
 def first_teacher(job: Teaching) -> Answers | None:
@@ -160,9 +163,12 @@ def first_teacher(job: Teaching) -> Answers | None:
 
 
 def _course(job: Teaching, fit: FitSettings, teach: Teach | None) -> Course:
-    """Labels alone, where nobody teaches: then the teacher's outputs have no weight."""
+    """Labels alone, where nobody teaches: then the teacher's outputs have no weight, unless labels stand in
+    their place."""
     data = job.data
-    objective = data.objective(fit.distill if teach else 0.0, fit.temperature)
+    sharpened = job.settings.sharpened
+    objective = data.objective(fit.distill if teach or sharpened else 0.0, fit.temperature)
+    objective = replace(objective, sharpened=sharpened)
     batches = row_batches(data, fit, job.device)
     return Course(batches, data.validation, data.normalisation, objective, teach or nobody)
 

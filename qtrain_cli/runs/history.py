@@ -21,6 +21,7 @@ from qtrain_cli.files.atomic import check_output, write_bytes_atomically, write_
 from qtrain_cli.results.history import EpochLine, finite, history_beside, read_history
 from qtrain_cli.settings.parsing import BESIDE, NO_LOG, TENSORBOARD
 from qtrain_cli.training.loop import Progress, Show
+from qtrain_cli.training.ranks import present
 
 #: Takes an epoch, with whether it is the first one of this process.
 Sink = Callable[[EpochLine, bool], None]
@@ -71,7 +72,8 @@ def kept_history(places: HistoryPlaces, run: str, show: Show) -> Iterator[Show]:
         RunFailed, BadInput: a line cannot be written.
     """
     with ExitStack() as stack:
-        sinks = [sink(stack, place) for sink, place in _sinks(places) if place]
+        found = _sinks(places) if present().first else []
+        sinks = [sink(stack, place) for sink, place in found if place]
         yield _recording(sinks, run, show) if sinks else show
 
 

@@ -32,6 +32,7 @@ from qtrain_cli.settings.parsing import EXACT_SHOTS
 from qtrain_cli.settings.shared import MAX_SEED, PLOT_ENDINGS, AnyPath, ArtifactPath
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
 from qtrain_cli.settings.students import (
+    SHARPENED,
     TEACHINGS,
     CompareGradientsSettings,
     CompareStudentsSettings,
@@ -49,6 +50,7 @@ __all__ = [
     "PLOT_ENDINGS",
     "QNN_LR",
     "SELF_METHODS",
+    "SHARPENED",
     "TEACHINGS",
     "AlignSettings",
     "AnyPath",

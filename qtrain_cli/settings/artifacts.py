@@ -63,8 +63,21 @@ class ExportSettings:
     base: BasePath = None
     bases: BasePaths = ()
     data: DataSettings | None = None
+    shard_size: Annotated[
+        int | None,
+        Option(
+            "--shard-size", "Above so many bytes, e.g. 2GB, .safetensors becomes several files and an index.",
+            read=parse_size,
+        ),
+        Otherwise("5GB"),
+    ] = None  # fmt: skip
 
     def __post_init__(self) -> None:
+        require(
+            self.shard_size is None or self.out.suffix.lower() == ".safetensors",
+            f"--shard-size goes with .safetensors, and the output is '{self.out.name}'",
+            "name an output with that ending",
+        )
         given = (
             "both --classical and --quantum are given"
             if self.quantum

@@ -22,6 +22,7 @@ from qtrain_cli.settings.shared import (
     Plot,
     Resume,
     TeacherAny,
+    check_chosen,
     check_plot,
 )
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
@@ -149,6 +150,7 @@ class CompareSettings:
             require(
                 len(set(values)) == len(values), f"{option} names {_twice(values)} twice", "give each once"
             )
+        check_chosen(self.data.validation, "compare tunes")
         require(max(self.budgets) < MAX_BUDGET, f"--bytes is {max(self.budgets)}; allowed: below 2**63")
         check_plot(self.plot)
 

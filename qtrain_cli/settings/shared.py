@@ -74,6 +74,11 @@ def check_seed(seed: int) -> None:
     require(0 <= seed <= MAX_SEED, f"--seed is {seed}; allowed: 0 to {MAX_SEED}")
 
 
+def check_chosen(validation: float, what: str) -> None:
+    """Raises `UsageError` where no rows are set apart for what goes by them."""
+    require(validation > 0, f"{what} by rows that --validation 0 does not set apart", "leave it out")
+
+
 def check_seeds(seeds: int) -> None:
     """Raises `UsageError` for no seeds, or far too many."""
     require(1 <= seeds <= MAX_SEEDS, f"--seeds is {seeds}; allowed: 1 to {MAX_SEEDS}")

@@ -11,6 +11,7 @@ from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.settings import (
     PLOT_ENDINGS,
     QNN_LR,
+    SHARPENED,
     AlignSettings,
     BudgetSettings,
     CircuitSettings,
@@ -310,7 +311,7 @@ def test_every_command_takes_the_three_common_options(cli, verb):
         (("--distill", "2"), "--distill is 2.0; allowed: 0 to 1"),
         (("--seed", "-1"), "--seed is -1; allowed: 0 to"),
         (("--angle-bits", "1"), "angle bits is 1"),
-        (("--validation", "1"), "--validation is 1.0; allowed: between 0 and 1"),
+        (("--validation", "1"), "--validation is 1.0; allowed: 0 to below 1"),
         (("--mapping", "quadratic"), "--mapping 'quadratic' does not exist"),
         (("--entangler", "none"), "'none'"),
         (("--device", "tpu"), "--device 'tpu' is unknown"),
@@ -356,7 +357,7 @@ def test_compare_students_and_gradients(settings_of):
         ("labels", "born-again", "running-average"),
     )
     taught = settings_of("compare-students", "net.pt", *words, "--align", "fc", "--no-control", "--lr", "0.3")
-    assert taught.methods == ("labels", "distill", "align", "distill+align")
+    assert taught.methods == ("labels", SHARPENED, "distill", "align", "distill+align")
     assert (taught.control, taught.lr, taught.teacher) == (False, 0.3, ModelSettings(Path("net.pt")))
     fit = FitSettings(distill=0.0, lr=QNN_LR, device="cpu")
     assert settings_of("compare-gradients", "qnn", *words[2:]) == CompareGradientsSettings(
