@@ -34,6 +34,7 @@ from qtrain_cli.errors import (
 from qtrain_cli.files.atomic import FULL
 from qtrain_cli.report.lines import tell
 from qtrain_cli.report.text import json_text
+from qtrain_cli.settings.budget import BUDGETS
 
 SPIN_COUNT = "10000"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,13 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     heard: list[int] = []
     try:
         with _interruptible(heard):
-            code = _run(given or ["--help"])
+            code = _run(_asked(given))
             sys.stdout.flush()
     except BaseException as error:
         code = _fail(_as_ours(KeyboardInterrupt() if _is_aftermath(error, heard) else error), error, given)
     if {"-v", "--verbose"} & set(given):
         tell(f"{time.monotonic() - started:.1f} s, exit code {code}")
     return code
+
+
+def _asked(given: list[str]) -> list[str]:
+    """`qtrain` alone is a call for help, and `qtrain help COMMAND` one for that command's."""
+    if len(given) == 2 and given[0] == "help" and given[1] in COMMANDS:
+        return [given[1], "--help"]
+    return given or ([] if sys.stdout.isatty() else ["--help"])
+
+
+def _show_next_steps() -> int:
+    """For people at a terminal; whoever reads a pipe gets the help."""
+    from qtrain_cli.files.surroundings import look_around
+    from qtrain_cli.report.next_steps import next_steps_terminal
+    from qtrain_cli.report.terminal import show
+
+    show(next_steps_terminal(look_around(Path())))
+    return 0
 
 
 def _let_waiting_threads_sleep() -> None:
@@ -79,12 +97,14 @@ def _open_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if not arguments:
+        return _show_next_steps()
     command: Any = typer.main.get_command(app)
     code = command.main(
         args=arguments,
         prog_name="qtrain",
         standalone_mode=False,
-        default_map=_defaults(_verb(arguments)) if _wants_defaults(arguments) else None,
+        default_map=_defaults(arguments) if _wants_defaults(arguments) else None,
     )
     if code == Interrupted.exit_code:
         raise KeyboardInterrupt  # typer has caught it and said nothing
@@ -129,11 +149,17 @@ def _verb(arguments: list[str]) -> str | None:
     return next((word for word in arguments if word in COMMANDS), None)
 
 
-def _defaults(verb: str | None) -> dict[str, dict[str, Any]]:
-    """What `qtrain.toml` says to this command (or to all), by parameter, as typer takes it."""
-    found = config.load_defaults(Path(), {name: kinds_of(row) for name, row in COMMANDS.items()}, verb)
+def _defaults(arguments: list[str]) -> dict[str, dict[str, Any]]:
+    """What `qtrain.toml` says to the command (or to all), by parameter, as typer takes it.
+
+    A budget on the command line takes the place of another one there.
+    """
+    kinds = {name: kinds_of(row) for name, row in COMMANDS.items()}
+    found = config.load_defaults(Path(), kinds, _verb(arguments))
+    typed = {word.removeprefix("--").partition("=")[0] for word in arguments if word.startswith("--")}
+    displaced = set(BUDGETS) if typed & set(BUDGETS) else set()
     return {
-        name: {option.replace("-", "_"): value for option, value in values.items()}
+        name: {option.replace("-", "_"): value for option, value in values.items() if option not in displaced}
         for name, values in found.items()
     }
 

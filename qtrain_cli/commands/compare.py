@@ -88,7 +88,7 @@ def compare_methods(
     bench.whole.show = show
     with held(bench.cells.folder) if present().first else nullcontext():
         cells = _all_cells(bench)
-        return present().led(lambda: _kept(_compared(bench, cells), bench.cells.folder))
+        return present().led(lambda: _kept(bench, _compared(bench, cells)))
 
 
 @usual_threads()
@@ -112,10 +112,10 @@ def _rehearsed(settings: CompareSettings, materials: Materials, log: Log) -> Reh
     return rehearsal_of("compare", found.fit.device, [part for part in parts if part], writes, notes)
 
 
-def _kept(found: Comparison, folder: Path) -> Comparison:
-    """The same, and its document in the state folder, where a page of the same model's artifact finds it."""
+def _kept(bench: Bench, found: Comparison) -> Comparison:
+    """The same, with its document in the state folder, where a page of the same model's artifact finds it."""
     text = json.dumps(found.to_json(verdict(found)), allow_nan=False, indent=1)
-    write_bytes_atomically(folder / COMPARISON_FILE, text.encode(), force=True)
+    write_bytes_atomically(bench.cells.folder / COMPARISON_FILE, text.encode(), force=True)
     return found
 
 

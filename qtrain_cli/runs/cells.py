@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from qtrain_cli.artifact.container import container_of
@@ -186,8 +187,9 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
         if _DIVERGED not in error.message:
             raise
         cell, data = replace(cell, note=error.message), None
+    cell = present().led(partial(_ended, bench, trial, cell, data, started))
     bench.whole.finish(trial.epochs, trained=cell.end != UNREACHED)
-    return present().led(lambda: _ended(bench, trial, cell, data, started))
+    return cell
 
 
 def _kept(bench: Bench, trial: Trial, checkpoint: Path) -> Cell | None:

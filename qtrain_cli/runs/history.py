@@ -66,14 +66,13 @@ def check_history(places: HistoryPlaces, go_on: bool, inputs: list[Path]) -> Non
 
 @contextmanager
 def kept_history(places: HistoryPlaces, run: str, show: Show) -> Iterator[Show]:
-    """`show`, and every epoch goes to these places as well.
+    """`show`, and every epoch goes to these places as well; of several processes the first one writes.
 
     Raises:
         RunFailed, BadInput: a line cannot be written.
     """
     with ExitStack() as stack:
-        found = _sinks(places) if present().first else []
-        sinks = [sink(stack, place) for sink, place in found if place]
+        sinks = [sink(stack, place) for sink, place in _sinks(places) if place and present().first]
         yield _recording(sinks, run, show) if sinks else show
 
 

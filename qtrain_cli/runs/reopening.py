@@ -18,7 +18,7 @@ from qtrain_cli.models.call import file_state
 from qtrain_cli.models.outputs import picks
 from qtrain_cli.runs.grounds import NamesBase, opened_base
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.regenerate import checked_weights, regenerate, with_given
+from qtrain_cli.runs.regenerate import check_weights, regenerate, with_given
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.ground import Ground
 
@@ -62,7 +62,7 @@ def reopened(artifact: Artifact, named: NamesModel, recorded: str | None, log: L
     """
     opened = opened_base(artifact.description, named)
     ground = opened.ground if opened else None
-    checked_weights(artifact, ground)  # before code of a model runs
+    check_weights(artifact, ground)  # before code of a model runs
     loaded = _loaded(named, recorded, log)
     module = _module(named, opened.module if opened else None, loaded, recorded)
     teacher = {name: part.clone() for name, part in file_state(loaded.module).items()} if loaded else None

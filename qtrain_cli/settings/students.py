@@ -87,9 +87,9 @@ class TeachSettings:
     resume: Resume = False
     force: Force = False
     teacher_any: TeacherAny = False
+    sharpened: bool = False
     log: Annotated[str, LOG, Otherwise("nowhere: a student's file has its history")] = NO_LOG
     dry_run: DryRun = False
-    sharpened: bool = False
 
     def __post_init__(self) -> None:
         require(

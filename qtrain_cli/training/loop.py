@@ -39,8 +39,6 @@ from qtrain_cli.training.waiting import Waiting
 
 #: Steps that are tried at most before a run is planned.
 REHEARSED = 50
-#: The same of several processes, which have to take as many each.
-REHEARSED_TOGETHER = 6
 
 
 @dataclass(frozen=True)
@@ -131,14 +129,17 @@ def rehearse(trainee: Trainee, course: Course, settings: FitSettings, rate: Rate
     """
     loop = _Loop(trainee, course, settings, rate, Recovery(Path(), {}, False))
     trainee.begin(0, settings.epochs)
-    most = min(REHEARSED if not present().several else REHEARSED_TOGETHER, loop.per_epoch)
     times: list[float] = []
     began = time.perf_counter()
-    while len(times) < min(2, loop.steps) or (
-        len(times) < most and (present().several or time.perf_counter() - began < seconds)
-    ):
+
+    def goes_on() -> bool:
+        return len(times) < min(REHEARSED, loop.per_epoch) and time.perf_counter() - began < seconds
+
+    # Clocks differ, and all processes have to take as many steps.
+    while len(times) < min(2, loop.steps) or present().led(goes_on):
         started = time.perf_counter()
-        loop.shown_step(course.batches.at(len(times)))
+        with loop.exchange.around_step(len(times)):
+            loop.step(course.batches.at(len(times)), None)
         times.append(time.perf_counter() - started)
     started = time.perf_counter()
     loop.validate()

@@ -24,8 +24,8 @@ LINES = {
         "--gradients", "adjoint,spsa", "--shots", "0",
     ),
     "sample": (
-        "sample", "net.qtrain", "--model", "net.pt", "--data", "d.npz", "--shots", "1e4,exact", "--repeat",
-        "2", "--noise", "none,depolarizing:0.001",
+        "sample", "net.qtrain", "--model", "net.pt", "--data", "d.npz", "--shots", "1e4,exact",
+        "--repeat", "2", "--noise", "none,depolarizing:0.001",
     ),
 }  # fmt: skip
 #: Of each: trainings of each part.
