@@ -2,9 +2,9 @@
 
     python wheel_works.py [--pure]
 
-Its compiled parts are there (or, with --pure, are not); it compresses the sample that it brings; and the weights are
-the same bits with the processor's best instructions, with the plainest ones (QTRAIN_KERNEL=base, as on a machine
-without AVX2) and in PyTorch and NumPy alone (QTRAIN_NATIVE=0): `verify` compares digests exactly.
+Its compiled parts are there (or, with --pure, are not); it compresses the sample that it brings; and the
+weights are the same bits with the processor's best instructions, with the plainest ones (QTRAIN_KERNEL=base,
+as on a machine without AVX2) and in PyTorch and NumPy alone (QTRAIN_NATIVE=0): `verify` is exact.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 from qtrain_cli.cli import config
-from qtrain_cli.cli.app import app, kinds_of
+from qtrain_cli.cli.app import app_for, kinds_of
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -97,7 +97,8 @@ def _open_streams() -> None:
 def _run(arguments: list[str]) -> int:
     if not arguments:
         return _show_next_steps()
-    command: Any = typer.main.get_command(app)
+    completes = "_QTRAIN_COMPLETE" in os.environ
+    command: Any = typer.main.get_command(app_for(None if completes else _verb(arguments) or ""))
     code = command.main(
         args=arguments,
         prog_name="qtrain",
