@@ -39,7 +39,7 @@ from qtrain_cli.artifact.description import Description, record_of
 from qtrain_cli.artifact.numbers import decode_artifact
 from qtrain_cli.artifact.student import require_student, student_record
 from qtrain_cli.artifact.student_file import decode_student
-from qtrain_cli.commands.compare import run as run_compare
+from qtrain_cli.commands.compare import compare_methods
 from qtrain_cli.data import Normalisation
 from qtrain_cli.data.given import Handed
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError, suggestion
@@ -270,7 +270,8 @@ def compare(
     quiet = options.pop("quiet", False)
     settings = _settings(CompareSettings, options, module)
     given = HandedIn(train, validation, test, fresh, loss)
-    return run_compare(settings, _teller(quiet), handed_in(module, given, settings))
+    with shown_progress(quiet) as show:
+        return compare_methods(settings, _teller(quiet), show, handed_in(module, given, settings))
 
 
 def _said(record: type, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,9 @@ class QtrainError(Exception):
         self.message = one_line(message, MOST_LETTERS - len(self.advice))
         super().__init__(self.message)
 
+    def __reduce__(self) -> tuple[type[QtrainError], tuple[str, str]]:
+        return type(self), (self.message, self.advice)
+
     def as_json(self) -> dict[str, dict[str, str]]:
         """The failure as the one JSON document that ``--json`` promises."""
         return {"error": {"kind": self.kind, "message": self.message, "advice": self.advice}}

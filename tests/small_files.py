@@ -18,8 +18,7 @@ from qtrain_cli.artifact.size import Known
 from qtrain_cli.data import Dataset, Normalisation, TestSplit, TrainSplit, ValidationSplit
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import METHODS
-from qtrain_cli.runs.making import Made, Work, answers_of, made_by, make
-from qtrain_cli.runs.regenerate import digest_of
+from qtrain_cli.runs.making import Made, Work, answers_of, finished_by, make
 from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.settings import FitSettings, own_rate
 from qtrain_cli.training.recovery import Recovery
@@ -102,7 +101,7 @@ def made_in(folder: Path, work: Work, resume: bool = False) -> Made:
 
 def file_of(work: Work, made: Made) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, made.numbers), made.numbers.kept)
+    _, digest = finished_by(work, made.numbers)
     return encode_artifact(Artifact(replace(work.described(made.numbers), digest=digest), made.numbers))
 
 

@@ -1,5 +1,7 @@
-"""What `samples/ci` has for pipelines does what it promises: the steps of the action run as a runner runs them, the
-templates fit their schemas, the hook refuses what is damaged; and the project's own workflow for wheels."""
+"""What `samples/ci` has for pipelines does what it promises; so does the project's workflow for wheels.
+
+The steps of the action run as a runner runs them, the templates fit their schemas, the hook refuses damage.
+"""
 
 from __future__ import annotations
 
@@ -129,8 +131,8 @@ def test_the_job_of_gitlab_leaves_what_it_keeps(here: Path) -> None:
     for name in ("ci", "digits"):
         (here / name).rename(here / "samples" / name)
     done = subprocess.run(
-        ["bash", "-e", "-c", script], cwd=here, env=environment(here) | variables, capture_output=True, text=True,
-        check=False,
+        ["bash", "-e", "-c", script],
+        cwd=here, env=environment(here) | variables, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     kept = document[".qtrain"]["artifacts"]
@@ -200,9 +202,10 @@ def test_every_file_for_a_pipeline_fits_its_schema(
     broken.write_text(
         path.read_text().replace("runs", "ruins").replace("jobs:", "jabs:").replace("script:", "- x")
     )
+    lint = (sys.executable, "-m", "check_jsonschema")
     codes = [
         subprocess.run(
-            [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *more, str(one)],
+            [*lint, "--builtin-schema", f"vendor.{schema}", *more, str(one)],
             capture_output=True, check=False,
         ).returncode
         for one in (path, broken)

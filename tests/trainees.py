@@ -179,6 +179,7 @@ def student_problem(
     text: str, teacher: nn.Module | None, rows: Rows, objective: Objective = BOTH,
     validation: Rows | None = None, align: str | None = None, decay: float = 0.0, outputs: int = 10,
     execution: Execution = Execution(),  # noqa: B008
+    align_loss: str = "mse",
     changed: Callable[[StudentModule], StudentModule] = lambda module: module, lr: float = 0.01,
 ) -> Problem:  # fmt: skip
     """A student: `align` with a layer of the teacher's, `decay` of the running average that teaches it.
@@ -201,7 +202,7 @@ def student_problem(
         taught, width = teacher_features(scene.module, scene.teacher, align, train, Normalisation())
         with torch.no_grad():
             own = student.features(Normalisation()(train.inputs[:2])).shape[1]
-        return Alignment(taught, projection(own, width, 0), "mse", 0.3)
+        return Alignment(taught, projection(own, width, 0), align_loss, 0.3)
 
     def teach(trainee: Taught) -> Teach:
         if decay:
@@ -263,6 +264,10 @@ class Toy:
         self.mean.copy_(0.9 * self.mean + 0.1 * scores.detach().mean(0))
         self.count.add_(1)
         return Outputs(scores, 1e-3 * self.theta.square().sum())
+
+    @property
+    def rounds(self) -> bool:
+        return False
 
     def exactly(self) -> None:
         return None

@@ -31,7 +31,7 @@ from qtrain_cli.artifact.payload import kept_stream
 from qtrain_cli.data.inputs import NamedInputs
 from qtrain_cli.files.message import MESSAGE_SLACK
 from qtrain_cli.methods.forms import Forms, Plan
-from qtrain_cli.quantum.machine import LONGEST
+from qtrain_cli.quantum.machine import LONGEST, of_processes
 from qtrain_cli.results import Measured, Scores
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.settings.fit import PRECISIONS
@@ -72,6 +72,7 @@ class Known:
     skipped_rows: int | None = None
     precision: str = PRECISIONS[-1]
     change: Change | None = None
+    processes: int = 1
 
 
 def known_of(
@@ -81,7 +82,7 @@ def known_of(
     example = example_of(data)
     return Known(
         loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry,
-        loaded.output, data.skipped_rows, fit.precision, change,
+        loaded.output, data.skipped_rows, fit.precision, change, fit.processes,
     )  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def _longest(known: Known) -> Measured:
         epochs=known.epochs,
         seed=known.seed,
         device=known.device,
-        versions=recorded_versions() | LONGEST,
+        versions=recorded_versions() | LONGEST | of_processes(known.processes),
         data_sha256="0" * 64,
         model_sha256="0" * 64,
         trust=known.trust,

@@ -32,6 +32,7 @@ from typing import Any
 
 from qtrain_cli.errors import UsageError, suggestion
 from qtrain_cli.files.config_file import find_config, read_config
+from qtrain_cli.settings.parsing import NO_LOG, TENSORBOARD
 
 #: Larger whole numbers are refused: some fit no float, and others cannot even be printed.
 MAX_INTEGER = 10**30
@@ -157,6 +158,15 @@ def _data(value: Any, folder: Path) -> str | None:
     return _path(value, folder) if coded == value else coded
 
 
+def _log(value: Any, folder: Path) -> str | None:
+    """A file or a TensorBoard folder that is to be written; ``none`` is no path."""
+    if not isinstance(value, str) or value == NO_LOG:
+        return value if isinstance(value, str) else None
+    before = TENSORBOARD if value.startswith(TENSORBOARD) else ""
+    path = _output(value.removeprefix(before), folder)
+    return path and before + path
+
+
 def _joined(value: Any, folder: Path) -> str | None:
     """One number or text, a list of them, or the text that the option takes: ``"0.4,0.5,0.6"``."""
     parts = [_text(part, folder) for part in (value if isinstance(value, list) else [value])]
@@ -199,6 +209,7 @@ def _never(value: Any, folder: Path) -> None:
 VALUE_KINDS: dict[str, Kind] = {
     "path": Kind("a path in quotes", _path),
     "output": Kind("a path in quotes, in the file's folder or below", _output),
+    "log": Kind("'none', or a FILE.jsonl or 'tensorboard:DIR' in the file's folder or below", _log),
     "data": Kind("a path, 'hf:NAME' or 'file.py:function', in quotes", _data),
     "arch": Kind("'package.module:Class' or 'file.py:Class', in quotes", _code),
     "text": Kind("a text in quotes, or a number", _text),

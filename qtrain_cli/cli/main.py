@@ -19,6 +19,7 @@ import typer
 
 from qtrain_cli.cli import config
 from qtrain_cli.cli.app import app_for, kinds_of
+from qtrain_cli.cli.launch import ARGUMENTS, leave_failure
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _let_waiting_threads_sleep()
     given = list(sys.argv[1:] if arguments is None else arguments)
     started = time.monotonic()
+    ARGUMENTS.set(given)
     _open_streams()
     heard: list[int] = []
     try:
@@ -174,7 +176,8 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, QtrainError):
         return error
     if isinstance(error, _CommandLineError):
-        return UsageError(error.format_message().rstrip("."), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
+        message = str(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+        return UsageError(message, _how_it_is_said(message))
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return Interrupted(
             "interrupted", "run it again: comparisons go on, other runs do with --resume where they have it"
@@ -184,6 +187,13 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return BadInput(f"'{error.filename}' cannot be reached: {error.strerror}", "check the path")
     return None
+
+
+def _how_it_is_said(message: str) -> str:
+    """What to do about a command line that does not parse."""
+    verb = _verb(ARGUMENTS.get()) or "COMMAND"
+    missing = "give it, or let `qtrain init` write it into a qtrain.toml; " if "Missing" in message else ""
+    return f"{missing}`qtrain {verb} --help` lists the options"
 
 
 def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) -> int:
@@ -199,15 +209,18 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
         f"internal error: {type(error).__name__}: {error}",
         "this is a bug: please report it with the traceback that QTRAIN_DEBUG=1 shows and `qtrain env`",
     )
+    code = shown.exit_code if ours else INTERNAL_EXIT_CODE
+    if leave_failure(shown, shown.kind if ours else "internal", code):
+        return code
     with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
         advice = f"; {shown.advice}" if shown.advice else ""
         tell(f"qtrain: error: {shown.message}{advice}")
     document = shown.as_json()
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.
-    wanted = "--json" in arguments and not isinstance(ours, GateFailed)
+    wanted = "--json" in arguments and not isinstance(ours, GateFailed) and os.environ.get("RANK", "0") == "0"
     _write(json_text(document) if wanted else "")
-    return shown.exit_code if ours else INTERNAL_EXIT_CODE
+    return code
 
 
 def _write(text: str) -> None:

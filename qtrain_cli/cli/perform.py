@@ -6,32 +6,68 @@ said -> settings -> the command's record -> files -> one document or table -> a 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
+from qtrain_cli.cli.launch import launch, restarts_before
 from qtrain_cli.cli.outputs import write_outputs
-from qtrain_cli.cli.streams import prints_on_stderr
+from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
+from qtrain_cli.errors import UsageError
 from qtrain_cli.report.lines import logged_lines, tell
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.settings import CommonSettings
 from qtrain_cli.settings.declared import said_record
 
 
 def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -> None:
-    """Runs a command on what was said, writes the files that were asked for, and prints.
+    """Runs a command on what was said, writes the files that were asked for, and prints; in several
+    processes where they were asked for.
 
     Raises:
         QtrainError: as the command does; a failed gate last, when everything is written and printed.
     """
+    if "processes" not in command.options:
+        _performed(command, common, said)
+        return
+    from qtrain_cli.training.ranks import joined_processes, named_in
+
+    ranks, wanted = named_in(os.environ), said["processes"] or 1
+    if ranks.several:
+        with joined_processes(), nullcontext() if ranks.first else nobody_hears():
+            _performed(command, common, _as_one_of(ranks.count, said), ranks.first)
+    elif wanted > 1:
+        said_record(command.settings, command.says, said, command.fixed)  # what is refused is refused here
+        launch(wanted, said.get("max-restarts") or 0)
+    else:
+        _performed(command, common, said)
+
+
+def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said, in one of so many processes. Raises `UsageError` for another number of them."""
+    if said["processes"] not in (None, 1, count):
+        raise UsageError(
+            f"--processes is {said['processes']}, and {count} were started", "leave it out beside torchrun"
+        )
+    again = {"resume": True} if restarts_before() and "resume" in said else {}
+    return {**said, "processes": count, **again}
+
+
+def _performed(command: Command, common: CommonSettings, said: Mapping[str, Any], first: bool = True) -> None:
     settings = said_record(command.settings, command.says, said, command.fixed)
     with prints_on_stderr():
-        record = _record(command, settings, common.quiet)
+        record = _record(command, settings, common.quiet or not first)
+    if not first:
+        return
     from qtrain_cli.report.views import VIEWS
 
-    view = VIEWS[command.view]
-    write_outputs(view, record, settings)
+    dry = isinstance(record, Rehearsal)
+    view = VIEWS["dry-run" if dry else command.view]
+    if not dry:
+        write_outputs(view, record, settings)
     if common.json:
         sys.stdout.write(view.as_json(record))
     else:
@@ -45,7 +81,7 @@ def _record(command: Command, settings: Any, quiet: bool) -> Any:
     run = _module(command.name).run
     with ExitStack() as stack:
         stack.enter_context(logged_lines(quiet))
-        given = [GIVEN[name](stack, quiet) for name in command.given]
+        given = [GIVEN[name](stack, quiet, command) for name in command.given]
         return run(*([settings] if command.settings else []), *given)
 
 
@@ -53,15 +89,28 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"qtrain_cli.commands.{name.replace('-', '_')}")
 
 
-def _show(stack: ExitStack, quiet: bool) -> Any:
+def _show(stack: ExitStack, quiet: bool, command: Command) -> Any:
     from qtrain_cli.report.progress import shown_progress
 
-    return stack.enter_context(shown_progress(quiet))
+    return stack.enter_context(shown_progress(quiet, _stopping(command)))
 
 
-def _log(stack: ExitStack, quiet: bool) -> Callable[[str], None]:
+def _stopping(command: Command) -> str:
+    """What Ctrl-C does to a run of this command."""
+    resumed = "resume" in command.options
+    again = "the same command with --resume goes on" if resumed else "run it again to go on"
+    return f"Ctrl-C stops and keeps what is done: {again}"
+
+
+def _log(stack: ExitStack, quiet: bool, command: Command) -> Callable[[str], None]:
     return (lambda line: None) if quiet else tell
 
 
+def _share(stack: ExitStack, quiet: bool, command: Command) -> Any:
+    from qtrain_cli.report.progress import shown_share
+
+    return stack.enter_context(shown_share(quiet))
+
+
 #: What a command may be handed beside its settings: where progress and lines go.
-GIVEN: dict[str, Callable[[ExitStack, bool], Any]] = {"show": _show, "log": _log}
+GIVEN: dict[str, Callable[[ExitStack, bool, Command], Any]] = {"show": _show, "log": _log, "share": _share}

@@ -13,6 +13,26 @@ _OUT, _ERR = 1, 2
 
 
 @contextmanager
+def nobody_hears() -> Iterator[None]:
+    """As long as the block lasts nothing is printed: another process says the same."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (_OUT, _ERR)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (_OUT, _ERR):
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, old in zip((_OUT, _ERR), kept, strict=True):
+            os.dup2(old, number)
+            os.close(old)
+        os.close(nowhere)
+
+
+@contextmanager
 def prints_on_stderr() -> Iterator[None]:
     """As long as the block lasts, stdout is stderr: Python's stream, and the descriptor below it, which
     compiled code and child processes write to."""

@@ -51,6 +51,8 @@ Its tables say what `compress`, `export`, `report` and `verify` need in this fol
 more words.
 """
 _WATCHED = ("show", "log")
+#: What a student has otherwise, or not at all.
+_OF_GENERATORS = ("fit.gradient", "fit.optimizer")
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,12 @@ COMMANDS: dict[str, Command] = {
         Command(
             "export",
             "Write the regenerated weights, or the trained circuits, in a format that others read.",
-            ExportSettings, "export", ("log",),
+            ExportSettings, "export", ("log", "share"),
         ),
         Command(
             "report",
             "Show an artifact's record and hold it against gates. Exit code 3 when one fails.",
-            ReportSettings, "report",
+            ReportSettings, "report", ("log",), without=("data.validation",),
         ),
         Command(
             "verify", "Regenerate an artifact's weights and compare them with its digest.", VerifySettings,
@@ -134,31 +136,33 @@ COMMANDS: dict[str, Command] = {
         Command("env", "Show versions and hardware, for a bug report.", None, "env"),
         Command("help", "Read a page: bytes, data, gates, students, format, ...", HelpSettings, "help"),
         Command(
-            "compare", _COMPARE, CompareSettings, "compare", ("log",),
+            "compare", _COMPARE, CompareSettings, "compare", ("log", "show"),
             without=("fit.lr", "fit.seed", "fit.gradient"),
         ),
         Command(
             "train", "Train a student on labels alone.", TeachSettings, "record", _WATCHED,
             without=(
-                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature", "fit.gradient",
+                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature",
+                *_OF_GENERATORS,
             ),
             fixed={"fit.distill": 0.0},
         ),
         Command(
             "distill", "Distil a teacher into a student, or a student into itself.", TeachSettings, "record",
-            _WATCHED, without=("fit.gradient",), flags={"student": "--student"},
+            _WATCHED, without=_OF_GENERATORS, flags={"student": "--student"},
         ),
         Command(
             "compare-students",
             "Train and distil students and their classical controls over seeds, and judge the differences.",
-            CompareStudentsSettings, "students", _WATCHED, without=("fit.lr", "fit.seed", "fit.gradient"),
+            CompareStudentsSettings, "students", _WATCHED,
+            without=("fit.lr", "fit.seed", *_OF_GENERATORS),
         ),
         Command(
             "compare-gradients",
             "Run the same training under every gradient estimator: loss, circuit runs, seconds, barren"
             " plateaus.",
             CompareGradientsSettings, "gradients", _WATCHED,
-            without=("fit.distill", "fit.temperature", "fit.seed", "fit.device", "fit.gradient"),
+            without=("fit.distill", "fit.temperature", "fit.seed", "fit.device", *_OF_GENERATORS),
             fixed={"fit.distill": 0.0, "fit.device": "cpu"},
         ),
     )

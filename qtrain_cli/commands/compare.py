@@ -12,31 +12,42 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from qtrain_cli.errors import UsageError, suggestion
-from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.atomic import check_output, write_bytes_atomically
 from qtrain_cli.files.locks import held
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.method import Choice
 from qtrain_cli.methods.table import METHODS, OURS, contender, serving
 from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, UNREACHED, UNSUITED, Cell, Comparison, Contender
+from qtrain_cli.results.comparison_file import COMPARISON_FILE
+from qtrain_cli.results.durations import duration
+from qtrain_cli.results.rehearsal import Rehearsal
+from qtrain_cli.results.verdict import verdict
 from qtrain_cli.runs.beginning import Begun, begin
 from qtrain_cli.runs.cell_folder import CellFolder
-from qtrain_cli.runs.cells import Bench, Trial, ours_count, run_trial
+from qtrain_cli.runs.cells import Bench, Trial, ours_count, rehearsed_trial, run_trial
 from qtrain_cli.runs.fresh import check
 from qtrain_cli.runs.grounds import headed
 from qtrain_cli.runs.identity import anywhere, data_identity, model_identity, run_identity
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import input_files
+from qtrain_cli.runs.rehearsing import rehearsal_of
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
+from qtrain_cli.runs.whole import silent
 from qtrain_cli.settings import BudgetSettings, CompareSettings
 from qtrain_cli.targets.size import model_bytes
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import usual_threads
+from qtrain_cli.training.loop import Show
+from qtrain_cli.training.ranks import present
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -46,13 +57,24 @@ QUICK_SHARE = 0.25
 _OF_A_CELL = ("epochs", "lr", "seed", "gradient")
 
 
+def run(settings: CompareSettings, log: Log, show: Show = silent) -> Comparison | Rehearsal:
+    """`compare_methods`; with `dry_run` what it would take, and nothing is run. Raises as it does."""
+    if not settings.dry_run:
+        return compare_methods(settings, log, show)
+    settings = _checked(settings)
+    return _rehearsed(settings, of_files(settings.model, settings.data, settings.change), log)
+
+
 @usual_threads()
-def run(settings: CompareSettings, log: Log, materials: Materials | None = None) -> Comparison:
+def compare_methods(
+    settings: CompareSettings, log: Log, show: Show = silent, materials: Materials | None = None
+) -> Comparison:
     """Runs every cell that is not there yet, and compares.
 
     Args:
         settings: model, data, budgets, methods, seeds, fit, outputs.
-        log: called with a line for each cell.
+        log: called with a line for each method at each budget.
+        show: called after every training step, with the share of all cells that is done.
         materials: in place of the files that the settings name.
 
     Raises:
@@ -63,8 +85,38 @@ def run(settings: CompareSettings, log: Log, materials: Materials | None = None)
     settings = _checked(settings)
     files = of_files(settings.model, settings.data, settings.change)
     bench = _prepare(settings, materials or files, log)
-    with held(bench.cells.folder):
-        return _compared(bench, _all_cells(bench))
+    bench.whole.show = show
+    with held(bench.cells.folder) if present().first else nullcontext():
+        cells = _all_cells(bench)
+        return present().led(lambda: _kept(bench, _compared(bench, cells)))
+
+
+@usual_threads()
+def _rehearsed(settings: CompareSettings, materials: Materials, log: Log) -> Rehearsal:
+    """Each method at the largest budget, as many trainings as its epochs at all budgets are."""
+    there = len(list(settings.state.glob("*.json"))) if settings.state.is_dir() else 0
+    with TemporaryDirectory() as folder:
+        bench = _prepare(replace(settings, state=Path(folder) / "cells"), materials, log)
+        found, seed = bench.settings, bench.settings.seeds[0]
+        parts = []
+        for name in found.methods:
+            row = contender(name, bench.base is not None)
+            trial = Trial(
+                row, max(found.budgets), seed, Choice(row.rates[0], row.widths[0]), found.fit.epochs
+            )
+            times = round(_weight(found, row) * len(found.budgets) / found.fit.epochs)
+            parts.append(rehearsed_trial(bench, trial, times))
+    notes = ["tuning counts by its epochs; a budget that a method does not reach takes no time"]
+    notes += [f"'{settings.state}' has files of {there} cells, which are not made again"] if there else []
+    writes = (settings.state, settings.markdown, settings.plot, settings.html)
+    return rehearsal_of("compare", found.fit.device, [part for part in parts if part], writes, notes)
+
+
+def _kept(bench: Bench, found: Comparison) -> Comparison:
+    """The same, with its document in the state folder, where a page of the same model's artifact finds it."""
+    text = json.dumps(found.to_json(verdict(found)), allow_nan=False, indent=1)
+    write_bytes_atomically(bench.cells.folder / COMPARISON_FILE, text.encode(), force=True)
+    return found
 
 
 def _checked(settings: CompareSettings) -> CompareSettings:
@@ -78,8 +130,8 @@ def _checked(settings: CompareSettings) -> CompareSettings:
             what = "changes to a base (--base)" if changes else "a whole model, without --base"
             raise UsageError(f"the method '{name}' is none for {what}", f"choose of {', '.join(known)}")
     inputs = input_files(settings.model, settings.data)
-    if settings.markdown:
-        check_output(settings.markdown, settings.force, inputs)
+    for path in filter(None, (settings.markdown, settings.html)):
+        check_output(path, settings.force, inputs)
     check_picture(settings.plot, settings.force, inputs)
     return replace(settings, methods=tuple(name for name in settings.methods if name in known))
 
@@ -95,10 +147,11 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
     budget = BudgetSettings(
         bytes=max(settings.budgets), bare=True, targets=settings.targets, ignore=settings.ignore
     )
-    tryout = tryout_of(materials, fit, known=cells.target)
+    tryout = tryout_of(materials, fit, known=present().led(lambda: cells.target))
     base, targets = chosen_target(replace(begun, fit=fit), budget, settings.model, tryout, log)
     if base and base.wanted and base is not begun.base:
-        cells.keep_target(base.wanted.kind)
+        kind = base.wanted.kind
+        present().led(lambda: cells.keep_target(kind))
     settings = replace(settings, targets=targets)
     bench = Bench(settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data}, base=base)
     scene = bench.scene(fit.seed)
@@ -130,17 +183,28 @@ def _all_cells(bench: Bench) -> list[Cell]:
     """The cells of every budget, method and seed, with a line for each on how long it is going to take."""
     settings, found = bench.settings, []
     names = [name for name in METHODS if name in settings.methods]
-    whole, started, fresh = len(settings.budgets) * len(names), time.monotonic(), 0
-    for place, (budget, name) in enumerate((b, n) for b in settings.budgets for n in names):
-        before = time.monotonic()
-        cells = _cells_of(bench, contender(name, bench.base is not None), budget)
-        fresh += time.monotonic() - before > 1
-        left = (time.monotonic() - started) / max(1, fresh) * (whole - place - 1)
-        bench.log(
-            f"{place + 1}/{whole}  {_line(cells)}" + (f"  (about {left / 60:.0f} min left)" if fresh else "")
-        )
+    rows = [contender(name, bench.base is not None) for name in names]
+    weights = [_weight(settings, row) for _ in settings.budgets for row in rows]
+    started = time.monotonic()
+    for place, (budget, row) in enumerate((b, row) for b in settings.budgets for row in rows):
+        bench.whole.left = sum(weights[place:])
+        cells = _cells_of(bench, row, budget)
+        left, done = sum(weights[place + 1 :]), bench.whole.done
+        time_left = f"  (about {duration((time.monotonic() - started) / done * left)} left)" if done else ""
+        bench.log(f"{place + 1}/{len(weights)}  {_line(cells)}{time_left if left else ''}")
         found += cells
     return found
+
+
+def _weight(settings: CompareSettings, row: Contender) -> float:
+    """The epochs that a method trains at one budget: its tuning, then every seed."""
+    epochs, tried = settings.fit.epochs, len(row.rates) + len(row.widths) - 1
+    tuning = 0 if settings.quick else tried * _tuning_epochs(settings)
+    return float(tuning + epochs * len(settings.seeds))
+
+
+def _tuning_epochs(settings: CompareSettings) -> int:
+    return max(2, round(settings.fit.epochs * TUNING_SHARE))
 
 
 def _line(cells: list[Cell]) -> str:
@@ -182,7 +246,7 @@ def _trial(bench: Bench, row: Contender, budget: int, seed: int, choice: Choice)
 
 def _tuned(bench: Bench, row: Contender, budget: int) -> Choice:
     """The rate and width that do best on the first seed's validation rows in a part of the epochs."""
-    seed, epochs = bench.settings.seeds[0], max(2, round(bench.settings.fit.epochs * TUNING_SHARE))
+    seed, epochs = bench.settings.seeds[0], _tuning_epochs(bench.settings)
     tried: dict[Choice, float] = {}
 
     def try_out(choice: Choice) -> None:
@@ -227,4 +291,6 @@ def _compared(bench: Bench, cells: list[Cell]) -> Comparison:
         methods=tuple(row for name, row in METHODS.items() if name in settings.methods),
         cells=tuple(cells),
         trivial=objective.trivial(data.train.targets, test, scene.output_shape),
+        model_sha256=bench.loaded.sha256,
+        data_sha256=data.sha256,
     )

@@ -16,15 +16,19 @@ from qtrain_cli.files.atomic import filled_folder, write_bytes_atomically
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.quantum.plateaus import gradient_variance
 from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.rehearsing import rehearsal_of
+from qtrain_cli.runs.teach import rehearse_teaching
+from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import CircuitSettings, CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text
 from qtrain_cli.training.loop import Show
 
 
-def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTable:
-    """Runs every cell that is not there yet, then the random circuits.
+def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTable | Rehearsal:
+    """Runs every cell that is not there yet, then the random circuits; with `dry_run` nothing.
 
     Raises:
         UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.teach`; finished cells stay.
@@ -35,17 +39,32 @@ def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTab
             "a classical student has no circuit whose gradients could be compared", "give a hybrid"
         )
     check_picture(settings.plot, settings.force)
+    if settings.dry_run:
+        return _rehearsed(settings, log)
     with filled_folder(settings.folder):
         rows = _rows(settings, show, log)
     return GradientTable(student_text(spec), rows, _plateaus(settings, spec))
 
 
+def _rehearsed(settings: CompareGradientsSettings, log: Log) -> Rehearsal:
+    """A cell of each estimator, as often as there are seeds."""
+    parts = [
+        rehearse_teaching(
+            _cell(settings, gradient, shots, 0), log, f"{gradient}, {shots or 'exact'}", settings.seeds
+        )
+        for gradient, shots in settings.estimators
+    ]
+    note = f"gradients of {len(settings.qubits) * len(settings.layers)} random circuits come on top"
+    return rehearsal_of("compare-gradients", "cpu", parts, (settings.folder, settings.plot), [note])
+
+
 def _rows(settings: CompareGradientsSettings, show: Show, log: Log) -> tuple[GradientRow, ...]:
     """Seed by seed, every estimator in turn: a machine that slows down slows all of them alike."""
     done: dict[tuple[str, int], list[tuple[StudentRecord, float | None]]] = {}
+    whole = WholeRun(show, len(settings.estimators) * settings.seeds)
     for seed in range(settings.seeds):
         for gradient, shots in settings.estimators:
-            found = _run(_cell(settings, gradient, shots, seed), show, log)
+            found = _run(_cell(settings, gradient, shots, seed), whole, log)
             done.setdefault((gradient, shots), []).append(found)
     rows = []
     for (gradient, shots), pairs in done.items():
@@ -66,11 +85,12 @@ def _cell(settings: CompareGradientsSettings, gradient: str, shots: int, seed: i
     )
 
 
-def _run(cell: TeachSettings, show: Show, log: Log) -> tuple[StudentRecord, float | None]:
+def _run(cell: TeachSettings, whole: WholeRun, log: Log) -> tuple[StudentRecord, float | None]:
     """One cell's record, and the seconds of its training steps: no start, no data, no measurement."""
     clock = cell.out.with_suffix(".seconds")
     log(f"-> {cell.out.name}")
-    record = teaching.run_cell(cell, show, log)
+    record = teaching.run_cell(cell, whole.of_part(cell.out.stem, 1), log)
+    whole.finish(1, trained=record.seconds is not None)
     if record.seconds is not None:  # it ran now
         write_bytes_atomically(clock, json.dumps(record.training_seconds).encode(), force=True)
     return record, _read_seconds(clock)

@@ -7,14 +7,20 @@ one that was interrupted goes on. Killed means: run it again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qtrain_cli.files.atomic import filled_folder
+from qtrain_cli.files.atomic import check_output, filled_folder
 from qtrain_cli.results import LABELS, StudentRecord, StudentRow, verdicts
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.rehearsing import rehearsal_of
+from qtrain_cli.runs.teach import rehearse_teaching
+from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import (
+    SHARPENED,
     TEACHINGS,
     CompareStudentsSettings,
     SelfSettings,
@@ -22,6 +28,7 @@ from qtrain_cli.settings import (
     rate_of,
 )
 from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
+from qtrain_cli.training.devices import resolve_device
 from qtrain_cli.training.loop import Show
 
 
@@ -32,6 +39,14 @@ class StudentTable:
     rows: tuple[StudentRow, ...]
     verdicts: tuple[str, ...]
 
+    @property
+    def courses(self) -> dict[str, list[float | None]]:
+        """Of the first seed of each row: the validation figure of each epoch."""
+        return {
+            f"{row.called}, {row.method}": [figure for _, figure in row.records[0].lesson.history]
+            for row in self.rows
+        }
+
     def to_json(self) -> dict[str, Any]:
         """The document ``qtrain.students/1``."""
         return {
@@ -41,25 +56,46 @@ class StudentTable:
         }
 
 
-def run(settings: CompareStudentsSettings, show: Show, log: Log) -> StudentTable:
-    """Runs every cell that is not there yet.
+def run(settings: CompareStudentsSettings, show: Show, log: Log) -> StudentTable | Rehearsal:
+    """Runs every cell that is not there yet; with `dry_run` none.
 
     Raises:
         UsageError, BadInput, Refused, RunFailed, Interrupted: as `teaching.teach`; finished cells stay.
     """
+    if settings.dry_run:
+        return _rehearsed(settings, log)
+    if settings.html:
+        check_output(settings.html, settings.force)
     with filled_folder(settings.folder):
         rows = _rows(settings, show, log)
     return StudentTable(tuple(rows), tuple(verdicts(rows)))
 
 
+def _rehearsed(settings: CompareStudentsSettings, log: Log) -> Rehearsal:
+    """A cell of each student and method, as often as there are seeds."""
+    names = _students(settings)
+    parts = [
+        rehearse_teaching(
+            _cell(settings, number, student, method, 0), log, f"{student}, {method}", settings.seeds
+        )
+        for number, student in enumerate(names)
+        for method in settings.methods
+    ]
+    device = str(resolve_device(settings.fit.device))
+    return rehearsal_of("compare-students", device, parts, (settings.folder, settings.html))
+
+
 def _rows(settings: CompareStudentsSettings, show: Show, log: Log) -> list[StudentRow]:
     rows: list[StudentRow] = []
     names = _students(settings)
+    trainings = sum(map(_trainings(settings), settings.methods)) * len(names) * settings.seeds
+    whole = WholeRun(show, trainings)
     for number, student in enumerate(names):
         found: dict[str, tuple[StudentRecord, ...]] = {}
         for method in settings.methods:
             cells = [_cell(settings, number, student, method, seed) for seed in range(settings.seeds)]
-            found[method] = tuple(_run(cell, show, log) for cell in cells)
+            weight = _trainings(settings)(method)
+            found[method] = tuple(_run(cell, whole, weight, log) for cell in cells)
         rows += [
             StudentRow(student, method, done, found.get(LABELS, ()), names[student])
             for method, done in found.items()
@@ -67,9 +103,15 @@ def _rows(settings: CompareStudentsSettings, show: Show, log: Log) -> list[Stude
     return rows
 
 
-def _run(cell: TeachSettings, show: Show, log: Log) -> StudentRecord:
+def _trainings(settings: CompareStudentsSettings) -> Callable[[str], int]:
+    """How many trainings one cell of a method is."""
+    return lambda method: 1 + settings.generations * (TEACHINGS[method][2] == "born-again")
+
+
+def _run(cell: TeachSettings, whole: WholeRun, weight: int, log: Log) -> StudentRecord:
     log(f"-> {cell.out.name}")
-    record = teaching.run_cell(cell, show, log)
+    record = teaching.run_cell(cell, whole.of_part(cell.out.stem, weight), log)
+    whole.finish(weight, trained=record.seconds is not None)
     log(f"{cell.out.name}: test {record.scores.row.word} {record.scores.show(record.scores.test)}")
     return record
 
@@ -91,7 +133,8 @@ def _cell(
     settings: CompareStudentsSettings, number: int, student: str, method: str, seed: int
 ) -> TeachSettings:
     soft, aligned, itself = TEACHINGS[method]
-    weight = settings.fit.distill if soft or itself else 0.0
+    sharpened = method == SHARPENED
+    weight = settings.fit.distill if soft or itself or sharpened else 0.0
     fit = replace(settings.fit, seed=seed, distill=weight, lr=rate_of(student, settings.lr))
     kind = student.partition(":")[0]
     return TeachSettings(
@@ -105,4 +148,5 @@ def _cell(
         resume=True,
         force=settings.force,
         teacher_any=settings.teacher_any,
+        sharpened=sharpened,
     )

@@ -1,7 +1,17 @@
-"""`qtrain compress`: model and data in, artifact and record out."""
+"""`qtrain compress`: model and data in, artifact and record out; or with `--dry-run` what that would take."""
 
 from __future__ import annotations
 
-from qtrain_cli.runs.compress import compress_model as run
+from qtrain_cli.results import Record
+from qtrain_cli.results.rehearsal import Rehearsal
+from qtrain_cli.runs.compress import compress_model, rehearse_compress
+from qtrain_cli.runs.making import Log
+from qtrain_cli.settings import CompressSettings
+from qtrain_cli.training.loop import Show
 
-__all__ = ["run"]
+
+def run(settings: CompressSettings, show: Show, log: Log) -> Record | Rehearsal:
+    """Raises as `compress_model`."""
+    if settings.dry_run:
+        return rehearse_compress(settings, log)
+    return compress_model(settings, show, log)

@@ -1,9 +1,10 @@
 """`qtrain export`: weights or circuits in a format that others read, checked before it is named.
 
 `.safetensors` and `.pt` need the artifact alone, unless it leaves out what every module of the architecture
-has. `.pt2` and `.onnx` carry the graph as well: the module comes from the model file, or from its
-architecture alone, and takes the regenerated weights. Where none is needed none is read, so that no code runs
-that an export has no use for.
+has. `.safetensors` is written while the weights are regenerated, in several files where they are large.
+`.pt2` and `.onnx` carry the graph as well: the module comes from the model file, or from its architecture
+alone, and takes the regenerated weights. Where none is needed none is read, so that no code runs that an
+export has no use for.
 
 With `--quantum` the trained circuits themselves are written, as one program with a register for each circuit,
 or one of them alone with `--circuit`: a simulator that holds all registers at once would need 2**(b n)
@@ -35,6 +36,7 @@ from qtrain_cli.exports import (
     write_program,
 )
 from qtrain_cli.exports.adapters import DELTA_ENDING, Changes, is_adapter, write_adapter, write_delta
+from qtrain_cli.exports.streamed import ENDING, SHARD_BYTES, Share, Stream, write_streamed
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -44,7 +46,8 @@ from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.runs.grounds import OpenedBase, opened_base
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.regenerate import checked_weights, regenerate, stored_angles, wide_tensors
+from qtrain_cli.runs.regenerate import check_weights, checked_weights, regenerate, stored_angles, wide_tensors
+from qtrain_cli.runs.streaming import checked_tensors, streams
 from qtrain_cli.settings import ExportSettings
 from qtrain_cli.targets.layout import DTYPES
 
@@ -54,8 +57,11 @@ EXAMPLE_ROWS = 2
 REAL_ROWS = 16
 
 
-def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord | CircuitExport:
-    """Exports one artifact; `log` is called with what was chosen or left out of the model's file.
+def run(
+    settings: ExportSettings, log: Log = lambda line: None, share: Share = lambda done, total: None
+) -> ExportRecord | CircuitExport:
+    """Exports one artifact; `log` is called with what was chosen or left out of the model's file, `share`
+    with the weights that are written so far.
 
     Raises:
         UsageError: an unknown ending, an output that exists or is an input, or no module for a format with
@@ -81,6 +87,10 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
         log(line)
     if opened and (own := _of_changes(settings, artifact, opened)):
         return own
+    if opened is None and _streams(settings, artifact):
+        stream = Stream(artifact.description.layout, artifact.numbers.kept, checked_tensors(artifact))
+        most = settings.shard_size or SHARD_BYTES
+        return write_streamed(stream, settings.out, most, settings.force, share)
     module = opened.module if opened else None
     if module is None and _takes_module(settings, artifact):
         module = _module(settings, artifact, log)
@@ -91,6 +101,12 @@ def run(settings: ExportSettings, log: Log = lambda line: None) -> ExportRecord 
         example=_example(settings, artifact.description.example, module),
         force=settings.force,
     )
+
+
+def _streams(settings: ExportSettings, artifact: Artifact) -> bool:
+    """Whether each tensor is written as soon as it is regenerated, without a module that has them all."""
+    plain = settings.out.suffix.lower() == ENDING and not artifact.description.layout.given
+    return plain and streams(artifact.description)
 
 
 def _of_changes(settings: ExportSettings, artifact: Artifact, opened: OpenedBase) -> ExportRecord | None:
@@ -114,7 +130,8 @@ def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord
 
 
 def _export_circuits(settings: ExportSettings, artifact: Artifact) -> CircuitExport:
-    spec, (_, stored) = artifact.description.spec, checked_weights(artifact)
+    spec, stored = artifact.description.spec, artifact.description.digest
+    check_weights(artifact)
     circuit, theta = spec.circuit, stored_angles(spec, artifact.numbers)
     chosen = range(circuit.circuits)
     if settings.circuit is not None:
@@ -173,7 +190,7 @@ def _example(
     if settings.data is None or module is None:
         return drawn
     data = load_data(settings.data, seed=0, model=settings.model).for_lookups(looks_up(module))
-    rows = data.normalisation(data.validation.inputs[:REAL_ROWS])
+    rows = data.normalisation(data.shown[:REAL_ROWS])
     if row_shape(rows) != row_shape(drawn):
         raise BadInput(
             f"the data have {shape_in_words(rows)}, and the file is for {shape_in_words(drawn)}",

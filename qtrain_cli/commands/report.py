@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qtrain_cli.artifact.dossiers import dossier_of
 from qtrain_cli.artifact.records import BareFile, read_any_record, read_record_or_size
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.reading import open_ordinary
 from qtrain_cli.results import GateResult, Record, StudentRecord, any_record
+from qtrain_cli.results.dossier import Dossier
 from qtrain_cli.results.gates import check_gates, size_gate
-from qtrain_cli.settings import ReportSettings
+from qtrain_cli.settings import GateSettings, ReportSettings
 
 #: A record takes some kilobytes.
 MAX_BASELINE_BYTES = 2**24
@@ -27,14 +30,17 @@ MAX_BASELINE_BYTES = 2**24
 
 @dataclass(frozen=True)
 class ReportOutcome:
-    """What `run` found: the record, and one result for each gate that was asked for."""
+    """What `run` found: the record, one result for each gate that was asked for, and what a page needs."""
 
     record: Record | StudentRecord | BareFile
     gates: tuple[GateResult, ...]
+    dossier: Dossier | None = None
 
 
-def run(settings: ReportSettings) -> ReportOutcome:
-    """Reads the record and checks the gates. A bare file has no record; of it only the size can be demanded.
+def run(settings: ReportSettings, log: Callable[[str], None] = lambda line: None) -> ReportOutcome:
+    """Reads the record and checks the gates; `log` takes what is said of a model or data.
+
+    A bare file has no record; of it only the size can be demanded.
 
     Raises:
         UsageError: an output exists, or two outputs or an output and an input are one file; a gate does not
@@ -44,16 +50,27 @@ def run(settings: ReportSettings) -> ReportOutcome:
         Refused: the artifact is damaged.
     """
     _check_outputs(settings)
-    if settings.gates.of_size_alone:
-        return _sized(settings)
-    record = read_any_record(settings.artifact)
-    path = settings.gates.baseline
-    return ReportOutcome(record, check_gates(record, settings.gates, read_baseline(path) if path else None))
+    outcome = _judged(settings)
+    if not settings.html:
+        return outcome
+    dossier = dossier_of(settings.artifact)
+    if settings.looks:
+        from qtrain_cli.runs.looking import looked_at
+
+        dossier = looked_at(dossier, settings, log)
+    return replace(outcome, dossier=dossier)
 
 
-def _sized(settings: ReportSettings) -> ReportOutcome:
-    record = read_record_or_size(settings.artifact)
-    return ReportOutcome(record, (size_gate(record.artifact_bytes, settings.gates.max_bytes or 0),))
+def _judged(settings: ReportSettings) -> ReportOutcome:
+    """The record, and what came of each gate."""
+    gates = settings.gates
+    if gates.of_size_alone or (gates == GateSettings() and settings.html):
+        record = read_record_or_size(settings.artifact)
+        limit = gates.max_bytes
+        return ReportOutcome(record, (size_gate(record.artifact_bytes, limit),) if limit else ())
+    known = read_any_record(settings.artifact)
+    baseline = read_baseline(gates.baseline) if gates.baseline else None
+    return ReportOutcome(known, check_gates(known, gates, baseline))
 
 
 def read_baseline(path: Path) -> Record | StudentRecord:
@@ -89,7 +106,8 @@ def _check_outputs(settings: ReportSettings) -> None:
     taken = {_real(settings.artifact): "the artifact"}
     if settings.gates.baseline:
         taken[_real(settings.gates.baseline)] = "--baseline"
-    for option, path in (("--markdown", settings.markdown), ("--junit", settings.junit)):
+    asked = {"--markdown": settings.markdown, "--junit": settings.junit, "--html": settings.html}
+    for option, path in asked.items():
         if path is None:
             continue
         if _real(path) in taken:

@@ -13,6 +13,7 @@ Or a PennyLane device runs the circuits: a simulator, with noise of its own or w
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,31 +25,30 @@ from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.data import Dataset, load_data
-from qtrain_cli.errors import BadInput, UsageError
+from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
 from qtrain_cli.methods.table import OURS
-from qtrain_cli.models import build_architecture, load_model, looks_up
-from qtrain_cli.models.outputs import picks
+from qtrain_cli.models import looks_up
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
+from qtrain_cli.results.rehearsal import Rehearsal, TimedPart
 from qtrain_cli.runs.examination import asked, examine
-from qtrain_cli.runs.grounds import model_settings, opened_base
+from qtrain_cli.runs.grounds import model_settings
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.outputs import input_files
 from qtrain_cli.runs.regenerate import (
-    checked_weights,
-    regenerate,
     state_dict,
     stored_numbers,
     wide_tensors,
-    with_given,
 )
+from qtrain_cli.runs.rehearsing import rehearsal_of
+from qtrain_cli.runs.reopening import reopened
 from qtrain_cli.settings import EXACT_SHOTS, ModelSettings, SampleSettings
 from qtrain_cli.targets.ground import Ground
 from qtrain_cli.targets.layout import split
@@ -56,6 +56,8 @@ from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.measure import measure_test
 
 OWN_SAMPLER = "qtrain"
+#: Of a dry run.
+_TRIED_TRAJECTORIES = 10
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class _Repetition:
     simulation_variance: float
 
 
-def run(settings: SampleSettings, log: Log) -> SampleRecord:
-    """Samples one artifact.
+def run(settings: SampleSettings, log: Log) -> SampleRecord | Rehearsal:
+    """Samples one artifact; with `dry_run` a measurement or two.
 
     Raises:
         UsageError: the plot exists or is an input.
@@ -107,22 +109,38 @@ def run(settings: SampleSettings, log: Log) -> SampleRecord:
         Refused: the artifact is damaged, or the model file would run code.
     """
     check_picture(settings.plot, settings.force, _inputs(settings))
+    if settings.html:
+        check_output(settings.html, settings.force, _inputs(settings))
     container = read_container(settings.artifact)
     artifact = decode_artifact(container)
     known = record_of(artifact.description, container)
     if settings.device:
         open_device(settings.device, artifact.description.spec.circuit.qubits)
-    opened = opened_base(artifact.description, settings)
-    ground = opened.ground if opened else None
-    checked_weights(artifact, ground)  # before code of a model runs
-    module = opened.module if opened and opened.module else _module(settings, known.measured.output, log)
-    artifact = with_given(artifact, module)
-    state = regenerate(artifact, None, ground).state
-    _put_in(module, state)
-    bench = _bench(settings, artifact, module, state, ground)
+    found = reopened(artifact, settings, known.measured.output, log)
+    state = found.state
+    bench = _bench(settings, found.artifact, found.module, state, found.ground)
     log(f"test rows {len(bench.data.test):,}, circuits {bench.theta.shape[0]:,}")
+    if settings.dry_run:
+        return _rehearsed(bench)
     cells = tuple(cell for noise in settings.noises for cell in _cells(bench, noise, log))
     return _record(bench, known, state, cells)
+
+
+def _rehearsed(bench: _Bench) -> Rehearsal:
+    """One repetition of each level of noise, with few trajectories that stand for all."""
+    settings, parts = bench.settings, []
+    few = min(settings.trajectories, _TRIED_TRAJECTORIES)
+    tried = replace(bench, settings=replace(settings, trajectories=few))
+    for noise in settings.noises:
+        started = time.perf_counter()
+        outcomes = None if settings.device else _outcomes(tried, noise, 0)
+        between = time.perf_counter()
+        _measured(bench, outcomes, settings.shots[0], _random(settings.seed, noise, 0, settings.shots[0]))
+        measured = time.perf_counter() - between
+        simulated = (between - started) * (settings.trajectories / few if noise.depolarizing else 1)
+        parts.append(TimedPart(f"noise {noise.name}", settings.repeat, 0, len(settings.shots),
+                               measured + simulated / len(settings.shots), 0.0))  # fmt: skip
+    return rehearsal_of("sample", "cpu", parts, (settings.plot, settings.html))
 
 
 def _inputs(settings: SampleSettings) -> list[Path]:
@@ -154,31 +172,6 @@ def _bench(
         start = start_angles(spec.circuit, spec.angles.start_seed)[:, spec.angles.seeded :]
         begun = generator.standardised(start) if ground else z
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z, begun, ground)
-
-
-def _module(settings: SampleSettings, recorded: str | None, log: Log) -> nn.Module:
-    output = settings.output or recorded
-    if settings.model is not None:
-        loaded = load_model(replace(settings.model, output=output))
-        for line in loaded.said:
-            log(line)
-        return loaded.module
-    if settings.arch is None:
-        raise UsageError(
-            "the base's file holds weights alone, and no module to evaluate",
-            "name the model's class with --arch, or its file with --model",
-        )
-    return picks(build_architecture(settings.arch, settings.arch_args), output)
-
-
-def _put_in(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Gives the module the artifact's tensors. Raises `BadInput` for other names and shapes than its own."""
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise BadInput(
-            f"the artifact does not fit the model: {error}", "give the model that was compressed"
-        ) from None
 
 
 def _cells(bench: _Bench, noise: Noise, log: Log) -> list[SampleCell]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from qtrain_cli.errors import UsageError
 from qtrain_cli.results import StudentRecord
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
 from qtrain_cli.settings import TeachSettings
 from qtrain_cli.training.loop import Show
 
 
-def run(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
+def run(settings: TeachSettings, show: Show, log: Log) -> StudentRecord | Rehearsal:
     """Trains one student. Raises as `teaching.teach`; `UsageError` for a teacher, which is `distill`'s."""
     if settings.teacher or settings.itself:
         raise UsageError("train learns from labels alone", "use qtrain distill for a teacher")
+    if settings.dry_run:
+        return teaching.rehearse_student("train", settings, log)
     return teaching.teach(settings, show, log)

@@ -251,7 +251,7 @@ def _split(read: _Read, settings: DataSettings, seed: int) -> Dataset:
         sha256=sha256,
         normalisation=normalisation,
         labels=arrays.names,
-        said=(*read.said, *_said(arrays)),
+        said=(*read.said, *_said(arrays, len(validation))),
         padding=arrays.padding,
         skipped_rows=read.skipped_rows,
         asked=replace(settings.asked, family=family),
@@ -274,12 +274,14 @@ def _trained_on(arrays: Arrays, settings: DataSettings, seed: int) -> tuple[Trai
     return TrainSplit(next(both), targets), ValidationSplit(next(both), held_targets)
 
 
-def _said(arrays: Arrays) -> tuple[str, ...]:
+def _said(arrays: Arrays, held: int) -> tuple[str, ...]:
     """What became of the data that a user may not expect."""
-    rows = ("validation rows are the data's own",) if arrays.x_validation is not None else ()
+    own = arrays.x_validation is not None
+    rows = ("validation rows are the data's own",) if own else ()
+    kept = () if held else ("no validation rows: the last state is kept",)
     labels = (labels_in_words(arrays.names),) if arrays.names else ()
     pixels = ("pixels are divided by 255",) if has_pixels(as_inputs(arrays.x_train)) else ()
-    return (*rows, *labels, *pixels)
+    return (*rows, *kept, *labels, *pixels)
 
 
 def _refuse_wrong_channels(normalisation: Normalisation, inputs: Inputs) -> None:

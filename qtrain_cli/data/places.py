@@ -29,6 +29,7 @@ from qtrain_cli.tasks.places import IGNORED
 MOST_PLACED = 2**24
 _MASKS = ("attention_mask", "mask")
 _NEXT = "targets are the tokens after each"
+_ALIKE = "all splits need the same kind of rows"
 
 
 def placed(raw: Arrays, asked: TaskSettings) -> Arrays:
@@ -91,7 +92,7 @@ def _refuse_other_places(found: Mapping[str, np.ndarray]) -> None:
             raise BadInput(
                 f"{name} is an array of {places.dtype} with the shape {places.shape}; {first} has whole"
                 f" numbers for each of the places {wanted} of a row",
-                "all splits need the same kind of rows",
+                _ALIKE,
             )
 
 

@@ -3,7 +3,7 @@
 The splits are deliberately not one class with a flag, nor children of one base: a function that trains
 takes a `TrainSplit`, and handing it the test rows is a type error. Validation rows are drawn from train:
 
-    order = argsort(Philox(seed) words)        k = round(share * N), at least 1, at most N - 1
+    order = argsort(Philox(seed) words)        k = round(share * N), at least 1, at most N - 1; 0 of none
     validation = order[:k]                     train = order[k:]         both put back in file order
 
 Data that have validation rows of their own keep all of train. Philox is counter-based and its stream is
@@ -208,6 +208,11 @@ class Dataset:
         )  # fmt: skip
 
     @property
+    def shown(self) -> Inputs:
+        """Rows that a model may be looked at with: those of validation, or of train where there are none."""
+        return self.validation.inputs if len(self.validation) else self.train.inputs
+
+    @property
     def rows_in_words(self) -> str:
         """How many rows each split has and what became of them, for a line of progress."""
         splits = (self.train, self.validation, self.test)
@@ -272,9 +277,9 @@ def are_whole(inputs: Inputs) -> bool:
 def hold_out(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Which of 0..`rows`-1 stay in train, and which become validation; both ascending, int64.
 
-    `rows` is at least 2; neither part is ever empty.
+    `rows` is at least 2; neither part is ever empty, but for validation where its share is 0.
     """
-    count = min(max(round(share * rows), 1), rows - 1)
+    count = min(max(round(share * rows), 1), rows - 1) if share else 0
     order = np.argsort(np.random.Philox(key=seed).random_raw(rows), kind="stable")
     train, validation = np.sort(order[count:]), np.sort(order[:count])
     return torch.from_numpy(train), torch.from_numpy(validation)

@@ -23,7 +23,7 @@ from qtrain_cli.errors import BadInput
 from qtrain_cli.methods import grids
 from qtrain_cli.methods.forms import Form, Forms, Plan, count_of
 from qtrain_cli.methods.grids import Steps
-from qtrain_cli.methods.regenerated import Groups, PortableDecode, centred
+from qtrain_cli.methods.regenerated import Groups, PortableDecode, PortableParts, centred
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.targets.change import Change, is_factor
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
@@ -143,8 +143,9 @@ class Method:
 
     `whitened`: it descends in the eigenbasis of its gradients, and not by plain Adam. `mask` says which
     numbers are zero at a point of training, 0 to 1. `portable` decodes what a file holds, to the same bits
-    everywhere (`regenerated`); files of former formats were decoded by `exact`, in float64, or where there is
-    none as in training. `planned` finds the plan of a budget itself, given the bits of a number, the budget
+    everywhere (`regenerated`), `parts` the same part by part, where a method can; files of former formats
+    were decoded by `exact`, in float64, or where there is none as in training. `planned` finds the plan of a
+    budget itself, given the bits of a number, the budget
     and a bound of the file's bytes; without it the largest size that fits is found by bisection. `origin`
     gives, beside given numbers, those that make nothing yet of a change (`moved`), and `layout` the tensors
     of a method that has others than the scene.
@@ -165,6 +166,7 @@ class Method:
     planned: Callable[[Scene, int, int, FileBytes], Plan] | None = None
     origin: Callable[[Plan, Numbers], Numbers] = _zeros
     layout: Callable[[Scene], LayoutSpec] | None = None
+    parts: PortableParts | None = None
 
 
 def scales_of(layout: LayoutSpec, device: torch.device) -> tuple[Tensor, Tensor]:

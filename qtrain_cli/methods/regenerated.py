@@ -7,7 +7,7 @@ which agree with it to the last places but not in them.
     weights(layout, plan, numbers)      numbers: the file's groups by name, float64 of their shapes
 
 Vectors of m numbers are changed in place, and matrices made in blocks of rows: a hundred million weights take
-a few gigabytes.
+a few gigabytes. A decoder in parts (`PortableParts`) has no more than a part of the weights at a time.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 
 Groups = Mapping[str, Floats]
 PortableDecode = Callable[[LayoutSpec, Plan, Groups], Floats]
+#: The same weights one part after the other, in their order.
+PortableParts = Callable[[LayoutSpec, Plan, Groups], Iterator[Floats]]
 #: Elements of a block of rows.
 _BLOCK = 2**20
 
 
-def scaled_in_place(layout: LayoutSpec, values: Floats) -> Floats:
-    """``centre + scale * value`` of every weight, in place: values (m,)."""
-    for entry, part in weight_parts(layout, values):
+def scaled_in_place(layout: LayoutSpec, values: Floats, first: int = 0) -> Floats:
+    """``centre + scale * value`` of the weights from number `first` on, in place: values (any,)."""
+    for entry, part in weight_parts(layout, values, first):
         part *= entry.scale
         part += entry.centre
     return values
@@ -42,12 +44,13 @@ def centred(layout: LayoutSpec, values: Mapping[str, Floats]) -> Floats:
     return np.concatenate([values[entry.name].reshape(-1) + entry.centre for entry in entries])
 
 
-def weight_parts(layout: LayoutSpec, values: Floats) -> Iterator[tuple[TensorEntry, Floats]]:
-    """Each generated tensor with its own part of all weights, a view."""
-    first = 0
+def weight_parts(layout: LayoutSpec, values: Floats, first: int = 0) -> Iterator[tuple[TensorEntry, Floats]]:
+    """Each generated tensor with its own part of the weights from number `first` on, a view; empty for a
+    tensor that has none of them."""
+    begin = -first
     for entry in layout.of_role(GENERATED):
-        yield entry, values[first : first + entry.count]
-        first += entry.count
+        yield entry, values[max(0, begin) : max(0, begin + entry.count)]
+        begin += entry.count
 
 
 def seeded_product(seed: int, stream: int, rows: int, numbers: Floats) -> Floats:

@@ -20,8 +20,12 @@ stands here in NumPy is the same, step for step.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,17 +54,48 @@ def portable_probabilities(circuit: CircuitSpec, theta: Floats) -> Floats:
     Raises:
         BadInput: angles of another shape or dtype.
     """
+    (p,) = probabilities_in_parts(circuit, theta, circuit.circuits)
+    return p
+
+
+def probabilities_in_parts(
+    circuit: CircuitSpec, theta: Floats, together: int, threads: int = 1
+) -> Iterator[Floats]:
+    """The same for so many circuits at a time, ``(together, 2**n)`` each, the last ones perhaps fewer.
+
+    As many parts as there are `threads` are in the making, each with a state and its spare; the next one
+    begins when the last one is asked for.
+    """
     if theta.shape != circuit.angle_shape or theta.dtype != np.float64:
         raise BadInput(
             f"the angles are {theta.dtype} of shape {list(theta.shape)};"
             f" needed: float64 of shape {list(circuit.angle_shape)}"
         )
+    parts = (theta[first : first + together] for first in range(0, circuit.circuits, together))
+    if threads == 1:
+        return (_probabilities_of(circuit, part) for part in parts)
+    return _made_ahead(partial(_probabilities_of, circuit), parts, threads)
+
+
+def _probabilities_of(circuit: CircuitSpec, theta: Floats) -> Floats:
+    """Of some of the circuits, angles (c, L, n, r) -> (c, 2**n)."""
     factors = np.array([1.0 if kind == _WHOLE_ANGLE else 0.5 for kind in circuit.kinds])
-    walk = _compiled if kernel.is_built() else _walked
-    p = np.empty((circuit.circuits, 2**circuit.qubits))
-    for number in range(circuit.circuits):
-        p[number] = walk(circuit, *sine_cosine(theta[number] * factors))
+    walk, angles = _compiled if kernel.is_built() else _walked, theta * factors
+    if len(angles) == 1:  # as it was made: a copy would be another state
+        return walk(circuit, *sine_cosine(angles[0]))[None]
+    p = np.empty((len(angles), 2**circuit.qubits))
+    for row, own in zip(p, angles, strict=True):
+        row[:] = walk(circuit, *sine_cosine(own))
     return p
+
+
+def _made_ahead(make: Callable[[Floats], Floats], parts: Iterator[Floats], threads: int) -> Iterator[Floats]:
+    """What is made of each part, in order. The compiled steps give up Python's lock."""
+    with ThreadPoolExecutor(threads) as pool:
+        coming = deque(pool.submit(make, part) for part in islice(parts, threads))
+        while coming:
+            yield coming.popleft().result()
+            coming.extend(pool.submit(make, part) for part in islice(parts, 1))
 
 
 def _compiled(circuit: CircuitSpec, sine: Floats, cosine: Floats) -> Floats:

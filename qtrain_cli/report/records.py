@@ -30,7 +30,7 @@ Shown = Record | StudentRecord | BareFile
 def record_terminal(record: Shown, gates: Sequence[GateResult] = ()) -> RenderableType:
     """The record for people, the main figures first, and the verdict of each gate last."""
     return stacked(
-        styled(_summary(record), "bold"),
+        styled(summary_of(record), "bold"),
         sheet(sections_of(record)),
         *([_verdicts(gates)] if gates else []),
     )
@@ -38,7 +38,7 @@ def record_terminal(record: Shown, gates: Sequence[GateResult] = ()) -> Renderab
 
 def record_markdown(record: Shown, gates: Sequence[GateResult] = ()) -> str:
     """The record as GitHub's Markdown, for a step summary or a model card."""
-    lines = [f"## qtrain: {escaped(_summary(record))}", ""]
+    lines = [f"## qtrain: {escaped(summary_of(record))}", ""]
     if gates:
         rows = [(escaped(gate.name), _verdict(gate), escaped(gate.message)) for gate in gates]
         lines += [*pipes(("Gate", "Verdict", "Why"), rows), ""]
@@ -187,7 +187,8 @@ def _provenance(record: Record | StudentRecord) -> LabelledTexts:
     ]
 
 
-def _summary(record: Shown) -> str:
+def summary_of(record: Shown) -> str:
+    """The main figure in a line."""
     if isinstance(record, BareFile):
         return f"{record.artifact}, a bare file of {record.artifact_bytes:,} bytes"
     scores = record.scores

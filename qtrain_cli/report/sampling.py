@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtrain_cli.report.terminal import columns, sheet, stacked, styled
+from qtrain_cli.report.text import LabelledTexts
 from qtrain_cli.results import SampleCell, SampleRecord
 from qtrain_cli.tasks import Task
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 def sampling_terminal(record: SampleRecord) -> RenderableType:
     """The record's figures, and its cells."""
+    task = record.row
+    headline = styled(f"{record.artifact}, test {task.word} from measured circuits", "bold")
+    lines = [_sampled(record, cell, task) for cell in record.cells]
+    return stacked(headline, sheet({"Compare with": sampled_against(record)}), columns("Measured", lines))
+
+
+def sampled_against(record: SampleRecord) -> LabelledTexts:
+    """What the cells are to be compared with, and how they were measured."""
     task = record.row
     low, high = record.exact_interval
     circuits = f"{record.circuits:,} of {record.qubits} qubits and {record.layers:,} layers"
@@ -30,9 +39,7 @@ def sampling_terminal(record: SampleRecord) -> RenderableType:
         rows += [
             ("Trajectories", f"{record.trajectories:,}, which add at most {added:.2g} to the error of z")
         ]
-    headline = styled(f"{record.artifact}, test {task.word} from measured circuits", "bold")
-    lines = [_sampled(record, cell, task) for cell in record.cells]
-    return stacked(headline, sheet({"Compare with": rows}), columns("Measured", lines))
+    return rows
 
 
 def _other_data(record: SampleRecord) -> str:

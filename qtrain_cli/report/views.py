@@ -14,8 +14,15 @@ from qtrain_cli.report.config_text import config_text, init_document, init_termi
 from qtrain_cli.report.gradients_figure import gradients_figure
 from qtrain_cli.report.inspection import inspection_terminal
 from qtrain_cli.report.junit import record_junit
+from qtrain_cli.report.page.artifact import artifact_page
+from qtrain_cli.report.page.comparison import comparison_page
+from qtrain_cli.report.page.parts import Page
+from qtrain_cli.report.page.render import page_html
+from qtrain_cli.report.page.sampling import sampling_page
+from qtrain_cli.report.page.students import students_page
 from qtrain_cli.report.pages import page_document, page_terminal
 from qtrain_cli.report.records import Shown, record_markdown, record_terminal
+from qtrain_cli.report.rehearsal import rehearsal_terminal
 from qtrain_cli.report.sampling import sampling_terminal
 from qtrain_cli.report.sampling_figure import sampling_figure
 from qtrain_cli.report.students import gradients_terminal, students_terminal
@@ -23,6 +30,7 @@ from qtrain_cli.report.terminal import key_values_terminal
 from qtrain_cli.report.view import View
 from qtrain_cli.results import GateResult
 from qtrain_cli.results.comparison import Comparison
+from qtrain_cli.results.dossier import Dossier
 from qtrain_cli.results.gates import gate_failure
 from qtrain_cli.results.verdict import verdict
 
@@ -35,6 +43,9 @@ class Judged(Protocol):
 
     @property
     def gates(self) -> tuple[GateResult, ...]: ...
+
+    @property
+    def dossier(self) -> Dossier | None: ...
 
 
 def _to_json(record: Any) -> Mapping[str, Any]:
@@ -70,6 +81,10 @@ def _picture(draw: Callable[[Any, str], bytes]) -> Callable[[Any, Path], bytes]:
     return lambda record, path: draw(record, path.suffix.lower().removeprefix("."))
 
 
+def _page(make: Callable[[Any], Page]) -> Callable[[Any, Path], bytes]:
+    return lambda record, path: page_html(make(record))
+
+
 def _judged_markdown(outcome: Judged) -> str:
     return record_markdown(outcome.record, outcome.gates)
 
@@ -82,23 +97,37 @@ VIEWS: dict[str, View] = {
         files={
             "markdown": _text(_judged_markdown),
             "junit": _text(lambda outcome: record_junit(outcome.record, outcome.gates)),
+            "html": _page(artifact_page),
         },
         added={"step_summary": _judged_markdown},
         failure=lambda outcome: gate_failure(outcome.gates),
     ),
-    "sample": View(_to_json, sampling_terminal, files={"plot": _picture(sampling_figure)}),
+    "sample": View(
+        _to_json,
+        sampling_terminal,
+        files={"plot": _picture(sampling_figure), "html": _page(sampling_page)},
+    ),
     "compare": View(
         _compared,
         comparison_terminal,
-        files={"markdown": _text(comparison_markdown), "plot": _picture(comparison_figure)},
+        files={
+            "markdown": _text(comparison_markdown),
+            "plot": _picture(comparison_figure),
+            "html": _page(comparison_page),
+        },
     ),
-    "students": View(_to_json, lambda table: students_terminal(table.to_json())),
+    "students": View(
+        _to_json,
+        lambda table: students_terminal(table.to_json()),
+        files={"html": _page(lambda table: students_page(table.to_json(), table.courses))},
+    ),
     "gradients": View(
         _to_json,
         lambda table: gradients_terminal(table.to_json()),
         files={"plot": _picture(gradients_figure)},
     ),
     **{name: _key_values(name) for name in ("plan", "export", "verify", "env")},
+    "dry-run": View(_to_json, rehearsal_terminal),
     "inspect": View(_plain_values, inspection_terminal),
     "init": View(init_document, init_terminal, files={"out": _text(config_text)}),
     "card": View(card_document, card_terminal, files={"out": _text(checked_card)}),

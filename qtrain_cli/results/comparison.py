@@ -179,7 +179,7 @@ class Difference:
 @dataclass(frozen=True)
 class Comparison:
     """All that was measured. `cells` hold every method at every budget with every seed; `trivial` is the
-    figure of whoever answers without looking (`tasks.task`)."""
+    figure of whoever answers without looking (`tasks.task`), the digests are those of a record."""
 
     model: str
     task: str
@@ -192,6 +192,8 @@ class Comparison:
     methods: tuple[Contender, ...]
     cells: tuple[Cell, ...]
     trivial: float | None = None
+    model_sha256: str = ""
+    data_sha256: str = ""
 
     @property
     def row(self) -> Task:
@@ -253,6 +255,8 @@ class Comparison:
             "points": [_rounded(asdict(point)) for budget in self.budgets for point in self.points(budget)],
             "cells": [{k: v for k, v in cell.to_json().items() if k != "rows"} for cell in self.cells],
             "verdict": list(verdict),
+            "model_sha256": self.model_sha256,
+            "data_sha256": self.data_sha256,
         }
 
 

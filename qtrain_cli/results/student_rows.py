@@ -8,6 +8,10 @@ Epochs are counted to 95 % of the last validation figure that the same student r
 same seed, so that every method of a student is held to one mark; where generations taught each other, in the
 last one, and with all epochs before it.
 
+Where labels stand in a teacher's place (`sharpened-labels`: its weight, its temperature, none of what it
+knows), every teaching is held against them too: a gain over labels that these have as well is not shown to be
+the teacher's.
+
 A verdict is for its own comparison: chance finds 5 % of equal pairs different, and the more are compared, the
 more of them. Nothing is corrected for their number. Standard library only.
 """
@@ -20,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtrain_cli.results.students import StudentRecord
+from qtrain_cli.settings.students import SHARPENED
 from qtrain_cli.tasks.intervals import Interval, mean_and_spread, welch_half
 from qtrain_cli.tasks.task import seven_digits
 
@@ -82,6 +87,18 @@ class StudentRow:
         lesson = self.records[0].lesson
         return lesson.generation * len(lesson.history)
 
+    @property
+    def evaluations_to_mark(self) -> float | None:
+        """Mean circuit runs until the mark, with those of all generations before; None as `epochs`."""
+        if self.epochs[0] is None:
+            return None
+        spent = []
+        for record, reached in zip(self.records, self.reached, strict=True):
+            lesson, length = record.lesson, max(1, len(record.lesson.history))
+            before = lesson.generation * length
+            spent.append(lesson.evaluations * (before + reached) / (before + length))
+        return mean_and_spread(spent)[0]
+
     def to_json(self) -> dict[str, Any]:
         """The row as plain data."""
         mean, spread = self.test
@@ -105,6 +122,7 @@ class StudentRow:
             "epochs_spread": seven_digits(epoch_spread),
             "seeds_to_95": len(self.reached),
             "epochs_before": self.epochs_before,
+            "evaluations_to_95": seven_digits(self.evaluations_to_mark),
             "figures": [record.scores.test for record in self.records],
         }
 
@@ -115,15 +133,23 @@ def _epochs_to_mark(record: StudentRecord, plain: StudentRecord) -> int | None:
 
 
 def verdicts(rows: Sequence[StudentRow]) -> list[str]:
-    """A sentence for each method against labels, and for each hybrid against its control."""
+    """A sentence for each method against labels and against labels in a teacher's place, and for each hybrid
+    against its control."""
     found = []
+    by_name = {(row.student, row.method): row for row in rows}
     for row in rows:
         if row.method == LABELS:
             continue
-        base = next((one for one in rows if (one.student, one.method) == (row.student, LABELS)), None)
+        base = by_name.get((row.student, LABELS))
         if base is not None:
             found.append(f"{row.method} against labels, {row.called} student: {_judged(row, base)}")
             found += _faster(row, base)
+        sharp = by_name.get((row.student, SHARPENED))
+        if sharp is not None and sharp is not row:
+            found.append(
+                f"{row.method} against {SHARPENED}, {row.called} student: {_judged(row, sharp)}"
+                f"{_whose(row, base, sharp)}"
+            )
     for row in rows:
         control = f"classical:like={row.student}"
         for other in rows:
@@ -135,9 +161,20 @@ def verdicts(rows: Sequence[StudentRow]) -> list[str]:
     return [*found, UNCORRECTED] if found else []
 
 
+def _gain(row: StudentRow, base: StudentRow) -> float:
+    return row.records[0].scores.row.gain(row.test[0], base.test[0])
+
+
+def _whose(row: StudentRow, base: StudentRow | None, sharp: StudentRow) -> str:
+    """Said of a gain over labels that labels in the teacher's place have as well."""
+    gains = base is not None and _gain(row, base) > _chance(row, base)
+    shown = _gain(row, sharp) > _chance(row, sharp)
+    return "; the gain over labels is not shown to be the teacher's" if gains and not shown else ""
+
+
 def _judged(row: StudentRow, base: StudentRow) -> str:
     scores = row.records[0].scores
-    gain = scores.row.gain(row.test[0], base.test[0])
+    gain = _gain(row, base)
     chance = _chance(row, base)
     size = scores.show_change(abs(gain))
     if abs(gain) <= chance:

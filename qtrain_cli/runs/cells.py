@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from qtrain_cli.artifact.container import container_of
@@ -23,6 +24,7 @@ from qtrain_cli.methods.table import OURS, contender, method_of
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED, Cell, Contender, pack_rows
+from qtrain_cli.results.rehearsal import TimedPart
 from qtrain_cli.runs.cell_folder import CellFolder
 from qtrain_cli.runs.examination import Examined
 from qtrain_cli.runs.fresh import Fresh
@@ -34,10 +36,12 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, Made, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Made, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials
-from qtrain_cli.runs.regenerate import digest_of, regenerate
+from qtrain_cli.runs.regenerate import regenerate
+from qtrain_cli.runs.rehearsing import rehearsed_work
 from qtrain_cli.runs.sizing import Measure
+from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import CompareSettings, own_rate
 from qtrain_cli.targets.change import DELTA, parse_target
 from qtrain_cli.tasks.objective import Objective
@@ -45,6 +49,8 @@ from qtrain_cli.training.course import Teach
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
+from qtrain_cli.training.loop import Show
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import Elsewhere, Recovery, checkpoint_path
 
 #: `--targets` of a rival that changes all there is.
@@ -69,6 +75,7 @@ class Bench:
     scenes: dict[tuple[int, str], Scene] = field(default_factory=dict)
     answers: dict[int, Teach] = field(default_factory=dict)
     base: BaseModel | None = None
+    whole: WholeRun = field(default_factory=WholeRun)
 
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
@@ -139,6 +146,24 @@ class Trial:
         tail = f"lr{choice.lr:g}-b{choice.bits}-e{self.epochs}" + "-t" * self.tuning
         return f"{self.row.name}-{self.budget}-s{self.seed}-{tail}"
 
+    @property
+    def said(self) -> str:
+        """For people."""
+        tuning = f", tuning rate {self.choice.lr:g}" if self.tuning else ""
+        return f"{self.budget:,} bytes {self.row.name}, seed {self.seed}{tuning}"
+
+
+def rehearsed_trial(bench: Bench, trial: Trial, trainings: int) -> TimedPart | None:
+    """Some steps of a cell, timed; None where the method does not serve or has no file so small."""
+    try:
+        chosen = _chosen(bench, trial)
+    except Unsuited:
+        return None
+    if isinstance(chosen, int):
+        return None
+    work = _work(bench, trial, chosen, own_rate(chosen.numbers, change=bench.base is not None))
+    return rehearsed_work(work, trial.row.name, trainings, trial.budget)
+
 
 def run_trial(bench: Bench, trial: Trial) -> Cell:
     """One cell, from the state folder when it is there; test rows are used only when it is not for tuning.
@@ -146,9 +171,10 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     Raises:
         Interrupted, RunFailed, BadInput: as `making.make`, but for a loss or gradient that is not finite.
     """
-    done, checkpoint = bench.cells.load(trial.name), checkpoint_path(bench.cells.file_of(trial.name))
+    checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
+    done = present().led(lambda: _kept(bench, trial, checkpoint))
     if done:
-        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
+        bench.whole.finish(trial.epochs, trained=False)
         return done
     started = time.monotonic()
     choice = trial.choice
@@ -161,11 +187,26 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
         if _DIVERGED not in error.message:
             raise
         cell, data = replace(cell, note=error.message), None
+    cell = present().led(partial(_ended, bench, trial, cell, data, started))
+    bench.whole.finish(trial.epochs, trained=cell.end != UNREACHED)
+    return cell
+
+
+def _kept(bench: Bench, trial: Trial, checkpoint: Path) -> Cell | None:
+    """A cell that is there already."""
+    done = bench.cells.load(trial.name)
+    if done:
+        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
+    return done
+
+
+def _ended(bench: Bench, trial: Trial, cell: Cell, data: bytes | None, started: float) -> Cell:
+    """The cell with its test figure, once it is in the state folder."""
     if cell.end == DONE and data is not None and not trial.tuning:
         cell = _judged(bench, trial, cell, data)
     cell = replace(cell, seconds=time.monotonic() - started)
     bench.cells.save(trial.name, cell, data)
-    checkpoint.unlink(missing_ok=True)
+    checkpoint_path(bench.cells.file_of(trial.name)).unlink(missing_ok=True)
     return cell
 
 
@@ -178,7 +219,7 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     rate = cell.lr * own_rate(chosen.numbers, change=changes) if trial.row.relative_rates else cell.lr
     work = _work(bench, trial, chosen, rate)
     checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
-    made = _made(bench, work, checkpoint)
+    made = _made(bench, work, checkpoint, bench.whole.of_part(trial.said, trial.epochs))
     data = _file_of(work, made.numbers)
     if len(data) > trial.budget:
         return replace(cell, lr=rate, end=UNREACHED, file_bytes=len(data)), None
@@ -195,15 +236,15 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     return done, data
 
 
-def _made(bench: Bench, work: Work, checkpoint: Path) -> Made:
+def _made(bench: Bench, work: Work, checkpoint: Path, show: Show) -> Made:
     """The trained numbers; a cell that was begun on another machine is begun anew on this one."""
     recovery = Recovery(checkpoint, _identity(bench, work), resume=True)
     try:
-        return make(work, recovery, lambda progress: None, lambda line: None)
+        return make(work, recovery, show, lambda line: None)
     except Elsewhere as error:
         bench.log(f"{error.message}; this cell begins anew")
-        checkpoint.unlink()
-        return make(work, recovery, lambda progress: None, lambda line: None)
+        checkpoint.unlink(missing_ok=True)
+        return make(work, recovery, show, lambda line: None)
 
 
 def _chosen(bench: Bench, trial: Trial) -> Sized | int:
@@ -241,7 +282,7 @@ def _identity(bench: Bench, work: Work) -> Identity:
 
 def _file_of(work: Work, numbers: StoredNumbers) -> bytes:
     """The finished bare file."""
-    digest = digest_of(work.chosen.layout, made_by(work, numbers), numbers.kept, on_cpu(work.scene.ground))
+    _, digest = finished_by(work, numbers)
     description = replace(work.described(numbers), digest=digest)
     return encode_artifact(Artifact(description, numbers))
 

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,19 @@ from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput, QtrainError, Refused, RunFailed, UsageError
 from qtrain_cli.files.checkpoint import identity_in, load_checkpoint
 from qtrain_cli.methods.generator.plan import plan_of
+from qtrain_cli.methods.generator.scrambling import check_start, start_variance
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
+from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
 from qtrain_cli.runs.fresh import Fresh, check, check_trained
-from qtrain_cli.runs.grounds import ground_identity, headed, on_cpu
+from qtrain_cli.runs.grounds import ground_identity, headed
+from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -53,18 +57,19 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.layouts import said_of_kept
-from qtrain_cli.runs.making import Log, Work, answers_of, made_by, make, scene_of
+from qtrain_cli.runs.making import Log, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
-from qtrain_cli.runs.regenerate import digest_of, state_dict
+from qtrain_cli.runs.rehearsing import rehearsal_of, rehearsed_work
 from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
-from qtrain_cli.settings import CompressSettings
+from qtrain_cli.settings import CompressSettings, GradientSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
 
 
@@ -87,6 +92,22 @@ class _Job:
 
 
 @usual_threads()
+def rehearse_compress(settings: CompressSettings, log: Log, materials: Materials | None = None) -> Rehearsal:
+    """What `compress_model` would do. Raises as it does before training; writes nothing."""
+    checkpoint = _check_files(settings)
+    job = _prepare(settings, materials or _of_files(settings), checkpoint, log)
+    chosen, known = job.work.chosen, job.work.data
+    sizes = Measure(OURS, job.work.scene, known_of(job.work.fit, job.loaded, known, settings.budget.bare,
+                                                   job.work.scene.change))  # fmt: skip
+    most = sizes.bytes(chosen.plan, job.spec.angles.bits)
+    part = rehearsed_work(job.work, job.loaded.name, artifact_bytes=most)
+    places = history_places(settings.log, settings.out)
+    notes = [f"it would go on from '{checkpoint}'"] if settings.resume and checkpoint.exists() else []
+    writes = (settings.out, places.file, places.folder)
+    return rehearsal_of("compress", job.work.fit.device, [part], writes, notes)
+
+
+@usual_threads()
 def compress_model(
     settings: CompressSettings, show: Show, log: Log, materials: Materials | None = None
 ) -> Record:
@@ -104,7 +125,7 @@ def compress_model(
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
     with alone_at(settings.out):
-        checkpoint = _check_files(settings)
+        checkpoint = present().led(partial(_check_files, settings))
         return _compressed(settings, checkpoint, materials or _of_files(settings), show, log)
 
 
@@ -113,23 +134,37 @@ def _compressed(
 ) -> Record:
     started = time.monotonic()
     job = _prepare(settings, materials, checkpoint, log)
+    done = present().led(partial(_left, job, checkpoint, log))
+    if done:
+        return done
+    recovery = Recovery(checkpoint, job.identity, settings.resume)
+    with kept_history(history_places(settings.log, settings.out), job.run, show) as shown:
+        made = make(job.work, recovery, shown, log)
+    if made.spent.evaluations:
+        log(f"spent on gradients: {in_words(made.spent)}")
+    record = present().led(partial(_measured_and_written, job, checkpoint, made.numbers, log))
+    return replace(record, seconds=time.monotonic() - started)
+
+
+def _left(job: _Job, checkpoint: Path, log: Log) -> Record | None:
+    """The record of a run that was finished before; else a line where one is gone on with."""
+    out, resume = job.settings.out, job.settings.resume
     done = _finished(job, checkpoint)
     if done:
         _leave(job, checkpoint, done)
-        log(f"'{settings.out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
-        return done
-    if settings.resume:
-        where = "going on from" if checkpoint.exists() else "beginning, for there is no"
-        log(f"{where} '{checkpoint}'")
-    made = make(job.work, Recovery(checkpoint, job.identity, settings.resume), show, log)
-    if made.spent.evaluations:
-        log(f"spent on gradients: {in_words(made.spent)}")
+        log(f"'{out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
+    elif resume:
+        log(f"{'going on from' if checkpoint.exists() else 'beginning, for there is no'} '{checkpoint}'")
+    return done
+
+
+def _measured_and_written(job: _Job, checkpoint: Path, numbers: StoredNumbers, log: Log) -> Record:
     log("measuring the regenerated weights")
-    record = _written(job, made.numbers, log)
+    record = _written(job, numbers, log)
     if record.scores.trivial is not None:
         log(record.scores.beside_trivial)
     _leave(job, checkpoint, record)
-    return replace(record, seconds=time.monotonic() - started)
+    return record
 
 
 def _of_files(settings: CompressSettings) -> Materials:
@@ -138,13 +173,10 @@ def _of_files(settings: CompressSettings) -> Materials:
 
 def _check_files(settings: CompressSettings) -> Path:
     """The checkpoint's path, once neither it nor the output stands in the way."""
-    checkpoint = checkpoint_path(settings.out)
-    check_run_files(
-        settings.out,
-        settings.resume or settings.force,
-        input_files(settings.model, settings.data),
-        [checkpoint] if checkpoint.exists() else [],
-    )
+    checkpoint, go_on = checkpoint_path(settings.out), settings.resume or settings.force
+    inputs = input_files(settings.model, settings.data)
+    check_run_files(settings.out, go_on, inputs, [checkpoint] if checkpoint.exists() else [])
+    check_history(history_places(settings.log, settings.out), go_on, inputs)
     return checkpoint
 
 
@@ -152,7 +184,7 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     begun = begin(materials, settings.fit, settings.teacher_any, log)
     budget, loaded, data = settings.budget, begun.loaded, begun.data
     settings = replace(settings, fit=begun.fit)
-    known = _kind_before(settings, checkpoint)
+    known = present().led(partial(_kind_before, settings, checkpoint))
     tryout = tryout_of(materials, settings.fit, settings.own_lr, known)
     base, targets = chosen_target(begun, budget, settings.model, tryout, log)
     scene = scene_of(loaded, data, settings.fit, (targets, budget.ignore), settings.model, base)
@@ -161,6 +193,10 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     if settings.own_lr:
         settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, bool(scene.ground)))
     check_gradient(settings.fit.gradient, spec.circuit)
+    _check_processes(settings.fit.gradient)
+    unspread = "" if scene.ground else check_start(spec, start_variance(spec, scene.device))
+    if unspread:
+        log(unspread)
     _say(loaded, spec, data, log)
     _log_cost(settings, spec, len(data.train), log)
     again = headed(materials.fresh(loaded, scene.device), scene.ground)
@@ -172,6 +208,15 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
     identity = _identity(settings, loaded, data, work) | materials.identity | ground_identity(scene.ground)
     return _Job(settings, loaded, data, spec, work, identity, fresh)
+
+
+def _check_processes(gradient: GradientSettings) -> None:
+    """Raises `UsageError` where several processes would measure the same circuits, each all of them."""
+    if present().several and measures(gradient):
+        raise UsageError(
+            f"--gradient {gradient.method} measures circuits, which every process would do anew",
+            "leave out --processes",
+        )
 
 
 def _kind_before(settings: CompressSettings, checkpoint: Path) -> str:
@@ -248,12 +293,11 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
 def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
-    made = made_by(work, numbers)
-    ground = on_cpu(work.scene.ground)
-    measured = _measured(job, state_dict(work.chosen.layout, made, numbers.kept, ground))
+    state, digest = finished_by(work, numbers)
+    measured = _measured(job, state)
     description = replace(
         work.described(numbers),
-        digest=digest_of(work.chosen.layout, made, numbers.kept, ground),
+        digest=digest,
         origin=None if settings.budget.bare else Origin(measured, job.run),
     )
     if description.layout != work.chosen.layout:
@@ -296,7 +340,7 @@ def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
 def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
     settings, scene, data = job.settings.fit, job.work.scene, job.data
     state = moved_to(state, scene.device)
-    check_trained(job.fresh, scene.module, state, data.validation.inputs, data.normalisation)
+    check_trained(job.fresh, scene.module, state, data.shown, data.normalisation)
     seed_generators(settings.seed)
     module = scene.module if job.fresh.module is None else job.fresh.module
     teacher = scene.teacher if scene.taught else None
@@ -309,7 +353,7 @@ def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
         epochs=settings.epochs,
         seed=settings.seed,
         device=settings.device,
-        versions=recorded_versions() | recorded_machine(),
+        versions=recorded_versions() | recorded_machine(settings.processes),
         data_sha256=job.data.sha256,
         model_sha256=job.loaded.sha256,
         trust=job.loaded.trust,

@@ -7,6 +7,7 @@ generation k     from the outputs of generation k - 1, with a seed of its own   
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -33,7 +34,7 @@ from qtrain_cli.training.alignment import Alignment, projection, teacher_feature
 from qtrain_cli.training.course import Answers, Course, Teach, answers_on, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to, usual_threads
-from qtrain_cli.training.loop import Show, train
+from qtrain_cli.training.loop import Progress, Show, train
 from qtrain_cli.training.recovery import (
     Recovery,
     checkpoint_path,
@@ -92,10 +93,11 @@ def learn(job: Teaching, show: Show, log: Log) -> Learned:
     augment = job.settings.fit.augment
     if augment:
         log(f"training batches are augmented: {', '.join(augment)}")
-    teach = _answers(job.teacher.outputs, job) if job.teacher else None
-    learned, before = _generation(job, 0, teach, show), 0
+    learned, before = _generation(job, 0, first_teacher(job), show), 0
     for number in range(1, job.generations + 1):
-        log(f"generation {number - 1}: validation {learned.history[-1][1]:.4f}; it teaches the next")
+        figure = learned.history[-1][1]
+        known = "" if math.isnan(figure) else f": validation {figure:.4f}"
+        log(f"generation {number - 1}{known}; it teaches the next")
         module = student_of(job, number - 1)
         state = moved_to(learned.state, job.device)
         ask = functools.partial(predict, module, state, prepare=job.data.normalisation)
@@ -106,6 +108,18 @@ def learn(job: Teaching, show: Show, log: Log) -> Learned:
     return replace(learned, evaluations=before + learned.evaluations)
 
 
+def _staged(show: Show, job: Teaching, number: int) -> Show:
+    """`show`, told which of several generations it is shown."""
+    if not job.generations:
+        return show
+
+    def shown(step: Progress) -> None:
+        share = (number + step.step / step.steps) / (job.generations + 1)
+        show(replace(step, stage=f"generation {number}", share=share))
+
+    return shown
+
+
 def _answers(ask: Callable[[Inputs], Tensor], job: Teaching) -> Answers:
     """A teacher that has answered for every row of train, if rows stay what they are."""
     return Answers(ask) if job.settings.fit.augment else answers_on(ask, job.data.train)
@@ -114,32 +128,47 @@ def _answers(ask: Callable[[Inputs], Tensor], job: Teaching) -> Answers:
 def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -> Learned:
     """One training. All generations are aligned with the teacher from outside, if there is one and a layer is
     named."""
-    settings, itself = job.settings, job.settings.itself
-    fit = replace(settings.fit, seed=_seed(job, number))
-    averaging = itself is not None and itself.method == "running-average"
-    module = student_of(job, number)
-    trainee = Taught(
-        module,
-        _alignment(job, module),
-        itself.decay if itself and averaging else 0.0,
-        job.settings.fit.precision,
-    )
-    course = _course(job, fit, trainee.teach_itself if averaging else teach)
+    settings = job.settings
+    trainee, course, fit = lesson_of(job, number, teach)
     identity = of_generation(job.identity, number)
     recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
-    rate = Rate(fit.lr, False, True, fit.clipped(STUDENTS_CLIP), fit.schedule, fit.weight_decay)
+    rate = students_rate(fit)
     with usual_threads():
-        if job.device.type == "cpu" and is_light(module):
+        if job.device.type == "cpu" and is_light(trainee.module):
             torch.set_num_threads(1)
-        found = train(trainee, course, fit, rate, recovery, show)
+        found = train(trainee, course, fit, rate, recovery, _staged(show, job, number))
     evaluations = int(trainee.state()[EVALUATIONS])
     return Learned(of_student(found.parameters), found.history, evaluations, found.seconds)
 
 
+def lesson_of(job: Teaching, number: int, teach: Answers | None) -> tuple[Taught, Course, FitSettings]:
+    """One generation's student, what it learns from, and its fit."""
+    itself = job.settings.itself
+    fit = replace(job.settings.fit, seed=_seed(job, number))
+    averaging = itself is not None and itself.method == "running-average"
+    module = student_of(job, number)
+    decay = itself.decay if itself and averaging else 0.0
+    trainee = Taught(module, _alignment(job, module), decay, fit.precision)
+    return trainee, _course(job, fit, trainee.teach_itself if averaging else teach), fit
+
+
+def students_rate(fit: FitSettings) -> Rate:
+    """How students descend."""
+    return Rate(fit.lr, False, True, fit.clipped(STUDENTS_CLIP), fit.schedule, fit.weight_decay, fit.eps)
+
+
+def first_teacher(job: Teaching) -> Answers | None:
+    """Who teaches the first generation; None where nobody does."""
+    return _answers(job.teacher.outputs, job) if job.teacher else None
+
+
 def _course(job: Teaching, fit: FitSettings, teach: Teach | None) -> Course:
-    """Labels alone, where nobody teaches: then the teacher's outputs have no weight."""
+    """Labels alone, where nobody teaches: then the teacher's outputs have no weight, unless labels stand in
+    their place."""
     data = job.data
-    objective = data.objective(fit.distill if teach else 0.0, fit.temperature)
+    sharpened = job.settings.sharpened
+    objective = data.objective(fit.distill if teach or sharpened else 0.0, fit.temperature)
+    objective = replace(objective, sharpened=sharpened)
     batches = row_batches(data, fit, job.device)
     return Course(batches, data.validation, data.normalisation, objective, teach or nobody)
 

@@ -140,7 +140,9 @@ def changed_layout(
         name for name, tensor in state.items() if _under(base, prefix, name, tensor.shape) is None
     )
     layout = changes_layout(module, wanted, lacking, targets, patterns[1])
-    layout = settled(layout, {name: tensor.cpu() for name, tensor in state.items()}, dict)
+    # A difference's constant row is zero, whatever the base's own is.
+    zeros = {entry.name: torch.zeros(()).expand(entry.shape) for entry in layout.of_role(GENERATED)}
+    layout = settled(layout, {name: tensor.cpu() for name, tensor in state.items()} | zeros, dict)
     whole = Base(base.sha256, base.name, model_bytes(layout_of(module)))
     matrices = [
         entry for entry in layout.of_role(GENERATED) if entry.name in lacking and len(entry.shape) > 1

@@ -16,7 +16,7 @@ import torch
 from qtrain_cli.data import Dataset
 from qtrain_cli.files.checkpoint import Checkpoint
 from qtrain_cli.files.hashing import architecture_identity
-from qtrain_cli.quantum.machine import differing, machine
+from qtrain_cli.quantum.machine import differing, machine, of_processes
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.settings import DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.entries import LayoutSpec
@@ -28,7 +28,7 @@ Identity = dict[str, Any]
 _LATER = {
     row.name: row.default
     for row in fields(FitSettings)
-    if row.name in ("precision", "schedule", "weight_decay", "clip")
+    if row.name in ("precision", "schedule", "weight_decay", "clip", "optimizer", "eps")
 }
 
 
@@ -74,6 +74,8 @@ def run_identity(
     """The whole: model, data, the fit's settings, and what only this kind of run has."""
     settings = asdict(fit) if isinstance(fit, FitSettings) else dict(fit)
     settings.pop("workers", None)  # whoever draws a batch, it is the same
+    settings.pop("max_restarts", None)
+    processes = settings.pop("processes", 1)
     augment = list(settings.pop("augment", ()))
     settings |= {"augment": augment} if augment else {}
     for name, usual in _LATER.items():  # runs of before, which had none of them, stay what they are
@@ -84,7 +86,7 @@ def run_identity(
         **data,
         "fit": settings,
         **own,
-        MACHINE: _machine(str(settings["device"])),
+        MACHINE: _machine(str(settings["device"])) | of_processes(processes),
         "training": TRAINING,
         "versions": {"qtrain": VERSION, "torch": str(torch.__version__)},
     }

@@ -33,11 +33,14 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import file_state, outputs_of, predict
 from qtrain_cli.quantum.estimators import Cost
-from qtrain_cli.runs.grounds import BaseModel, changed_layout
+from qtrain_cli.runs.grounds import BaseModel, changed_layout, on_cpu
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.runs.materials import Batching, OwnRow, as_it_is
-from qtrain_cli.runs.regenerate import generated, state_dict
+from qtrain_cli.runs.regenerate import digest_of, generated, state_dict
+from qtrain_cli.runs.streaming import finished, made_tensors
 from qtrain_cli.settings import FitSettings, ModelSettings
+from qtrain_cli.settings.fit import EIGENBASIS
+from qtrain_cli.targets.ground import whole_state
 from qtrain_cli.targets.kept import final, kept_as_stored
 from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.objective import Objective, check_outputs
@@ -48,6 +51,7 @@ from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import SPENT, Generated, Sized
 from qtrain_cli.training.loop import Show, train
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.statistics import has_statistics, re_estimated
@@ -196,20 +200,28 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     Raises:
         RunFailed, Interrupted, BadInput, Refused: as `training.loop.train`.
     """
-    fit, gradient = work.fit, work.fit.gradient
-    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
-    trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
+    fit = work.fit
     if fit.augment:
         log(f"training batches are augmented: {', '.join(fit.augment)}")
-    # A gradient's own noise would be taken for what makes it steep.
-    whitened = work.chosen.method.whitened and not gradient.rough
-    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay)
-    found = train(trainee, _course(work), fit, rate, recovery, show)
+    trainee, course, rate = training_of(work)
+    found = train(trainee, course, fit, rate, recovery, show)
     waited = said_of_waiting(found.waited, fit.workers)
     if waited and work.batches is row_batches:  # a loader of the caller's own has workers of its own
         log(waited)
-    numbers = _with_fresh_statistics(work, _stored(work, trainee, found), log)
+    stored = _stored(work, trainee, found)
+    numbers = present().led(lambda: _with_fresh_statistics(work, stored, log))
     return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))
+
+
+def training_of(work: Work) -> tuple[Generated, Course, Rate]:
+    """What is trained, from what it learns, and how it descends."""
+    fit, gradient = work.fit, work.fit.gradient
+    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
+    trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
+    # A gradient's own noise would be taken for what makes it steep.
+    whitened = work.chosen.method.whitened and not gradient.rough and fit.optimizer == EIGENBASIS
+    rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay, fit.eps)
+    return trainee, _course(work), rate
 
 
 def _course(work: Work) -> Course:
@@ -247,13 +259,16 @@ def _stored(work: Work, trainee: Generated, found: Trained) -> StoredNumbers:
 def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> StoredNumbers:
     """The same with running statistics estimated anew, where the validation rows say that it is better."""
     module, data = work.chosen.module, work.data
-    if not has_statistics(module) or work.scene.ground:
+    if not has_statistics(module) or work.scene.ground or not len(data.validation):
         return numbers
     log("estimating running statistics anew")
-    made = made_by(work, numbers)
+    chosen = work.chosen
+    made = {
+        entry.name: tensor for entry, tensor in made_tensors(work.name, chosen.plan, chosen.layout, numbers)
+    }
 
     def state_of(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return moved_to(state_dict(work.chosen.layout, made, kept), work.scene.device)
+        return moved_to(whole_state(chosen.layout, kept, made, None), work.scene.device)
 
     def score(kept: Mapping[str, Tensor]) -> float:
         found = outputs_of(module, state_of(kept), data.validation.inputs, data.normalisation)
@@ -279,7 +294,11 @@ def _bytes(work: Work, numbers: StoredNumbers) -> int:
     return len(encode_artifact(Artifact(work.described(numbers), numbers)))
 
 
-def made_by(work: Work, numbers: StoredNumbers) -> dict[str, Tensor]:
-    """The generated tensors that stored numbers stand for, float64 by name."""
-    moves = work.scene.ground is not None
-    return generated(work.name, work.chosen.plan, work.chosen.layout, numbers, moves)
+def finished_by(work: Work, numbers: StoredNumbers) -> tuple[dict[str, Tensor], Digest]:
+    """The whole state dictionary that stored numbers stand for, on the CPU, and the digest of their file."""
+    chosen, ground = work.chosen, on_cpu(work.scene.ground)
+    if ground is None:
+        return finished(work.name, chosen.plan, chosen.layout, numbers)
+    made = generated(work.name, chosen.plan, chosen.layout, numbers, moves=True)
+    state = state_dict(chosen.layout, made, numbers.kept, ground)
+    return state, digest_of(chosen.layout, made, numbers.kept, ground)

@@ -10,6 +10,7 @@ from qtrain_cli.errors import UsageError
 from qtrain_cli.files.atomic import check_output, clear_strays
 from qtrain_cli.files.locks import held
 from qtrain_cli.settings import DataSettings, ModelSettings
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import checkpoint_path, checkpoints
 
 
@@ -17,9 +18,14 @@ from qtrain_cli.training.recovery import checkpoint_path, checkpoints
 def alone_at(out: Path) -> Iterator[None]:
     """No other run has this output and its checkpoints; what killed ones left of them half-written is gone.
 
+    Of several processes of a run one sees to it.
+
     Raises:
         UsageError, BadInput: as `check_output`. RunFailed: another run is at work on it.
     """
+    if not present().first:
+        yield
+        return
     check_output(out, force=True)
     with held(out):
         for path in (out, checkpoint_path(out), *checkpoints(out)):

@@ -4,7 +4,7 @@
 
 Each step is an IEEE operation in a fixed order (`portable`), so that the digest is exact on every machine,
 with every version of what is below, and there is no tolerance. Files of former formats were hashed otherwise,
-and are regenerated as they were (`former_weights`).
+and are regenerated as they were (`former_weights`). Weights that no base is under stream (`streaming`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
-from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
+from qtrain_cli.artifact.numbers import Artifact, StoredNumbers
 from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.generator import Generator
@@ -26,9 +26,17 @@ from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.regenerated import weight_parts
 from qtrain_cli.methods.table import OURS, method_of
-from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.runs.former_weights import allowed_tolerance, former_generated, near
 from qtrain_cli.runs.grounds import require_base
+from qtrain_cli.runs.streaming import (
+    arrays,
+    checked_tensors,
+    not_matching,
+    require_digest,
+    stored_numbers,
+    streams,
+    undecodable,
+)
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground, whole_state
 from qtrain_cli.targets.kept import is_given
@@ -63,8 +71,11 @@ def regenerate(
         Refused: as `checked_weights`.
     """
     layout, kept = artifact.description.layout, with_given(artifact, module).numbers.kept
-    weights, digest = checked_weights(artifact, ground)
     stored = artifact.description.digest
+    if streams(artifact.description):
+        made = {entry.name: tensor for entry, tensor in checked_tensors(artifact)}
+        return Regenerated(whole_state(layout, kept, made, None), stored, True, allowed_tolerance(stored))
+    weights, digest = checked_weights(artifact, ground)
     state = _state(layout, weights, kept, ground)
     return Regenerated(state, digest, digest.sha256 == stored.sha256, allowed_tolerance(stored))
 
@@ -82,11 +93,16 @@ def checked_weights(artifact: Artifact, ground: Ground | None = None) -> tuple[T
     _require_finite(layout, weights)
     digest = _digest(layout, weights, artifact.numbers.kept, ground)
     if digest.sha256 != stored.sha256 and not (stored.former and near(weights, stored)):
-        raise Refused(
-            f"the regenerated weights do not match the artifact's digest {stored.sha256}",
-            "the file was changed, or was written by another version",
-        )
+        raise not_matching(stored)
     return weights, digest
+
+
+def check_weights(artifact: Artifact, ground: Ground | None = None) -> None:
+    """Raises as `checked_weights`, and keeps nothing of them."""
+    if streams(artifact.description):
+        require_digest(artifact)
+    else:
+        checked_weights(artifact, ground)
 
 
 def with_given(artifact: Artifact, module: nn.Module | None) -> Artifact:
@@ -126,27 +142,12 @@ def generated(
     from where training began, in a file of changes (`moves`)."""
     row, stored = method_of(method), stored_numbers(method, plan, numbers)
     with np.errstate(all="ignore"):  # a stranger's numbers may overflow, which is found later
-        weights = row.portable(layout, plan, _arrays(stored))
+        weights = row.portable(layout, plan, arrays(stored))
         if moves:
-            weights = weights - row.portable(layout, plan, _arrays(row.origin(plan, stored)))
+            weights = weights - row.portable(layout, plan, arrays(row.origin(plan, stored)))
     return {
         entry.name: torch.from_numpy(part).view(entry.shape) for entry, part in weight_parts(layout, weights)
     }
-
-
-def _arrays(numbers: Tensors) -> dict[str, Floats]:
-    return {name: group.double().numpy() for name, group in numbers.items()}
-
-
-def stored_numbers(method: str, plan: Plan, numbers: StoredNumbers) -> dict[str, Tensor]:
-    """What the stored groups stand for, by name: ours in float64, a rival's in float32."""
-    found, values = method_of(method), dict[str, Tensor]()
-    for name, group in numbers.groups.items():
-        if isinstance(group, Coded):
-            values[name] = found.grid.decoded(plan, name, group.codes, group.step)
-        else:
-            values[name] = group.double() if found.exact else group
-    return values
 
 
 def stored_angles(spec: GeneratorSpec, numbers: StoredNumbers) -> Tensor:
@@ -198,11 +199,7 @@ def _decoded(artifact: Artifact) -> dict[str, Tensor]:
             return former_generated(method, plan, layout, stored_numbers(method, plan, numbers))
         return generated(method, plan, layout, numbers, description.change is not None)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        shown = str(error).partition("\n")[0]
-        raise Refused(
-            f"the numbers of the method '{method}' cannot be decoded ({type(error).__name__}: {shown})",
-            "do not use this file",
-        ) from None
+        raise undecodable(method, error) from None
 
 
 def _require_finite(layout: LayoutSpec, weights: Tensor) -> None:

@@ -81,6 +81,8 @@ def chosen_target(
     known = [one for one in open_ones if one[0].kind == tryout.known]
     if known or len(open_ones) < 2 or not tryout.wanted:
         return _taken(base, *(known or open_ones)[0])
+    if not len(begun.data.validation):
+        raise UsageError("no rows are set apart to choose a target by", "give --target, or --validation 0.1")
     scored, failed = list[tuple[float, Candidate]](), list[QtrainError]()
     for one in open_ones:
         try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -32,9 +33,19 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
+from qtrain_cli.results.rehearsal import Rehearsal, TimedPart
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs.examination import examine, examine_nobody
-from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
+from qtrain_cli.runs.generations import (
+    Learned,
+    Teaching,
+    first_teacher,
+    learn,
+    lesson_of,
+    student_of,
+    students_rate,
+)
+from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
     Identity,
     data_identity,
@@ -44,8 +55,9 @@ from qtrain_cli.runs.identity import (
 )
 from qtrain_cli.runs.making import Log, fit_for
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
+from qtrain_cli.runs.rehearsing import REHEARSED_SECONDS, rehearsal_of, timed_part
 from qtrain_cli.runs.teachers import Teacher, load_teacher
-from qtrain_cli.settings import TeachSettings
+from qtrain_cli.settings import SHARPENED, TeachSettings
 from qtrain_cli.students.layout import Execution
 from qtrain_cli.students.networks import build, is_light
 from qtrain_cli.students.noise import MAX_NOISY_QUBITS
@@ -55,8 +67,9 @@ from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.recognition import same
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device, share_out, usual_threads
-from qtrain_cli.training.loop import Show
+from qtrain_cli.training.loop import Show, rehearse
 from qtrain_cli.training.measure import answered, figures_of
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import (
     checkpoints,
     drop_own,
@@ -73,6 +86,28 @@ def run_cell(cell: TeachSettings, show: Show, log: Log) -> StudentRecord:
         return teach(cell, show, log)
     except Interrupted as stopped:
         raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
+
+
+@usual_threads()
+def rehearse_teaching(settings: TeachSettings, log: Log, name: str = "", cells: int = 1) -> TimedPart:
+    """What `teach` would take, as often as it would be done; nothing is written. Raises as it does before."""
+    if not name:
+        _check_files(settings)
+    job = _prepare(settings, log)
+    trainee, course, fit = lesson_of(job, 0, first_teacher(job))
+    with usual_threads():
+        if job.device.type == "cpu" and is_light(trainee.module):
+            torch.set_num_threads(1)
+        timed = rehearse(trainee, course, fit, students_rate(fit), REHEARSED_SECONDS)
+    return timed_part(name or student_text(job.student.spec), timed, cells * (1 + job.generations))
+
+
+def rehearse_student(command: str, settings: TeachSettings, log: Log) -> Rehearsal:
+    """The dry run of one student."""
+    part = rehearse_teaching(settings, log)
+    places = history_places(settings.log, settings.out)
+    device = str(resolve_device(settings.fit.device))
+    return rehearsal_of(command, device, [part], (settings.out, places.file, places.folder))
 
 
 @usual_threads()
@@ -95,16 +130,29 @@ def teach(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
 
 def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     started = time.monotonic()
-    _check_files(settings)
+    present().led(partial(_check_files, settings))
     job = _prepare(settings, log)
-    done = _finished(job)
+    done = present().led(partial(_left, job, log))
+    if done:
+        return done
+    with kept_history(history_places(settings.log, settings.out), job.run, show) as shown:
+        learned = learn(job, shown, log)
+    return present().led(partial(_measured_and_written, job, learned, started, log))
+
+
+def _left(job: Teaching, log: Log) -> StudentRecord | None:
+    """The record of a run that was finished before; else nothing is in the way of this one."""
+    settings, done = job.settings, _finished(job)
     if done:
         drop_own(settings.out, job.identity, job.generations)
         log(f"'{settings.out}' is finished already{made_elsewhere(done.measured.versions)}; nothing to do")
-        return done
-    if settings.resume and settings.force:
+    elif settings.resume and settings.force:
         drop_strangers(settings.out, job.identity, job.generations)
-    learned = learn(job, show, log)
+    return done
+
+
+def _measured_and_written(job: Teaching, learned: Learned, started: float, log: Log) -> StudentRecord:
+    settings = job.settings
     log("measuring the student")
     described = _described(job, learned)
     write_student(settings.out, described, force=settings.force)
@@ -120,8 +168,9 @@ def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
 
 
 def _check_files(settings: TeachSettings) -> None:
-    inputs = input_files(settings.teacher, settings.data)
-    check_run_files(settings.out, settings.resume or settings.force, inputs, checkpoints(settings.out))
+    inputs, go_on = input_files(settings.teacher, settings.data), settings.resume or settings.force
+    check_run_files(settings.out, go_on, inputs, checkpoints(settings.out))
+    check_history(history_places(settings.log, settings.out), go_on, inputs)
 
 
 def _prepare(settings: TeachSettings, log: Log) -> Teaching:
@@ -176,6 +225,10 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
     """What only student, settings and data together can show. Raises `BadInput`, `UsageError`."""
     student.shapes  # noqa: B018  refuses a front without room
     circuit, spec = settings.circuit, student.spec
+    if settings.sharpened and not data.row.scaled:
+        raise UsageError(
+            f"labels of a {data.task} cannot be sharpened", f"leave {SHARPENED} out of --methods"
+        )
     test_shots, test_noise = circuit.measured_with
     noisy = circuit.noise or test_noise
     if noisy and student.circuit_parameters and student.qubits > MAX_NOISY_QUBITS:
@@ -228,6 +281,7 @@ def _identity(settings: TeachSettings, student: Student, data: Dataset, teacher:
         "align": asdict(settings.align) if settings.align else {},
         "circuit": asdict(settings.circuit),
         "self": asdict(settings.itself) if settings.itself else {},
+        **({SHARPENED: True} if settings.sharpened else {}),
     }
     model = model_identity(settings.teacher, teacher.sha256 if teacher else "")
     return run_identity(model, data_identity(settings.data, data), settings.fit, own)
@@ -278,7 +332,8 @@ def _lesson(job: Teaching, learned: Learned) -> Lesson:
     settings = job.settings
     fit, align, how = settings.fit, settings.align, settings.circuit
     test_shots, test_noise = how.measured_with
-    method = settings.itself.method if settings.itself else ("distilled" if job.teacher else "labels")
+    plain = SHARPENED if settings.sharpened else "labels"
+    method = settings.itself.method if settings.itself else ("distilled" if job.teacher else plain)
     return Lesson(
         method=method,
         distill=fit.distill if method != "labels" else 0.0,
@@ -319,7 +374,7 @@ def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:
         epochs=settings.fit.epochs,
         seed=settings.fit.seed,
         device=settings.fit.device,
-        versions=recorded_versions() | recorded_machine(),
+        versions=recorded_versions() | recorded_machine(settings.fit.processes),
         data_sha256=data.sha256,
         model_sha256=teacher.sha256 if teacher else NOTHING_SHA256,
         trust=teacher.trust if teacher else NO_TEACHER,

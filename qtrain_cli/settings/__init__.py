@@ -33,6 +33,7 @@ from qtrain_cli.settings.parsing import EXACT_SHOTS
 from qtrain_cli.settings.shared import MAX_SEED, PLOT_ENDINGS, AnyPath, ArtifactPath
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
 from qtrain_cli.settings.students import (
+    SHARPENED,
     TEACHINGS,
     CompareGradientsSettings,
     CompareStudentsSettings,
@@ -52,6 +53,7 @@ __all__ = [
     "SAMPLE_DATA",
     "SAMPLE_MODEL",
     "SELF_METHODS",
+    "SHARPENED",
     "TEACHINGS",
     "AlignSettings",
     "AnyPath",

@@ -17,7 +17,9 @@ from qtrain_cli.settings.shared import (
     Arch,
     ArchArgs,
     ArtifactPath,
+    DryRun,
     Force,
+    Html,
     Markdown,
     OutputPath,
     Plot,
@@ -61,8 +63,21 @@ class ExportSettings:
     base: BasePath = None
     bases: BasePaths = ()
     data: DataSettings | None = None
+    shard_size: Annotated[
+        int | None,
+        Option(
+            "--shard-size", "Above so many bytes, e.g. 2GB, .safetensors becomes several files and an index.",
+            read=parse_size,
+        ),
+        Otherwise("5GB"),
+    ] = None  # fmt: skip
 
     def __post_init__(self) -> None:
+        require(
+            self.shard_size is None or self.out.suffix.lower() == ".safetensors",
+            f"--shard-size goes with .safetensors, and the output is '{self.out.name}'",
+            "name an output with that ending",
+        )
         given = (
             "both --classical and --quantum are given"
             if self.quantum
@@ -165,6 +180,33 @@ class ReportSettings:
     )
     step_summary: Annotated[Path | None, Otherwise(rule=_step_summary)] = None
     force: Force = False
+    html: Html = None
+    model: Annotated[
+        ModelSettings | None, Option("--model", "Of --html: the model that was compressed, to compare with.")
+    ] = None
+    arch: Arch = None
+    arch_args: ArchArgs = field(default_factory=dict)
+    data: DataSettings | None = None
+    output: OutputPath = None
+    base: BasePath = None
+    bases: BasePaths = ()
+
+    @property
+    def looks(self) -> bool:
+        """Whether the model or its rows are to be looked at again, which needs torch."""
+        return self.model is not None or self.data is not None
+
+    def __post_init__(self) -> None:
+        require(
+            self.html is not None or not self.looks,
+            "--model and --data are looked at for a page, and none is asked for",
+            "add --html PAGE.html",
+        )
+        require(
+            self.data is None or bool(self.model or self.arch or self.base or self.bases),
+            "--data needs a model to ask",
+            "give its file with --model, its class with --arch, or of a fine-tune the base with --base",
+        )
 
 
 @dataclass(frozen=True)
@@ -208,6 +250,8 @@ class SampleSettings:
     output: OutputPath = None
     base: BasePath = None
     bases: BasePaths = ()
+    html: Html = None
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         require(

@@ -10,15 +10,19 @@ from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
 from qtrain_cli.settings.change import BASE_ITSELF, ChangeSettings, model_or_base
 from qtrain_cli.settings.fit import CHANGE_LR, MAX_OWN_LR, MAX_ROUGH_LR, OWN_LR_NUMBERS, FitSettings
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
-from qtrain_cli.settings.parsing import parse_names, parse_shapes, parse_sizes, require
+from qtrain_cli.settings.parsing import BESIDE, NO_LOG, parse_names, parse_shapes, parse_sizes, require
 from qtrain_cli.settings.shared import (
+    LOG,
+    DryRun,
     Force,
     GeneratedOnly,
+    Html,
     KeptAsTheyAre,
     Markdown,
     Plot,
     Resume,
     TeacherAny,
+    check_chosen,
     check_plot,
 )
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
@@ -34,6 +38,10 @@ def _beside_model(ending: str) -> Otherwise:
     return Otherwise(
         f"MODEL's name + {ending}", lambda said: Path((said["model"] or model_or_base(said)).stem + ending)
     )
+
+
+def _log_beside(said: Said) -> str:
+    return BESIDE
 
 
 def _no_rate_said(said: Said) -> bool:
@@ -67,6 +75,8 @@ class CompressSettings:
     teacher_any: TeacherAny = False
     own_lr: Annotated[bool, Otherwise(rule=_no_rate_said)] = False
     change: ChangeSettings = field(default_factory=ChangeSettings)
+    log: Annotated[str, LOG, Otherwise("the artifact's name + .jsonl", _log_beside)] = NO_LOG
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,8 @@ class CompareSettings:
     change: ChangeSettings = field(default_factory=ChangeSettings)
     targets: GeneratedOnly = ()
     ignore: KeptAsTheyAre = ()
+    html: Html = None
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         for option, values in (
@@ -138,6 +150,7 @@ class CompareSettings:
             require(
                 len(set(values)) == len(values), f"{option} names {_twice(values)} twice", "give each once"
             )
+        check_chosen(self.data.validation, "compare tunes")
         require(max(self.budgets) < MAX_BUDGET, f"--bytes is {max(self.budgets)}; allowed: below 2**63")
         check_plot(self.plot)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from qtrain_cli.errors import suggestion
 from qtrain_cli.quantum.estimators import ESTIMATORS
-from qtrain_cli.settings.option import Option, Otherwise
+from qtrain_cli.settings.option import Option, Otherwise, Said
 from qtrain_cli.settings.parsing import parse_names, require
 from qtrain_cli.settings.shared import LEARNING_RATE, Seed, check_seed
 
@@ -21,8 +21,11 @@ PRECISIONS = (FLOAT32, "bf16")
 #: How the learning rate moves (`training.schedules`).
 ONE_CYCLE, PLATEAU, CONSTANT = "one-cycle", "plateau", "constant"
 SCHEDULES = (ONE_CYCLE, PLATEAU, CONSTANT)
+#: What descends (`training.descent`), and what Adam adds to the root of its second moments by default.
+EIGENBASIS, ADAM, ADAM_EPS = "eigenbasis", "adam", 1e-8
+OPTIMIZERS = (EIGENBASIS, ADAM)
 MAX_EPOCHS = 10**9 - 1
-MAX_TEMPERATURE, MAX_WORKERS = 1e6, 256
+MAX_TEMPERATURE, MAX_WORKERS, MAX_PROCESSES, MAX_RESTARTS = 1e6, 256, 1024, 1000
 MIN_EPOCHS, MIN_STEPS = 10, 2000
 #: Rows of a step: so many, or half as many again and again down to the least while a step costs more
 #: floating-point operations than `STEP_WORK`. Epochs: as many as stay below `RUN_WORK`, at least one.
@@ -37,6 +40,12 @@ CHANGE_LR, CHANGE_ROWS = 0.008, 32
 #: validation rows, with 0.02 (that of every other student) and 0.05 beside it.
 QNN_LR = 0.1
 MAX_SHOTS, MAX_SAMPLES = 10**9, 10**6
+
+
+def _with_adam(flag: str, said: Said) -> None:
+    """Where an optimiser can be said, it has to be Adam."""
+    nothing = f"{flag} does nothing without Adam"
+    require(said.get("optimizer", ADAM) == ADAM, nothing, "give --optimizer adam")
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,16 @@ class FitSettings:
         Option("--workers", "Processes that draw training batches; 0: a step draws its own.", least=0),
         Otherwise("a thread, for large or augmented ones"),
     ] = None
+    processes: Annotated[
+        int,
+        Option(
+            "--processes", "That share each batch, on this machine; torchrun starts them on several.", least=1
+        ),
+    ] = 1  # fmt: skip
+    max_restarts: Annotated[
+        int,
+        Option("--max-restarts", "Go on so often from the last state when a process ends.", least=0),
+    ] = 0
     schedule: Annotated[
         str,
         Option(
@@ -136,6 +155,17 @@ class FitSettings:
             " float32.", choices=PRECISIONS,
         ),
     ] = FLOAT32  # fmt: skip
+    optimizer: Annotated[
+        str,
+        Option(
+            "--optimizer", "{choices}. eigenbasis is that of circuits with exact gradients; all else goes by"
+            " Adam.", choices=OPTIMIZERS,
+        ),
+    ] = EIGENBASIS  # fmt: skip
+    eps: Annotated[
+        float,
+        Option("--eps", "Adam's, added to the root of its second moments.", needs=_with_adam),
+    ] = ADAM_EPS
 
     def __post_init__(self) -> None:
         for name in self.augment:
@@ -143,6 +173,7 @@ class FitSettings:
         for option, chosen, known in (
             ("schedule", self.schedule, SCHEDULES),
             ("precision", self.precision, PRECISIONS),
+            ("optimizer", self.optimizer, OPTIMIZERS),
         ):
             require(chosen in known, f"--{option} is '{chosen}'", suggestion(chosen, known))
         for name, value in (("weight-decay", self.weight_decay), ("clip", self.clip)):
@@ -150,6 +181,7 @@ class FitSettings:
                 value is None or (math.isfinite(value) and value >= 0),
                 f"--{name} is {value}; allowed: 0 or more",
             )
+        require(math.isfinite(self.eps) and self.eps > 0, f"--eps is {self.eps}; allowed: above 0")
         require(len(set(self.augment)) == len(self.augment), "--augment names one twice", "give each once")
         require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
         require(
@@ -165,6 +197,11 @@ class FitSettings:
             self.workers is None or 0 <= self.workers <= MAX_WORKERS,
             f"--workers is {self.workers}; allowed: 0 to {MAX_WORKERS}",
         )
+        for name, count, least, most in (
+            ("processes", self.processes, 1, MAX_PROCESSES),
+            ("max-restarts", self.max_restarts, 0, MAX_RESTARTS),
+        ):
+            require(least <= count <= most, f"--{name} is {count}; allowed: {least} to {most}")
         require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
         check_seed(self.seed)
 

@@ -14,6 +14,8 @@ _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*(b|kb|mb|gb|kib|mib|gib|)", re.
 _UNIT = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _MARK = re.compile(r"-?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})(e[+-]?\d{1,2})?", re.IGNORECASE)
 _COUNT = re.compile(r"\d{1,18}(\.\d{1,18})?(e\+?\d{1,2})?", re.IGNORECASE)
+#: Where a run's history may go: a file's ending, what stands before a folder, nowhere, and beside the output.
+LOG_ENDING, TENSORBOARD, NO_LOG, BESIDE = ".jsonl", "tensorboard:", "none", "beside"
 #: What stands for infinitely many shots, and the most there can be otherwise: all of them are exact as
 #: floats.
 EXACT_SHOTS, MAX_SAMPLED_SHOTS = "exact", 10**15
@@ -23,6 +25,16 @@ def require(good: bool, message: str, advice: str = "") -> None:
     """Raises `UsageError` with this message and advice unless `good`."""
     if not good:
         raise UsageError(message, advice)
+
+
+def parse_log(text: str) -> str:
+    """A place for a run's history as it was said; what is none is refused. Raises `UsageError`."""
+    folder = text.removeprefix(TENSORBOARD) if text.startswith(TENSORBOARD) else ""
+    require(
+        bool(folder) or text == NO_LOG or (text.endswith(LOG_ENDING) and "\0" not in text),
+        f"--log is '{text}'; allowed: FILE{LOG_ENDING}, {TENSORBOARD}FOLDER or {NO_LOG}",
+    )
+    return text
 
 
 def parse_size(text: str | None) -> int | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from qtrain_cli.settings.option import Option, Otherwise
-from qtrain_cli.settings.parsing import parse_arguments, require
+from qtrain_cli.settings.parsing import parse_arguments, parse_log, require
 
 PLOT_ENDINGS = (".png", ".svg", ".pdf")
 MAX_SEED = 2**31 - 1
@@ -47,9 +47,20 @@ Force = Annotated[bool, Option("--force", "Replace an existing output.", kind="r
 Resume = Annotated[bool, Option("--resume", "Go on from an interrupted run's state.")]
 TeacherAny = Annotated[bool, Option("--teacher-any", "Go on with a model that is no better than chance.")]
 Markdown = Annotated[Path | None, Option("--markdown", "Also write Markdown to this file.", kind="output")]
+DryRun = Annotated[
+    bool, Option("--dry-run", "Say what it would do, how long and with how much memory; write nothing.",
+                 kind="absent")
+]  # fmt: skip
+Html = Annotated[
+    Path | None, Option("--html", "Also write a page to this file; it loads nothing.", kind="output")
+]
 Plot = Annotated[
     Path | None, Option("--plot", "Also draw it: {choices}.", choices=PLOT_ENDINGS, kind="output")
 ]
+LOG = Option(
+    "--log", "A line an epoch: FILE.jsonl, or with tensorboard:DIR events for TensorBoard too; or none.",
+    read=parse_log, kind="log",
+)  # fmt: skip
 #: Of fields whose types differ.
 LEARNING_RATE = Option("--lr", "Learning rate, of one-cycle its peak.")
 
@@ -66,6 +77,11 @@ def check_output_path(output: str | None) -> None:
 def check_seed(seed: int) -> None:
     """Raises `UsageError` for a seed that some generator would not take."""
     require(0 <= seed <= MAX_SEED, f"--seed is {seed}; allowed: 0 to {MAX_SEED}")
+
+
+def check_chosen(validation: float, what: str) -> None:
+    """Raises `UsageError` where no rows are set apart for what goes by them."""
+    require(validation > 0, f"{what} by rows that --validation 0 does not set apart", "leave it out")
 
 
 def check_seeds(seeds: int) -> None:

@@ -49,8 +49,9 @@ class DataSettings:
     """Which data, and how inputs are normalised: ``(x - mean) / std`` per channel after uint8 / 255.
 
     `validation` is the share of the training rows that is set apart to choose the best state, where the data
-    have no such rows of their own; `classes` orders labels, and `max_bytes` bounds what is decoded. `columns`
-    and `splits` map a role (`COLUMN_ROLES`, `SPLIT_ROLES`) to the data's own name of it.
+    have no such rows of their own (0: nothing chooses, and the last state is kept); `classes` orders labels,
+    and `max_bytes` bounds what is decoded. `columns` and `splits` map a role (`COLUMN_ROLES`, `SPLIT_ROLES`)
+    to the data's own name of it.
     """
 
     source: Annotated[
@@ -73,7 +74,12 @@ class DataSettings:
             "--std", "Normalisation, as --mean.", read=partial(parse_floats, option="--std"), kind="numbers"
         ),
     ] = ()
-    validation: Annotated[float, Option("--validation", "Share of train set apart.")] = 0.1
+    validation: Annotated[
+        float,
+        Option(
+            "--validation", "Share of train set apart; 0: none, and the last state is kept, not the best."
+        ),
+    ] = 0.1
     classes: Annotated[
         tuple[str, ...],
         Option(
@@ -132,4 +138,4 @@ class DataSettings:
             "give one number for all channels, or one per channel",
         )
         require(all(value > 0 for value in self.std), "--std must be positive")
-        require(0 < self.validation < 1, f"--validation is {self.validation}; allowed: between 0 and 1")
+        require(0 <= self.validation < 1, f"--validation is {self.validation}; allowed: 0 to below 1")

@@ -19,23 +19,30 @@ from qtrain_cli.settings.lesson import (
     SelfSettings,
 )
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
-from qtrain_cli.settings.parsing import parse_names, parse_whole, require
+from qtrain_cli.settings.parsing import NO_LOG, parse_names, parse_whole, require
 from qtrain_cli.settings.shared import (
     LEARNING_RATE,
+    LOG,
     CellsFolder,
+    DryRun,
     Force,
+    Html,
     Plot,
     Resume,
     Seeds,
     TeacherAny,
+    check_chosen,
     check_plot,
     check_seeds,
 )
 from qtrain_cli.settings.sources import DataSettings, ModelSettings
 
+#: Labels in the teacher's place, with its weight and temperature: the control of a teacher.
+SHARPENED = "sharpened-labels"
 #: Of a student -> whether it takes the teacher's outputs, its features, and which teaching of itself.
 TEACHINGS: dict[str, tuple[bool, bool, str | None]] = {
     "labels": (False, False, None),
+    SHARPENED: (False, False, None),
     "distill": (True, False, None),
     "align": (False, True, None),
     "distill+align": (True, True, None),
@@ -60,7 +67,10 @@ def _student_file(said: Said) -> Path:
 
 @dataclass(frozen=True)
 class TeachSettings:
-    """`qtrain train` (no teacher) and `qtrain distill`: student, data, fit, teacher and the rest."""
+    """`qtrain train` (no teacher) and `qtrain distill`: student, data, fit, teacher and the rest.
+
+    `sharpened`: no teacher, and labels in its place.
+    """
 
     student: StudentText
     data: DataSettings
@@ -77,6 +87,9 @@ class TeachSettings:
     resume: Resume = False
     force: Force = False
     teacher_any: TeacherAny = False
+    sharpened: bool = False
+    log: Annotated[str, LOG, Otherwise("nowhere: a student's file has its history")] = NO_LOG
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         require(
@@ -96,7 +109,8 @@ def _teachings(said: Said) -> tuple[str, ...]:
     """What can be compared with what was given."""
     if said["teacher"] is None:
         return ("labels", "born-again", "running-average")
-    return ("labels", "distill", *(("align", "distill+align") if said["align"] is not None else ()))
+    aligned = ("align", "distill+align") if said["align"] is not None else ()
+    return ("labels", SHARPENED, "distill", *aligned)
 
 
 @dataclass(frozen=True)
@@ -126,11 +140,14 @@ class CompareStudentsSettings:
         bool, Option("--control/--no-control", "Each hybrid beside its classical control.")
     ] = True
     lr: Annotated[float | None, LEARNING_RATE, Otherwise(_RATES)] = None
+    html: Html = None
     force: Force = False
     teacher_any: TeacherAny = False
+    dry_run: DryRun = False
 
     def __post_init__(self) -> None:
         require(bool(self.students), "there is no student to compare", "give --student, as often as you like")
+        check_chosen(self.data.validation, "compare-students counts epochs")
         check_seeds(self.seeds)
         replace(self.fit, lr=rate_of("", self.lr))
         SelfSettings("born-again", self.generations, self.decay)
@@ -195,6 +212,7 @@ class CompareGradientsSettings:
     noise: Depolarising = 0.0
     plot: Plot = None
     force: Force = False
+    dry_run: DryRun = False
 
     @property
     def estimators(self) -> tuple[tuple[str, int], ...]:

@@ -197,14 +197,16 @@ def with_rows(
     layout: LayoutSpec, generated: Mapping[str, Tensor], kept: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Generated tensors with their constant rows in place, where no gradient goes."""
-    made = {}
-    for entry in layout.of_role(GENERATED):
-        tensor = made[entry.name] = generated[entry.name]
-        if entry.row >= 0:
-            place = torch.tensor([entry.row], device=tensor.device)
-            row = kept[entry.name][None].to(tensor) if entry.stored else tensor.new_zeros(1, entry.shape[1])
-            made[entry.name] = tensor.index_copy(0, place, row)
-    return made
+    return {entry.name: with_row(entry, generated[entry.name], kept) for entry in layout.of_role(GENERATED)}
+
+
+def with_row(entry: TensorEntry, tensor: Tensor, kept: Mapping[str, Tensor]) -> Tensor:
+    """A generated tensor with its constant row in place, if it has one."""
+    if entry.row < 0:
+        return tensor
+    place = torch.tensor([entry.row], device=tensor.device)
+    row = kept[entry.name][None].to(tensor) if entry.stored else tensor.new_zeros(1, entry.shape[1])
+    return tensor.index_copy(0, place, row)
 
 
 def kept_tensors(layout: LayoutSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.tasks.classification import CLASSIFICATION, agreement_by_chance, log_odds, sigmoid
+from qtrain_cli.tasks.classification import CLASSIFICATION, agreement_by_chance, log_odds, sigmoid, weight_of
 from qtrain_cli.tasks.counting import of_rows
 from qtrain_cli.tasks.metrics import F1, F1_MACRO, F1_MICRO, MAP
 
@@ -100,7 +100,9 @@ BINARY = replace(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    scaled=True,
     weighted=_weighted,
+    weight_of=lambda targets, weights: weight_of(targets.reshape(-1), weights),
     counts=_counts,
     closeness_counts=_closeness_counts,
     told_by_count=False,
@@ -119,7 +121,7 @@ BINARY_PROBABILITIES = BINARY.of_outputs("binary-probabilities", log_odds, sigmo
 #: The share of a row's labels that are right is no yes or no: its interval is stored.
 MULTILABEL = replace(
     BINARY, name="multilabel", family="multilabel", derived=None, answers=None, width=None,
-    weighted=_weighted_labels,
+    weighted=_weighted_labels, weight_of=None,
     metrics=(F1_MICRO, F1_MACRO, MAP), trivial_said="the commoner answer for each label",
     said="targets of 0 and 1 for several labels a row: scores of yes or no; binary cross-entropy",
 )  # fmt: skip

@@ -56,6 +56,11 @@ def _weighted(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return cross_entropy(outputs, targets, further)
 
 
+def weight_of(targets: Tensor, weights: Tensor) -> float:
+    """How much class numbers weigh together: what PyTorch's weighted mean is divided by."""
+    return float(weights[targets.long()].double().sum())
+
+
 def _soft_loss(outputs: Tensor, teacher: Tensor, temperature: float, targets: Tensor) -> Tensor:
     from torch.nn.functional import kl_div
 
@@ -131,7 +136,9 @@ CLASSIFICATION = Task(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    scaled=True,
     weighted=_weighted,
+    weight_of=weight_of,
     counts=_counts,
     closeness_counts=_closeness_counts,
     derived=wilson_interval,

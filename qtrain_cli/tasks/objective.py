@@ -2,7 +2,10 @@
 
     loss = (1 - a) hard(y, s) + a soft(t, s)
 
-s: student outputs, t: teacher outputs, y: targets, a: `distill`; hard and soft loss are the task's.
+s: student outputs, t: teacher outputs, y: targets, a: `distill`; hard and soft loss are the task's. The
+control of a teacher is one that is sure of every label, and knows nothing else:
+
+    loss = (1 - a) hard(y, s) + a T**2 hard(y, s / T)                 sharpened labels, T: `temperature`
 
 A split is scored part by part: outputs of `at_once` rows are asked for, counted and dropped, and the figure
 is that of the counts of all rows (`counting`). A split's loss is the mean over all that its parts' losses are
@@ -63,7 +66,7 @@ class Objective:
     """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, and how many rows
     are scored at once; a row in place of the table's, whose loss or figure is the caller's own; the names of
     labels, the test rows' labels where those are no targets, and a weight for each class in training, none
-    where there are none."""
+    where there are none; `sharpened`: labels stand in the teacher's place."""
 
     task: str
     distill: float
@@ -73,6 +76,7 @@ class Objective:
     labels: tuple[str, ...] = ()
     answers: Tensor | None = None
     weights: tuple[float, ...] = ()
+    sharpened: bool = False
 
     @cached_property
     def row(self) -> Task:
@@ -89,12 +93,38 @@ class Objective:
         """What its scores are called."""
         return self.row.word
 
-    def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor) -> Tensor:
-        """The training loss of one batch, a scalar. A teacher without weight is not looked at."""
-        loss = (1 - self.distill) * self._learned(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor, teacher: Tensor, whole: Tensor | None = None) -> Tensor:
+        """The training loss of one batch, a scalar. A teacher without weight is not looked at.
+
+        With `whole`, targets (M, ...) of a batch of which these rows are a share: what the share adds to the
+        loss of the batch, each part of it being a mean over things of its own.
+        """
+        hard, soft = (1.0, 1.0) if whole is None else self._shares(targets, whole)
+        loss = hard * (1 - self.distill) * self._learned(outputs, targets)
         if self.distill == 0:
             return loss
-        return loss + self.distill * self.row.soft_loss(outputs, teacher, self.temperature, targets)
+        share = hard if self.sharpened else soft
+        return loss + share * self.distill * self._taught(outputs, targets, teacher)
+
+    def _taught(self, outputs: Tensor, targets: Tensor, teacher: Tensor) -> Tensor:
+        if self.sharpened:
+            return self.temperature**2 * self._learned(outputs / self.temperature, targets)
+        return self.row.soft_loss(outputs, teacher, self.temperature, targets)
+
+    def _shares(self, targets: Tensor, whole: Tensor) -> tuple[float, float]:
+        """The shares that these targets have in the means of a whole batch: of the hard loss, of the soft."""
+        row = self.row
+        soft = row.size_of(targets) / max(1, row.size_of(whole))
+        if not (self.weights and row.weighted and row.weight_of):
+            return soft, soft
+        own, known = (row.weight_of(part.cpu(), self._every_weight) for part in (targets, whole))
+        return (own / known if known else 0.0), soft
+
+    @cached_property
+    def _every_weight(self) -> Tensor:
+        import torch
+
+        return torch.tensor(self.weights, dtype=torch.float64)
 
     def _learned(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if not (self.weights and self.row.weighted):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.tasks.classification import CLASSIFICATION
+from qtrain_cli.tasks.classification import CLASSIFICATION, weight_of
 from qtrain_cli.tasks.counting import mean_of
 from qtrain_cli.tasks.metrics import Metric, of_sums
 
@@ -41,6 +41,7 @@ class OfPlaces(TypedDict):
     hard_loss: Callable[[Tensor, Tensor], Tensor]
     soft_loss: Callable[[Tensor, Tensor, float, Tensor], Tensor]
     weighted: Callable[[Tensor, Tensor, Tensor], Tensor]
+    weight_of: Callable[[Tensor, Tensor], float]
     closeness_counts: Callable[[Tensor, Tensor, Tensor], Tensor]
     size_of: Callable[[Tensor], int]
     resampled: bool
@@ -54,6 +55,7 @@ def of_places(axis: int, form: str) -> OfPlaces:
         "hard_loss": _hard_loss(axis),
         "soft_loss": _soft_loss(axis),
         "weighted": _weighted(axis),
+        "weight_of": lambda targets, weights: weight_of(targets[counted(targets)], weights),
         "closeness_counts": _closeness_counts(axis),
         "size_of": _places_that_count,
         "resampled": True,

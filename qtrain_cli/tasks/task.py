@@ -92,6 +92,7 @@ class Task:
         metrics: further figures.
         family: what `--task` calls it, and rows for other outputs of the same task.
         weighted: the hard loss with a weight for each class; None where there are no classes.
+        weight_of: of targets and these weights, how much the weighted loss is the mean of; None: `size_of`.
         places: whether a row has many places, each with scores and a target of its own.
         own_outputs: whether the teacher's outputs are the targets.
         for_answers: then, the row where the test rows have class numbers (N,) besides, or None.
@@ -108,6 +109,7 @@ class Task:
         answers: of outputs, the class that each row names, int64 (N,); None where there are no classes.
         blind: of outputs and targets, the figure that such answers have where they know nothing of the row.
         said: how outputs and loss are called for people.
+        scaled: whether outputs are scores that a temperature divides, as soft losses of such tasks do.
         width: how many outputs there are, where neither classes nor targets say it.
     """
 
@@ -132,6 +134,7 @@ class Task:
     metrics: tuple[Metric, ...] = ()
     family: str = ""
     weighted: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    weight_of: Callable[[Tensor, Tensor], float] | None = None
     places: bool = False
     own_outputs: bool = False
     for_answers: Callable[[Tensor | None], Task] | None = None
@@ -148,6 +151,7 @@ class Task:
     blind: Callable[[Tensor, Tensor], float] | None = None
     said: str = ""
     width: int | None = None
+    scaled: bool = False
 
     def of_outputs(
         self,
@@ -166,7 +170,7 @@ class Task:
 
         return replace(
             self, name=name, plain=self.name, scores_of=scores_of, head=head, said=said,
-            told_by_count=False, told_by_word=False, takes=lambda targets: False,
+            told_by_count=False, told_by_word=False, takes=lambda targets: False, scaled=False,
             hard_loss=behind(self.hard_loss), soft_loss=behind(self.soft_loss, 2),
             weighted=self.weighted and behind(self.weighted),
             counts=behind(self.counts), closeness_counts=behind(self.closeness_counts, 2),

@@ -27,22 +27,36 @@ from torch.utils.data import Dataset as Samples
 from qtrain_cli.data import Dataset
 from qtrain_cli.data.augment import augment_of
 from qtrain_cli.data.inputs import tensors_in
-from qtrain_cli.errors import RunFailed, first_line
+from qtrain_cli.errors import RunFailed, UsageError, first_line
 from qtrain_cli.files.spilled import is_large
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.training.batches import Batch, Batches, Drawn, RowBatches
+from qtrain_cli.training.ranks import Ranks, present
 
 #: The batches from a step on, without end.
 _Ahead = Callable[[RowBatches, int], Iterator[Batch]]
 
 
 def row_batches(data: Dataset, fit: FitSettings, device: torch.device) -> Batches:
-    """The batches of a training. Raises `UsageError`, `BadInput` where rows cannot be augmented so."""
-    augment = augment_of(fit.augment, fit.seed, data.train.inputs, data.train.targets)
-    rows = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, device, augment)
+    """The batches of a training, or this process's share of them.
+
+    Raises:
+        UsageError, BadInput: rows cannot be augmented so, or are fewer in a step than there are processes.
+    """
+    augment, ranks = augment_of(fit.augment, fit.seed, data.train.inputs, data.train.targets), present()
+    rows = RowBatches(data.train, data.normalisation, fit.batch_size, fit.seed, device, augment, ranks)
+    _check_shares(rows.whole_size, ranks)
     if fit.workers:
         return AheadBatches(rows, lambda rows, step: by_processes(rows, step, fit.workers or 0))
     return AheadBatches(rows, by_a_thread) if fit.workers is None and _is_slow(rows) else rows
+
+
+def _check_shares(rows: int, ranks: Ranks) -> None:
+    if rows < ranks.count:
+        raise UsageError(
+            f"a step has {rows} rows, and there are {ranks.count} processes",
+            f"use --processes {rows} or fewer, or a larger --batch-size",
+        )
 
 
 def _is_slow(rows: RowBatches) -> bool:

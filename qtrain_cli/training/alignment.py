@@ -8,6 +8,7 @@ projection.
     cka      1 - |G^T T|**2 / (|G^T G| |T^T T|)       G, T centred over the batch (Kornblith et al. 2019)
 
 A teacher's features are read by a hook on the named layer. Only the projection is thrown away at the end.
+Of several processes each has the features of its share, and the loss is taken of all of them: cka is no mean.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.models.call import predict
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.course import Answers
+from qtrain_cli.training.ranks import present
 
 #: Added to a spread that may be zero: a unit that is always dead is no target.
 _LEAST_SPREAD = 1e-6
@@ -61,8 +63,14 @@ class Alignment:
     weight: float
 
     def penalty(self, features: Tensor, batch: Batch) -> Tensor:
-        """The weighted alignment loss of a batch, a scalar: features (N, k) of the student."""
-        return self.weight * ALIGN_LOSSES[self.loss](self.projection(features), self.taught(batch))
+        """The weighted alignment loss of a batch, a scalar: features (N, k) of the student. Of a share, what
+        it adds to the batch's."""
+        given, ranks = (self.projection(features), self.taught(batch)), present()
+        if batch.whole is None:
+            return self.weight * ALIGN_LOSSES[self.loss](*given)
+        # Everybody has the same loss: each of them adds its part of it to the sum.
+        every = (ranks.gathered(part, len(batch.whole.targets)) for part in given)
+        return self.weight / ranks.count * ALIGN_LOSSES[self.loss](*every)
 
 
 def teacher_features(

@@ -26,6 +26,16 @@ from qtrain_cli.data import TrainSplit
 from qtrain_cli.data.augment import Augment, Mixed
 from qtrain_cli.data.inputs import Inputs, Prepare, lengths_of
 from qtrain_cli.files.spilled import let_go
+from qtrain_cli.training.ranks import ALONE, Ranks
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What everybody knows of a batch that several processes share: all targets, and all other targets of
+    rows that are two in one."""
+
+    targets: Tensor
+    mixed: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Drawn:
     targets: Tensor
     rows: Tensor | None = None
     mixed: Mixed | None = None
+    whole: Whole | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,8 @@ class Batch:
     device.
 
     `rows` (N,) are their places in the training split, None where the inputs are not those of the split.
-    `mixed` has the other targets of rows that are two in one.
+    `mixed` has the other targets of rows that are two in one. `whole` is there where these rows are a share
+    of the step's.
     """
 
     step: int
@@ -57,6 +69,7 @@ class Batch:
     targets: Tensor
     rows: Tensor | None = None
     mixed: Mixed | None = None
+    whole: Whole | None = None
 
 
 class Batches(Protocol):
@@ -74,7 +87,8 @@ class Batches(Protocol):
 class RowBatches:
     """Batches of `size` out of a split that is whole in memory; of all rows where there are fewer.
 
-    What `augment` makes of them are no rows of the split any more.
+    What `augment` makes of them are no rows of the split any more. Of several processes (`ranks`) each draws
+    its share, of augmented batches the whole, of which it keeps its share: rows may be mixed with any other.
     """
 
     split: TrainSplit
@@ -83,6 +97,7 @@ class RowBatches:
     seed: int
     device: torch.device
     augment: Augment | None = None
+    ranks: Ranks = ALONE
 
     @property
     def per_epoch(self) -> int:
@@ -96,12 +111,15 @@ class RowBatches:
     def drawn(self, step: int) -> Drawn:
         """Its rows, which nothing but the step decides: in whatever process they are drawn."""
         rows = self.rows(step)
-        raw, targets = self.split.inputs[rows], self.split.targets[rows]
+        own = rows if self.augment else rows[self.ranks.share]
+        raw, targets = self.split.inputs[own], self.split.targets[own]
         let_go()
         if self.augment is None or not isinstance(raw, Tensor):
-            return Drawn(step, raw, targets, rows)
+            whole = Whole(self.split.targets[rows]) if self.ranks.several else None
+            return Drawn(step, raw, targets, own, whole=whole)
         found = self.augment(raw, targets, step)
-        return Drawn(step, found.inputs, found.targets, None, found.mixed)
+        drawn = Drawn(step, found.inputs, found.targets, None, found.mixed)
+        return _share_of(drawn, self.ranks) if self.ranks.several else drawn
 
     def placed(self, drawn: Drawn) -> Batch:
         """The same on the device, inputs normalised."""
@@ -113,6 +131,7 @@ class RowBatches:
             drawn.targets.to(device),
             drawn.rows,
             mixed and replace(mixed, targets=mixed.targets.to(device)),
+            drawn.whole,
         )
 
     def rows(self, step: int) -> Tensor:
@@ -125,6 +144,18 @@ class RowBatches:
     def whole_size(self) -> int:
         """The rows of every batch."""
         return min(self.size, len(self.split))
+
+
+def _share_of(drawn: Drawn, ranks: Ranks) -> Drawn:
+    """One process's rows of an augmented batch."""
+    own, mixed = ranks.share, drawn.mixed
+    return replace(
+        drawn,
+        raw=drawn.raw[own],
+        targets=drawn.targets[own],
+        mixed=mixed and replace(mixed, targets=mixed.targets[own]),
+        whole=Whole(drawn.targets, mixed.targets if mixed else None),
+    )
 
 
 #: Batches whose rows are sorted by length together.

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import START_AGAIN, Checkpoint, random_states
-from qtrain_cli.settings.fit import ONE_CYCLE
+from qtrain_cli.settings.fit import ADAM_EPS, ONE_CYCLE
 from qtrain_cli.training.schedules import Schedule, schedule_of
 from qtrain_cli.training.whitened import WhitenedAdam
 
@@ -41,7 +41,7 @@ Kinds = dict[str, dict[str, Tensor]]
 class Rate:
     """How steep and how safe a descent is: the peak learning rate of its schedule, what descends
     (`WhitenedAdam`, or Adam, `fused` as there), the norm to which all gradients together are clipped, the
-    schedule by its name, and what share of each number is added to its gradient."""
+    schedule by its name, what share of each number is added to its gradient, and Adam's epsilon."""
 
     lr: float
     whitened: bool = False
@@ -49,6 +49,7 @@ class Rate:
     clip: float = math.inf
     schedule: str = ONE_CYCLE
     decay: float = 0.0
+    eps: float = ADAM_EPS
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Descent:
     optimizer: torch.optim.Adam | WhitenedAdam
     schedule: Schedule
     steps: int
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self) -> None:
         """Moves the trained tensors by their gradients, and the learning rate."""
@@ -137,7 +143,7 @@ def start_descent(trained: Sequence[Tensor], rate: Rate, steps: int) -> Descent:
     optimizer: torch.optim.Adam | WhitenedAdam = (
         WhitenedAdam(tensors, lr, decay)
         if rate.whitened
-        else torch.optim.Adam(tensors, lr=lr, fused=rate.fused, weight_decay=decay)
+        else torch.optim.Adam(tensors, lr=lr, eps=rate.eps, fused=rate.fused, weight_decay=decay)
     )
     return Descent(tuple(trained), optimizer, schedule_of(rate.schedule, optimizer, lr, steps), steps)
 

@@ -14,18 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import UsageError
+from qtrain_cli.training.ranks import Ranks, present
 
 #: Light work: numbers of a model times those of one input, which is no less than a convolution multiplies.
 LIGHT = 2**20
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+    """``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``. Of several processes each has a GPU
+    of its own.
 
     Raises:
-        UsageError: a name torch does not know, or a device this machine does not have.
+        UsageError: a name torch does not know, a device this machine does not have, or fewer than processes.
     """
     gpus = torch.cuda.device_count()
+    if present().several and gpus and name.partition(":")[0] in ("auto", "cuda"):
+        return _own_gpu(name, gpus, present())
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
     try:
@@ -37,6 +41,18 @@ def resolve_device(name: str) -> torch.device:
     if device.type != "cuda" or (device.index or 0) >= gpus:
         raise UsageError(f"--device '{name}' is not there: {gpus} GPUs found", "write auto, cpu or cuda")
     return device
+
+
+def _own_gpu(name: str, gpus: int, ranks: Ranks) -> torch.device:
+    if name not in ("auto", "cuda"):
+        raise UsageError(f"--device {name} is one device for {ranks.count} processes", "write --device cuda")
+    if gpus < ranks.local_count:
+        raise UsageError(
+            f"{ranks.local_count} processes of this machine need a GPU each: {gpus} found",
+            f"use --processes {gpus}, or --device cpu",
+        )
+    torch.cuda.set_device(ranks.local)
+    return torch.device("cuda", ranks.local)
 
 
 @contextlib.contextmanager

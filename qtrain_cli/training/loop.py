@@ -2,37 +2,54 @@
 
     batch --trainee--> outputs --objective, teacher--> loss --clipped gradients--> one step of the descent
 
-After every epoch the validation rows choose the best state. Nothing has changed when a loss or a gradient is
-not finite: that ends the run. All that a step depends on (`state`) is in the checkpoint, and the order of an
-epoch's rows follows from seed and epoch: a resumed run repeats the undisturbed one bit for bit.
+After every epoch the validation rows choose the best state; without any the last one is kept. Nothing has
+changed when a loss or a gradient is not finite: that ends the run. All that a step depends on (`state`) is in
+the checkpoint, and the order of an epoch's rows follows from seed and epoch: a resumed run repeats the
+undisturbed one bit for bit.
 
-Left out here: several devices.
+Several processes run the same loop, each on its share of every batch (`ranks`, `exchange`): what they add up
+once a step makes them go on with the same numbers, so that every decision is the same in all of them.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, RunFailed
 from qtrain_cli.settings import FitSettings
+from qtrain_cli.tasks.counting import summed
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.course import Course
 from qtrain_cli.training.descent import Rate, seed_generators, start_descent
+from qtrain_cli.training.exchange import Exchange, StepSums
+from qtrain_cli.training.ranks import ALONE, present
 from qtrain_cli.training.recovery import Clock, Recovery
 from qtrain_cli.training.state import RunState, Trained, checkpoint_of, restore, trained
 from qtrain_cli.training.stopping import stop_requests
 from qtrain_cli.training.trainee import Outputs, Trainee
 from qtrain_cli.training.waiting import Waiting
 
+#: Steps that are tried at most before a run is planned.
+REHEARSED = 50
+
 
 @dataclass(frozen=True)
 class Progress:
-    """One step, as it is shown; `word` says what the scores are, `validation` is set at an epoch's end."""
+    """One step, as it is shown; `word` says what the scores are.
+
+    `validation` (nan: no rows) and the epoch's mean loss are set at its end. `rate` is the learning rate of
+    the step, `rounds` whether the numbers are on the grid of the file, `best` the best validation figure that
+    counts, of `best_epoch`. `stage` names a part of a longer run, and `share` is how much of all that this
+    call has to do is done, where the steps do not say it.
+    """
 
     epoch: int
     epochs: int
@@ -42,6 +59,13 @@ class Progress:
     score: float
     word: str
     validation: float | None
+    epoch_loss: float | None = None
+    rate: float = 0.0
+    rounds: bool = False
+    best: float | None = None
+    best_epoch: int = 0
+    stage: str = ""
+    share: float | None = None
 
 
 Show = Callable[[Progress], None]
@@ -66,21 +90,60 @@ def train(
         BadInput: the checkpoint belongs to another run, or the model cannot be trained on this data.
         Refused: the checkpoint is damaged.
     """
-    checkpoint = recovery.found()
+    checkpoint = present().led(recovery.found)
     loop = _Loop(trainee, course, settings, rate, recovery)
     if checkpoint:
         restore(loop.run, checkpoint)
     else:
         loop.save()
-    with stop_requests() as asked:
+    with stop_requests(patient=present().several) as loop.exchange.asked:
         while loop.run.step < loop.steps:
             show(loop.advance())
-            if loop.clock.due() or asked.is_set():
+            stops = loop.exchange.stops
+            if loop.clock.due() or stops:
                 loop.save()
-            if asked.is_set():
+            if stops:
                 raise recovery.stopped()
-    loop.save()
+        loop.exchange.at_end()
+        loop.save()
+        if present().several and loop.exchange.stops:
+            raise recovery.stopped()
     return replace(trained(loop.run), waited=loop.waited.share)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A training that was tried: its epochs and steps, and the seconds of a step and of a validation."""
+
+    epochs: int
+    steps: int
+    step: float
+    validation: float
+
+
+def rehearse(trainee: Trainee, course: Course, settings: FitSettings, rate: Rate, seconds: float) -> Timed:
+    """Takes steps for about so long (two at least), and one validation; nothing is saved.
+
+    Raises:
+        RunFailed, BadInput: as `train` does in its first steps.
+    """
+    loop = _Loop(trainee, course, settings, rate, Recovery(Path(), {}, False))
+    trainee.begin(0, settings.epochs)
+    times: list[float] = []
+    began = time.perf_counter()
+
+    def goes_on() -> bool:
+        return len(times) < min(REHEARSED, loop.per_epoch) and time.perf_counter() - began < seconds
+
+    # Clocks differ, and all processes have to take as many steps.
+    while len(times) < min(2, loop.steps) or present().led(goes_on):
+        started = time.perf_counter()
+        with loop.exchange.around_step(len(times)):
+            loop.step(course.batches.at(len(times)), None)
+        times.append(time.perf_counter() - started)
+    started = time.perf_counter()
+    loop.validate()
+    return Timed(settings.epochs, loop.steps, median(times[1:] or times), time.perf_counter() - started)
 
 
 class _Loop:
@@ -96,33 +159,42 @@ class _Loop:
         self.trained = tuple(trainee.parameters().values())
         self.run = RunState(trainee, start_descent(self.trained, rate, self.steps))
         self.clip, self.clock, self.waited = rate.clip, Clock(), Waiting()
-        self.warm = False
+        self.warm, self.best_epoch = False, 0
+        self.exchange = Exchange(present(), self.trained, settings.seed)
 
     def advance(self) -> Progress:
         """One step, and at the end of an epoch the validation."""
         run = self.run
         epoch, position = divmod(run.step, self.per_epoch)
-        if position == 0 and self.trainee.begin(epoch, self.epochs):
-            run.forget_best()
+        if position == 0:
+            self.exchange.ranks.spread(run.current().values())
+            if self.trainee.begin(epoch, self.epochs):
+                run.forget_best()
+                self.best_epoch = 0
         with self.waited.counted(self.warm):
             batch = self.course.batches.at(run.step)
+        rate = run.descent.lr
         loss, score = self.shown_step(batch)
         run.step += 1
         run.loss += loss
         validation = self.validate() if position + 1 == self.per_epoch else None
-        word = self.course.objective.word
-        return Progress(epoch + 1, self.epochs, run.step, self.steps, loss, score, word, validation)
+        return Progress(
+            epoch + 1, self.epochs, run.step, self.steps, loss, score, self.course.objective.word, validation,
+            None if validation is None else run.history[-1][0], rate, self.trainee.rounds,
+            run.best_score, self.best_epoch or run.epoch_of_best,
+        )  # fmt: skip
 
     def shown_step(self, batch: Batch) -> tuple[float, float]:
         """Loss and score of one batch, with the step's seconds added up. What is only shown is outside the
         clock."""
-        shown = self.exact_loss(batch)
-        started = time.perf_counter()
-        loss, score = self.step(batch)
+        with self.exchange.around_step(batch.step):
+            shown = self.exact_loss(batch)
+            started = time.perf_counter()
+            told = self.step(batch, shown)
         # The first step of a process loads and compiles what all the others only use.
         self.run.count_time(time.perf_counter() - started if self.warm else None)
         self.warm = True
-        return loss if shown is None else shown, score
+        return told.shown, float(self.course.objective.row.figure(told.sums))
 
     def exact_loss(self, batch: Batch) -> float | None:
         """The loss before the step, of student and teacher, where that of the step is a draw; else None."""
@@ -132,27 +204,32 @@ class _Loop:
         with exactly, torch.no_grad():
             return self.loss_of(self.trainee.outputs(batch), batch).item()
 
-    def step(self, batch: Batch) -> tuple[float, float]:
-        """Loss and score of one batch, after one step of the descent. Raises `RunFailed`, `BadInput`."""
+    def step(self, batch: Batch, shown: float | None) -> StepSums:
+        """What one batch came to, after one step of the descent. Raises `RunFailed`, `BadInput`."""
         outputs = self.trainee.outputs(batch)
         loss = self.loss_of(outputs, batch)
         self.differentiate(loss)
+        counts = self.course.objective.row.counts(outputs.scores.detach(), batch.targets)
+        value = loss.item()
+        told = self.exchange.of_step(StepSums(value, value if shown is None else shown, summed(counts)))
+        self.check(told.loss)
         self.run.descent.step()
-        return loss.item(), self.course.objective.score(outputs.scores.detach(), batch.targets)
+        return told
 
     def loss_of(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The objective's loss; where nobody teaches, the student's own outputs do, without weight."""
         taught = self.course.teach(batch)
         teacher = outputs.scores.detach() if taught is None else taught
-        objective = self.course.objective
-        loss = objective.loss(outputs.scores, batch.targets, teacher)
+        objective, whole = self.course.objective, batch.whole
+        loss = objective.loss(outputs.scores, batch.targets, teacher, whole.targets if whole else None)
         if batch.mixed:
-            other = objective.loss(outputs.scores, batch.mixed.targets, teacher)
+            every = whole.mixed if whole else None
+            other = objective.loss(outputs.scores, batch.mixed.targets, teacher, every)
             loss = batch.mixed.share * loss + (1 - batch.mixed.share) * other
         return loss if outputs.penalty is None else loss + outputs.penalty
 
     def differentiate(self, loss: Tensor) -> None:
-        """All gradients, clipped together; no parameter has changed when one is not finite."""
+        """All gradients. Raises `BadInput` where there is nothing to find."""
         if not loss.requires_grad:
             raise BadInput(
                 "the model's outputs do not depend on the generated weights",
@@ -160,29 +237,43 @@ class _Loop:
             )
         self.run.descent.optimizer.zero_grad()
         loss.backward()
-        if not bool(loss.isfinite()):
+
+    def check(self, loss: float) -> None:
+        """Clips all gradients together; no parameter has changed when one, or the loss, is not finite."""
+        if not math.isfinite(loss):
             raise self._diverged("loss")
         # Not finite too where finite numbers are too large for their sum.
         if not bool(nn.utils.clip_grad_norm_(self.trained, self.clip).isfinite()):
             raise self._diverged("gradient")
 
     def validate(self) -> float:
-        """The validation score of the present state, which becomes the best one if it is."""
-        run, rows, objective = self.run, self.course.validation, self.course.objective
+        """The validation score of the present state, which becomes the best one if it is; nan of no rows."""
+        run, objective, rows = self.run, self.course.objective, len(self.course.validation.targets)
         with torch.no_grad():
-            score = objective.score_of(self._outputs_of_validation, rows.targets)
+            score = objective.row.figure_of(self._counts(rows)) if rows else math.nan
         if objective.improves(score, run.best_score):
             run.remember_best(score)
+            self.best_epoch = len(run.history) + 1
         run.end_epoch(self.per_epoch, score)
         run.descent.schedule.end_epoch(run.history[-1][0])
         return score
 
-    def _outputs_of_validation(self, part: slice) -> Tensor:
-        return self.trainee.predict(self.course.validation.inputs[part], self.course.prepare)
+    def _counts(self, count: int) -> Tensor:
+        """What each validation row adds to the score (N, k); each process finds a block of them."""
+        ranks = self.exchange.ranks if count >= self.exchange.ranks.count else ALONE
+        block, rows = ranks.block(count), self.course.validation
+
+        def outputs(part: slice) -> Tensor:
+            place = slice(block.start + part.start, block.start + part.stop)
+            return self.trainee.predict(rows.inputs[place], self.course.prepare)
+
+        own = self.course.objective.counts_of(outputs, rows.targets[block])
+        return ranks.gathered(own, count) if ranks.several else own
 
     def save(self) -> None:
-        """Writes the checkpoint."""
-        self.clock.save(self.recovery.path, checkpoint_of(self.run, self.recovery.identity))
+        """Writes the checkpoint; of several processes one does."""
+        if self.exchange.ranks.first:
+            self.clock.save(self.recovery.path, checkpoint_of(self.run, self.recovery.identity))
 
     def _diverged(self, what: str) -> RunFailed:
         return self.recovery.diverged(what, self.run.step + 1, self.run.step // self.per_epoch + 1)

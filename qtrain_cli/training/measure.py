@@ -71,14 +71,15 @@ def figures_of(
         found = outputs_of(module, state, split.inputs, data.normalisation)
         return objective.scored(found, split.targets, teacher, further=split is data.test)
 
-    train, validation, test = scored(data.train), scored(data.validation), scored(data.test, taught)
+    train, test = scored(data.train), scored(data.test, taught)
+    validation = scored(data.validation) if len(data.validation) else None
     row = objective.row
     trivial = objective.trivial(data.train.targets, data.test.targets, test.shape)
     return Figures(
         scores=Scores(
             task=data.task,
             train=row.figure_of(train.counts),
-            validation=row.figure_of(validation.counts),
+            validation=None if validation is None else row.figure_of(validation.counts),
             test=row.figure_of(test.counts),
             count=len(data.test),
             teacher=test.teacher,

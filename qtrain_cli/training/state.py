@@ -51,6 +51,12 @@ class RunState:
         self.best_score = score
         self.best = {name: tensor.clone() for name, tensor in self.current().items()}
 
+    @property
+    def epoch_of_best(self) -> int:
+        """The last epoch, from 1, that had the best score; 0 where there is none."""
+        scores = [row[1] for row in self.history]
+        return len(scores) - scores[::-1].index(self.best_score) if self.best_score in scores else 0
+
     def forget_best(self) -> None:
         """What comes is of another kind: nothing before it can be compared."""
         self.best_score, self.best = None, {}

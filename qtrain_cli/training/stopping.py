@@ -1,11 +1,15 @@
 """Ctrl-C and SIGTERM between two steps: the first asks the run to stop and save, the second ends it at once.
 
+Among several processes a signal reaches each of them, by whoever has started them, who ends for good what has
+not ended in time: there every signal asks, and so does the end of that one.
+
 A signal that the caller has set to be ignored (as a shell does for what runs behind ``&``) stays ignored, and
 in another thread than the main one, where Python takes no handlers, nothing is installed.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,12 +20,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """An event that the first signal sets; the second one raises `KeyboardInterrupt`."""
+def stop_requests(patient: bool = False) -> Iterator[threading.Event]:
+    """An event that the first signal sets; the second one raises `KeyboardInterrupt`, unless `patient`."""
     asked = threading.Event()
 
     def request(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if asked.is_set() and not patient:
             raise KeyboardInterrupt
         asked.set()
 
@@ -31,6 +35,18 @@ def stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Parent:
+    """Who has started this process."""
+
+    def __init__(self) -> None:
+        self._number = os.getppid()
+
+    @property
+    def gone(self) -> bool:
+        """Whether that one has ended, however it did."""
+        return os.getppid() != self._number
 
 
 def _heeded() -> list[signal.Signals]:

@@ -50,6 +50,7 @@ class Taught:
         self.module, self.alignment, self.precision = module, alignment, precision
         self.mean = AveragedModel(module, avg_fn=_younger(decay)) if decay else None
         self.evaluations = torch.zeros((), dtype=torch.int64)
+        self._share = (1, 1)
         self._taken()
 
     def parameters(self) -> dict[str, Tensor]:
@@ -70,10 +71,17 @@ class Taught:
         """Every epoch is like the others."""
         return False
 
+    @property
+    def rounds(self) -> bool:
+        """A student's numbers are stored as they are."""
+        return False
+
     def outputs(self, batch: Batch) -> Outputs:
         """In training mode."""
         self._follow(batch)
         self.module.train()
+        if batch.whole is not None:
+            self._share = (len(batch.whole.targets), len(batch.targets))
         inputs = single(batch.inputs)
         with products_in(self.precision, inputs.device):
             features = self.module.features(inputs)
@@ -116,7 +124,9 @@ class Taught:
             self.mean.update_parameters(self.module)
 
     def _taken(self) -> int:
-        return 0 if self.module.circuit is None else self.module.circuit.take_count()
+        """Circuits since the last call; those of all processes, of which each has the same for every row."""
+        whole, own = self._share
+        return 0 if self.module.circuit is None else self.module.circuit.take_count() * whole // own
 
 
 def of_student(parameters: dict[str, Tensor]) -> dict[str, Tensor]:

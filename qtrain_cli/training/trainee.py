@@ -45,6 +45,10 @@ class Trainee(Protocol):
     def begin(self, epoch: int, epochs: int) -> bool:
         """Prepares for an epoch, counted from 0; True: what was best before it counts no longer."""
 
+    @property
+    def rounds(self) -> bool:
+        """Whether the numbers are on the grid of the file already."""
+
     def predict(self, inputs: Inputs, prepare: Prepare) -> Tensor:
         """Outputs (N, ...) on the CPU in evaluation mode."""
 

@@ -70,6 +70,12 @@ class WhitenedAdam(torch.optim.Optimizer):
                     gradient = tensor.grad + self._decay * tensor if self._decay else tensor.grad
                     tensor.sub_(group["lr"] * _update(state, gradient, *group["betas"]))
 
+    @torch.no_grad()
+    def turn(self) -> None:
+        """Puts the eigenvectors of all averages in place, as every `EVERY` steps."""
+        for state in self.state.values():
+            _turn(state["basis"], state["exp_avg_sq"], state["covariance"])
+
 
 def state_bytes(numbers: int) -> int:
     """About what the moments of so many numbers take in memory: 4 KB each, less above 32,768 of them."""

@@ -11,6 +11,7 @@ from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.settings import (
     PLOT_ENDINGS,
     QNN_LR,
+    SHARPENED,
     AlignSettings,
     BudgetSettings,
     CircuitSettings,
@@ -78,7 +79,7 @@ def test_compress_with_everything(settings_of):
         "0.2", *MODEL, *BUDGET, "--layers", "7", "--distill", "0.5", "--temperature", "2", "--epochs", "3",
         "--batch-size", "4", "--lr", "0.5", "--seed", "6", "--device", "cuda:1", "-o", "out.qtrain",
         "--gradient", "spsa", "--shots", "100", "--pennylane-device", "default.mixed", "--spsa-samples", "8",
-        "--resume", "--force",
+        "--resume", "--force", "--log", "tensorboard:runs", "--dry-run",
     )  # fmt: skip
     assert found == CompressSettings(
         MODEL_SETTINGS,
@@ -88,7 +89,20 @@ def test_compress_with_everything(settings_of):
         Path("out.qtrain"),
         resume=True,
         force=True,
+        log="tensorboard:runs",
+        dry_run=True,
     )
+
+
+@pytest.mark.parametrize("place", ["h.json", "tensorboard:", "", "nowhere"])
+def test_a_place_for_a_history_is_a_file_of_lines_a_folder_or_none(cli, place):
+    ended = cli("compress", "net.pt", "--data", "d.npz", "--log", place)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"--log is '{place}'; allowed: FILE.jsonl, tensorboard:FOLDER or none" in ended.err
+
+
+def test_students_have_their_history_in_their_file(settings_of):
+    assert settings_of("train", "qnn:qubits=2,layers=1", "--data", "d.npz").log == "none"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +135,7 @@ def test_compress_with_nothing(settings_of):
         FitSettings(),
         Path("net.v1.qtrain"),
         own_lr=True,
+        log="beside",
     )
 
 
@@ -296,7 +311,7 @@ def test_every_command_takes_the_three_common_options(cli, verb):
         (("--distill", "2"), "--distill is 2.0; allowed: 0 to 1"),
         (("--seed", "-1"), "--seed is -1; allowed: 0 to"),
         (("--angle-bits", "1"), "angle bits is 1"),
-        (("--validation", "1"), "--validation is 1.0; allowed: between 0 and 1"),
+        (("--validation", "1"), "--validation is 1.0; allowed: 0 to below 1"),
         (("--mapping", "quadratic"), "--mapping 'quadratic' does not exist"),
         (("--entangler", "none"), "'none'"),
         (("--device", "tpu"), "--device 'tpu' is unknown"),
@@ -342,7 +357,7 @@ def test_compare_students_and_gradients(settings_of):
         ("labels", "born-again", "running-average"),
     )
     taught = settings_of("compare-students", "net.pt", *words, "--align", "fc", "--no-control", "--lr", "0.3")
-    assert taught.methods == ("labels", "distill", "align", "distill+align")
+    assert taught.methods == ("labels", SHARPENED, "distill", "align", "distill+align")
     assert (taught.control, taught.lr, taught.teacher) == (False, 0.3, ModelSettings(Path("net.pt")))
     fit = FitSettings(distill=0.0, lr=QNN_LR, device="cpu")
     assert settings_of("compare-gradients", "qnn", *words[2:]) == CompareGradientsSettings(

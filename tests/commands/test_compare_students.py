@@ -5,6 +5,7 @@ import random
 import re
 from dataclasses import replace
 
+import numpy
 import pytest
 
 from qtrain_cli.commands import compare_students
@@ -13,6 +14,7 @@ from qtrain_cli.results import Scores, StudentRow, verdicts
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import (
     QNN_LR,
+    SHARPENED,
     AlignSettings,
     CompareStudentsSettings,
     DataSettings,
@@ -181,6 +183,45 @@ def test_seeds_that_never_reach_the_mark_are_counted(row):
     assert (some.to_json()["epochs_to_95"], some.to_json()["seeds_to_95"]) == (None, 1)
 
 
+def test_a_gain_that_sharpened_labels_have_too_is_not_the_teachers(row):
+    plain, sharp = row("qnn", "labels", [0.80, 0.81, 0.82]), row("qnn", SHARPENED, [0.90, 0.91, 0.92])
+    for figures, whose in (
+        ([0.90, 0.91, 0.93], True),
+        ([0.97, 0.97, 0.98], False),
+        ([0.8, 0.81, 0.82], False),
+    ):
+        found = verdicts([plain, sharp, row("qnn", "distill", figures)])
+        lines = [line for line in found if f"distill against {SHARPENED}" in line]
+        assert len(lines) == 1
+        assert ("the gain over labels is not shown to be the teacher's" in lines[0]) == whose
+    assert not any(f"{SHARPENED} against {SHARPENED}" in line for line in found)
+
+
+def test_sharpened_labels_learn_otherwise_than_labels_and_need_a_task_with_scores(cli, digits, tmp_path):
+    words = ["compare-students", "--student", "qnn:qubits=2,layers=1", "--epochs", 2, "--seeds", 1, "-q"]
+    own = ["--data", digits / "digits.npz", "--methods", f"labels,{SHARPENED}", "--temperature", 0.5]
+    document = json.loads(cli(*words, *own, "-o", tmp_path / "cells", "--json").out)
+    plain, sharp = document["rows"]
+    assert plain["figures"] != sharp["figures"]
+    (file,) = (tmp_path / "cells").glob(f"*-{SHARPENED}-*.qtrain")
+    record = json.loads(cli("report", file, "--json").out)
+    assert (record["method"], record["distill"], record["temperature"]) == (SHARPENED, 0.5, 0.5)
+    numpy.savez(
+        tmp_path / "n.npz", **{f"x_{s}": numpy.ones((40, 4), "f4") for s in ("train", "test")},
+        **{f"y_{s}": numpy.linspace(0, 1, 40, dtype="f4") for s in ("train", "test")},
+    )  # fmt: skip
+    refused = cli(*words, "--data", tmp_path / "n.npz", "--methods", SHARPENED, "-o", tmp_path / "other")
+    assert refused.code == 2 and "labels of a regression cannot be sharpened" in refused.err
+
+
+def test_circuit_runs_to_the_mark_count_those_of_generations_before(row):
+    history = ((1.0, 0.5), (0.5, 0.9), (0.4, 0.9), (0.3, 0.9))
+    made = row("qnn", "labels", [0.8], history, evaluations=400)
+    assert made.to_json()["epochs_to_95"] == 2 and made.to_json()["evaluations_to_95"] == 200
+    again = row("qnn", "born-again", [0.8], history, evaluations=800, generation=1)
+    assert again.to_json()["evaluations_to_95"] == 600
+
+
 def test_students_of_one_kind_are_told_apart_and_stand_beside_their_teacher(cli, digits, tmp_path):
     small, smaller = "qnn:qubits=2,layers=2", "qnn:qubits=2,layers=1"
     words = (
@@ -188,10 +229,15 @@ def test_students_of_one_kind_are_told_apart_and_stand_beside_their_teacher(cli,
         "--data", digits / "digits.npz", "--epochs", 1, "--seeds", 2, "-o", tmp_path / "cells", "-q",
     )  # fmt: skip
     document = json.loads(cli(*words, "--json").out)
-    assert [row["name"] for row in document["rows"]] == [small, small, smaller, smaller]
+    assert [row["name"] for row in document["rows"]] == [small] * 3 + [smaller] * 3
+    assert [row["method"] for row in document["rows"]] == ["labels", SHARPENED, "distill"] * 2
     for name in (small, smaller):
-        assert sum(f"distill against labels, {name} student" in line for line in document["verdicts"]) == 1
-    taught = document["rows"][1]["teacher_accuracy"]
+        for base in ("labels", SHARPENED):
+            assert (
+                sum(f"distill against {base}, {name} student" in line for line in document["verdicts"]) == 1
+            )
+    assert document["rows"][1]["teacher_accuracy"] is None
+    taught = document["rows"][2]["teacher_accuracy"]
     shown = cli(*words).out
     assert "teacher" in shown and f"{100 * taught:.2f}" in shown
 

@@ -395,7 +395,7 @@ def test_a_stop_request_saves_and_says_resume(labels, monkeypatch):
 
     asked = threading.Event()
     asked.set()
-    monkeypatch.setattr(loop, "stop_requests", lambda: contextlib.nullcontext(asked))
+    monkeypatch.setattr(loop, "stop_requests", lambda patient: contextlib.nullcontext(asked))
     with pytest.raises(Interrupted, match="stopped; the state is in"):
         train.run(labels(), quiet, quiet)
 
@@ -407,7 +407,7 @@ def test_the_state_of_another_way_of_training_is_another_run(labels, monkeypatch
     asked = threading.Event()
     asked.set()
     with monkeypatch.context() as stopping:
-        stopping.setattr(loop, "stop_requests", lambda: contextlib.nullcontext(asked))
+        stopping.setattr(loop, "stop_requests", lambda patient: contextlib.nullcontext(asked))
         with pytest.raises(Interrupted):
             train.run(labels(), quiet, quiet)
     monkeypatch.setattr(identity, "TRAINING", identity.TRAINING + 1)

@@ -137,7 +137,7 @@ def test_what_cannot_be(loaded, y, family, task, said):
     ({"y_test": TAGS[4:].astype("U3")}, "y_test is an array of <U3"),
     ({"y_test": TAGS[4:, :3]}, r"y_test is an array of int64 with the shape \(2, 3\)"),
     ({"y_train": TAGS[:4].astype("U3")}, "y_train has the dtype <U3"),
-    ({"y_train": TOKENS[:4], "y_test": TOKENS[4:, :3]}, r"y_test is an array of int64 with the shape \(2, 3\)"),
+    ({"y_train": TOKENS[:4], "y_test": TOKENS[4:, :3]}, r"y_test is an array of int64 with the shape \(2, 3"),
     ({"y_train": TOKENS[:4], "y_test": TOKENS[4:5]}, "x_test has 2 rows and y_test 1"),
     ({"y_train": TOKENS[:4], "y_test": TOKENS[4:, 0]}, r"y_test is an array of int64 with the shape \(2,\)"),
     ({"y_train": TOKENS[:4], "x_test": TOKENS[4:, :3]}, "x_test is an array of int64"),

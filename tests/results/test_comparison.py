@@ -129,6 +129,7 @@ def test_the_document_has_these_keys_and_no_rows():
     assert list(found) == [
         "schema", "model", "task", "teacher_test_accuracy", "trivial", "test_count", "model_bytes", "epochs",
         "seeds", "budgets", "methods", "points", "cells", "verdict",
+        "model_sha256", "data_sha256",
     ]  # fmt: skip
     assert found["schema"] == COMPARISON == "qtrain.compare/1"
     assert list(found["methods"][0]) == ["name", "summary", "trained", "tuned", "control"]

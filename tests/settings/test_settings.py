@@ -135,9 +135,9 @@ def test_models():
         ({"std": (0.5,)}, "--mean and --std go together"),
         ({"mean": (0.5,), "std": (1, 1)}, "--mean has 1 numbers and --std 2"),
         ({"mean": (0.5,), "std": (0,)}, "--std must be positive"),
-        ({"validation": 0}, "--validation is 0; allowed: between 0 and 1"),
-        ({"validation": 1}, "--validation is 1; allowed: between 0 and 1"),
-        ({"validation": math.nan}, "--validation is nan; allowed: between 0 and 1"),
+        ({"validation": -0.1}, "--validation is -0.1; allowed: 0 to below 1"),
+        ({"validation": 1}, "--validation is 1; allowed: 0 to below 1"),
+        ({"validation": math.nan}, "--validation is nan; allowed: 0 to below 1"),
     ],
 )
 def test_data(values, message):

@@ -1,6 +1,7 @@
 """The losses against their formulas, the scores against counting, and what a model may do wrong."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,6 +43,15 @@ def test_the_classification_loss_is_that_of_hinton(distill, temperature):
     expected += distill * temperature**2 * divergence(STUDENT, TEACHER, temperature)
     found = of(distill=distill, temperature=temperature).loss(STUDENT, LABELS, TEACHER)
     assert float(found) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_sharpened_labels_are_a_teacher_that_is_sure_of_them(temperature):
+    sure = torch.full_like(TEACHER, -1e3)
+    sure[torch.arange(len(LABELS)), LABELS] = 1e3
+    taught, sharp = of(distill=0.7, temperature=temperature), of(distill=0.7, temperature=temperature)
+    found = replace(sharp, sharpened=True).loss(STUDENT, LABELS, torch.full_like(TEACHER, math.nan))
+    assert float(found) == pytest.approx(float(taught.loss(STUDENT, LABELS, sure)), rel=1e-12)
 
 
 def test_a_teacher_without_weight_may_be_nothing_at_all():

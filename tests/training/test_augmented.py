@@ -99,6 +99,9 @@ def test_an_augmented_run_goes_on_where_it_was_stopped(compressed, monkeypatch, 
     steps = []
 
     class Stopping:
+        def __init__(self, patient):
+            assert not patient
+
         def __enter__(self):
             self._inner = stop_requests()
             self._event = self._inner.__enter__()
@@ -109,7 +112,7 @@ def test_an_augmented_run_goes_on_where_it_was_stopped(compressed, monkeypatch, 
 
         def is_set(self):
             steps.append(None)
-            return len(steps) == 12
+            return len(steps) == 6
 
     monkeypatch.setattr(loop, "stop_requests", Stopping)
     words = ("compress", digits / "digits_cnn_module.pt", "--data", digits / "digits.npz", *WORDS)

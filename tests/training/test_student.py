@@ -222,13 +222,13 @@ def test_the_loss_that_is_shown_is_that_without_shots(make, run_fit, monkeypatch
     exact, trained = [], []
     loop_loss, step = loop_module._Loop.loss_of, loop_module._Loop.step
 
-    def spy(loop, batch):
+    def spy(loop, batch, shown):
         circuit = loop.trainee.module.circuit
         with torch.no_grad(), circuit.without_shots():
             exact.append(loop_loss(loop, loop.trainee.outputs(batch), batch).item())
         circuit.take_count()
-        found = step(loop, batch)
-        trained.append(found[0])
+        found = step(loop, batch, shown)
+        trained.append(found.loss)
         return found
 
     monkeypatch.setattr(loop_module._Loop, "step", spy)

@@ -13,17 +13,19 @@ seeded and stay so, which scrambles the outcomes for nothing. Inference needs th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from qtrain_cli.methods.generator.angles import start_angles
+from qtrain_cli.methods.generator.linear import linear_tensors
 from qtrain_cli.methods.generator.mapping import Positions, apply_mapping
-from qtrain_cli.methods.generator.spec import GeneratorSpec
+from qtrain_cli.methods.generator.spec import LINEAR, GeneratorSpec
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.statevector import Underway, probabilities, run_first
-from qtrain_cli.targets.entries import GENERATED
+from qtrain_cli.targets.entries import GENERATED, TensorEntry
 from qtrain_cli.targets.layout import split
 
 #: (circuit, theta (b, L, n, r)) -> probabilities (b, 2**n): the engine, or what measures in its place.
@@ -31,7 +33,8 @@ Simulate = Callable[[CircuitSpec, Tensor], Tensor]
 
 
 class Generator:
-    """A generator's fixed side: its spec and, on one device and in one precision, scales and positions.
+    """A generator's fixed side: its spec and, on one device and in one precision, scales and positions, made
+    when they are asked for.
 
     Args:
         spec: circuit, mapping and layout.
@@ -42,20 +45,41 @@ class Generator:
     def __init__(
         self, spec: GeneratorSpec, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> None:
-        self.spec = spec
-        entries = spec.layout.of_role(GENERATED)
-        counts = torch.tensor([entry.count for entry in entries])
-        scaled = spec.mapping.row.scaled
-        scales = torch.tensor([entry.scale if scaled else 1 for entry in entries], dtype=torch.float64)
-        centres = torch.tensor([entry.centre if scaled else 0 for entry in entries], dtype=torch.float64)
-        self.scale = scales.repeat_interleave(counts).to(device, dtype)  # (m,)
-        self.centre = centres.repeat_interleave(counts).to(device, dtype)  # (m,)
-        self.positions = Positions.of(spec, torch.device(device), dtype)
+        self.spec, self.device, self.dtype = spec, torch.device(device), dtype
         self._underway = dict[torch.dtype, Underway]()
+
+    @functools.cached_property
+    def scale(self) -> Tensor:
+        """Of each weight, (m,)."""
+        return self._of_weights([entry.scale if self._scaled else 1.0 for entry in self._entries])
+
+    @functools.cached_property
+    def centre(self) -> Tensor:
+        """Of each weight, (m,)."""
+        return self._of_weights([entry.centre if self._scaled else 0.0 for entry in self._entries])
+
+    @functools.cached_property
+    def positions(self) -> Positions:
+        """What the mapping may know of each weight."""
+        return Positions.of(self.spec, self.device, self.dtype)
+
+    @property
+    def _scaled(self) -> bool:
+        return self.spec.mapping.row.scaled
+
+    @property
+    def _entries(self) -> tuple[TensorEntry, ...]:
+        return self.spec.layout.of_role(GENERATED)
+
+    def _of_weights(self, numbers: list[float]) -> Tensor:
+        """A number of each tensor for each of its weights, (m,)."""
+        counts = torch.tensor([entry.count for entry in self._entries])
+        wide = torch.tensor(numbers, dtype=torch.float64).repeat_interleave(counts)
+        return wide.to(self.device, self.dtype)
 
     def standardised(self, theta: Tensor, run: Simulate = probabilities) -> Tensor:
         """z of the m outcomes in use: the trained angles in radians -> (m,)."""
-        p = self._probabilities(theta) if run is probabilities else run(self.spec.circuit, self.whole(theta))
+        p = self.all_probabilities(theta, run)
         return p.flatten()[: self.spec.layout.generated] * 2**self.spec.circuit.qubits - 1
 
     def whole(self, theta: Tensor) -> Tensor:
@@ -67,9 +91,11 @@ class Generator:
         coding = self.spec.angles
         return start_angles(self.spec.circuit, coding.start_seed)[:, : coding.seeded].to(like)
 
-    def _probabilities(self, theta: Tensor) -> Tensor:
-        """The engine's (b, 2**n); seeded layers are run once."""
+    def all_probabilities(self, theta: Tensor, run: Simulate = probabilities) -> Tensor:
+        """All outcomes' (b, 2**n); of the engine seeded layers are run once."""
         circuit = self.spec.circuit
+        if run is not probabilities:
+            return run(circuit, self.whole(theta))
         if not self.spec.angles.seeded:
             return probabilities(circuit, theta)
         if theta.dtype not in self._underway:
@@ -87,4 +113,11 @@ class Generator:
 
     def tensors(self, theta: Tensor, numbers: Tensor, run: Simulate = probabilities) -> dict[str, Tensor]:
         """The generated tensors by name, in their own shapes and dtypes."""
-        return split(self.spec.layout, self.weights(theta, numbers, run))
+        return self.tensors_of(self.all_probabilities(theta, run), numbers)
+
+    def tensors_of(self, p: Tensor, numbers: Tensor) -> dict[str, Tensor]:
+        """The same from the probabilities of all outcomes, (b, 2**n)."""
+        if self.spec.mapping.kind == LINEAR:
+            return linear_tensors(self.spec.layout, p, numbers)
+        z = p.flatten()[: self.spec.layout.generated] * 2**self.spec.circuit.qubits - 1
+        return split(self.spec.layout, self.weights_of(z, numbers))

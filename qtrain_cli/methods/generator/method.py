@@ -11,6 +11,7 @@ codes no longer fit: whatever validation chooses can be stored as it is.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,14 +32,17 @@ from qtrain_cli.methods.method import FileBytes, Grid, Method, Numbers, Scene
 from qtrain_cli.methods.regenerated import Groups, scaled_in_place
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.quantum.circuit import CircuitSpec
-from qtrain_cli.quantum.portable_circuit import portable_probabilities
+from qtrain_cli.quantum.portable_circuit import probabilities_in_parts
 from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import BudgetSettings
 from qtrain_cli.targets.entries import LayoutSpec
-from qtrain_cli.targets.layout import split
 
 #: From this share of the epochs on angles are rounded; the first epoch never is.
 ROUND_FROM = 0.8
+#: Outcomes of circuits that are regenerated together: whole blocks of any mapping (`portable_mapping`).
+_PART = 2**18
+#: Parts that are in the making at once, at most.
+_THREADS = 2
 #: Room that a step fitted at an epoch's beginning leaves for the epoch's movement.
 _ROOM = 0.985
 
@@ -60,8 +64,8 @@ class Weights:
             return self.generator.tensors(theta, numbers[MAPPING], run)
         if self._at_start is None:
             with torch.no_grad():
-                self._at_start = self.generator.standardised(theta)
-        return split(self.generator.spec.layout, self.generator.weights_of(self._at_start, numbers[MAPPING]))
+                self._at_start = self.generator.all_probabilities(theta)
+        return self.generator.tensors_of(self._at_start, numbers[MAPPING])
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
@@ -86,12 +90,28 @@ def exact(layout: LayoutSpec, plan: Plan, device: torch.device) -> Weights:
 def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     """From angles and mapping numbers in float64, to the same bits everywhere."""
     spec = spec_of(layout, plan)
-    p = portable_probabilities(spec.circuit, _whole(spec, numbers[ANGLES]))  # (b, 2**n)
-    z = p.reshape(-1)[: layout.generated]
-    z *= 2.0**spec.circuit.qubits
-    z -= 1.0
-    u = mapped_portably(spec, numbers[MAPPING], z)
-    return scaled_in_place(layout, u) if spec.mapping.row.scaled else u
+    (weights,) = _made(spec, numbers, spec.circuit.circuits)
+    return weights
+
+
+def parts(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Iterator[Floats]:
+    """The same weights circuit by circuit, of small ones many at a time."""
+    spec = spec_of(layout, plan)
+    together = max(1, _PART >> spec.circuit.qubits) if spec.mapping.row.local else spec.circuit.circuits
+    return _made(spec, numbers, together, min(_THREADS, torch.get_num_threads()))
+
+
+def _made(spec: GeneratorSpec, numbers: Groups, together: int, threads: int = 1) -> Iterator[Floats]:
+    """The weights of so many circuits at a time."""
+    first, layout = 0, spec.layout
+    for p in probabilities_in_parts(spec.circuit, _whole(spec, numbers[ANGLES]), together, threads):
+        z = p.reshape(-1)[: layout.generated - first]
+        z *= 2.0**spec.circuit.qubits
+        z -= 1.0
+        u = mapped_portably(spec, numbers[MAPPING], z, first)
+        yield scaled_in_place(layout, u, first) if spec.mapping.row.scaled else u
+        first += z.size
+        del p, z, u  # the next part is made without it in memory
 
 
 def _whole(spec: GeneratorSpec, trained: Floats) -> Floats:
@@ -200,5 +220,5 @@ def origin(plan: Plan, numbers: Numbers) -> Numbers:
 METHOD = Method(
     largest=largest, plan=plan, forms=forms, start=start, decode=decode, portable=portable,
     exact=exact, bits=bits, planned=planned, grid=Grid(first, fit, settle, coded, decoded), whitened=True,
-    origin=origin,
+    origin=origin, parts=parts,
 )  # fmt: skip

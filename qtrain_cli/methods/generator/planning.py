@@ -13,14 +13,15 @@ layers learn far less for the same numbers. Where circuits are less deep than wi
 nearly a constant: seeded layers stand before the trained ones there, as many as are missing, and are run
 once. So outcomes are spread as by chance from the start.
 
-Changes to a base move their angles little, so that shallow circuits are enough, and many learn faster: there
-b is the largest count whose circuits have as many layers as qubits, or nearly.
+Changes of up to as many weights move their angles little, so that shallow circuits are enough, and many
+learn faster: there b is the largest count whose circuits have as many layers as qubits, or nearly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
 from qtrain_cli.methods.generator.sizes import check_work, most_angles, numbers_for_ratio, step_work
@@ -67,8 +68,8 @@ def plan_generator(
             f"{layout.generated} weights are to be generated; allowed: {MAX_OUTCOMES}", "narrow --targets"
         )
     given = budget.circuits
-    counts = [given] if given else _candidate_counts(layout.generated)
     budget = replace(budget, angle_bits=budget.bits(change))
+    counts = [given] if given else _candidate_counts(layout.generated)
     plans = [plan for count in counts if (plan := _with_circuits(layout, budget, seed, file_bytes, count))]
     if not plans:
         raise BadInput(*_too_small(layout, budget, seed, file_bytes))
@@ -79,7 +80,7 @@ def plan_generator(
 
 def _chosen(plans: list[GeneratorSpec], change: bool) -> GeneratorSpec:
     """One of several, from few large circuits to many small ones."""
-    if plans[0].layout.generated > LARGE_WEIGHTS and not change:
+    if plans[0].layout.generated > LARGE_WEIGHTS:
         most = max(plan.trained_numbers for plan in plans)
         plans = [plan for plan in plans if plan.trained_numbers >= USED * most]
         affordable = [plan for plan in plans if step_work(plan) <= LARGE_WORK_LIMIT]
@@ -114,6 +115,38 @@ def _candidate_counts(weights: int) -> list[int]:
     return [-(-weights // 2**qubits) for qubits in sizes]
 
 
+def said_of_faster(spec: GeneratorSpec) -> str:
+    """How many circuits would make a step faster, where circuits are a good part of it; empty otherwise."""
+    circuit, (_, trained, _, each) = spec.circuit, spec.trained_shape
+    qubits = circuit.qubits - 1
+    count = -(-spec.layout.generated // 2**qubits)
+    layers = spec.trained_angles // (count * qubits * each)
+    if step_work(spec) <= WORK_LIMIT or qubits < MIN_QUBITS_OF_SEVERAL or layers < 1:
+        return ""
+    times = step_work(spec) / (count * 2**qubits * layers)
+    return (
+        f"--circuits {count} would train {layers} layers of {qubits} qubits in place of {trained} of"
+        f" {circuit.qubits}: the circuits' part of a step is {times:.1f} times faster then, and learns less"
+    )
+
+
+def _of_depth(
+    layout: LayoutSpec, budget: BudgetSettings, seed: int, circuits: int, layers: int
+) -> GeneratorSpec:
+    """The generator of so many circuits with so many trained layers; where a large model's are less deep than
+    wide, seeded ones stand before them."""
+    entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
+    qubits = qubits_for(layout.generated, circuits)
+    scrambled = layout.generated > LARGE_WEIGHTS and budget.layers is None
+    missing = max(0, qubits - layers) if scrambled else 0
+    seeded = missing if budget.seeded_layers is None else budget.seeded_layers
+    circuit = CircuitSpec(
+        budget.ansatz, entangler, qubits, layers + seeded, circuits, final_rotation=budget.final_rotation
+    )
+    mapping = MappingSpec(budget.mapping, MAPPINGS[budget.mapping].hidden)
+    return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.bits(False), seed, seeded))
+
+
 def _with_circuits(
     layout: LayoutSpec,
     budget: BudgetSettings,
@@ -122,20 +155,7 @@ def _with_circuits(
     circuits: int,
 ) -> GeneratorSpec | None:
     """The deepest generator of so many circuits within the budget; None when not even one layer fits."""
-
-    entangler = budget.entangler or ANSATZE[budget.ansatz].entanglers[0]
-    qubits = qubits_for(layout.generated, circuits)
-    scrambled = layout.generated > LARGE_WEIGHTS and budget.layers is None
-
-    def of_depth(layers: int) -> GeneratorSpec:
-        missing = max(0, qubits - layers) if scrambled else 0
-        seeded = missing if budget.seeded_layers is None else budget.seeded_layers
-        circuit = CircuitSpec(
-            budget.ansatz, entangler, qubits, layers + seeded, circuits, final_rotation=budget.final_rotation
-        )
-        mapping = MappingSpec(budget.mapping, MAPPINGS[budget.mapping].hidden)
-        return GeneratorSpec(circuit, mapping, layout, AngleCoding(budget.bits(False), seed, seeded))
-
+    of_depth = partial(_of_depth, layout, budget, seed, circuits)
     one = of_depth(1)
     if budget.layers is not None:
         return of_depth(int(budget.layers))

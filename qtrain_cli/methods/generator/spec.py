@@ -63,7 +63,7 @@ class MappingRow:
     `hidden` is how many hidden units (or bonds) it has by default, 0 where it has none.
 
     `reads_bits`: the bits of a weight's number are inputs too. `scaled`: scale and centre apply to what it
-    gives; else that is the weight itself.
+    gives; else that is the weight itself. `local`: no weight depends on what is made of the others.
     """
 
     name: str
@@ -72,6 +72,7 @@ class MappingRow:
     reads_bits: bool = False
     scaled: bool = True
     hidden: int = 0
+    local: bool = True
 
 
 def _mlp_count(hidden: int, bits: int, tensors: int) -> int:
@@ -94,10 +95,11 @@ def _stack_count(hidden: int, bits: int, tensors: int) -> int:
     return sum(after * (before + 1) for after, before in stack_shapes(bits))
 
 
+LINEAR = "linear"
 MAPPINGS: dict[str, MappingRow] = {
     row.name: row
     for row in (
-        MappingRow("linear", lambda hidden, bits, tensors: 2, "gain * z + bias"),
+        MappingRow(LINEAR, lambda hidden, bits, tensors: 2, "gain * z + bias"),
         MappingRow(
             "linear-per-tensor",
             lambda hidden, bits, tensors: 2 * tensors,
@@ -123,6 +125,7 @@ MAPPINGS: dict[str, MappingRow] = {
             "the Quantum-Train paper's: four linear layers on position bits and probability, no scale",
             reads_bits=True,
             scaled=False,
+            local=False,
         ),
     )
 }

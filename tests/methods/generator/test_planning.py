@@ -271,6 +271,15 @@ def test_changes_have_the_most_circuits_that_are_about_as_deep_as_wide(budget, c
     assert plan_generator(layout, finer, 0, packed_size, change=True).angles.bits == 6
 
 
+@pytest.mark.parametrize("numbers", [1_000, 2_000, 10_000])
+def test_changes_of_a_whole_large_model_are_planned_as_the_model_is(numbers):
+    layout = weights(22_715_520)
+    found = plan_generator(layout, BudgetSettings(params=numbers), 0, packed_size, change=True)
+    assert found.circuit == plan(layout, params=numbers).circuit
+    trained = found.circuit.layers - found.angles.seeded
+    assert trained >= 2 and found.circuit.layers >= found.circuit.qubits
+
+
 @pytest.mark.parametrize("count", [2**21 + 1, 5_824_522, 11_689_512, 86_567_656])
 @pytest.mark.parametrize("numbers", [2_000, 10_000, 30_000])
 def test_circuits_of_large_models_are_as_deep_as_wide_and_use_the_budget(count, numbers):

@@ -1,0 +1,151 @@
+"""What can be said of an artifact only with its model or its data at hand, for a page.
+
+    tensors       |w - w_teacher| / |w_teacher|, and the root of the mean square of w
+    classes       rows, right ones, and confusions, of tasks whose rows have one class
+    regression    predicted against true, the first number of some rows
+    language      the mean loss at each place of a row
+
+The test rows were used once, for the record; here they are looked at again, and nothing is chosen by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import record_of
+from qtrain_cli.artifact.numbers import decode_artifact
+from qtrain_cli.artifact.student import is_student
+from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.errors import UsageError
+from qtrain_cli.models import looks_up
+from qtrain_cli.models.call import predict
+from qtrain_cli.results.dossier import ClassFigures, Dossier, Examination, TensorFacts
+from qtrain_cli.runs.examination import asked, examine
+from qtrain_cli.runs.grounds import model_settings
+from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.reopening import Reopened, reopened
+from qtrain_cli.settings import DataSettings, ReportSettings
+from qtrain_cli.tasks.places import counted
+
+#: Classes that a table of confusions has at most, points of a drawing, and places of a row.
+MOST_CLASSES, _MOST_PAIRS, _MOST_PLACES = 20, 400, 512
+
+
+def looked_at(dossier: Dossier, settings: ReportSettings, log: Log) -> Dossier:
+    """The dossier with what the model's file and the data say.
+
+    Raises:
+        UsageError: the file is a student. BadInput, Refused: as `reopened` and `load_data`.
+    """
+    container = read_container(settings.artifact)
+    if is_student(container):
+        raise UsageError("--model and --data are for a compressed model, and this file is a student")
+    artifact = decode_artifact(container)
+    origin = artifact.description.origin
+    known = record_of(artifact.description, container) if origin else None
+    found = reopened(artifact, settings, known.measured.output if known else None, log)
+    teacher = found.loaded.name if found.loaded else ""
+    same = known is None or found.loaded is None or found.loaded.sha256 == known.measured.model_sha256
+    if not same:
+        log(f"{teacher} is another file than the one that was compressed; errors are against it all the same")
+    dossier = replace(
+        dossier, teacher=teacher, tensors=tuple(_with_error(row, found) for row in dossier.tensors)
+    )
+    if settings.data is None:
+        return dossier
+    sha256 = known.measured.data_sha256 if known else ""
+    return replace(dossier, examined=_examined(found, settings, settings.data, sha256))
+
+
+def _with_error(row: TensorFacts, found: Reopened) -> TensorFacts:
+    """Nothing is added where the model has no tensor of that name and shape, as for factors of a change."""
+    made = found.state.get(row.name)
+    if made is None or not made.is_floating_point() or tuple(made.shape) != row.shape or not made.numel():
+        return row
+    wide = made.double().cpu()
+    row = replace(row, spread=float(wide.square().mean().sqrt()))
+    own = None if found.teacher is None else found.teacher.get(row.name)
+    if own is None or own.shape != made.shape:
+        return row
+    own = own.double().cpu()
+    norm = float(own.norm())
+    return replace(row, error=float((wide - own).norm()) / norm) if norm else row
+
+
+def _examined(found: Reopened, settings: ReportSettings, source: DataSettings, sha256: str) -> Examination:
+    named = settings.model or (model_settings(settings, settings.base) if settings.base else None)
+    data = load_data(source, 0, named)
+    ask = asked(found.module, found.state)
+    data = examine(ask, data, looks_up(found.module), True, lambda line: None).of(data)
+    looked = _Looked(data, found)
+    row = data.row
+    figure = row.figure_of(torch.cat([row.counts(outputs, targets) for outputs, targets in looked.parts()]))
+    name = source.source if source.source.startswith("hf:") else Path(source.source).name
+    basis = Examination(name, len(data.test), figure, data.sha256 == sha256)
+    if row.answers is not None and data.test.targets.dim() == 1 and data.classes:
+        return _by_class(basis, looked)
+    if row.family == "regression":
+        return replace(basis, pairs=looked.pairs())
+    return replace(basis, places=looked.places()) if row.family == "language" else basis
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """The test rows and the module that answers for them, some rows at a time."""
+
+    data: Dataset
+    found: Reopened
+
+    def parts(self) -> list[tuple[Tensor, Tensor]]:
+        """Outputs and targets."""
+        test, size = self.data.test, self.data.objective().at_once
+        parts = [slice(first, first + size) for first in range(0, len(test), size)]
+        return [(self._outputs(part), test.targets[part]) for part in parts]
+
+    def _outputs(self, part: slice) -> Tensor:
+        prepare = self.data.normalisation
+        return predict(self.found.module, self.found.state, self.data.test.inputs[part], prepare)
+
+    def pairs(self) -> tuple[tuple[float, float], ...]:
+        """True and predicted, of evenly many rows all over the split."""
+        every = max(1, -(-len(self.data.test) // _MOST_PAIRS))
+        outputs, targets = (torch.cat(parts)[::every] for parts in zip(*self.parts(), strict=True))
+        true, predicted = (part.reshape(len(part), -1)[:, 0].tolist() for part in (targets, outputs))
+        return tuple(zip(true, predicted, strict=True))
+
+    def places(self) -> tuple[float, ...]:
+        """The mean loss of the targets that count, place by place; a place without any is left out."""
+        from torch.nn.functional import cross_entropy
+
+        lost, seen = torch.zeros(_MOST_PLACES).double(), torch.zeros(_MOST_PLACES).double()
+        for outputs, targets in self.parts():
+            targets, outputs = targets[:, :_MOST_PLACES], outputs[:, :_MOST_PLACES]
+            counts = counted(targets)
+            surprise = cross_entropy(outputs[counts].double(), targets[counts], reduction="none")
+            where = counts.nonzero()[:, 1]
+            lost.index_add_(0, where, surprise)
+            seen.index_add_(0, where, torch.ones_like(surprise))
+        return tuple((lost / seen)[seen > 0].tolist())
+
+
+def _by_class(basis: Examination, looked: _Looked) -> Examination:
+    """Counts by true and by predicted class; the whole table where it can be read."""
+    data, answers = looked.data, looked.data.row.answers
+    assert answers is not None and data.classes is not None
+    count = max(data.classes, 2)
+    table = torch.zeros(count, count, dtype=torch.int64)
+    for outputs, targets in looked.parts():
+        place = targets.long() * count + answers(outputs).long().clamp(0, count - 1)
+        table += place.bincount(minlength=count * count).view(count, count)
+    names = data.labels or tuple(map(str, range(count)))
+    classes = tuple(
+        ClassFigures(name, int(row.sum()), int(row[place]), int(table[:, place].sum()))
+        for place, (name, row) in enumerate(zip(names, table, strict=False))
+    )
+    shown = tuple(tuple(row) for row in table.tolist()) if count <= MOST_CLASSES else ()
+    return replace(basis, classes=classes, confusions=shown)

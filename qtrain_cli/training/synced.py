@@ -1,0 +1,114 @@
+"""Batch statistics of a batch that several processes share: those of all of its rows.
+
+    mean, var      of all rows: n, sum x and sum (x - mean)**2 of every process, put together
+    gradient       dx = w / s (dy - S1 / N - xhat S2 / N),   S1 = sum dy,  S2 = sum dy xhat,  of all rows
+                   (Ioffe and Szegedy 2015); what weight and bias get is each process's own part
+
+A layer normalises by the rows that it sees, so that a share of a batch would have other statistics, and
+another gradient, than the whole. PyTorch's own layer for it, `SyncBatchNorm`, is for GPUs only and has to be
+put into the model. Here the function that every layer calls is replaced as long as a step lasts, whatever
+layer it is.
+
+Left out: layers in TorchScript, which call no Python (`scripted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from qtrain_cli.training.ranks import Ranks
+
+
+class SharedStatistics(TorchFunctionMode):
+    """As long as it is on, batch normalisation that uses the batch's statistics uses those of all processes.
+
+    Raises:
+        ProcessEnded: in the forward or backward pass, where another process is gone.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        super().__init__()
+        self.ranks = ranks
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        if func is nn.functional.batch_norm:
+            call = dict(zip(_NAMES, args, strict=False)) | given
+            if call.get("training", False):
+                return _normalised(self.ranks, call)
+        return func(*args, **given)
+
+
+#: Of `torch.nn.functional.batch_norm`, in order, with the defaults of those that may be left out.
+_NAMES = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_MOMENTUM, _EPSILON = 0.1, 1e-5
+
+
+def scripted(module: nn.Module) -> str:
+    """The path of a layer in TorchScript that keeps running statistics; "" where there is none."""
+    for path, layer in module.named_modules():
+        if isinstance(layer, torch.jit.ScriptModule) and hasattr(layer, "running_mean"):
+            return path or type(layer).__name__
+    return ""
+
+
+def _normalised(ranks: Ranks, call: Mapping[str, Any]) -> Tensor:
+    given, momentum = call["input"], call.get("momentum", _MOMENTUM)
+    mean, var, count = _statistics(ranks, given.detach())
+    if call.get("running_mean") is not None:
+        with torch.no_grad():
+            call["running_mean"].lerp_(mean.to(call["running_mean"]), momentum)
+            unbiased = var * (count / max(1, count - 1))
+            call["running_var"].lerp_(unbiased.to(call["running_var"]), momentum)
+    found: Tensor = _Normalise.apply(
+        given, call.get("weight"), call.get("bias"), (ranks, mean, var, count, call.get("eps", _EPSILON))
+    )
+    return found
+
+
+def _statistics(ranks: Ranks, given: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Mean (C,) and variance (C,) over the rows and places (N, C, ...) of all processes, and how many."""
+    axes = [axis for axis in range(given.dim()) if axis != 1]
+    var, mean = torch.var_mean(given, axes, correction=0)
+    count = given.numel() // given.shape[1]
+    told = torch.cat([mean.double() * count, mean.new_tensor([count]).double()])
+    sums = ranks.summed(told)
+    whole = sums[:-1] / sums[-1]
+    spread = ranks.summed(count * (var.double() + (mean.double() - whole).square()))
+    return whole.to(given.dtype), (spread / sums[-1]).to(given.dtype), int(sums[-1])
+
+
+class _Normalise(torch.autograd.Function):
+    """Given statistics that count as functions of the inputs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, given: Tensor, weight: Tensor | None, bias: Tensor | None, known: tuple[Any, ...]
+    ) -> Tensor:
+        ranks, mean, var, count, epsilon = known
+        ctx.save_for_backward(given, weight, mean, var)
+        ctx.known = ranks, count, epsilon, bias is not None
+        return torch.batch_norm(given, weight, bias, mean, var, False, 0.0, epsilon, False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        given, weight, mean, var = ctx.saved_tensors
+        ranks, count, epsilon, biased = ctx.known
+        found, own_weight, own_bias = torch.ops.aten.native_batch_norm_backward(
+            gradients[0].contiguous(), given, weight, mean, var, None, None, False, epsilon, [True] * 3
+        )
+        sums = ranks.summed(torch.cat([own_bias, own_weight]).double()).to(given.dtype)
+        first, second = sums.chunk(2)  # S1, S2
+        scale = (var + epsilon).rsqrt() / count
+        steep = -(var + epsilon).rsqrt() * scale * second * (1.0 if weight is None else weight)
+        flat = -scale * first * (1.0 if weight is None else weight) - steep * mean
+        shape = (1, -1, *[1] * (given.dim() - 2))
+        found = torch.addcmul(found, given, steep.view(shape)).add_(flat.view(shape))
+        return found, None if weight is None else own_weight, own_bias if biased else None, None

@@ -1,0 +1,83 @@
+"""The scripts of the three papers' claims: each command is one that the command line takes, each states its
+time, finished runs are read and not run again, and the page has a row and a verdict for every claim."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qtrain_cli.cli.app import kinds_of
+from qtrain_cli.cli.table import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPERS = ROOT / "samples" / "papers"
+SCRIPTS = sorted(PAPERS.glob("[0-9]*.py"), key=lambda path: int(path.name.partition("_")[0]))
+PAGE = ROOT / "samples" / "results" / "papers.md"
+VERDICTS = ("not reproduced", "reproduced, but the control does as well", "reproduced")
+
+
+def run(script: Path, *words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, script, *words]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_there_is_a_script_for_each_of_ten_claims():
+    assert [int(path.name.partition("_")[0]) for path in SCRIPTS] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_states_its_time_and_lists_commands_that_exist(script, tmp_path):
+    told = run(script, "--help", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert re.search(r"^Time: .*(minutes|hours)", told.stdout, re.MULTILINE)
+    listed = run(script, "--list", cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert not list(tmp_path.iterdir())
+    if script.name.startswith("3_"):  # a loop of its own: losses of others than ours are no command's
+        assert not listed.stdout
+        return
+    commands = [shlex.split(line) for line in listed.stdout.splitlines()]
+    assert commands
+    for words in commands:
+        assert words[0] == "qtrain"
+        known = {f"--{name}" for name in kinds_of(COMMANDS[words[1]])} | {"--json", "--out"}
+        assert {word for word in words if word.startswith("--")} <= known, words
+
+
+def test_a_finished_run_is_read_and_its_row_shown(tmp_path):
+    (script,) = (path for path in SCRIPTS if path.name.startswith("7_"))
+    kept = tmp_path / "papers"
+    kept.mkdir()
+    for name, accuracy in (("hybrid", 0.75), ("control", 0.5)):
+        for epochs, seconds in ((20, 1.0), (140, 2.2)):
+            record = {"parameters": 790, "test_accuracy": accuracy, "history": [[0.125, 0.5]]}
+            (kept / f"7-{name}-{epochs}-0.json").write_text(json.dumps(record))
+            (kept / f"7-{name}-{epochs}-0.seconds").write_text(str(seconds))
+    done = run(script, "--seeds", 1, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "| hybrid | 790 | 75.00 % | 0.125 | 1.00 |" in done.stdout.splitlines()
+    assert "| control | 790 | 50.00 % | 0.125 | 1.00 |" in done.stdout.splitlines()
+
+
+def test_the_page_has_a_verdict_for_every_claim_and_names_its_script():
+    text = PAGE.read_text()
+    claims = re.split(r"^## (?=\d+\. )", text, flags=re.MULTILINE)[1:]
+    assert [int(claim.partition(".")[0]) for claim in claims] == list(range(1, 11))
+    for claim, script in zip(claims, SCRIPTS, strict=True):
+        assert re.search(rf"^\*\*Verdict: ({'|'.join(VERDICTS)})\.\*\*", claim, re.MULTILINE), claim[:80]
+        assert f"samples/papers/{script.name}" in claim
+
+
+def test_the_readme_quotes_the_verdicts():
+    page = dict(re.findall(r"^## (\d+)\. .*?^\*\*Verdict: (.*?)\.\*\*", PAGE.read_text(), re.M | re.S))
+    quoted = dict(re.findall(r"^\| (\d+) \| .* \| ([a-z, ]+) \|$", (ROOT / "README.md").read_text(), re.M))
+    assert quoted == page and len(page) == 10
