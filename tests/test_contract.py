@@ -47,14 +47,17 @@ TINY = "qnn:qubits=2,layers=1"
 LONG = ("compress", "sample", "compare", "train", "distill", "compare-students", "compare-gradients")
 #: One line of each command that ends well.
 GOOD = {
+    "init": ("init", "digits_cnn_module.pt", "--data", "digits.npz", "-q"),
     "compress": ("compress", "digits_cnn_module.pt", "--data", "digits.npz", "-o", "new.qtrain", *QUICK),
     "plan": ("plan", "digits_cnn_module.pt", "--input-shape", "1,8,8", "--device", "cpu"),
     "inspect": ("inspect", "net.qtrain"),
     "export": ("export", "net.qtrain", "--classical", "-o", "new.safetensors"),
     "report": ("report", "net.qtrain"),
     "verify": ("verify", "net.qtrain"),
+    "card": ("card", "net.qtrain", "-o", "new.md"),
     "sample": ("sample", "net.qtrain", "--model", "digits_cnn_module.pt", "--data", "digits.npz", *SHOTS),
     "env": ("env",),
+    "help": ("help", "bytes"),
     "compare": (
         "compare", "digits_cnn_module.pt", "--data", "digits.npz", "--bytes", "1500", "--methods",
         "quantisation", "--quick", "--epochs", "4", "--device", "cpu",
@@ -111,6 +114,13 @@ BAD = [
     (("sample", "net.qtrain", "--model", "foreign.pt", "--data", "digits.npz", *SHOTS), 4, "refused"),
     (("sample", "damaged.qtrain", "--arch", "a:B", "--data", "digits.npz", *SHOTS), 4, "refused"),
     (("env", "--nonsense"), 2, "usage"),
+    (("init",), 2, "usage"),
+    (("init", "absent.pt", "--data", "digits.npz"), 2, "bad-input"),
+    (("init", "foreign.pt", "--data", "digits.npz"), 4, "refused"),
+    (("card", "absent.qtrain", "-o", "new.md"), 2, "bad-input"),
+    (("card", "net.qtrain", "-o", "net.qtrain", "--force"), 2, "usage"),
+    (("card", "damaged.qtrain", "-o", "new.md"), 4, "refused"),
+    (("help", "nonsense"), 2, "usage"),
     (("nonsense",), 2, "usage"),
 ]
 
@@ -226,6 +236,17 @@ DOCUMENTS = {
     "export": {
         "path": str, "bytes": int, "sha256": str, "format": str, "tensors": int, "checked": str, "note": str,
     },
+    "init": {
+        "path": str, "format": str, "trust": str, "weights": int, "task": str, "classes": int, "labels": list,
+        "rows": dict, "input_shape": list, "input_dtype": str, "feedings": list, "budgets": list,
+        "params": int, "artifact": str,
+    },
+    "card": {
+        "path": str, "checked": str, "license": NoneType, "library_name": str, "pipeline_tag": str,
+        "tags": list, "base_model": NoneType, "base_model_relation": NoneType, "datasets": list,
+        "metrics": list, "model-index": list,
+    },
+    "help": {"topic": str, "text": str, "topics": dict},
     "verify": {
         "artifact": str, "weights": int, "tensors": int, "sha256": str, "agreement": str, "tolerance": float,
     },

@@ -30,10 +30,12 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]+")
 ROW = re.compile(r"^\| \[(.+?)\]\(([\w.]+)\) \| (.+) \|$", re.MULTILINE)
 #: Page -> its question and its one-line answer, as the index has them.
 ANSWERS = {page: (ask, answer) for ask, page, answer in ROW.findall((RESULTS / "README.md").read_text())}
-GUIDES = [ROOT / "samples" / name for name in ("students.md", "fine_tunes.md")]
+#: The pages of `qtrain help`, which ship with the package.
+TOPICS = sorted((ROOT / "qtrain_cli" / "topics").glob("*.md"))
+GUIDES = [*TOPICS, ROOT / "samples" / "fine_tunes.md"]
 PAGES = [README, *GUIDES, *(RESULTS / page for page in ANSWERS)]
 #: All that people read there, also what is not on the tour: the index, and tables that `compare` wrote.
-WRITTEN = [README, *sorted((ROOT / "samples").rglob("*.md"))]
+WRITTEN = [README, *TOPICS, *sorted((ROOT / "samples").rglob("*.md"))]
 BLOCKS = [(page, kind, text) for page in PAGES for kind, text in FENCE.findall(page.read_text())]
 SET_UP = [text.strip() for _, kind, text in BLOCKS if kind == "sh" and ".venv" in text]
 SHOWN = [(page.name, text) for page, kind, text in BLOCKS if kind == "text"]
@@ -151,7 +153,7 @@ def test_the_readme_fits_on_three_screens() -> None:
 
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:
-    table = set(re.findall(r"^\| `qtrain ([\w-]+)", README.read_text(), re.MULTILINE))
+    table = set(re.findall(r"^\| (?:`qtrain`, )?`qtrain ([\w-]+)", README.read_text(), re.MULTILINE))
     assert table == set(COMMANDS)
 
 

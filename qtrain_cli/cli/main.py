@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 from qtrain_cli.cli import config
-from qtrain_cli.cli.app import app, kinds_of
+from qtrain_cli.cli.app import app_for, kinds_of
 from qtrain_cli.cli.launch import ARGUMENTS, leave_failure
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
@@ -34,6 +34,7 @@ from qtrain_cli.errors import (
 from qtrain_cli.files.atomic import FULL
 from qtrain_cli.report.lines import tell
 from qtrain_cli.report.text import json_text
+from qtrain_cli.settings.budget import BUDGETS
 
 SPIN_COUNT = "10000"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -51,13 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     heard: list[int] = []
     try:
         with _interruptible(heard):
-            code = _run(given or ["--help"])
+            code = _run(_asked(given))
             sys.stdout.flush()
     except BaseException as error:
         code = _fail(_as_ours(KeyboardInterrupt() if _is_aftermath(error, heard) else error), error, given)
     if {"-v", "--verbose"} & set(given):
         tell(f"{time.monotonic() - started:.1f} s, exit code {code}")
     return code
+
+
+def _asked(given: list[str]) -> list[str]:
+    """`qtrain` alone is a call for help, and `qtrain help COMMAND` one for that command's."""
+    if len(given) == 2 and given[0] == "help" and given[1] in COMMANDS:
+        return [given[1], "--help"]
+    return given or ([] if sys.stdout.isatty() else ["--help"])
+
+
+def _show_next_steps() -> int:
+    """For people at a terminal; whoever reads a pipe gets the help."""
+    from qtrain_cli.files.surroundings import look_around
+    from qtrain_cli.report.next_steps import next_steps_terminal
+    from qtrain_cli.report.terminal import show
+
+    show(next_steps_terminal(look_around(Path())))
+    return 0
 
 
 def _let_waiting_threads_sleep() -> None:
@@ -79,12 +97,15 @@ def _open_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    command: Any = typer.main.get_command(app)
+    if not arguments:
+        return _show_next_steps()
+    completes = "_QTRAIN_COMPLETE" in os.environ
+    command: Any = typer.main.get_command(app_for(None if completes else _verb(arguments) or ""))
     code = command.main(
         args=arguments,
         prog_name="qtrain",
         standalone_mode=False,
-        default_map=_defaults(_verb(arguments)) if _wants_defaults(arguments) else None,
+        default_map=_defaults(arguments) if _wants_defaults(arguments) else None,
     )
     if code == Interrupted.exit_code:
         raise KeyboardInterrupt  # typer has caught it and said nothing
@@ -124,16 +145,22 @@ def _wants_defaults(arguments: list[str]) -> bool:
     return not {"-h", "--help", "--version"} & set(arguments) and "_QTRAIN_COMPLETE" not in os.environ
 
 
-def _verb(arguments: list[str]) -> str | None:
+def _verb(arguments: Sequence[str]) -> str | None:
     """The command that is called; None where there is none of that name."""
     return next((word for word in arguments if word in COMMANDS), None)
 
 
-def _defaults(verb: str | None) -> dict[str, dict[str, Any]]:
-    """What `qtrain.toml` says to this command (or to all), by parameter, as typer takes it."""
-    found = config.load_defaults(Path(), {name: kinds_of(row) for name, row in COMMANDS.items()}, verb)
+def _defaults(arguments: list[str]) -> dict[str, dict[str, Any]]:
+    """What `qtrain.toml` says to the command (or to all), by parameter, as typer takes it.
+
+    A budget on the command line takes the place of another one there.
+    """
+    kinds = {name: kinds_of(row) for name, row in COMMANDS.items()}
+    found = config.load_defaults(Path(), kinds, _verb(arguments))
+    typed = {word.removeprefix("--").partition("=")[0] for word in arguments if word.startswith("--")}
+    displaced = set(BUDGETS) if typed & set(BUDGETS) else set()
     return {
-        name: {option.replace("-", "_"): value for option, value in values.items()}
+        name: {option.replace("-", "_"): value for option, value in values.items() if option not in displaced}
         for name, values in found.items()
     }
 
@@ -149,7 +176,8 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, QtrainError):
         return error
     if isinstance(error, _CommandLineError):
-        return UsageError(error.format_message().rstrip("."), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
+        message = str(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+        return UsageError(message, _how_it_is_said(message))
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return Interrupted(
             "interrupted", "run it again: comparisons go on, other runs do with --resume where they have it"
@@ -159,6 +187,13 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return BadInput(f"'{error.filename}' cannot be reached: {error.strerror}", "check the path")
     return None
+
+
+def _how_it_is_said(message: str) -> str:
+    """What to do about a command line that does not parse."""
+    verb = _verb(ARGUMENTS.get()) or "COMMAND"
+    missing = "give it, or let `qtrain init` write it into a qtrain.toml; " if "Missing" in message else ""
+    return f"{missing}`qtrain {verb} --help` lists the options"
 
 
 def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) -> int:

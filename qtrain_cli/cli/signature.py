@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qtrain_cli.cli.completion import proposals_for
 from qtrain_cli.cli.table import choices_of
 from qtrain_cli.settings.declared import Setting
 from qtrain_cli.settings.option import Option
@@ -41,12 +42,15 @@ def kind_of(setting: Setting, option: Option) -> str:
 
 
 def _parameter(setting: Setting, option: Option) -> inspect.Parameter:
-    typed, help_text = _typed(setting, option), _help(setting, option)
+    typed = _typed(setting, option)
+    shown: dict[str, Any] = {
+        "help": _help(setting, option), "show_default": False, "autocompletion": proposals_for(option),
+    }  # fmt: skip
     if option.is_argument:
-        info: Any = typer.Argument(metavar=option.flag, help=help_text, show_default=False)
+        info: Any = typer.Argument(metavar=option.flag, **shown)
     else:
         flags = [option.flag, *([option.short] if option.short else [])]
-        info = typer.Option(*flags, help=help_text, show_default=False, min=option.least)
+        info = typer.Option(*flags, min=option.least, **shown)
     return inspect.Parameter(
         parameter_name(option),
         inspect.Parameter.KEYWORD_ONLY,

@@ -17,11 +17,14 @@ from qtrain_cli.methods.generator.spec import MAPPINGS
 from qtrain_cli.methods.table import METHODS
 from qtrain_cli.settings import (
     AnyPath,
+    CardSettings,
     CompareGradientsSettings,
     CompareSettings,
     CompareStudentsSettings,
     CompressSettings,
     ExportSettings,
+    HelpSettings,
+    InitSettings,
     PlanSettings,
     ReportSettings,
     SampleSettings,
@@ -41,6 +44,11 @@ Each method is tuned alike, writes a real file, and is tested on what that file 
 It takes long: budgets x methods x (seeds + about one for tuning) trainings, each as long as one of
 `qtrain compress` or shorter. The shipped digits, four budgets and 60 epochs, take half an hour on two
 busy cores, --quick some minutes. Killed or interrupted: run it again, finished cells are kept.
+"""
+_INIT = """Look at a model and its data, and write what was found to a qtrain.toml with comments.
+
+Its tables say what `compress`, `export`, `report` and `verify` need in this folder, so that these need no
+more words.
 """
 _WATCHED = ("show", "log")
 #: What a student has otherwise, or not at all.
@@ -91,6 +99,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     row.name: row
     for row in (
+        Command("init", _INIT, InitSettings, "init", ("log",)),
         Command(
             "compress", "Compress a trained model into an artifact.", CompressSettings, "record", _WATCHED
         ),
@@ -116,11 +125,16 @@ COMMANDS: dict[str, Command] = {
             "verify",
         ),
         Command(
+            "card", "Describe an artifact on a model card, as the Hugging Face hub shows it.", CardSettings,
+            "card",
+        ),
+        Command(
             "sample",
             "Measure the accuracy that finite shots and noise leave, on the test rows.",
             SampleSettings, "sample", ("log",), without=("data.validation",),
         ),
         Command("env", "Show versions and hardware, for a bug report.", None, "env"),
+        Command("help", "Read a page: bytes, data, gates, students, format, ...", HelpSettings, "help"),
         Command(
             "compare", _COMPARE, CompareSettings, "compare", ("log", "show"),
             without=("fit.lr", "fit.seed", "fit.gradient"),

@@ -18,6 +18,8 @@ try:
     from qtrain_cli.portable import _steps  # type: ignore[attr-defined]
 except ImportError:  # not built: no compiler, or a processor or system it does not know
     _steps = None
+if _steps is not None and os.environ.get("QTRAIN_KERNEL") == "base":
+    _steps.use("base")
 
 Floats = NDArray[np.float64]
 _Table = NDArray[Any]

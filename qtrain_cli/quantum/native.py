@@ -4,7 +4,8 @@
     backward(circuit, theta, state, v, first)   -> gradient (b, L - first, n, r)
 
 The sources stand in the folder `native` with their derivation, kernel.md. The extension is optional: where
-it was not built, or QTRAIN_NATIVE=0 is set, `supports_circuit` says no and plain PyTorch does the work.
+it was not built, or QTRAIN_NATIVE=0 is set, `supports_circuit` says no and plain PyTorch does the work. With
+QTRAIN_KERNEL=base it does without AVX2 and AVX-512, as on a processor that has neither.
 float64 is left to PyTorch as well; what is regenerated from an artifact and hashed has steps of its own
 (`portable_circuit`).
 
@@ -23,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qtrain_cli.errors import UsageError
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
 
 try:
@@ -30,8 +32,19 @@ try:
 except ImportError:  # not built: no compiler, or a processor or system it does not know
     _kernels = None
 
+
+def _level_asked() -> str:
+    """What QTRAIN_KERNEL names; without it the best that the processor runs. Raises `UsageError`."""
+    name = os.environ.get("QTRAIN_KERNEL") or "best"
+    try:
+        found: str = _kernels.use(name) if _kernels is not None else ""
+    except ValueError as error:
+        raise UsageError(f"QTRAIN_KERNEL is '{name}': {error}", "set it to base, or unset it") from None
+    return found
+
+
 #: The instruction set that the kernel works with on this processor, as `x86-64-v4`; empty without the kernel.
-COMPILED_FOR: str = _kernels.use("best") if _kernels is not None else ""
+COMPILED_FOR: str = _level_asked()
 #: Below so many amplitudes of one circuit, passes are too short to share: where other work runs on the
 #: machine, threads wait for each other longer than they work.
 THREADED_AMPLITUDES = 2**16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 _PIPE_WIDTH = 160
 
 
-def show(renderable: RenderableType) -> None:
-    """Print on stdout. Colour on a terminal only, and not with ``NO_COLOR``; a pipe gets wide plain lines."""
+def show(renderable: RenderableType, paged: bool = False) -> None:
+    """Print on stdout. Colour on a terminal only, and not with ``NO_COLOR``; a pipe gets wide plain lines.
+
+    `paged`: what is higher than the terminal goes through the user's pager.
+    """
     from rich.console import Console
 
     out = sys.stdout
@@ -28,7 +32,19 @@ def show(renderable: RenderableType) -> None:
     # Tables fill their lines with blanks; a terminal of another encoding shows \u escapes, not a traceback.
     text = harmless("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
     encoding = out.encoding or "utf-8"
-    out.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    if paged and out.isatty() and shown.count("\n") >= console.height:
+        _turn_pages(shown)
+    else:
+        out.write(shown)
+
+
+def _turn_pages(text: str) -> None:
+    """Through ``$PAGER``, as pydoc finds it; `less` is told that colours are meant."""
+    import pydoc
+
+    os.environ.setdefault("LESS", "-R")
+    pydoc.pager(text)
 
 
 def stacked(*parts: RenderableType) -> RenderableType:

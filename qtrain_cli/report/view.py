@@ -25,6 +25,7 @@ class View:
 
     `files` and `added` go by the setting that names the path: the content of a file of its own, and a text
     that is added to a file that others write to as well. `failure` is what a run that went well ends with.
+    `paged`: long ones are for reading, and go through a pager.
     """
 
     document: Callable[[Any], Mapping[str, Any]]
@@ -32,6 +33,7 @@ class View:
     files: Mapping[str, Callable[[Any, Path], bytes]] = field(default_factory=dict)
     added: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
     failure: Callable[[Any], QtrainError | None] = _none
+    paged: bool = False
 
     def as_json(self, record: Any) -> str:
         """The one document on stdout."""
@@ -39,4 +41,4 @@ class View:
 
     def show(self, record: Any) -> None:
         """Prints it for people."""
-        show(self.terminal(record))
+        show(self.terminal(record), self.paged)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from qtrain_cli.report.card import card_document, card_terminal, checked_card
 from qtrain_cli.report.comparison import comparison_markdown, comparison_terminal
 from qtrain_cli.report.comparison_figure import comparison_figure
+from qtrain_cli.report.config_text import config_text, init_document, init_terminal
 from qtrain_cli.report.gradients_figure import gradients_figure
 from qtrain_cli.report.inspection import inspection_terminal
 from qtrain_cli.report.junit import record_junit
@@ -18,6 +20,7 @@ from qtrain_cli.report.page.parts import Page
 from qtrain_cli.report.page.render import page_html
 from qtrain_cli.report.page.sampling import sampling_page
 from qtrain_cli.report.page.students import students_page
+from qtrain_cli.report.pages import page_document, page_terminal
 from qtrain_cli.report.records import Shown, record_markdown, record_terminal
 from qtrain_cli.report.rehearsal import rehearsal_terminal
 from qtrain_cli.report.sampling import sampling_terminal
@@ -126,4 +129,7 @@ VIEWS: dict[str, View] = {
     **{name: _key_values(name) for name in ("plan", "export", "verify", "env")},
     "dry-run": View(_to_json, rehearsal_terminal),
     "inspect": View(_plain_values, inspection_terminal),
+    "init": View(init_document, init_terminal, files={"out": _text(config_text)}),
+    "card": View(card_document, card_terminal, files={"out": _text(checked_card)}),
+    "help": View(page_document, page_terminal, paged=True),
 }

@@ -136,7 +136,7 @@ def _looked_at(
 ) -> tuple[Examined, Inputs, Tensor, Tensor]:
     """What was found, with the rows, their targets and outputs that it was found by."""
     tokens, numbers = _first_look(ask, data, looks_up)
-    inputs, targets = _rows(data, max(1, min(MOST_ROWS, OUTPUTS_AT_ONCE // numbers)))
+    inputs, targets = rows_to_look_at(data, max(1, min(MOST_ROWS, OUTPUTS_AT_ONCE // numbers)))
     given = data.for_lookups(tokens)
     trims = not data.row.places and _takes_any_length(ask, given, log)
     given = given.trimmed(trims)
@@ -164,7 +164,7 @@ def examine_nobody(data: Dataset) -> Dataset:
     return data.read_as(reading_of(data.task, None, data.train.targets, data.every_target, beside))
 
 
-def _rows(data: Dataset, left: int) -> tuple[Inputs, Tensor]:
+def rows_to_look_at(data: Dataset, left: int) -> tuple[Inputs, Tensor]:
     """Rows all over validation, and over train as far as those are few."""
     inputs, targets = [], []
     for split in (data.validation, data.train):

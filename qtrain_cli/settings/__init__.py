@@ -4,7 +4,7 @@
     parsing              texts as values
     shared               options that several records have
     sources, budget, fit, lesson       records that commands share
-    compression, artifacts, students, common       one record a command
+    compression, artifacts, students, first, terminal       one record a command
 
 Each option is written once, on the field that it fills. `cli` makes command lines of the records and fills
 them; commands take them and nothing else. Every refusal says the value, what was allowed and what to do next.
@@ -20,6 +20,7 @@ from qtrain_cli.settings.artifacts import (
 from qtrain_cli.settings.budget import MAX_BUDGET, BudgetSettings
 from qtrain_cli.settings.change import ChangeSettings
 from qtrain_cli.settings.compression import CompareSettings, CompressSettings, PlanSettings
+from qtrain_cli.settings.first import SAMPLE_DATA, SAMPLE_MODEL, CardSettings, HelpSettings, InitSettings
 from qtrain_cli.settings.fit import FLOAT32, QNN_LR, FitSettings, GradientSettings, own_rate, rate_of
 from qtrain_cli.settings.lesson import (
     ALIGNMENTS,
@@ -49,6 +50,8 @@ __all__ = [
     "MAX_SEED",
     "PLOT_ENDINGS",
     "QNN_LR",
+    "SAMPLE_DATA",
+    "SAMPLE_MODEL",
     "SELF_METHODS",
     "SHARPENED",
     "TEACHINGS",
@@ -56,6 +59,7 @@ __all__ = [
     "AnyPath",
     "ArtifactPath",
     "BudgetSettings",
+    "CardSettings",
     "ChangeSettings",
     "CircuitSettings",
     "CommonSettings",
@@ -68,6 +72,8 @@ __all__ = [
     "FitSettings",
     "GateSettings",
     "GradientSettings",
+    "HelpSettings",
+    "InitSettings",
     "ModelSettings",
     "PlanSettings",
     "ReportSettings",

@@ -12,6 +12,8 @@ from qtrain_cli.settings.parsing import parse_size, require
 from qtrain_cli.settings.shared import GeneratedOnly, KeptAsTheyAre
 
 MAX_BUDGET = 2**63
+#: Options of which one at most is said.
+BUDGETS = ("params", "ratio", "bytes", "layers")
 #: Bits of a stored angle by default. Changes to a base need many numbers more than fine ones
 #: (samples/results/fine_tunes.md).
 MODEL_BITS, CHANGE_BITS = 5, 3

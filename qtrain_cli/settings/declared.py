@@ -99,6 +99,18 @@ def said_record(record: Any, settings: Sequence[Setting], said: Said, fixed: Map
     return _made("", _field(record, NO_DEFAULT), values) if record else None
 
 
+def values_said(record: Any, settings: Sequence[Setting]) -> dict[str, Any]:
+    """What a record has that is not the default, by the option's name: the reverse of `said_record`."""
+    found = {}
+    for setting in settings:
+        value = record
+        for name in setting.path.split("."):
+            value = getattr(value, name, None)
+        if setting.option and value not in (None, (), {}, setting.default):
+            found[setting.option.name] = value
+    return found
+
+
 def _read(option: Option, value: Any) -> Any:
     if option.read and value is not None:
         return option.read(value)

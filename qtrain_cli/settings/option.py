@@ -38,6 +38,7 @@ class Option:
         kind: what may stand for it in `qtrain.toml` (`cli.config.VALUE_KINDS`); by the type where none is
             given, ``absent`` for what has no place there.
         needs: called where it was said.
+        completes: what a shell proposes beside `choices`: a row of `cli.completion.PROPOSALS`.
     """
 
     flag: str
@@ -50,6 +51,7 @@ class Option:
     least: int | None = None
     kind: str = ""
     needs: Needs | None = None
+    completes: str = ""
 
     @property
     def name(self) -> str:

@@ -13,12 +13,15 @@ MAX_SEED = 2**31 - 1
 #: Of a table of students or gradients.
 MAX_SEEDS = 100
 
-ArtifactPath = Annotated[Path, Option("ARTIFACT", "A .qtrain file.")]
+ArtifactPath = Annotated[Path, Option("ARTIFACT", "A .qtrain file.", completes="artifacts")]
 AnyPath = Annotated[Path, Option("FILE", "A model, a checkpoint or an artifact.")]
 Arch = Annotated[
     str | None,
     Option(
-        "--arch", "package.module:Class or file.py:Class, which is run; from the current folder.", kind="arch"
+        "--arch",
+        "package.module:Class or file.py:Class, which is run; from the current folder.",
+        kind="arch",
+        completes="architectures",
     ),
 ]
 ArchArgs = Annotated[
@@ -30,10 +33,12 @@ OutputPath = Annotated[
     Otherwise("logits, else the first"),
 ]
 GeneratedOnly = Annotated[
-    tuple[str, ...], Option("--targets", "Generate only these: name, glob or re:. Repeatable.")
+    tuple[str, ...],
+    Option("--targets", "Generate only these: name, glob or re:. Repeatable.", completes="tensors"),
 ]
 KeptAsTheyAre = Annotated[
-    tuple[str, ...], Option("--ignore", "Keep these as they are: name, glob or re:. Repeatable.")
+    tuple[str, ...],
+    Option("--ignore", "Keep these as they are: name, glob or re:. Repeatable.", completes="tensors"),
 ]
 Seed = Annotated[int, Option("--seed", "Seed of everything random.")]
 Seeds = Annotated[int, Option("--seeds", "How many seeds, from 0.")]

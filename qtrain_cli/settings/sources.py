@@ -58,7 +58,7 @@ class DataSettings:
         str,
         Option(
             "--data", "Folder, file, hf:NAME, or file.py:function, which is run; from the current folder.",
-            kind="data",
+            kind="data", completes="paths",
         ),
     ]  # fmt: skip
     mean: Annotated[

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qtrain_cli.tasks import Task
+from qtrain_cli.tasks.assignment import best_assignment
 from qtrain_cli.tasks.intervals import wilson_interval
 
 if TYPE_CHECKING:
@@ -91,9 +92,6 @@ def _hits(counts: Tensor, order: Sequence[int]) -> float:
 def _best_order(counts: Tensor) -> list[int]:
     """A label for each output, so that most rows are right; its own where others are no better."""
     import torch
-    from scipy.optimize import linear_sum_assignment
 
     own = torch.eye(len(counts), dtype=torch.int64)
-    worth = (counts * (len(counts) + 1) + own).numpy()
-    found: list[int] = linear_sum_assignment(worth, maximize=True)[1].tolist()
-    return found
+    return best_assignment((counts * (len(counts) + 1) + own).numpy())

@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "qtrain_cli"
 #: Flags with another meaning from command to command, each with how many there are.
 SEVERAL = {
     "--bytes": 2, "--device": 2, "--gradient": 2, "--layers": 2, "--methods": 2, "--model": 2, "--noise": 2,
-    "--out": 4, "--seeds": 2, "--shots": 4,
+    "--out": 5, "--seeds": 2, "--shots": 4,
 }  # fmt: skip
 
 

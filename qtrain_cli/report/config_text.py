@@ -1,0 +1,194 @@
+"""A `qtrain.toml` with comments, of what `qtrain init` found: each value with where it comes from.
+
+Consent is never written down (`cli.config` would not take it); a comment says what to type instead. Paths
+are relative to the file, as they are read. What was measured and not chosen stands there as a comment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtrain_cli.report.terminal import sheet, stacked, styled
+from qtrain_cli.report.text import clipped
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_HEAD = """# What the commands of qtrain need in this folder, as `qtrain init` found it. One table a command,
+# one key an option (`qtrain COMMAND --help` lists them); what is typed on the command line wins.
+# Paths are relative to this file."""
+_CONSENT = ("trust-pickle", "force", "sample")
+#: What these commands have of the model's options too.
+_OF_MODEL = ("model", "arch", "arch-args", "weights", "output", "ignore-unexpected")
+_WITH_ARCH = ("arch", "arch-args")
+_LABELS_SHOWN = 12
+
+
+def config_text(found: Any) -> str:
+    """The whole file, of `commands.init.InitRecord`."""
+    parts = (_compress, _plan, _export, _report, _verify)
+    return _HEAD + "\n" + "\n".join("\n".join(("", *part(found))) for part in parts) + "\n"
+
+
+def init_document(found: Any) -> dict[str, Any]:
+    """For scripts."""
+    return {
+        "path": str(found.out), "format": found.format, "trust": found.trust, "weights": found.weights,
+        "task": found.task, "classes": found.classes, "labels": list(found.labels),
+        "rows": dict(zip(("train", "validation", "test"), found.rows, strict=True)),
+        "input_shape": found.input_shape, "input_dtype": found.input_dtype,
+        "feedings": [vars(one) for one in found.feedings],
+        "budgets": [vars(one) for one in found.budgets], "params": found.params, "artifact": found.artifact,
+    }  # fmt: skip
+
+
+def init_terminal(found: Any) -> RenderableType:
+    """What was found, and what to type next."""
+    rows = [
+        ("file", str(found.out)),
+        ("model", f"{found.format}, read as {found.trust}, {found.weights:,} weights"),
+        ("data", _rows(found)),
+        *([("fed", f"{_way(found.feedings[0])}: {found.figures[0]}")] if found.feedings else []),
+        ("budget", f"{found.params:,} trained numbers, at most {_bytes(found)} bytes"),
+    ]
+    consent = " --trust-pickle" if found.trust == "trusted-pickle" else ""
+    steps = (f"qtrain compress{consent}", "qtrain report", "qtrain export --classical")
+    told = [styled(f"  {step}", "cyan") for step in steps]
+    return stacked(sheet({"init": rows}), styled("Next, in that file's folder", "bold"), *told)
+
+
+def _bytes(found: Any) -> str:
+    return next(f"{one.artifact_bytes:,}" for one in found.budgets if one.params == found.params)
+
+
+def _compress(found: Any) -> Iterator[str]:
+    yield "[compress]"
+    yield f"# {found.format}, read as {found.trust}; {found.weights:,} weights"
+    yield from _lines(found, found.model_options)
+    if found.trust == "trusted-pickle":
+        yield "# Reading it runs the code in it. Consent is given on the command line only: --trust-pickle"
+    yield f"# {_rows(found)}"
+    if found.labels:
+        shown = ", ".join(map(clipped, found.labels[:_LABELS_SHOWN]))
+        yield f"# classes: {shown}{', ...' if len(found.labels) > _LABELS_SHOWN else ''}"
+    yield from _lines(found, found.data_options)
+    yield from _fed(found)
+    yield from _budget(found)
+    yield from _lines(found, found.others)
+    yield f'out = "{_text(found.artifact)}"'
+    yield f"# epochs = {found.epochs}"
+
+
+def _rows(found: Any) -> str:
+    train, validation, test = (f"{count:,}" for count in found.rows)
+    what = f"{found.classes} classes" if found.classes else found.task
+    shape = found.input_shape
+    size = " x ".join(map(str, shape)) if isinstance(shape, (list, tuple)) else str(shape)
+    return (
+        f"{train} train, {validation} validation and {test} test rows of {size} ({found.input_dtype}); {what}"
+    )
+
+
+def _way(feeding: Any) -> str:
+    return "standardised by the train rows" if feeding.mean else "as the data are"
+
+
+def _fed(found: Any) -> Iterator[str]:
+    """The normalisation that the model is good with, or the other one as a comment."""
+    if not found.feedings:
+        return
+    told = [f"{_way(one)}: {figure}" for one, figure in zip(found.feedings, found.figures, strict=True)]
+    yield "# The model itself, on rows of train and validation:"
+    yield from (f"#   {line}" for line in told)
+    for place, one in enumerate(found.feedings):
+        if one.mean:
+            yield f"{'# ' if place else ''}mean = {json.dumps(list(one.mean))}"
+            yield f"{'# ' if place else ''}std = {json.dumps(list(one.std))}"
+
+
+def _budget(found: Any) -> Iterator[str]:
+    yield "# Budget: so many trained numbers; fewer take fewer bytes, and cost accuracy. Others:"
+    for one in found.budgets:
+        size = f"at most {one.artifact_bytes:,} bytes, {one.bytes_ratio:,.1f} times smaller"
+        if one.params != found.params:
+            yield f"# params = {one.params}  # {size}"
+    ours = next(one for one in found.budgets if one.params == found.params)
+    yield f"params = {_budget_line(ours)}"
+
+
+def _budget_line(row: Any) -> str:
+    """The budget that counts."""
+    return f"{row.params}  # at most {row.artifact_bytes:,} bytes, {row.bytes_ratio:,.1f} times smaller"
+
+
+def _plan(found: Any) -> Iterator[str]:
+    yield "[plan]"
+    yield from _lines(found, _only(found, _OF_MODEL))
+    if isinstance(found.input_shape, (list, tuple)) and found.input_dtype in ("uint8", "float32"):
+        yield f'input-shape = "{",".join(map(str, found.input_shape))}"'
+    yield f"params = {found.params}"
+
+
+def _export(found: Any) -> Iterator[str]:
+    yield "[export]"
+    yield f'artifact = "{_text(found.artifact)}"'
+    yield f'out = "{_text(Path(found.artifact).stem)}.safetensors"'
+    yield from _lines(found, _only(found, _WITH_ARCH))
+
+
+def _report(found: Any) -> Iterator[str]:
+    yield "[report]"
+    yield f'artifact = "{_text(found.artifact)}"'
+    yield "# Gates: exit code 3 where one is missed. Take off the # and set your own."
+    yield "# max-drop = 0.02          # below the teacher, of 1"
+    yield f"# max-bytes = {_bytes(found).replace(',', '')}"
+    yield '# junit = "qtrain.xml"     # what CI systems read; also markdown'
+
+
+def _verify(found: Any) -> Iterator[str]:
+    yield "[verify]"
+    yield f'artifact = "{_text(found.artifact)}"'
+    yield from _lines(found, _only(found, _WITH_ARCH))
+
+
+def _only(found: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in found.model_options.items() if name in names}
+
+
+def _lines(found: Any, values: Mapping[str, Any]) -> Iterator[str]:
+    folder = found.out.parent
+    for name, value in values.items():
+        if name not in _CONSENT:
+            yield f"{name} = {_value(name, value, folder)}"
+
+
+def _value(name: str, value: Any, folder: Path) -> str:
+    """As `cli.config` reads it."""
+    if name in ("arch", "data") or isinstance(value, Path):
+        return f'"{_text(_relative(str(value), folder))}"'
+    if isinstance(value, Mapping):
+        return f'"{_text(json.dumps(value))}"'
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value('', _joined(one), folder) for one in value)}]"
+    return json.dumps(value) if isinstance(value, (bool, int, float)) else f'"{_text(str(value))}"'
+
+
+def _joined(one: Any) -> Any:
+    return "=".join(one) if isinstance(one, tuple) else one
+
+
+def _relative(text: str, folder: Path) -> str:
+    """Of ``file.py:Name`` the file alone is a path, and of ``package.module:Name`` nothing."""
+    file, colon, name = text.rpartition(":")
+    if not file.endswith(".py"):
+        file, colon, name = ("", "", text) if colon else (text, "", "")
+    return f"{os.path.relpath(file, folder) if file and not os.path.isabs(file) else file}{colon}{name}"
+
+
+def _text(value: str) -> str:
+    """A text between TOML's quotes."""
+    return json.dumps(clipped(value), ensure_ascii=False)[1:-1]

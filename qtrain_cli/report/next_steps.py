@@ -1,0 +1,116 @@
+"""What to do next in a folder, for someone who typed `qtrain` alone: commands that work there as they stand.
+
+An interrupted run comes first, then what is finished, then a model that waits. Every name is
+quoted as a shell needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtrain_cli.errors import first_few
+from qtrain_cli.files.classes import network_classes
+from qtrain_cli.files.outline import outline_of
+from qtrain_cli.files.surroundings import Sight, Surroundings
+from qtrain_cli.report.terminal import sheet, stacked, styled
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_NAMES_SHOWN = 3
+_KINDS = {
+    Sight.ARTIFACT: "artifact",
+    Sight.STATE: "interrupted run",
+    Sight.MODEL: "model",
+    Sight.DATA: "data",
+    Sight.CONFIG: "options",
+}
+
+
+def next_steps_terminal(around: Surroundings) -> RenderableType:
+    """What lies here, then commands, each below what it does."""
+    here = [
+        (name, first_few([_name(path) for path in around.of(kind)], _NAMES_SHOWN))
+        for kind, name in _KINDS.items()
+        if around.of(kind)
+    ]
+    lines = [
+        line for step in _steps(around) for line in (styled(f"  # {step[1]}"), styled(f"  {step[0]}", "cyan"))
+    ]
+    more = styled(
+        "qtrain --help lists all commands, qtrain help all pages, and qtrain COMMAND --help its options."
+    )
+    nothing = [("nothing", "neither a model, nor data, nor an artifact")]
+    return stacked(sheet({"Here": here or nothing}), styled("Next", "bold"), *lines, more)
+
+
+def _name(path: Path) -> str:
+    return "this folder" if path == Path() else path.name
+
+
+def _steps(around: Surroundings) -> Iterator[tuple[str, str]]:
+    """Commands, each with what it does."""
+    yield from _going_on(around)
+    model, artifact = _chosen(around.of(Sight.MODEL)), around.first(Sight.ARTIFACT)
+    if artifact:
+        yield from _finished(artifact)
+    if around.first(Sight.CONFIG):
+        yield "qtrain compress", "compress the model, as qtrain.toml says"
+    elif model:
+        yield from _with_model(model, around.first(Sight.DATA))
+    if not (model or artifact):
+        yield "qtrain init --sample", "begin with a small model and data that the package brings"
+        yield "qtrain help start", "or read how your own model is compressed"
+
+
+def _with_model(model: Path, data: Path | None) -> Iterator[tuple[str, str]]:
+    said = _said(model) + _arch(model)
+    if data:
+        yield (
+            f"qtrain init {said} --data {_said(data)}",
+            "look at both, and write down what compress will need",
+        )
+        yield f"qtrain compress {said} --data {_said(data)}", "compress the model to a tenth of its numbers"
+    else:
+        yield f"qtrain inspect {_said(model)}", "see what the model's file holds"
+        yield f"qtrain plan {said}", "see what a budget buys"
+        yield f"qtrain compress {said} --data DATA", "compress it; `qtrain help data` says what DATA may be"
+
+
+def _chosen(models: Sequence[Path]) -> Path | None:
+    """The newest, those first that need no class."""
+    return min(models, key=_lacks_module, default=None)
+
+
+def _lacks_module(model: Path) -> bool:
+    """Whether its file has tensors alone; then a class has to be named."""
+    return not (model.is_dir() or model.suffix == ".pt2" or outline_of(model).has_module)
+
+
+def _arch(model: Path) -> str:
+    if not _lacks_module(model):
+        return ""
+    return f" --arch {shlex.quote(next(network_classes(Path()), 'FILE.py:CLASS'))}"
+
+
+def _going_on(around: Surroundings) -> Iterator[tuple[str, str]]:
+    state = around.first(Sight.STATE)
+    if state:
+        yield "qtrain compress ... --resume", f"the command again that left '{state.name}', to go on with it"
+
+
+def _finished(artifact: Path) -> Iterator[tuple[str, str]]:
+    name, stem = _said(artifact), artifact.with_suffix("")
+    yield f"qtrain report {name}", "see what was measured"
+    yield f"qtrain export {name} --classical -o {_said(stem)}.safetensors", "write ordinary weights"
+    yield f"qtrain card {name} -o README.md", "describe it on a model card"
+
+
+def _said(path: Path) -> str:
+    """A path as it is typed; one that begins with a dash would be taken for an option."""
+    text = os.fspath(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)

@@ -1,0 +1,81 @@
+"""The two compiled parts, for every Python from 3.11 on (the limited API); the rest is in pyproject.toml.
+
+    QTRAIN_PURE=1      none of both: a wheel for any machine, where PyTorch and NumPy do their work
+    QTRAIN_COMPILED=1  an extension that does not build is an error; without it the install goes on without it
+
+On Windows clang-cl compiles them, if it is there: the kernel's vectors are those of GCC and Clang.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from setuptools import Distribution, Extension, setup
+from setuptools.command.build_ext import build_ext
+
+PURE, COMPILED = (os.environ.get(name) == "1" for name in ("QTRAIN_PURE", "QTRAIN_COMPILED"))
+#: Python 3.11: the first whose limited API has buffers.
+LIMITED_API = "0x030B0000"
+#: Of each extension, what it is compiled with beside what all are. What regenerates weights has the same bits
+#: wherever it is built: no fused multiply-add, no fast arithmetic.
+FLAGS = {
+    "qtrain_cli.quantum._kernels": ["-ffp-contract=fast", "-fno-math-errno", "-pthread"],
+    "qtrain_cli.portable._steps": ["-fno-fast-math", "-ffp-contract=off", "-fno-math-errno"],
+}
+UNIX, WINDOWS = ["-O3", "-std=c++17", "-g0"], ["/O2", "/std:c++17", "/EHsc"]
+#: What clang-cl passes on to Clang, and what Windows has no use for.
+FOR_CLANG, NOT_ON_WINDOWS = "/clang:", ("-pthread",)
+
+
+class BuildKernels(build_ext):
+    """Picks the flags by the compiler."""
+
+    def build_extensions(self) -> None:
+        windows = self.compiler.compiler_type == "msvc"
+        if windows:
+            self._take_clang()
+        for extension in self.extensions:
+            own = FLAGS[extension.name]
+            extension.extra_compile_args = self._on_windows(own) if windows else [*UNIX, *own]
+            extension.extra_link_args = [] if windows else [flag for flag in own if flag == "-pthread"]
+        super().build_extensions()
+
+    def _take_clang(self) -> None:
+        found = shutil.which("clang-cl")
+        if found:
+            self.compiler.initialize()
+            self.compiler.cc = found
+
+    def _on_windows(self, flags: list[str]) -> list[str]:
+        return [*WINDOWS, *(FOR_CLANG + flag for flag in flags if flag not in NOT_ON_WINDOWS)]
+
+
+class Limited(Distribution):
+    """A wheel with extensions is for every Python from 3.11 on; one without is for any."""
+
+    def has_ext_modules(self) -> bool:
+        return not PURE
+
+
+def extension(name: str) -> Extension:
+    """All sources of the folder `native` beside the module."""
+    folder = Path(*name.split(".")[:-1], "native")
+    return Extension(
+        name,
+        sorted(path.as_posix() for path in folder.glob("*.cpp")),
+        depends=sorted(path.as_posix() for kind in ("*.h", "*.inc") for path in folder.glob(kind)),
+        define_macros=[("Py_LIMITED_API", LIMITED_API)],
+        language="c++",
+        optional=not COMPILED,
+        py_limited_api=True,
+    )
+
+
+setup(
+    distclass=Limited,
+    cmdclass={"build_ext": BuildKernels},
+    ext_modules=[] if PURE else [extension(name) for name in FLAGS],
+    options={} if PURE else {"bdist_wheel": {"py_limited_api": "cp311"}},
+)
