@@ -43,6 +43,8 @@ FAILURES = "QTRAIN_FAILURES"
 #: The package's own place comes last: what runs is what runs here, and no file of the current folder.
 _ENTRY = "import sys; sys.path.append({root!r}); from qtrain_cli.cli import main; sys.exit(main())"
 _KINDS = {row.kind: row for row in (RunFailed, BadInput, UsageError, GateFailed, Refused, Interrupted)}
+#: A file there, once the result is on stdout: what follows is the end of a process, seconds of it.
+_SHOWN = "shown"
 _AGAIN = "run it again with --resume; with --max-restarts 3 it goes on by itself"
 
 
@@ -71,6 +73,19 @@ def launch(processes: int, restarts: int) -> None:
 def restarts_before() -> int:
     """How often the launcher has started these processes anew."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def shown_before() -> bool:
+    """Whether these processes had printed their result already when one was killed and all began anew."""
+    folder = os.environ.get(FAILURES)
+    return bool(folder) and Path(folder, _SHOWN).exists()
+
+
+def note_shown() -> None:
+    """Says to those who may come after that the result is printed."""
+    folder = os.environ.get(FAILURES)
+    if folder and "RANK" in os.environ:
+        Path(folder, _SHOWN).touch()
 
 
 def leave_failure(error: QtrainError, kind: str, code: int) -> bool:

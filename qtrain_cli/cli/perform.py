@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
-from qtrain_cli.cli.launch import launch, restarts_before
+from qtrain_cli.cli.launch import launch, note_shown, restarts_before, shown_before
 from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
@@ -66,12 +66,15 @@ def _performed(command: Command, common: CommonSettings, said: Mapping[str, Any]
 
     dry = isinstance(record, Rehearsal)
     view = VIEWS["dry-run" if dry else command.view]
-    if not dry:
-        write_outputs(view, record, settings)
-    if common.json:
-        sys.stdout.write(view.as_json(record))
-    else:
-        view.show(record)
+    if not shown_before():
+        if not dry:
+            write_outputs(view, record, settings)
+        if common.json:
+            sys.stdout.write(view.as_json(record))
+        else:
+            view.show(record)
+        sys.stdout.flush()
+        note_shown()
     failure = view.failure(record)
     if failure:
         raise failure

@@ -25,6 +25,7 @@ from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import CircuitSettings, CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text
 from qtrain_cli.training.loop import Show
+from qtrain_cli.training.ranks import present
 
 
 def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTable | Rehearsal:
@@ -91,7 +92,7 @@ def _run(cell: TeachSettings, whole: WholeRun, log: Log) -> tuple[StudentRecord,
     log(f"-> {cell.out.name}")
     record = teaching.run_cell(cell, whole.of_part(cell.out.stem, 1), log)
     whole.finish(1, trained=record.seconds is not None)
-    if record.seconds is not None:  # it ran now
+    if record.seconds is not None and present().first:  # it ran now
         write_bytes_atomically(clock, json.dumps(record.training_seconds).encode(), force=True)
     return record, _read_seconds(clock)
 

@@ -180,6 +180,18 @@ def test_who_is_started_again_goes_on(monkeypatch):
     assert "resume" not in _as_one_of(2, {"processes": 2})  # a comparison goes on anyway
 
 
+def test_a_result_is_printed_once_though_a_process_is_killed_behind_it(tmp_path, monkeypatch):
+    monkeypatch.delenv(launch.FAILURES, raising=False)
+    launch.note_shown()
+    assert not launch.shown_before()
+    monkeypatch.setenv(launch.FAILURES, str(tmp_path))
+    monkeypatch.setenv("RANK", "0")
+    assert not launch.shown_before()
+    launch.note_shown()
+    assert launch.shown_before()
+    assert launch._failure(tmp_path, {}, 2) is None  # it is no failure
+
+
 def test_the_environment_is_the_same_afterwards(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = dict(os.environ)
