@@ -66,8 +66,16 @@ def ended(run: subprocess.Popen[str], folder: Path, since: float, killed: str = 
     artifact = folder / ARTIFACT
     digest = hashlib.sha256(artifact.read_bytes()).hexdigest() if artifact.exists() else "none"
     others = tuple(sorted(path.name for path in folder.iterdir() if path.name != ARTIFACT))
-    accuracy = json.loads(out)["test_accuracy"]  # one document, however often it began anew
-    return Ended(time.monotonic() - since, run.returncode, accuracy, digest, others, killed)
+    return Ended(time.monotonic() - since, run.returncode, _accuracy(out), digest, others, killed)
+
+
+def _accuracy(out: str) -> float | None:
+    """Of the one document that is printed, however often a run began anew; None of none, or of two."""
+    try:
+        found: float | None = json.loads(out).get("test_accuracy")
+    except ValueError:
+        return None
+    return found
 
 
 def workers(launcher: int) -> dict[int, int]:

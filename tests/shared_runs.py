@@ -14,6 +14,7 @@ from trainees import (
     BOTH,
     CLASSICAL,
     DIGITS,
+    HYBRID,
     IDENTITY,
     Normalised,
     Problem,
@@ -29,6 +30,7 @@ from qtrain_cli.methods.generator.spec import AngleCoding, GeneratorSpec, Mappin
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.quantum.circuit import CircuitSpec, qubits_for
 from qtrain_cli.settings import FitSettings
+from qtrain_cli.students.layout import Execution
 from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.batches import RowBatches
@@ -65,6 +67,9 @@ def problem(kind: str) -> Problem:
         "cka": lambda: student_problem(CLASSICAL, small_network(), rows, align="2", align_loss="cka"),
         "divided": lambda: divided(0),
         "divided seeded": lambda: divided(2),
+        "measured": lambda: student_problem(
+            HYBRID, small_network(), rows, execution=Execution("parameter-shift", 0)
+        ),
         "dropout": lambda: our_problem(Normalised(0.5), rows),
     }[kind]()
 

@@ -21,6 +21,8 @@ from qtrain_cli.cli.app import kinds_of
 from qtrain_cli.cli.table import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Options of PyTorch's launcher that a page names.
+TORCHRUN = {"--standalone", "--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-endpoint"}
 README = ROOT / "README.md"
 RESULTS = ROOT / "samples" / "results"
 MOST_LINES = 200
@@ -164,6 +166,7 @@ def test_every_option_that_is_named_exists(page: Path) -> None:
         "--check",
     }
     known |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / "tests/benchmarks/conftest.py").read_text()))
+    known |= TORCHRUN
     assert set(OPTION.findall(page.read_text())) <= known
 
 

@@ -78,7 +78,7 @@ def restarts_before() -> int:
 def shown_before() -> bool:
     """Whether these processes had printed their result already when one was killed and all began anew."""
     folder = os.environ.get(FAILURES)
-    return bool(folder) and Path(folder, _SHOWN).exists()
+    return folder is not None and Path(folder, _SHOWN).exists()
 
 
 def note_shown() -> None:

@@ -74,15 +74,21 @@ def _normalised(ranks: Ranks, call: Mapping[str, Any]) -> Tensor:
 
 
 def _statistics(ranks: Ranks, given: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Mean (C,) and variance (C,) over the rows and places (N, C, ...) of all processes, and how many."""
+    """Mean (C,) and variance (C,) over the rows and places (N, C, ...) of all processes, and how many.
+
+    Two plain sums: `torch.var_mean` takes ten times as long on a CPU.
+    """
     axes = [axis for axis in range(given.dim()) if axis != 1]
-    var, mean = torch.var_mean(given, axes, correction=0)
-    count = given.numel() // given.shape[1]
-    told = torch.cat([mean.double() * count, mean.new_tensor([count]).double()])
-    sums = ranks.summed(told)
-    whole = sums[:-1] / sums[-1]
-    spread = ranks.summed(count * (var.double() + (mean.double() - whole).square()))
-    return whole.to(given.dtype), (spread / sums[-1]).to(given.dtype), int(sums[-1])
+    count = given.new_tensor([given.numel() // given.shape[1]])
+    sums = ranks.summed(torch.cat([given.sum(axes), count]).double())
+    mean = (sums[:-1] / sums[-1]).to(given.dtype)
+    squares = (given - _by_channel(mean, given)).square_().sum(axes).double()
+    return mean, (ranks.summed(squares) / sums[-1]).to(given.dtype), int(sums[-1])
+
+
+def _by_channel(numbers: Tensor, given: Tensor) -> Tensor:
+    """One for each channel, (C,), as it goes with inputs (N, C, ...)."""
+    return numbers.view(1, -1, *[1] * (given.dim() - 2))
 
 
 class _Normalise(torch.autograd.Function):
@@ -101,14 +107,16 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         given, weight, mean, var = ctx.saved_tensors
         ranks, count, epsilon, biased = ctx.known
-        found, own_weight, own_bias = torch.ops.aten.native_batch_norm_backward(
-            gradients[0].contiguous(), given, weight, mean, var, None, None, False, epsilon, [True] * 3
+        led = gradients[0].contiguous()
+        _, own_weight, own_bias = torch.ops.aten.native_batch_norm_backward(
+            led, given, weight, mean, var, None, None, False, epsilon, [False, True, True]
         )
         sums = ranks.summed(torch.cat([own_bias, own_weight]).double()).to(given.dtype)
         first, second = sums.chunk(2)  # S1, S2
-        scale = (var + epsilon).rsqrt() / count
-        steep = -(var + epsilon).rsqrt() * scale * second * (1.0 if weight is None else weight)
-        flat = -scale * first * (1.0 if weight is None else weight) - steep * mean
-        shape = (1, -1, *[1] * (given.dim() - 2))
-        found = torch.addcmul(found, given, steep.view(shape)).add_(flat.view(shape))
+        slope = (var + epsilon).rsqrt()
+        scale = slope if weight is None else slope * weight
+        steep = -scale * slope * second / count
+        flat = -scale * first / count - steep * mean
+        found = torch.addcmul(_by_channel(flat, given), given, _by_channel(steep, given))
+        found.addcmul_(led, _by_channel(scale, given))
         return found, None if weight is None else own_weight, own_bias if biased else None, None

@@ -4,8 +4,9 @@
         [--pairs 4]
 
 Runs in pairs, one process and then several, since a shared machine is quiet now and then: each run prints the
-median of its steps, and the last line is of the pair that took least together. The circuits' part is a
-forward and backward pass of the generator alone, in all processes at once, behind the steps.
+median of its steps, and the last line is of the pair that took least together. The CPU seconds of a process
+say what it does itself, whatever else the machine does: without what it waits for. The generator's part is a
+forward and backward pass of it alone, in all processes at once, behind the steps, in CPU seconds.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ def measured(given: argparse.Namespace) -> dict[str, float]:
     from qtrain_cli.training.ranks import joined_processes, present
 
     torch.set_num_threads(1)
-    times: list[float] = []
-    works = []
+    times, spent, works = [], [], []
 
     def show(progress: object) -> None:
         times.append(time.perf_counter())
+        spent.append(time.process_time())
         if len(times) > given.steps:
             raise _Enough
 
@@ -66,7 +67,11 @@ def measured(given: argparse.Namespace) -> dict[str, float]:
         with contextlib.suppress(_Enough):
             compress_model(settings, show, lambda line: print(line, file=sys.stderr, flush=True))
         steps = [after - before for before, after in itertools.pairwise(times[2:])]
-        return {"step": statistics.median(steps), "generator": _generator(works[0]), "least": min(steps)}
+        cpu = [after - before for before, after in itertools.pairwise(spent[2:])]
+        return {
+            "step": statistics.median(steps), "generator": _generator(works[0]), "least": min(steps),
+            "cpu": statistics.median(cpu),
+        }  # fmt: skip
 
 
 def _generator(trainee) -> float:
@@ -76,9 +81,9 @@ def _generator(trainee) -> float:
     times = []
     decode = trainee.decoded_at(0)
     for _ in range(8):
-        started = time.perf_counter()
+        started = time.process_time()
         torch.stack([part.sum() for part in decode(trainee.numbers).values()]).sum().backward()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return statistics.median(times[2:])
 
 
@@ -126,11 +131,13 @@ def main() -> None:
 
 def _line(one: dict[str, float], many: dict[str, float], count: int) -> str:
     def said(found: dict[str, float]) -> str:
-        share = found["generator"] / found["step"]
-        return f"{found['step']:.3f} s a step (least {found['least']:.3f}), generator {share:.0%}"
+        share = found["generator"] / found["cpu"]
+        least, cpu = found["least"], found["cpu"]
+        return f"{found['step']:.3f} s a step (least {least:.3f}, {cpu:.3f} of a CPU), generator {share:.0%}"
 
-    times = one["step"] / many["step"]
-    return f"1 process {said(one)}; {count} processes {said(many)}; {times:.2f} times as fast"
+    times, least, cpu = (one[name] / many[name] for name in ("step", "least", "cpu"))
+    ratios = f"{times:.2f} times as fast, by the least {least:.2f}, by CPU seconds of a process {cpu:.2f}"
+    return f"1 process {said(one)}; {count} processes {said(many)}; {ratios}"
 
 
 if __name__ == "__main__":

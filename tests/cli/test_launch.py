@@ -67,6 +67,22 @@ def test_two_processes_write_one_file_and_print_one_document(way, tmp_path):
     assert err.count("each of 2 processes runs all circuits: there are 1") == 1
 
 
+def test_a_comparison_in_two_processes_has_the_cells_of_one(tmp_path):
+    words = (
+        "compare", DIGITS / "digits_cnn_module.pt", "--data", DIGITS / "digits.npz", "--bytes", 700,
+        "--methods", "ours,quantisation", "--seeds", 1, "--epochs", 3, "--quick", "--json",
+    )  # fmt: skip
+    found = []
+    for count in (1, 2):
+        code, out, err = ended(started(tmp_path, *words, "--state", f"of-{count}", "--processes", count))
+        assert code == 0, err
+        found.append([(cell["method"], cell["end"], cell["numbers"]) for cell in json.loads(out)["cells"]])
+        names = sorted(path.name for path in (tmp_path / f"of-{count}").rglob("*.*"))
+        assert not [name for name in names if name.endswith(".ckpt")]
+        found[-1] += names
+    assert found[0] == found[1]
+
+
 def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp_path):
     """Without --max-restarts: exit code 1, one line, the state kept; then the same file as of a run that
     nobody disturbed."""

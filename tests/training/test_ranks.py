@@ -70,6 +70,13 @@ def test_shares_of_other_sizes_weigh_by_their_rows(tmp_path):
         assert torch.allclose(many[0]["numbers"][name], part, rtol=0, atol=NUMBERS)
 
 
+def test_circuits_that_were_run_are_counted_over_all_processes(tmp_path):
+    """50 rows for three, each with a circuit and its shifts."""
+    one = fitted("measured", str(tmp_path), {"epochs": 1})
+    for found in in_processes(3, fitted, "measured", str(tmp_path), {"epochs": 1}):
+        assert found["state"]["evaluations"] == one["state"]["evaluations"] > 0
+
+
 def test_what_is_drawn_is_each_process_s_own_and_follows_from_the_step(tmp_path):
     """Dropout: the same run twice is the same to the bit, and two processes do not drop alike."""
     runs = [in_processes(2, fitted, "dropout", str(tmp_path), {}) for _ in range(2)]
