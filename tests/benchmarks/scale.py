@@ -2,8 +2,8 @@
 
     python tests/benchmarks/scale.py [--weights 1e6,1e7,1e8] [--numbers 10000] [--steps 30]
 
-A wide network of three linear layers, 784 inputs, 10 classes, seeded weights and rows; `--steps` of
-128 rows. Each figure is of a process of its own: `qtrain plan`; `qtrain compress`, whose steps are taken apart
+A wide network of three linear layers, 784 inputs, 10 classes, seeded weights and rows; `--steps` of 128
+rows. Each figure is of a process of its own: `qtrain plan`; `qtrain compress`, whose steps are taken apart
 by clocks around the engine, the mapping and the optimiser (what is left is the model's); plain training of
 all weights by Adam, for its memory; `qtrain export`. Peak memory is the process's whole (VmHWM), libraries
 included.
