@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -163,17 +162,3 @@ def test_every_weight_of_a_resnet20_is_fine_tuned(tmp_path: Path) -> None:
     tuned, base = (torch.load(tmp_path / name, weights_only=True) for name in ("tuned.pt", "base.pt"))
     assert tuned.keys() == base.keys() and not torch.equal(tuned["conv1.weight"], base["conv1.weight"])
     assert torch.equal(tuned["bn1.running_mean"], base["bn1.running_mean"])
-
-
-def test_the_bare_commands_work_in_the_ci_sample(tmp_path: Path) -> None:
-    shutil.copytree(SAMPLES / "ci", tmp_path / "ci")
-    shutil.copytree(SAMPLES / "digits", tmp_path / "digits")
-    here = tmp_path / "ci"
-    commands = re.findall(r"run: (qtrain .*)", (here / "workflow.yml").read_text())
-    assert commands == [
-        "qtrain compress ../digits/digits_cnn_module.pt", "qtrain export --classical", "qtrain report",
-    ]  # fmt: skip
-    for command in commands:
-        run(*command.split(), cwd=here)
-    left = {path.name for path in here.iterdir()}
-    assert {"digits.qtrain", "digits.safetensors", "qtrain.xml", "qtrain.md"} <= left

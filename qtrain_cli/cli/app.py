@@ -1,4 +1,5 @@
-"""The commands of the table as one typer app."""
+"""The commands of the table as one typer app, of which only the one that is called has its options: making
+those of all would take longer than all else that `--help` does."""
 
 from __future__ import annotations
 
@@ -16,14 +17,22 @@ from qtrain_cli.settings.declared import said_record, settings_of
 
 COMMON = settings_of(CommonSettings)
 
-app = typer.Typer(
-    name="qtrain",
-    help="Compress trained PyTorch models into small artifacts that regenerate ordinary weights.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+
+def app_for(verb: str | None) -> typer.Typer:
+    """All commands by name and help, and the options of one; of every one where it is None."""
+    app = typer.Typer(
+        name="qtrain",
+        help="Compress trained PyTorch models into small artifacts that regenerate ordinary weights.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for command in COMMANDS.values():
+        asked = verb in (None, command.name)
+        app.command(command.name)(callback_of(command) if asked else _without_options(command))
+    return app
 
 
 def _version(show: bool) -> None:
@@ -32,7 +41,6 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -57,8 +65,14 @@ def callback_of(command: Command) -> Any:
     return call
 
 
-for _command in COMMANDS.values():
-    app.command(_command.name)(callback_of(_command))
+def _without_options(command: Command) -> Any:
+    """What stands in the list of commands while another one is called."""
+
+    def named() -> None:
+        raise AssertionError(f"{command.name} was called without its options")
+
+    named.__name__, named.__doc__ = command.name, inspect.cleandoc(command.help)
+    return named
 
 
 def kinds_of(command: Command) -> dict[str, str]:

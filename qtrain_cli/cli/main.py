@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 from qtrain_cli.cli import config
-from qtrain_cli.cli.app import app, kinds_of
+from qtrain_cli.cli.app import app_for, kinds_of
 from qtrain_cli.cli.launch import ARGUMENTS, leave_failure
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
@@ -99,7 +99,8 @@ def _open_streams() -> None:
 def _run(arguments: list[str]) -> int:
     if not arguments:
         return _show_next_steps()
-    command: Any = typer.main.get_command(app)
+    completes = "_QTRAIN_COMPLETE" in os.environ
+    command: Any = typer.main.get_command(app_for(None if completes else _verb(arguments) or ""))
     code = command.main(
         args=arguments,
         prog_name="qtrain",
@@ -144,7 +145,7 @@ def _wants_defaults(arguments: list[str]) -> bool:
     return not {"-h", "--help", "--version"} & set(arguments) and "_QTRAIN_COMPLETE" not in os.environ
 
 
-def _verb(arguments: list[str]) -> str | None:
+def _verb(arguments: Sequence[str]) -> str | None:
     """The command that is called; None where there is none of that name."""
     return next((word for word in arguments if word in COMMANDS), None)
 
@@ -175,7 +176,8 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, QtrainError):
         return error
     if isinstance(error, _CommandLineError):
-        return UsageError(error.format_message().rstrip("."), "`qtrain COMMAND --help` lists the options")  # type: ignore[attr-defined]
+        message = str(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
+        return UsageError(message, _how_it_is_said(message))
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return Interrupted(
             "interrupted", "run it again: comparisons go on, other runs do with --resume where they have it"
@@ -185,6 +187,13 @@ def _as_ours(error: BaseException) -> QtrainError | None:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return BadInput(f"'{error.filename}' cannot be reached: {error.strerror}", "check the path")
     return None
+
+
+def _how_it_is_said(message: str) -> str:
+    """What to do about a command line that does not parse."""
+    verb = _verb(ARGUMENTS.get()) or "COMMAND"
+    missing = "give it, or let `qtrain init` write it into a qtrain.toml; " if "Missing" in message else ""
+    return f"{missing}`qtrain {verb} --help` lists the options"
 
 
 def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) -> int:

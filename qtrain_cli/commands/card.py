@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import describe_container, record_of
 from qtrain_cli.artifact.example import Example, NamedExamples
 from qtrain_cli.artifact.student import describe_student, is_student, student_record
 from qtrain_cli.files.atomic import check_output
+from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.results import Record, StudentRecord
 from qtrain_cli.settings import CardSettings
 
@@ -29,6 +29,7 @@ COMPANIONS = {
     ".qasm": "the trained circuits (OpenQASM 3)",
     ".html": "the report as a page",
 }
+ORIGINAL = "the model that it was made from"
 MOST_COMPANIONS = 50
 
 
@@ -68,7 +69,8 @@ def run(settings: CardSettings) -> Card:
     else:
         description = describe_container(container)
         found, form = record_of(description, container), _form_of(description.example)
-    return Card(settings, found, form, tuple(_companions(settings.out.parent, settings.artifact)))
+    files = tuple(_companions(settings, found.measured.model_sha256))
+    return Card(settings, found, form, files)
 
 
 def _form_of(example: Example | NamedExamples) -> str:
@@ -85,10 +87,13 @@ def _form(shape: tuple[int, ...], dtype: str) -> str:
     return "text" if dtype.startswith("I") else "table"
 
 
-def _companions(folder: Path, artifact: Path) -> Iterator[Companion]:
+def _companions(settings: CardSettings, model_sha256: str) -> Iterator[Companion]:
     """The artifact first, wherever it lies, then what else there is to upload, by name."""
+    artifact = settings.artifact
     yield Companion(artifact.name, artifact.stat().st_size, COMPANIONS[".qtrain"])
-    others = sorted(path for path in folder.iterdir() if path.suffix in COMPANIONS and path.is_file())
+    there = settings.out.parent.iterdir()
+    others = sorted(path for path in there if path.suffix in COMPANIONS and path.is_file())
     for path in others[:MOST_COMPANIONS]:
         if os.path.realpath(path) != os.path.realpath(artifact):
-            yield Companion(path.name, path.stat().st_size, COMPANIONS[path.suffix])
+            same = file_sha256(path) == model_sha256
+            yield Companion(path.name, path.stat().st_size, ORIGINAL if same else COMPANIONS[path.suffix])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 VERSION = "0.6.0"
 RECORDED = ("torch", "numpy")
@@ -26,6 +25,8 @@ def all_versions() -> dict[str, str]:
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow to load, and seldom asked
+
     try:
         return version(package)
     except PackageNotFoundError:

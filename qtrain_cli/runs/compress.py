@@ -65,6 +65,7 @@ from qtrain_cli.settings import CompressSettings, GradientSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, usual_threads
+from qtrain_cli.training.dividing import said_of_circuits
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.ranks import present
@@ -184,6 +185,8 @@ def prepared_compress(
     if unspread:
         log(unspread)
     _say(loaded, spec, data, log)
+    if present().several:
+        log(said_of_circuits(spec, present()))
     _log_cost(settings, spec, len(data.train), log)
     again = headed(materials.fresh(loaded, scene.device), scene.ground)
     fresh = check(scene, again, data.train.inputs, data.normalisation)

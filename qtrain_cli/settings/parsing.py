@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 from qtrain_cli.errors import UsageError, suggestion
@@ -42,6 +41,8 @@ def parse_size(text: str | None) -> int | None:
     """``"2KB"`` -> 2000, ``"2KiB"`` -> 2048, ``"700"`` -> 700 bytes; None stays. Raises `UsageError`."""
     if text is None:
         return None
+    from fractions import Fraction  # slow to load
+
     match = _SIZE.fullmatch(text.strip())
     size = Fraction(match[1]) * _UNIT[match[2].lower()] if match else Fraction(0)
     if size < 1:

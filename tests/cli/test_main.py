@@ -144,7 +144,7 @@ def test_words_that_are_not_understood(cli, words, message):
     ended = cli(*words)
     assert (ended.code, ended.out) == (2, "")
     (line,) = ended.err.splitlines()
-    assert message in line and line.endswith("`qtrain COMMAND --help` lists the options")
+    assert message in line and line.endswith("--help` lists the options")
 
 
 @pytest.mark.parametrize("verb", COMMANDS)

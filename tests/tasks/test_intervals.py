@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from qtrain_cli.tasks.intervals import (
+    LEVEL,
     Z95,
     joint_interval,
     mean_and_spread,
@@ -31,6 +32,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "qtrain_cli"
 
 def test_critical_points_are_scipys():
     assert pytest.approx(stats.norm.ppf(0.975), abs=1e-14) == Z95
+    assert statistics.NormalDist().inv_cdf((1 + LEVEL) / 2) == Z95
     for freedom in range(1, 201):
         assert student_t95(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=1e-9), freedom
 
