@@ -145,7 +145,7 @@ def _wants_defaults(arguments: list[str]) -> bool:
     return not {"-h", "--help", "--version"} & set(arguments) and "_QTRAIN_COMPLETE" not in os.environ
 
 
-def _verb(arguments: list[str]) -> str | None:
+def _verb(arguments: Sequence[str]) -> str | None:
     """The command that is called; None where there is none of that name."""
     return next((word for word in arguments if word in COMMANDS), None)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import describe_container, record_of

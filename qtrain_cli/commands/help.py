@@ -18,7 +18,7 @@ _ELSEWHERE = {"format": _PACKAGE / "artifact" / "FORMAT.md"}
 
 
 @dataclass(frozen=True)
-class Page:
+class HelpPage:
     """A page, or without a topic nothing but the list: `topics` maps each to its heading."""
 
     topic: str | None
@@ -32,15 +32,15 @@ def topic_files() -> dict[str, Path]:
     return dict(sorted({**own, **_ELSEWHERE}.items()))
 
 
-def run(settings: HelpSettings) -> Page:
+def run(settings: HelpSettings) -> HelpPage:
     """Reads a page. Raises `UsageError` for a topic that has none."""
     files = topic_files()
     topics = {name: _heading(path) for name, path in files.items()}
     if settings.topic is None:
-        return Page(None, "", topics)
+        return HelpPage(None, "", topics)
     if settings.topic not in files:
         raise UsageError(f"there is no page on '{settings.topic}'", suggestion(settings.topic, files))
-    return Page(settings.topic, files[settings.topic].read_text("utf-8"), topics)
+    return HelpPage(settings.topic, files[settings.topic].read_text("utf-8"), topics)
 
 
 def _heading(path: Path) -> str:
