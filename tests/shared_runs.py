@@ -24,10 +24,17 @@ from trainees import (
 )
 
 from qtrain_cli.errors import Refused
+from qtrain_cli.methods.generator.plan import plan_of
+from qtrain_cli.methods.generator.spec import AngleCoding, GeneratorSpec, MappingSpec
+from qtrain_cli.methods.table import OURS
+from qtrain_cli.quantum.circuit import CircuitSpec, qubits_for
 from qtrain_cli.settings import FitSettings
+from qtrain_cli.targets.layout import layout_of
 from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.batches import RowBatches
+from qtrain_cli.training.dividing import DividedCircuits
 from qtrain_cli.training.exchange import Exchange
+from qtrain_cli.training.generated import Generated
 from qtrain_cli.training.loop import train
 from qtrain_cli.training.ranks import ProcessEnded, present
 from qtrain_cli.training.recovery import Recovery
@@ -56,8 +63,27 @@ def problem(kind: str) -> Problem:
         "itself": lambda: student_problem(CLASSICAL, small_network(), rows, decay=0.9),
         "aligned": lambda: student_problem(CLASSICAL, small_network(), rows, align="2"),
         "cka": lambda: student_problem(CLASSICAL, small_network(), rows, align="2", align_loss="cka"),
+        "divided": lambda: divided(0),
+        "divided seeded": lambda: divided(2),
         "dropout": lambda: our_problem(Normalised(0.5), rows),
     }[kind]()
+
+
+def divided(seeded: int) -> Problem:
+    """Eight circuits of 6 layers, of which the first ones are seeded; each process runs a part of them."""
+    module, rows = small_network(), digits()
+    layout = layout_of(module)
+    circuit = CircuitSpec("real-amplitudes", "cnot-ring", qubits_for(layout.generated, 8), 6, 8)
+    plan = plan_of(GeneratorSpec(circuit, MappingSpec("linear"), layout, AngleCoding(32, 0, seeded)))
+    given = method_problem(OURS, module, plan, rows)
+
+    def begin(fit: FitSettings) -> Generated:
+        trainee, ranks = given.begin(fit), present()
+        if ranks.several:
+            trainee.circuits = DividedCircuits(circuit, seeded, ranks)
+        return trainee
+
+    return replace(given, begin=begin)
 
 
 def normalised() -> tuple[torch.Tensor, list[torch.Tensor]]:

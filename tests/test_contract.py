@@ -278,7 +278,7 @@ RECORD = [
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
     "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output", "skipped_rows",
-    "precision",
+    "precision", "processes",
     "target", "base", "base_sha256", "finetune_bytes", "lora_numbers", "seeded_layers",
     "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
     "teacher_metric_value",

@@ -68,6 +68,15 @@ def test_a_finished_run_is_read_and_its_row_shown(tmp_path):
     assert "| control | 790 | 50.00 % | 0.125 | 1.00 |" in done.stdout.splitlines()
 
 
+def test_what_another_command_wrote_is_run_again(tmp_path):
+    script, kept = SCRIPTS[0], tmp_path / "papers"
+    kept.mkdir()
+    (kept / "1-16-0.json").write_text("{}")
+    (kept / "1-16-0.command").write_text("compress another.pt")
+    done = run(script, "--seeds", 1, cwd=tmp_path)
+    assert done.returncode and "1-16-0 ended with 2" in done.stderr  # the network is not there
+
+
 def test_the_page_has_a_verdict_for_every_claim_and_names_its_script():
     text = PAGE.read_text()
     claims = re.split(r"^## (?=\d+\. )", text, flags=re.MULTILINE)[1:]

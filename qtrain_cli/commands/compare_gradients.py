@@ -19,8 +19,8 @@ from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.rehearsals import rehearse_teaching
 from qtrain_cli.runs.rehearsing import rehearsal_of
-from qtrain_cli.runs.teach import rehearse_teaching
 from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import CircuitSettings, CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text

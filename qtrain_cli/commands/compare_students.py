@@ -16,8 +16,8 @@ from qtrain_cli.results import LABELS, StudentRecord, StudentRow, verdicts
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.rehearsals import rehearse_teaching
 from qtrain_cli.runs.rehearsing import rehearsal_of
-from qtrain_cli.runs.teach import rehearse_teaching
 from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import (
     SHARPENED,

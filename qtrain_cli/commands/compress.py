@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from qtrain_cli.results import Record
 from qtrain_cli.results.rehearsal import Rehearsal
-from qtrain_cli.runs.compress import compress_model, rehearse_compress
+from qtrain_cli.runs.compress import compress_model
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.rehearsals import rehearse_compress
 from qtrain_cli.settings import CompressSettings
 from qtrain_cli.training.loop import Show
 

@@ -7,6 +7,7 @@ from qtrain_cli.results import StudentRecord
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.rehearsals import rehearse_student
 from qtrain_cli.settings import TeachSettings
 from qtrain_cli.training.loop import Show
 
@@ -18,5 +19,5 @@ def run(settings: TeachSettings, show: Show, log: Log) -> StudentRecord | Rehear
             "there is nobody to learn from", "give a teacher's file, or --self born-again or running-average"
         )
     if settings.dry_run:
-        return teaching.rehearse_student("distill", settings, log)
+        return rehearse_student("distill", settings, log)
     return teaching.teach(settings, show, log)

@@ -12,9 +12,11 @@ import torch
 
 from qtrain_cli.artifact.description import design_of
 from qtrain_cli.artifact.size import Known
+from qtrain_cli.methods.generator.angles import start_angles
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import said_of_faster
 from qtrain_cli.methods.generator.scrambling import check_start, start_variance
+from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel, load_model
@@ -28,6 +30,8 @@ from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import said_of_candidates
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.training.devices import moved_to, resolve_device
+from qtrain_cli.training.dividing import said_of_circuits, timed
+from qtrain_cli.training.ranks import present
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class PlanRecord:
     seeded_layers: int = 0
     circuit_seconds: float = 0.0
     start_variance: float = 0.0
+    processes: int = 1
 
 
 def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
@@ -85,13 +90,15 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
             log(said)
     known = Known(
         loaded.name, bare=budget.bare, entry=loaded.entry, output=loaded.output, change=scene.change,
-        precision=settings.fit.precision,
+        precision=settings.fit.precision, processes=settings.fit.processes,
     )  # fmt: skip
     sizes = Measure(OURS, scene, known)
     spec = planned_ours(sizes, budget)
     variance = start_variance(spec, device)
     for line in filter(None, ("" if scene.change else check_start(spec, variance), said_of_faster(spec))):
         log(line)
+    if present().several:
+        _say_of_circuits(spec, device, log)
     found = probe(sizes.sized(plan_of(spec)), scene, settings)
     design, artifact_bytes = design_of(spec, scene.change), sizes.bytes(plan_of(spec), spec.angles.bits)
     return PlanRecord(
@@ -108,7 +115,17 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
         device=str(device),
         circuit_seconds=found.circuit_seconds,
         start_variance=variance,
+        processes=settings.fit.processes,
     )
+
+
+def _say_of_circuits(spec: GeneratorSpec, device: torch.device, log: Log) -> None:
+    """Which circuits each process is going to run and why, and what either way took just now."""
+    log(said_of_circuits(spec, present()))
+    if spec.circuit.circuits >= present().count:
+        theta = start_angles(spec.circuit, spec.angles.start_seed)[:, spec.angles.seeded :].float()
+        every, part = timed(spec, theta.to(device), present())
+        log(f"measured: all circuits {1e3 * every:.3g} ms, a part and the exchange {1e3 * part:.3g} ms")
 
 
 def _scene(loaded: LoadedModel, settings: PlanSettings, device: torch.device) -> Scene:

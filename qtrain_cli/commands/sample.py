@@ -37,6 +37,7 @@ from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
 from qtrain_cli.results import Record, SampleCell, SampleRecord
+from qtrain_cli.results.durations import duration
 from qtrain_cli.results.rehearsal import Rehearsal, TimedPart
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.grounds import model_settings
@@ -56,6 +57,8 @@ from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.measure import measure_test
 
 OWN_SAMPLER = "qtrain"
+#: Seconds of a level of noise.
+_WORTH_SAYING = 20.0
 #: Of a dry run.
 _TRIED_TRAJECTORIES = 10
 
@@ -178,6 +181,7 @@ def _cells(bench: _Bench, noise: Noise, log: Log) -> list[SampleCell]:
     """One cell for each number of shots; a repetition simulates the noise once for all of them."""
     shots = bench.settings.shots
     found: dict[int | None, list[_Repetition]] = {one: [] for one in shots}
+    started = time.perf_counter()
     for repetition in range(bench.settings.repeat):
         # Without any chance in it, a repetition would only be the same again.
         wanted = [s for s in shots if s or repetition == 0 or noise.depolarizing or bench.settings.device]
@@ -185,11 +189,26 @@ def _cells(bench: _Bench, noise: Noise, log: Log) -> list[SampleCell]:
         for one in wanted:
             random = _random(bench.settings.seed, noise, repetition, one)
             found[one].append(_measured(bench, outcomes, one, random))
+        if repetition == 0:
+            _foretell(bench.settings, noise, time.perf_counter() - started, log)
     cells = [_cell(noise.name, one, rows) for one, rows in found.items()]
     for cell in cells:
         shown = f"{cell.shots:,}" if cell.shots else EXACT_SHOTS
         log(f"noise {cell.noise}, shots {shown}: test {bench.objective.word} {cell.mean:.4g}")
     return cells
+
+
+def _foretell(settings: SampleSettings, noise: Noise, took: float, log: Log) -> None:
+    """How long this level of noise and those after it will take, from one repetition; of seconds nothing."""
+    whole = took * settings.repeat
+    if whole > _WORTH_SAYING:
+        place = settings.noises.index(noise)
+        after = (
+            f", and {len(settings.noises) - place - 1} levels after it"
+            if settings.noises[place + 1 :]
+            else ""
+        )
+        log(f"noise {noise.name}: about {duration(whole)}{after}")
 
 
 def _cell(noise: str, shots: int | None, rows: list[_Repetition]) -> SampleCell:

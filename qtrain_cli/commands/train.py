@@ -7,6 +7,7 @@ from qtrain_cli.results import StudentRecord
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.runs.making import Log
+from qtrain_cli.runs.rehearsals import rehearse_student
 from qtrain_cli.settings import TeachSettings
 from qtrain_cli.training.loop import Show
 
@@ -16,5 +17,5 @@ def run(settings: TeachSettings, show: Show, log: Log) -> StudentRecord | Rehear
     if settings.teacher or settings.itself:
         raise UsageError("train learns from labels alone", "use qtrain distill for a teacher")
     if settings.dry_run:
-        return teaching.rehearse_student("train", settings, log)
+        return rehearse_student("train", settings, log)
     return teaching.teach(settings, show, log)

@@ -5,6 +5,7 @@ It is drawn anew four times a second by a thread of its own; a step only leaves 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ class _Watched:
         self.now, self.last = self.pace(progress), progress
         self.loss(progress.loss)
         self.score(progress.score)
-        if progress.validation is not None:
+        if progress.validation is not None and not math.isnan(progress.validation):
             self.validation = progress.validation
 
     def drawn(self) -> RenderableType:
@@ -63,11 +64,9 @@ class _Watched:
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=self.now.share, width=_WIDTH)
         line.add_row(bar, Text(f"{100 * self.now.share:.0f}%", style="bold"), Text(self._time()))
-        return Group(
-            Text(clipped(self._figures(self.last)), overflow="ellipsis"),
-            line,
-            Text(clipped(self.stopping), style="dim"),
-        )
+        figures = Text(clipped(self._figures(self.last)), overflow="ellipsis")
+        hint = [Text(clipped(self.stopping), style="dim")] if self.now.share < 1 else []
+        return Group(figures, line, *hint)
 
     def _figures(self, last: Progress) -> str:
         shown = "-" if self.validation is None else f"{self.validation:.4f}"
@@ -81,8 +80,9 @@ class _Watched:
         now, gone = self.now, duration(self.now.elapsed)
         if now.left is None or now.whole is None:
             return "timing the first steps"
-        left = f"about {duration(now.left)} left" if now.share < 1 else "done"
-        return f"{gone} gone, {left} of {duration(now.whole)}" if now.share < 1 else f"{gone} gone, {left}"
+        if now.share >= 1:
+            return f"trained in {gone}"
+        return f"{gone} gone, about {duration(now.left)} left of {duration(now.whole)}"
 
 
 class Smooth:

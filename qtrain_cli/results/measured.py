@@ -59,6 +59,7 @@ MACHINE_WORDS = ("kernel", "threads")
 _STORED_KINDS = (TEXT, LIST, MAYBE, MAYBE, INTEGER, INTEGER, TEXT, TEXT, TEXT)
 _FIGURE_KINDS = (MAYBE, MAYBE, NUMBER, INTEGER, MAYBE, MAYBE)
 _INTERVAL_KINDS = (NUMBER, NUMBER)
+_PROCESSES = "processes"
 #: What may stand behind the trust, by its type and in this order.
 _LATER: dict[type, str] = {int: INTEGER, str: TEXT, dict: TABLE}
 
@@ -68,10 +69,10 @@ class Measured:
     """The measured half of a record.
 
     `model` is the model file's name, `trust` how it was read; the losses are the task's (cross-entropy, or
-    squared error), None when not finite; `versions` names software, kernel, threads, no spaces or ``=``;
-    `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the file's sets of weights,
-    `output` which of the model's several outputs, `skipped_rows` how many damaged rows were left out, None
-    where none might be; `precision` that of the model's products in training.
+    squared error), None when not finite; `versions` names software, kernel, threads and, of several,
+    processes, no spaces or ``=``; `figure_note` is one of `NOTES`, or None; `weights_entry` says which of the
+    file's sets of weights, `output` which of the model's several outputs, `skipped_rows` how many damaged
+    rows were left out, None where none might be; `precision` that of the model's products in training.
 
     Raises:
         BadInput: a digest that is none, a negative count, or a version that is not one word.
@@ -102,6 +103,8 @@ class Measured:
         for word in (*self.versions, *self.versions.values()):
             if not _WORD.fullmatch(word):
                 raise BadInput(f"the version {reprlib.repr(word)} is not one word without '='")
+        if not _COUNT.fullmatch(self.versions.get(_PROCESSES, "1")):
+            raise BadInput(f"{_PROCESSES} is {reprlib.repr(self.versions[_PROCESSES])}; expected: a count")
         if self.figure_note is not None and self.figure_note not in NOTES:
             raise BadInput(
                 f"the note on the figures is {reprlib.repr(self.figure_note)}; known: {len(NOTES)}"
@@ -112,6 +115,11 @@ class Measured:
             )
         object.__setattr__(self, "train_loss", seven_digits(self.train_loss))
         object.__setattr__(self, "test_loss", seven_digits(self.test_loss))
+
+    @property
+    def processes(self) -> int:
+        """How many shared each batch."""
+        return int(self.versions.get(_PROCESSES, "1"))
 
     @property
     def generalization_gap(self) -> float | None:

@@ -192,6 +192,7 @@ def values_of(record: Finished) -> dict[str, Any]:
         "artifact_sha256": record.artifact_sha256,
         "bytes_ratio": seven_digits(record.bytes_ratio),
         "parameter_ratio": seven_digits(record.parameter_ratio),
+        "processes": record.measured.processes,
         "generalization_gap": record.measured.generalization_gap,
         "seconds": seven_digits(record.seconds),
     }

@@ -70,6 +70,7 @@ _FIELDS: Fields = (
     ("data_sha256", TEXT), ("model_sha256", TEXT), ("artifact_sha256", TEXT), ("trust", TEXT),
     ("figure_note", MAYBE_TEXT),
     ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE), ("precision", TEXT),
+    ("processes", INTEGER),
     ("target", MAYBE_TEXT), ("base", MAYBE_TEXT), ("base_sha256", MAYBE_TEXT),
     ("finetune_bytes", MAYBE_WHOLE), ("lora_numbers", MAYBE_WHOLE), ("seeded_layers", INTEGER),
 )  # fmt: skip
@@ -88,6 +89,7 @@ ADDED: dict[str, Any] = {
     "output": None,
     "skipped_rows": None,
     "precision": "float32",
+    "processes": 1,
     "target": None,
     "base": None,
     "base_sha256": None,

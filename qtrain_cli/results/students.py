@@ -63,6 +63,7 @@ _FIELDS: Fields = (
     ("seconds", MAYBE), ("epochs", INTEGER), ("seed", INTEGER), ("device", TEXT), ("versions", TABLE),
     ("data_sha256", TEXT), ("model_sha256", MAYBE_TEXT), ("artifact_sha256", TEXT), ("trust", MAYBE_TEXT),
     ("weights_entry", MAYBE_TEXT), ("output", MAYBE_TEXT), ("skipped_rows", MAYBE_WHOLE), ("precision", TEXT),
+    ("processes", INTEGER),
 )  # fmt: skip
 
 

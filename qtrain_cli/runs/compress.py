@@ -40,7 +40,6 @@ from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import Measured, Record
-from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
@@ -60,13 +59,13 @@ from qtrain_cli.runs.layouts import said_of_kept
 from qtrain_cli.runs.making import Log, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
-from qtrain_cli.runs.rehearsing import rehearsal_of, rehearsed_work
 from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import CompressSettings, GradientSettings
 from qtrain_cli.training.circuits import check_cost, check_gradient, in_words, measures
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, usual_threads
+from qtrain_cli.training.dividing import said_of_circuits
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.ranks import present
@@ -74,7 +73,7 @@ from qtrain_cli.training.recovery import Recovery, checkpoint_path
 
 
 @dataclass(frozen=True)
-class _Job:
+class CompressJob:
     """What one call works on, once model and data are loaded and the plan is made."""
 
     settings: CompressSettings
@@ -89,22 +88,6 @@ class _Job:
     def run(self) -> str:
         """What the artifact remembers of model, data and settings."""
         return fingerprint(self.identity, RUN_DIGITS)
-
-
-@usual_threads()
-def rehearse_compress(settings: CompressSettings, log: Log, materials: Materials | None = None) -> Rehearsal:
-    """What `compress_model` would do. Raises as it does before training; writes nothing."""
-    checkpoint = _check_files(settings)
-    job = _prepare(settings, materials or _of_files(settings), checkpoint, log)
-    chosen, known = job.work.chosen, job.work.data
-    sizes = Measure(OURS, job.work.scene, known_of(job.work.fit, job.loaded, known, settings.budget.bare,
-                                                   job.work.scene.change))  # fmt: skip
-    most = sizes.bytes(chosen.plan, job.spec.angles.bits)
-    part = rehearsed_work(job.work, job.loaded.name, artifact_bytes=most)
-    places = history_places(settings.log, settings.out)
-    notes = [f"it would go on from '{checkpoint}'"] if settings.resume and checkpoint.exists() else []
-    writes = (settings.out, places.file, places.folder)
-    return rehearsal_of("compress", job.work.fit.device, [part], writes, notes)
 
 
 @usual_threads()
@@ -125,15 +108,15 @@ def compress_model(
         RunFailed, Interrupted: in training; the last state is kept beside the output.
     """
     with alone_at(settings.out):
-        checkpoint = present().led(partial(_check_files, settings))
-        return _compressed(settings, checkpoint, materials or _of_files(settings), show, log)
+        checkpoint = present().led(partial(check_compress_files, settings))
+        return _compressed(settings, checkpoint, materials or model_files(settings), show, log)
 
 
 def _compressed(
     settings: CompressSettings, checkpoint: Path, materials: Materials, show: Show, log: Log
 ) -> Record:
     started = time.monotonic()
-    job = _prepare(settings, materials, checkpoint, log)
+    job = prepared_compress(settings, materials, checkpoint, log)
     done = present().led(partial(_left, job, checkpoint, log))
     if done:
         return done
@@ -146,7 +129,7 @@ def _compressed(
     return replace(record, seconds=time.monotonic() - started)
 
 
-def _left(job: _Job, checkpoint: Path, log: Log) -> Record | None:
+def _left(job: CompressJob, checkpoint: Path, log: Log) -> Record | None:
     """The record of a run that was finished before; else a line where one is gone on with."""
     out, resume = job.settings.out, job.settings.resume
     done = _finished(job, checkpoint)
@@ -158,7 +141,7 @@ def _left(job: _Job, checkpoint: Path, log: Log) -> Record | None:
     return done
 
 
-def _measured_and_written(job: _Job, checkpoint: Path, numbers: StoredNumbers, log: Log) -> Record:
+def _measured_and_written(job: CompressJob, checkpoint: Path, numbers: StoredNumbers, log: Log) -> Record:
     log("measuring the regenerated weights")
     record = _written(job, numbers, log)
     if record.scores.trivial is not None:
@@ -167,11 +150,12 @@ def _measured_and_written(job: _Job, checkpoint: Path, numbers: StoredNumbers, l
     return record
 
 
-def _of_files(settings: CompressSettings) -> Materials:
+def model_files(settings: CompressSettings) -> Materials:
+    """What the settings name."""
     return of_files(settings.model, settings.data, settings.change)
 
 
-def _check_files(settings: CompressSettings) -> Path:
+def check_compress_files(settings: CompressSettings) -> Path:
     """The checkpoint's path, once neither it nor the output stands in the way."""
     checkpoint, go_on = checkpoint_path(settings.out), settings.resume or settings.force
     inputs = input_files(settings.model, settings.data)
@@ -180,7 +164,10 @@ def _check_files(settings: CompressSettings) -> Path:
     return checkpoint
 
 
-def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path, log: Log) -> _Job:
+def prepared_compress(
+    settings: CompressSettings, materials: Materials, checkpoint: Path, log: Log
+) -> CompressJob:
+    """All that comes before training. Raises as `compress_model` does there."""
     begun = begin(materials, settings.fit, settings.teacher_any, log)
     budget, loaded, data = settings.budget, begun.loaded, begun.data
     settings = replace(settings, fit=begun.fit)
@@ -198,6 +185,8 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     if unspread:
         log(unspread)
     _say(loaded, spec, data, log)
+    if present().several:
+        log(said_of_circuits(spec, present()))
     _log_cost(settings, spec, len(data.train), log)
     again = headed(materials.fresh(loaded, scene.device), scene.ground)
     fresh = check(scene, again, data.train.inputs, data.normalisation)
@@ -207,7 +196,7 @@ def _prepare(settings: CompressSettings, materials: Materials, checkpoint: Path,
     answers = answers_of(scene, data, materials.by_row(settings.fit))
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
     identity = _identity(settings, loaded, data, work) | materials.identity | ground_identity(scene.ground)
-    return _Job(settings, loaded, data, spec, work, identity, fresh)
+    return CompressJob(settings, loaded, data, spec, work, identity, fresh)
 
 
 def _check_processes(gradient: GradientSettings) -> None:
@@ -265,7 +254,7 @@ def _identity(settings: CompressSettings, loaded: LoadedModel, data: Dataset, wo
     return run_identity(model, data_identity(settings.data, data), settings.fit, own)
 
 
-def _finished(job: _Job, checkpoint: Path) -> Record | None:
+def _finished(job: CompressJob, checkpoint: Path) -> Record | None:
     """The record of an output that this very run has written before."""
     settings, out = job.settings, job.settings.out
     if not settings.resume:
@@ -290,7 +279,7 @@ def _finished(job: _Job, checkpoint: Path) -> Record | None:
     raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
 
 
-def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
+def _written(job: CompressJob, numbers: StoredNumbers, log: Log) -> Record:
     """Writes the artifact with the digest of its regenerated weights, once their figures are measured."""
     work, settings = job.work, job.settings
     state, digest = finished_by(work, numbers)
@@ -318,7 +307,7 @@ def _written(job: _Job, numbers: StoredNumbers, log: Log) -> Record:
     return record
 
 
-def _check_bytes(job: _Job, description: Description, size: int) -> None:
+def _check_bytes(job: CompressJob, description: Description, size: int) -> None:
     """Raises `RunFailed` where kept tensors grew in training, and the file with them, beyond its bound."""
     most = job.settings.budget.bytes
     if most and description.layout != job.work.chosen.layout and size > most:
@@ -328,7 +317,7 @@ def _check_bytes(job: _Job, description: Description, size: int) -> None:
         )
 
 
-def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
+def _leave(job: CompressJob, checkpoint: Path, record: Record) -> None:
     """Nothing of this run beside a file that says itself which one wrote it; a receipt beside a bare one."""
     with contextlib.suppress(BadInput, Refused):  # another run's, beside a file that was finished before
         if job.settings.budget.bare:
@@ -337,7 +326,7 @@ def _leave(job: _Job, checkpoint: Path, record: Record) -> None:
             checkpoint.unlink()
 
 
-def _measured(job: _Job, state: dict[str, torch.Tensor]) -> Measured:
+def _measured(job: CompressJob, state: dict[str, torch.Tensor]) -> Measured:
     settings, scene, data = job.settings.fit, job.work.scene, job.data
     state = moved_to(state, scene.device)
     check_trained(job.fresh, scene.module, state, data.shown, data.normalisation)

@@ -28,6 +28,7 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
 from qtrain_cli.data.inputs import Inputs
+from qtrain_cli.methods.generator.plan import spec_of
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
@@ -49,6 +50,7 @@ from qtrain_cli.training.circuits import StepCircuits, measures
 from qtrain_cli.training.course import Answers, Course, Teach, nobody
 from qtrain_cli.training.descent import Rate
 from qtrain_cli.training.devices import moved_to
+from qtrain_cli.training.dividing import DividedCircuits, divided_circuits
 from qtrain_cli.training.generated import SPENT, Generated, Sized
 from qtrain_cli.training.loop import Show, train
 from qtrain_cli.training.ranks import present
@@ -216,12 +218,21 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
 def training_of(work: Work) -> tuple[Generated, Course, Rate]:
     """What is trained, from what it learns, and how it descends."""
     fit, gradient = work.fit, work.fit.gradient
-    circuits = StepCircuits(gradient, fit.seed) if work.name == OURS and measures(gradient) else None
-    trainee = Generated(work.chosen, work.scene, _room(work), circuits, fit.precision)
+    trainee = Generated(work.chosen, work.scene, _room(work), _circuits(work), fit.precision)
     # A gradient's own noise would be taken for what makes it steep.
     whitened = work.chosen.method.whitened and not gradient.rough and fit.optimizer == EIGENBASIS
     rate = Rate(fit.lr, whitened, None, fit.clipped(CLIP), fit.schedule, fit.weight_decay, fit.eps)
     return trainee, _course(work), rate
+
+
+def _circuits(work: Work) -> StepCircuits | DividedCircuits | None:
+    """What runs ours in the place of the engine: what measures, or each process its part."""
+    gradient, ranks = work.fit.gradient, present()
+    if work.name != OURS:
+        return None
+    if measures(gradient):
+        return StepCircuits(gradient, work.fit.seed)
+    return divided_circuits(spec_of(work.chosen.layout, work.chosen.plan), ranks)
 
 
 def _course(work: Work) -> Course:

@@ -32,7 +32,10 @@ from qtrain_cli.models.probes import RowShapes, made_inputs
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.descent import Descent, Rate, start_descent
+from qtrain_cli.training.dividing import divided_circuits
+from qtrain_cli.training.exchange import Exchange, StepSums
 from qtrain_cli.training.generated import Generated, Sized
+from qtrain_cli.training.ranks import present
 from qtrain_cli.training.whitened import EVERY, WhitenedAdam
 from qtrain_cli.training.work import work_of
 
@@ -56,15 +59,19 @@ class Probed:
 
 def probe(chosen: Sized, scene: Scene, settings: PlanSettings) -> Probed:
     """Runs some steps. Raises `UsageError`, `BadInput` for inputs that cannot be."""
-    trainee = Generated(chosen, scene, lambda kept: 0.0, precision=settings.fit.precision)
+    circuits = divided_circuits(spec_of(chosen.layout, chosen.plan), present())
+    trainee = Generated(chosen, scene, lambda kept: 0.0, circuits, settings.fit.precision)
     loss, what = _sum_of(trainee), "generator alone"
     if settings.input_shape:
         loss, what = _step_of(trainee, scene, settings)
-    descent = start_descent(tuple(trainee.parameters().values()), _STILL, 10**6)
+    trained = tuple(trainee.parameters().values())
+    descent, exchange = start_descent(trained, _STILL, 10**6), Exchange(present(), trained, 0)
 
     def step() -> None:
-        descent.optimizer.zero_grad()
-        loss().backward()
+        with exchange.around_step(0):
+            descent.optimizer.zero_grad()
+            loss().backward()
+            exchange.of_step(StepSums(0.0, 0.0, torch.zeros(2, dtype=torch.float64)))
         descent.step()
 
     seconds = _median_seconds(step, scene.device) + _turning_seconds(descent)
@@ -99,7 +106,7 @@ def _sum_of(trainee: Generated) -> Callable[[], Tensor]:
     """Of all generated weights."""
 
     def loss() -> Tensor:
-        made = trainee.decode(trainee.numbers).values()
+        made = trainee.decoded_at(0)(trainee.numbers).values()
         return torch.stack([tensor.float().sum() for tensor in made]).sum()
 
     return loss
@@ -114,12 +121,14 @@ def _step_of(trainee: Generated, scene: Scene, settings: PlanSettings) -> tuple[
             "use a smaller --batch-size or --input-shape",
         )
     few = _inputs(scene, settings, 2)
-    batch = settings.fit.for_work(1, work_of(scene.module, few[:1])).batch_size
+    whole = settings.fit.for_work(1, work_of(scene.module, few[:1])).batch_size
+    batch = -(-whole // present().count)
     inputs = _inputs(scene, settings, batch)
     rows = Batch(0, inputs, inputs, torch.empty(batch, 0))
     numbers = all(map(Tensor.is_floating_point, tensors_in(few)))
     drawn = "" if numbers else " of tokens that were drawn"
-    return lambda: trainee.outputs(rows).scores.square().mean(), f"training step, batch {batch}{drawn}"
+    share = f", {batch} rows in each of {present().count} processes" if present().several else ""
+    return lambda: trainee.outputs(rows).scores.square().mean(), f"training step, batch {whole}{drawn}{share}"
 
 
 def _circuits_of(trainee: Generated, chosen: Sized) -> Callable[[], None]:
@@ -158,7 +167,12 @@ def _median_seconds(step: Callable[[], object], device: torch.device) -> float:
     """The median of repeated calls, the first (warm-up) left out."""
     times: list[float] = []
     began = time.perf_counter()
-    while len(times) < 2 or (len(times) < PROBE_STEPS and time.perf_counter() - began < PROBE_SECONDS):
+
+    def goes_on() -> bool:
+        return len(times) < PROBE_STEPS and time.perf_counter() - began < PROBE_SECONDS
+
+    # Clocks differ, and all processes have to take as many steps.
+    while len(times) < 2 or present().led(goes_on):
         started = time.perf_counter()
         step()
         if device.type == "cuda":

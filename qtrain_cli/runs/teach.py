@@ -33,17 +33,13 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
-from qtrain_cli.results.rehearsal import Rehearsal, TimedPart
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs.examination import examine, examine_nobody
 from qtrain_cli.runs.generations import (
     Learned,
     Teaching,
-    first_teacher,
     learn,
-    lesson_of,
     student_of,
-    students_rate,
 )
 from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
@@ -55,7 +51,6 @@ from qtrain_cli.runs.identity import (
 )
 from qtrain_cli.runs.making import Log, fit_for
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
-from qtrain_cli.runs.rehearsing import REHEARSED_SECONDS, rehearsal_of, timed_part
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import SHARPENED, TeachSettings
 from qtrain_cli.students.layout import Execution
@@ -67,7 +62,7 @@ from qtrain_cli.tasks import TASKS
 from qtrain_cli.tasks.recognition import same
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import moved_to, resolve_device, share_out, usual_threads
-from qtrain_cli.training.loop import Show, rehearse
+from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import answered, figures_of
 from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import (
@@ -86,28 +81,6 @@ def run_cell(cell: TeachSettings, show: Show, log: Log) -> StudentRecord:
         return teach(cell, show, log)
     except Interrupted as stopped:
         raise Interrupted(stopped.message, "run the same command again: what is finished is kept") from None
-
-
-@usual_threads()
-def rehearse_teaching(settings: TeachSettings, log: Log, name: str = "", cells: int = 1) -> TimedPart:
-    """What `teach` would take, as often as it would be done; nothing is written. Raises as it does before."""
-    if not name:
-        _check_files(settings)
-    job = _prepare(settings, log)
-    trainee, course, fit = lesson_of(job, 0, first_teacher(job))
-    with usual_threads():
-        if job.device.type == "cpu" and is_light(trainee.module):
-            torch.set_num_threads(1)
-        timed = rehearse(trainee, course, fit, students_rate(fit), REHEARSED_SECONDS)
-    return timed_part(name or student_text(job.student.spec), timed, cells * (1 + job.generations))
-
-
-def rehearse_student(command: str, settings: TeachSettings, log: Log) -> Rehearsal:
-    """The dry run of one student."""
-    part = rehearse_teaching(settings, log)
-    places = history_places(settings.log, settings.out)
-    device = str(resolve_device(settings.fit.device))
-    return rehearsal_of(command, device, [part], (settings.out, places.file, places.folder))
 
 
 @usual_threads()
@@ -130,8 +103,8 @@ def teach(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
 
 def _taught(settings: TeachSettings, show: Show, log: Log) -> StudentRecord:
     started = time.monotonic()
-    present().led(partial(_check_files, settings))
-    job = _prepare(settings, log)
+    present().led(partial(check_student_files, settings))
+    job = prepared_teaching(settings, log)
     done = present().led(partial(_left, job, log))
     if done:
         return done
@@ -167,13 +140,15 @@ def _measured_and_written(job: Teaching, learned: Learned, started: float, log: 
     return replace(record, measured=measured, seconds=seconds, training_seconds=learned.seconds)
 
 
-def _check_files(settings: TeachSettings) -> None:
+def check_student_files(settings: TeachSettings) -> None:
+    """Raises `UsageError`, `BadInput` for an output, a state or a history in the way."""
     inputs, go_on = input_files(settings.teacher, settings.data), settings.resume or settings.force
     check_run_files(settings.out, go_on, inputs, checkpoints(settings.out))
     check_history(history_places(settings.log, settings.out), go_on, inputs)
 
 
-def _prepare(settings: TeachSettings, log: Log) -> Teaching:
+def prepared_teaching(settings: TeachSettings, log: Log) -> Teaching:
+    """All that comes before training. Raises as `teach` does there."""
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too

@@ -29,6 +29,7 @@ from qtrain_cli.targets.layout import kept_tensors
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.circuits import StepCircuits
 from qtrain_cli.training.devices import moved_to
+from qtrain_cli.training.dividing import DividedCircuits
 from qtrain_cli.training.rounding import straight_through
 from qtrain_cli.training.state import Trained
 from qtrain_cli.training.trainee import Outputs
@@ -63,7 +64,7 @@ class Generated:
         chosen: the method at its size.
         scene: the model, its tensors, device and seed.
         room: the bits that the coded numbers may take in the file beside these kept tensors.
-        circuits: what measures circuits in the place of the engine, where something does.
+        circuits: what runs circuits in the place of the engine, where something does.
         precision: in which the model multiplies in training (`models.mixed`).
     """
 
@@ -72,7 +73,7 @@ class Generated:
         chosen: Sized,
         scene: Scene,
         room: Callable[[Mapping[str, Tensor]], float],
-        circuits: StepCircuits | None = None,
+        circuits: StepCircuits | DividedCircuits | None = None,
         precision: str = FLOAT32,
     ) -> None:
         self.chosen, self.scene, self.room, self.circuits = chosen, scene, room, circuits
@@ -121,7 +122,7 @@ class Generated:
         """Of the model with generated tensors in training mode; the buffers that it leaves are kept."""
         module = self.chosen.module
         module.train(self.scene.ground is None)  # a base's statistics stay, and so little needs no dropout
-        state = self.whole(self._decode_at(batch.step)(self.rounded()), self.kept | self.buffers)
+        state = self.whole(self.decoded_at(batch.step)(self.rounded()), self.kept | self.buffers)
         if self.scene.ground:  # what a layer changes in its buffers all the same is not the base's
             state |= {name: state[name].clone() for name, _ in module.named_buffers() if name in state}
         scores = call_model(module, state, batch.inputs, self.precision)
@@ -179,7 +180,8 @@ class Generated:
         for name, step in steps.items():
             self.steps[name].fill_(step)
 
-    def _decode_at(self, step: int) -> Decode:
+    def decoded_at(self, step: int) -> Decode:
+        """What makes tensors of the numbers in a step, counted from 0."""
         if self.circuits is None:
             return self.decode
         decode: Any = self.decode  # ours, which runs circuits

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +31,8 @@ from qtrain_cli.errors import QtrainError, first_line, is_out_of_memory
 
 #: A process waits for as long as others work: for one that writes, or measures a large split.
 LONGEST_WAIT = timedelta(days=7)
+#: Seconds, until all have met.
+_BETWEEN_LOOKS = 0.02
 _Result = TypeVar("_Result")
 
 
@@ -152,8 +156,12 @@ def joined_processes() -> Iterator[Ranks]:
         yield ALONE
         return
     both = torch.cuda.is_available() and dist.is_nccl_available()
+    backend = "cpu:gloo,cuda:nccl" if both else "gloo"
     with _heard():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if both else "gloo", timeout=LONGEST_WAIT)
+        store, rank, count = next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
+        store = _of_this_start(store, found)
+        given = {"timeout": LONGEST_WAIT, "world_size": count, "rank": rank, "store": store}
+        dist.init_process_group(backend, **given)
     _PRESENT[0] = found
     try:
         yield found
@@ -161,6 +169,30 @@ def joined_processes() -> Iterator[Ranks]:
         _PRESENT[0] = ALONE
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+def _of_this_start(store: dist.Store, ranks: Ranks) -> dist.Store:
+    """A part of the launcher's store for these very processes.
+
+    The launcher keeps one store for all that it starts one after the other. A process that is started anew
+    would find addresses there of one that is gone, and wait for it. So each says who it is by a name of its
+    own; rank 0 answers by that name, and begins when all have said that they heard it.
+    """
+    own = uuid.uuid4().hex
+    if not ranks.first:
+        store.set(f"here/{ranks.rank}", own)
+        store.wait([f"begin/{own}"], LONGEST_WAIT)
+        own = store.get(f"begin/{own}").decode()
+        store.set(f"heard/{own}/{ranks.rank}", "")
+    while ranks.first:
+        missing = [rank for rank in range(1, ranks.count) if not store.check([f"heard/{own}/{rank}"])]
+        if not missing:
+            break
+        for rank in missing:
+            if store.check([f"here/{rank}"]):
+                store.set(f"begin/{store.get(f'here/{rank}').decode()}", own)
+        time.sleep(_BETWEEN_LOOKS)
+    return dist.PrefixStore(own, store)
 
 
 @contextlib.contextmanager

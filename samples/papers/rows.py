@@ -59,13 +59,14 @@ class Bench:
         return Path(self.given.out) / name
 
     def run(self, name: str, *words: object) -> dict[str, Any]:
-        """The JSON of one command, from its file when it is there; an empty one with ``--list``."""
+        """The JSON of one command, from its file when this command wrote it; an empty one with ``--list``."""
         told = [str(word) for word in words]
         if self.listed:
             print("qtrain", shlex.join(told))
             return {}
-        kept = self.path(f"{name}.json")
-        if not kept.exists():
+        kept, command_of = self.path(f"{name}.json"), self.path(f"{name}.command")
+        same = not command_of.exists() or command_of.read_text() == shlex.join(told)
+        if not (kept.exists() and same):
             kept.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-m", "qtrain_cli", *told, "--json"]
             print(f"-> {name}", file=sys.stderr)
@@ -73,6 +74,7 @@ class Bench:
             if done.returncode:
                 raise SystemExit(f"{name} ended with {done.returncode}: {done.stdout.strip()}")
             kept.write_text(done.stdout)
+            command_of.write_text(shlex.join(told))
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
 

@@ -1,8 +1,8 @@
 """1, 10 and 100 million weights: what a step takes, foretold and measured, and what an export takes.
 
-    python tests/benchmarks/scale.py [--weights 1e6,1e7,1e8] [--numbers 10000] [--folder DIR] [--json FILE]
+    python tests/benchmarks/scale.py [--weights 1e6,1e7,1e8] [--numbers 10000] [--steps 30]
 
-A wide network of three linear layers, 784 inputs, 10 classes, seeded weights and rows; 30 steps of 128
+A wide network of three linear layers, 784 inputs, 10 classes, seeded weights and rows; `--steps` of 128
 rows. Each figure is of a process of its own: `qtrain plan`; `qtrain compress`, whose steps are taken apart
 by clocks around the engine, the mapping and the optimiser (what is left is the model's); plain training of
 all weights by Adam, for its memory; `qtrain export`. Peak memory is the process's whole (VmHWM), libraries
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS, ROWS, INPUTS, CLASSES = 30, 128, 784, 10
+ROWS, INPUTS, CLASSES = 128, 784, 10
 VALIDATION = 0.1
 ARCHITECTURE = f"""
 from torch import nn
@@ -43,7 +43,7 @@ def width_for(weights: float) -> int:
     return round(math.sqrt(half * half + weights) - half)
 
 
-def prepare(folder: Path, width: int) -> None:
+def prepare(folder: Path, width: int, steps: int) -> None:
     """Architecture, seeded weights and seeded rows of one network."""
     import numpy as np
     import torch
@@ -54,7 +54,7 @@ def prepare(folder: Path, width: int) -> None:
     (folder / "wide.py").write_text(ARCHITECTURE)
     exec(ARCHITECTURE, scope)
     save_file(scope["wide"](width).state_dict(), folder / "wide.safetensors")
-    train, random = round(STEPS * ROWS / (1 - VALIDATION)), np.random.default_rng(0)
+    train, random = round(steps * ROWS / (1 - VALIDATION)), np.random.default_rng(0)
     means = random.normal(size=(CLASSES, INPUTS)).astype("float32")
     parts = {}
     for name, count in (("train", train), ("test", 256)):
@@ -115,8 +115,8 @@ def run_qtrain(words: list[str]) -> dict[str, Any]:
     return {"record": json.loads(out.getvalue()), "peak": highest(), "seconds": seconds, "spent": dict(spent)}
 
 
-def train_all(folder: str, width: int) -> dict[str, Any]:
-    """The model's own training: Adam on all weights, 30 steps."""
+def train_all(folder: str, width: int, steps: int) -> dict[str, Any]:
+    """The model's own training: so many steps of Adam on all weights."""
     import numpy as np
     import torch
     from benchmarks.peak import highest
@@ -129,14 +129,14 @@ def train_all(folder: str, width: int) -> dict[str, Any]:
     rows = np.load(Path(folder) / "rows.npz")
     x, y = torch.from_numpy(rows["x_train"]), torch.from_numpy(rows["y_train"])
     optimiser, times = torch.optim.Adam(model.parameters(), 1e-3), []
-    for step in range(STEPS):
+    for step in range(steps):
         started, part = time.perf_counter(), slice(step * ROWS, (step + 1) * ROWS)
         loss = torch.nn.functional.cross_entropy(model(x[part]), y[part])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         times.append(time.perf_counter() - started)
-    return {"peak": highest(), "step": sorted(times)[STEPS // 2]}
+    return {"peak": highest(), "step": sorted(times)[steps // 2]}
 
 
 def asked(*words: object) -> dict[str, Any]:
@@ -147,10 +147,10 @@ def asked(*words: object) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measured(folder: Path, weights: float, numbers: int) -> dict[str, Any]:
+def measured(folder: Path, weights: float, numbers: int, steps: int) -> dict[str, Any]:
     """A row of the table."""
     width = width_for(weights)
-    prepare(folder, width)
+    prepare(folder, width, steps)
     arch, model = f"{folder / 'wide.py'}:wide", folder / "wide.safetensors"
     common = ["--arch", arch, "--arch-args", json.dumps({"width": width}), "--params", numbers]
     common += ["--batch-size", ROWS]
@@ -159,7 +159,7 @@ def measured(folder: Path, weights: float, numbers: int) -> dict[str, Any]:
         "compress", model, *common, "--data", folder / "rows.npz", "--validation", VALIDATION, "--epochs", 1,
         "--teacher-any", "--bare", "--force", "-o", folder / "wide.qtrain",
     )  # fmt: skip
-    own = asked("own", folder, width)
+    own = asked("own", folder, width, steps)
     out = folder / "out.safetensors"
     out.unlink(missing_ok=True)
     export = asked("export", folder / "wide.qtrain", "--classical", "-o", out)
@@ -197,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--weights", default="1e6,1e7,1e8")
     parser.add_argument("--numbers", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--json", type=Path)
     asked_for = parser.parse_args()
@@ -205,7 +206,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked_for.folder or Path(temporary)
         for weights in map(float, asked_for.weights.split(",")):
-            rows.append(measured(folder, weights, asked_for.numbers))
+            rows.append(measured(folder, weights, asked_for.numbers, asked_for.steps))
             print(line(rows[-1]), flush=True)
     if asked_for.json:
         asked_for.json.write_text(json.dumps(rows, indent=1) + "\n")
@@ -214,6 +215,10 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         what, *rest = sys.argv[2:]
-        print(json.dumps(train_all(rest[0], int(rest[1])) if what == "own" else run_qtrain([what, *rest])))
+        print(
+            json.dumps(
+                train_all(rest[0], *map(int, rest[1:])) if what == "own" else run_qtrain([what, *rest])
+            )
+        )
     else:
         main()

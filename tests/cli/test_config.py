@@ -28,6 +28,7 @@ COMMANDS = {
         "targets": "list",
         "angle_bits": "int",
         "out": "output",
+        "log": "log",
         "trust-pickle": "consent",
     },
     "report": {"artifact": "path", "baseline": "path"},
@@ -91,6 +92,9 @@ def test_from_the_current_folder_paths_stay_relative_and_above_they_do_not(tmp_p
         ('mean = "0.4,0.5,0.6"', "0.4,0.5,0.6"),
         ('bytes = "2KB"', "2KB"),
         ("bytes = 2000", "2000"),
+        ('log = "none"', "none"),
+        ('log = "runs/net.jsonl"', "{folder}/runs/net.jsonl"),
+        ('log = "tensorboard:runs"', "tensorboard:{folder}/runs"),
     ],
 )
 def test_values_that_become_text(tmp_path, line, expected):
@@ -139,6 +143,9 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
         ('out = "../net.qtrain"', "in the file's folder or below"),
         ('out = "link/net.qtrain"', "in the file's folder or below"),
         ('out = "."', "in the file's folder or below"),
+        ('log = "tensorboard:../runs"', "expected: 'none', or a FILE.jsonl"),
+        ('log = "../net.jsonl"', "expected: 'none', or a FILE.jsonl"),
+        ("log = 1", "is 1; expected: 'none'"),
         ("out = 1", "is 1; expected: a path"),
         ('out = ""', 'is ""; expected: a path'),
         ('out = "a\\u0000b"', "expected: a path"),
@@ -257,7 +264,7 @@ def test_what_is_written_and_what_is_consent_is_known_as_such():
     kinds = {(row.name, name): kind for row in TABLE.values() for name, kind in kinds_of(row).items()}
     paths = {place for place, kind in kinds.items() if kind == "path"}
     assert {name for _, name in paths} <= read
-    assert {"out", "markdown", "plot", "junit", "state"} <= {
+    assert {"out", "markdown", "plot", "junit", "state", "html"} <= {
         n for (_, n), k in kinds.items() if k == "output"
     }
     consents = {place: kind for place, kind in kinds.items() if place[1] == "force" or "trust" in place[1]}

@@ -161,7 +161,7 @@ def large(device: str, weights: float) -> str:
     width = width_for(weights)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder, width)
+        prepare(folder, width, 1)
         command = [
             sys.executable, "-m", "qtrain_cli", "plan", str(folder / "wide.safetensors"), "--params", "10000",
             "--arch", f"{folder / 'wide.py'}:wide", "--arch-args", json.dumps({"width": width}),

@@ -151,7 +151,7 @@ def test_on_a_terminal_it_is_a_bar_that_is_drawn_anew(monkeypatch, capsys):
     last = plain.rsplit("epoch ", 1)[1]
     assert last.startswith("3/3")
     assert "100%" in last and "validation 0.0003" in last and "accuracy 0.5000" in last
-    assert "Ctrl-C keeps it" in last
+    assert "Ctrl-C keeps it" in plain and "Ctrl-C" not in last and "trained in 1 s" in last
     assert capsys.readouterr().out == ""
 
 

@@ -25,7 +25,7 @@ CONTRACT = [
     "test_accuracy_high", "teacher_test_accuracy", "teacher_agreement", "train_loss", "test_loss",
     "generalization_gap", "seconds", "epochs", "seed", "device", "versions", "kept_tensors", "data_sha256",
     "model_sha256", "artifact_sha256", "trust", "figure_note", "weights_entry", "output", "skipped_rows",
-    "precision",
+    "precision", "processes",
     "target", "base", "base_sha256", "finetune_bytes", "lora_numbers", "seeded_layers",
     "trivial", "metrics", "task", "metric", "metric_value", "metric_low", "metric_high",
     "teacher_metric_value",
@@ -134,6 +134,7 @@ def test_exact_json(make_record):
         "output": None,
         "skipped_rows": None,
         "precision": "float32",
+        "processes": 1,
         "target": None,
         "base": None,
         "base_sha256": None,
@@ -406,6 +407,20 @@ def test_rows_that_were_skipped_are_stored_where_any_might_be(make_record):
             Measured.from_stored([*plain.measured.to_stored(), rest], *DIGESTS)
     with pytest.raises(BadInput, match="expected: a table of texts"):
         Measured.from_stored([*plain.measured.to_stored(), {"skipped": 1}], *DIGESTS)
+
+
+def test_processes_are_a_word_of_the_versions_and_a_field_of_the_json(make_record):
+    record = make_record()
+    assert record.to_json()["processes"] == 1
+    several = make_record(versions={**record.measured.versions, "processes": "3"})
+    document = several.to_json()
+    assert document["processes"] == 3 and Record.from_json(document) == several
+    without = {name: value for name, value in record.to_json().items() if name != "processes"}
+    assert Record.from_json(without) == record  # as earlier versions wrote it
+    with pytest.raises(BadInput, match="'processes' is 2, and the record's other figures give 3"):
+        Record.from_json({**document, "processes": 2})
+    with pytest.raises(BadInput, match="processes is 'many'"):
+        make_record(versions={"processes": "many"})
 
 
 def test_a_precision_is_stored_where_it_is_not_the_usual_one(make_record):

@@ -1,14 +1,19 @@
 """Several processes and one: the same numbers, within what the order of a float32 sum moves."""
 
 import pickle
+import threading
+import time
+from datetime import timedelta
 from itertools import chain
 
 import pytest
 import torch
+import torch.distributed as dist
 from ranked import in_processes
 from shared_runs import aside, failing, fitted, gathered, led, normalised, summed
 
 from qtrain_cli.errors import Refused, UsageError
+from qtrain_cli.training import ranks as ranks_module
 from qtrain_cli.training.ranks import ALONE, Ranks, named_in
 
 #: A gradient is a float32 sum over 50 rows, which processes take in parts: each of them is off by some units
@@ -35,10 +40,12 @@ def bits(named):
     return {name: part.numpy().tobytes() for name, part in named.items()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_processes_do_what_one_does(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "counts"), [*((kind, [2]) for kind in KINDS), ("batch norm", [4]), ("divided", [3, 4])]
+)
+def test_processes_do_what_one_does(kind, counts, tmp_path):
     one = fitted(kind, str(tmp_path), {})
-    for count in (2, 4):
+    for count in counts:
         first, *others = in_processes(count, fitted, kind, str(tmp_path), {})
         for name, part in one["numbers"].items():
             if (kind, name) != (
@@ -99,6 +106,28 @@ def test_rank_0_decides_for_all_and_its_failures_are_everybody_s():
 def test_who_is_left_behind_learns_it_at_once():
     said = in_processes(2, failing)
     assert said[0].startswith("another process of this run has ended (") and said[1] == "gone"
+
+
+def test_processes_that_start_again_do_not_wait_for_those_that_are_gone():
+    """The launcher's store still has the name of one that was killed before it began."""
+    store, met = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False), []
+    store.set("here/1", "somebody who is gone")
+
+    def start(rank):
+        client = dist.TCPStore("127.0.0.1", store.port, is_master=False, wait_for_workers=False)
+        own = ranks_module._of_this_start(client, Ranks(rank, 2))
+        own.set(f"{rank}", "there")
+        own.wait([f"{1 - rank}"], timedelta(seconds=30))
+        met.append(rank)
+
+    first = threading.Thread(target=start, args=(0,), daemon=True)
+    first.start()
+    while not store.check(["begin/somebody who is gone"]):
+        time.sleep(0.01)
+    assert not met  # it waits for the one that is there
+    start(1)
+    first.join(30)
+    assert sorted(met) == [0, 1]
 
 
 def test_failures_keep_their_advice_from_one_process_to_another():

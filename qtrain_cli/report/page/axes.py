@@ -81,7 +81,7 @@ class Canvas:
     def frame(self, below: str, beside: str, shows: Sequence[Callable[[float], str]]) -> list[Element]:
         """Lines, figures and words around it; `shows` writes the figures of x and of y."""
         parts = []
-        for value in self.y.ticks():
+        for value in self.y.ticks(6):
             _, y = self.at(self.x.low, value)
             parts += [line(self.left, y, WIDE - self.right, y, "grid"),
                       label(self.left - 6, y + 3.5, shows[1](value), "tick", "end")]  # fmt: skip

@@ -49,7 +49,7 @@ def epochs_drawn(
     if len(points) < 2:
         return None
     plot = Canvas(Scaled(points[0][0], points[-1][0]), scaled((value for _, value in points), powers))
-    parts = [*_rounding(plot, lines), *plot.frame("epoch", names, (count_text, show))]
+    parts = [*_rounding(plot, lines, points), *plot.frame("epoch", names, (count_text, show))]
     parts.append(path((plot.at(x, y) for x, y in thinned(points)), "course own"))
     best = next((line for line in reversed(lines) if line.best), None)
     value = of(best) if best else None
@@ -60,15 +60,19 @@ def epochs_drawn(
     return DrawingOf(drawing(parts, said, plot.height))
 
 
-def _rounding(plot: Canvas, lines: Sequence[EpochLine]) -> list[Element]:
-    """From the first epoch on whose numbers were those of the file."""
+def _rounding(
+    plot: Canvas, lines: Sequence[EpochLine], points: Sequence[tuple[float, float]]
+) -> list[Element]:
+    """From the first epoch on whose numbers were those of the file; its word where the line is not."""
     first = next((line.epoch for line in lines if line.rounding), None)
     if first is None:
         return []
     left, top = plot.at(first, plot.y.high)
     right, floor = plot.at(plot.x.high, plot.y.low)
+    shares = [plot.y.share(y) for x, y in points if x >= first]
+    high = sum(shares) > len(shares) / 2
     return [box(left, top, max(1.0, right - left), floor - top, "rounding"),
-            label(right - 3, floor - 5, "rounded", "note", "end")]  # fmt: skip
+            label(right - 3, floor - 5 if high else top + 11, "rounded", "note", "end")]  # fmt: skip
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

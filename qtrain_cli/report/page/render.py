@@ -17,6 +17,8 @@ from qtrain_cli.report.text import clipped, unmarked
 from qtrain_cli.results.versions import VERSION
 
 _TEMPLATE = "page.html"
+#: A per cent sign behind a space where no line ends.
+_UNIT = "\u00a0%"
 
 
 def page_html(page: Page) -> bytes:
@@ -51,8 +53,8 @@ def _environment() -> Any:
 
 
 def _finalized(value: Any) -> Any:
-    """Texts as people may see them; what is markup already has escaped itself."""
-    return clipped(value) if type(value) is str else value
+    """Texts as people may see them, a figure never apart from its unit; what is markup has escaped itself."""
+    return clipped(value).replace(" %", _UNIT) if type(value) is str else value
 
 
 @functools.cache

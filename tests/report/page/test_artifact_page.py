@@ -68,6 +68,7 @@ def test_the_course_is_drawn_with_its_rounding_and_its_best_epoch(make_record):
     ]  # fmt: skip
     assert all("the best epoch by validation is 18" in text for text in drawn)
     assert [given["class"] for given in found.of("rect")].count("rounding") == 3
+    assert [given["class"] for given in found.of("circle")].count("best") == 3
     assert "From the shaded epoch on" in found.text
 
 
