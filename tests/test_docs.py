@@ -164,6 +164,7 @@ def test_every_option_that_is_named_exists(page: Path) -> None:
     known = {f"--{name}" for command in COMMANDS.values() for name in kinds_of(command)} | {
         "--json",
         "--check",
+        "--dry-run",
     }
     known |= set(re.findall(r'"(--[a-z-]+)"', (ROOT / "tests/benchmarks/conftest.py").read_text()))
     known |= TORCHRUN
