@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import (
@@ -43,7 +45,7 @@ from qtrain_cli.results import Measured, Record
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs import receipts
 from qtrain_cli.runs.beginning import begin
-from qtrain_cli.runs.fresh import Fresh, check, check_trained
+from qtrain_cli.runs.fresh import Fresh, check, check_trained, kept_or_made
 from qtrain_cli.runs.grounds import ground_identity, headed
 from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
@@ -82,7 +84,7 @@ class CompressJob:
     spec: GeneratorSpec
     work: Work
     identity: Identity
-    fresh: Fresh
+    fresh: Callable[[], Fresh]
 
     @property
     def run(self) -> str:
@@ -188,10 +190,15 @@ def prepared_compress(
     if present().several:
         log(said_of_circuits(spec, present()))
     _log_cost(settings, spec, len(data.train), log)
-    again = headed(materials.fresh(loaded, scene.device), scene.ground)
-    fresh = check(scene, again, data.train.inputs, data.normalisation)
-    if fresh.note:
-        log(f"{loaded.name}: {fresh.note}")
+
+    def again() -> nn.Module | None:
+        return headed(materials.fresh(loaded, scene.device), scene.ground)
+
+    checked = check(scene, again(), data.train.inputs, data.normalisation)
+    if checked.note:
+        log(f"{loaded.name}: {checked.note}")
+    fresh = kept_or_made(checked, again)
+    del checked
     chosen = sizes.sized(plan_of(spec))
     answers = answers_of(scene, data, materials.by_row(settings.fit))
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
@@ -329,9 +336,10 @@ def _leave(job: CompressJob, checkpoint: Path, record: Record) -> None:
 def _measured(job: CompressJob, state: dict[str, torch.Tensor]) -> Measured:
     settings, scene, data = job.settings.fit, job.work.scene, job.data
     state = moved_to(state, scene.device)
-    check_trained(job.fresh, scene.module, state, data.shown, data.normalisation)
+    fresh = job.fresh()
+    check_trained(fresh, scene.module, state, data.shown, data.normalisation)
     seed_generators(settings.seed)
-    module = scene.module if job.fresh.module is None else job.fresh.module
+    module = scene.module if fresh.module is None else fresh.module
     teacher = scene.teacher if scene.taught else None
     figures = measure(module, state, teacher, data, job.work.objective)
     return Measured(
@@ -346,7 +354,7 @@ def _measured(job: CompressJob, state: dict[str, torch.Tensor]) -> Measured:
         data_sha256=job.data.sha256,
         model_sha256=job.loaded.sha256,
         trust=job.loaded.trust,
-        figure_note=job.fresh.note,
+        figure_note=fresh.note,
         weights_entry=job.loaded.entry,
         output=job.loaded.output,
         skipped_rows=job.data.skipped_rows,

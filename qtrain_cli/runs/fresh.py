@@ -9,7 +9,7 @@ training would move has to be what a fresh module takes from a state dictionary,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,7 @@ from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.change import matrix_of
 from qtrain_cli.targets.entries import GENERATED
 from qtrain_cli.targets.layout import complete, kept_tensors
+from qtrain_cli.training.devices import numbers_in
 
 _ADVICE = "read parameters by attribute, and keep in parameters and buffers whatever outputs depend on"
 _SHOWN = 8
@@ -35,6 +36,9 @@ _APART, _SEED = 0.05, 0
 
 #: Inputs that both modules are asked before training.
 ASKED_ROWS = 16
+
+#: A module of more numbers is not kept while another one trains.
+KEPT_NUMBERS = 2**21
 
 Values = dict[str, Tensor]
 
@@ -80,6 +84,15 @@ def check(scene: Scene, fresh: nn.Module | None, inputs: Inputs, prepare: Prepar
     _require_close(scene.module, fresh, _asked(scene.module, made, rows, prepare), found)
     other = _asked(fresh, made, rows, prepare, _SEED + 1)
     return Fresh(fresh, None if _close(found, other) else ONE_DRAW)
+
+
+def kept_or_made(fresh: Fresh, again: Callable[[], nn.Module | None]) -> Callable[[], Fresh]:
+    """What gives the fresh module when it is needed after training: a large one is made once more then, and
+    is not in memory all the while."""
+    if fresh.module is None or numbers_in(fresh.module) <= KEPT_NUMBERS:
+        return lambda: fresh
+    note = fresh.note
+    return lambda: Fresh(again(), note)
 
 
 def check_trained(fresh: Fresh, trained: nn.Module, state: Values, rows: Inputs, prepare: Prepare) -> None:

@@ -1,10 +1,9 @@
 """A short measured probe of a training that has not begun: what a step takes, and what the process holds.
 
 The steps are those of `compress`: circuits, mapping, the model with its generated weights, gradients,
-descent. Their turns of the eigenbasis, which come every so many steps, are timed once and shared out.
-Memory is the most that this process held, or a GPU, libraries included, and a second module of the model,
-which `compress` measures its figures with; the rows of the data are not in it. Without the shape of an
-input it is the generator alone that runs.
+descent. Its turns of the eigenbasis, which come every so many steps, are timed once and shared out. Memory
+is the most that this process held, libraries included, or a GPU; the rows of the data are not in it.
+Without the shape of an input it is the generator alone that runs.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from qtrain_cli.training.dividing import divided_circuits
 from qtrain_cli.training.exchange import Exchange, StepSums
 from qtrain_cli.training.generated import Generated, Sized
 from qtrain_cli.training.ranks import present
-from qtrain_cli.training.whitened import EVERY, WhitenedAdam
+from qtrain_cli.training.whitened import EVERY, WhitenedAdam, state_bytes
 from qtrain_cli.training.work import work_of
 
 PROBE_SECONDS = 1.0
@@ -76,7 +75,9 @@ def probe(chosen: Sized, scene: Scene, settings: PlanSettings) -> Probed:
 
     seconds = _median_seconds(step, scene.device) + _turning_seconds(descent)
     circuit = _median_seconds(_circuits_of(trainee, chosen), scene.device)
-    return Probed(seconds, circuit, peak_memory(scene.device) + _bytes_of(scene.module), what)
+    # A checkpoint is the descent's state once more, and its bytes.
+    memory = peak_memory(scene.device) + 2 * state_bytes(chosen.numbers)
+    return Probed(seconds, circuit, memory, what)
 
 
 def peak_memory(device: torch.device) -> int:
@@ -96,10 +97,6 @@ def forget_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def _bytes_of(module: nn.Module) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
 def _sum_of(trainee: Generated) -> Callable[[], Tensor]:

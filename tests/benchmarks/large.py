@@ -160,7 +160,9 @@ def main() -> None:
     parser.add_argument("--ansatz", default="real-amplitudes")
     parser.add_argument("--rounds", type=int, default=2)
     asked_for = parser.parse_args()
-    print(f"bandwidth {physics.bandwidth(physics.LARGE) / 1e9:.1f} GB/s (copying, read plus written)\n")
+    speed = physics.bandwidth(physics.LARGE) / 1e9
+    load = f"{os.getloadavg()[0]:.1f} of {os.cpu_count()} cores are asked for before it begins"
+    print(f"bandwidth {speed:.1f} GB/s (copying, read plus written); {load}\n")
     heads = "circuit", "engine", "its peak", "bound", "engine / bound", "lightning.qubit"
     print("| " + " | ".join(heads) + " |\n|---|" + "---:|" * (len(heads) - 1), flush=True)
     with tempfile.TemporaryDirectory() as folder:

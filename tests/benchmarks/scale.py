@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--json", type=Path)
     asked_for = parser.parse_args()
+    print(f"{os.getloadavg()[0]:.1f} of {os.cpu_count()} cores are asked for before it begins\n")
     print("| " + " | ".join(HEAD) + " |\n|" + "---:|" * len(HEAD), flush=True)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:

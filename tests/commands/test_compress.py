@@ -16,7 +16,7 @@ from qtrain_cli.commands import export, verify
 from qtrain_cli.errors import BadInput, RunFailed, UsageError
 from qtrain_cli.methods.generator.angles import angle_codes, movement, start_angles
 from qtrain_cli.methods.generator.plan import ANGLES
-from qtrain_cli.runs import compress, making, materials
+from qtrain_cli.runs import compress, fresh, making, materials
 from qtrain_cli.settings import ExportSettings, VerifySettings, own_rate
 from qtrain_cli.tasks.objective import Objective
 
@@ -247,6 +247,22 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_others(run, tmp_
 
 
 # --- files -----------------------------------------------------------------------------------------------
+
+
+def test_a_large_fresh_module_is_made_again_after_training(run, tmp_path, monkeypatch):
+    made, of_files = [], materials.fresh_module
+
+    def counted(*given):
+        made.append(given)
+        return of_files(*given)
+
+    monkeypatch.setattr(materials, "fresh_module", counted)
+    run(out=tmp_path / "kept.qtrain")
+    assert len(made) == 1
+    monkeypatch.setattr(fresh, "KEPT_NUMBERS", 0)
+    run(out=tmp_path / "made.qtrain")
+    assert len(made) == 3
+    assert (tmp_path / "kept.qtrain").read_bytes() == (tmp_path / "made.qtrain").read_bytes()
 
 
 @pytest.fixture
