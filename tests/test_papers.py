@@ -68,6 +68,34 @@ def test_a_finished_run_is_read_and_its_row_shown(tmp_path):
     assert "| control | 790 | 50.00 % | 0.125 | 1.00 |" in done.stdout.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("script", "names", "row"),
+    [
+        (
+            1,
+            [f"1-{blocks}-0" for blocks in (1, 4, 7, 10, 13, 16)],
+            "| 1,497 | 91.2 % | 75.00 % | 0.250 | 1 |",
+        ),
+        (2, ["2-3730-0", "2-6690-0"], "| 6,690 | the paper's MNIST network | 13 | 171 | 75.00 % | 99.00 % |"),
+        (4, ["4-5600-0", "4-27951-0"], "| 1,497 | 75.00 % | 1 |"),
+    ],
+)
+def test_the_rows_of_records_that_are_kept(tmp_path, script, names, row):
+    kept = tmp_path / "papers"
+    kept.mkdir()
+    (kept / "cifar10_cnn.pt").touch()
+    record = {
+        "trained_numbers": 1497,
+        "test_accuracy": 0.75,
+        "train_loss": 0.25,
+        "teacher_test_accuracy": 0.99,
+    }
+    for name in names:
+        (kept / f"{name}.json").write_text(json.dumps(record))
+    done = run(SCRIPTS[script - 1], "--seeds", 1, cwd=tmp_path)
+    assert done.returncode == 0 and row in done.stdout.splitlines(), done.stdout + done.stderr
+
+
 def test_what_another_command_wrote_is_run_again(tmp_path):
     script, kept = SCRIPTS[0], tmp_path / "papers"
     kept.mkdir()

@@ -86,7 +86,10 @@ def _table(title: str, texts: LabelledTexts) -> list[str]:
 
 
 def _figures(card: Described) -> list[str]:
-    once = "Test rows were used once, at the end; the best state was chosen by validation rows."
+    chosen = "the best state was chosen by validation rows"
+    if card.record.scores.validation is None:
+        chosen = "no validation rows were set apart, and the last state was kept"
+    once = f"Test rows were used once, at the end; {chosen}."
     return ["## Figures", "", *_table("Figure", sections_of(card.record)["Result"]), "", once]
 
 
