@@ -11,6 +11,7 @@ import functools
 import hashlib
 from typing import Any
 
+from qtrain_cli.errors import missing_package
 from qtrain_cli.report.page.parts import Page
 from qtrain_cli.report.text import clipped, unmarked
 from qtrain_cli.results.versions import VERSION
@@ -21,8 +22,11 @@ _UNIT = "\u00a0%"
 
 
 def page_html(page: Page) -> bytes:
-    """The whole document, UTF-8. The same page gives the same bytes."""
-    from markupsafe import Markup
+    """The whole document, UTF-8. The same page gives the same bytes. Raises `BadInput` without jinja2."""
+    try:
+        from markupsafe import Markup
+    except ImportError:
+        raise missing_package("--html", "jinja2", "html") from None
 
     style, script = _text("page.css"), _text("page.js")
     policy = (
@@ -38,8 +42,10 @@ def page_html(page: Page) -> bytes:
 
 @functools.cache
 def _environment() -> Any:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
+    try:
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
+    except ImportError:
+        raise missing_package("--html", "jinja2", "html") from None
     return Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized,
         loader=FunctionLoader(_text),
