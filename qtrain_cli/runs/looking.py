@@ -10,6 +10,7 @@ The test rows were used once, for the record; here they are looked at again, and
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def _examined(found: Reopened, settings: ReportSettings, source: DataSettings, s
         return _by_class(basis, looked)
     if row.family == "regression":
         return replace(basis, pairs=looked.pairs())
-    return replace(basis, places=looked.places()) if row.family == "language" else basis
+    return replace(basis, places=loss_by_place(looked.parts())) if row.family == "language" else basis
 
 
 @dataclass(frozen=True)
@@ -118,19 +119,23 @@ class _Looked:
         true, predicted = (part.reshape(len(part), -1)[:, 0].tolist() for part in (targets, outputs))
         return tuple(zip(true, predicted, strict=True))
 
-    def places(self) -> tuple[float, ...]:
-        """The mean loss of the targets that count, place by place; a place without any is left out."""
-        from torch.nn.functional import cross_entropy
 
-        lost, seen = torch.zeros(_MOST_PLACES).double(), torch.zeros(_MOST_PLACES).double()
-        for outputs, targets in self.parts():
-            targets, outputs = targets[:, :_MOST_PLACES], outputs[:, :_MOST_PLACES]
-            counts = counted(targets)
-            surprise = cross_entropy(outputs[counts].double(), targets[counts], reduction="none")
-            where = counts.nonzero()[:, 1]
-            lost.index_add_(0, where, surprise)
-            seen.index_add_(0, where, torch.ones_like(surprise))
-        return tuple((lost / seen)[seen > 0].tolist())
+def loss_by_place(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
+    """The mean loss of the targets (N, T) that count, place by place, of outputs (N, T, V).
+
+    A place where none counts is left out.
+    """
+    from torch.nn.functional import cross_entropy
+
+    lost, seen = torch.zeros(_MOST_PLACES).double(), torch.zeros(_MOST_PLACES).double()
+    for outputs, targets in parts:
+        targets, outputs = targets[:, :_MOST_PLACES].long(), outputs[:, :_MOST_PLACES]
+        counts = counted(targets)
+        surprise = cross_entropy(outputs[counts].double(), targets[counts], reduction="none")
+        where = counts.nonzero()[:, 1]
+        lost.index_add_(0, where, surprise)
+        seen.index_add_(0, where, torch.ones_like(surprise))
+    return tuple((lost / seen)[seen > 0].tolist())
 
 
 def _by_class(basis: Examination, looked: _Looked) -> Examination:
