@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def launch(processes: int, restarts: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     with tempfile.TemporaryDirectory(prefix="qtrain-") as folder:
-        with _environment(folder, processes), _no_logs():
+        with _environment(folder, processes), _no_logs(), _own_signals():
             try:
                 _run(Path(folder), processes, restarts)
                 return
@@ -121,6 +122,22 @@ def _environment(folder: str, processes: int) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """The launcher takes some for itself, and leaves them so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

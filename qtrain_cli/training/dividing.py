@@ -24,9 +24,9 @@ from qtrain_cli.quantum.circuit import ANSATZE, CircuitSpec
 from qtrain_cli.quantum.statevector import Underway, probabilities, run_first
 from qtrain_cli.training.ranks import Ranks
 
-#: Measured on two cores of a shared machine (samples/results): of real amplitudes, of complex ones; a byte
-#: there or back; a collective call of any size.
-LAYER_REAL, LAYER_COMPLEX, BYTE, CALL = 6e-9, 1.5e-8, 1e-9, 2e-4
+#: Seconds, the least of many tries on two busy cores: of real amplitudes (10 qubits, 14 layers), of complex
+#: ones; a byte there or back (4 MB); a collective call of any size. `plan` measures both ways anew.
+LAYER_REAL, LAYER_COMPLEX, BYTE, CALL = 5e-9, 1.5e-8, 1e-9, 2.5e-4
 _BYTES = 2 * 4
 #: Steps that `timed` takes of either.
 TRIED = 6

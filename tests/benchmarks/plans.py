@@ -4,9 +4,9 @@
 
 Architectures of torchvision and timm, and GPT-2 of transformers, where installed, on the meta device: only
 their shapes count. For each the plan of version 0.5 (fewest circuits whose step stays under 2**25 amplitude
-updates, else the most; no seeded layers) and today's: circuits x qubits x layers, numbers that are used, the
-work of a step, var(z) at the start, and the share of z below -0.9, which is of weights that are all but one
-number.
+updates, else the most; no seeded layers) and today's: circuits x qubits x layers, numbers that are used,
+the work of a step, var(z) at the start, and the share of z below -0.9, which is of weights that are all but
+one number.
 """
 
 from __future__ import annotations

@@ -63,6 +63,8 @@ def test_another_run_begins_anew(tmp_path):
     run(places, steps(1, 3))
     run(places, steps(1, 2), run="aa" * 8)
     assert [(line.run, line.epoch) for line in read_history(places.file)] == [("aa" * 8, 1), ("aa" * 8, 2)]
+    run(places, steps(3, 3), run="bb" * 8)
+    assert [(line.run, line.epoch) for line in read_history(places.file)] == [("bb" * 8, 3)]
 
 
 def test_generations_stand_one_after_the_other(tmp_path):

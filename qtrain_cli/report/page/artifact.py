@@ -295,12 +295,11 @@ def _missing(record: Shown, dossier: Dossier) -> list[str]:
                      " `compress` writes it unless --log none is said.")  # fmt: skip
     if isinstance(record, StudentRecord | BareFile):
         return lines
+    again = f"qtrain report {file} --html PAGE{' --base BASE' if dossier.base else ''} --model MODEL"
     if not dossier.teacher:
-        lines.append("How far each tensor is from the teacher's: "
-                     f"qtrain report {file} --html PAGE --model MODEL")  # fmt: skip
+        lines.append(f"How far each tensor is from the teacher's: {again}")
     if not dossier.examined:
-        lines.append("Figures by class, or row by row: "
-                     f"qtrain report {file} --html PAGE --model MODEL --data DATA")  # fmt: skip
+        lines.append(f"Figures by class, or row by row: {again} --data DATA")
     if not dossier.comparison:
         lines.append("Other methods at equal bytes: run `qtrain compare` in this folder, and its picture and"
                      " verdict stand here.")  # fmt: skip

@@ -67,7 +67,7 @@ def _rounding(
     first = next((line.epoch for line in lines if line.rounding), None)
     if first is None:
         return []
-    left, top = plot.at(first, plot.y.high)
+    left, top = plot.at(first - 0.5, plot.y.high)  # where that epoch began
     right, floor = plot.at(plot.x.high, plot.y.low)
     shares = [plot.y.share(y) for x, y in points if x >= first]
     high = sum(shares) > len(shares) / 2

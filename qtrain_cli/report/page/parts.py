@@ -113,11 +113,11 @@ class Matrix:
 
     @property
     def shades(self) -> tuple[tuple[int, ...], ...]:
-        """By the share that a cell has of its row."""
-        sums = [max(1, sum(row)) for row in self.counts]
+        """What is right by its share of its row, what is wrong beside the commonest mistake."""
+        worst = max([1, *(n for y, row in enumerate(self.counts) for x, n in enumerate(row) if x != y)])
         return tuple(
-            tuple(-(-9 * count // total) for count in row)
-            for row, total in zip(self.counts, sums, strict=True)
+            tuple(-(-9 * n // (max(1, sum(row)) if x == y else worst)) for x, n in enumerate(row))
+            for y, row in enumerate(self.counts)
         )
 
 

@@ -28,6 +28,13 @@ def test_it_says_the_result_in_one_sentence_and_beside_the_teacher(make_record):
     assert "the same tensors in int8 7,000 bytes the same tensors in float32 27,336 bytes" in found.text
 
 
+def test_a_teacher_inside_the_interval_is_said_to_be(make_record):
+    found = read_page(html_of(make_record(teacher=0.9750)))
+    assert "The teacher has 97.50 %, inside that interval" in found.text
+    assert "0.04 points below" in found.text
+    assert "0.46 points above" in read_page(html_of(make_record(teacher=0.97))).text
+
+
 def test_it_has_the_sections_of_what_is_known(make_record):
     record = make_record()
     found = read_page(html_of(record, check_gates(record, GATES)))

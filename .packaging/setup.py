@@ -14,6 +14,7 @@ from pathlib import Path
 
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 PURE, COMPILED = (os.environ.get(name) == "1" for name in ("QTRAIN_PURE", "QTRAIN_COMPILED"))
 #: Python 3.11: the first whose limited API has buffers.
@@ -24,6 +25,8 @@ FLAGS = {
     "qtrain_cli.quantum._kernels": ["-ffp-contract=fast", "-fno-math-errno", "-pthread"],
     "qtrain_cli.portable._steps": ["-fno-fast-math", "-ffp-contract=off", "-fno-math-errno"],
 }
+#: Endings of what lies in the folders and is made there.
+MADE = (".so", ".pyd", ".pyc", ".ckpt")
 UNIX, WINDOWS = ["-O3", "-std=c++17", "-g0"], ["/O2", "/std:c++17", "/EHsc"]
 #: What clang-cl passes on to Clang, and what Windows has no use for.
 FOR_CLANG, NOT_ON_WINDOWS = "/clang:", ("-pthread",)
@@ -52,6 +55,18 @@ class BuildKernels(build_ext):
         return [*WINDOWS, *(FOR_CLANG + flag for flag in flags if flag not in NOT_ON_WINDOWS)]
 
 
+class Source(sdist):
+    """With what builds it, what tests it, and the samples."""
+
+    def make_distribution(self) -> None:
+        for folder in (".packaging", "qtrain_cli", "samples", "tests"):
+            found = (path for path in Path(folder).rglob("*") if path.is_file())
+            self.filelist.extend(path.as_posix() for path in found if path.suffix not in MADE)
+        self.filelist.append("CHANGELOG.md")
+        self.filelist.remove_duplicates()
+        super().make_distribution()
+
+
 class Limited(Distribution):
     """A wheel with extensions is for every Python from 3.11 on; one without is for any."""
 
@@ -75,7 +90,7 @@ def extension(name: str) -> Extension:
 
 setup(
     distclass=Limited,
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": BuildKernels, "sdist": Source},
     ext_modules=[] if PURE else [extension(name) for name in FLAGS],
     options={} if PURE else {"bdist_wheel": {"py_limited_api": "cp311"}},
 )

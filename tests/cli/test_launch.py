@@ -1,0 +1,188 @@
+"""Commands in several processes: what is printed, how each end is told, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kill_worker import step_of, workers
+
+from qtrain_cli.cli import launch
+from qtrain_cli.cli.perform import _as_one_of
+from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "samples" / "digits"
+WORDS = (
+    "compress", DIGITS / "digits_cnn_module.pt", "--data", DIGITS / "digits.npz", "--layers", 4,
+    "-o", "net.qtrain",
+)  # fmt: skip
+NO_LOG = ("--log", "none")  # which torchrun would take for the beginning of an option of its own
+
+
+def started(folder, *words, launcher=()):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LOGLEVEL": "CRITICAL"}
+    command = [sys.executable, *launcher, "-m", "qtrain_cli", *map(str, words)]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(run):
+    out, err = run.communicate(timeout=300)
+    return run.returncode, out, err
+
+
+def wait_for_a_state(run, folder, after=0):
+    """Until a state of more than so many steps lies there."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and run.poll() is None:
+        step = step_of(folder)
+        if step != "no state" and int(step.split()[1]) >= after:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no state: {run.poll()}")
+
+
+# --- the whole thing, in processes of its own ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["--processes", "torchrun"])
+def test_two_processes_write_one_file_and_print_one_document(way, tmp_path):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    words = ("--processes", "2") if way == "--processes" else ()
+    launcher = () if words else torchrun
+    code, out, err = ended(started(tmp_path, *WORDS, "--epochs", 2, "--json", *words, launcher=launcher))
+    record = json.loads(out)
+    assert code == 0 and record["processes"] == 2 and record["versions"]["processes"] == "2"
+    assert {path.name for path in tmp_path.iterdir()} == {"net.qtrain", "net.qtrain.jsonl"}
+    assert len((tmp_path / "net.qtrain.jsonl").read_text().splitlines()) == 2
+    assert err.count("measuring the regenerated weights") == 1
+    assert err.count("each of 2 processes runs all circuits: there are 1") == 1
+
+
+def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp_path):
+    """Without --max-restarts: exit code 1, one line, the state kept; then the same file as of a run that
+    nobody disturbed."""
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    words = (*WORDS, *NO_LOG, "--epochs", 12, "--processes", 2)
+    assert ended(started(tmp_path / "whole", *words))[0] == 0
+    run = started(tmp_path / "cut", *words, "--json")
+    wait_for_a_state(run, tmp_path / "cut")
+    os.kill(workers(run.pid)[1], signal.SIGKILL)
+    code, out, err = ended(run)
+    said = "process 1 of 2 was ended by SIGKILL"
+    assert code == 1 and json.loads(out)["error"]["message"] == said
+    assert [line for line in err.splitlines() if "error" in line] == [
+        f"qtrain: error: {said}; run it again with --resume; with --max-restarts 3 it goes on by itself"
+    ]
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["net.qtrain.ckpt"]
+    assert ended(started(tmp_path / "cut", *words, "--resume"))[0] == 0
+    files = [(tmp_path / name / "net.qtrain").read_bytes() for name in ("whole", "cut")]
+    assert files[0] == files[1]
+
+
+def test_ctrl_c_stops_all_of_them_after_the_same_step_and_one_process_does_not_go_on(tmp_path):
+    words = (*WORDS, *NO_LOG, "--epochs", 500)
+    run = started(tmp_path, *words, "--processes", 2)
+    wait_for_a_state(run, tmp_path)
+    time.sleep(1)  # in the loop, where steps end together
+    run.send_signal(signal.SIGINT)
+    code, out, err = ended(run)
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == (
+        "qtrain: error: stopped; the state is in 'net.qtrain.ckpt'; run it again with --resume"
+    )
+    assert step_of(tmp_path) != "step 0"
+    assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain.ckpt"]
+    code, _, err = ended(started(tmp_path, *words, "--resume"))
+    assert code == 2
+    assert "was made on another machine: processes 2 there and unknown here; go on with --processes 2" in err
+
+
+# --- what is said of an end ------------------------------------------------------------------------------
+
+
+def left(folder, monkeypatch, rank, error, restart=0, kind=None):
+    """What a process leaves of a failure."""
+    monkeypatch.setenv(launch.FAILURES, str(folder))
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(restart))
+    assert launch.leave_failure(error, kind or error.kind, error.exit_code)
+
+
+def test_the_first_failure_of_its_own_is_the_run_s(tmp_path, monkeypatch):
+    ended_for_others = BadInput("another is gone")
+    ended_for_others.aftermath = True
+    left(tmp_path, monkeypatch, 0, ended_for_others)
+    left(tmp_path, monkeypatch, 1, BadInput("row 7 is damaged", "drop it"))
+    found = launch._failure(tmp_path, {1: 2}, 2)
+    assert (type(found), found.message, found.advice) == (BadInput, "row 7 is damaged", "drop it")
+    assert found.exit_code == 2
+
+
+def test_an_internal_error_stays_one(tmp_path, monkeypatch):
+    error = RunFailed("internal error: KeyError")
+    error.exit_code = 70
+    left(tmp_path, monkeypatch, 1, error, kind="internal")
+    found = launch._failure(tmp_path, {1: 70}, 2)
+    assert (found.kind, found.exit_code) == ("internal", 70)
+
+
+def test_who_was_killed_counts_before_those_whom_the_launcher_stops_then(tmp_path, monkeypatch):
+    left(tmp_path, monkeypatch, 0, Interrupted("interrupted"))
+    assert launch._failure(tmp_path, {0: 130, 1: -9}, 2).message == "process 1 of 2 was ended by SIGKILL"
+    assert launch._failure(tmp_path, {0: -15, 1: -11}, 2).message == "process 1 of 2 was ended by SIGSEGV"
+
+
+def test_a_stop_is_a_stop(tmp_path, monkeypatch):
+    for rank in (0, 1):
+        left(tmp_path, monkeypatch, rank, Interrupted("stopped; the state is in 'x'", "go on"))
+    found = launch._failure(tmp_path, {}, 2)
+    assert (type(found), found.message) == (Interrupted, "stopped; the state is in 'x'")
+
+
+def test_only_the_last_start_counts(tmp_path, monkeypatch):
+    left(tmp_path, monkeypatch, 0, BadInput("once"), restart=0)
+    left(tmp_path, monkeypatch, 0, RunFailed("twice"), restart=1)
+    assert launch._failure(tmp_path, {0: 1}, 2).message == "twice"
+
+
+def test_an_end_that_nobody_explains_is_told_by_its_code(tmp_path):
+    assert (
+        launch._failure(tmp_path, {1: 7}, 2).message
+        == "process 1 of 2 has ended with code 7 and said nothing"
+    )
+    assert launch._failure(tmp_path, {}, 2) is None
+
+
+def test_without_a_launcher_of_ours_a_failure_is_printed_as_ever(monkeypatch):
+    monkeypatch.delenv(launch.FAILURES, raising=False)
+    assert not launch.leave_failure(BadInput("x"), "bad-input", 2)
+
+
+def test_another_number_of_processes_than_were_started_is_refused():
+    with pytest.raises(UsageError, match="--processes is 3, and 2 were started"):
+        _as_one_of(2, {"processes": 3})
+    assert _as_one_of(2, {"processes": None, "resume": None}) == {"processes": 2, "resume": None}
+
+
+def test_who_is_started_again_goes_on(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert _as_one_of(2, {"processes": 2, "resume": None})["resume"] is True
+    assert "resume" not in _as_one_of(2, {"processes": 2})  # a comparison goes on anyway
+
+
+def test_the_environment_is_the_same_afterwards(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    with launch._environment(str(tmp_path), 2):
+        assert os.environ[launch.FAILURES] == str(tmp_path) and int(os.environ["OMP_NUM_THREADS"]) >= 1
+    assert dict(os.environ) == before
