@@ -228,6 +228,7 @@ DOCUMENTS = {
         "bytes_ratio": float, "memory_bytes": int, "seconds_per_step": float, "probe": str, "device": str,
         "target": NoneType, "base": NoneType, "base_sha256": NoneType, "finetune_bytes": NoneType,
         "lora_numbers": NoneType, "seeded_layers": int, "circuit_seconds": float, "start_variance": float,
+        "processes": int,
     },
     "inspect": {
         "file": str, "format": str, "bytes": int, "method": str, "circuit": dict, "mapping": dict,
