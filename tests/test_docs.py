@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from qtrain_cli.cli.app import kinds_of
-from qtrain_cli.cli.table import COMMANDS
+from qtrain_cli.cli.table import COMMANDS, Command
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Options of PyTorch's launcher that a page names.
@@ -41,6 +41,11 @@ WRITTEN = [README, *TOPICS, *sorted((ROOT / "samples").rglob("*.md"))]
 BLOCKS = [(page, kind, text) for page in PAGES for kind, text in FENCE.findall(page.read_text())]
 SET_UP = [text.strip() for _, kind, text in BLOCKS if kind == "sh" and ".venv" in text]
 SHOWN = [(page.name, text) for page, kind, text in BLOCKS if kind == "text"]
+
+
+def options_of(command: Command) -> set[str]:
+    """All that can be said of a command: what may stand in `qtrain.toml`, and what may not."""
+    return kinds_of(command).keys() | command.options.keys()
 
 
 def commands_of(text: str) -> list[str]:
@@ -140,7 +145,7 @@ def test_commands_that_are_not_run_have_words_that_exist() -> None:
     for command in shown:
         program, verb, *rest = shlex.split(command.replace("\\\n", " "), comments=True)
         if program == "qtrain":
-            known = {f"--{name}" for name in kinds_of(COMMANDS[verb])} | {"--json", "-o"}
+            known = {f"--{name}" for name in options_of(COMMANDS[verb])} | {"--json", "-o"}
             assert {word for word in rest if re.match(r"--?[a-z]", word)} <= known, command
         else:
             assert (program, verb, rest[0]) == ("python", "-m", "pytest"), command
@@ -161,7 +166,7 @@ def test_every_command_is_documented_and_every_documented_one_exists() -> None:
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_option_that_is_named_exists(page: Path) -> None:
-    known = {f"--{name}" for command in COMMANDS.values() for name in kinds_of(command)} | {
+    known = {f"--{name}" for command in COMMANDS.values() for name in options_of(command)} | {
         "--json",
         "--check",
         "--dry-run",

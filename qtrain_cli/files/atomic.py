@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
@@ -29,6 +28,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from qtrain_cli.errors import BadInput, QtrainError, RunFailed, UsageError
+from qtrain_cli.files.system import (
+    BYTES_AS_THEY_ARE,
+    DO_NOT_FOLLOW,
+    DO_NOT_WAIT,
+    HAS_OWNERS,
+    RENAMES_OPEN_FILES,
+    try_to_lock,
+    wait_again,
+)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -74,8 +82,10 @@ def replacing(path: Path, force: bool = False) -> Iterator[Path]:
     except OSError as error:
         raise write_failure(path, error) from error
     try:
+        if not RENAMES_OPEN_FILES:
+            os.close(held)
         yield temporary
-        if before:
+        if before and HAS_OWNERS:
             _keep(temporary, before)
         _flush(temporary)
         check_output(path, force)
@@ -84,7 +94,8 @@ def replacing(path: Path, force: bool = False) -> Iterator[Path]:
         raise write_failure(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
-        os.close(held)
+        if RENAMES_OPEN_FILES:
+            os.close(held)
 
 
 def write_bytes_atomically(path: Path, data: bytes, force: bool = False) -> None:
@@ -97,8 +108,8 @@ def add_to(path: Path, text: str) -> None:
     """Adds to a file that others write to too, as a pipeline's step summary is. Raises as `replacing`."""
     try:
         # A pipe without a reader is an error here, and nothing to wait for.
-        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
-        os.set_blocking(number, True)
+        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | DO_NOT_WAIT, 0o666)
+        wait_again(number)
         with os.fdopen(number, "a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
@@ -149,9 +160,9 @@ def clear_strays(path: Path) -> None:
     """Removes temporary files of this very file whose writers are gone; those that cannot be removed stay."""
     for stray in path.parent.glob(f"{hidden(path).name}-*"):
         with contextlib.suppress(OSError):
-            held = os.open(stray, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            held = os.open(stray, os.O_RDWR | DO_NOT_FOLLOW | DO_NOT_WAIT)
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try_to_lock(held)
                 stray.unlink()
             finally:
                 os.close(held)
@@ -162,9 +173,9 @@ def _begun(target: Path, mode: int) -> tuple[Path, int]:
     while True:
         temporary = Path(f"{hidden(target)}-{secrets.token_hex(4)}{target.suffix}")
         # os.open, not tempfile: its files are readable by their owner only, and stay so after the rename.
-        held = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        held = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BYTES_AS_THEY_ARE, mode)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_to_lock(held)
         except BlockingIOError:  # taken for a stray one before it had its lock
             os.close(held)
             continue

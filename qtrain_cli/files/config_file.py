@@ -11,15 +11,14 @@ only.
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.files.reading import open_ordinary
+from qtrain_cli.files.system import HAS_OWNERS
 
 FILE_NAME = "qtrain.toml"
 MAX_BYTES = 1_000_000
@@ -74,6 +73,8 @@ def _folders(start: Path) -> Iterator[Path]:
 
 def _require_own(path: Path, what: str, found: os.stat_result) -> None:
     why = ""
+    if not HAS_OWNERS:
+        return
     if found.st_uid not in (0, os.geteuid()):
         why = f"belongs to {_user(found.st_uid)}"
     elif found.st_mode & stat.S_IWOTH:
@@ -88,6 +89,9 @@ def _require_own(path: Path, what: str, found: os.stat_result) -> None:
 
 def _is_private(group: int, user: int) -> bool:
     """Whether the group is its owner alone, by its name, as systems make one for each user."""
+    import grp
+    import pwd
+
     try:
         found, name = grp.getgrgid(group), pwd.getpwuid(user).pw_name
     except KeyError:
@@ -96,6 +100,8 @@ def _is_private(group: int, user: int) -> bool:
 
 
 def _user(number: int) -> str:
+    import pwd
+
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
@@ -103,6 +109,8 @@ def _user(number: int) -> str:
 
 
 def _group(number: int) -> str:
+    import grp
+
     try:
         return grp.getgrgid(number).gr_name
     except KeyError:

@@ -10,7 +10,6 @@ held.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -20,6 +19,15 @@ from pathlib import Path
 
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.files.atomic import hidden, write_failure
+from qtrain_cli.files.system import (
+    DO_NOT_FOLLOW,
+    DO_NOT_WAIT,
+    machine_name,
+    open_to_all,
+    read_beginning,
+    try_to_lock,
+    write_whole,
+)
 
 #: More than any lock says.
 _MOST = 1000
@@ -47,11 +55,11 @@ def held(path: Path) -> Iterator[None]:
 
 def _acquired(lock: Path, path: Path) -> int:
     while True:
-        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        number = os.open(lock, os.O_RDWR | os.O_CREAT | DO_NOT_FOLLOW | DO_NOT_WAIT, 0o666)
         try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_to_lock(number)
         except BlockingIOError:
-            said = os.pread(number, _MOST, 0)
+            said = read_beginning(number, _MOST)
             os.close(number)
             raise RunFailed(
                 f"another run is at work on '{path}': {_holder(said)}", "wait for it, or name another output"
@@ -59,17 +67,15 @@ def _acquired(lock: Path, path: Path) -> int:
         except OSError:
             return number
         if os.path.exists(lock) and os.path.samestat(os.lstat(lock), os.fstat(number)):
-            with contextlib.suppress(OSError):
-                os.fchmod(number, 0o666)  # or a dead one would keep other users of a shared folder out
-            os.ftruncate(number, 0)
-            os.pwrite(number, _own_words(), 0)
+            open_to_all(number)  # or a dead one would keep other users of a shared folder out
+            write_whole(number, _own_words())
             return number
         os.close(number)
 
 
 def _own_words() -> bytes:
     since = time.strftime("%Y-%m-%d %H:%M:%S %z")
-    return json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "since": since}).encode()
+    return json.dumps({"pid": os.getpid(), "host": machine_name(), "since": since}).encode()
 
 
 def _holder(said: bytes) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qtrain_cli.errors import BadInput
+from qtrain_cli.files.system import BYTES_AS_THEY_ARE, DO_NOT_WAIT
 
 
 def open_ordinary(path: Path, advice: str = "check the path") -> BinaryIO:
@@ -23,7 +24,7 @@ def open_ordinary(path: Path, advice: str = "check the path") -> BinaryIO:
         # Looked at first, since some devices act when they are opened; and without waiting, since what the
         # path names may change in between.
         if _is_ordinary(os.stat(path)):
-            file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+            file = os.fdopen(os.open(path, os.O_RDONLY | DO_NOT_WAIT | BYTES_AS_THEY_ARE), "rb")
             if _is_ordinary(os.fstat(file.fileno())):
                 return file
             file.close()

@@ -106,7 +106,9 @@ def _state(path: Path) -> Sight:
 
 
 def _table(path: Path) -> Sight:
-    """One file of rows; those that are a split go by their folder."""
+    """One file of rows; those that are a split go by their folder, and a run's history is none."""
+    if path.stem.endswith(ARTIFACT_ENDING):
+        return Sight.NOTHING
     return (
         Sight.NOTHING
         if path.stem.split("-")[0] in ("train", "test", "validation", "metadata")

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from torch import Tensor, nn
 
 from qtrain_cli.data.inputs import Inputs, tensors_in
 from qtrain_cli.errors import UsageError
+from qtrain_cli.files.system import most_held
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.plan import ANGLES, spec_of
 from qtrain_cli.methods.method import Scene
@@ -87,8 +86,7 @@ def peak_memory(device: torch.device) -> int:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return most_held()
 
 
 def forget_peak(device: torch.device) -> None:

@@ -6,13 +6,12 @@ only that the numbers are not rounded yet. No checkpoint, no history, no file is
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from qtrain_cli.files.system import most_held
 from qtrain_cli.results.rehearsal import Rehearsal, TimedPart
 from qtrain_cli.runs.making import Work, training_of
 from qtrain_cli.training.loop import Timed, rehearse
@@ -47,14 +46,8 @@ def rehearsal_of(
         command,
         device,
         tuple(parts),
-        _peak(),
+        most_held(),
         torch.cuda.max_memory_allocated() if on_cuda else None,
         tuple(str(path) for path in writes if path),
         tuple(notes),
     )
-
-
-def _peak() -> int:
-    """Bytes: Linux counts in kilobytes, macOS in bytes."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most

@@ -25,7 +25,8 @@ def test_files_are_told_by_name_and_header(here, digits, artifact):
         shutil.copy(digits / name, here)
     shutil.copy(artifact, here / "net.qtrain")
     shutil.copy(artifact, here / "renamed.safetensors")
-    for name in ("net.qtrain.ckpt", "other.ckpt", "qtrain.toml", "other.toml", "notes.txt", ".hidden.pt"):
+    empty = ("net.qtrain.ckpt", "net.qtrain.jsonl", "other.ckpt", "qtrain.toml", "other.toml", "notes.txt")
+    for name in (*empty, ".hidden.pt"):
         (here / name).touch()
     (here / "bert").mkdir()
     (here / "bert" / "config.json").touch()

@@ -12,8 +12,20 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(_WIN32)
+#include <malloc.h>
+#endif
 
 namespace qtrain {
+
+// Windows has its own pair for memory that begins at a multiple of `unit`.
+#if defined(_WIN32)
+inline void* aligned(size_t unit, size_t size) { return _aligned_malloc(size, unit); }
+inline void release(void* at) { _aligned_free(at); }
+#else
+inline void* aligned(size_t unit, size_t size) { return std::aligned_alloc(unit, size); }
+inline void release(void* at) { std::free(at); }
+#endif
 
 // Memory to work in. The last block of a moderate size is kept for the next call: the system's zeroing of fresh
 // pages costs as much as two layers.
@@ -32,9 +44,9 @@ struct Block {
             std::swap(size, kept().size);
         }
         if (at != nullptr && size >= bytes) return;
-        std::free(at);
+        release(at);
         size = (bytes + unit - 1) / unit * unit;
-        at = static_cast<char*>(std::aligned_alloc(unit, size));
+        at = static_cast<char*>(aligned(unit, size));
         if (at == nullptr) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
         if (unit == HUGE_PAGE) madvise(at, size, MADV_HUGEPAGE);
@@ -46,7 +58,7 @@ struct Block {
             std::swap(at, kept().at);
             std::swap(size, kept().size);
         }
-        std::free(at);
+        release(at);
     }
     static Block& kept() {
         static Block& block = *new Block;  // never destroyed: threads may still run while the process ends
