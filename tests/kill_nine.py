@@ -71,8 +71,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _digest(path: Path) -> str:
     data = path.read_bytes()
-    if path.suffix == ".json":
-        data = json.dumps({**json.loads(data), "seconds": 0}, sort_keys=True).encode()
+    if path.suffix in (".json", ".jsonl"):  # one document, or one a line: the same but for the time
+        lines = data.splitlines() if path.suffix == ".jsonl" else [data]
+        data = b"".join(
+            json.dumps({**json.loads(line), "seconds": 0}, sort_keys=True).encode() for line in lines
+        )
     return hashlib.sha256(data).hexdigest()
 
 

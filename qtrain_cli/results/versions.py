@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-VERSION = "0.6.0"
+VERSION = "0.7.0"
 RECORDED = ("torch", "numpy")
 OPTIONAL = (
     "safetensors", "typer", "rich", "pyarrow", "pillow", "datasets", "onnx", "onnxscript", "onnxruntime",
