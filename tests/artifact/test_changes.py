@@ -285,13 +285,13 @@ def test_training_asks_the_start_of_the_circuits_once(monkeypatch):
     artifact, _, _ = changed("delta")
     plan, layout = artifact.description.plan, artifact.description.layout
     decode = decoder(method_of(OURS), layout, plan, CPU, moves=True)
-    asked, real = [], Generator.standardised
+    asked, real = [], Generator.all_probabilities
 
-    def standardised(self, theta, *rest):
+    def all_probabilities(self, theta, *rest):
         asked.append(theta)
         return real(self, theta, *rest)
 
-    monkeypatch.setattr(Generator, "standardised", standardised)
+    monkeypatch.setattr(Generator, "all_probabilities", all_probabilities)
     forms = method_of(OURS).forms(layout, plan)
     numbers = {name: torch.full(form.shape, 0.5) for name, form in forms.items()}
     first, again = decode(numbers), decode(numbers)

@@ -115,7 +115,7 @@ def test_without_stderr_stdout_is_one_document_still(tmp_path, digits):
     done = shell(f"{line} --json -o a.qtrain 2>&-", tmp_path)
     assert done.returncode == 0
     assert json.loads(done.stdout)["layers"] == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["a.qtrain"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.qtrain", "a.qtrain.jsonl"}
 
 
 def test_what_an_interruption_broke_is_an_interruption(tmp_path):
