@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -33,7 +38,7 @@ FOR_CLANG, NOT_ON_WINDOWS = "/clang:", ("-pthread",)
 
 
 class BuildKernels(build_ext):
-    """Picks the flags by the compiler."""
+    """Picks the flags by the compiler, and compiles as many sources at once as there are cores."""
 
     def build_extensions(self) -> None:
         windows = self.compiler.compiler_type == "msvc"
@@ -43,6 +48,7 @@ class BuildKernels(build_ext):
             own = FLAGS[extension.name]
             extension.extra_compile_args = self._on_windows(own) if windows else [*UNIX, *own]
             extension.extra_link_args = [] if windows else [flag for flag in own if flag == "-pthread"]
+        self.compiler.compile = partial(_compiled, self.compiler.compile)
         super().build_extensions()
 
     def _take_clang(self) -> None:
@@ -53,6 +59,12 @@ class BuildKernels(build_ext):
 
     def _on_windows(self, flags: list[str]) -> list[str]:
         return [*WINDOWS, *(FOR_CLANG + flag for flag in flags if flag not in NOT_ON_WINDOWS)]
+
+
+def _compiled(compile_one: Callable[..., list[str]], sources: list[str], **how: Any) -> list[str]:
+    """The objects of all sources, in their order."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(chain.from_iterable(pool.map(lambda source: compile_one([source], **how), sources)))
 
 
 class Source(sdist):

@@ -142,7 +142,8 @@ def test_the_job_of_gitlab_leaves_what_it_keeps(here: Path) -> None:
 
 
 def test_the_bare_commands_work_with_the_samples_options(here: Path) -> None:
-    for words in (("compress", "../digits/digits_cnn_module.pt"), ("export", "--classical"), ("report",)):
+    quick = ("compress", "../digits/digits_cnn_module.pt", "--epochs", "80")
+    for words in (quick, ("export", "--classical"), ("report",)):
         done = subprocess.run(
             ["qtrain", *words],
             cwd=here / "ci",

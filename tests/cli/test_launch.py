@@ -88,7 +88,7 @@ def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp
     nobody disturbed."""
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
-    words = (*WORDS, *NO_LOG, "--epochs", 12, "--processes", 2)
+    words = (*WORDS, *NO_LOG, "--epochs", 6, "--processes", 2)
     assert ended(started(tmp_path / "whole", *words))[0] == 0
     run = started(tmp_path / "cut", *words, "--json")
     wait_for_a_state(run, tmp_path / "cut")
