@@ -202,7 +202,7 @@ def _too_small(
     if budget.bytes is not None:
         return (
             f"--bytes {budget.bytes} is too small for this model; one layer takes {file_bytes(spec)} bytes",
-            "",
+            "raise --bytes, add --bare, or name fewer tensors with --targets",
         )
     return (
         f"a budget of {_numbers(layout, budget)} numbers does not buy one layer;"
