@@ -5,7 +5,8 @@
 
 Only names matter here, so that what a pickle calls becomes a `_Thing` that keeps its arguments. Whatever is
 unusual (an old format, a compressed or a large record, an opcode that `torch.save` does not write, more names
-than a model has, as shared parts can make of few bytes) has no names. Reading models is `models`'; that one has to be exact.
+than a model has, as shared parts can make of few bytes) has no names. Reading models is `models`'; that one
+has to be exact.
 """
 
 from __future__ import annotations
