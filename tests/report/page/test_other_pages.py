@@ -59,7 +59,7 @@ def test_it_is_shown_beside_the_artifact_too(compared, make_record):
     [
         {"schema": "other"}, {"budgets": [0]}, {"budgets": ["x"]}, {"methods": [{}]}, {"points": [1]},
         {"verdict": [1]}, {"model_sha256": "a"}, {"teacher_test_accuracy": "x"}, {"points": {}},
-        {"budgets": [1] * 10_001},
+        {"budgets": list(range(1, 10_002))}, {"budgets": [1000, 1000]},
     ],
 )  # fmt: skip
 def test_a_comparison_that_nobody_wrote_is_refused(compared, change):
@@ -67,6 +67,16 @@ def test_a_comparison_that_nobody_wrote_is_refused(compared, change):
     checked_comparison(document)
     with pytest.raises(BadInput):
         checked_comparison(document | change)
+
+
+@pytest.mark.parametrize("name", ["methods", "points"])
+def test_a_comparison_that_repeats_itself_or_has_too_many_methods_is_refused(compared, name):
+    document = compared.to_json([])
+    with pytest.raises(BadInput, match="is there twice"):
+        checked_comparison(document | {name: [*document[name], document[name][0]]})
+    many = [document["methods"][0] | {"name": f"m{number}"} for number in range(101)]
+    with pytest.raises(BadInput, match="101 methods; allowed: 100"):
+        checked_comparison(document | {"methods": many})
 
 
 def test_classes_and_confusions(make_record):
