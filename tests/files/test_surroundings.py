@@ -78,6 +78,6 @@ def test_a_pipe_a_device_and_a_huge_file_have_no_networks(here):
     os.mkfifo(here / "pipe.py")
     (here / "full.py").symlink_to("/dev/zero")
     (here / "huge.py").write_text("class A(nn.Module): ...\n" + "#" * MOST_SOURCE_BYTES)
-    code = "from pathlib import Path; from qtrain_cli.files.classes import network_classes as n; print(*n(Path()))"
+    code = "import pathlib; from qtrain_cli.files.classes import *; print(*network_classes(pathlib.Path()))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=True)
     assert ended.stdout.strip() == b""
