@@ -136,17 +136,18 @@ def test_samples_by_shots_and_noise():
     assert "exact" in found.text and "readout:0.1" in found.text
 
 
-def test_students_and_their_controls():
-    def row(name, kind, mean):
-        return {
-            "student": name, "name": name, "kind": kind, "method": "labels", "parameters": 100,
-            "circuit_parameters": 12, "seeds": 2, "test_accuracy": mean, "spread": 0.01, "low": mean - 0.02,
-            "high": mean + 0.02, "teacher_accuracy": 0.99, "epochs_to_95": None, "epochs_spread": None,
-            "seeds_to_95": 0, "epochs_before": 0, "figures": [mean, mean],
-        }  # fmt: skip
+def student_row(name, kind, mean, **changes):
+    return {
+        "student": name, "name": name, "kind": kind, "method": "labels", "parameters": 100,
+        "circuit_parameters": 12, "seeds": 2, "test_accuracy": mean, "spread": 0.01, "low": mean - 0.02,
+        "high": mean + 0.02, "teacher_accuracy": 0.99, "epochs_to_95": None, "epochs_spread": None,
+        "seeds_to_95": 0, "epochs_before": 0, "figures": [mean, mean], **changes,
+    }  # fmt: skip
 
+
+def test_students_and_their_controls():
     document = {
-        "rows": [row("hybrid", "hybrid", 0.9), row("classical", "classical", 0.92)],
+        "rows": [student_row("hybrid", "hybrid", 0.9), student_row("classical", "classical", 0.92)],
         "verdicts": ["so"],
     }
     courses = {"hybrid, labels": [0.1, None, 0.9], "classical, labels": [0.2, 0.5, 0.92]}
@@ -155,3 +156,15 @@ def test_students_and_their_controls():
     kinds = [one["class"] for one in found.of("circle") if one["r"] == "5"]
     assert kinds == ["point own", "point other"]
     assert len(found.of("polyline")) == 2
+
+
+def test_a_teacher_is_shown_that_only_some_rows_have_and_the_last_epoch_always():
+    rows = [
+        student_row("s", "hybrid", 0.9, teacher_accuracy=None, method="labels"),
+        student_row("s", "hybrid", 0.9, method="distill"),
+    ]
+    courses = {"s, labels": [number / 1000 for number in range(1, 101)], "s, distill": [None]}
+    found = read_page(page_html(students_page({"rows": rows, "verdicts": []}, courses)))
+    assert "Teacher 99.00 %" in found.text
+    titles = [text for text in found.texts if text.startswith("s, labels, ")]
+    assert titles[-1].startswith("s, labels, 100:") and len(titles) <= 61
