@@ -112,9 +112,14 @@ def test_predictions_stand_against_what_is_true(make_record):
 
 
 def test_the_loss_stands_by_its_place(make_record):
-    known = dossier(examined=examination(classes=(), confusions=(), places=(3.0, 2.0, 1.5)))
+    known = dossier(examined=examination(classes=(), confusions=(), places=((2, 3.0), (3, 2.0), (7, 1.5))))
     found = read_page(page_html(artifact_page(ReportOutcome(make_record("language"), (), known))))
     assert "mean loss at each of 3 places of a row" in [one.get("aria-label") for one in found.of("svg")]
+    assert [text[:8] for text in found.texts if text.startswith("loss, ")] == [
+        "loss, 2:",
+        "loss, 3:",
+        "loss, 7:",
+    ]
 
 
 def sample(task="classification"):
