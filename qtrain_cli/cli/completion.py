@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -72,8 +73,8 @@ def _tensors(ctx: typer.Context, incomplete: str) -> list[str]:
     # An option that still waits for its value ends the parsing before arguments have their names.
     model = ctx.params.get("model") or next(iter(ctx.args), None)
     names = outline_of(Path(model)).names if model else ()
-    layers = [name.rpartition(".")[0] for name in names]
-    globs = (f"{layer}.*" for layer in dict.fromkeys(layers) if layer and layers.count(layer) > 1)
+    layers = Counter(name.rpartition(".")[0] for name in names)
+    globs = (f"{layer}.*" for layer, count in layers.items() if layer and count > 1)
     return _beginning((*names, *globs), incomplete)
 
 

@@ -10,6 +10,9 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from qtrain_cli.errors import QtrainError
+from qtrain_cli.files.reading import open_ordinary
+
 MOST_SOURCES, MOST_SOURCE_BYTES = 50, 1_000_000
 _BASES = ("Module", "LightningModule", "Sequential", "PreTrainedModel")
 
@@ -41,10 +44,10 @@ def _given_by(node: ast.FunctionDef) -> list[ast.expr]:
 
 def _parsed(path: Path) -> ast.Module:
     try:
-        if path.stat().st_size > MOST_SOURCE_BYTES:
-            return ast.Module([], [])
-        return ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        with open_ordinary(path) as file:
+            text = file.read(MOST_SOURCE_BYTES + 1)
+        return ast.parse(text if len(text) <= MOST_SOURCE_BYTES else "")
+    except (QtrainError, OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
 
 

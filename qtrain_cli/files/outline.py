@@ -4,8 +4,9 @@
     torch.save      a zip archive; its pickle's opcodes are followed, and nothing is imported or called
 
 Only names matter here, so that what a pickle calls becomes a `_Thing` that keeps its arguments. Whatever is
-unusual (an old format, a compressed or a large record, an opcode that `torch.save` does not write) has no
-names. Reading models is `models`'; that one has to be exact.
+unusual (an old format, a compressed or a large record, an opcode that `torch.save` does not write, more names
+than a model has, as shared parts can make of few bytes) has no names. Reading models is `models`'; that one
+has to be exact.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from qtrain_cli.errors import QtrainError
 from qtrain_cli.files.header import read_header
 
 MOST_PICKLE_BYTES, MOST_OPCODES, MOST_NESTED = 2**24, 500_000, 32
+#: What the walk along all names may cost: each entry `_ENTRY_COST` and the letters of its name.
+_MOST_COST, _ENTRY_COST = 2**24, 64
 _MARK = object()
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
-_TENSORS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+_TENSORS = (" _rebuild_tensor", " _rebuild_tensor_v2", " _rebuild_parameter")
 
 
 @dataclass
@@ -37,7 +40,7 @@ class _Thing:
 
     @property
     def is_tensor(self) -> bool:
-        return self.source.rpartition(" ")[2] in _TENSORS
+        return self.source.endswith(_TENSORS)
 
     @property
     def is_module(self) -> bool:
@@ -75,32 +78,44 @@ def _pickle_in(path: Path) -> bytes:
 
 
 def _of_tree(tree: Any) -> TensorNames:
-    found = tuple(_names(tree, "", 0))
+    found = tuple(_Walk().names(tree, "", 0))
     return TensorNames(found, isinstance(tree, _Thing) and tree.is_module)
 
 
-def _names(value: Any, prefix: str, depth: int) -> Iterator[str]:
-    """Tensors below a value; a checkpoint's entries that hold weights stand for the whole."""
-    if depth > MOST_NESTED:
-        return
-    if isinstance(value, _Thing) and value.is_module:
-        for part in ("_parameters", "_buffers", "_modules"):
-            yield from _below(value.state.get(part), prefix, depth)
-        return
-    items = _items(value)
-    if any(_is_tensor(one) for one in items.values()):
-        yield from _below(value, prefix, depth)
-    elif not prefix:
-        for one in items.values():
-            yield from _names(one, "", depth + 1)
+@dataclass
+class _Walk:
+    """Goes along all entries: a part that several share has a name below each of them, as in torch."""
 
+    left: int = _MOST_COST
 
-def _below(value: Any, prefix: str, depth: int) -> Iterator[str]:
-    for name, one in _items(value).items():
-        if _is_tensor(one):
-            yield f"{prefix}{name}"
-        elif isinstance(one, _Thing) and one.is_module:
-            yield from _names(one, f"{prefix}{name}.", depth + 1)
+    def names(self, value: Any, prefix: str, depth: int) -> Iterator[str]:
+        """Tensors below a value; a checkpoint's entries that hold weights stand for the whole."""
+        if depth > MOST_NESTED:
+            return
+        if isinstance(value, _Thing) and value.is_module:
+            for part in ("_parameters", "_buffers", "_modules"):
+                yield from self._below(value.state.get(part), prefix, depth)
+            return
+        items = _items(value)
+        self._pay(_ENTRY_COST * len(items))
+        if any(_is_tensor(one) for one in items.values()):
+            yield from self._below(value, prefix, depth)
+        elif not prefix:
+            for one in items.values():
+                yield from self.names(one, "", depth + 1)
+
+    def _below(self, value: Any, prefix: str, depth: int) -> Iterator[str]:
+        for name, one in _items(value).items():
+            self._pay(_ENTRY_COST + len(prefix) + (len(name) if isinstance(name, str) else 0))
+            if _is_tensor(one):
+                yield f"{prefix}{name}"
+            elif isinstance(one, _Thing) and one.is_module:
+                yield from self.names(one, f"{prefix}{name}.", depth + 1)
+
+    def _pay(self, cost: int) -> None:
+        self.left -= cost
+        if self.left < 0:
+            raise ValueError("more names than a model has")
 
 
 def _items(value: Any) -> dict[Any, Any]:
@@ -130,7 +145,7 @@ class _Machine:
         if name in _STEPS:
             _STEPS[name](self, argument)
         elif name in ("GLOBAL", "STACK_GLOBAL"):
-            self.stack.append(_Thing(argument or " ".join(map(str, self._taken(2)))))
+            self.stack.append(_Thing(argument or " ".join(self._taken(2))))
         elif _is_plain(name):
             self.stack.append(argument if isinstance(argument, (str, int)) else None)
         elif name not in ("PROTO", "FRAME"):
@@ -142,10 +157,10 @@ class _Machine:
         return taken
 
     def _since_mark(self) -> list[Any]:
-        place = len(self.stack) - 1 - self.stack[::-1].index(_MARK)
-        taken = self.stack[place + 1 :]
-        del self.stack[place:]
-        return taken
+        taken = []
+        while (one := self.stack.pop()) is not _MARK:
+            taken.append(one)
+        return taken[::-1]
 
     def _put(self, argument: Any) -> None:
         self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]

@@ -21,7 +21,8 @@ from qtrain_cli.report.terminal import sheet, stacked, styled
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_NAMES_SHOWN = 3
+#: Names that are shown, and models whose files are looked into.
+_NAMES_SHOWN, _MODELS_READ = 3, 8
 _KINDS = {
     Sight.ARTIFACT: "artifact",
     Sight.STATE: "interrupted run",
@@ -82,8 +83,8 @@ def _with_model(model: Path, data: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _chosen(models: Sequence[Path]) -> Path | None:
-    """The newest, those first that need no class."""
-    return min(models, key=_lacks_module, default=None)
+    """The newest, of the first few one that needs no class."""
+    return min(models[:_MODELS_READ], key=_lacks_module, default=None)
 
 
 def _lacks_module(model: Path) -> bool:

@@ -7,7 +7,7 @@ value that is used is checked for its kind, and there are no more of them than a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtrain_cli.errors import BadInput
@@ -25,7 +25,7 @@ from qtrain_cli.results.schema import (
 from qtrain_cli.tasks import Task
 
 COMPARISON_FILE = "comparison.json"
-_MOST_ROWS = 10_000
+_MOST_ROWS, _MOST_METHODS = 10_000, 100
 _WHOLE = {
     "model": TEXT, "task": TEXT, "test_count": INTEGER, "model_bytes": INTEGER, "epochs": INTEGER,
     "seeds": LIST, "budgets": LIST, "methods": LIST, "points": LIST, "verdict": LIST, "trivial": MAYBE,
@@ -55,6 +55,9 @@ def checked_comparison(document: Mapping[str, Any]) -> Mapping[str, Any]:
     check_kind("the teacher's figure", MAYBE, teacher_figure(document))
     if not all(budget > 0 for budget in document["budgets"]):
         raise BadInput("a budget of the comparison is 0")
+    _check_once("a budget", document["budgets"])
+    _check_once("a method", [row["name"] for row in document["methods"]])
+    _check_once("a point", [(point["method"], point["budget"]) for point in document["points"]])
     return document
 
 
@@ -82,6 +85,13 @@ def _check_kinds(values: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
 
 def _few(document: Mapping[str, Any], name: str) -> list[Any]:
     rows: list[Any] = document[name]
-    if len(rows) > _MOST_ROWS:
-        raise BadInput(f"the comparison has {len(rows)} {name}; allowed: {_MOST_ROWS}")
+    most = _MOST_METHODS if name == "methods" else _MOST_ROWS
+    if len(rows) > most:
+        raise BadInput(f"the comparison has {len(rows)} {name}; allowed: {most}")
     return rows
+
+
+def _check_once(what: str, rows: Sequence[Any]) -> None:
+    """A page has each of them times others, so that repeated ones would fill the memory."""
+    if len(set(rows)) < len(rows):
+        raise BadInput(f"{what} of the comparison is there twice")

@@ -47,8 +47,8 @@ class Examination:
     """What the test rows say beside the figure: by class, row by row, or place by place.
 
     `confusions` are counts by true and by predicted class, in the order of `classes`; `pairs` are true and
-    predicted numbers of some rows; `places` are the mean loss at each place of a row. What a task has none of
-    is empty. `same_data`: the rows are those of the record.
+    predicted numbers of some rows; `places` are places of a row, from 1 on, each with the mean loss there.
+    What a task has none of is empty. `same_data`: the rows are those of the record.
     """
 
     source: str
@@ -58,7 +58,7 @@ class Examination:
     classes: tuple[ClassFigures, ...] = ()
     confusions: tuple[tuple[int, ...], ...] = ()
     pairs: tuple[tuple[float, float], ...] = ()
-    places: tuple[float, ...] = ()
+    places: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)

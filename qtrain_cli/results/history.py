@@ -13,6 +13,7 @@ finished, because its writer was killed, is left out.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable
@@ -94,9 +95,11 @@ def history_of(path: Path, run: str) -> tuple[EpochLine, ...]:
 
 
 def last_stage(lines: Iterable[EpochLine]) -> tuple[EpochLine, ...]:
-    """The epochs of the last training of a run that has several."""
+    """The epochs of the last training of a run that has several; none where they do not rise: no run's do."""
     found = tuple(lines)
-    return tuple(line for line in found if line.stage == found[-1].stage)
+    last = tuple(line for line in found if line.stage == found[-1].stage)
+    rise = all(line.epoch < after.epoch for line, after in itertools.pairwise(last))
+    return last if rise else ()
 
 
 def _epoch(path: Path, number: int, line: bytes) -> EpochLine:

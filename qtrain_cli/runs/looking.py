@@ -120,8 +120,8 @@ class _Looked:
         return tuple(zip(true, predicted, strict=True))
 
 
-def loss_by_place(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
-    """The mean loss of the targets (N, T) that count, place by place, of outputs (N, T, V).
+def loss_by_place(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[tuple[int, float], ...]:
+    """Places, from 1 on, each with the mean loss of its targets (N, T) that count, of outputs (N, T, V).
 
     A place where none counts is left out.
     """
@@ -135,7 +135,8 @@ def loss_by_place(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, ...]:
         where = counts.nonzero()[:, 1]
         lost.index_add_(0, where, surprise)
         seen.index_add_(0, where, torch.ones_like(surprise))
-    return tuple((lost / seen)[seen > 0].tolist())
+    there = seen.nonzero()[:, 0]
+    return tuple(zip((there + 1).tolist(), (lost / seen)[there].tolist(), strict=True))
 
 
 def _by_class(basis: Examination, looked: _Looked) -> Examination:

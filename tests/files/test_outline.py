@@ -99,6 +99,44 @@ def test_bombs_are_not_unpacked(tmp_path):
     assert outline_of(bomb) == TensorNames() and time.monotonic() - started < 5
 
 
+def module(children):
+    """Opcodes of a module: what lies on the stack as `_modules` is `children`, opcodes of pairs."""
+    return b"cnet\nNet\n)\x81}X\x08\x00\x00\x00_modules}(" + children + b"usb"
+
+
+def shared(levels, letters=1):
+    """Each module names the one before twice: 2**levels names of a few bytes a level."""
+    size = letters.to_bytes(4, "little")
+    tensor = b"}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n)Rs"
+    opcodes = b"cnet\nNet\n)\x81}X\x0b\x00\x00\x00_parameters" + tensor + b"sX\x08\x00\x00\x00_modules}sb"
+    for level in range(levels):
+        known, get = bytes([ord("q"), level]), bytes([ord("h"), level])
+        opcodes += known + module(b"".join(b"X" + size + name * letters + get for name in (b"a", b"b")))
+    return b"\x80\x02" + opcodes + b"."
+
+
+def test_a_shared_part_has_a_name_below_each(tmp_path):
+    assert outline_of(archive(tmp_path / "n.pt", shared(2))).names == ("a.a.w", "a.b.w", "b.a.w", "b.b.w")
+
+
+def test_few_bytes_that_mean_millions_of_names_have_none(tmp_path):
+    assert outline_of(archive(tmp_path / "n.pt", shared(18))) == TensorNames()
+    assert outline_of(archive(tmp_path / "n.pt", shared(8, 2**16))) == TensorNames()
+
+
+SLOW = {
+    "marks above a deep stack": b"N" * 100_000 + b"(t" * 20_000 + b".",
+    "a name of shared tuples": b")" + b"q\x00h\x00h\x00\x86" * 23 + b"q\x00h\x00\x93.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pickled", SLOW.values(), ids=SLOW)
+def test_what_takes_long_to_follow_ends_soon(tmp_path, pickled):
+    started = time.monotonic()
+    assert outline_of(archive(tmp_path / "n.pt", b"\x80\x02" + pickled)) == TensorNames()
+    assert time.monotonic() - started < 2
+
+
 def test_what_is_not_there_or_no_archive_has_no_names(tmp_path):
     (tmp_path / "n.pt").write_bytes(b"no archive")
     (tmp_path / "n.safetensors").write_bytes(b"\0" * 20)

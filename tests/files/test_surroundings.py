@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from qtrain_cli.files.classes import network_classes
+from qtrain_cli.files.classes import MOST_SOURCE_BYTES, network_classes
 from qtrain_cli.files.surroundings import Sight, look_around
 
 
@@ -69,3 +71,13 @@ def test_networks_are_found_by_text_alone(here):
     )
     (here / "broken.py").write_text("class A(nn.Module:\n")
     assert list(network_classes(Path())) == ["net.py:A", "net.py:B", "net.py:made"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_a_device_and_a_huge_file_have_no_networks(here):
+    os.mkfifo(here / "pipe.py")
+    (here / "full.py").symlink_to("/dev/zero")
+    (here / "huge.py").write_text("class A(nn.Module): ...\n" + "#" * MOST_SOURCE_BYTES)
+    code = "import pathlib; from qtrain_cli.files.classes import *; print(*network_classes(pathlib.Path()))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=True)
+    assert ended.stdout.strip() == b""

@@ -59,3 +59,8 @@ def test_of_several_trainings_the_last_counts():
 @pytest.mark.parametrize("name", ["net.qtrain", "net"])
 def test_it_lies_beside_the_artifact(tmp_path, name):
     assert history_beside(tmp_path / name) == tmp_path / "net.qtrain.jsonl"
+
+
+def test_epochs_that_do_not_rise_are_no_training():
+    lines = epochs(3)
+    assert last_stage((*lines, lines[-1])) == () == last_stage(lines[::-1])

@@ -14,11 +14,11 @@ def test_loss_by_place_is_the_mean_of_the_targets_that_count(dtype):
     outputs = torch.stack([sure, -sure]).expand(2, 2, 2)  # (2 rows, 2 places, 2 tokens)
     targets = torch.tensor([[1, 0], [0, -100]], dtype=dtype)
     first = (-math.log(3 / 4) - math.log(1 / 4)) / 2
-    assert loss_by_place([(outputs, targets)]) == pytest.approx((first, -math.log(3 / 4)))
     halves = [(outputs[:1], targets[:1]), (outputs[1:], targets[1:])]
-    assert loss_by_place(halves) == pytest.approx(loss_by_place([(outputs, targets)]))
+    for parts in ([(outputs, targets)], halves):
+        assert dict(loss_by_place(parts)) == pytest.approx({1: first, 2: -math.log(3 / 4)})
 
 
-def test_a_place_where_nothing_counts_is_left_out():
-    targets = torch.tensor([[0, -100]])
-    assert len(loss_by_place([(torch.zeros(1, 2, 3), targets)])) == 1
+def test_a_place_where_nothing_counts_is_left_out_and_the_others_keep_their_numbers():
+    targets = torch.tensor([[0, -100, 1]])
+    assert [place for place, _ in loss_by_place([(torch.zeros(1, 3, 3), targets)])] == [1, 3]

@@ -215,7 +215,8 @@ def _training(record: Shown, dossier: Dossier) -> Section | None:
         epochs_drawn(lines, word, lambda line: line.validation, ticks_of(task)),
         epochs_drawn(lines, "learning rate", lambda line: line.lr, powers=False) if rates else None,
     ]
-    lead = "The ring marks the best epoch by validation, whose state the file has." if any(drawn) else ""
+    ring = any(drawn) and any(line.best for line in lines)
+    lead = "The ring marks the best epoch by validation, whose state the file has." if ring else ""
     if any(line.rounding for line in lines):
         lead += " From the shaded epoch on the numbers were those that the file can hold."
     facts = Facts(sections_of(record)["Training"])

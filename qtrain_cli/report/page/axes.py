@@ -20,15 +20,26 @@ if TYPE_CHECKING:
 _STEPS = (1, 2, 5, 10)
 #: A linear scale whose figures differ by more than this factor would hide the small ones.
 _FAR = 30.0
+#: The furthest end of a scale, and how close to each other its ends may be, as a share of them.
+_MOST, _CLOSE = 1e300, 1e-9
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """A range of figures; `powers`: each factor of ten takes the same room."""
+    """A range of figures; `powers`: each factor of ten takes the same room.
+
+    Ends that are too far out to reckon with, or too close to each other, are moved.
+    """
 
     low: float
     high: float
     powers: bool = False
+
+    def __post_init__(self) -> None:
+        low = min(max(self.low, 1 / _MOST if self.powers else -_MOST), _MOST)
+        least = _CLOSE * max(abs(low), abs(self.high)) or 1.0
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", max(min(self.high, _MOST), low + min(least, _CLOSE * _MOST)))
 
     def share(self, value: float) -> float:
         """Where a figure lies: 0 at `low`, 1 at `high`."""

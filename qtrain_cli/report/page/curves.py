@@ -75,10 +75,10 @@ def _rounding(
             label(right - 3, floor - 5 if high else top + 11, "rounded", "note", "end")]  # fmt: skip
 
 
-def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most so many of them, evenly, the last one always."""
-    every = -(-len(points) // MOST_POINTS)
-    return [*points[:: max(1, every)], points[-1]]
+def thinned(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
+    """At most so many of them, evenly, and the last one always."""
+    every = max(1, -(-len(points) // most))
+    return [*points[:-1:every], *points[-1:]]
 
 
 @dataclass(frozen=True)

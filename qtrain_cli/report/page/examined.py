@@ -86,7 +86,7 @@ def _pairs(found: Examination) -> list[Block]:
 
 
 def _places(found: Examination) -> list[Block]:
-    points = tuple(PointAt(place, loss) for place, loss in enumerate(found.places, 1))
+    points = tuple(PointAt(place, loss) for place, loss in found.places)
     if len(points) < 2:
         return []
     given = Compared((Trace("own", "loss", points),), "place in the row", "mean loss", (count_text, brief),

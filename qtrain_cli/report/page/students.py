@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtrain_cli.report.page.axes import count_text, ticks_of
-from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn
+from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn, thinned
 from qtrain_cli.report.page.parts import Block, KeyOf, Page, Section, Sentences, TableCell, TableOf, Tile
 from qtrain_cli.report.page.strips import Strip, intervals_drawn
 from qtrain_cli.results.schema import task_of_fields
 from qtrain_cli.tasks import Task
 
+#: Points of one line, each of which has a dot.
+_MOST_DOTS = 60
 Courses = Mapping[str, Sequence[float | None]]
 
 
@@ -20,7 +22,8 @@ def students_page(document: Mapping[str, Any], courses: Courses) -> Page:
     rows = document["rows"]
     task = task_of_fields(rows[0])
     best = max(rows, key=lambda row: task.gain(row[f"test_{task.word}"], 0.0))
-    teacher = rows[0][f"teacher_{task.word}"]
+    known = (row[f"teacher_{task.word}"] for row in rows)  # a row of labels has none
+    teacher = next((figure for figure in known if figure is not None), None)
     tiles = [Tile("Best", task.show(best[f"test_{task.word}"]), f"{best['name']}, {best['method']}")]
     if teacher is not None:
         tiles.append(Tile("Teacher", task.show(teacher)))
@@ -89,6 +92,5 @@ def _learning(courses: Courses, task: Task) -> list[Section]:
 
 
 def _points(figures: Sequence[float | None]) -> tuple[PointAt, ...]:
-    every = max(1, -(-len(figures) // 60))
     kept = [(number, figure) for number, figure in enumerate(figures, 1) if figure is not None]
-    return tuple(PointAt(number, figure) for number, figure in kept[::every])
+    return tuple(PointAt(number, figure) for number, figure in thinned(kept, _MOST_DOTS))

@@ -7,7 +7,7 @@ that share no wire stand below each other. What is drawn follows from the same t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -58,14 +58,32 @@ class _Sheet:
 
 
 def circuit_drawn(spec: CircuitSpec) -> DrawingOf:
-    """The first layer, or two where they differ, and then ``x L``."""
+    """The first layer, or two where they differ, and then ``x L``; what is not drawn is said."""
     sheet, drawn = _Sheet(spec.qubits), min(spec.layers, _different_layers(spec))
+    notes = []
     for layer in range(drawn):
-        for gate in _gates(spec, layer):
-            if max(sheet.free) < _MOST_COLUMNS * (layer + 1):
-                _draw(sheet, gate)
+        gates = list(_gates(spec, layer))
+        done = _draw_layer(sheet, gates, _MOST_COLUMNS * (layer + 1))
+        if done < len(gates):
+            notes.append(f"{done} of {len(gates)} gates of layer {layer + 1} are drawn.")
         sheet.align()
-    return _framed(spec, sheet, drawn)
+    if spec.final_rotation and drawn < spec.layers:
+        notes.append("The last layer has no entangler.")
+    return _framed(spec, sheet, drawn, " ".join(notes))
+
+
+def _draw_layer(sheet: _Sheet, gates: Sequence[_Gate], most: int) -> int:
+    """Its gates as far as there are columns, then dots; how many were drawn."""
+    for done, gate in enumerate(gates):
+        if max(sheet.free) >= most:
+            x = _LEFT + _COLUMN * (sheet.align() + 0.5)
+            sheet.column((0, sheet.qubits - 1))
+            sheet.parts += [
+                label(x, _height(wire) - 3, "…", "name", "middle") for wire in range(sheet.qubits)
+            ]
+            return done
+        _draw(sheet, gate)
+    return len(gates)
 
 
 def _different_layers(spec: CircuitSpec) -> int:
@@ -100,7 +118,7 @@ def _draw(sheet: _Sheet, gate: _Gate) -> None:
                         label(x, target + 3.5, name, "gate-name", "middle")]  # fmt: skip
 
 
-def _framed(spec: CircuitSpec, sheet: _Sheet, drawn: int) -> DrawingOf:
+def _framed(spec: CircuitSpec, sheet: _Sheet, drawn: int, note: str) -> DrawingOf:
     """Wires below the gates, and a bracket that says how often the drawn layers act."""
     end = _LEFT + _COLUMN * (max(sheet.free) + 0.4)
     width, height = end + 62, _TOP + _WIRE * spec.qubits + 22
@@ -116,9 +134,8 @@ def _framed(spec: CircuitSpec, sheet: _Sheet, drawn: int) -> DrawingOf:
         f"one of {spec.circuits:,} circuits of {spec.qubits} qubits and {spec.layers:,} layers:"
         f" {ANSATZE[spec.ansatz].summary}; {ENTANGLERS[spec.entangler].summary}"
     )
-    return DrawingOf(
-        drawing([*repeats, *wires, *sheet.parts, *names, *ends], said, height, width), scrolls=True
-    )
+    parts = [*repeats, *wires, *sheet.parts, *names, *ends]
+    return DrawingOf(drawing(parts, f"{said}. {note}".strip(" ."), height, width), note, scrolls=True)
 
 
 def _times(spec: CircuitSpec, drawn: int) -> str:

@@ -121,3 +121,11 @@ def test_many_tensors_are_folded_and_the_most_are_left_out(make_record):
     many = read_page(html_of(make_record(), tensors=(one,) * 2100))
     assert "100 more rows are left out" in many.text
     assert not read_page(html_of(make_record())).of("details")
+
+
+def test_a_ring_is_said_only_where_one_is(make_record):
+    said = "The ring marks the best epoch"
+    for best, there in ((18, True), (0, False)):
+        known = dossier(history=epochs(best=best))
+        found = read_page(page_html(artifact_page(ReportOutcome(make_record(), (), known))))
+        assert (said in found.text, "best" in [one["class"] for one in found.of("circle")]) == (there, there)

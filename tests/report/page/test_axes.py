@@ -45,6 +45,23 @@ def test_there_is_a_scale_for_nothing_and_for_one_figure(figures):
     assert axis.low < axis.high
 
 
+EXTREME = [
+    (-1e308, 1e308), (1.5e308, 1e300), (1.7e308,), (5e-324, 1.7e308), (5e-324,), (0.97, 0.97 + 1e-16),
+    (-1e308,), (2**62, 2**62 + 1), (1e300, 1e301), (-1e301, -1e300),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("figures", EXTREME)
+@pytest.mark.parametrize("powers", [None, True, False])
+def test_extreme_figures_have_a_scale_with_few_ticks(figures, powers):
+    low, high = min(figures), max(figures)
+    for axis in (scaled(figures, powers), Scaled(low, high), Scaled(high, low)):
+        plot = Canvas(axis, axis)
+        assert axis.low < axis.high and len(axis.ticks()) <= 12
+        assert all(map(math.isfinite, (*plot.at(figures[0], figures[-1]), *axis.ticks())))
+        plot.frame("", "", (brief, count_text))
+
+
 def test_what_is_beyond_the_frame_lies_on_its_edge():
     plot = Canvas(Scaled(0, 1), Scaled(0, 1))
     assert plot.at(5, -3) == plot.at(1, 0)

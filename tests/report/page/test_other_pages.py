@@ -59,7 +59,7 @@ def test_it_is_shown_beside_the_artifact_too(compared, make_record):
     [
         {"schema": "other"}, {"budgets": [0]}, {"budgets": ["x"]}, {"methods": [{}]}, {"points": [1]},
         {"verdict": [1]}, {"model_sha256": "a"}, {"teacher_test_accuracy": "x"}, {"points": {}},
-        {"budgets": [1] * 10_001},
+        {"budgets": list(range(1, 10_002))}, {"budgets": [1000, 1000]},
     ],
 )  # fmt: skip
 def test_a_comparison_that_nobody_wrote_is_refused(compared, change):
@@ -67,6 +67,16 @@ def test_a_comparison_that_nobody_wrote_is_refused(compared, change):
     checked_comparison(document)
     with pytest.raises(BadInput):
         checked_comparison(document | change)
+
+
+@pytest.mark.parametrize("name", ["methods", "points"])
+def test_a_comparison_that_repeats_itself_or_has_too_many_methods_is_refused(compared, name):
+    document = compared.to_json([])
+    with pytest.raises(BadInput, match="is there twice"):
+        checked_comparison(document | {name: [*document[name], document[name][0]]})
+    many = [document["methods"][0] | {"name": f"m{number}"} for number in range(101)]
+    with pytest.raises(BadInput, match="101 methods; allowed: 100"):
+        checked_comparison(document | {"methods": many})
 
 
 def test_classes_and_confusions(make_record):
@@ -102,9 +112,14 @@ def test_predictions_stand_against_what_is_true(make_record):
 
 
 def test_the_loss_stands_by_its_place(make_record):
-    known = dossier(examined=examination(classes=(), confusions=(), places=(3.0, 2.0, 1.5)))
+    known = dossier(examined=examination(classes=(), confusions=(), places=((2, 3.0), (3, 2.0), (7, 1.5))))
     found = read_page(page_html(artifact_page(ReportOutcome(make_record("language"), (), known))))
     assert "mean loss at each of 3 places of a row" in [one.get("aria-label") for one in found.of("svg")]
+    assert [text[:8] for text in found.texts if text.startswith("loss, ")] == [
+        "loss, 2:",
+        "loss, 3:",
+        "loss, 7:",
+    ]
 
 
 def sample(task="classification"):
@@ -126,17 +141,18 @@ def test_samples_by_shots_and_noise():
     assert "exact" in found.text and "readout:0.1" in found.text
 
 
-def test_students_and_their_controls():
-    def row(name, kind, mean):
-        return {
-            "student": name, "name": name, "kind": kind, "method": "labels", "parameters": 100,
-            "circuit_parameters": 12, "seeds": 2, "test_accuracy": mean, "spread": 0.01, "low": mean - 0.02,
-            "high": mean + 0.02, "teacher_accuracy": 0.99, "epochs_to_95": None, "epochs_spread": None,
-            "seeds_to_95": 0, "epochs_before": 0, "figures": [mean, mean],
-        }  # fmt: skip
+def student_row(name, kind, mean, **changes):
+    return {
+        "student": name, "name": name, "kind": kind, "method": "labels", "parameters": 100,
+        "circuit_parameters": 12, "seeds": 2, "test_accuracy": mean, "spread": 0.01, "low": mean - 0.02,
+        "high": mean + 0.02, "teacher_accuracy": 0.99, "epochs_to_95": None, "epochs_spread": None,
+        "seeds_to_95": 0, "epochs_before": 0, "figures": [mean, mean], **changes,
+    }  # fmt: skip
 
+
+def test_students_and_their_controls():
     document = {
-        "rows": [row("hybrid", "hybrid", 0.9), row("classical", "classical", 0.92)],
+        "rows": [student_row("hybrid", "hybrid", 0.9), student_row("classical", "classical", 0.92)],
         "verdicts": ["so"],
     }
     courses = {"hybrid, labels": [0.1, None, 0.9], "classical, labels": [0.2, 0.5, 0.92]}
@@ -145,3 +161,15 @@ def test_students_and_their_controls():
     kinds = [one["class"] for one in found.of("circle") if one["r"] == "5"]
     assert kinds == ["point own", "point other"]
     assert len(found.of("polyline")) == 2
+
+
+def test_a_teacher_is_shown_that_only_some_rows_have_and_the_last_epoch_always():
+    rows = [
+        student_row("s", "hybrid", 0.9, teacher_accuracy=None, method="labels"),
+        student_row("s", "hybrid", 0.9, method="distill"),
+    ]
+    courses = {"s, labels": [number / 1000 for number in range(1, 101)], "s, distill": [None]}
+    found = read_page(page_html(students_page({"rows": rows, "verdicts": []}, courses)))
+    assert "Teacher 99.00 %" in found.text
+    titles = [text for text in found.texts if text.startswith("s, labels, ")]
+    assert titles[-1].startswith("s, labels, 100:") and len(titles) <= 61

@@ -1,6 +1,7 @@
 """The drawing of a circuit: its gates are those of the tables that the engine runs."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -34,11 +35,15 @@ def test_a_circuit_of_one_qubit_has_no_pairs():
 
 
 def test_many_gates_end_after_some_columns():
-    narrow, wide = (circuit_drawn(CircuitSpec("real-amplitudes", "cnot-full", n, 2)).svg for n in (8, 16))
-    assert count(narrow, "target") == 28 and count(wide, "target") < 120
-    assert float(re.search(r'width="([\d.]+)"', wide)[1]) < 1300
+    narrow, wide = (circuit_drawn(CircuitSpec("real-amplitudes", "cnot-full", n, 2)) for n in (8, 12))
+    assert count(narrow.svg, "target") == 28 and narrow.said == "" and "…" not in narrow.svg
+    assert count(wide.svg, "target") == 39 and wide.svg.count("…") == 12
+    assert wide.said == "51 of 78 gates of layer 1 are drawn." and wide.said[:-1] in wide.svg
+    assert float(re.search(r'width="([\d.]+)"', wide.svg)[1]) < 1300
 
 
 def test_a_last_layer_of_rotations_alone_has_no_entangler():
     spec = CircuitSpec("real-amplitudes", "cnot-ring", 3, 1, final_rotation=True)
-    assert count(circuit_drawn(spec).svg, "target") == 0
+    assert count(circuit_drawn(spec).svg, "target") == 0 and circuit_drawn(spec).said == ""
+    more = circuit_drawn(replace(spec, layers=2))
+    assert more.said == "The last layer has no entangler." and more.said[:-1] in more.svg
