@@ -74,13 +74,16 @@ def test_without_the_package_the_card_says_that_nothing_was_checked(cli, folder,
 
 def test_files_that_lie_beside_it_are_listed(cli, folder, digits):
     cli("export", "net.qtrain", "--classical", "-o", "net.safetensors")
+    (folder / "secret.pt").write_bytes(b"another model")
+    (folder / "index.html").write_text("a site")
     (folder / "notes.txt").write_text("not for the hub")
     shutil.copy(digits / "digits_cnn_module.pt", folder)
     card_of(cli)
     text = (folder / "README.md").read_text()
-    assert "the model that it was made from |" in text and "plain state dictionary" not in text
+    assert "the model that it was made from |" in text and "PyTorch file" not in text
     size = (folder / "net.safetensors").stat().st_size
     assert f"| net.safetensors | {size:,} | ordinary weights |" in text and "notes" not in text
+    assert "secret" not in text and "index.html" not in text
     assert text.count("| net.qtrain |") == 1
 
 
