@@ -1,4 +1,5 @@
-"""What to do next in a folder, for someone who typed `qtrain` alone: commands that work there as they stand.
+"""What to do next in a folder, for someone who typed `qtrain` alone: commands that work there, where
+nothing stands for what only the user knows (``...``, ``DATA``, ``FILE.py:CLASS``).
 
 An interrupted run comes first, then what is finished, then a model that waits. Every name is
 quoted as a shell needs it.
@@ -108,7 +109,8 @@ def _finished(artifact: Path) -> Iterator[tuple[str, str]]:
     name, weights = _said(artifact), _said(free_name(artifact.with_suffix(".safetensors")))
     yield f"qtrain report {name}", "see what was measured"
     yield f"qtrain export {name} --classical -o {weights}", "write ordinary weights"
-    yield f"qtrain card {name} -o README.md", "describe it on a model card"
+    card = "MODEL_CARD.md" if os.path.lexists("README.md") else "README.md"
+    yield f"qtrain card {name} -o {card}", "describe it on a model card"
 
 
 def free_name(weights: Path) -> Path:
