@@ -88,10 +88,12 @@ def test_the_action_compresses_gates_and_leaves_what_it_uploads(here: Path) -> N
     given = {"command": "compress", "artifact": "small net.qtrain", "working-directory": "ci",
              "model": "../digits/digits_cnn_module.pt", "options": "--epochs 2 --device 'cpu'"}  # fmt: skip
     assert action.run(**given, gates="--min-accuracy 0.01 --max-drop 1") == 0
-    assert action.outputs.read_text() == "passed=true\n"
+    said = dict(line.split("=", 1) for line in action.outputs.read_text().splitlines())
+    assert said == {"passed": "true", "artifact": "ci/small net.qtrain"}
     upload = action.document["runs"]["steps"][-1]
     assert upload["if"] == "always()"
-    paths = INPUT.sub(lambda found: given[found[1]], upload["with"]["path"]).split("\n")
+    text = upload["with"]["path"].replace("${{ steps.kept.outputs.artifact }}", said["artifact"])
+    paths = INPUT.sub(lambda found: given[found[1]], text).split("\n")
     assert all((here / path).is_file() for path in paths if path), paths
     assert "test accuracy" in action.summary.read_text()
 
@@ -102,6 +104,30 @@ def test_the_action_fails_where_a_gate_is_missed_and_says_so(here: Path, artifac
     assert action.run(artifact="net.qtrain", gates="--max-bytes 10") == 3
     assert action.outputs.read_text() == "passed=false\n"
     assert "**FAILED**" in action.summary.read_text() and "<failure" in (here / "qtrain.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"gates": "'--min-accuracy 0.99 --max-bytes 1KB"},
+        {"gates": "-n -e"},
+        {"command": "comprss"},
+        {"command": "compress", "options": '"--epochs 2'},
+    ],
+)
+def test_the_action_passes_nothing_that_it_does_not_understand(here: Path, artifact: Path, given) -> None:
+    shutil.copy(artifact, here / "net.qtrain")
+    action = Action(here)
+    assert action.run(artifact="net.qtrain", **given) != 0
+    assert not action.outputs.exists() or "passed=true" not in action.outputs.read_text()
+
+
+def test_an_artifact_anywhere_is_kept(here: Path, artifact: Path) -> None:
+    shutil.copy(artifact, here / "net.qtrain")
+    (here / "ci" / "qtrain.toml").unlink()
+    action = Action(here)
+    assert action.run(artifact=str(here / "net.qtrain"), gates="  ", **{"working-directory": "ci"}) == 0
+    assert f"artifact={here}/net.qtrain\n" in action.outputs.read_text()
 
 
 def test_no_input_of_the_action_is_run(here: Path, artifact: Path) -> None:
@@ -130,6 +156,7 @@ def test_the_job_of_gitlab_leaves_what_it_keeps(here: Path) -> None:
     (here / "samples").mkdir()
     for name in ("ci", "digits"):
         (here / name).rename(here / "samples" / name)
+    (here / "samples" / "ci" / "qtrain.toml").chmod(0o666)  # as the runner clones
     done = subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=here, env=environment(here) | variables, capture_output=True, text=True, check=False,

@@ -50,7 +50,6 @@ def _of_model(description: Description, path: Path) -> Dossier:
         int8_bytes=None if change else int8_bytes(description.layout),
         tensors=tuple(map(_tensor, description.layout.entries)),
         circuit=description.spec.circuit if own else None,
-        seeded_layers=description.spec.angles.seeded if own else 0,
         history=last_stage(history_of(history, run)) if run else (),
         history_at=history.name,
         comparison=_comparison_beside(path, origin.measured.model_sha256, origin.measured.data_sha256)

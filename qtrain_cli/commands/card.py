@@ -1,7 +1,8 @@
 """`qtrain card`: what a model card says of an artifact. Reads the record alone: no torch, nothing evaluated.
 
-Files that lie in the card's folder and could be uploaded with it are listed: the artifact, exported weights,
-a report. What the record cannot tell (licence, names on the hub) is taken from the options.
+Files that lie in the card's folder are listed where they carry the artifact's name (exported weights, a
+report) or are the model that it was made from. What the record cannot tell (licence, names on the hub) is
+taken from the options.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from qtrain_cli.settings import CardSettings
 COMPANIONS = {
     ".qtrain": "the artifact",
     ".safetensors": "ordinary weights",
-    ".pt": "ordinary weights, a plain state dictionary",
+    ".pt": "a PyTorch file",
     ".pt2": "the graph with its weights (`torch.export`)",
     ".onnx": "the graph with its weights (ONNX)",
     ".qasm": "the trained circuits (OpenQASM 3)",
-    ".html": "the report as a page",
+    ".html": "a page",
 }
 ORIGINAL = "the model that it was made from"
 MOST_COMPANIONS = 50
+#: Larger files are not read to see whether they are the model.
+MOST_HASHED_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,16 @@ def _form(shape: tuple[int, ...], dtype: str) -> str:
 
 
 def _companions(settings: CardSettings, model_sha256: str) -> Iterator[Companion]:
-    """The artifact first, wherever it lies, then what else there is to upload, by name."""
+    """The artifact first, wherever it lies, then what has its name or is its model; no stranger's file."""
     artifact = settings.artifact
     yield Companion(artifact.name, artifact.stat().st_size, COMPANIONS[".qtrain"])
     there = settings.out.parent.iterdir()
     others = sorted(path for path in there if path.suffix in COMPANIONS and path.is_file())
     for path in others[:MOST_COMPANIONS]:
-        if os.path.realpath(path) != os.path.realpath(artifact):
-            same = file_sha256(path) == model_sha256
-            yield Companion(path.name, path.stat().st_size, ORIGINAL if same else COMPANIONS[path.suffix])
+        size = path.stat().st_size
+        if os.path.realpath(path) == os.path.realpath(artifact):
+            continue
+        if size <= MOST_HASHED_BYTES and file_sha256(path) == model_sha256:
+            yield Companion(path.name, size, ORIGINAL)
+        elif path.name.startswith(f"{artifact.stem}."):
+            yield Companion(path.name, size, COMPANIONS[path.suffix])

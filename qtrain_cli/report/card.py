@@ -22,21 +22,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 TAGS = ("qtrain", "model-compression", "quantum-train")
-#: The hub's word for a task, by the family of ours and by what goes in.
-PIPELINES: Mapping[tuple[str, str], str] = {
-    ("classification", "picture"): "image-classification",
-    ("classification", "text"): "text-classification",
-    ("classification", "table"): "tabular-classification",
-    ("multilabel", "picture"): "image-classification",
-    ("multilabel", "text"): "text-classification",
-    ("multilabel", "table"): "tabular-classification",
-    ("regression", "table"): "tabular-regression",
-    ("language", "text"): "text-generation",
-    ("segmentation", "picture"): "image-segmentation",
-    ("tokens", "text"): "token-classification",
-    ("features", "text"): "feature-extraction",
-    ("features", "picture"): "image-feature-extraction",
-}
 #: The hub's word for a figure, where it is not ours.
 HUB_METRICS = {"error": "mse", "miou": "mean_iou", "r2": "r_squared", "map": "mean_average_precision"}
 #: In place of data that are on no hub.
@@ -95,11 +80,11 @@ def _check(card: Described) -> str:
 
 def _head(card: Described) -> dict[str, Any]:
     settings, record = card.settings, card.record
-    family, figures = record.scores.row.family, record.to_json()
+    figures = record.to_json()
     return {
         "license": settings.license,
         "library_name": "qtrain",
-        "pipeline_tag": PIPELINES.get((family, card.form)),
+        "pipeline_tag": record.scores.row.pipelines.get(card.form),
         "tags": [*TAGS],
         "base_model": settings.base_model,
         "base_model_relation": settings.base_model and _relation(record),
@@ -118,7 +103,7 @@ def _result(card: Described, figures: Mapping[str, Any]) -> dict[str, Any]:
     """The one row of the index: the test figure with its interval, and those beside it."""
     scores, name = card.record.scores, str(figures["metric"])
     given = card.settings.datasets
-    pipeline = PIPELINES.get((scores.row.family, card.form), "other")
+    pipeline = scores.row.pipelines.get(card.form, "other")
     interval = {"low": figures["metric_low"], "high": figures["metric_high"], "level": 0.95}
     main = {
         "type": HUB_METRICS.get(name, name), "value": figures["metric_value"], "name": f"Test {name}",

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtrain_cli.report.next_steps import free_name
 from qtrain_cli.report.terminal import sheet, stacked, styled
 from qtrain_cli.report.text import clipped
 
@@ -24,6 +25,7 @@ _HEAD = """# What the commands of qtrain need in this folder, as `qtrain init` f
 _CONSENT = ("trust-pickle", "force", "sample")
 #: What these commands have of the model's options too.
 _OF_MODEL = ("model", "arch", "arch-args", "weights", "output", "ignore-unexpected")
+_PATTERNS = ("targets", "ignore")
 _WITH_ARCH = ("arch", "arch-args")
 _LABELS_SHOWN = 12
 
@@ -128,6 +130,7 @@ def _budget_line(row: Any) -> str:
 def _plan(found: Any) -> Iterator[str]:
     yield "[plan]"
     yield from _lines(found, _only(found, _OF_MODEL))
+    yield from _lines(found, {name: value for name, value in found.others.items() if name in _PATTERNS})
     if isinstance(found.input_shape, (list, tuple)) and found.input_dtype in ("uint8", "float32"):
         yield f'input-shape = "{",".join(map(str, found.input_shape))}"'
     yield f"params = {found.params}"
@@ -136,7 +139,8 @@ def _plan(found: Any) -> Iterator[str]:
 def _export(found: Any) -> Iterator[str]:
     yield "[export]"
     yield f'artifact = "{_text(found.artifact)}"'
-    yield f'out = "{_text(Path(found.artifact).stem)}.safetensors"'
+    weights = free_name(found.out.parent / f"{Path(found.artifact).stem}.safetensors")
+    yield f'out = "{_text(weights.name)}"'
     yield from _lines(found, _only(found, _WITH_ARCH))
 
 
@@ -190,5 +194,10 @@ def _relative(text: str, folder: Path) -> str:
 
 
 def _text(value: str) -> str:
-    """A text between TOML's quotes."""
-    return json.dumps(clipped(value), ensure_ascii=False)[1:-1]
+    """A text between TOML's quotes, whole; what cannot be seen is written by its number."""
+    quoted = json.dumps(value, ensure_ascii=False)[1:-1]
+    return "".join(one if one.isprintable() else _by_number(ord(one)) for one in quoted)
+
+
+def _by_number(code: int) -> str:
+    return f"\\u{code:04X}" if code < 2**16 else f"\\U{code:08X}"

@@ -45,7 +45,8 @@ def _item(value: Any, indent: str) -> Iterator[str]:
 
 def _scalar(value: str | int | float | bool | Sequence[Any]) -> str:
     if not isinstance(value, str):
-        return json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False)
+        return text if "." in text else text.replace("e", ".0e") if isinstance(value, float) else text
     plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
     return value if plain else json.dumps(clipped(value), ensure_ascii=False)
 

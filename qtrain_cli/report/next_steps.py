@@ -1,4 +1,5 @@
-"""What to do next in a folder, for someone who typed `qtrain` alone: commands that work there as they stand.
+"""What to do next in a folder, for someone who typed `qtrain` alone: commands that work there, where
+nothing stands for what only the user knows (``...``, ``DATA``, ``FILE.py:CLASS``).
 
 An interrupted run comes first, then what is finished, then a model that waits. Every name is
 quoted as a shell needs it.
@@ -6,6 +7,7 @@ quoted as a shell needs it.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -105,10 +107,22 @@ def _going_on(around: Surroundings) -> Iterator[tuple[str, str]]:
 
 
 def _finished(artifact: Path) -> Iterator[tuple[str, str]]:
-    name, stem = _said(artifact), artifact.with_suffix("")
+    name, weights = _said(artifact), _said(free_name(artifact.with_suffix(".safetensors")))
     yield f"qtrain report {name}", "see what was measured"
-    yield f"qtrain export {name} --classical -o {_said(stem)}.safetensors", "write ordinary weights"
-    yield f"qtrain card {name} -o README.md", "describe it on a model card"
+    yield f"qtrain export {name} --classical -o {weights}", "write ordinary weights"
+    card = "MODEL_CARD.md" if os.path.lexists("README.md") else "README.md"
+    yield f"qtrain card {name} -o {card}", "describe it on a model card"
+
+
+def free_name(weights: Path) -> Path:
+    """Where regenerated weights can be written: this name, or one beside it where something lies there."""
+    names = (weights.with_suffix(more + weights.suffix) for more in _beside())
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def _beside() -> Iterator[str]:
+    yield from ("", ".regenerated")
+    yield from (f".regenerated-{number}" for number in itertools.count(2))
 
 
 def _said(path: Path) -> str:

@@ -7,7 +7,7 @@ only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from qtrain_cli.quantum.circuit import CircuitSpec
@@ -72,10 +72,8 @@ class Dossier:
     int8_bytes: int | None = None
     tensors: tuple[TensorFacts, ...] = ()
     circuit: CircuitSpec | None = None
-    seeded_layers: int = 0
     history: tuple[EpochLine, ...] = ()
     history_at: str = ""
     comparison: Mapping[str, Any] | None = None
     examined: Examination | None = None
     teacher: str = ""
-    said: tuple[str, ...] = field(default=())

@@ -126,7 +126,7 @@ def _feedings(loaded: LoadedModel, data: Dataset) -> tuple[Feeding, ...]:
     plain, standardised = _fed(loaded, data, (), ()), _fed(loaded, data, *found)
     if plain is None or standardised is None:
         return tuple(one for one in (plain, standardised) if one)
-    better = data.row.gain(standardised.figure, plain.high if data.row.higher_is_better else plain.low) > 0
+    better = data.row.better(standardised.figure, data.row.worse_first((plain.low, plain.high))[1])
     return (standardised, plain) if better else (plain, standardised)
 
 

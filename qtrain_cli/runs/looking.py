@@ -90,9 +90,9 @@ def _examined(found: Reopened, settings: ReportSettings, source: DataSettings, s
     basis = Examination(name, len(data.test), figure, data.sha256 == sha256)
     if row.answers is not None and data.test.targets.dim() == 1 and data.classes:
         return _by_class(basis, looked)
-    if row.family == "regression":
+    if row.drawn == "pairs":
         return replace(basis, pairs=looked.pairs())
-    return replace(basis, places=loss_by_place(looked.parts())) if row.family == "language" else basis
+    return replace(basis, places=loss_by_place(looked.parts())) if row.drawn == "places" else basis
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,12 @@ class ReportSettings:
             "--model and --data are looked at for a page, and none is asked for",
             "add --html PAGE.html",
         )
+        asked = (self.arch, self.arch_args, self.output, self.base)
+        require(
+            self.looks or not any(asked),
+            "--arch, --base and --output say how a model is looked at, and none is to be",
+            "add --model or --data, or leave them out",
+        )
         require(
             self.data is None or bool(self.model or self.arch or self.base or self.bases),
             "--data needs a model to ask",

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qtrain_cli.errors import UsageError
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 
 #: Of a field without a default.
@@ -92,11 +93,39 @@ def said_record(record: Any, settings: Sequence[Setting], said: Said, fixed: Map
     options = {setting.option.name: setting.option for setting in settings if setting.option}
     read = {name: _read(option, said.get(name)) for name, option in options.items()}
     values = {**_values(settings, read), **fixed}
+    _check_led(record, settings, read, values)
     told = {setting.option.name: values.get(setting.path) for setting in settings if setting.option}
     for name, option in options.items():
         if option.needs and read[name] is not None:
             option.needs(option.flag, told)
     return _made("", _field(record, NO_DEFAULT), values) if record else None
+
+
+def _check_led(record: Any, settings: Sequence[Setting], read: Said, values: Mapping[str, Any]) -> None:
+    """Refuses what was said of a record that may be None, and is: only its first option makes it one."""
+    led = dict(_led("", _field(record, NO_DEFAULT), values)) if record else {}
+    of_others = {setting.option.name for setting in settings if setting.option and setting.path not in led}
+    leads = {setting.path: setting.option.flag for setting in settings if setting.option}
+    for setting in settings:
+        option = setting.option
+        if option is None or option.name in of_others or option.every or setting.path not in led:
+            continue
+        if read[option.name] not in (None, (), {}, False, setting.default):
+            lead = leads.get(led[setting.path], "")
+            raise UsageError(f"{option.flag} goes with {lead}", f"say {lead} too, or leave {option.flag} out")
+
+
+def _led(path: str, field: _Field, values: Mapping[str, Any], lead: str = "") -> Iterator[tuple[str, str]]:
+    """Each path below records that are None, with the path of the record's first field."""
+    if not field.is_record:
+        if lead:
+            yield path, lead
+        return
+    inner = {f"{path}.{name}".strip("."): one for name, one in _fields(field.type).items()}
+    if not lead and field.optional and next(iter(inner)) not in values:
+        lead = next(iter(inner))
+    for where, one in inner.items():
+        yield from _led(where, one, values, lead)
 
 
 def values_said(record: Any, settings: Sequence[Setting]) -> dict[str, Any]:

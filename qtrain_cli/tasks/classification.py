@@ -125,6 +125,11 @@ def sigmoid() -> nn.Module:
 CLASSIFICATION = Task(
     name="classification",
     family="classification",
+    pipelines={
+        "picture": "image-classification",
+        "text": "text-classification",
+        "table": "tabular-classification",
+    },
     word="accuracy",
     closeness="agreement",
     closeness_label="Agreement with the teacher",

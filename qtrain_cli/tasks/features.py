@@ -47,6 +47,7 @@ FEATURES = replace(
     REGRESSION,
     name="features",
     family="features",
+    pipelines={"text": "feature-extraction", "picture": "image-feature-extraction"},
     takes=lambda targets: False,
     told_by_count=False,
     told_by_word=False,

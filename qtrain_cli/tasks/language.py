@@ -55,6 +55,8 @@ def _frequencies(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
 LANGUAGE = Task(
     name="language",
     family="language",
+    drawn="places",
+    pipelines={"text": "text-generation"},
     word="perplexity",
     closeness="token_agreement",
     closeness_label="Same likeliest token as the teacher",

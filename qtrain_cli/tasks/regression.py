@@ -68,6 +68,8 @@ def _mean(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
 REGRESSION = Task(
     name="regression",
     family="regression",
+    drawn="pairs",
+    pipelines={"table": "tabular-regression"},
     word="error",
     closeness="difference",
     closeness_label="Difference to the teacher",

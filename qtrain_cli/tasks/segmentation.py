@@ -56,6 +56,7 @@ def _commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
 SEGMENTATION = Task(
     name="segmentation",
     family="segmentation",
+    pipelines={"picture": "image-segmentation"},
     word="miou",
     closeness="pixel_agreement",
     closeness_label="Agreement with the teacher, by pixels",

@@ -20,8 +20,8 @@ Nothing here loads torch: a report is made without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from qtrain_cli.tasks.counting import (
@@ -111,6 +111,9 @@ class Task:
         said: how outputs and loss are called for people.
         scaled: whether outputs are scores that a temperature divides, as soft losses of such tasks do.
         width: how many outputs there are, where neither classes nor targets say it.
+        drawn: what a page draws of its test rows: ``pairs``, true and predicted, or ``places``, the loss at
+            each place of a row.
+        pipelines: the hub's word for the task, by what goes in: ``picture``, ``text`` or ``table``.
     """
 
     name: str
@@ -152,6 +155,8 @@ class Task:
     said: str = ""
     width: int | None = None
     scaled: bool = False
+    drawn: str = ""
+    pipelines: Mapping[str, str] = field(default_factory=dict)
 
     def of_outputs(
         self,

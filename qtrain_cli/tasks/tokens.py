@@ -48,6 +48,7 @@ def _commonest(targets: Tensor, shape: tuple[int, ...]) -> Tensor:
 TOKENS = Task(
     name="tokens",
     family="tokens",
+    pipelines={"text": "token-classification"},
     word="accuracy",
     closeness="agreement",
     closeness_label="Agreement with the teacher, by tokens",

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from qtrain_cli.report.card import HUB_METRICS, PIPELINES, card_markdown
+from qtrain_cli.report.card import HUB_METRICS, card_markdown
 from qtrain_cli.report.markdown import escaped
 from qtrain_cli.tasks import TASKS
 
@@ -74,13 +74,16 @@ def test_without_the_package_the_card_says_that_nothing_was_checked(cli, folder,
 
 def test_files_that_lie_beside_it_are_listed(cli, folder, digits):
     cli("export", "net.qtrain", "--classical", "-o", "net.safetensors")
+    (folder / "secret.pt").write_bytes(b"another model")
+    (folder / "index.html").write_text("a site")
     (folder / "notes.txt").write_text("not for the hub")
     shutil.copy(digits / "digits_cnn_module.pt", folder)
     card_of(cli)
     text = (folder / "README.md").read_text()
-    assert "the model that it was made from |" in text and "plain state dictionary" not in text
+    assert "the model that it was made from |" in text and "PyTorch file" not in text
     size = (folder / "net.safetensors").stat().st_size
     assert f"| net.safetensors | {size:,} | ordinary weights |" in text and "notes" not in text
+    assert "secret" not in text and "index.html" not in text
     assert text.count("| net.qtrain |") == 1
 
 
@@ -141,12 +144,14 @@ def test_every_task_has_a_head_and_words_of_the_hub(task, make_record, tmp_path)
 
     record = make_record(task)
     settings = CardSettings(tmp_path / "n.qtrain", tmp_path / "README.md")
-    form = next((form for family, form in PIPELINES if family == record.scores.row.family), "")
+    form, pipeline = next(iter(record.scores.row.pipelines.items()))
     text = card_markdown(Card(settings, record, form, (Companion("n.qtrain", 3, "x"),)))
     metric = record.to_json()["metric"]
     assert f"  - {HUB_METRICS.get(metric, metric)}\n" in text
-    assert f"pipeline_tag: {PIPELINES[record.scores.row.family, form]}\n" in text
+    assert f"pipeline_tag: {pipeline}\n" in text
 
 
-def test_every_family_has_a_word_of_the_hub():
-    assert {row.family for row in TASKS.values()} == {family for family, _ in PIPELINES}
+def test_every_row_has_a_word_of_the_hub():
+    assert all(
+        row.pipelines and row.pipelines.keys() <= {"picture", "text", "table"} for row in TASKS.values()
+    )

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from qtrain_cli.report.config_text import _value
+from qtrain_cli.report.next_steps import free_name
 from qtrain_cli.runs.first_look import channel_statistics
 
 
@@ -95,7 +98,30 @@ def test_what_was_said_is_written_with_paths_beside_the_file(folder, cli, digits
     table = tomllib.loads((folder / "sub" / "qtrain.toml").read_text())
     assert table["compress"]["arch"] == f"../net.py:{name}" == table["verify"]["arch"]
     assert table["compress"]["data"] == "../digits.npz" and table["compress"]["validation"] == 0.2
-    assert table["compress"]["ignore"] == ["conv1*"]
+    assert table["compress"]["ignore"] == ["conv1*"] == table["plan"]["ignore"]
+
+
+def test_the_export_never_is_the_model_itself_or_what_lies_there(folder):
+    assert free_name(Path("net.safetensors")) == Path("net.safetensors")
+    Path("net.safetensors").touch()
+    assert free_name(Path("net.safetensors")) == Path("net.regenerated.safetensors")
+    Path("net.regenerated.safetensors").touch()
+    assert free_name(Path("net.safetensors")) == Path("net.regenerated-2.safetensors")
+
+
+def test_a_tensors_file_is_not_the_output_of_its_export(folder, cli, digits):
+    save_file(torch.load("digits_cnn.pt"), "net.safetensors")
+    shutil.copy(digits.parent / "digits_cnn.py", folder / "net.py")
+    ended = cli("init", "net.safetensors", "--arch", "net.py:digits_cnn", "--data", "digits.npz")
+    assert ended.code == 0, ended.err
+    table = tomllib.loads((folder / "qtrain.toml").read_text())
+    assert table["export"]["out"] == "net.regenerated.safetensors"
+
+
+@pytest.mark.parametrize("said", ["a\u3000b", "x" * 5000, 'q"\\\n\x1b', "\U000e0001\u200b", "\u00fc \u6587"])
+def test_a_value_is_read_back_as_it_was_said(said):
+    text = _value("weights", said, Path())
+    assert tomllib.loads(f"v = {text}")["v"] == said and text.isprintable()
 
 
 def test_consent_is_not_written_down(folder, cli):

@@ -181,3 +181,19 @@ def test_a_pytorch_file_is_no_artifact_and_not_called_damaged(cli, tmp_path, leg
     ):
         ended = cli(*words)
         assert ended.code == 2 and "is no qtrain artifact" in ended.err and "qtrain compress" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--mean", "0.5", "--std", "0.5"), "--mean goes with --data"),
+        (("--task", "regression"), "--task goes with --data"),
+        (("--trust-pickle",), "--trust-pickle goes with --model"),
+        (("--arch", "nowhere.py:X"), "none is to be"),
+        (("--base", "b.pt"), "none is to be"),
+        (("--output", "7"), "none is to be"),
+    ],
+)
+def test_what_nothing_would_be_done_with_is_refused(cli, words, said):
+    ended = cli("report", "a.qtrain", *words)
+    assert ended.code == 2 and said in ended.err

@@ -62,3 +62,10 @@ def test_any_printable_text_comes_back(text):
 def test_what_is_no_number_is_refused():
     with pytest.raises(ValueError, match="JSON"):
         front_matter({"a": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e-05, "1.0e-05"), (1.5e-7, "1.5e-07"), (1e16, "1.0e+16"), (3, "3")]
+)
+def test_small_numbers_stay_numbers_in_yaml(value, text):
+    assert f"v: {text}\n" in front_matter({"v": value})

@@ -65,6 +65,13 @@ def test_tensors_alone_get_the_class_that_lies_there(alone, digits):
     assert "qtrain plan digits_cnn.pt --arch net.py:digits_cnn" in alone()[0]
 
 
+def test_a_readme_that_is_there_is_not_proposed(alone, artifact):
+    shutil.copy(artifact, "net.qtrain")
+    assert "qtrain card net.qtrain -o README.md" in alone()[0]
+    Path("README.md").touch()
+    assert "qtrain card net.qtrain -o MODEL_CARD.md" in alone()[0]
+
+
 def test_an_interrupted_run_comes_first(alone):
     Path("net.qtrain.ckpt").touch()
     steps, text = alone()

@@ -33,9 +33,8 @@ from qtrain_cli.results.dossier import Dossier, TensorFacts
 
 #: Of a gate: what it says, nothing to sort by, how it is meant.
 _VERDICTS = {True: ("passed", None, GOOD), False: ("FAILED", None, BAD)}
-#: Sections of the terminal's table that are facts on the page, under their own titles.
-_FACTS = {"Training": "The run", "Circuit": "The generator", "Student": "The student", "Lesson": "The lesson",
-          "Provenance": "Provenance"}  # fmt: skip
+#: Sections of the terminal's table that have another title on the page.
+_FACTS = {"Circuit": "The generator", "Student": "The student"}
 
 
 class Reported(Protocol):
@@ -243,14 +242,9 @@ def _circuit(record: Shown, dossier: Dossier) -> Section | None:
 def _tensors(dossier: Dossier) -> Section | None:
     if not dossier.tensors:
         return None
-    further = [("spread", "spread"), ("error", "error")]
-    there = [
-        (name, word)
-        for name, word in further
-        if any(getattr(row, name) is not None for row in dossier.tensors)
-    ]
-    head = ("tensor", "shape", "comes from", "numbers", "scale", *(_HEADS[name] for name, _ in there))
-    rows = [_tensor(row, [name for name, _ in there]) for row in dossier.tensors]
+    there = [name for name in _HEADS if any(getattr(row, name) is not None for row in dossier.tensors)]
+    head = ("tensor", "shape", "comes from", "numbers", "scale", *(_HEADS[name] for name in there))
+    rows = [_tensor(row, there) for row in dossier.tensors]
     against = f"; errors are against {dossier.teacher}" if dossier.teacher else ""
     caption = f"Each tensor of the model{against}"
     return Section("tensors", "Tensors", (TableOf(caption, head, rows, numbers=2 + len(there)),), _SCALES)
@@ -278,7 +272,7 @@ def _provenance(record: Shown, dossier: Dossier) -> Section:
     lines = (
         f"qtrain verify {file}{base}",
         f"qtrain export {file} --classical -o weights.safetensors{base}",
-        f"qtrain report {file} --json",
+        *(() if isinstance(record, BareFile) else (f"qtrain report {file} --json",)),
     )
     return Section(
         "provenance",

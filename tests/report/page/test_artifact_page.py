@@ -111,6 +111,7 @@ def test_a_bare_file_has_a_page_of_what_it_says_itself(make_record):
     record = make_record()
     bare = BareFile("net.qtrain", record.design, 900, "a" * 64)
     found = read_page(html_of(bare))
+    assert "--json" not in found.text, "a bare file has no record to print"
     assert "net.qtrain, a bare file of 900 bytes" in found.text and "accuracy" not in found.text
 
 
