@@ -107,6 +107,19 @@ def normalised() -> tuple[torch.Tensor, list[torch.Tensor]]:
     return ranks.summed(gradient) if ranks.several else gradient, list(module.buffers())
 
 
+def normalised_halves(affine: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The gradient of this one's rows of bfloat16, (rows, C, H, W), and the layer's buffers."""
+    draw, ranks = torch.Generator().manual_seed(1), present()
+    whole = (torch.randn(7, 3, 31, 31, generator=draw) + 5).bfloat16()
+    slope = torch.randn(7, 3, 31, 31, generator=draw).bfloat16()
+    layer, own = nn.BatchNorm2d(3, affine=affine), whole[ranks.share].clone().requires_grad_()
+    with SharedStatistics(ranks) if ranks.several else nullcontext():
+        outputs = layer(own)
+    outputs.backward(slope[ranks.share])
+    assert own.grad is not None and own.grad.dtype == outputs.dtype == torch.bfloat16
+    return own.grad.float(), list(layer.buffers())
+
+
 def aside() -> list[float]:
     """What a step's own stream gives in this process."""
     with Exchange(present(), [], 0).around_step(5):
@@ -133,6 +146,21 @@ def led() -> tuple[str, str]:
     except Refused as error:
         return found, f"{type(error).__name__}: {error.message}; {error.advice}"
     return found, ""
+
+
+def spread() -> list[list[int]]:
+    """Rank 0's tensors of kinds that gloo does not know, one of them not contiguous."""
+    rows = torch.arange(6, dtype=torch.int16).reshape(2, 3).t()
+    given = [
+        rows,
+        torch.tensor(True),
+        torch.tensor([7], dtype=torch.uint16),
+        torch.zeros(0, dtype=torch.int16),
+    ]
+    if not present().first:
+        given = [torch.zeros_like(one) for one in given]
+    present().spread(given)
+    return [one.flatten().tolist() for one in given]
 
 
 def _refusing() -> None:

@@ -84,11 +84,18 @@ class Ranks:
         return tensor
 
     def spread(self, tensors: Iterable[Tensor]) -> None:
-        """Puts those of rank 0 into everybody's place. Raises `ProcessEnded`."""
+        """Puts those of rank 0 into everybody's place, as bytes: gloo knows few kinds of numbers.
+
+        Raises:
+            ProcessEnded: another process is gone.
+        """
         if self.several:
             with _heard(), torch.no_grad():
                 for tensor in tensors:
-                    dist.broadcast(tensor.detach(), 0)
+                    flat = tensor.detach().contiguous().view(-1)
+                    dist.broadcast(flat.view(torch.uint8), 0)
+                    if not tensor.is_contiguous():
+                        tensor.copy_(flat.view(tensor.shape))
 
     def gathered(self, part: Tensor, whole: int) -> Tensor:
         """`whole` rows out of everybody's `block` of them, in order. Raises `ProcessEnded`."""

@@ -179,6 +179,15 @@ def test_an_end_that_nobody_explains_is_told_by_its_code(tmp_path):
     assert launch._failure(tmp_path, {}, 2) is None
 
 
+def test_where_all_blame_another_the_first_one_s_words_are_said(tmp_path, monkeypatch):
+    for rank in (0, 1):
+        blames = RunFailed(f"another is gone, says {rank}")
+        blames.aftermath = True
+        left(tmp_path, monkeypatch, rank, blames)
+    assert launch._failure(tmp_path, {0: -11, 1: 1}, 2).message == "process 0 of 2 was ended by SIGSEGV"
+    assert launch._failure(tmp_path, {0: 1, 1: 1}, 2).message == "another is gone, says 0"
+
+
 def test_without_a_launcher_of_ours_a_failure_is_printed_as_ever(monkeypatch):
     monkeypatch.delenv(launch.FAILURES, raising=False)
     assert not launch.leave_failure(BadInput("x"), "bad-input", 2)
