@@ -70,6 +70,11 @@ def launch(processes: int, restarts: int) -> None:
         raise _failure(Path(folder), codes, processes) or KeyboardInterrupt
 
 
+def of_ours() -> bool:
+    """Whether this process was started by this launcher, and not by `torchrun`."""
+    return FAILURES in os.environ and "RANK" in os.environ
+
+
 def restarts_before() -> int:
     """How often the launcher has started these processes anew."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
@@ -168,7 +173,8 @@ def _no_logs() -> Iterator[None]:
 
 def _failure(folder: Path, codes: Mapping[int, int], processes: int) -> QtrainError | None:
     """What the processes ended with, the last time: what one has said for itself; else how the system ended
-    one; else that they were asked to stop, which the launcher does to those that are left."""
+    one; else that they were asked to stop, which the launcher does to those that are left; else what they
+    say of each other."""
     said = [_read(path) for path in sorted(folder.glob("*.json"), key=_place)]
     last = [one for one in said if one["restart"] == said[-1]["restart"]]
     stopped = [one for one in last if one["kind"] == Interrupted.kind]
@@ -180,8 +186,8 @@ def _failure(folder: Path, codes: Mapping[int, int], processes: int) -> QtrainEr
         number, rank = killed[0]
         name = signal.Signals(number).name
         return RunFailed(f"process {rank} of {processes} was ended by {name}", _AGAIN)
-    if stopped:
-        return _raised(stopped[0])
+    if stopped or last:
+        return _raised((stopped or last)[0])
     if codes:
         rank, code = next(iter(codes.items()))
         return RunFailed(f"process {rank} of {processes} has ended with code {code} and said nothing", _AGAIN)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
-from qtrain_cli.cli.launch import launch, note_shown, restarts_before, shown_before
+from qtrain_cli.cli.launch import launch, note_shown, of_ours, restarts_before, shown_before
 from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
@@ -52,6 +52,8 @@ def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"--processes is {said['processes']}, and {count} were started", "leave it out beside torchrun"
         )
+    if said.get("max-restarts") and not of_ours():
+        raise UsageError("--max-restarts does nothing under torchrun", "torchrun has one of its own")
     again = {"resume": True} if restarts_before() and "resume" in said else {}
     return {**said, "processes": count, **again}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kill_worker import step_of, workers
 
-from qtrain_cli.cli import launch
+from qtrain_cli.cli import launch, main
 from qtrain_cli.cli.perform import _as_one_of
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError
 
@@ -197,6 +197,17 @@ def test_another_number_of_processes_than_were_started_is_refused():
     with pytest.raises(UsageError, match="--processes is 3, and 2 were started"):
         _as_one_of(2, {"processes": 3})
     assert _as_one_of(2, {"processes": None, "resume": None}) == {"processes": 2, "resume": None}
+
+
+def test_restarts_are_refused_where_nobody_would_start_anew(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main([*map(str, WORDS), "--max-restarts", "3"]) == 2
+    assert "--max-restarts needs --processes of 2 or more" in capsys.readouterr().err
+    assert main(["plan", str(WORDS[1]), "--max-restarts", "3"]) == 2
+    assert "No such option" in capsys.readouterr().err
+    monkeypatch.delenv(launch.FAILURES, raising=False)
+    with pytest.raises(UsageError, match="--max-restarts does nothing under torchrun"):
+        _as_one_of(2, {"processes": None, "max-restarts": 3})
 
 
 def test_who_is_started_again_goes_on(monkeypatch):
