@@ -24,7 +24,7 @@ from trainees import (
     student_problem,
 )
 
-from qtrain_cli.errors import Refused
+from qtrain_cli.errors import Refused, UsageError
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.spec import AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.methods.table import OURS
@@ -40,7 +40,7 @@ from qtrain_cli.training.generated import Generated
 from qtrain_cli.training.loop import train
 from qtrain_cli.training.ranks import ProcessEnded, present
 from qtrain_cli.training.recovery import Recovery
-from qtrain_cli.training.synced import SharedStatistics
+from qtrain_cli.training.synced import SharedStatistics, check_shared
 
 ROWS = 300
 WEIGHTED = Objective("classification", 0.5, 4.0, weights=(3.0, 1.0, 0.2, 1.0, 1.0, 5.0, 1.0, 0.5, 1.0, 1.0))
@@ -118,6 +118,20 @@ def normalised_halves(affine: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
     outputs.backward(slope[ranks.share])
     assert own.grad is not None and own.grad.dtype == outputs.dtype == torch.bfloat16
     return own.grad.float(), list(layer.buffers())
+
+
+def scripted() -> list[str]:
+    """What is said of TorchScript with batch statistics, and without."""
+    layers = (nn.BatchNorm1d(3), nn.Linear(3, 3))
+    return [_said_of(nn.Sequential(nn.ReLU(), torch.jit.script(layer))) for layer in layers]
+
+
+def _said_of(module: nn.Module) -> str:
+    try:
+        check_shared(module)
+    except UsageError as error:
+        return error.message
+    return ""
 
 
 def aside() -> list[float]:

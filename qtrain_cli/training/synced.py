@@ -9,7 +9,7 @@ another gradient, than the whole. PyTorch's own layer for it, `SyncBatchNorm`, i
 put into the model. Here the function that every layer calls is replaced as long as a step lasts, whatever
 layer it is.
 
-Left out: layers in TorchScript, which call no Python (`scripted`).
+Left out: layers in TorchScript, which call no Python (`check_shared` refuses them).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from qtrain_cli.training.ranks import Ranks
+from qtrain_cli.errors import UsageError
+from qtrain_cli.training.ranks import Ranks, present
 
 
 class SharedStatistics(TorchFunctionMode):
@@ -58,6 +59,15 @@ def scripted(module: nn.Module) -> str:
         if isinstance(layer, torch.jit.ScriptModule) and hasattr(layer, "running_mean"):
             return path or type(layer).__name__
     return ""
+
+
+def check_shared(module: nn.Module) -> None:
+    """Raises `UsageError` where each of several processes would normalise by its own rows."""
+    path = scripted(module) if present().several else ""
+    if path:
+        raise UsageError(
+            f"'{path}' is TorchScript, whose batch statistics processes cannot share", "leave out --processes"
+        )
 
 
 def _normalised(ranks: Ranks, call: Mapping[str, Any]) -> Tensor:

@@ -18,6 +18,7 @@ from shared_runs import (
     led,
     normalised,
     normalised_halves,
+    scripted,
     spread,
     summed,
 )
@@ -112,6 +113,11 @@ def test_statistics_of_half_precision_are_taken_in_full(affine):
         assert torch.allclose(own, gradient[rank::2], rtol=2.0**-7, atol=1e-3)
         for part, known in zip(kept, buffers, strict=True):
             assert torch.allclose(part, known, rtol=1e-6, atol=1e-6)
+
+
+def test_torchscript_with_batch_statistics_is_refused_in_several_processes():
+    said = ["'1' is TorchScript, whose batch statistics processes cannot share", ""]
+    assert scripted() == ["", ""] and in_processes(2, scripted) == [said, said]
 
 
 def test_what_rank_0_has_is_everybody_s_of_whatever_kind():
