@@ -16,6 +16,7 @@ from kill_worker import step_of, workers
 from qtrain_cli.cli import launch, main
 from qtrain_cli.cli.perform import _as_one_of
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError
+from qtrain_cli.files.notes import SAVED, SHOWN, note, noted
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "samples" / "digits"
@@ -210,21 +211,48 @@ def test_restarts_are_refused_where_nobody_would_start_anew(monkeypatch, capsys,
         _as_one_of(2, {"processes": None, "max-restarts": 3})
 
 
-def test_who_is_started_again_goes_on(monkeypatch):
+def test_what_one_has_refused_is_refused_by_those_who_are_started_again(tmp_path, monkeypatch):
+    aftermath = RunFailed("another is gone")
+    aftermath.aftermath = True
+    left(tmp_path, monkeypatch, 0, aftermath)
+    left(tmp_path, monkeypatch, 1, Interrupted("the launcher stops"))
+    left(tmp_path, monkeypatch, 0, UsageError("'x' exists", "give --force"), restart=1)
+    launch.raise_earlier_failure()  # of this very start
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+    with pytest.raises(UsageError, match="'x' exists"):
+        launch.raise_earlier_failure()
+    monkeypatch.delenv(launch.FAILURES)
+    launch.raise_earlier_failure()
+
+
+def test_restarts_do_not_replace_a_file_that_is_in_the_way(tmp_path):
+    (tmp_path / "net.qtrain").write_bytes(b"mine")
+    words = (*WORDS, *NO_LOG, "--epochs", 1, "--processes", 2, "--max-restarts", 1)
+    code, _, err = ended(started(tmp_path, *words))
+    assert code == 2 and "'net.qtrain' exists" in err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+def test_who_is_started_again_goes_on(tmp_path, monkeypatch):
+    """From a state of this run: one of an earlier run may lie there, which --force replaces."""
+    monkeypatch.setenv(launch.FAILURES, str(tmp_path))
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert _as_one_of(2, {"processes": 2, "resume": None})["resume"] is None
+    note(SAVED)
     assert _as_one_of(2, {"processes": 2, "resume": None})["resume"] is True
     assert "resume" not in _as_one_of(2, {"processes": 2})  # a comparison goes on anyway
 
 
 def test_a_result_is_printed_once_though_a_process_is_killed_behind_it(tmp_path, monkeypatch):
     monkeypatch.delenv(launch.FAILURES, raising=False)
-    launch.note_shown()
-    assert not launch.shown_before()
+    note(SHOWN)
+    assert not noted(SHOWN)
     monkeypatch.setenv(launch.FAILURES, str(tmp_path))
     monkeypatch.setenv("RANK", "0")
-    assert not launch.shown_before()
-    launch.note_shown()
-    assert launch.shown_before()
+    assert not noted(SHOWN)
+    note(SHOWN)
+    assert noted(SHOWN)
     assert launch._failure(tmp_path, {}, 2) is None  # it is no failure
 
 
