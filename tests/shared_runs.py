@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,11 @@ def aside() -> list[float]:
     """What a step's own stream gives in this process."""
     with Exchange(present(), [], 0).around_step(5):
         return torch.rand(3).tolist()
+
+
+def started_by() -> tuple[int, int]:
+    """Who has started this process, as it was when all met and as it is."""
+    return present().parent, os.getppid()
 
 
 def summed() -> float:

@@ -19,7 +19,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -44,12 +44,13 @@ class ProcessEnded(QtrainError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is of how many, and the same among those of this machine."""
+    """Which process this is of how many, and the same among those of this machine; who has started it."""
 
     rank: int = 0
     count: int = 1
     local: int = 0
     local_count: int = 1
+    parent: int = 0
 
     @property
     def several(self) -> bool:
@@ -158,7 +159,7 @@ def joined_processes() -> Iterator[Ranks]:
     Raises:
         ProcessEnded: they do not meet.
     """
-    found = named_in(os.environ)
+    found = replace(named_in(os.environ), parent=os.getppid())  # now: it may end before the training
     if not found.several:
         yield ALONE
         return

@@ -20,6 +20,7 @@ from shared_runs import (
     normalised_halves,
     scripted,
     spread,
+    started_by,
     summed,
 )
 
@@ -118,6 +119,10 @@ def test_statistics_of_half_precision_are_taken_in_full(affine):
 def test_torchscript_with_batch_statistics_is_refused_in_several_processes():
     said = ["'1' is TorchScript, whose batch statistics processes cannot share", ""]
     assert scripted() == ["", ""] and in_processes(2, scripted) == [said, said]
+
+
+def test_who_has_started_a_process_is_known_from_the_beginning():
+    assert all(known == now for known, now in in_processes(2, started_by))
 
 
 def test_what_rank_0_has_is_everybody_s_of_whatever_kind():
