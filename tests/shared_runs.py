@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from trainees import (
     student_problem,
 )
 
-from qtrain_cli.errors import Refused
+from qtrain_cli.errors import Refused, UsageError
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.spec import AngleCoding, GeneratorSpec, MappingSpec
 from qtrain_cli.methods.table import OURS
@@ -40,7 +41,7 @@ from qtrain_cli.training.generated import Generated
 from qtrain_cli.training.loop import train
 from qtrain_cli.training.ranks import ProcessEnded, present
 from qtrain_cli.training.recovery import Recovery
-from qtrain_cli.training.synced import SharedStatistics
+from qtrain_cli.training.synced import SharedStatistics, check_shared
 
 ROWS = 300
 WEIGHTED = Objective("classification", 0.5, 4.0, weights=(3.0, 1.0, 0.2, 1.0, 1.0, 5.0, 1.0, 0.5, 1.0, 1.0))
@@ -107,10 +108,42 @@ def normalised() -> tuple[torch.Tensor, list[torch.Tensor]]:
     return ranks.summed(gradient) if ranks.several else gradient, list(module.buffers())
 
 
+def normalised_halves(affine: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The gradient of this one's rows of bfloat16, (rows, C, H, W), and the layer's buffers."""
+    draw, ranks = torch.Generator().manual_seed(1), present()
+    whole = (torch.randn(7, 3, 31, 31, generator=draw) + 5).bfloat16()
+    slope = torch.randn(7, 3, 31, 31, generator=draw).bfloat16()
+    layer, own = nn.BatchNorm2d(3, affine=affine), whole[ranks.share].clone().requires_grad_()
+    with SharedStatistics(ranks) if ranks.several else nullcontext():
+        outputs = layer(own)
+    outputs.backward(slope[ranks.share])
+    assert own.grad is not None and own.grad.dtype == outputs.dtype == torch.bfloat16
+    return own.grad.float(), list(layer.buffers())
+
+
+def scripted() -> list[str]:
+    """What is said of TorchScript with batch statistics, and without."""
+    layers = (nn.BatchNorm1d(3), nn.Linear(3, 3))
+    return [_said_of(nn.Sequential(nn.ReLU(), torch.jit.script(layer))) for layer in layers]
+
+
+def _said_of(module: nn.Module) -> str:
+    try:
+        check_shared(module)
+    except UsageError as error:
+        return error.message
+    return ""
+
+
 def aside() -> list[float]:
     """What a step's own stream gives in this process."""
     with Exchange(present(), [], 0).around_step(5):
         return torch.rand(3).tolist()
+
+
+def started_by() -> tuple[int, int]:
+    """Who has started this process, as it was when all met and as it is."""
+    return present().parent, os.getppid()
 
 
 def summed() -> float:
@@ -133,6 +166,21 @@ def led() -> tuple[str, str]:
     except Refused as error:
         return found, f"{type(error).__name__}: {error.message}; {error.advice}"
     return found, ""
+
+
+def spread() -> list[list[int]]:
+    """Rank 0's tensors of kinds that gloo does not know, one of them not contiguous."""
+    rows = torch.arange(6, dtype=torch.int16).reshape(2, 3).t()
+    given = [
+        rows,
+        torch.tensor(True),
+        torch.tensor([7], dtype=torch.uint16),
+        torch.zeros(0, dtype=torch.int16),
+    ]
+    if not present().first:
+        given = [torch.zeros_like(one) for one in given]
+    present().spread(given)
+    return [one.flatten().tolist() for one in given]
 
 
 def _refusing() -> None:

@@ -6,7 +6,8 @@
 Each of them runs the whole command on its share (`training.ranks`); the first one alone writes and prints.
 How one ended is known here by a file that it leaves (`FAILURES`), by its exit code, or by the signal that
 ended it. Ctrl-C and SIGTERM go on to all of them, which save their state. With restarts, all are started anew
-when one has ended, and go on from the state as with ``--resume``.
+when one was ended, and go on from the state as with ``--resume``; what one has ended with for itself is said
+again.
 """
 
 from __future__ import annotations
@@ -35,16 +36,13 @@ from qtrain_cli.errors import (
     RunFailed,
     UsageError,
 )
+from qtrain_cli.files.notes import FAILURES
 
 #: The words of the command line that is being run.
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
-#: In the environment: the folder in which a process says how it failed. Nobody else prints it then.
-FAILURES = "QTRAIN_FAILURES"
 #: The package's own place comes last: what runs is what runs here, and no file of the current folder.
 _ENTRY = "import sys; sys.path.append({root!r}); from qtrain_cli.cli import main; sys.exit(main())"
 _KINDS = {row.kind: row for row in (RunFailed, BadInput, UsageError, GateFailed, Refused, Interrupted)}
-#: A file there, once the result is on stdout: what follows is the end of a process, seconds of it.
-_SHOWN = "shown"
 _AGAIN = "run it again with --resume; with --max-restarts 3 it goes on by itself"
 
 
@@ -70,22 +68,24 @@ def launch(processes: int, restarts: int) -> None:
         raise _failure(Path(folder), codes, processes) or KeyboardInterrupt
 
 
+def of_ours() -> bool:
+    """Whether this process was started by this launcher, and not by `torchrun`."""
+    return FAILURES in os.environ and "RANK" in os.environ
+
+
 def restarts_before() -> int:
     """How often the launcher has started these processes anew."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
-def shown_before() -> bool:
-    """Whether these processes had printed their result already when one was killed and all began anew."""
+def raise_earlier_failure() -> None:
+    """Raises what a process of an earlier start has ended with for itself: it would end so again, or what
+    was refused would be done."""
     folder = os.environ.get(FAILURES)
-    return folder is not None and Path(folder, _SHOWN).exists()
-
-
-def note_shown() -> None:
-    """Says to those who may come after that the result is printed."""
-    folder = os.environ.get(FAILURES)
-    if folder and "RANK" in os.environ:
-        Path(folder, _SHOWN).touch()
+    earlier = [one for one in _said(Path(folder)) if one["restart"] < restarts_before()] if folder else []
+    own = [one for one in earlier if one["kind"] != Interrupted.kind and not one["aftermath"]]
+    if own:
+        raise _raised(own[0])
 
 
 def leave_failure(error: QtrainError, kind: str, code: int) -> bool:
@@ -97,7 +97,9 @@ def leave_failure(error: QtrainError, kind: str, code: int) -> bool:
     said["aftermath"] = getattr(error, "aftermath", False)
     name = f"{restarts_before()}-{os.environ['RANK']}.json"
     with contextlib.suppress(OSError):
-        Path(folder, name).write_text(json.dumps(said), encoding="utf-8")
+        whole = Path(folder, name)
+        whole.with_suffix(".part").write_text(json.dumps(said), encoding="utf-8")
+        whole.with_suffix(".part").replace(whole)
         return True
     return False
 
@@ -168,8 +170,9 @@ def _no_logs() -> Iterator[None]:
 
 def _failure(folder: Path, codes: Mapping[int, int], processes: int) -> QtrainError | None:
     """What the processes ended with, the last time: what one has said for itself; else how the system ended
-    one; else that they were asked to stop, which the launcher does to those that are left."""
-    said = [_read(path) for path in sorted(folder.glob("*.json"), key=_place)]
+    one; else that they were asked to stop, which the launcher does to those that are left; else what they
+    say of each other."""
+    said = _said(folder)
     last = [one for one in said if one["restart"] == said[-1]["restart"]]
     stopped = [one for one in last if one["kind"] == Interrupted.kind]
     failed = [one for one in last if one not in stopped and not one["aftermath"]]
@@ -180,12 +183,16 @@ def _failure(folder: Path, codes: Mapping[int, int], processes: int) -> QtrainEr
         number, rank = killed[0]
         name = signal.Signals(number).name
         return RunFailed(f"process {rank} of {processes} was ended by {name}", _AGAIN)
-    if stopped:
-        return _raised(stopped[0])
+    if stopped or last:
+        return _raised((stopped or last)[0])
     if codes:
         rank, code = next(iter(codes.items()))
         return RunFailed(f"process {rank} of {processes} has ended with code {code} and said nothing", _AGAIN)
     return None
+
+
+def _said(folder: Path) -> list[dict[str, Any]]:
+    return [_read(path) for path in sorted(folder.glob("*.json"), key=_place)]
 
 
 def _place(path: Path) -> tuple[int, int]:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
-from qtrain_cli.cli.launch import launch, note_shown, restarts_before, shown_before
+from qtrain_cli.cli.launch import launch, of_ours, raise_earlier_failure
 from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
 from qtrain_cli.errors import UsageError
+from qtrain_cli.files.notes import DONE, SAVED, SHOWN, note, noted
 from qtrain_cli.report.lines import logged_lines, tell
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.settings import CommonSettings
@@ -32,6 +33,9 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
     """
     if "processes" not in command.options:
         _performed(command, common, said)
+        return
+    raise_earlier_failure()
+    if noted(DONE):
         return
     from qtrain_cli.training.ranks import joined_processes, named_in
 
@@ -52,7 +56,9 @@ def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"--processes is {said['processes']}, and {count} were started", "leave it out beside torchrun"
         )
-    again = {"resume": True} if restarts_before() and "resume" in said else {}
+    if said.get("max-restarts") and not of_ours():
+        raise UsageError("--max-restarts does nothing under torchrun", "torchrun has one of its own")
+    again = {"resume": True} if noted(SAVED) and "resume" in said else {}
     return {**said, "processes": count, **again}
 
 
@@ -66,7 +72,7 @@ def _performed(command: Command, common: CommonSettings, said: Mapping[str, Any]
 
     dry = isinstance(record, Rehearsal)
     view = VIEWS["dry-run" if dry else command.view]
-    if not shown_before():
+    if not noted(SHOWN):
         if not dry:
             write_outputs(view, record, settings)
         if common.json:
@@ -74,10 +80,11 @@ def _performed(command: Command, common: CommonSettings, said: Mapping[str, Any]
         else:
             view.show(record)
         sys.stdout.flush()
-        note_shown()
+        note(SHOWN)
     failure = view.failure(record)
     if failure:
         raise failure
+    note(DONE)
 
 
 def _record(command: Command, settings: Any, quiet: bool) -> Any:

@@ -107,7 +107,9 @@ COMMANDS: dict[str, Command] = {
             "plan",
             "Show what a budget buys: qubits, layers, file size, memory, seconds a step. Trains nothing.",
             PlanSettings, "plan", ("log",),
-            without=("fit.distill", "fit.temperature", "fit.epochs", "fit.lr", "fit.gradient"),
+            without=(
+                "fit.distill", "fit.temperature", "fit.epochs", "fit.lr", "fit.gradient", "fit.max_restarts",
+            ),
         ),
         Command("inspect", "Show what a file holds, without running anything in it.", AnyPath, "inspect"),
         Command(

@@ -48,6 +48,7 @@ from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import usual_threads
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.ranks import present
+from qtrain_cli.training.synced import check_shared
 
 #: Tuning has this share of the epochs.
 TUNING_SHARE = 0.25
@@ -155,6 +156,7 @@ def _prepare(settings: CompareSettings, materials: Materials, log: Log) -> Bench
     settings = replace(settings, targets=targets)
     bench = Bench(settings, loaded, cells, log, begun.examined, materials, data={fit.seed: data}, base=base)
     scene = bench.scene(fit.seed)
+    check_shared(scene.module)
     again = headed(materials.fresh(loaded, scene.device), scene.ground)
     bench.fresh = check(scene, again, data.train.inputs, data.normalisation)
     if bench.fresh.note:

@@ -72,6 +72,7 @@ from qtrain_cli.training.loop import Show
 from qtrain_cli.training.measure import measure
 from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import Recovery, checkpoint_path
+from qtrain_cli.training.synced import check_shared
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ def prepared_compress(
         settings = replace(settings, fit=settings.fit.for_numbers(spec.trained_numbers, bool(scene.ground)))
     check_gradient(settings.fit.gradient, spec.circuit)
     _check_processes(settings.fit.gradient)
+    check_shared(scene.module)
     unspread = "" if scene.ground else check_start(spec, start_variance(spec, scene.device))
     if unspread:
         log(unspread)

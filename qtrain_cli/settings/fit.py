@@ -48,6 +48,12 @@ def _with_adam(flag: str, said: Said) -> None:
     require(said.get("optimizer", ADAM) == ADAM, nothing, "give --optimizer adam")
 
 
+def _with_processes(flag: str, said: Said) -> None:
+    """One process has nobody who would start it anew; what torchrun started, torchrun starts anew."""
+    served = (said.get("processes") or 1) > 1 or not said.get("max-restarts")
+    require(served, f"{flag} needs --processes of 2 or more", "torchrun has a --max-restarts of its own")
+
+
 @dataclass(frozen=True)
 class GradientSettings:
     """How the circuits' gradient is found (`quantum.estimators` has the methods), and by what they are run.
@@ -131,8 +137,11 @@ class FitSettings:
     ] = 1  # fmt: skip
     max_restarts: Annotated[
         int,
-        Option("--max-restarts", "Go on so often from the last state when a process ends.", least=0),
-    ] = 0
+        Option(
+            "--max-restarts", "Go on so often from the last state when a process ends.", least=0,
+            needs=_with_processes,
+        ),
+    ] = 0  # fmt: skip
     schedule: Annotated[
         str,
         Option(

@@ -47,7 +47,7 @@ class Exchange:
 
     def __init__(self, ranks: Ranks, trained: Sequence[Tensor], seed: int) -> None:
         self.ranks, self.trained, self.seed = ranks, trained, seed
-        self.asked, self._parent = threading.Event(), Parent()
+        self.asked, self._parent = threading.Event(), Parent(ranks.parent)
         self._agreed = False
 
     @property

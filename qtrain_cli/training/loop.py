@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, RunFailed
+from qtrain_cli.files.notes import SAVED, note
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.tasks.counting import summed
 from qtrain_cli.training.batches import Batch
@@ -274,6 +275,8 @@ class _Loop:
         """Writes the checkpoint; of several processes one does."""
         if self.exchange.ranks.first:
             self.clock.save(self.recovery.path, checkpoint_of(self.run, self.recovery.identity))
+            if self.recovery.kept:
+                note(SAVED)
 
     def _diverged(self, what: str) -> RunFailed:
         return self.recovery.diverged(what, self.run.step + 1, self.run.step // self.per_epoch + 1)

@@ -19,7 +19,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -44,12 +44,13 @@ class ProcessEnded(QtrainError):
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is of how many, and the same among those of this machine."""
+    """Which process this is of how many, and the same among those of this machine; who has started it."""
 
     rank: int = 0
     count: int = 1
     local: int = 0
     local_count: int = 1
+    parent: int = 0
 
     @property
     def several(self) -> bool:
@@ -84,11 +85,18 @@ class Ranks:
         return tensor
 
     def spread(self, tensors: Iterable[Tensor]) -> None:
-        """Puts those of rank 0 into everybody's place. Raises `ProcessEnded`."""
+        """Puts those of rank 0 into everybody's place, as bytes: gloo knows few kinds of numbers.
+
+        Raises:
+            ProcessEnded: another process is gone.
+        """
         if self.several:
             with _heard(), torch.no_grad():
                 for tensor in tensors:
-                    dist.broadcast(tensor.detach(), 0)
+                    flat = tensor.detach().contiguous().view(-1)
+                    dist.broadcast(flat.view(torch.uint8), 0)
+                    if not tensor.is_contiguous():
+                        tensor.copy_(flat.view(tensor.shape))
 
     def gathered(self, part: Tensor, whole: int) -> Tensor:
         """`whole` rows out of everybody's `block` of them, in order. Raises `ProcessEnded`."""
@@ -151,7 +159,7 @@ def joined_processes() -> Iterator[Ranks]:
     Raises:
         ProcessEnded: they do not meet.
     """
-    found = named_in(os.environ)
+    found = replace(named_in(os.environ), parent=os.getppid())  # now: it may end before the training
     if not found.several:
         yield ALONE
         return

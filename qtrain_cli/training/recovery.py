@@ -37,6 +37,11 @@ class Recovery:
     identity: dict[str, Any]
     resume: bool
 
+    @property
+    def kept(self) -> bool:
+        """Whether a later run may go on from it; a trial, which is nobody's, has no identity."""
+        return bool(self.identity)
+
     def found(self) -> Checkpoint | None:
         """The checkpoint to go on from, if that is wanted and there is one.
 

@@ -38,15 +38,15 @@ def stop_requests(patient: bool = False) -> Iterator[threading.Event]:
 
 
 class Parent:
-    """Who has started this process."""
+    """Who has started this process, by number; 0 for nobody whose end counts."""
 
-    def __init__(self) -> None:
-        self._number = os.getppid()
+    def __init__(self, number: int) -> None:
+        self._number = number
 
     @property
     def gone(self) -> bool:
         """Whether that one has ended, however it did."""
-        return os.getppid() != self._number
+        return self._number not in (0, os.getppid())
 
 
 def _heeded() -> list[signal.Signals]:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from kill_worker import step_of, workers
 
-from qtrain_cli.cli import launch
+from qtrain_cli.cli import launch, main
 from qtrain_cli.cli.perform import _as_one_of
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError
+from qtrain_cli.files.notes import DONE, SAVED, SHOWN, note, noted
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "samples" / "digits"
@@ -179,6 +180,15 @@ def test_an_end_that_nobody_explains_is_told_by_its_code(tmp_path):
     assert launch._failure(tmp_path, {}, 2) is None
 
 
+def test_where_all_blame_another_the_first_one_s_words_are_said(tmp_path, monkeypatch):
+    for rank in (0, 1):
+        blames = RunFailed(f"another is gone, says {rank}")
+        blames.aftermath = True
+        left(tmp_path, monkeypatch, rank, blames)
+    assert launch._failure(tmp_path, {0: -11, 1: 1}, 2).message == "process 0 of 2 was ended by SIGSEGV"
+    assert launch._failure(tmp_path, {0: 1, 1: 1}, 2).message == "another is gone, says 0"
+
+
 def test_without_a_launcher_of_ours_a_failure_is_printed_as_ever(monkeypatch):
     monkeypatch.delenv(launch.FAILURES, raising=False)
     assert not launch.leave_failure(BadInput("x"), "bad-input", 2)
@@ -190,22 +200,69 @@ def test_another_number_of_processes_than_were_started_is_refused():
     assert _as_one_of(2, {"processes": None, "resume": None}) == {"processes": 2, "resume": None}
 
 
-def test_who_is_started_again_goes_on(monkeypatch):
+def test_restarts_are_refused_where_nobody_would_start_anew(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main([*map(str, WORDS), "--max-restarts", "3"]) == 2
+    assert "--max-restarts needs --processes of 2 or more" in capsys.readouterr().err
+    assert main(["plan", str(WORDS[1]), "--max-restarts", "3"]) == 2
+    assert "No such option" in capsys.readouterr().err
+    monkeypatch.delenv(launch.FAILURES, raising=False)
+    with pytest.raises(UsageError, match="--max-restarts does nothing under torchrun"):
+        _as_one_of(2, {"processes": None, "max-restarts": 3})
+
+
+def test_what_one_has_refused_is_refused_by_those_who_are_started_again(tmp_path, monkeypatch):
+    aftermath = RunFailed("another is gone")
+    aftermath.aftermath = True
+    left(tmp_path, monkeypatch, 0, aftermath)
+    left(tmp_path, monkeypatch, 1, Interrupted("the launcher stops"))
+    left(tmp_path, monkeypatch, 0, UsageError("'x' exists", "give --force"), restart=1)
+    launch.raise_earlier_failure()  # of this very start
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
+    with pytest.raises(UsageError, match="'x' exists"):
+        launch.raise_earlier_failure()
+    monkeypatch.delenv(launch.FAILURES)
+    launch.raise_earlier_failure()
+
+
+def test_restarts_do_not_replace_a_file_that_is_in_the_way(tmp_path):
+    (tmp_path / "net.qtrain").write_bytes(b"mine")
+    words = (*WORDS, *NO_LOG, "--epochs", 1, "--processes", 2, "--max-restarts", 1)
+    code, _, err = ended(started(tmp_path, *words))
+    assert code == 2 and "'net.qtrain' exists" in err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+def test_who_is_started_again_goes_on(tmp_path, monkeypatch):
+    """From a state of this run: one of an earlier run may lie there, which --force replaces."""
+    monkeypatch.setenv(launch.FAILURES, str(tmp_path))
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert _as_one_of(2, {"processes": 2, "resume": None})["resume"] is None
+    note(SAVED)
     assert _as_one_of(2, {"processes": 2, "resume": None})["resume"] is True
     assert "resume" not in _as_one_of(2, {"processes": 2})  # a comparison goes on anyway
 
 
 def test_a_result_is_printed_once_though_a_process_is_killed_behind_it(tmp_path, monkeypatch):
     monkeypatch.delenv(launch.FAILURES, raising=False)
-    launch.note_shown()
-    assert not launch.shown_before()
+    note(SHOWN)
+    assert not noted(SHOWN)
     monkeypatch.setenv(launch.FAILURES, str(tmp_path))
     monkeypatch.setenv("RANK", "0")
-    assert not launch.shown_before()
-    launch.note_shown()
-    assert launch.shown_before()
+    assert not noted(SHOWN)
+    note(SHOWN)
+    assert noted(SHOWN)
     assert launch._failure(tmp_path, {}, 2) is None  # it is no failure
+
+
+def test_who_is_started_again_behind_a_result_has_nothing_to_do(tmp_path, monkeypatch):
+    """A comparison's pages are there by then, and would be in its way."""
+    places = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": 1}
+    for name, value in {**places, "MASTER_ADDR": "nobody", launch.FAILURES: tmp_path}.items():
+        monkeypatch.setenv(name, str(value))
+    note(DONE)
+    assert main([*map(str, WORDS)]) == 0 and not Path("net.qtrain").exists()
 
 
 def test_the_environment_is_the_same_afterwards(tmp_path, monkeypatch):

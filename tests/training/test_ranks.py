@@ -10,7 +10,19 @@ import pytest
 import torch
 import torch.distributed as dist
 from ranked import in_processes
-from shared_runs import aside, failing, fitted, gathered, led, normalised, summed
+from shared_runs import (
+    aside,
+    failing,
+    fitted,
+    gathered,
+    led,
+    normalised,
+    normalised_halves,
+    scripted,
+    spread,
+    started_by,
+    summed,
+)
 
 from qtrain_cli.errors import Refused, UsageError
 from qtrain_cli.training import ranks as ranks_module
@@ -92,6 +104,30 @@ def test_statistics_of_a_batch_are_those_of_all_its_rows():
             assert torch.allclose(gradient, alone[0], rtol=0, atol=float(alone[0].abs().max()) * 2e-6)
             for part, known in zip(buffers, alone[1], strict=True):
                 assert torch.allclose(part, known, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_statistics_of_half_precision_are_taken_in_full(affine):
+    """6,727 rows and places, which is no bfloat16; gradients are rounded to 8 bits at the end alone."""
+    gradient, buffers = normalised_halves(affine)
+    for rank, (own, kept) in enumerate(in_processes(2, normalised_halves, affine)):
+        assert torch.allclose(own, gradient[rank::2], rtol=2.0**-7, atol=1e-3)
+        for part, known in zip(kept, buffers, strict=True):
+            assert torch.allclose(part, known, rtol=1e-6, atol=1e-6)
+
+
+def test_torchscript_with_batch_statistics_is_refused_in_several_processes():
+    said = ["'1' is TorchScript, whose batch statistics processes cannot share", ""]
+    assert scripted() == ["", ""] and in_processes(2, scripted) == [said, said]
+
+
+def test_who_has_started_a_process_is_known_from_the_beginning():
+    assert all(known == now for known, now in in_processes(2, started_by))
+
+
+def test_what_rank_0_has_is_everybody_s_of_whatever_kind():
+    for found in in_processes(2, spread):
+        assert found == [[0, 3, 1, 4, 2, 5], [1], [7], []]
 
 
 def test_a_sum_is_everybody_s_and_blocks_come_back_in_order():

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from qtrain_cli.training.stopping import stop_requests
+from qtrain_cli.training.stopping import Parent, stop_requests
 
 
 def send(number):
@@ -33,3 +33,8 @@ def test_an_ignored_signal_stays_ignored():
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_who_has_started_this_one_is_known_by_number():
+    assert not Parent(os.getppid()).gone and not Parent(0).gone
+    assert Parent(os.getppid() + 1).gone  # as it was before the loop began
