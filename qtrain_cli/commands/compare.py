@@ -30,7 +30,7 @@ from qtrain_cli.results.durations import duration
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.results.verdict import verdict
 from qtrain_cli.runs.beginning import Begun, begin
-from qtrain_cli.runs.cell_folder import CellFolder
+from qtrain_cli.runs.cell_folder import CellFolder, cells_in
 from qtrain_cli.runs.cells import Bench, Trial, ours_count, rehearsed_trial, run_trial
 from qtrain_cli.runs.fresh import check
 from qtrain_cli.runs.grounds import headed
@@ -95,9 +95,9 @@ def compare_methods(
 @usual_threads()
 def _rehearsed(settings: CompareSettings, materials: Materials, log: Log) -> Rehearsal:
     """Each method at the largest budget, as many trainings as its epochs at all budgets are."""
-    there = len(list(settings.state.glob("*.json"))) if settings.state.is_dir() else 0
     with TemporaryDirectory() as folder:
         bench = _prepare(replace(settings, state=Path(folder) / "cells"), materials, log)
+        there = cells_in(settings.state / bench.cells.folder.name)
         found, seed = bench.settings, bench.settings.seeds[0]
         parts = []
         for name in found.methods:

@@ -11,17 +11,22 @@ them. A tensor that is larger has a file of its own.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from qtrain_cli.errors import BadInput
+from qtrain_cli.files.json_file import read_object
 from qtrain_cli.targets.entries import DTYPE_BYTES, LayoutSpec, TensorEntry
 
 #: The library's order of dtypes within a file.
 _ORDER = ("I64", "F64", "F32", "I32", "BF16", "F16", "I16", "I8", "U8", "BOOL")
 _ALIGNED = 8
 INDEX_ENDING = ".index.json"
+#: Bytes of an index that is read.
+MOST_INDEX = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,22 @@ def index_of(shards: tuple[Shard, ...]) -> bytes:
     total = sum(bytes_of_entry(entry) for shard in shards for entry in shard.entries)
     document = {"metadata": {"total_size": total}, "weight_map": dict(sorted(named.items()))}
     return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def parts_named(index: Path) -> frozenset[Path]:
+    """The files beside an index of any origin that it names as those of its model, by their form of names.
+
+    None of an index that is not there or cannot be read, and none that are not ordinary files.
+    """
+    try:
+        named = read_object(index, MOST_INDEX).get("weight_map")
+    except (BadInput, OSError):
+        return frozenset()
+    model = Path(index.name.removesuffix(INDEX_ENDING))
+    form = re.compile(rf"{re.escape(model.stem)}-[0-9]{{5}}-of-[0-9]{{5}}{re.escape(model.suffix)}")
+    names = named.values() if isinstance(named, dict) else ()
+    parts = {index.with_name(name) for name in names if isinstance(name, str) and form.fullmatch(name)}
+    return frozenset(part for part in parts if part.is_file())
 
 
 def _ordered(entries: list[TensorEntry]) -> tuple[TensorEntry, ...]:

@@ -5,7 +5,8 @@
 Memory is what one tensor takes and what makes it (`runs.streaming`). Nothing has its final name before all is
 written, the weights' digest is known to be the artifact's, and what the files hold was read again: bytes by
 their own SHA-256, names, dtypes and shapes by the library of safetensors. Several files get their names one
-after the other, the index last. Names that are tied have a copy each.
+after the other, the index last; then the files that only a former index named go. Names that are tied have a
+copy each.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from torch import Tensor
 
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports import ExportRecord
-from qtrain_cli.exports.shards import INDEX_ENDING, Shard, bytes_of_entry, index_of, shards_of
-from qtrain_cli.files.atomic import check_output, replacing
+from qtrain_cli.exports.shards import INDEX_ENDING, Shard, bytes_of_entry, index_of, parts_named, shards_of
+from qtrain_cli.files.atomic import check_output, replacing, write_failure
 from qtrain_cli.runs.streaming import Named, bytes_in
 from qtrain_cli.targets.entries import KEPT, LayoutSpec
 
 ENDING = ".safetensors"
 #: Above so many bytes of tensors there are several files.
 SHARD_BYTES = 5 * 10**9
+#: Each is open twice until all are written, and some systems allow a process 256 files.
+MOST_SHARDS = 100
 #: (weights that are written, all of them).
 Share = Callable[[int, int], None]
 _BLOCK = 2**20
@@ -61,15 +64,19 @@ def write_streamed(stream: Stream, path: Path, most: int, force: bool, show: Sha
         show: called after each tensor.
 
     Raises:
-        UsageError: one of the files exists; the one file would stand beside several.
+        UsageError: one of the files exists; the one file would stand beside several; there are too many.
         RunFailed: a file does not hold what was written.
     """
-    shards = shards_of(stream.layout, path, most)
-    index = path.with_name(path.name + INDEX_ENDING) if len(shards) > 1 else None
-    if index and path.exists():
+    shards = _required_few(shards_of(stream.layout, path, most))
+    index = path.with_name(path.name + INDEX_ENDING)
+    several = len(shards) > 1
+    if several and path.exists():
         raise UsageError(f"the weights go into {len(shards)} files, and '{path}' exists", "remove it first")
+    check_output(index, force)
+    former = parts_named(index) - {shard.path for shard in shards}
     with ExitStack() as stack:
-        listed = stack.enter_context(replacing(index, force)) if index else None  # the last to get its name
+        # The index is the last to get its name.
+        listed = stack.enter_context(replacing(index, force)) if several else None
         for shard in shards:
             check_output(shard.path, force)
         temporary = {shard: stack.enter_context(replacing(shard.path, force)) for shard in shards}
@@ -77,10 +84,29 @@ def write_streamed(stream: Stream, path: Path, most: int, force: bool, show: Sha
         if listed:
             listed.write_bytes(index_of(shards))
         sha256 = _sha256(listed or temporary[shards[0]])
+    _remove(former if several else former | {index})
     size = sum(shard.bytes for shard in shards)
     how = "read back tensor by tensor, every tensor bit for bit"
-    note = f"{len(shards)} files and their index" if index else ""
-    return ExportRecord(index or path, size, sha256, "safetensors", len(stream.layout.entries), how, note)
+    note = f"{len(shards)} files and their index" if several else ""
+    return ExportRecord(
+        index if several else path, size, sha256, "safetensors", len(stream.layout.entries), how, note
+    )
+
+
+def _required_few(shards: tuple[Shard, ...]) -> tuple[Shard, ...]:
+    if len(shards) > MOST_SHARDS:
+        found = f"the weights would go into {len(shards):,} files; allowed: {MOST_SHARDS}"
+        raise UsageError(found, "give a larger --shard-size")
+    return shards
+
+
+def _remove(strangers: frozenset[Path]) -> None:
+    """Removes what a loader would take for parts of the new model. Raises as `replacing`."""
+    for path in sorted(strangers):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_failure(path, error) from error
 
 
 def _written(stream: Stream, files: Mapping[Shard, Path], show: Share) -> dict[str, str]:

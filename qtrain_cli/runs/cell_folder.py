@@ -22,10 +22,16 @@ from qtrain_cli.files.atomic import write_bytes_atomically, write_failure
 from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.quantum.machine import differing, machine
 from qtrain_cli.results.comparison import DONE, Cell
+from qtrain_cli.results.comparison_file import COMPARISON_FILE
 from qtrain_cli.training.recovery import MACHINE
 
 FINGERPRINT_DIGITS = 16
 _TARGET = "target.json"
+
+
+def cells_in(folder: Path) -> int:
+    """How many cells a comparison's own folder has, which need not be there."""
+    return sum(path.name not in (_TARGET, COMPARISON_FILE) for path in folder.glob("*.json"))
 
 
 class CellFolder:

@@ -243,7 +243,7 @@ def _made(bench: Bench, work: Work, checkpoint: Path, show: Show) -> Made:
         return make(work, recovery, show, lambda line: None)
     except Elsewhere as error:
         bench.log(f"{error.message}; this cell begins anew")
-        checkpoint.unlink(missing_ok=True)
+        present().led(lambda: checkpoint.unlink(missing_ok=True))
         return make(work, recovery, show, lambda line: None)
 
 

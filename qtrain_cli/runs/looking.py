@@ -10,7 +10,7 @@ The test rows were used once, for the record; here they are looked at again, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,11 +102,12 @@ class _Looked:
     data: Dataset
     found: Reopened
 
-    def parts(self) -> list[tuple[Tensor, Tensor]]:
-        """Outputs and targets."""
+    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Outputs and targets, made as they are asked for: all scores of a text may not fit in memory."""
         test, size = self.data.test, self.data.objective().at_once
-        parts = [slice(first, first + size) for first in range(0, len(test), size)]
-        return [(self._outputs(part), test.targets[part]) for part in parts]
+        for first in range(0, len(test), size):
+            part = slice(first, first + size)
+            yield self._outputs(part), test.targets[part]
 
     def _outputs(self, part: slice) -> Tensor:
         prepare = self.data.normalisation

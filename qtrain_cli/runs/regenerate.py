@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Digest
 from qtrain_cli.artifact.numbers import Artifact, StoredNumbers
-from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted
+from qtrain_cli.errors import BadInput, Refused, UsageError, few_quoted, is_out_of_memory
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.plan import ANGLES, plan_of
@@ -199,6 +199,8 @@ def _decoded(artifact: Artifact) -> dict[str, Tensor]:
             return former_generated(method, plan, layout, stored_numbers(method, plan, numbers))
         return generated(method, plan, layout, numbers, description.change is not None)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise undecodable(method, error) from None
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from qtrain_cli.artifact.description import DIGEST_DIGITS, Description, Digest
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers
-from qtrain_cli.errors import Refused
+from qtrain_cli.errors import Refused, is_out_of_memory
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.table import method_of
 from qtrain_cli.portable.kernel import Floats
@@ -56,6 +56,8 @@ def checked_tensors(artifact: Artifact) -> Iterator[Named]:
             yield entry, tensor
             del tensor
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise undecodable(description.method, error) from None
     if _digest(hashed) != description.digest:
         raise not_matching(description.digest)

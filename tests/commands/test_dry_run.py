@@ -67,15 +67,25 @@ def test_steps_are_those_of_the_run(here, cli):
     )
 
 
-def test_a_comparison_counts_its_tuning_and_says_what_is_there(here, cli):
+def test_a_comparison_counts_its_tuning(here, cli):
     words = [*LINES["compare"], "--dry-run", "--json"]
     document = json.loads(cli(*words).out)
     names = [part["name"] for part in document["parts"]]
     assert set(names) == {"quantisation", "pruning", "ours"}
     assert all(part["trainings"] > 2 * 2 for part in document["parts"])
-    (here / "net.compare").mkdir()
-    (here / "net.compare" / "a.json").write_text("{}")
-    assert "has files of 1 cells" in json.loads(cli(*words).out)["notes"][-1]
+
+
+def test_a_comparison_says_which_cells_are_there(here, cli):
+    one = (
+        "compare", "net.pt", "--data", "d.npz", "--bytes", "1500", "--methods", "pruning", "--quick",
+        "--seeds", "1", "--epochs", "2", "--device", "cpu",
+    )  # fmt: skip
+    dry = (*one, "--dry-run", "--json")
+    assert not any("files of" in note for note in json.loads(cli(*dry).out)["notes"])
+    assert cli(*one).code == 0
+    assert "has files of 1 cells" in json.loads(cli(*dry).out)["notes"][-1]
+    other = json.loads(cli(*dry, "--temperature", "3").out)["notes"]
+    assert not any("files of" in note for note in other)
 
 
 def test_people_see_a_table(here, cli):

@@ -130,6 +130,64 @@ def test_several_files_do_not_stand_beside_one(tmp_path):
         exported(artifact_of(spec_of()), tmp_path, shard_size=20, force=True)
 
 
+def test_one_does_not_stand_beside_the_index_of_several(tmp_path):
+    exported(artifact_of(spec_of()), tmp_path, shard_size=20)
+    with pytest.raises(UsageError, match=r"net\.safetensors\.index\.json' exists"):
+        exported(artifact_of(spec_of()), tmp_path)
+    exported(artifact_of(spec_of()), tmp_path, force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.qtrain", "net.safetensors"]
+
+
+def test_fewer_files_leave_none_of_more(tmp_path):
+    exported(artifact_of(spec_of()), tmp_path, shard_size=20)
+    exported(artifact_of(spec_of()), tmp_path, shard_size=60, force=True)
+    index = json.loads((tmp_path / "net.safetensors.index.json").read_text())
+    there = {path.name for path in tmp_path.glob("net-*")}
+    assert there == set(index["weight_map"].values()) and len(there) < 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"weight_map": 3}',
+        *(
+            json.dumps({"weight_map": {"w": name}})
+            for name in (
+                7,
+                "../net-00001-of-00009.safetensors",
+                "other.safetensors",
+                "a.qtrain",
+                "folder/net-00001-of-00009.safetensors",
+            )
+        ),
+    ],
+)
+def test_a_strangers_index_removes_nothing_else(tmp_path, text):
+    here = tmp_path / "here"
+    (here / "folder").mkdir(parents=True)
+    others = (
+        tmp_path / "net-00001-of-00009.safetensors",
+        here / "other.safetensors",
+        here / "folder" / "net-00001-of-00009.safetensors",
+    )
+    for other in others:
+        other.touch()
+    (here / "net.safetensors.index.json").write_text(text)
+    exported(artifact_of(spec_of()), here, force=True)
+    assert all(other.exists() for other in (*others, here / "a.qtrain", here / "net.safetensors"))
+    assert not (here / "net.safetensors.index.json").exists()
+
+
+def test_more_files_than_can_be_open_are_refused_before_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(streamed, "MOST_SHARDS", 3)
+    with pytest.raises(UsageError, match="the weights would go into 4 files; allowed: 3") as caught:
+        exported(artifact_of(spec_of()), tmp_path, shard_size=20)
+    assert "give a larger --shard-size" in caught.value.advice
+    assert [path.name for path in tmp_path.iterdir()] == ["a.qtrain"]
+
+
 def test_a_shard_size_without_safetensors_is_refused(tmp_path):
     with pytest.raises(UsageError, match="--shard-size goes with"):
         ExportSettings(tmp_path / "a.qtrain", tmp_path / "net.pt", shard_size=10)

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from qtrain_cli.errors import UsageError
 from qtrain_cli.results.comparison import DONE, UNREACHED, Cell
+from qtrain_cli.runs import cells
 from qtrain_cli.runs.cells import CellFolder
+from qtrain_cli.training.recovery import Elsewhere
 
 DATA = b"a rival's file"
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -85,3 +88,20 @@ def test_a_state_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "state").write_text("mine")
     with pytest.raises(UsageError, match=r"the state folder .* is no folder"):
         CellFolder(tmp_path / "state", "", print)
+
+
+def test_only_the_first_process_removes_a_checkpoint_of_elsewhere(tmp_path, monkeypatch):
+    def made(*given):
+        if made.calls == 0:
+            made.calls = 1
+            raise Elsewhere("begun on another machine")
+        return "anew"
+
+    made.calls = 0
+    checkpoint = tmp_path / "cell.checkpoint"
+    checkpoint.touch()
+    monkeypatch.setattr(cells, "make", made)
+    monkeypatch.setattr(cells, "_identity", lambda bench, work: None)
+    monkeypatch.setattr(cells, "present", lambda: SimpleNamespace(led=lambda decide: None))  # not the first
+    assert cells._made(SimpleNamespace(log=print), None, checkpoint, None) == "anew"
+    assert checkpoint.exists()

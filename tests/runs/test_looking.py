@@ -1,11 +1,13 @@
 """What the test rows say place by place, against logarithms by hand."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
-from qtrain_cli.runs.looking import loss_by_place
+from qtrain_cli.runs.looking import _Looked, loss_by_place
 
 
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int64])
@@ -22,3 +24,14 @@ def test_loss_by_place_is_the_mean_of_the_targets_that_count(dtype):
 def test_a_place_where_nothing_counts_is_left_out_and_the_others_keep_their_numbers():
     targets = torch.tensor([[0, -100, 1]])
     assert [place for place, _ in loss_by_place([(torch.zeros(1, 3, 3), targets)])] == [1, 3]
+
+
+def test_outputs_are_made_when_they_are_asked_for(monkeypatch):
+    made = []
+    test = TensorDataset(torch.zeros(6, 2))
+    test.targets = torch.arange(6)
+    data = SimpleNamespace(test=test, objective=lambda: SimpleNamespace(at_once=2))
+    monkeypatch.setattr(_Looked, "_outputs", lambda self, part: made.append(part))
+    parts = iter(_Looked(data, None).parts())
+    next(parts)
+    assert len(made) == 1 and len(list(parts)) == 2

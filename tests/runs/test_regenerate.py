@@ -14,7 +14,10 @@ from qtrain_cli.artifact.numbers import Artifact, Coded, read_artifact, write_ar
 from qtrain_cli.errors import Refused
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.generator.spec import MAPPINGS
+from qtrain_cli.runs import regenerate as regenerating
+from qtrain_cli.runs import streaming
 from qtrain_cli.runs.regenerate import digest_of, regenerate
+from qtrain_cli.runs.streaming import require_digest
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 from qtrain_cli.targets.layout import split
 
@@ -122,3 +125,14 @@ def test_written_and_read_it_is_the_same(tmp_path):
     write_artifact(tmp_path / "a.qtrain", artifact)
     found, expected = regenerate(read_artifact(tmp_path / "a.qtrain")), regenerate(artifact)
     assert all(torch.equal(found.state[name], tensor) for name, tensor in expected.state.items())
+
+
+@pytest.mark.parametrize("read", [regenerate, require_digest])
+def test_too_little_memory_is_no_fault_of_the_file(monkeypatch, read):
+    def full(*parts):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+    monkeypatch.setattr(streaming, "arrays", full)
+    monkeypatch.setattr(regenerating, "generated", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        read(artifact_of(spec_of()))
