@@ -17,7 +17,7 @@ from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
 from qtrain_cli.errors import UsageError
-from qtrain_cli.files.notes import DONE, SAVED, SHOWN, note, noted
+from qtrain_cli.files.notes import OVER, SAVED, SHOWN, note, noted
 from qtrain_cli.report.lines import logged_lines, tell
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.settings import CommonSettings
@@ -35,7 +35,7 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
         _performed(command, common, said)
         return
     raise_earlier_failure()
-    if noted(DONE):
+    if noted(OVER):
         return
     from qtrain_cli.training.ranks import joined_processes, named_in
 
@@ -84,7 +84,7 @@ def _performed(command: Command, common: CommonSettings, said: Mapping[str, Any]
     failure = view.failure(record)
     if failure:
         raise failure
-    note(DONE)
+    note(OVER)
 
 
 def _record(command: Command, settings: Any, quiet: bool) -> Any:

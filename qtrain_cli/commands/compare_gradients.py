@@ -8,6 +8,7 @@ gradient, so that the curves can be compared.
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTab
     check_picture(settings.plot, settings.force)
     if settings.dry_run:
         return _rehearsed(settings, log)
-    with filled_folder(settings.folder):
+    with filled_folder(settings.folder) if present().first else nullcontext():
         rows = _rows(settings, show, log)
     return GradientTable(student_text(spec), rows, _plateaus(settings, spec))
 

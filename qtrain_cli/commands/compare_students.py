@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from qtrain_cli.settings import (
 from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
 from qtrain_cli.training.devices import resolve_device
 from qtrain_cli.training.loop import Show
+from qtrain_cli.training.ranks import present
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def run(settings: CompareStudentsSettings, show: Show, log: Log) -> StudentTable
         return _rehearsed(settings, log)
     if settings.html:
         check_output(settings.html, settings.force)
-    with filled_folder(settings.folder):
+    with filled_folder(settings.folder) if present().first else nullcontext():
         rows = _rows(settings, show, log)
     return StudentTable(tuple(rows), tuple(verdicts(rows)))
 

@@ -11,7 +11,7 @@ FAILURES = "QTRAIN_FAILURES"
 #: The result is on stdout: what follows is the end of a process, seconds of it.
 SHOWN = "shown"
 #: And nothing was wrong with it: who is started anew has nothing to do.
-DONE = "done"
+OVER = "over"
 #: A state of this very run lies beside its output, and none of an earlier one.
 SAVED = "saved"
 

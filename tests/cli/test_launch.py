@@ -16,7 +16,7 @@ from kill_worker import step_of, workers
 from qtrain_cli.cli import launch, main
 from qtrain_cli.cli.perform import _as_one_of
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError
-from qtrain_cli.files.notes import DONE, SAVED, SHOWN, note, noted
+from qtrain_cli.files.notes import OVER, SAVED, SHOWN, note, noted
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "samples" / "digits"
@@ -261,7 +261,7 @@ def test_who_is_started_again_behind_a_result_has_nothing_to_do(tmp_path, monkey
     places = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": 1}
     for name, value in {**places, "MASTER_ADDR": "nobody", launch.FAILURES: tmp_path}.items():
         monkeypatch.setenv(name, str(value))
-    note(DONE)
+    note(OVER)
     assert main([*map(str, WORDS)]) == 0 and not Path("net.qtrain").exists()
 
 

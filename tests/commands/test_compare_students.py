@@ -4,12 +4,13 @@ import json
 import random
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy
 import pytest
 
-from qtrain_cli.commands import compare_students
-from qtrain_cli.errors import Interrupted, UsageError
+from qtrain_cli.commands import compare_gradients, compare_students
+from qtrain_cli.errors import Interrupted, Refused, UsageError
 from qtrain_cli.results import Scores, StudentRow, verdicts
 from qtrain_cli.runs import teach as teaching
 from qtrain_cli.settings import (
@@ -22,6 +23,7 @@ from qtrain_cli.settings import (
     ModelSettings,
 )
 from qtrain_cli.tasks.intervals import mean_and_spread, welch_half
+from qtrain_cli.training.ranks import Ranks
 
 HYBRID = "hybrid:qubits=2,reps=1,params=300"
 
@@ -284,3 +286,20 @@ def test_options_that_would_do_nothing_are_refused(cli, digits, tmp_path, words,
     own = ("--self" if word == "--methods" else word for word in words)
     for ran in (cli("compare-students", *common, *words), cli("distill", *common, *own)):
         assert ran.code == 2 and said in ran.err
+
+
+@pytest.mark.parametrize("command", [compare_students, compare_gradients])
+def test_of_several_processes_one_makes_the_folder_and_clears_it_away(command, tmp_path, monkeypatch):
+    folder = tmp_path / "cells"
+    settings = SimpleNamespace(student="", folder=folder, dry_run=False, html=None, plot=None, force=False)
+
+    def rows(settings, show, log):
+        raise Refused(f"folder: {folder.exists()}")
+
+    monkeypatch.setattr(command, "_rows", rows)
+    monkeypatch.setattr(compare_gradients, "parse_student", str)
+    for rank, there in ((0, True), (1, False)):
+        monkeypatch.setattr(command, "present", lambda rank=rank: Ranks(rank, 2))
+        with pytest.raises(Refused, match=f"folder: {there}"):
+            command.run(settings, print, print)
+        assert not folder.exists()
