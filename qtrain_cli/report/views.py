@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from qtrain_cli.report.card import card_document, card_terminal, checked_card
 from qtrain_cli.report.comparison import comparison_markdown, comparison_terminal
@@ -14,38 +14,23 @@ from qtrain_cli.report.config_text import config_text, init_document, init_termi
 from qtrain_cli.report.gradients_figure import gradients_figure
 from qtrain_cli.report.inspection import inspection_terminal
 from qtrain_cli.report.junit import record_junit
-from qtrain_cli.report.page.artifact import artifact_page
+from qtrain_cli.report.page.artifact import Reported, artifact_page
 from qtrain_cli.report.page.comparison import comparison_page
 from qtrain_cli.report.page.parts import Page
 from qtrain_cli.report.page.render import page_html
 from qtrain_cli.report.page.sampling import sampling_page
 from qtrain_cli.report.page.students import students_page
 from qtrain_cli.report.pages import page_document, page_terminal
-from qtrain_cli.report.records import Shown, record_markdown, record_terminal
+from qtrain_cli.report.records import record_markdown, record_terminal
 from qtrain_cli.report.rehearsal import rehearsal_terminal
 from qtrain_cli.report.sampling import sampling_terminal
 from qtrain_cli.report.sampling_figure import sampling_figure
 from qtrain_cli.report.students import gradients_terminal, students_terminal
 from qtrain_cli.report.terminal import key_values_terminal
 from qtrain_cli.report.view import View
-from qtrain_cli.results import GateResult
 from qtrain_cli.results.comparison import Comparison
-from qtrain_cli.results.dossier import Dossier
 from qtrain_cli.results.gates import gate_failure
 from qtrain_cli.results.verdict import verdict
-
-
-class Judged(Protocol):
-    """A record and what came of each gate."""
-
-    @property
-    def record(self) -> Shown: ...
-
-    @property
-    def gates(self) -> tuple[GateResult, ...]: ...
-
-    @property
-    def dossier(self) -> Dossier | None: ...
 
 
 def _to_json(record: Any) -> Mapping[str, Any]:
@@ -53,7 +38,7 @@ def _to_json(record: Any) -> Mapping[str, Any]:
     return document
 
 
-def _judged(outcome: Judged) -> Mapping[str, Any]:
+def _judged(outcome: Reported) -> Mapping[str, Any]:
     failure = gate_failure(outcome.gates)
     return {**outcome.record.to_json(), **(failure.as_json() if failure else {})}
 
@@ -85,7 +70,7 @@ def _page(make: Callable[[Any], Page]) -> Callable[[Any, Path], bytes]:
     return lambda record, path: page_html(make(record))
 
 
-def _judged_markdown(outcome: Judged) -> str:
+def _judged_markdown(outcome: Reported) -> str:
     return record_markdown(outcome.record, outcome.gates)
 
 
