@@ -101,9 +101,15 @@ def test_a_process_that_is_killed_ends_the_run_in_one_line(monkeypatch):
         return plain(self, step)
 
     monkeypatch.setattr(RowBatches, "drawn", killed)
-    batches = AheadBatches(rows_of(), lambda rows, step: by_processes(rows, step, 1))
-    with pytest.raises(RunFailed, match="a process that draws batches has ended") as caught:
-        [batches.at(step) for step in range(9)]
+    # A loader of an earlier test may have left PyTorch's handler, which would raise in the next test.
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        batches = AheadBatches(rows_of(), lambda rows, step: by_processes(rows, step, 1))
+        with pytest.raises(RunFailed, match="a process that draws batches has ended") as caught:
+            [batches.at(step) for step in range(9)]
+        del batches
+    finally:
+        signal.signal(signal.SIGCHLD, before)
     assert "--resume" in caught.value.advice
 
 
