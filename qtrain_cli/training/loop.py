@@ -160,8 +160,7 @@ class _Loop:
         self.trained = tuple(trainee.parameters().values())
         self.run = RunState(trainee, start_descent(self.trained, rate, self.steps))
         self.clip, self.clock, self.waited = rate.clip, Clock(), Waiting()
-        self.warm, self.best_epoch = False, 0
-        self.exchange = Exchange(present(), self.trained, settings.seed)
+        self.warm, self.exchange = False, Exchange(present(), self.trained, settings.seed)
 
     def advance(self) -> Progress:
         """One step, and at the end of an epoch the validation."""
@@ -171,7 +170,6 @@ class _Loop:
             self.exchange.ranks.spread(run.current().values())
             if self.trainee.begin(epoch, self.epochs):
                 run.forget_best()
-                self.best_epoch = 0
         with self.waited.counted(self.warm):
             batch = self.course.batches.at(run.step)
         rate = run.descent.lr
@@ -182,7 +180,7 @@ class _Loop:
         return Progress(
             epoch + 1, self.epochs, run.step, self.steps, loss, score, self.course.objective.word, validation,
             None if validation is None else run.history[-1][0], rate, self.trainee.rounds,
-            run.best_score, self.best_epoch or run.epoch_of_best,
+            run.best_score, run.best_epoch,
         )  # fmt: skip
 
     def shown_step(self, batch: Batch) -> tuple[float, float]:
@@ -254,7 +252,6 @@ class _Loop:
             score = objective.row.figure_of(self._counts(rows)) if rows else math.nan
         if objective.improves(score, run.best_score):
             run.remember_best(score)
-            self.best_epoch = len(run.history) + 1
         run.end_epoch(self.per_epoch, score)
         run.descent.schedule.end_epoch(run.history[-1][0])
         return score

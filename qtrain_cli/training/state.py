@@ -2,7 +2,8 @@
 
     run.*      the trainee's parameters (`parameter.NAME`) and its state (`state.NAME`)
     best.*     the same, of the best epoch so far
-    JSON       step, best score, history, the epoch's summed loss, how many steps took how many seconds
+    JSON       step, best score and its epoch, history, the epoch's summed loss, how many steps took how many
+               seconds
 
 and what every run's `descent` adds: moments, random states, learning rate, the schedule. A checkpoint put
 into a freshly started run of the same identity continues it bit for bit. A finished run's checkpoint gives
@@ -22,13 +23,13 @@ from qtrain_cli.training.descent import Descent, refusing_what_no_run_saves
 from qtrain_cli.training.trainee import Trainee
 
 #: Fields that are in a checkpoint's JSON as they are, beside step and best score.
-_COURSE = ("history", "loss", "timed", "seconds")
+_COURSE = ("history", "loss", "timed", "seconds", "best_epoch")
 _PARAMETER, _STATE = "parameter.", "state."
 
 
 @dataclass
 class RunState:
-    """The state of one run; `best` holds copies by the names of `current`."""
+    """The state of one run; `best` holds copies by the names of `current`, of `best_epoch`, from 1 on."""
 
     trainee: Trainee
     descent: Descent
@@ -39,6 +40,7 @@ class RunState:
     loss: float = 0.0
     timed: int = 0
     seconds: float = 0.0
+    best_epoch: int = 0
 
     def current(self) -> dict[str, Tensor]:
         """All tensors of the trainee, detached, sharing memory with it."""
@@ -47,19 +49,13 @@ class RunState:
         return named | {_STATE + name: tensor for name, tensor in self.trainee.state().items()}
 
     def remember_best(self, score: float) -> None:
-        """Copies the present tensors as the best ones so far."""
-        self.best_score = score
+        """Copies the present tensors, of the epoch that ends, as the best ones so far."""
+        self.best_score, self.best_epoch = score, len(self.history) + 1
         self.best = {name: tensor.clone() for name, tensor in self.current().items()}
-
-    @property
-    def epoch_of_best(self) -> int:
-        """The last epoch, from 1, that had the best score; 0 where there is none."""
-        scores = [row[1] for row in self.history]
-        return len(scores) - scores[::-1].index(self.best_score) if self.best_score in scores else 0
 
     def forget_best(self) -> None:
         """What comes is of another kind: nothing before it can be compared."""
-        self.best_score, self.best = None, {}
+        self.best_score, self.best, self.best_epoch = None, {}, 0
 
     def count_time(self, seconds: float | None) -> None:
         """Adds a step's time; None is a step that is not timed."""
@@ -120,7 +116,8 @@ def restore(run: RunState, checkpoint: Checkpoint) -> None:
         BadInput: it needs a CUDA device that is not there.
     """
     with refusing_what_no_run_saves():
-        state, current = checkpoint.state, run.current()
+        # Before 0.7.0 the epoch of the best score was not kept.
+        state, current = {"best_epoch": 0} | checkpoint.state, run.current()
         best = {} if state["best_score"] is None else current
         kinds = run.descent.checked(checkpoint, {"run": current, "best": best})
         _check_course(state)
@@ -142,3 +139,5 @@ def _check_course(state: dict[str, Any]) -> None:
         raise ValueError("a loss, a time or a history that are no numbers")
     if type(state["timed"]) is not int or any(len(row) != 2 for row in state["history"]):
         raise ValueError("a count or a history that is none")
+    if state["best_epoch"] not in range(1 + len(state["history"])) or type(state["best_epoch"]) is not int:
+        raise ValueError("an epoch that has not been")

@@ -98,7 +98,8 @@ def test_a_checkpoint_names_parameters_and_state_of_the_run_and_of_the_best(star
     assert names == {f"{part}.{name}" for part in ("run", "best") for name in own}
     state = checkpoint_of(run[0], {}).state
     assert set(state) == {
-        "step", "best_score", "history", "loss", "timed", "seconds", "group", "schedule",
+        "step", "best_score", "history", "loss", "timed", "seconds", "best_epoch", "group",
+        "schedule",
     }  # fmt: skip
 
 
@@ -133,6 +134,9 @@ def drop(part, name):
         put("state", "step", 10**9),
         put("state", "best_score", "x"),
         put("state", "best_score", None),
+        put("state", "best_epoch", 9),
+        put("state", "best_epoch", "1"),
+        put("state", "best_epoch", True),
         put("state", "history", {}),
         put("state", "group", {}),
         put("state", "group", {"lr": "x", "betas": [1.0]}),
@@ -205,6 +209,21 @@ def test_what_was_best_can_be_forgotten(start):
     assert run.best_score is None and run.best == {} and trained(run).score is None
     run.remember_best(1.0)
     assert trained(run).score == 1.0
+
+
+def test_the_best_epoch_is_known_after_a_restart_though_later_ones_were_as_good(start):
+    begun, again = start(), start()[0]
+    advance(begun, 3)
+    run = begun[0]
+    run.end_epoch(3, run.best_score)
+    checkpoint = checkpoint_of(run, {})
+    restore(again, checkpoint)
+    assert run.best_epoch == again.best_epoch == 1
+    del checkpoint.state["best_epoch"]  # as before version 0.7.0
+    restore(again, checkpoint)
+    assert again.best_epoch == 0
+    run.forget_best()
+    assert run.best_epoch == 0
 
 
 def test_a_checkpoint_without_a_best_state_goes_on_without_one(start):
