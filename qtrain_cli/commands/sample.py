@@ -43,11 +43,7 @@ from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.grounds import model_settings
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.outputs import input_files
-from qtrain_cli.runs.regenerate import (
-    state_dict,
-    stored_numbers,
-    wide_tensors,
-)
+from qtrain_cli.runs.regenerate import state_dict, stored_numbers, wide_tensors
 from qtrain_cli.runs.rehearsing import rehearsal_of
 from qtrain_cli.runs.reopening import reopened
 from qtrain_cli.settings import EXACT_SHOTS, ModelSettings, SampleSettings
@@ -202,12 +198,8 @@ def _foretell(settings: SampleSettings, noise: Noise, took: float, log: Log) -> 
     """How long this level of noise and those after it will take, from one repetition; of seconds nothing."""
     whole = took * settings.repeat
     if whole > _WORTH_SAYING:
-        place = settings.noises.index(noise)
-        after = (
-            f", and {len(settings.noises) - place - 1} levels after it"
-            if settings.noises[place + 1 :]
-            else ""
-        )
+        left = len(settings.noises) - settings.noises.index(noise) - 1
+        after = f", and {left} levels after it" if left else ""
         log(f"noise {noise.name}: about {duration(whole)}{after}")
 
 
