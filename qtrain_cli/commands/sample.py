@@ -27,7 +27,7 @@ from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.outputs import check_picture
-from qtrain_cli.methods.generator.angles import start_angles
+from qtrain_cli.methods.generator.angles import trained_start
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
@@ -168,8 +168,7 @@ def _bench(
     theta, mapping = generator.whole(stored[ANGLES]), stored[MAPPING]
     with torch.no_grad():
         z = generator.standardised(stored[ANGLES])
-        start = start_angles(spec.circuit, spec.angles.start_seed)[:, spec.angles.seeded :]
-        begun = generator.standardised(start) if ground else z
+        begun = generator.standardised(trained_start(spec)) if ground else z
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z, begun, ground)
 
 
