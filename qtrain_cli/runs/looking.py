@@ -22,7 +22,7 @@ from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import decode_artifact
 from qtrain_cli.artifact.student import is_student
-from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.data import Dataset, hub, load_data
 from qtrain_cli.errors import UsageError
 from qtrain_cli.models import looks_up
 from qtrain_cli.models.call import predict
@@ -90,7 +90,7 @@ def _examined(found: Reopened, settings: ReportSettings, source: DataSettings, s
     counts: list[Tensor] = []
     seen = _seen(data, _counted(data.row, _Looked(data, found).parts(), counts))
     figure = data.row.figure_of(torch.cat(counts))
-    name = source.source if source.source.startswith("hf:") else Path(source.source).name
+    name = source.source if hub.matches(source.source) else Path(source.source).name
     return Examination(name, len(data.test), figure, data.sha256 == sha256, **seen)
 
 
