@@ -124,9 +124,8 @@ class _Looked:
 
     def parts(self) -> Parts:
         """Outputs and targets, made as they are asked for: all scores of a text may not fit in memory."""
-        test, size = self.data.test, self.data.objective().at_once
-        for first in range(0, len(test), size):
-            part = slice(first, first + size)
+        test = self.data.test
+        for part in self.data.objective().parts(len(test)):
             yield self._outputs(part), test.targets[part]
 
     def _outputs(self, part: slice) -> Tensor:

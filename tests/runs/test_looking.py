@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from qtrain_cli.runs.looking import _Looked, loss_by_place
+from qtrain_cli.tasks.objective import Objective
 
 
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int64])
@@ -30,7 +31,7 @@ def test_outputs_are_made_when_they_are_asked_for(monkeypatch):
     made = []
     test = TensorDataset(torch.zeros(6, 2))
     test.targets = torch.arange(6)
-    data = SimpleNamespace(test=test, objective=lambda: SimpleNamespace(at_once=2))
+    data = SimpleNamespace(test=test, objective=lambda: Objective("classification", 0.0, 1.0, at_once=2))
     monkeypatch.setattr(_Looked, "_outputs", lambda self, part: made.append(part))
     parts = iter(_Looked(data, None).parts())
     next(parts)
