@@ -11,7 +11,7 @@ The test rows were used once, for the record; here they are looked at again, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from qtrain_cli.artifact.student import is_student
 from qtrain_cli.data import Dataset, hub, load_data
 from qtrain_cli.errors import UsageError
 from qtrain_cli.models import looks_up
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.dossier import ClassFigures, Dossier, Examination, TensorFacts
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.grounds import model_settings
@@ -36,7 +36,7 @@ from qtrain_cli.tasks.places import counted
 from qtrain_cli.tasks.task import Task
 
 #: Outputs and targets of some rows after the other.
-Parts = Iterator[tuple[Tensor, Tensor]]
+_Parts = Iterator[tuple[Tensor, Tensor]]
 #: Classes that a table of confusions has at most, points of a drawing, and places of a row.
 MOST_CLASSES, _MOST_PAIRS, _MOST_PLACES = 20, 400, 512
 
@@ -88,20 +88,27 @@ def _examined(found: Reopened, settings: ReportSettings, source: DataSettings, s
     ask = asked(found.module, found.state)
     data = examine(ask, data, looks_up(found.module), True, lambda line: None).of(data)
     counts: list[Tensor] = []
-    seen = _seen(data, _counted(data.row, _Looked(data, found).parts(), counts))
+    seen = _seen(data, _counted(data.row, answered_parts(found, data), counts))
     figure = data.row.figure_of(torch.cat(counts))
     name = source.source if hub.matches(source.source) else Path(source.source).name
     return Examination(name, len(data.test), figure, data.sha256 == sha256, **seen)
 
 
-def _counted(row: Task, parts: Parts, counts: list[Tensor]) -> Parts:
+def answered_parts(found: Reopened, data: Dataset) -> _Parts:
+    """Outputs and targets of test rows, made as they are asked for: all scores of a text may not fit in
+    memory."""
+    outputs = outputs_of(found.module, found.state, data.test.inputs, data.normalisation)
+    return ((outputs(part), data.test.targets[part]) for part in data.objective().parts(len(data.test)))
+
+
+def _counted(row: Task, parts: _Parts, counts: list[Tensor]) -> _Parts:
     """The same parts, which are made once: the figure is taken of the counts that each leaves."""
     for outputs, targets in parts:
         counts.append(row.counts(outputs, targets))
         yield outputs, targets
 
 
-def _seen(data: Dataset, parts: Parts) -> dict[str, Any]:
+def _seen(data: Dataset, parts: _Parts) -> dict[str, Any]:
     """What an examination has beside its figure, of all parts."""
     row = data.row
     if row.answers is not None and data.test.targets.dim() == 1 and data.classes:
@@ -115,25 +122,7 @@ def _seen(data: Dataset, parts: Parts) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True)
-class _Looked:
-    """The test rows and the module that answers for them, some rows at a time."""
-
-    data: Dataset
-    found: Reopened
-
-    def parts(self) -> Parts:
-        """Outputs and targets, made as they are asked for: all scores of a text may not fit in memory."""
-        test = self.data.test
-        for part in self.data.objective().parts(len(test)):
-            yield self._outputs(part), test.targets[part]
-
-    def _outputs(self, part: slice) -> Tensor:
-        prepare = self.data.normalisation
-        return predict(self.found.module, self.found.state, self.data.test.inputs[part], prepare)
-
-
-def _pairs(parts: Parts, count: int) -> tuple[tuple[float, float], ...]:
+def _pairs(parts: _Parts, count: int) -> tuple[tuple[float, float], ...]:
     """True and predicted, of evenly many of all rows."""
     every = max(1, -(-count // _MOST_PAIRS))
     outputs, targets = (torch.cat(part)[::every] for part in zip(*parts, strict=True))
@@ -160,7 +149,7 @@ def loss_by_place(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[tuple[int, fl
     return tuple(zip((there + 1).tolist(), (lost / seen)[there].tolist(), strict=True))
 
 
-def _by_class(data: Dataset, parts: Parts) -> dict[str, Any]:
+def _by_class(data: Dataset, parts: _Parts) -> dict[str, Any]:
     """Counts by true and by predicted class; the whole table where it can be read."""
     answers = data.row.answers
     assert answers is not None and data.classes is not None
