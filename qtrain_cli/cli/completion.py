@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from qtrain_cli.cli.table import choices_of
+from qtrain_cli.cli.table import COMMANDS, choices_of
 from qtrain_cli.settings.option import Option
 
 #: More are no help.
@@ -79,7 +79,6 @@ def _tensors(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _topics(ctx: typer.Context, incomplete: str) -> list[str]:
-    from qtrain_cli.cli.table import COMMANDS
     from qtrain_cli.commands.help import topic_files
 
     return _beginning((*topic_files(), *COMMANDS), incomplete)

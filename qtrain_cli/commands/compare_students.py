@@ -7,7 +7,6 @@ one that was interrupted goes on. Killed means: run it again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -90,13 +89,13 @@ def _rehearsed(settings: CompareStudentsSettings, log: Log) -> Rehearsal:
 def _rows(settings: CompareStudentsSettings, show: Show, log: Log) -> list[StudentRow]:
     rows: list[StudentRow] = []
     names = _students(settings)
-    trainings = sum(map(_trainings(settings), settings.methods)) * len(names) * settings.seeds
+    trainings = sum(_trainings(settings, method) for method in settings.methods) * len(names) * settings.seeds
     whole = WholeRun(show, trainings)
     for number, student in enumerate(names):
         found: dict[str, tuple[StudentRecord, ...]] = {}
         for method in settings.methods:
             cells = [_cell(settings, number, student, method, seed) for seed in range(settings.seeds)]
-            weight = _trainings(settings)(method)
+            weight = _trainings(settings, method)
             found[method] = tuple(_run(cell, whole, weight, log) for cell in cells)
         rows += [
             StudentRow(student, method, done, found.get(LABELS, ()), names[student])
@@ -105,9 +104,9 @@ def _rows(settings: CompareStudentsSettings, show: Show, log: Log) -> list[Stude
     return rows
 
 
-def _trainings(settings: CompareStudentsSettings) -> Callable[[str], int]:
+def _trainings(settings: CompareStudentsSettings, method: str) -> int:
     """How many trainings one cell of a method is."""
-    return lambda method: 1 + settings.generations * (TEACHINGS[method][2] == "born-again")
+    return 1 + settings.generations * (TEACHINGS[method][2] == "born-again")
 
 
 def _run(cell: TeachSettings, whole: WholeRun, weight: int, log: Log) -> StudentRecord:

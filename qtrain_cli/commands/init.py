@@ -70,26 +70,27 @@ def _put_sample(settings: InitSettings, log: Log) -> None:
 
 def _record(settings: InitSettings, look: FirstLook) -> InitRecord:
     said = values_said(settings, settings_of(InitSettings))
-    model = {one.option.name for one in settings_of(type(settings.model)) if one.option}
-    data = {one.option.name for one in settings_of(type(settings.data)) if one.option}
-    facts, row, loaded = look.facts, look.begun.data.row, look.loaded
-    rows = look.begun.data
+    of_model, of_data = (
+        {one.option.name for one in settings_of(type(part)) if one.option}
+        for part in (settings.model, settings.data)
+    )
+    facts, data, loaded = look.facts, look.begun.data, look.loaded
     return InitRecord(
         out=settings.out,
-        model_options={name: value for name, value in said.items() if name in model},
-        data_options={name: value for name, value in said.items() if name in data},
+        model_options={name: value for name, value in said.items() if name in of_model},
+        data_options={name: value for name, value in said.items() if name in of_data},
         others={name: said[name] for name in ("targets", "ignore", "seed") if name in said},
         format=loaded.format,
         trust=loaded.trust,
         weights=sum(parameter.numel() for parameter in loaded.module.parameters()),
-        task=look.begun.data.task,
-        classes=look.begun.data.classes,
-        labels=look.begun.data.labels,
-        rows=(len(rows.train), len(rows.validation), len(rows.test)),
+        task=data.task,
+        classes=data.classes,
+        labels=data.labels,
+        rows=(len(data.train), len(data.validation), len(data.test)),
         input_shape=facts["input_shape"],
         input_dtype=str(facts["input_dtype"]),
         feedings=look.feedings,
-        figures=tuple(f"{row.word} {row.show(one.figure)}" for one in look.feedings),
+        figures=tuple(f"{data.row.word} {data.row.show(one.figure)}" for one in look.feedings),
         budgets=look.budgets,
         params=look.usual,
         epochs=look.begun.fit.epochs,

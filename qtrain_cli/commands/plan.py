@@ -12,7 +12,7 @@ import torch
 
 from qtrain_cli.artifact.description import design_of
 from qtrain_cli.artifact.size import Known
-from qtrain_cli.methods.generator.angles import start_angles
+from qtrain_cli.methods.generator.angles import trained_start
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import said_of_faster
 from qtrain_cli.methods.generator.scrambling import check_start, start_variance
@@ -123,8 +123,7 @@ def _say_of_circuits(spec: GeneratorSpec, device: torch.device, log: Log) -> Non
     """Which circuits each process is going to run and why, and what either way took just now."""
     log(said_of_circuits(spec, present()))
     if spec.circuit.circuits >= present().count:
-        theta = start_angles(spec.circuit, spec.angles.start_seed)[:, spec.angles.seeded :].float()
-        every, part = timed(spec, theta.to(device), present())
+        every, part = timed(spec, trained_start(spec).float().to(device), present())
         log(f"measured: all circuits {1e3 * every:.3g} ms, a part and the exchange {1e3 * part:.3g} ms")
 
 

@@ -27,7 +27,7 @@ from qtrain_cli.artifact.numbers import Artifact, decode_artifact
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.outputs import check_picture
-from qtrain_cli.methods.generator.angles import start_angles
+from qtrain_cli.methods.generator.angles import trained_start
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
@@ -43,11 +43,7 @@ from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.grounds import model_settings
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.outputs import input_files
-from qtrain_cli.runs.regenerate import (
-    state_dict,
-    stored_numbers,
-    wide_tensors,
-)
+from qtrain_cli.runs.regenerate import state_dict, stored_numbers, wide_tensors
 from qtrain_cli.runs.rehearsing import rehearsal_of
 from qtrain_cli.runs.reopening import reopened
 from qtrain_cli.settings import EXACT_SHOTS, ModelSettings, SampleSettings
@@ -172,8 +168,7 @@ def _bench(
     theta, mapping = generator.whole(stored[ANGLES]), stored[MAPPING]
     with torch.no_grad():
         z = generator.standardised(stored[ANGLES])
-        start = start_angles(spec.circuit, spec.angles.start_seed)[:, spec.angles.seeded :]
-        begun = generator.standardised(start) if ground else z
+        begun = generator.standardised(trained_start(spec)) if ground else z
     return _Bench(settings, artifact, module, data, objective, generator, theta, mapping, z, begun, ground)
 
 
@@ -202,12 +197,8 @@ def _foretell(settings: SampleSettings, noise: Noise, took: float, log: Log) -> 
     """How long this level of noise and those after it will take, from one repetition; of seconds nothing."""
     whole = took * settings.repeat
     if whole > _WORTH_SAYING:
-        place = settings.noises.index(noise)
-        after = (
-            f", and {len(settings.noises) - place - 1} levels after it"
-            if settings.noises[place + 1 :]
-            else ""
-        )
+        left = len(settings.noises) - settings.noises.index(noise) - 1
+        after = f", and {left} levels after it" if left else ""
         log(f"noise {noise.name}: about {duration(whole)}{after}")
 
 

@@ -133,9 +133,7 @@ def _from_inputs(raw: Arrays, asked: TaskSettings) -> Arrays | None:
     inputs, labels = raw.named("x"), raw.named("y") if same else {}
     every = {name: found for name, x in inputs.items() if (found := _tokens(x)) is not None}
     if missing := [name for name in inputs if name not in every]:
-        raise BadInput(
-            f"{missing[0]} holds no tokens, as x_train does", "all splits need the same kind of rows"
-        )
+        raise BadInput(f"{missing[0]} holds no tokens, as x_train does", _ALIKE)
     _refuse_other_places(every | labels)
     for name, y in labels.items():
         refuse_rows(name[2:], f"x{name[1:]}", every[f"x{name[1:]}"], y)

@@ -25,6 +25,7 @@ from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports import ExportRecord
 from qtrain_cli.exports.shards import INDEX_ENDING, Shard, bytes_of_entry, index_of, parts_named, shards_of
 from qtrain_cli.files.atomic import check_output, replacing, write_failure
+from qtrain_cli.files.hashing import file_sha256
 from qtrain_cli.runs.streaming import Named, bytes_in
 from qtrain_cli.targets.entries import KEPT, LayoutSpec
 
@@ -83,7 +84,7 @@ def write_streamed(stream: Stream, path: Path, most: int, force: bool, show: Sha
         _require_written(temporary, _written(stream, temporary, show))
         if listed:
             listed.write_bytes(index_of(shards))
-        sha256 = _sha256(listed or temporary[shards[0]])
+        sha256 = file_sha256(listed or temporary[shards[0]])
     _remove(former if several else former | {index})
     size = sum(shard.bytes for shard in shards)
     how = "read back tensor by tensor, every tensor bit for bit"
@@ -166,8 +167,3 @@ def _hashed(file: BinaryIO, count: int) -> str:
         found.update(block)
         count -= len(block)
     return found.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -171,8 +171,7 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     Raises:
         Interrupted, RunFailed, BadInput: as `making.make`, but for a loss or gradient that is not finite.
     """
-    checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
-    done = present().led(lambda: _kept(bench, trial, checkpoint))
+    done = present().led(lambda: _kept(bench, trial))
     if done:
         bench.whole.finish(trial.epochs, trained=False)
         return done
@@ -192,11 +191,15 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
     return cell
 
 
-def _kept(bench: Bench, trial: Trial, checkpoint: Path) -> Cell | None:
+def _checkpoint(bench: Bench, trial: Trial) -> Path:
+    return checkpoint_path(bench.cells.file_of(trial.name))
+
+
+def _kept(bench: Bench, trial: Trial) -> Cell | None:
     """A cell that is there already."""
     done = bench.cells.load(trial.name)
     if done:
-        checkpoint.unlink(missing_ok=True)  # of a run that was killed between the two
+        _checkpoint(bench, trial).unlink(missing_ok=True)  # of a run that was killed between the two
     return done
 
 
@@ -206,7 +209,7 @@ def _ended(bench: Bench, trial: Trial, cell: Cell, data: bytes | None, started: 
         cell = _judged(bench, trial, cell, data)
     cell = replace(cell, seconds=time.monotonic() - started)
     bench.cells.save(trial.name, cell, data)
-    checkpoint_path(bench.cells.file_of(trial.name)).unlink(missing_ok=True)
+    _checkpoint(bench, trial).unlink(missing_ok=True)
     return cell
 
 
@@ -218,8 +221,7 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     changes = bench.base is not None
     rate = cell.lr * own_rate(chosen.numbers, change=changes) if trial.row.relative_rates else cell.lr
     work = _work(bench, trial, chosen, rate)
-    checkpoint = checkpoint_path(bench.cells.file_of(trial.name))
-    made = _made(bench, work, checkpoint, bench.whole.of_part(trial.said, trial.epochs))
+    made = _made(bench, work, _checkpoint(bench, trial), bench.whole.of_part(trial.said, trial.epochs))
     data = _file_of(work, made.numbers)
     if len(data) > trial.budget:
         return replace(cell, lr=rate, end=UNREACHED, file_bytes=len(data)), None

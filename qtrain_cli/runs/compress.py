@@ -82,6 +82,7 @@ class CompressJob:
     settings: CompressSettings
     loaded: LoadedModel
     data: Dataset
+    sizes: Measure
     spec: GeneratorSpec
     work: Work
     identity: Identity
@@ -205,7 +206,7 @@ def prepared_compress(
     answers = answers_of(scene, data, materials.by_row(settings.fit))
     work = Work(OURS, chosen, scene, data, settings.fit, answers, None, materials.batches, materials.own)
     identity = _identity(settings, loaded, data, work) | materials.identity | ground_identity(scene.ground)
-    return CompressJob(settings, loaded, data, spec, work, identity, fresh)
+    return CompressJob(settings, loaded, data, sizes, spec, work, identity, fresh)
 
 
 def _check_processes(gradient: GradientSettings) -> None:

@@ -81,9 +81,7 @@ def first_look(settings: InitSettings, log: Log) -> FirstLook:
     data = load_data(settings.data, settings.seed, settings.model)
     feedings = _feedings(loaded, data)
     if feedings:
-        data = replace(
-            data, normalisation=replace(data.normalisation, mean=feedings[0].mean, std=feedings[0].std)
-        )
+        data = _normalised(data, feedings[0].mean, feedings[0].std)
     materials = Materials(lambda: loaded, lambda seed: data, lambda module, device: None)
     begun = begin(materials, FitSettings(seed=settings.seed), False, log)
     budgets, usual = _budgets(settings, begun)
@@ -130,11 +128,15 @@ def _feedings(loaded: LoadedModel, data: Dataset) -> tuple[Feeding, ...]:
     return (standardised, plain) if better else (plain, standardised)
 
 
+def _normalised(data: Dataset, mean: tuple[float, ...], std: tuple[float, ...]) -> Dataset:
+    return replace(data, normalisation=replace(data.normalisation, mean=mean, std=std))
+
+
 def _fed(
     loaded: LoadedModel, data: Dataset, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Feeding | None:
     """The figure of one way; None where the model does not take inputs so, or has no figure."""
-    data = replace(data, normalisation=replace(data.normalisation, mean=mean, std=std))
+    data = _normalised(data, mean, std)
     ask = asked(loaded.module, file_state(loaded.module))
     try:
         examined = look_at(ask, data, loaded.looks_up, lambda line: None, says=True)

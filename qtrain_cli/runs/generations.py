@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -133,12 +134,19 @@ def _generation(job: Teaching, number: int, teach: Answers | None, show: Show) -
     identity = of_generation(job.identity, number)
     recovery = Recovery(checkpoint_path(settings.out, number), identity, settings.resume)
     rate = students_rate(fit)
-    with usual_threads():
-        if job.device.type == "cpu" and is_light(trainee.module):
-            torch.set_num_threads(1)
+    with students_threads(job, trainee.module):
         found = train(trainee, course, fit, rate, recovery, _staged(show, job, number))
     evaluations = int(trainee.state()[EVALUATIONS])
     return Learned(of_student(found.parameters), found.history, evaluations, found.seconds)
+
+
+@contextmanager
+def students_threads(job: Teaching, module: StudentModule) -> Iterator[None]:
+    """As long as the block lasts, a light student has one thread on the CPU."""
+    with usual_threads():
+        if job.device.type == "cpu" and is_light(module):
+            torch.set_num_threads(1)
+        yield
 
 
 def lesson_of(job: Teaching, number: int, teach: Answers | None) -> tuple[Taught, Course, FitSettings]:

@@ -11,8 +11,9 @@ The test rows were used once, for the record; here they are looked at again, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,10 +22,10 @@ from qtrain_cli.artifact.container import read_container
 from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import decode_artifact
 from qtrain_cli.artifact.student import is_student
-from qtrain_cli.data import Dataset, load_data
+from qtrain_cli.data import Dataset, hub, load_data
 from qtrain_cli.errors import UsageError
 from qtrain_cli.models import looks_up
-from qtrain_cli.models.call import predict
+from qtrain_cli.models.call import outputs_of
 from qtrain_cli.results.dossier import ClassFigures, Dossier, Examination, TensorFacts
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.grounds import model_settings
@@ -32,7 +33,10 @@ from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.reopening import Reopened, reopened
 from qtrain_cli.settings import DataSettings, ReportSettings
 from qtrain_cli.tasks.places import counted
+from qtrain_cli.tasks.task import Task
 
+#: Outputs and targets of some rows after the other.
+_Parts = Iterator[tuple[Tensor, Tensor]]
 #: Classes that a table of confusions has at most, points of a drawing, and places of a row.
 MOST_CLASSES, _MOST_PAIRS, _MOST_PLACES = 20, 400, 512
 
@@ -83,42 +87,47 @@ def _examined(found: Reopened, settings: ReportSettings, source: DataSettings, s
     data = load_data(source, 0, named)
     ask = asked(found.module, found.state)
     data = examine(ask, data, looks_up(found.module), True, lambda line: None).of(data)
-    looked = _Looked(data, found)
+    counts: list[Tensor] = []
+    seen = _seen(data, _counted(data.row, answered_parts(found, data), counts))
+    figure = data.row.figure_of(torch.cat(counts))
+    name = source.source if hub.matches(source.source) else Path(source.source).name
+    return Examination(name, len(data.test), figure, data.sha256 == sha256, **seen)
+
+
+def answered_parts(found: Reopened, data: Dataset) -> _Parts:
+    """Outputs and targets of test rows, made as they are asked for: all scores of a text may not fit in
+    memory."""
+    outputs = outputs_of(found.module, found.state, data.test.inputs, data.normalisation)
+    return ((outputs(part), data.test.targets[part]) for part in data.objective().parts(len(data.test)))
+
+
+def _counted(row: Task, parts: _Parts, counts: list[Tensor]) -> _Parts:
+    """The same parts, which are made once: the figure is taken of the counts that each leaves."""
+    for outputs, targets in parts:
+        counts.append(row.counts(outputs, targets))
+        yield outputs, targets
+
+
+def _seen(data: Dataset, parts: _Parts) -> dict[str, Any]:
+    """What an examination has beside its figure, of all parts."""
     row = data.row
-    figure = row.figure_of(torch.cat([row.counts(outputs, targets) for outputs, targets in looked.parts()]))
-    name = source.source if source.source.startswith("hf:") else Path(source.source).name
-    basis = Examination(name, len(data.test), figure, data.sha256 == sha256)
     if row.answers is not None and data.test.targets.dim() == 1 and data.classes:
-        return _by_class(basis, looked)
+        return _by_class(data, parts)
     if row.drawn == "pairs":
-        return replace(basis, pairs=looked.pairs())
-    return replace(basis, places=loss_by_place(looked.parts())) if row.drawn == "places" else basis
+        return {"pairs": _pairs(parts, len(data.test))}
+    if row.drawn == "places":
+        return {"places": loss_by_place(parts)}
+    for _ in parts:
+        pass
+    return {}
 
 
-@dataclass(frozen=True)
-class _Looked:
-    """The test rows and the module that answers for them, some rows at a time."""
-
-    data: Dataset
-    found: Reopened
-
-    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Outputs and targets, made as they are asked for: all scores of a text may not fit in memory."""
-        test, size = self.data.test, self.data.objective().at_once
-        for first in range(0, len(test), size):
-            part = slice(first, first + size)
-            yield self._outputs(part), test.targets[part]
-
-    def _outputs(self, part: slice) -> Tensor:
-        prepare = self.data.normalisation
-        return predict(self.found.module, self.found.state, self.data.test.inputs[part], prepare)
-
-    def pairs(self) -> tuple[tuple[float, float], ...]:
-        """True and predicted, of evenly many rows all over the split."""
-        every = max(1, -(-len(self.data.test) // _MOST_PAIRS))
-        outputs, targets = (torch.cat(parts)[::every] for parts in zip(*self.parts(), strict=True))
-        true, predicted = (part.reshape(len(part), -1)[:, 0].tolist() for part in (targets, outputs))
-        return tuple(zip(true, predicted, strict=True))
+def _pairs(parts: _Parts, count: int) -> tuple[tuple[float, float], ...]:
+    """True and predicted, of evenly many of all rows."""
+    every = max(1, -(-count // _MOST_PAIRS))
+    outputs, targets = (torch.cat(part)[::every] for part in zip(*parts, strict=True))
+    true, predicted = (part.reshape(len(part), -1)[:, 0].tolist() for part in (targets, outputs))
+    return tuple(zip(true, predicted, strict=True))
 
 
 def loss_by_place(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[tuple[int, float], ...]:
@@ -140,13 +149,13 @@ def loss_by_place(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[tuple[int, fl
     return tuple(zip((there + 1).tolist(), (lost / seen)[there].tolist(), strict=True))
 
 
-def _by_class(basis: Examination, looked: _Looked) -> Examination:
+def _by_class(data: Dataset, parts: _Parts) -> dict[str, Any]:
     """Counts by true and by predicted class; the whole table where it can be read."""
-    data, answers = looked.data, looked.data.row.answers
+    answers = data.row.answers
     assert answers is not None and data.classes is not None
     count = max(data.classes, 2)
     table = torch.zeros(count, count, dtype=torch.int64)
-    for outputs, targets in looked.parts():
+    for outputs, targets in parts:
         place = targets.long() * count + answers(outputs).long().clamp(0, count - 1)
         table += place.bincount(minlength=count * count).view(count, count)
     names = data.labels or tuple(map(str, range(count)))
@@ -155,4 +164,4 @@ def _by_class(basis: Examination, looked: _Looked) -> Examination:
         for place, (name, row) in enumerate(zip(names, table, strict=False))
     )
     shown = tuple(tuple(row) for row in table.tolist()) if count <= MOST_CLASSES else ()
-    return replace(basis, classes=classes, confusions=shown)
+    return {"classes": classes, "confusions": shown}

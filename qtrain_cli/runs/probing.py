@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from qtrain_cli.training.descent import Descent, Rate, start_descent
 from qtrain_cli.training.dividing import divided_circuits
 from qtrain_cli.training.exchange import Exchange, StepSums
 from qtrain_cli.training.generated import Generated, Sized
+from qtrain_cli.training.loop import median_seconds
 from qtrain_cli.training.ranks import present
 from qtrain_cli.training.whitened import EVERY, WhitenedAdam, state_bytes
 from qtrain_cli.training.work import work_of
@@ -159,18 +159,11 @@ def _inputs(scene: Scene, settings: PlanSettings, rows: int) -> Inputs:
 
 
 def _median_seconds(step: Callable[[], object], device: torch.device) -> float:
-    """The median of repeated calls, the first (warm-up) left out."""
-    times: list[float] = []
-    began = time.perf_counter()
+    """Of a call, with what a GPU has to do for it."""
 
-    def goes_on() -> bool:
-        return len(times) < PROBE_STEPS and time.perf_counter() - began < PROBE_SECONDS
-
-    # Clocks differ, and all processes have to take as many steps.
-    while len(times) < 2 or present().led(goes_on):
-        started = time.perf_counter()
+    def ended(number: int) -> None:
         step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+
+    return median_seconds(ended, 2, PROBE_STEPS, PROBE_SECONDS)

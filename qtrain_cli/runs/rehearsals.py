@@ -5,20 +5,14 @@ What is refused is refused as the run itself would; nothing is written.
 
 from __future__ import annotations
 
-import torch
-
-from qtrain_cli.artifact.size import known_of
-from qtrain_cli.methods.table import OURS
 from qtrain_cli.results.rehearsal import Rehearsal, TimedPart
 from qtrain_cli.runs.compress import check_compress_files, model_files, prepared_compress
-from qtrain_cli.runs.generations import first_teacher, lesson_of, students_rate
+from qtrain_cli.runs.generations import first_teacher, lesson_of, students_rate, students_threads
 from qtrain_cli.runs.history import history_places
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.rehearsing import REHEARSED_SECONDS, rehearsal_of, rehearsed_work, timed_part
-from qtrain_cli.runs.sizing import Measure
 from qtrain_cli.runs.teach import check_student_files, prepared_teaching
 from qtrain_cli.settings import CompressSettings, TeachSettings
-from qtrain_cli.students.networks import is_light
 from qtrain_cli.students.spec import student_text
 from qtrain_cli.training.devices import resolve_device, usual_threads
 from qtrain_cli.training.loop import rehearse
@@ -30,8 +24,7 @@ def rehearse_compress(settings: CompressSettings, log: Log) -> Rehearsal:
     checkpoint = check_compress_files(settings)
     job = prepared_compress(settings, model_files(settings), checkpoint, log)
     work = job.work
-    known = known_of(work.fit, job.loaded, work.data, settings.budget.bare, work.scene.change)
-    most = Measure(OURS, work.scene, known).bytes(work.chosen.plan, job.spec.angles.bits)
+    most = job.sizes.bytes(work.chosen.plan, job.spec.angles.bits)
     part = rehearsed_work(work, job.loaded.name, artifact_bytes=most)
     places = history_places(settings.log, settings.out)
     notes = [f"it would go on from '{checkpoint}'"] if settings.resume and checkpoint.exists() else []
@@ -47,9 +40,7 @@ def rehearse_teaching(settings: TeachSettings, log: Log, name: str = "", cells: 
         check_student_files(settings)
     job = prepared_teaching(settings, log)
     trainee, course, fit = lesson_of(job, 0, first_teacher(job))
-    with usual_threads():
-        if job.device.type == "cpu" and is_light(trainee.module):
-            torch.set_num_threads(1)
+    with students_threads(job, trainee.module):
         timed = rehearse(trainee, course, fit, students_rate(fit), REHEARSED_SECONDS)
     return timed_part(name or student_text(job.student.spec), timed, cells * (1 + job.generations))
 

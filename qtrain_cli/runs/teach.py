@@ -35,12 +35,7 @@ from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs.examination import examine, examine_nobody
-from qtrain_cli.runs.generations import (
-    Learned,
-    Teaching,
-    learn,
-    student_of,
-)
+from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
 from qtrain_cli.runs.history import check_history, history_places, kept_history
 from qtrain_cli.runs.identity import (
     Identity,

@@ -111,10 +111,8 @@ def timed(spec: GeneratorSpec, theta: Tensor, ranks: Ranks) -> tuple[float, floa
         theta: the angles of the trained layers.
         ranks: all of which call this.
     """
-    generator, divided = (
-        Generator(spec, theta.device),
-        DividedCircuits(spec.circuit, spec.angles.seeded, ranks),
-    )
+    generator = Generator(spec, theta.device)
+    divided = DividedCircuits(spec.circuit, spec.angles.seeded, ranks)
     angles = theta.detach().requires_grad_()
 
     def median(run: Simulate) -> float:

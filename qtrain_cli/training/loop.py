@@ -130,21 +130,38 @@ def rehearse(trainee: Trainee, course: Course, settings: FitSettings, rate: Rate
     """
     loop = _Loop(trainee, course, settings, rate, Recovery(Path(), {}, False))
     trainee.begin(0, settings.epochs)
+
+    def step(number: int) -> None:
+        with loop.exchange.around_step(number):
+            loop.step(course.batches.at(number), None)
+
+    each = median_seconds(step, min(2, loop.steps), min(REHEARSED, loop.per_epoch), seconds)
+    started = time.perf_counter()
+    loop.validate()
+    return Timed(settings.epochs, loop.steps, each, time.perf_counter() - started)
+
+
+def median_seconds(step: Callable[[int], object], least: int, most: int, seconds: float) -> float:
+    """The median of calls, counted from 0, for about so long; the first (warm-up) is left out.
+
+    Args:
+        step: what is timed, to its end.
+        least: so many calls, however long they take.
+        most: no more after these.
+        seconds: when no further one begins.
+    """
     times: list[float] = []
     began = time.perf_counter()
 
     def goes_on() -> bool:
-        return len(times) < min(REHEARSED, loop.per_epoch) and time.perf_counter() - began < seconds
+        return len(times) < most and time.perf_counter() - began < seconds
 
     # Clocks differ, and all processes have to take as many steps.
-    while len(times) < min(2, loop.steps) or present().led(goes_on):
+    while len(times) < least or present().led(goes_on):
         started = time.perf_counter()
-        with loop.exchange.around_step(len(times)):
-            loop.step(course.batches.at(len(times)), None)
+        step(len(times))
         times.append(time.perf_counter() - started)
-    started = time.perf_counter()
-    loop.validate()
-    return Timed(settings.epochs, loop.steps, median(times[1:] or times), time.perf_counter() - started)
+    return median(times[1:] or times)
 
 
 class _Loop:

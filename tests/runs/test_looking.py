@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import TensorDataset
 
-from qtrain_cli.runs.looking import _Looked, loss_by_place
+from qtrain_cli.runs.looking import answered_parts, loss_by_place
+from qtrain_cli.tasks.objective import Objective
 
 
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int64])
@@ -26,12 +28,16 @@ def test_a_place_where_nothing_counts_is_left_out_and_the_others_keep_their_numb
     assert [place for place, _ in loss_by_place([(torch.zeros(1, 3, 3), targets)])] == [1, 3]
 
 
-def test_outputs_are_made_when_they_are_asked_for(monkeypatch):
-    made = []
+def test_outputs_are_made_when_they_are_asked_for():
+    made, module = [], nn.Linear(2, 3)
+    module.register_forward_hook(lambda *called: made.append(called))
     test = TensorDataset(torch.zeros(6, 2))
-    test.targets = torch.arange(6)
-    data = SimpleNamespace(test=test, objective=lambda: SimpleNamespace(at_once=2))
-    monkeypatch.setattr(_Looked, "_outputs", lambda self, part: made.append(part))
-    parts = iter(_Looked(data, None).parts())
+    test.inputs, test.targets = torch.zeros(6, 2), torch.arange(6)
+    data = SimpleNamespace(
+        test=test, normalisation=lambda given: given,
+        objective=lambda: Objective("classification", 0.0, 1.0, at_once=2),
+    )  # fmt: skip
+    parts = answered_parts(SimpleNamespace(module=module, state=dict(module.state_dict())), data)
+    assert not made
     next(parts)
     assert len(made) == 1 and len(list(parts)) == 2

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qtrain_cli.files.codec import MAX_CODE, best_spread, bits_needed
+from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.portable.streams import philox_words
 from qtrain_cli.quantum.circuit import CircuitSpec
 
@@ -37,6 +38,11 @@ def start_angles(circuit: CircuitSpec, seed: int) -> Tensor:
     words = philox_words(seed, 0, circuit.angles)
     unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return torch.from_numpy(math.pi * (2 * unit - 1)).view(circuit.angle_shape)
+
+
+def trained_start(spec: GeneratorSpec) -> Tensor:
+    """The same of the layers that are trained alone, behind the seeded ones."""
+    return start_angles(spec.circuit, spec.angles.start_seed)[:, spec.angles.seeded :]
 
 
 def movement(theta: Tensor, start: Tensor) -> Tensor:

@@ -79,7 +79,10 @@ class Generator:
 
     def standardised(self, theta: Tensor, run: Simulate = probabilities) -> Tensor:
         """z of the m outcomes in use: the trained angles in radians -> (m,)."""
-        p = self.all_probabilities(theta, run)
+        return self._in_use(self.all_probabilities(theta, run))
+
+    def _in_use(self, p: Tensor) -> Tensor:
+        """z (m,) of the probabilities of all outcomes, (b, 2**n)."""
         return p.flatten()[: self.spec.layout.generated] * 2**self.spec.circuit.qubits - 1
 
     def whole(self, theta: Tensor) -> Tensor:
@@ -119,5 +122,4 @@ class Generator:
         """The same from the probabilities of all outcomes, (b, 2**n)."""
         if self.spec.mapping.kind == LINEAR:
             return linear_tensors(self.spec.layout, p, numbers)
-        z = p.flatten()[: self.spec.layout.generated] * 2**self.spec.circuit.qubits - 1
-        return split(self.spec.layout, self.weights_of(z, numbers))
+        return split(self.spec.layout, self.weights_of(self._in_use(p), numbers))

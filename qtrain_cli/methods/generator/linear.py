@@ -44,19 +44,22 @@ class _Linear(torch.autograd.Function):
         gain, bias = numbers[0], numbers[1]
         z = p.reshape(-1)[: layout.generated] * p.shape[-1]
         z -= 1
-        ctx.save_for_backward(z, numbers)
-        ctx.layout, ctx.shape = layout, p.shape
+        entries = layout.of_role(GENERATED)
+        scales = _each([entry.scale for entry in entries], numbers)
+        centres = _each([entry.centre for entry in entries], numbers)
+        ctx.save_for_backward(z, numbers, scales)
+        ctx.counts, ctx.shape = [entry.count for entry in entries], p.shape
         return tuple(
             torch.addcmul(centre, scale, gain * part + bias)
-            for part, scale, centre in _parts(z, layout, numbers)
+            for part, scale, centre in zip(z.split(ctx.counts), scales, centres, strict=True)
         )
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor, None]:
-        z, numbers = ctx.saved_tensors
+        z, numbers, scales = ctx.saved_tensors
         back = z.new_zeros(ctx.shape)  # du first, dp in the end
         u = back.view(-1)[: z.numel()]
-        for (part, scale, _), gradient in zip(_parts(u, ctx.layout, numbers), gradients, strict=True):
+        for part, scale, gradient in zip(u.split(ctx.counts), scales, gradients, strict=True):
             if gradient is not None:
                 torch.mul(gradient, scale, out=part)
         found = torch.stack((z.mul_(u).sum(), u.sum()))  # z has served
@@ -67,10 +70,6 @@ class _Linear(torch.autograd.Function):
         return back, found, None
 
 
-def _parts(vector: Tensor, layout: LayoutSpec, like: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Each tensor's part of all weights, a view, with its scale and centre as numbers of `like`."""
-    entries = layout.of_role(GENERATED)
-    parts = vector.split([entry.count for entry in entries])
-    scales = torch.tensor([entry.scale for entry in entries], dtype=torch.float64).to(like)
-    centres = torch.tensor([entry.centre for entry in entries], dtype=torch.float64).to(like)
-    return list(zip(parts, scales, centres, strict=True))
+def _each(numbers: list[float], like: Tensor) -> Tensor:
+    """One for each tensor, rounded once to the dtype of `like`."""
+    return torch.tensor(numbers, dtype=torch.float64).to(like)

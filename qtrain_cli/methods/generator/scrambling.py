@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.methods.generator.angles import start_angles
+from qtrain_cli.methods.generator.angles import trained_start
 from qtrain_cli.methods.generator.generator import Generator
 from qtrain_cli.methods.generator.planning import LARGE_WEIGHTS
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -26,9 +26,8 @@ SAID, REFUSED = 1.5, 4.0
 def start_variance(spec: GeneratorSpec, device: torch.device) -> float:
     """Of z over all outcomes of all circuits, at the angles that training begins with."""
     generator = Generator(spec, device)
-    theta = start_angles(spec.circuit, spec.angles.start_seed)[:, spec.angles.seeded :]
     with torch.no_grad():
-        z = generator.all_probabilities(theta.float().to(device))
+        z = generator.all_probabilities(trained_start(spec).float().to(device))
         return float(z.mul_(z.shape[-1]).sub_(1).square_().mean(dtype=torch.float64))
 
 
