@@ -10,15 +10,13 @@ from typing import Any
 
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.report.page.axes import brief, count_text, ticks_of
-from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn
-from qtrain_cli.report.page.parts import Block, KeyOf, Page, Section, Sentences, TableCell, TableOf, Tile
+from qtrain_cli.report.page.curves import Compared, PointAt, Trace, coloured, compared_drawn, key_of
+from qtrain_cli.report.page.parts import Block, Page, Section, Sentences, TableCell, TableOf, Tile
 from qtrain_cli.results.comparison import Comparison
 from qtrain_cli.results.comparison_file import points_of, task_of, teacher_figure
 from qtrain_cli.results.verdict import verdict
 from qtrain_cli.tasks import Task
 
-#: Colours that methods take, one after the other.
-_COLOURS = 11
 #: Budgets that have a tile.
 _MOST_TILES = 6
 #: Of bounded figures, how far below the best the picture reaches.
@@ -71,9 +69,7 @@ def comparison_section(document: Mapping[str, Any]) -> Section:
         ),
         said,
     )  # fmt: skip
-    blocks: list[Block] = (
-        [drawn, KeyOf(tuple((course.kind, course.name) for course in courses))] if drawn else []
-    )
+    blocks: list[Block] = [drawn, key_of(courses)] if drawn else []
     return Section(
         "comparison",
         "Beside other methods",
@@ -87,7 +83,7 @@ def _courses(document: Mapping[str, Any]) -> tuple[Trace, ...]:
     """A line a method that has a point; ours is the thick one."""
     courses = []
     for place, row in enumerate(document["methods"]):
-        kind = "ours" if row["name"] == OURS else f"s{1 + place % _COLOURS}"
+        kind = "ours" if row["name"] == OURS else coloured(place)
         points = tuple(
             PointAt(point["budget"], point["mean"], point["low"], point["high"])
             for point in points_of(document, row["name"])
