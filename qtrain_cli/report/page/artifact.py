@@ -23,6 +23,7 @@ from qtrain_cli.report.page.parts import (
     TableCell,
     TableOf,
     Tile,
+    cell_of,
 )
 from qtrain_cli.report.page.strips import Strip, bars_drawn, intervals_drawn
 from qtrain_cli.report.page.wires import circuit_drawn
@@ -262,7 +263,7 @@ def _tensor(row: TensorFacts, further: Sequence[str]) -> tuple[TableCell, ...]:
         TableCell(f"{shape} {row.dtype}"),
         TableCell(row.role),
         TableCell(f"{row.count:,}", row.count),
-        *(TableCell("-" if one is None else brief(one), -1.0 if one is None else one) for one in figures),
+        *(cell_of(one, brief) for one in figures),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.report.page.axes import brief, count_text, ticks_of
 from qtrain_cli.report.page.curves import Compared, PointAt, Trace, coloured, compared_drawn, key_of
-from qtrain_cli.report.page.parts import Block, Page, Section, Sentences, TableCell, TableOf, Tile
+from qtrain_cli.report.page.parts import Block, Page, Section, Sentences, TableCell, TableOf, Tile, cell_of
 from qtrain_cli.results.comparison import Comparison
 from qtrain_cli.results.comparison_file import points_of, task_of, teacher_figure
 from qtrain_cli.results.verdict import verdict
@@ -121,7 +121,7 @@ def _point(point: Mapping[str, Any], task: Task) -> tuple[TableCell, ...]:
         TableCell(f"{point['budget']:,}", point["budget"]),
         TableCell(point["method"]),
         TableCell(task.bare(point["mean"]), point["mean"]),
-        TableCell("-" if spread is None else task.bare(spread), -1.0 if spread is None else spread),
+        cell_of(spread, task.bare),
         TableCell(f"{task.bare(point['low'])} to {task.bare(point['high'])}", point["low"]),
         TableCell(f"{point['file_bytes']:,}", point["file_bytes"]),
         TableCell(f"{point['numbers']:,}", point["numbers"]),

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtrain_cli.report.page.axes import count_text, ticks_of
 from qtrain_cli.report.page.curves import Compared, PointAt, Trace, coloured, compared_drawn, key_of, thinned
-from qtrain_cli.report.page.parts import Block, Page, Section, Sentences, TableCell, TableOf, Tile
+from qtrain_cli.report.page.parts import Block, Page, Section, Sentences, TableCell, TableOf, Tile, cell_of
 from qtrain_cli.report.page.strips import Strip, intervals_drawn
 from qtrain_cli.results.schema import task_of_fields
 from qtrain_cli.tasks import Task
@@ -69,9 +69,9 @@ def _row(row: Mapping[str, Any], task: Task) -> tuple[TableCell, ...]:
         TableCell(row["method"]),
         TableCell(f"{row['parameters']:,}", row["parameters"]),
         TableCell(task.bare(mean), mean),
-        TableCell("-" if spread is None else task.bare(spread), -1.0 if spread is None else spread),
+        cell_of(spread, task.bare),
         TableCell(task.show_interval(row["low"], row["high"]), row["low"]),
-        TableCell("-" if epochs is None else f"{epochs:.1f}", 1e18 if epochs is None else epochs),
+        cell_of(epochs, "{:.1f}".format, 1e18),
         TableCell(str(row["seeds"]), row["seeds"]),
     )
 
