@@ -13,7 +13,8 @@ from qtrain_cli.report.page.axes import brief, count_text, ticks_of
 from qtrain_cli.report.page.curves import Compared, PointAt, Trace, coloured, compared_drawn, key_of
 from qtrain_cli.report.page.parts import Block, Page, Section, Sentences, TableCell, TableOf, Tile, cell_of
 from qtrain_cli.results.comparison import Comparison
-from qtrain_cli.results.comparison_file import points_of, task_of, teacher_figure
+from qtrain_cli.results.comparison_file import points_of, teacher_figure
+from qtrain_cli.results.schema import task_of_fields
 from qtrain_cli.results.verdict import verdict
 from qtrain_cli.tasks import Task
 
@@ -26,7 +27,7 @@ _DEEPEST = 0.2
 def comparison_page(comparison: Comparison) -> Page:
     """The page of `compare --html`."""
     document = comparison.to_json(verdict(comparison))
-    task, teacher = task_of(document), teacher_figure(document)
+    task, teacher = task_of_fields(document), teacher_figure(document)
     whole = Tile("Teacher", task.show(teacher), f"{document['model_bytes']:,} bytes in float32")
     return Page(
         title=f"{document['model']}: methods at equal bytes",
@@ -58,7 +59,7 @@ def _firsts(document: Mapping[str, Any], task: Task) -> list[Tile]:
 
 def comparison_section(document: Mapping[str, Any]) -> Section:
     """The picture with its key, and the verdict."""
-    task, courses = task_of(document), _courses(document)
+    task, courses = task_of_fields(document), _courses(document)
     said = f"test {task.word} against bytes of the file, a line a method, with 95 % intervals"
     teacher = teacher_figure(document)
     drawn = compared_drawn(
