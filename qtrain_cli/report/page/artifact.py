@@ -184,9 +184,10 @@ def _sizes(record: Shown, dossier: Dossier) -> list[tuple[str, int, str]]:
         teacher = record.design.model_bytes
         return [*rows, ("its teacher in float32", teacher, "other")] if teacher else rows
     design = record.design
-    if design.lora_numbers:
-        rows += [("LoRA of that rank in 4 bits", -(-design.lora_numbers // 2), "rest"),
-                 ("LoRA of that rank in float16", 2 * design.lora_numbers, "rest")]  # fmt: skip
+    if design.lora_bytes:
+        halves, quarters = design.lora_bytes
+        rows += [("LoRA of that rank in 4 bits", quarters, "rest"),
+                 ("LoRA of that rank in float16", halves, "rest")]  # fmt: skip
     if dossier.int8_bytes:
         rows.append(("the same tensors in int8", dossier.int8_bytes, "rest"))
     whole = "the whole fine-tune in float32" if design.base else "the same tensors in float32"
