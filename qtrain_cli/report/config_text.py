@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtrain_cli.report.next_steps import free_name
+from qtrain_cli.files.outputs import free_name
 from qtrain_cli.report.terminal import sheet, stacked, styled
 from qtrain_cli.report.text import clipped
 

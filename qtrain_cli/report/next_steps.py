@@ -7,7 +7,6 @@ quoted as a shell needs it.
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from qtrain_cli.errors import first_few
 from qtrain_cli.files.classes import network_classes
 from qtrain_cli.files.outline import outline_of
+from qtrain_cli.files.outputs import free_name
 from qtrain_cli.files.surroundings import Sight, Surroundings
 from qtrain_cli.report.terminal import sheet, stacked, styled
 
@@ -112,17 +112,6 @@ def _finished(artifact: Path) -> Iterator[tuple[str, str]]:
     yield f"qtrain export {name} --classical -o {weights}", "write ordinary weights"
     card = "MODEL_CARD.md" if os.path.lexists("README.md") else "README.md"
     yield f"qtrain card {name} -o {card}", "describe it on a model card"
-
-
-def free_name(weights: Path) -> Path:
-    """Where regenerated weights can be written: this name, or one beside it where something lies there."""
-    names = (weights.with_suffix(more + weights.suffix) for more in _beside())
-    return next(name for name in names if not os.path.lexists(name))
-
-
-def _beside() -> Iterator[str]:
-    yield from ("", ".regenerated")
-    yield from (f".regenerated-{number}" for number in itertools.count(2))
 
 
 def _said(path: Path) -> str:
