@@ -145,9 +145,7 @@ def _tiles(record: Shown, gates: Sequence[GateResult]) -> list[Tile]:
 def _figures(record: Record | StudentRecord) -> list[Tile]:
     scores = record.scores
     low, high = scores.interval
-    figure = Tile(
-        f"Test {scores.row.word}", scores.show(scores.test), f"{scores.row.show_interval(low, high)}"
-    )
+    figure = Tile(f"Test {scores.row.word}", scores.show(scores.test), scores.row.show_interval(low, high))
     if scores.drop is None or scores.teacher is None:
         return [figure]
     word = "below" if scores.drop > 0 else "above"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from qtrain_cli.report.text import LabelledTexts
 
@@ -151,4 +151,4 @@ class Page:
     sections: tuple[Section, ...]
     missing: tuple[str, ...] = ()
     warning: str = ""
-    footer: tuple[str, ...] = field(default=())
+    footer: tuple[str, ...] = ()
