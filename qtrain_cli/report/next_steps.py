@@ -58,14 +58,14 @@ def _name(path: Path) -> str:
 def _steps(around: Surroundings) -> Iterator[tuple[str, str]]:
     """Commands, each with what it does."""
     yield from _going_on(around)
-    model, artifact = _chosen(around.of(Sight.MODEL)), around.first(Sight.ARTIFACT)
+    models, artifact = around.of(Sight.MODEL), around.first(Sight.ARTIFACT)
     if artifact:
         yield from _finished(artifact)
     if around.first(Sight.CONFIG):
         yield "qtrain compress", "compress the model, as qtrain.toml says"
-    elif model:
-        yield from _with_model(model, around.first(Sight.DATA))
-    if not (model or artifact):
+    elif models:
+        yield from _with_model(_chosen(models), around.first(Sight.DATA))
+    if not (models or artifact):
         yield "qtrain init --sample", "begin with a small model and data that the package brings"
         yield "qtrain help start", "or read how your own model is compressed"
 
@@ -84,9 +84,9 @@ def _with_model(model: Path, data: Path | None) -> Iterator[tuple[str, str]]:
         yield f"qtrain compress {said} --data DATA", "compress it; `qtrain help data` says what DATA may be"
 
 
-def _chosen(models: Sequence[Path]) -> Path | None:
+def _chosen(models: Sequence[Path]) -> Path:
     """The newest, of the first few one that needs no class."""
-    return min(models[:_MODELS_READ], key=_lacks_module, default=None)
+    return next((model for model in models[:_MODELS_READ] if not _lacks_module(model)), models[0])
 
 
 def _lacks_module(model: Path) -> bool:
