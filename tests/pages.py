@@ -5,7 +5,10 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
+from qtrain_cli.commands.report import ReportOutcome
 from qtrain_cli.quantum.circuit import CircuitSpec
+from qtrain_cli.report.page.artifact import artifact_page
+from qtrain_cli.report.page.render import page_html
 from qtrain_cli.results.dossier import ClassFigures, Dossier, Examination, TensorFacts
 from qtrain_cli.results.history import EpochLine
 
@@ -38,6 +41,11 @@ def dossier(name="net.qtrain", **changes):
         "history_at": "h",
     }
     return Dossier(name, **given | changes)
+
+
+def html_of(record, gates=(), **changes):
+    """The page of an artifact's record, with what `dossier` knows beside it."""
+    return page_html(artifact_page(ReportOutcome(record, tuple(gates), dossier(**changes))))
 
 
 def examination(**changes):

@@ -60,13 +60,13 @@ def _of_model(description: Description, path: Path) -> Dossier:
 
 def _of_student(container: Container, path: Path) -> Dossier:
     """A student's history is in its file; its learning rates are in the one beside it, if there is one."""
-    description = describe_student(container)
-    lines = last_stage(history_of(history_beside(path), description.run))
+    description, history = describe_student(container), history_beside(path)
+    lines = last_stage(history_of(history, description.run))
     word = description.measured.scores.row.word
     return Dossier(
         artifact=path.name,
         history=lines or _of_lesson(description.lesson, description.run, word),
-        history_at=history_beside(path).name,
+        history_at=history.name,
     )
 
 

@@ -82,16 +82,18 @@ def _kind(path: Path) -> Sight:
         return Sight.NOTHING
     try:
         if path.is_dir():
-            return (
-                Sight.MODEL
-                if (path / _CONFIG).is_file()
-                else Sight.DATA
-                if _is_split_folder(path)
-                else Sight.NOTHING
-            )
-        return _KINDS.get(path.suffix, lambda path: Sight.NOTHING)(path) if path.is_file() else Sight.NOTHING
+            return _folder(path)
+        if path.is_file() and path.suffix in _KINDS:
+            return _KINDS[path.suffix](path)
     except OSError:
-        return Sight.NOTHING
+        pass  # what cannot be looked at is of no use either
+    return Sight.NOTHING
+
+
+def _folder(path: Path) -> Sight:
+    if (path / _CONFIG).is_file():
+        return Sight.MODEL
+    return Sight.DATA if _is_split_folder(path) else Sight.NOTHING
 
 
 def _is_split_folder(folder: Path) -> bool:
@@ -107,13 +109,8 @@ def _state(path: Path) -> Sight:
 
 def _table(path: Path) -> Sight:
     """One file of rows; those that are a split go by their folder, and a run's history is none."""
-    if path.stem.endswith(ARTIFACT_ENDING):
-        return Sight.NOTHING
-    return (
-        Sight.NOTHING
-        if path.stem.split("-")[0] in ("train", "test", "validation", "metadata")
-        else Sight.DATA
-    )
+    of_a_split = path.stem.split("-")[0] in ("train", "test", "validation", "metadata")
+    return Sight.NOTHING if of_a_split or path.stem.endswith(ARTIFACT_ENDING) else Sight.DATA
 
 
 def _tensors(path: Path) -> Sight:

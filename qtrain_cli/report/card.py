@@ -36,9 +36,9 @@ def card_document(card: Described) -> dict[str, Any]:
 
 def card_terminal(card: Described) -> RenderableType:
     """Where it lies, what was said of it, and what may be added."""
-    settings = card.settings
+    settings, head = card.settings, _head(card)
     said = [("license", "--license"), ("base_model", "--base-model"), ("datasets", "--dataset")]
-    rows = [(name, value_text(_head(card)[name]), option) for name, option in said]
+    rows = [(name, value_text(head[name]), option) for name, option in said]
     return sheet({
         "card": [
             ("path", str(settings.out)), ("checked", _check(card)), ("title", card_title(card)),

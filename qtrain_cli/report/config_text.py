@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtrain_cli.report.next_steps import free_name
+from qtrain_cli.files.outputs import free_name
 from qtrain_cli.report.terminal import sheet, stacked, styled
 from qtrain_cli.report.text import clipped
 
@@ -55,7 +55,7 @@ def init_terminal(found: Any) -> RenderableType:
         ("model", f"{found.format}, read as {found.trust}, {found.weights:,} weights"),
         ("data", _rows(found)),
         *([("fed", f"{_way(found.feedings[0])}: {found.figures[0]}")] if found.feedings else []),
-        ("budget", f"{found.params:,} trained numbers, at most {_bytes(found)} bytes"),
+        ("budget", f"{found.params:,} trained numbers, at most {_ours(found).artifact_bytes:,} bytes"),
     ]
     consent = " --trust-pickle" if found.trust == "trusted-pickle" else ""
     steps = (f"qtrain compress{consent}", "qtrain report", "qtrain export --classical")
@@ -63,8 +63,9 @@ def init_terminal(found: Any) -> RenderableType:
     return stacked(sheet({"init": rows}), styled("Next, in that file's folder", "bold"), *told)
 
 
-def _bytes(found: Any) -> str:
-    return next(f"{one.artifact_bytes:,}" for one in found.budgets if one.params == found.params)
+def _ours(found: Any) -> Any:
+    """The budget that counts."""
+    return next(one for one in found.budgets if one.params == found.params)
 
 
 def _compress(found: Any) -> Iterator[str]:
@@ -115,16 +116,16 @@ def _fed(found: Any) -> Iterator[str]:
 def _budget(found: Any) -> Iterator[str]:
     yield "# Budget: so many trained numbers; fewer take fewer bytes, and cost accuracy. Others:"
     for one in found.budgets:
-        size = f"at most {one.artifact_bytes:,} bytes, {one.bytes_ratio:,.1f} times smaller"
         if one.params != found.params:
-            yield f"# params = {one.params}  # {size}"
-    ours = next(one for one in found.budgets if one.params == found.params)
-    yield f"params = {_budget_line(ours)}"
+            yield f"# {_budget_line(one)}"
+    yield _budget_line(_ours(found))
 
 
 def _budget_line(row: Any) -> str:
-    """The budget that counts."""
-    return f"{row.params}  # at most {row.artifact_bytes:,} bytes, {row.bytes_ratio:,.1f} times smaller"
+    """What it buys stands behind it."""
+    return (
+        f"params = {row.params}  # at most {row.artifact_bytes:,} bytes, {row.bytes_ratio:,.1f} times smaller"
+    )
 
 
 def _plan(found: Any) -> Iterator[str]:
@@ -149,7 +150,7 @@ def _report(found: Any) -> Iterator[str]:
     yield f'artifact = "{_text(found.artifact)}"'
     yield "# Gates: exit code 3 where one is missed. Take off the # and set your own."
     yield "# max-drop = 0.02          # below the teacher, of 1"
-    yield f"# max-bytes = {_bytes(found).replace(',', '')}"
+    yield f"# max-bytes = {_ours(found).artifact_bytes}"
     yield '# junit = "qtrain.xml"     # what CI systems read; also markdown'
 
 

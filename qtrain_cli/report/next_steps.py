@@ -7,7 +7,6 @@ quoted as a shell needs it.
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from qtrain_cli.errors import first_few
 from qtrain_cli.files.classes import network_classes
 from qtrain_cli.files.outline import outline_of
+from qtrain_cli.files.outputs import free_name
 from qtrain_cli.files.surroundings import Sight, Surroundings
 from qtrain_cli.report.terminal import sheet, stacked, styled
 
@@ -58,14 +58,14 @@ def _name(path: Path) -> str:
 def _steps(around: Surroundings) -> Iterator[tuple[str, str]]:
     """Commands, each with what it does."""
     yield from _going_on(around)
-    model, artifact = _chosen(around.of(Sight.MODEL)), around.first(Sight.ARTIFACT)
+    models, artifact = around.of(Sight.MODEL), around.first(Sight.ARTIFACT)
     if artifact:
         yield from _finished(artifact)
     if around.first(Sight.CONFIG):
         yield "qtrain compress", "compress the model, as qtrain.toml says"
-    elif model:
-        yield from _with_model(model, around.first(Sight.DATA))
-    if not (model or artifact):
+    elif models:
+        yield from _with_model(_chosen(models), around.first(Sight.DATA))
+    if not (models or artifact):
         yield "qtrain init --sample", "begin with a small model and data that the package brings"
         yield "qtrain help start", "or read how your own model is compressed"
 
@@ -84,9 +84,9 @@ def _with_model(model: Path, data: Path | None) -> Iterator[tuple[str, str]]:
         yield f"qtrain compress {said} --data DATA", "compress it; `qtrain help data` says what DATA may be"
 
 
-def _chosen(models: Sequence[Path]) -> Path | None:
+def _chosen(models: Sequence[Path]) -> Path:
     """The newest, of the first few one that needs no class."""
-    return min(models[:_MODELS_READ], key=_lacks_module, default=None)
+    return next((model for model in models[:_MODELS_READ] if not _lacks_module(model)), models[0])
 
 
 def _lacks_module(model: Path) -> bool:
@@ -112,17 +112,6 @@ def _finished(artifact: Path) -> Iterator[tuple[str, str]]:
     yield f"qtrain export {name} --classical -o {weights}", "write ordinary weights"
     card = "MODEL_CARD.md" if os.path.lexists("README.md") else "README.md"
     yield f"qtrain card {name} -o {card}", "describe it on a model card"
-
-
-def free_name(weights: Path) -> Path:
-    """Where regenerated weights can be written: this name, or one beside it where something lies there."""
-    names = (weights.with_suffix(more + weights.suffix) for more in _beside())
-    return next(name for name in names if not os.path.lexists(name))
-
-
-def _beside() -> Iterator[str]:
-    yield from ("", ".regenerated")
-    yield from (f".regenerated-{number}" for number in itertools.count(2))
 
 
 def _said(path: Path) -> str:

@@ -106,14 +106,10 @@ def _size(record: Record | BareFile) -> LabelledTexts:
 
 def _beside_lora(design: Design) -> LabelledTexts:
     """What else a fine-tune is stored as."""
-    numbers = design.lora_numbers
-    return (
-        [
-            ("LoRA in float16, in 4 bits", f"{2 * numbers:,} bytes, {-(-numbers // 2):,} bytes"),
-        ]
-        if numbers
-        else []
-    )
+    if design.lora_bytes is None:
+        return []
+    halves, quarters = design.lora_bytes
+    return [("LoRA in float16, in 4 bits", f"{halves:,} bytes, {quarters:,} bytes")]
 
 
 def _layers(design: Design) -> str:

@@ -22,7 +22,6 @@ from qtrain_cli.results.schema import (
     check_kind,
     task_of_fields,
 )
-from qtrain_cli.tasks import Task
 
 COMPARISON_FILE = "comparison.json"
 _MOST_ROWS, _MOST_METHODS = 10_000, 100
@@ -61,14 +60,9 @@ def checked_comparison(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return document
 
 
-def task_of(document: Mapping[str, Any]) -> Task:
-    """The row of its task."""
-    return task_of_fields(document)
-
-
 def teacher_figure(document: Mapping[str, Any]) -> float | None:
     """The teacher's test figure; None where it has none."""
-    figure: float | None = document.get(f"teacher_test_{task_of(document).word}")
+    figure: float | None = document.get(f"teacher_test_{task_of_fields(document).word}")
     return figure
 
 

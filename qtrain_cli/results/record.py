@@ -80,6 +80,12 @@ class Design:
         """Numbers in the model over numbers in the artifact; kept ones count on both sides."""
         return parameter_ratio_of(self.weights, self.kept_weights, self.trained_numbers)
 
+    @property
+    def lora_bytes(self) -> tuple[int, int] | None:
+        """Of a LoRA of the same rank, in float16 and in 4 bits; None of what no LoRA could be."""
+        numbers = self.lora_numbers
+        return (2 * numbers, -(-numbers // 2)) if numbers else None
+
     def bytes_ratio(self, artifact_bytes: int) -> float:
         """How many times smaller a file of so many bytes is than the model's tensors in float32."""
         return bytes_ratio_of(self.model_bytes, artifact_bytes)

@@ -7,7 +7,7 @@ that this process had, with model, data and these steps in it. Standard library 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 DRY_RUN_SCHEMA = "qtrain.dry-run/1"
@@ -42,7 +42,7 @@ class Rehearsal:
     memory_bytes: int
     device_memory_bytes: int | None = None
     writes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

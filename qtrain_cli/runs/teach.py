@@ -33,6 +33,7 @@ from qtrain_cli.models.call import predict
 from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
+from qtrain_cli.results.history import finite
 from qtrain_cli.results.versions import recorded_versions
 from qtrain_cli.runs.examination import examine, examine_nobody
 from qtrain_cli.runs.generations import Learned, Teaching, learn, student_of
@@ -318,13 +319,8 @@ def _lesson(job: Teaching, learned: Learned) -> Lesson:
         test_shots=test_shots,
         test_noise=test_noise,
         evaluations=learned.evaluations,
-        history=tuple(_finite(row) for row in learned.history),
+        history=tuple((finite(loss), finite(figure)) for loss, figure in learned.history),
     )
-
-
-def _finite(row: tuple[float, float]) -> tuple[float | None, float | None]:
-    loss, figure = (value if math.isfinite(value) else None for value in row)
-    return loss, figure
 
 
 def _measured(job: Teaching, state: dict[str, Tensor]) -> Measured:

@@ -22,7 +22,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 
 
-def _sample_or(name: str, missing: str, option: str) -> Otherwise:
+def _sample_or(sample: Path | str, missing: str, option: str) -> Otherwise:
     """The sample's file with --sample; without it the option has to be said."""
 
     def rule(said: Said) -> Path | str:
@@ -31,7 +31,7 @@ def _sample_or(name: str, missing: str, option: str) -> Otherwise:
                 f"init needs {missing}",
                 f"give {option}, or try it first with what the package brings: qtrain init --sample",
             )
-        return name if option.startswith("--") else Path(name)
+        return sample
 
     return Otherwise("the sample's with --sample", rule)
 
@@ -48,7 +48,8 @@ class InitSettings:
     """
 
     model: Annotated[
-        ModelSettings, Inside("path", _sample_or(SAMPLE_MODEL, "a model and data", "MODEL and --data DATA"))
+        ModelSettings,
+        Inside("path", _sample_or(Path(SAMPLE_MODEL), "a model and data", "MODEL and --data DATA")),
     ]
     data: Annotated[DataSettings, Inside("source", _sample_or(SAMPLE_DATA, "data", "--data DATA"))]
     out: Annotated[

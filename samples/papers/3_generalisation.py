@@ -15,9 +15,10 @@ cross-entropies of all 1,000 training rows and all 10,000 test images.
 
 import json
 import math
+import sys
 
 import torch
-from rows import Bench, finish, spread, table
+from rows import SAMPLES, Bench, finish, spread, table
 from splits import few, mnist_file
 from torch import Tensor
 from torch.func import functional_call
@@ -60,10 +61,6 @@ def _kept(bench: Bench, splits: dict, way: str, size: int, seed: int) -> dict:
 
 
 def _network(seed: int):
-    import sys
-
-    from rows import SAMPLES
-
     sys.path.insert(0, str(SAMPLES))
     from mnist_cnn import MnistCNN
 

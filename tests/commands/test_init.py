@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from qtrain_cli.files.outputs import free_name
 from qtrain_cli.report.config_text import _value
-from qtrain_cli.report.next_steps import free_name
 from qtrain_cli.runs.first_look import channel_statistics
 
 

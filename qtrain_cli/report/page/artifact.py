@@ -23,6 +23,7 @@ from qtrain_cli.report.page.parts import (
     TableCell,
     TableOf,
     Tile,
+    cell_of,
 )
 from qtrain_cli.report.page.strips import Strip, bars_drawn, intervals_drawn
 from qtrain_cli.report.page.wires import circuit_drawn
@@ -144,9 +145,7 @@ def _tiles(record: Shown, gates: Sequence[GateResult]) -> list[Tile]:
 def _figures(record: Record | StudentRecord) -> list[Tile]:
     scores = record.scores
     low, high = scores.interval
-    figure = Tile(
-        f"Test {scores.row.word}", scores.show(scores.test), f"{scores.row.show_interval(low, high)}"
-    )
+    figure = Tile(f"Test {scores.row.word}", scores.show(scores.test), scores.row.show_interval(low, high))
     if scores.drop is None or scores.teacher is None:
         return [figure]
     word = "below" if scores.drop > 0 else "above"
@@ -183,9 +182,10 @@ def _sizes(record: Shown, dossier: Dossier) -> list[tuple[str, int, str]]:
         teacher = record.design.model_bytes
         return [*rows, ("its teacher in float32", teacher, "other")] if teacher else rows
     design = record.design
-    if design.lora_numbers:
-        rows += [("LoRA of that rank in 4 bits", -(-design.lora_numbers // 2), "rest"),
-                 ("LoRA of that rank in float16", 2 * design.lora_numbers, "rest")]  # fmt: skip
+    if design.lora_bytes:
+        halves, quarters = design.lora_bytes
+        rows += [("LoRA of that rank in 4 bits", quarters, "rest"),
+                 ("LoRA of that rank in float16", halves, "rest")]  # fmt: skip
     if dossier.int8_bytes:
         rows.append(("the same tensors in int8", dossier.int8_bytes, "rest"))
     whole = "the whole fine-tune in float32" if design.base else "the same tensors in float32"
@@ -262,7 +262,7 @@ def _tensor(row: TensorFacts, further: Sequence[str]) -> tuple[TableCell, ...]:
         TableCell(f"{shape} {row.dtype}"),
         TableCell(row.role),
         TableCell(f"{row.count:,}", row.count),
-        *(TableCell("-" if one is None else brief(one), -1.0 if one is None else one) for one in figures),
+        *(cell_of(one, brief) for one in figures),
     )
 
 

@@ -58,7 +58,7 @@ class Scaled:
         return math.log10(max(value, self.low)) if self.powers else value
 
 
-def scaled(figures: Iterable[float], powers: bool | None = None, zero: bool = False) -> Scaled:
+def scaled(figures: Iterable[float], powers: bool | None = None) -> Scaled:
     """The scale that shows these figures with a little room; `powers` None: where they lie far apart."""
     found = [figure for figure in figures if math.isfinite(figure)] or [0.0, 1.0]
     low, high = min(found), max(found)
@@ -66,7 +66,7 @@ def scaled(figures: Iterable[float], powers: bool | None = None, zero: bool = Fa
     if bent:
         return Scaled(low / 1.15, high * 1.15, True)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    return Scaled(0.0 if zero and low >= 0 else low - room, high + room)
+    return Scaled(low - room, high + room)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,14 @@ from typing import Any
 
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.report.page.axes import brief, count_text, ticks_of
-from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn
-from qtrain_cli.report.page.parts import Block, KeyOf, Page, Section, Sentences, TableCell, TableOf, Tile
+from qtrain_cli.report.page.curves import Compared, PointAt, Trace, coloured, compared_drawn, key_of
+from qtrain_cli.report.page.parts import Block, Page, Section, Sentences, TableCell, TableOf, Tile, cell_of
 from qtrain_cli.results.comparison import Comparison
-from qtrain_cli.results.comparison_file import points_of, task_of, teacher_figure
+from qtrain_cli.results.comparison_file import points_of, teacher_figure
+from qtrain_cli.results.schema import task_of_fields
 from qtrain_cli.results.verdict import verdict
 from qtrain_cli.tasks import Task
 
-#: Colours that methods take, one after the other.
-_COLOURS = 11
 #: Budgets that have a tile.
 _MOST_TILES = 6
 #: Of bounded figures, how far below the best the picture reaches.
@@ -28,7 +27,7 @@ _DEEPEST = 0.2
 def comparison_page(comparison: Comparison) -> Page:
     """The page of `compare --html`."""
     document = comparison.to_json(verdict(comparison))
-    task, teacher = task_of(document), teacher_figure(document)
+    task, teacher = task_of_fields(document), teacher_figure(document)
     whole = Tile("Teacher", task.show(teacher), f"{document['model_bytes']:,} bytes in float32")
     return Page(
         title=f"{document['model']}: methods at equal bytes",
@@ -60,7 +59,7 @@ def _firsts(document: Mapping[str, Any], task: Task) -> list[Tile]:
 
 def comparison_section(document: Mapping[str, Any]) -> Section:
     """The picture with its key, and the verdict."""
-    task, courses = task_of(document), _courses(document)
+    task, courses = task_of_fields(document), _courses(document)
     said = f"test {task.word} against bytes of the file, a line a method, with 95 % intervals"
     teacher = teacher_figure(document)
     drawn = compared_drawn(
@@ -71,9 +70,7 @@ def comparison_section(document: Mapping[str, Any]) -> Section:
         ),
         said,
     )  # fmt: skip
-    blocks: list[Block] = (
-        [drawn, KeyOf(tuple((course.kind, course.name) for course in courses))] if drawn else []
-    )
+    blocks: list[Block] = [drawn, key_of(courses)] if drawn else []
     return Section(
         "comparison",
         "Beside other methods",
@@ -87,7 +84,7 @@ def _courses(document: Mapping[str, Any]) -> tuple[Trace, ...]:
     """A line a method that has a point; ours is the thick one."""
     courses = []
     for place, row in enumerate(document["methods"]):
-        kind = "ours" if row["name"] == OURS else f"s{1 + place % _COLOURS}"
+        kind = "ours" if row["name"] == OURS else coloured(place)
         points = tuple(
             PointAt(point["budget"], point["mean"], point["low"], point["high"])
             for point in points_of(document, row["name"])
@@ -125,7 +122,7 @@ def _point(point: Mapping[str, Any], task: Task) -> tuple[TableCell, ...]:
         TableCell(f"{point['budget']:,}", point["budget"]),
         TableCell(point["method"]),
         TableCell(task.bare(point["mean"]), point["mean"]),
-        TableCell("-" if spread is None else task.bare(spread), -1.0 if spread is None else spread),
+        cell_of(spread, task.bare),
         TableCell(f"{task.bare(point['low'])} to {task.bare(point['high'])}", point["low"]),
         TableCell(f"{point['file_bytes']:,}", point["file_bytes"]),
         TableCell(f"{point['numbers']:,}", point["numbers"]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtrain_cli.report.page.axes import Canvas, Scaled, brief, count_text, scaled
-from qtrain_cli.report.page.parts import DrawingOf
+from qtrain_cli.report.page.parts import DrawingOf, KeyOf
 from qtrain_cli.report.page.svg import box, dot, drawing, label, line, path
 from qtrain_cli.results.history import EpochLine
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Points of one line: more are no finer to the eye, and make a heavy page.
 MOST_POINTS = 400
+#: Colours of the style sheet that lines take, one after the other; ours has one of its own.
+_COLOURS = 11
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class Trace:
     kind: str
     name: str
     points: tuple[PointAt, ...]
+
+
+def coloured(place: int) -> str:
+    """The class of a line that is not ours, by its place among them."""
+    return f"s{1 + place % _COLOURS}"
+
+
+def key_of(courses: Sequence[Trace]) -> KeyOf:
+    """What their colours mean."""
+    return KeyOf(tuple((course.kind, course.name) for course in courses))
 
 
 def epochs_drawn(

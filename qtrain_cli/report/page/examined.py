@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 from qtrain_cli.report.page.axes import Canvas, brief, count_text, scaled
 from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn
-from qtrain_cli.report.page.parts import Block, DrawingOf, Matrix, Section, Sentences, TableCell, TableOf
+from qtrain_cli.report.page.parts import (
+    Block,
+    DrawingOf,
+    Matrix,
+    Section,
+    Sentences,
+    TableCell,
+    TableOf,
+    cell_of,
+)
 from qtrain_cli.report.page.svg import dot, drawing, line
 from qtrain_cli.results import Scores
 from qtrain_cli.results.dossier import ClassFigures, Dossier, Examination
@@ -64,12 +73,12 @@ def _class(one: ClassFigures) -> tuple[TableCell, ...]:
     return (
         TableCell(one.name),
         TableCell(f"{one.rows:,}", one.rows),
-        *(_share(value) for value in (recall, precision, 2 * one.right / both if both else None)),
+        *(cell_of(value, _per_cent) for value in (recall, precision, 2 * one.right / both if both else None)),
     )
 
 
-def _share(value: float | None) -> TableCell:
-    return TableCell("-", -1.0) if value is None else TableCell(f"{100 * value:.2f}", value)
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.2f}"
 
 
 def _pairs(found: Examination) -> list[Block]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from qtrain_cli.report.text import LabelledTexts
 
@@ -30,6 +30,11 @@ class TableCell:
     text: str
     key: float | None = None
     tone: str = PLAIN_TONE
+
+
+def cell_of(figure: float | None, write: Callable[[float], str], unknown: float = -1.0) -> TableCell:
+    """A figure; a dash, sorted by `unknown`, where there is none."""
+    return TableCell("-", unknown) if figure is None else TableCell(write(figure), figure)
 
 
 @dataclass(frozen=True)
@@ -146,4 +151,4 @@ class Page:
     sections: tuple[Section, ...]
     missing: tuple[str, ...] = ()
     warning: str = ""
-    footer: tuple[str, ...] = field(default=())
+    footer: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtrain_cli.report.page.axes import brief, count_text, ticks_of
-from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn
+from qtrain_cli.report.page.curves import Compared, PointAt, Trace, coloured, compared_drawn
 from qtrain_cli.report.page.parts import Block, Facts, KeyOf, Page, Section, TableCell, TableOf, Tile
 from qtrain_cli.report.sampling import sampled_against
 from qtrain_cli.results import SampleCell, SampleRecord
@@ -53,7 +53,7 @@ def _picture(record: SampleRecord) -> Section:
             PointAt(_shots(cell), cell.mean, *(cell.repetition_interval or (None, None))) for cell in cells
         )
         if points:
-            courses.append(Trace("ours" if place == 0 else f"s{1 + (place - 1) % 11}", noise, points))
+            courses.append(Trace("ours" if place == 0 else coloured(place - 1), noise, points))
     shows = (count_text, ticks_of(task))
     said = f"test {task.word} against shots of each circuit, a line a level of noise"
     given = Compared(tuple(courses), "shots of each circuit", task.heading(f"test {task.word}"), shows,

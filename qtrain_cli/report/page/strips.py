@@ -34,13 +34,12 @@ def intervals_drawn(strips: Sequence[Strip], what: str, task: Task) -> DrawingOf
     for place, strip in enumerate(strips):
         y = _TOP + _ROW * (place + 0.62)
         x, _ = plot.at(strip.value, 0)
-        ends_of = strip.low is not None and strip.high is not None
-        words = f"{strip.name}: {task.show(strip.value)}"
+        words, radius = f"{strip.name}: {task.show(strip.value)}", 4
         if strip.low is not None and strip.high is not None:
             (low, _), (high, _) = plot.at(strip.low, 0), plot.at(strip.high, 0)
             parts.append(line(low, y, high, y, f"whisker thick {strip.kind}"))
-            words += f" ({task.show_interval(strip.low, strip.high)})"
-        parts += [dot(x, y, 5 if ends_of else 4, f"point {strip.kind}", words),
+            words, radius = f"{words} ({task.show_interval(strip.low, strip.high)})", 5
+        parts += [dot(x, y, radius, f"point {strip.kind}", words),
                   label(14, y - 13, words, "row")]  # fmt: skip
     said = "; ".join(f"{strip.name} {task.show(strip.value)}" for strip in strips)
     return DrawingOf(drawing(parts, f"{what}: {said}", height))

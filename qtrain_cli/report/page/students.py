@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtrain_cli.report.page.axes import count_text, ticks_of
-from qtrain_cli.report.page.curves import Compared, PointAt, Trace, compared_drawn, thinned
-from qtrain_cli.report.page.parts import Block, KeyOf, Page, Section, Sentences, TableCell, TableOf, Tile
+from qtrain_cli.report.page.curves import Compared, PointAt, Trace, coloured, compared_drawn, key_of, thinned
+from qtrain_cli.report.page.parts import Block, Page, Section, Sentences, TableCell, TableOf, Tile, cell_of
 from qtrain_cli.report.page.strips import Strip, intervals_drawn
 from qtrain_cli.results.schema import task_of_fields
 from qtrain_cli.tasks import Task
@@ -69,9 +69,9 @@ def _row(row: Mapping[str, Any], task: Task) -> tuple[TableCell, ...]:
         TableCell(row["method"]),
         TableCell(f"{row['parameters']:,}", row["parameters"]),
         TableCell(task.bare(mean), mean),
-        TableCell("-" if spread is None else task.bare(spread), -1.0 if spread is None else spread),
+        cell_of(spread, task.bare),
         TableCell(task.show_interval(row["low"], row["high"]), row["low"]),
-        TableCell("-" if epochs is None else f"{epochs:.1f}", 1e18 if epochs is None else epochs),
+        cell_of(epochs, "{:.1f}".format, 1e18),
         TableCell(str(row["seeds"]), row["seeds"]),
     )
 
@@ -79,7 +79,7 @@ def _row(row: Mapping[str, Any], task: Task) -> tuple[TableCell, ...]:
 def _learning(courses: Courses, task: Task) -> list[Section]:
     """Validation by epochs, a line a row."""
     drawn_of = tuple(
-        Trace("ours" if place == 0 else f"s{1 + (place - 1) % 11}", name, _points(figures))
+        Trace("ours" if place == 0 else coloured(place - 1), name, _points(figures))
         for place, (name, figures) in enumerate(courses.items())
     )
     beside = task.heading(f"validation {task.word}")
@@ -87,7 +87,7 @@ def _learning(courses: Courses, task: Task) -> list[Section]:
     drawn = compared_drawn(given, f"{beside} by epoch, a line a student and method")
     if drawn is None:
         return []
-    blocks: tuple[Block, ...] = (drawn, KeyOf(tuple((course.kind, course.name) for course in drawn_of)))
+    blocks: tuple[Block, ...] = (drawn, key_of(drawn_of))
     return [Section("learning", "How they learned", blocks, "Of the first seed.")]
 
 

@@ -4,20 +4,13 @@ import re
 from dataclasses import replace
 
 import pytest
-from pages import dossier, epochs, read_page
+from pages import dossier, epochs, html_of, read_page
 from reports import GATES, HOSTILE
 
 from qtrain_cli.artifact.records import BareFile
-from qtrain_cli.commands.report import ReportOutcome
-from qtrain_cli.report.page.artifact import artifact_page
-from qtrain_cli.report.page.render import page_html
 from qtrain_cli.results import GateResult
 from qtrain_cli.results.gates import check_gates
 from qtrain_cli.tasks import TASKS
-
-
-def html_of(record, gates=(), **changes):
-    return page_html(artifact_page(ReportOutcome(record, tuple(gates), dossier(**changes))))
 
 
 def test_it_says_the_result_in_one_sentence_and_beside_the_teacher(make_record):
@@ -127,6 +120,5 @@ def test_many_tensors_are_folded_and_the_most_are_left_out(make_record):
 def test_a_ring_is_said_only_where_one_is(make_record):
     said = "The ring marks the best epoch"
     for best, there in ((18, True), (0, False)):
-        known = dossier(history=epochs(best=best))
-        found = read_page(page_html(artifact_page(ReportOutcome(make_record(), (), known))))
+        found = read_page(html_of(make_record(), history=epochs(best=best)))
         assert (said in found.text, "best" in [one["class"] for one in found.of("circle")]) == (there, there)

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 from comparisons import cell, comparison
-from pages import dossier, examination
+from pages import examination, html_of
 from reports import GATES, HOSTILE
 
-from qtrain_cli.commands.report import ReportOutcome
-from qtrain_cli.report.page.artifact import artifact_page
 from qtrain_cli.report.page.comparison import comparison_page
 from qtrain_cli.report.page.render import page_html
 from qtrain_cli.results.gates import check_gates
@@ -52,8 +50,8 @@ def whole_page(make_record, name="net.qtrain", **changes):
         [cell(one, seed, [1, 0, 1, 1], budget) for one in ("ours", "pruning") for seed in (0, 1)
          for budget in (1000, 2000)], budgets=(1000, 2000),
     ).to_json(["a sentence"])  # fmt: skip
-    known = dossier(name, examined=examination(), comparison=compared)
-    return page_html(artifact_page(ReportOutcome(record, check_gates(record, GATES), known)))
+    gates = check_gates(record, GATES)
+    return html_of(record, gates, name=name, examined=examination(), comparison=compared)
 
 
 def check(looks):

@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import pytest
 from comparisons import cell, comparison
-from pages import dossier, examination, read_page
+from pages import examination, html_of, read_page
 
-from qtrain_cli.commands.report import ReportOutcome
 from qtrain_cli.errors import BadInput
-from qtrain_cli.report.page.artifact import artifact_page
 from qtrain_cli.report.page.comparison import comparison_page
 from qtrain_cli.report.page.parts import Matrix
 from qtrain_cli.report.page.render import page_html
@@ -48,8 +46,7 @@ def test_a_comparison_says_who_is_first_at_each_budget_and_where_ours_is(compare
 
 def test_it_is_shown_beside_the_artifact_too(compared, make_record):
     document = checked_comparison(compared.to_json(verdict(compared)))
-    known = dossier(comparison=document)
-    found = read_page(page_html(artifact_page(ReportOutcome(make_record(), (), known))))
+    found = read_page(html_of(make_record(), comparison=document))
     assert "Beside other methods" in found.text and verdict(compared)[0] in found.text
     assert "run `qtrain compare`" not in found.text
 
@@ -80,8 +77,7 @@ def test_a_comparison_that_repeats_itself_or_has_too_many_methods_is_refused(com
 
 
 def test_classes_and_confusions(make_record):
-    known = dossier(examined=examination())
-    found = read_page(page_html(artifact_page(ReportOutcome(make_record(), (), known))))
+    found = read_page(html_of(make_record(), examined=examination()))
     assert "true cat dog owl" in found.text and "Most often taken for another class" in found.text
     assert "cat for dog (1), owl for cat (1)" in found.text
     assert "cat 10 90.00 90.00 90.00" in found.text and "owl 8 87.50 100.00 93.33" in found.text
@@ -99,21 +95,25 @@ def test_a_rare_mistake_is_paler_than_a_common_one():
 
 
 def test_other_data_than_the_records_are_said(make_record):
-    known = dossier(examined=examination(same_data=False))
-    found = read_page(page_html(artifact_page(ReportOutcome(make_record(), (), known))))
+    found = read_page(html_of(make_record(), examined=examination(same_data=False)))
     assert "other data than the record's" in found.text
 
 
 def test_predictions_stand_against_what_is_true(make_record):
     pairs = tuple((number / 10, number / 9) for number in range(10))
-    known = dossier(examined=examination(classes=(), confusions=(), pairs=pairs))
-    found = read_page(page_html(artifact_page(ReportOutcome(make_record("regression"), (), known))))
+    found = read_page(
+        html_of(make_record("regression"), examined=examination(classes=(), confusions=(), pairs=pairs))
+    )
     assert [one["class"] for one in found.of("circle")].count("point own thin") == 10
 
 
 def test_the_loss_stands_by_its_place(make_record):
-    known = dossier(examined=examination(classes=(), confusions=(), places=((2, 3.0), (3, 2.0), (7, 1.5))))
-    found = read_page(page_html(artifact_page(ReportOutcome(make_record("language"), (), known))))
+    found = read_page(
+        html_of(
+            make_record("language"),
+            examined=examination(classes=(), confusions=(), places=((2, 3.0), (3, 2.0), (7, 1.5))),
+        )
+    )
     assert "mean loss at each of 3 places of a row" in [one.get("aria-label") for one in found.of("svg")]
     assert [text[:8] for text in found.texts if text.startswith("loss, ")] == [
         "loss, 2:",
