@@ -13,13 +13,13 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
+from setuptools.modified import newer_group
 
 PURE, COMPILED = (os.environ.get(name) == "1" for name in ("QTRAIN_PURE", "QTRAIN_COMPILED"))
 #: Python 3.11: the first whose limited API has buffers.
@@ -38,7 +38,12 @@ FOR_CLANG, NOT_ON_WINDOWS = "/clang:", ("-pthread",)
 
 
 class BuildKernels(build_ext):
-    """Picks the flags by the compiler, and compiles as many sources at once as there are cores."""
+    """Picks the flags by the compiler, and compiles as many sources at once as there are cores; what an
+    earlier build, of whatever kind, has compiled of the same sources is taken."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.build_temp = str(Path("build", f"kernels.{self.plat_name}"))
 
     def build_extensions(self) -> None:
         windows = self.compiler.compiler_type == "msvc"
@@ -48,7 +53,7 @@ class BuildKernels(build_ext):
             own = FLAGS[extension.name]
             extension.extra_compile_args = self._on_windows(own) if windows else [*UNIX, *own]
             extension.extra_link_args = [] if windows else [flag for flag in own if flag == "-pthread"]
-        self.compiler.compile = partial(_compiled, self.compiler.compile)
+        self.compiler.compile = partial(_compiled, self.compiler, self.compiler.compile)
         super().build_extensions()
 
     def _take_clang(self) -> None:
@@ -61,10 +66,19 @@ class BuildKernels(build_ext):
         return [*WINDOWS, *(FOR_CLANG + flag for flag in flags if flag not in NOT_ON_WINDOWS)]
 
 
-def _compiled(compile_one: Callable[..., list[str]], sources: list[str], **how: Any) -> list[str]:
+def _compiled(
+    compiler: Any, compile_one: Callable[..., object], sources: list[str], output_dir: str, **how: Any
+) -> list[str]:
     """The objects of all sources, in their order."""
+    objects: list[str] = compiler.object_filenames(sources, output_dir=output_dir)
+
+    def compiled(source: str, made: str) -> None:
+        if newer_group([source, *how["depends"], __file__], made):
+            compile_one([source], output_dir=output_dir, **how)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(chain.from_iterable(pool.map(lambda source: compile_one([source], **how), sources)))
+        list(pool.map(compiled, sources, objects))
+    return objects
 
 
 class Source(sdist):

@@ -125,9 +125,10 @@ def _written(stream: Stream, files: Mapping[Shard, Path], show: Share) -> dict[s
             places |= {name: (file, place) for name, place in shard.places.items()}
         for entry, tensor in stream.named:
             data = bytes_in(tensor)
+            found = hashlib.sha256(data).hexdigest()
             for name in names[entry.name]:
                 _write_at(*places[name], data)
-                hashes[name] = hashlib.sha256(data).hexdigest()
+                hashes[name] = found
             done += 0 if entry.role == KEPT else entry.count
             show(done, total)
             del tensor, data
