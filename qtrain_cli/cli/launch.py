@@ -36,7 +36,7 @@ from qtrain_cli.errors import (
     RunFailed,
     UsageError,
 )
-from qtrain_cli.files.notes import FAILURES
+from qtrain_cli.files.notes import FAILURES, notes_folder
 
 #: The words of the command line that is being run.
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
@@ -70,7 +70,7 @@ def launch(processes: int, restarts: int) -> None:
 
 def of_ours() -> bool:
     """Whether this process was started by this launcher, and not by `torchrun`."""
-    return FAILURES in os.environ and "RANK" in os.environ
+    return notes_folder() is not None
 
 
 def restarts_before() -> int:
@@ -81,8 +81,8 @@ def restarts_before() -> int:
 def raise_earlier_failure() -> None:
     """Raises what a process of an earlier start has ended with for itself: it would end so again, or what
     was refused would be done."""
-    folder = os.environ.get(FAILURES)
-    earlier = [one for one in _said(Path(folder)) if one["restart"] < restarts_before()] if folder else []
+    folder = notes_folder()
+    earlier = [one for one in _said(folder) if one["restart"] < restarts_before()] if folder else []
     own = [one for one in earlier if one["kind"] != Interrupted.kind and not one["aftermath"]]
     if own:
         raise _raised(own[0])
@@ -90,8 +90,8 @@ def raise_earlier_failure() -> None:
 
 def leave_failure(error: QtrainError, kind: str, code: int) -> bool:
     """Says to the launcher how this process ends; False where there is none of ours."""
-    folder = os.environ.get(FAILURES)
-    if not folder or "RANK" not in os.environ:
+    folder = notes_folder()
+    if not folder:
         return False
     said = {"kind": kind, "code": code, "message": error.message, "advice": error.advice}
     said["aftermath"] = getattr(error, "aftermath", False)

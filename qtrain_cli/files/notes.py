@@ -16,14 +16,20 @@ OVER = "over"
 SAVED = "saved"
 
 
+def notes_folder() -> Path | None:
+    """Where this process, which a launcher of ours has started, says what others are to know."""
+    folder = os.environ.get(FAILURES)
+    return Path(folder) if folder and "RANK" in os.environ else None
+
+
 def note(what: str) -> None:
     """Says so to those who may come after."""
-    folder = os.environ.get(FAILURES)
-    if folder and "RANK" in os.environ:
+    folder = notes_folder()
+    if folder:
         Path(folder, what).touch()
 
 
 def noted(what: str) -> bool:
     """Whether these processes, or those before them, have said so."""
-    folder = os.environ.get(FAILURES)
+    folder = notes_folder()
     return folder is not None and Path(folder, what).exists()
