@@ -27,6 +27,7 @@ def decoder(method: Method, layout: LayoutSpec, plan: Plan, device: torch.device
 
     def moved(numbers: Numbers, **how: Any) -> dict[str, Tensor]:
         now, begun = decode(numbers, **how), decode(method.origin(plan, numbers))
-        return {name: tensor - begun[name] for name, tensor in now.items()}
+        parts = torch._foreach_sub(list(now.values()), [begun[name] for name in now])
+        return dict(zip(now, parts, strict=True))
 
     return moved

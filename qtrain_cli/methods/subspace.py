@@ -17,7 +17,7 @@ from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, Unsuited, scales_of
 from qtrain_cli.methods.regenerated import Groups, scaled_in_place, seeded_product
-from qtrain_cli.methods.seeded import MAX_MATRIX, seeded_floats, uniform
+from qtrain_cli.methods.seeded import MAX_MATRIX, MAX_SEEDED, seeded_floats, uniform
 from qtrain_cli.portable.kernel import Floats
 from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import split
@@ -25,7 +25,7 @@ from qtrain_cli.targets.layout import split
 
 def largest(scene: Scene) -> int:
     """As many coefficients as there are weights, and as memory holds."""
-    most = min(scene.layout.generated, MAX_MATRIX // scene.layout.generated)
+    most = min(scene.layout.generated, _held(scene.device) // scene.layout.generated)
     if most < 1:
         raise Unsuited(f"a random matrix of {scene.layout.generated} rows does not fit in memory")
     return most
@@ -42,9 +42,20 @@ def forms(layout: LayoutSpec, plan: Plan) -> Forms:
 
 
 def check_matrix(layout: LayoutSpec, plan: Plan) -> None:
-    """Raises `BadInput` for a matrix that no memory holds; a small file can ask for it."""
-    if layout.generated * plan["k"] > MAX_MATRIX:
-        raise BadInput(f"a random matrix of {layout.generated} x {plan['k']} does not fit in memory")
+    """Raises `BadInput` for a matrix that takes minutes to go through; a small file can ask for it."""
+    if layout.generated * plan["k"] > MAX_SEEDED:
+        raise BadInput(
+            f"a random matrix of {layout.generated} x {plan['k']} has more than {MAX_SEEDED:,} entries",
+            "ask for fewer bytes, or for fewer tensors with --targets",
+        )
+
+
+def _held(device: torch.device) -> int:
+    """Entries, float32, that training may hold: a quarter of a GPU's memory, 1 GB elsewhere."""
+    if device.type != "cuda":
+        return MAX_MATRIX
+    quarter = torch.cuda.get_device_properties(device).total_memory // (4 * torch.float32.itemsize)
+    return min(MAX_SEEDED, quarter)
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:

@@ -35,9 +35,10 @@ from torch.autograd.function import once_differentiable
 from qtrain_cli.errors import BadInput, suggestion
 from qtrain_cli.quantum.circuit import CircuitSpec
 from qtrain_cli.quantum.estimators import ESTIMATORS, Cost, ShiftTerm, shift_rules
+from qtrain_cli.quantum.layers import BLOCK_LAYERS
 from qtrain_cli.quantum.rotations import GROUP_QUBITS
 from qtrain_cli.quantum.shots import sampled
-from qtrain_cli.quantum.statevector import BLOCK_LAYERS, probabilities
+from qtrain_cli.quantum.statevector import probabilities
 
 #: Numbers (amplitudes, matrices, angles) of the copies that run as one batch: 64 MB where they are complex.
 NUMBERS_AT_ONCE = 2**22

@@ -55,7 +55,14 @@ def gate_matrices(gates: Sequence[str], angles: Tensor, dtype: torch.dtype) -> l
 
 def _generator(name: str, like: Tensor) -> Tensor:
     """G of a gate, with the dtype and device of `like`: (2, 2)."""
-    return like.new_tensor(GENERATORS[name])
+    placed = like.is_cuda
+    return _placed_generator(name, like.dtype, like.device) if placed else like.new_tensor(GENERATORS[name])
+
+
+@functools.cache
+def _placed_generator(name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The same on a GPU, which would wait for it each time."""
+    return torch.tensor(GENERATORS[name], dtype=dtype, device=device)
 
 
 def product(matrices: list[Tensor]) -> Tensor:
@@ -115,11 +122,18 @@ def _derivatives(gates: Sequence[str], matrices: list[Tensor]) -> Tensor:
 def _partial_traces(overlap: Tensor) -> Tensor:
     """m of each qubit of a group, the partial trace of its M: (l, b, d, d) -> (l, b, g, 2, 2)."""
     g = overlap.shape[-1].bit_length() - 1
-    return (overlap.flatten(-2) @ _partial_trace_matrix(g).to(overlap)).unflatten(-1, (g, 2, 2))
+    matrix = _placed_traces(g, overlap.dtype, overlap.device) if overlap.is_cuda else _traces(g).to(overlap)
+    return (overlap.flatten(-2) @ matrix).unflatten(-1, (g, 2, 2))
 
 
 @functools.cache
-def _partial_trace_matrix(g: int) -> Tensor:
+def _placed_traces(g: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`_traces` on a GPU."""
+    return _traces(g).to(device, dtype)
+
+
+@functools.cache
+def _traces(g: int) -> Tensor:
     """(4**g, 4 * g) zeros and ones that take a flat 2**g x 2**g matrix to each qubit's partial trace.
 
     Entry [i, j] of qubit q's trace is the inner product with ``1 x e_ij x 1``, e_ij at place q.

@@ -15,7 +15,7 @@ diagonal observable diag(v) and for any cotangent of the final states. Memory is
 whatever the depth, taken once: each step writes into the spare of two buffers, because fresh memory for a
 large state costs more than the step itself. Small states run on one CPU thread. Circuits of real gates stay
 in real arithmetic. Device and precision (float32, float64) are those of `theta`. Probabilities in float32 on
-a CPU come from the compiled kernel (`native`) where that was built.
+a CPU come from the compiled kernel (`native`) where that was built, on a GPU from those of `gpu`.
 
 `evolve` runs the same circuits on given states, many for each circuit; `expectations` reads Pauli-Z off
 probabilities.
@@ -35,34 +35,38 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.quantum import native
-from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
-from qtrain_cli.quantum.couplings import Couplings
+from qtrain_cli.quantum import gpu, native
+from qtrain_cli.quantum.circuit import ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.entanglers import entangler
-from qtrain_cli.quantum.rotations import (
-    angle_gradient,
-    gate_matrices,
-    group_matrices,
-    qubit_overlaps,
-    state_dtype,
-)
+from qtrain_cli.quantum.layers import LayerBlock, layer_blocks
+from qtrain_cli.quantum.replayed import forms_of, recorded
+from qtrain_cli.quantum.rotations import state_dtype
 
-BLOCK_LAYERS = 16
 #: Below so many amplitudes in all, waking a second thread for a step costs about as much as it saves, and far
 #: more where threads sleep while they wait (13 qubits, 16 layers: 17 ms on two such threads, 4 ms on one).
 THREADED_OUTCOMES = 2**16
+#: Above so many amplitudes in all, kernels of a GPU run longer than it takes to launch them.
+REPLAYED_OUTCOMES = 2**22
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What runs circuits, forward and back: each as `native` has it, with a state of its own kind."""
+
+    forward: Callable[..., tuple[Tensor, Tensor]]
+    backward: Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class Underway:
     """The first layers of some circuits, done: their angles (b, first, n, r), and what they made of |0...0>.
 
-    `state` is as the code that made it keeps it: the kernel's, or (b, 1, 2**n).
+    `state` is as the passes that made it keep it.
     """
 
     angles: Tensor
     state: Tensor
-    compiled: bool
+    passes: Passes
 
     @property
     def first(self) -> int:
@@ -82,10 +86,10 @@ def run_first(circuit: CircuitSpec, angles: Tensor) -> Underway:
     """
     part = replace(circuit, layers=angles.shape[1], final_rotation=False)
     _check_angles(part, angles)
-    compiled = native.supports_circuit(circuit, angles)
+    passes = _passes_for(circuit, angles)
     with torch.no_grad():
-        _, state = native.forward(part, angles) if compiled else _run(part, angles)
-    return Underway(angles.detach(), state, compiled)
+        _, state = passes.forward(part, angles)
+    return Underway(angles.detach(), state, passes)
 
 
 def probabilities(circuit: CircuitSpec, theta: Tensor, begun: Underway | None = None) -> Tensor:
@@ -157,19 +161,67 @@ class _Probabilities(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, theta: Tensor, circuit: CircuitSpec, begun: Underway | None) -> Tensor:
-        # The compiled kernel where it can, the code below where not; either sweeps back what it ran forward.
-        compiled = begun.compiled if begun else native.supports_circuit(circuit, theta)
-        run, sweep = (native.forward, native.backward) if compiled else (_run, _gradient)
+        # The compiled kernels where they can, the code below where not; each sweeps back what it ran.
+        passes, first = (begun.passes, begun.first) if begun else (_passes_for(circuit, theta), 0)
         whole = torch.cat((begun.angles, theta), dim=1) if begun else theta
-        p, psi = run(circuit, whole, (begun.first, begun.state)) if begun else run(circuit, whole)
-        ctx.circuit, ctx.sweep = circuit, partial(sweep, first=begun.first) if begun else sweep
+        ctx.circuit, ctx.sweep = circuit, _Backward(passes, circuit, first)
+        p, psi = _done(_Forward(passes, circuit, first), whole, *((begun.state,) if begun else ()))
         ctx.save_for_backward(whole, psi)
         return p
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None]:
         theta, psi = ctx.saved_tensors
-        return _Once.apply(ctx.sweep, ctx.circuit, theta, psi, v), None, None
+        return _Once.apply(partial(_swept, ctx.sweep), ctx.circuit, theta, psi, v), None, None
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass of circuits whose first layers, so many, are done."""
+
+    passes: Passes
+    circuit: CircuitSpec
+    first: int
+
+    def tables(self, like: Tensor) -> list[object]:
+        """What it reads besides what it is given, on the device of `like`."""
+        if ENTANGLERS[self.circuit.entangler].parametrised:
+            return []
+        dtypes = torch.float32, state_dtype(self.circuit, like.dtype)
+        layers = range(self.circuit.layers)
+        return [entangler(self.circuit, layer, dtype, like.device) for dtype in dtypes for layer in layers]
+
+
+@dataclass(frozen=True)
+class _Forward(_Pass):
+    def __call__(self, theta: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        return self.passes.forward(self.circuit, theta, (self.first, *state) if state else None)
+
+
+@dataclass(frozen=True)
+class _Backward(_Pass):
+    def __call__(self, theta: Tensor, psi: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        return (self.passes.backward(self.circuit, theta, psi, v, first=self.first),)
+
+
+def _done(one: _Forward | _Backward, *given: Tensor) -> tuple[Tensor, ...]:
+    """What a pass makes of these tensors; on a GPU, of a recording where launching would take longer."""
+    theta = given[0]
+    if not theta.is_cuda or one.circuit.outcomes > REPLAYED_OUTCOMES:
+        return one(*given)
+    return recorded(one, forms_of(given), theta.device)(*given)
+
+
+def _swept(sweep: _Backward, circuit: CircuitSpec, *given: Tensor) -> Tensor:
+    return _done(sweep, *given)[0]
+
+
+def _passes_for(circuit: CircuitSpec, theta: Tensor) -> Passes:
+    """The compiled kernel's, the GPU's, or those in plain PyTorch."""
+    for compiled in (native, gpu):
+        if compiled.supports_circuit(circuit, theta):
+            return Passes(compiled.forward, compiled.backward)
+    return Passes(_run, _gradient)
 
 
 class _Evolution(torch.autograd.Function):
@@ -249,8 +301,8 @@ def _final_states(circuit: CircuitSpec, theta: Tensor, psi: Tensor, begin_at: in
     """The states after all layers, (b, s, 2**n), written over `psi`'s memory and one spare."""
     b, s, _ = psi.shape
     spare = torch.empty_like(psi)
-    for first, last in _blocks(circuit.layers, begin_at):
-        turns = _Block(circuit, theta[:, first:last], psi.dtype)
+    for first, last in layer_blocks(circuit.layers, begin_at):
+        turns = LayerBlock(circuit, theta[:, first:last], psi.dtype)
         groups = [group.repeat_interleave(s, 1) if s > 1 else group for group in turns.groups]
         for layer in range(last - first):
             for group in groups:
@@ -287,8 +339,8 @@ def _adjoint_sweep(
     both = both.flatten(0, 2)  # (2 * b * s, 2**n)
     spare = torch.empty_like(both)
     gradient = torch.empty_like(theta[:, end_at:])
-    for first, last in reversed(list(_blocks(circuit.layers, end_at))):
-        turns = _Block(circuit, theta[:, first:last], both.dtype)
+    for first, last in reversed(list(layer_blocks(circuit.layers, end_at))):
+        turns = LayerBlock(circuit, theta[:, first:last], both.dtype)
         inverses = [_inverse_pairs(group, s) for group in turns.groups]
         overlaps = [torch.empty_like(group) for group in turns.groups]
         for layer in reversed(range(last - first)):
@@ -308,30 +360,7 @@ def _adjoint_sweep(
     return gradient, both.view(b, s, 2, -1)[:, :, 1]
 
 
-class _Block:
-    """The gates of some consecutive layers as matrices: angles (b, l, n, r)."""
-
-    def __init__(self, circuit: CircuitSpec, angles: Tensor, dtype: torch.dtype) -> None:
-        self.kinds = ANSATZE[circuit.ansatz].rotations
-        own, shared = angles.split((len(self.kinds), angles.shape[-1] - len(self.kinds)), dim=-1)
-        self.rotations = gate_matrices(self.kinds, own, dtype)
-        self.groups = group_matrices(self.rotations)
-        parametrised = ENTANGLERS[circuit.entangler].parametrised
-        self.couplings = Couplings.of(circuit, shared, dtype) if parametrised else None
-
-    def gradient(self, overlaps: list[Tensor]) -> Tensor:
-        """Of all angles, (b, l, n, r), from M of each group (l, b, d, d) and what the couplings kept."""
-        own = angle_gradient(self.kinds, self.rotations, qubit_overlaps(overlaps))
-        return torch.cat((own, self.couplings.gradient()), -1) if self.couplings else own
-
-
 def _inverse_pairs(group: Tensor, s: int) -> Tensor:
     """What undoes each matrix on the ket and on the bra of its states: (l, b, d, d) -> (l, 2 b s, d, d)."""
     pairs = torch.stack((group.mH, group.mT), dim=2)  # (l, b, 2, d, d)
     return pairs[:, :, None].expand(-1, -1, s, -1, -1, -1).flatten(1, 3)
-
-
-def _blocks(layers: int, begin_at: int = 0) -> Iterator[tuple[int, int]]:
-    """Ranges of at most `BLOCK_LAYERS` layers, so that matrices do not grow with depth."""
-    for first in range(begin_at, layers, BLOCK_LAYERS):
-        yield first, min(first + BLOCK_LAYERS, layers)

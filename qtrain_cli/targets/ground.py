@@ -49,9 +49,18 @@ class Ground:
             made: its generated tensors; in float64 the same bits everywhere, else differentiable.
         """
         whole = with_rows(layout, made, {})
-        return {
-            matrix_of(entry.name): self._changed(entry.name, whole[entry.name])
+        moved = {
+            matrix_of(entry.name): self._moved(entry.name, whole[entry.name])
             for entry in layout.of_role(GENERATED)
+        }
+        old = [name for name in moved if name not in self.new]
+        # In one call: a GPU is given a kernel for many tensors.
+        scaled = torch._foreach_mul([moved[name] for name in old], self.change.scale) if old else ()
+        moved |= dict(zip(old, scaled, strict=True))
+        bases = [self.tensors[name].to(tensor.dtype) for name, tensor in moved.items()]
+        sums = torch._foreach_add(bases, list(moved.values())) if bases else ()
+        return {
+            name: in_dtype(tensor, self.tensors[name].dtype) for name, tensor in zip(moved, sums, strict=True)
         }
 
     def state(
@@ -73,13 +82,13 @@ class Ground:
         """B (rows, r) of a matrix, from what is generated of it: itself, or R between two frames."""
         return low_rank_product(self.frames[matrix], made) if matrix in self.frames else made
 
-    def _changed(self, name: str, made: Tensor) -> Tensor:
+    def _moved(self, name: str, made: Tensor) -> Tensor:
+        """How far a tensor moves, before the scale: what is generated, or the product of its factors."""
         matrix = matrix_of(name)
-        base = self.tensors[matrix]
-        if matrix != name:
-            made = low_rank_product(self.before(matrix, made), self.factors[matrix]).view(base.shape)
-        moved = made if matrix in self.new else self.change.scale * made
-        return in_dtype(base.to(moved.dtype) + moved, base.dtype)
+        if matrix == name:
+            return made
+        product = low_rank_product(self.before(matrix, made), self.factors[matrix])
+        return product.view(self.tensors[matrix].shape)
 
 
 def whole_state(

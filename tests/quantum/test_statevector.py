@@ -15,9 +15,11 @@ from torch.utils._pytree import tree_leaves
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.quantum import entanglers, rotations, statevector
+from qtrain_cli.quantum import layers as layer_matrices
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
+from qtrain_cli.quantum.layers import BLOCK_LAYERS
 from qtrain_cli.quantum.pennylane_bridge import qnode
-from qtrain_cli.quantum.statevector import BLOCK_LAYERS, evolve, expectations, probabilities
+from qtrain_cli.quantum.statevector import evolve, expectations, probabilities
 
 PAIRINGS = [(a, e) for a in ANSATZE for e in ANSATZE[a].entanglers]
 ROWS = pytest.mark.parametrize(("ansatz", "entangler"), PAIRINGS)
@@ -112,7 +114,7 @@ def test_layers_beyond_one_block_are_no_different(ansatz, entangler, layers, mon
     p, gradient = with_engine(circuit, theta, v)
     dense = oracles.dense_probabilities(ansatz, entangler, theta.detach()[0])
     torch.testing.assert_close(p[0], dense, **EXACT)
-    monkeypatch.setattr(statevector, "BLOCK_LAYERS", layers)
+    monkeypatch.setattr(layer_matrices, "BLOCK_LAYERS", layers)
     torch.testing.assert_close(gradient, with_engine(circuit, theta, v)[1], **EXACT)
 
 

@@ -29,7 +29,7 @@ def linear_tensors(layout: LayoutSpec, p: Tensor, numbers: Tensor) -> dict[str, 
         numbers: gain and bias, (2,).
     """
     entries = layout.of_role(GENERATED)
-    made = _Linear.apply(p, numbers, layout)
+    made = _Linear.apply(p, numbers, layout).split([entry.count for entry in entries])
     return {
         entry.name: in_dtype(part.view(entry.shape), DTYPES[entry.dtype])
         for entry, part in zip(entries, made, strict=True)
@@ -37,10 +37,10 @@ def linear_tensors(layout: LayoutSpec, p: Tensor, numbers: Tensor) -> dict[str, 
 
 
 class _Linear(torch.autograd.Function):
-    """(b, 2**n), (2,) -> a flat tensor for each generated one."""
+    """(b, 2**n), (2,) -> all generated weights (m,)."""
 
     @staticmethod
-    def forward(ctx: Any, p: Tensor, numbers: Tensor, layout: LayoutSpec) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, p: Tensor, numbers: Tensor, layout: LayoutSpec) -> Tensor:
         gain, bias = numbers[0], numbers[1]
         z = p.reshape(-1)[: layout.generated] * p.shape[-1]
         z -= 1
@@ -49,19 +49,18 @@ class _Linear(torch.autograd.Function):
         centres = _each([entry.centre for entry in entries], numbers)
         ctx.save_for_backward(z, numbers, scales)
         ctx.counts, ctx.shape = [entry.count for entry in entries], p.shape
-        return tuple(
-            torch.addcmul(centre, scale, gain * part + bias)
-            for part, scale, centre in zip(z.split(ctx.counts), scales, centres, strict=True)
-        )
+        made = (gain * z).add_(bias)
+        for part, scale, centre in zip(made.split(ctx.counts), scales, centres, strict=True):
+            torch.addcmul(centre, scale, part, out=part)
+        return made
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
         z, numbers, scales = ctx.saved_tensors
         back = z.new_zeros(ctx.shape)  # du first, dp in the end
         u = back.view(-1)[: z.numel()]
-        for part, scale, gradient in zip(u.split(ctx.counts), scales, gradients, strict=True):
-            if gradient is not None:
-                torch.mul(gradient, scale, out=part)
+        for part, scale, own in zip(u.split(ctx.counts), scales, gradient.split(ctx.counts), strict=True):
+            torch.mul(own, scale, out=part)
         found = torch.stack((z.mul_(u).sum(), u.sum()))  # z has served
         if not ctx.needs_input_grad[0]:
             return None, found, None

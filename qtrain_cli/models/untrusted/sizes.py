@@ -10,6 +10,7 @@ What is left out: numbers that PyTorch's restricted unpickler computes on the wa
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -31,9 +32,9 @@ def open_archive(source: IO[bytes], name: str, size: int) -> Any:
     """
     source.seek(0)  # the reader takes where the stream stands for the file's beginning
     try:
-        reader: Any = torch._C.PyTorchFileReader(source)
+        reader = _reader_of(source)
         declared = sum(reader.get_record_size(record) for record in reader.get_all_records())
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise BadInput(
             f"'{name}' is a damaged or truncated zip archive: {first_line(error)}",
             "copy or download it again",
@@ -44,6 +45,34 @@ def open_archive(source: IO[bytes], name: str, size: int) -> Any:
             "do not use this file: it is damaged or a zip bomb",
         )
     return reader
+
+
+def _reader_of(source: IO[bytes]) -> Any:
+    """PyTorch's reader, which says how large a record is."""
+    reader: Any = torch._C.PyTorchFileReader
+    return reader(source) if hasattr(reader, "get_record_size") else _Measured(reader(source), source)
+
+
+class _Measured:
+    """A reader of PyTorch 2.11 or older, which does not tell sizes: those of the archive's directory.
+
+    Raises `ValueError` where the two find other records in the archive.
+    """
+
+    def __init__(self, reader: Any, source: IO[bytes]) -> None:
+        self._reader = reader
+        with zipfile.ZipFile(source) as directory:
+            entries = directory.infolist()
+        self._sizes = {one.filename.partition("/")[2]: one.file_size for one in entries}
+        if len(entries) != len(self._sizes) or self._sizes.keys() != set(reader.get_all_records()):
+            raise ValueError("its directory and its records differ")
+
+    def get_record_size(self, record: str) -> int:
+        """In bytes."""
+        return self._sizes[record]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
 
 
 def require_within_file(tensors: Mapping[str, Tensor], size: int) -> None:
