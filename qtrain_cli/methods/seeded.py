@@ -15,8 +15,8 @@ from qtrain_cli.portable.streams import philox_words
 
 #: Numbers of the largest random matrix that a processor trains with: 1 GiB in float32.
 MAX_MATRIX = 2**28
-#: Numbers of the largest one that a file may ask for, which is never whole in memory: 16 seconds of one core.
-MAX_SEEDED = 2**33
+#: Numbers of the largest one that a file may ask for, which is never whole in memory: 4 seconds of a core.
+MAX_SEEDED = 2 * 10**9
 #: The first stream of factors; those before are the methods' own.
 _FACTORS = 16
 #: The first stream of the tensors that a base lacks.

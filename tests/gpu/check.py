@@ -31,6 +31,7 @@ AIM_MS, AIM_FIRST = 5.0, 1.0
 AGREES = 1e-3
 TESTS = (
     "tests/quantum/test_statevector.py",
+    "tests/quantum/test_gpu.py",
     "tests/training/test_devices.py",
     "tests/files/test_checkpoint.py",
     "tests/students/test_circuit.py",
@@ -216,13 +217,14 @@ def checks(device: str, shared: Path) -> Iterator[Check]:
     yield Check("tests that name CUDA", pytest, 60)
     for qubits in (16, 20, 24, 26) if gpu else (4, 8):
         for ansatz in ("real-amplitudes", "efficient-su2"):
-            yield Check(f"engine, {ansatz}, {qubits} qubits", part("engine", device, qubits, ansatz), 15)
+            limit = 25 if qubits > 24 else 15
+            yield Check(f"engine, {ansatz}, {qubits} qubits", part("engine", device, qubits, ansatz), limit)
     if gpu:
         yield Check("lightning.gpu, efficient-su2, 20 qubits", part("lightning", 20), 30)
     for weights in (1e7, 1e8) if gpu else (1e5,):
         yield Check(f"{weights:,.0f} weights", part("large", device, weights), 45)
     if gpu:
-        yield Check("ResNet-20, CIFAR-10", part("resnet", device, shared, 5), 180)
+        yield Check("ResNet-20, CIFAR-10", part("resnet", device, shared, 5), 160)
 
 
 def main() -> int:
