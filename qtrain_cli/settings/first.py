@@ -72,9 +72,9 @@ class CardSettings:
 
     artifact: ArtifactPath
     out: Annotated[Path, _WRITTEN]
-    title: Annotated[str | None, Option("--title", "The card's heading."), Otherwise("the model's name")] = (
-        None
-    )
+    title: Annotated[
+        str | None, Option("--title", "The card's heading."), Otherwise("the artifact's name")
+    ] = None
     license: Annotated[
         str | None, Option("--license", "The hub's word for the licence, e.g. apache-2.0 or mit.")
     ] = None
