@@ -8,7 +8,6 @@ gradient, so that the curves can be compared.
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import CircuitSettings, CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text
 from qtrain_cli.training.loop import Show
-from qtrain_cli.training.ranks import present
+from qtrain_cli.training.ranks import by_first, present
 
 
 def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTable | Rehearsal:
@@ -43,7 +42,7 @@ def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTab
     check_picture(settings.plot, settings.force)
     if settings.dry_run:
         return _rehearsed(settings, log)
-    with filled_folder(settings.folder) if present().first else nullcontext():
+    with by_first(filled_folder(settings.folder)):
         rows = _rows(settings, show, log)
     return GradientTable(student_text(spec), rows, _plateaus(settings, spec))
 

@@ -19,6 +19,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -142,6 +143,11 @@ _PRESENT = [ALONE]
 def present() -> Ranks:
     """The processes of this run; one where none has been joined."""
     return _PRESENT[0]
+
+
+def by_first(guard: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+    """What the first process alone enters, such as a lock; nothing in the others."""
+    return guard if present().first else contextlib.nullcontext()
 
 
 def named_in(environment: Mapping[str, str]) -> Ranks:
