@@ -44,7 +44,10 @@ def forms(layout: LayoutSpec, plan: Plan) -> Forms:
 def check_matrix(layout: LayoutSpec, plan: Plan) -> None:
     """Raises `BadInput` for a matrix that no memory holds; a small file can ask for it."""
     if layout.generated * plan["k"] > MAX_MATRIX:
-        raise BadInput(f"a random matrix of {layout.generated} x {plan['k']} does not fit in memory")
+        raise BadInput(
+            f"a random matrix of {layout.generated} x {plan['k']} does not fit in memory",
+            "leave the method out of --methods",
+        )
 
 
 def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
