@@ -44,6 +44,11 @@ class Wanted(NamedTuple):
     rank: int = 0
     scale: float = 0.0
 
+    def in_words(self) -> str:
+        """As `--target` has it."""
+        said = (f"{name}={value:g}" for name, value in (("rank", self.rank), ("scale", self.scale)) if value)
+        return ":".join(filter(None, (self.kind, ",".join(said))))
+
 
 @dataclass(frozen=True)
 class Base:
