@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.atomic import filled_folder, write_bytes_atomically
+from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.quantum.plateaus import gradient_variance
 from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
@@ -40,6 +40,8 @@ def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTab
             "a classical student has no circuit whose gradients could be compared", "give a hybrid"
         )
     check_picture(settings.plot, settings.force)
+    if settings.html:
+        check_output(settings.html, settings.force)
     if settings.dry_run:
         return _rehearsed(settings, log)
     with by_first(filled_folder(settings.folder)):
@@ -56,7 +58,9 @@ def _rehearsed(settings: CompareGradientsSettings, log: Log) -> Rehearsal:
         for gradient, shots in settings.estimators
     ]
     note = f"gradients of {len(settings.qubits) * len(settings.layers)} random circuits come on top"
-    return rehearsal_of("compare-gradients", "cpu", parts, (settings.folder, settings.plot), [note])
+    return rehearsal_of(
+        "compare-gradients", "cpu", parts, (settings.folder, settings.plot, settings.html), [note]
+    )
 
 
 def _rows(settings: CompareGradientsSettings, show: Show, log: Log) -> tuple[GradientRow, ...]:
