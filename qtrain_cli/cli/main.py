@@ -19,7 +19,7 @@ import typer
 
 from qtrain_cli.cli import config
 from qtrain_cli.cli.app import app_for, kinds_of
-from qtrain_cli.cli.launch import ARGUMENTS, leave_failure
+from qtrain_cli.cli.launch import ARGUMENTS, leave_failure, said_by_first
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -210,7 +210,8 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
         "this is a bug: please report it with the traceback that QTRAIN_DEBUG=1 shows and `qtrain env`",
     )
     code = shown.exit_code if ours else INTERNAL_EXIT_CODE
-    if leave_failure(shown, shown.kind if ours else "internal", code):
+    first = os.environ.get("RANK", "0") == "0"
+    if leave_failure(shown, shown.kind if ours else "internal", code) or (not first and said_by_first(shown)):
         return code
     with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
         advice = f"; {shown.advice}" if shown.advice else ""
@@ -218,8 +219,10 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
     document = shown.as_json()
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.
-    wanted = "--json" in arguments and not isinstance(ours, GateFailed) and os.environ.get("RANK", "0") == "0"
+    wanted = "--json" in arguments and not isinstance(ours, GateFailed) and first
     _write(json_text(document) if wanted else "")
+    if first:
+        said_by_first(shown)  # now that it is, the others are told
     return code
 
 

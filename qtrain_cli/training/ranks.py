@@ -32,6 +32,8 @@ from qtrain_cli.errors import QtrainError, first_line, is_out_of_memory
 
 #: A process waits for as long as others work: for one that writes, or measures a large split.
 LONGEST_WAIT = timedelta(days=7)
+#: What all of them are refused, each meets within the time that it takes to load torch.
+_UNTIL_FIRST_ENDS = timedelta(seconds=5)
 #: Seconds, until all have met.
 _BETWEEN_LOOKS = 0.02
 _Result = TypeVar("_Result")
@@ -183,6 +185,22 @@ def joined_processes() -> Iterator[Ranks]:
         _PRESENT[0] = ALONE
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+def end_of_first(own: str) -> str | None:
+    """What rank 0 ends with, by the launcher's own store, where each process of this start leaves its end;
+    None in rank 0 itself, and where rank 0 says nothing for a while."""
+    ranks = named_in(os.environ)
+    if not ranks.several:
+        return None
+    with contextlib.suppress(RuntimeError, ValueError):  # the launcher may be gone
+        store = next(dist.rendezvous("env://", timeout=_UNTIL_FIRST_ENDS))[0]
+        store.set(f"ended/{ranks.rank}", own)
+        if not ranks.first:
+            store.wait(["ended/0"], _UNTIL_FIRST_ENDS)
+            found: str = store.get("ended/0").decode()
+            return found
+    return None
 
 
 def _of_this_start(store: dist.Store, ranks: Ranks) -> dist.Store:
