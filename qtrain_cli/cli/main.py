@@ -191,8 +191,15 @@ def _as_ours(error: BaseException) -> QtrainError | None:
 
 def _how_it_is_said(message: str) -> str:
     """What to do about a command line that does not parse."""
-    verb = _verb(ARGUMENTS.get()) or "COMMAND"
-    missing = "give it, or let `qtrain init` write it into a qtrain.toml; " if "Missing" in message else ""
+    from qtrain_cli.report.config_text import WRITTEN
+
+    verb = _verb(ARGUMENTS.get())
+    if verb is None:
+        return "`qtrain --help` lists the commands"
+    written = (
+        "give it, or let `qtrain init` write it into a qtrain.toml; " if verb in WRITTEN else "give it; "
+    )
+    missing = written if "Missing" in message else ""
     return f"{missing}`qtrain {verb} --help` lists the options"
 
 

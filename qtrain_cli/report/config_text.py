@@ -32,8 +32,7 @@ _LABELS_SHOWN = 12
 
 def config_text(found: Any) -> str:
     """The whole file, of `commands.init.InitRecord`."""
-    parts = (_compress, _plan, _export, _report, _verify)
-    return _HEAD + "\n" + "\n".join("\n".join(("", *part(found))) for part in parts) + "\n"
+    return _HEAD + "\n" + "\n".join("\n".join(("", *part(found))) for part in _PARTS.values()) + "\n"
 
 
 def init_document(found: Any) -> dict[str, Any]:
@@ -62,7 +61,8 @@ def init_terminal(found: Any) -> RenderableType:
     consent = " --trust-pickle" if found.trust == "trusted-pickle" else ""
     steps = (f"qtrain compress{consent}", "qtrain report", "qtrain export --classical")
     told = [styled(f"  {step}", "cyan") for step in steps]
-    return stacked(sheet({"init": rows}), styled("Next, in that file's folder", "bold"), *told)
+    title = "Next" if found.out.parent == Path() else f"Next, in '{found.out.parent}'"
+    return stacked(sheet({"init": rows}), styled(title, "bold"), *told)
 
 
 def _ours(found: Any) -> Any:
@@ -221,3 +221,8 @@ def _text(value: str) -> str:
 
 def _by_number(code: int) -> str:
     return f"\\u{code:04X}" if code < 2**16 else f"\\U{code:08X}"
+
+
+_PARTS = {"compress": _compress, "plan": _plan, "export": _export, "report": _report, "verify": _verify}
+#: Commands whose options the file has.
+WRITTEN = tuple(_PARTS)

@@ -66,7 +66,9 @@ def _steps(around: Surroundings) -> Iterator[tuple[str, str]]:
     models, artifact = around.of(Sight.MODEL), around.first(Sight.ARTIFACT)
     if artifact:
         yield from _finished(artifact)
-    if around.first(Sight.CONFIG):
+    if around.first(Sight.CONFIG) and artifact:
+        yield "qtrain compress --force", "compress again, as qtrain.toml says, in the place of what is there"
+    elif around.first(Sight.CONFIG):
         yield "qtrain compress", "compress the model, as qtrain.toml says"
     elif models:
         yield from _with_model(_chosen(models), around.first(Sight.DATA))
