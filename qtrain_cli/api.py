@@ -103,7 +103,10 @@ class LoadedArtifact:
         try:
             module.load_state_dict(self._state)
         except RuntimeError as error:
-            raise BadInput(f"the artifact does not fit the module: {error}") from None
+            raise BadInput(
+                f"the artifact does not fit the module: {error}",
+                "give a module of the class that was compressed; state_dict() has the tensors for another",
+            ) from None
         return module
 
     def apply_to(self, module: nn.Module) -> nn.Module:

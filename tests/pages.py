@@ -113,3 +113,19 @@ def read_page(data):
     assert len(ids) == len(set(ids))
     assert {given["href"] for given in found.of("a")} <= {f"#{name}" for name in ids}
     return found
+
+
+def gradients(**changes):
+    """The document of `compare-gradients`: two estimators, of which one has no seconds, and plateaus."""
+
+    def row(gradient, shots, mean, losses, evaluations, seconds=2.0):
+        return {
+            "gradient": gradient, "shots": shots, "seeds": 2, "test_accuracy": mean, "spread": 0.01,
+            "final_loss": losses[-1], "epochs": len(losses), "evaluations": evaluations,
+            "total_shots": shots * evaluations, "seconds": seconds, "losses": losses,
+            "loss_spreads": [0.1] * len(losses),
+        }  # fmt: skip
+
+    rows = [row("adjoint", 0, 0.9, [2.0, 1.0], 100), row("spsa", 100, 0.8, [2.2, 1.5], 300, None)]
+    plateaus = [{"qubits": n, "layers": layers, "variance": 2.0**-n} for layers in (1, 4) for n in (2, 4)]
+    return {"student": "hybrid:qubits=3,reps=1", "rows": rows, "plateaus": plateaus, **changes}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qtrain_cli.artifact.container import Container, read_container
+from qtrain_cli.artifact.container import Container
 from qtrain_cli.artifact.description import Description, describe_container
 from qtrain_cli.artifact.student import describe_student, is_student
 from qtrain_cli.errors import QtrainError
@@ -32,12 +32,11 @@ _MOST_COMPARISON = 2**24
 _MOST_FOLDERS = 50
 
 
-def dossier_of(path: Path) -> Dossier:
-    """All of it. Raises `BadInput`, `Refused` as the reading of the file does."""
-    container = read_container(path)
+def dossier_of(container: Container) -> Dossier:
+    """All of it. Raises `BadInput`, `Refused` for facts that cannot be."""
     if is_student(container):
-        return _of_student(container, path)
-    return _of_model(describe_container(container), path)
+        return _of_student(container, container.path)
+    return _of_model(describe_container(container), container.path)
 
 
 def _of_model(description: Description, path: Path) -> Dossier:

@@ -29,7 +29,10 @@ class Example:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPE_BYTES:
-            raise BadInput(f"an input has the dtype {reprlib.repr(self.dtype)}")
+            raise BadInput(
+                f"an input has the dtype {reprlib.repr(self.dtype)}",
+                "give the model inputs of float32, bfloat16, or whole numbers",
+            )
         whole = all(type(size) is int and size >= 1 for size in self.shape)
         if (
             not whole
@@ -38,7 +41,8 @@ class Example:
         ):
             raise BadInput(
                 f"an input has the shape {reprlib.repr(list(self.shape))}; allowed: up to"
-                f" {MAX_EXAMPLE_DIMENSIONS} dimensions and {MAX_EXAMPLE_ELEMENTS} elements"
+                f" {MAX_EXAMPLE_DIMENSIONS} dimensions and {MAX_EXAMPLE_ELEMENTS} elements",
+                "give the model inputs of a smaller shape",
             )
 
     def stored(self) -> list[Any]:
@@ -55,14 +59,21 @@ class NamedExamples:
     def __post_init__(self) -> None:
         names = [name for name, _ in self.parts]
         if not 1 <= len(names) <= MAX_EXAMPLE_PARTS or len(set(names)) < len(names):
-            raise BadInput(f"it has {len(names)} named inputs; allowed: 1 to {MAX_EXAMPLE_PARTS}, each once")
+            raise BadInput(
+                f"it has {len(names)} named inputs; allowed: 1 to {MAX_EXAMPLE_PARTS}, each once",
+                "leave inputs out with --columns input=...",
+            )
         for name in names:
             if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or not name.isprintable():
                 raise BadInput(
-                    f"an input is named {reprlib.repr(name)}; allowed: 1 to {MAX_NAME} printable characters"
+                    f"an input is named {reprlib.repr(name)}; allowed: 1 to {MAX_NAME} printable characters",
+                    "rename that input in the data and in the model's forward",
                 )
         if sum(math.prod(part.shape) for _, part in self.parts) > MAX_EXAMPLE_ELEMENTS:
-            raise BadInput(f"its inputs have too many elements; allowed: {MAX_EXAMPLE_ELEMENTS}")
+            raise BadInput(
+                f"its inputs have too many elements; allowed: {MAX_EXAMPLE_ELEMENTS}",
+                "give the model inputs of smaller shapes",
+            )
 
     def stored(self) -> list[Any]:
         """As an artifact has it."""

@@ -6,10 +6,9 @@ A bare file has none; what it says of itself is a `BareFile`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.container import Container
 from qtrain_cli.artifact.description import describe_container, design_of, record_of
 from qtrain_cli.artifact.student import describe_student, is_student, student_record
 from qtrain_cli.results import Design, Record, StudentRecord
@@ -49,26 +48,24 @@ class BareFile:
         }
 
 
-def read_any_record(path: Path) -> Record | StudentRecord:
+def any_record_of(container: Container) -> Record | StudentRecord:
     """The record, with the size and the hash of the very bytes that were read.
 
     Raises:
-        BadInput: no such file, no artifact, one of another version, or a bare one.
+        BadInput: a bare one, or one of another version.
         Refused: it is damaged or hostile.
     """
-    container = read_container(path)
     if is_student(container):
         return student_record(describe_student(container), container)
     return record_of(describe_container(container), container)
 
 
-def read_record_or_size(path: Path) -> Record | StudentRecord | BareFile:
-    """`read_any_record`, but what a bare file says of itself where it is one."""
-    container = read_container(path)
+def record_or_size_of(container: Container) -> Record | StudentRecord | BareFile:
+    """`any_record_of`, but what a bare file says of itself where it is one."""
     if is_student(container):
-        return student_record(describe_student(container), container)
+        return any_record_of(container)
     description = describe_container(container)
     if description.origin:
         return record_of(description, container)
     design = design_of(description.spec, description.change)
-    return BareFile(path.name, design, len(container.data), container.sha256)
+    return BareFile(container.path.name, design, len(container.data), container.sha256)

@@ -36,7 +36,7 @@ from qtrain_cli.errors import (
     RunFailed,
     UsageError,
 )
-from qtrain_cli.files.notes import FAILURES, notes_folder
+from qtrain_cli.files.notes import FAILURES, OVER, notes_folder
 
 #: The words of the command line that is being run.
 ARGUMENTS: ContextVar[Sequence[str]] = ContextVar("arguments", default=())
@@ -65,6 +65,8 @@ def launch(processes: int, restarts: int) -> None:
                 codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             except SignalException:
                 codes = {}
+        if Path(folder, OVER).exists() and not _said(Path(folder)):
+            return  # all is written and shown: a library of a process has failed while it left
         raise _failure(Path(folder), codes, processes) or KeyboardInterrupt
 
 
@@ -102,6 +104,19 @@ def leave_failure(error: QtrainError, kind: str, code: int) -> bool:
         whole.with_suffix(".part").replace(whole)
         return True
     return False
+
+
+def said_by_first(error: QtrainError) -> bool:
+    """Whether rank 0 of `torchrun` says the same, or why this one was stopped; False where it does not, in
+    rank 0 itself, and where nothing was started by a launcher. What one process alone has met is said by it.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True) or of_ours():
+        return False
+    from qtrain_cli.training.ranks import end_of_first
+
+    found = end_of_first(error.message)
+    follows = isinstance(error, Interrupted) or getattr(error, "aftermath", False)
+    return found is not None and (follows or found == error.message)
 
 
 def _run(folder: Path, processes: int, restarts: int) -> None:

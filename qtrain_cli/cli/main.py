@@ -19,7 +19,7 @@ import typer
 
 from qtrain_cli.cli import config
 from qtrain_cli.cli.app import app_for, kinds_of
-from qtrain_cli.cli.launch import ARGUMENTS, leave_failure
+from qtrain_cli.cli.launch import ARGUMENTS, leave_failure, said_by_first
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -191,8 +191,15 @@ def _as_ours(error: BaseException) -> QtrainError | None:
 
 def _how_it_is_said(message: str) -> str:
     """What to do about a command line that does not parse."""
-    verb = _verb(ARGUMENTS.get()) or "COMMAND"
-    missing = "give it, or let `qtrain init` write it into a qtrain.toml; " if "Missing" in message else ""
+    from qtrain_cli.report.config_text import WRITTEN
+
+    verb = _verb(ARGUMENTS.get())
+    if verb is None:
+        return "`qtrain --help` lists the commands"
+    written = (
+        "give it, or let `qtrain init` write it into a qtrain.toml; " if verb in WRITTEN else "give it; "
+    )
+    missing = written if "Missing" in message else ""
     return f"{missing}`qtrain {verb} --help` lists the options"
 
 
@@ -210,7 +217,8 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
         "this is a bug: please report it with the traceback that QTRAIN_DEBUG=1 shows and `qtrain env`",
     )
     code = shown.exit_code if ours else INTERNAL_EXIT_CODE
-    if leave_failure(shown, shown.kind if ours else "internal", code):
+    first = os.environ.get("RANK", "0") == "0"
+    if leave_failure(shown, shown.kind if ours else "internal", code) or (not first and said_by_first(shown)):
         return code
     with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
         advice = f"; {shown.advice}" if shown.advice else ""
@@ -218,8 +226,10 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
     document = shown.as_json()
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.
-    wanted = "--json" in arguments and not isinstance(ours, GateFailed) and os.environ.get("RANK", "0") == "0"
+    wanted = "--json" in arguments and not isinstance(ours, GateFailed) and first
     _write(json_text(document) if wanted else "")
+    if first:
+        said_by_first(shown)  # now that it is, the others are told
     return code
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,7 +46,7 @@ from qtrain_cli.tasks.objective import Objective
 from qtrain_cli.training.descent import seed_generators
 from qtrain_cli.training.devices import usual_threads
 from qtrain_cli.training.loop import Show
-from qtrain_cli.training.ranks import present
+from qtrain_cli.training.ranks import by_first, present
 from qtrain_cli.training.synced import check_shared
 
 #: Tuning has this share of the epochs.
@@ -87,7 +86,7 @@ def compare_methods(
     files = of_files(settings.model, settings.data, settings.change)
     bench = _prepare(settings, materials or files, log)
     bench.whole.show = show
-    with held(bench.cells.folder) if present().first else nullcontext():
+    with by_first(held(bench.cells.folder)):
         cells = _all_cells(bench)
         return present().led(lambda: _kept(bench, _compared(bench, cells)))
 

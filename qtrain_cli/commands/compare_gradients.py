@@ -8,12 +8,11 @@ gradient, so that the curves can be compared.
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.atomic import filled_folder, write_bytes_atomically
+from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
 from qtrain_cli.files.outputs import check_picture
 from qtrain_cli.quantum.plateaus import gradient_variance
 from qtrain_cli.results import GradientRow, GradientTable, StudentRecord
@@ -26,7 +25,7 @@ from qtrain_cli.runs.whole import WholeRun
 from qtrain_cli.settings import CircuitSettings, CompareGradientsSettings, TeachSettings
 from qtrain_cli.students.spec import ClassicalSpec, StudentSpec, parse_student, student_text
 from qtrain_cli.training.loop import Show
-from qtrain_cli.training.ranks import present
+from qtrain_cli.training.ranks import by_first, present
 
 
 def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTable | Rehearsal:
@@ -41,9 +40,11 @@ def run(settings: CompareGradientsSettings, show: Show, log: Log) -> GradientTab
             "a classical student has no circuit whose gradients could be compared", "give a hybrid"
         )
     check_picture(settings.plot, settings.force)
+    if settings.html:
+        check_output(settings.html, settings.force)
     if settings.dry_run:
         return _rehearsed(settings, log)
-    with filled_folder(settings.folder) if present().first else nullcontext():
+    with by_first(filled_folder(settings.folder)):
         rows = _rows(settings, show, log)
     return GradientTable(student_text(spec), rows, _plateaus(settings, spec))
 
@@ -57,7 +58,9 @@ def _rehearsed(settings: CompareGradientsSettings, log: Log) -> Rehearsal:
         for gradient, shots in settings.estimators
     ]
     note = f"gradients of {len(settings.qubits) * len(settings.layers)} random circuits come on top"
-    return rehearsal_of("compare-gradients", "cpu", parts, (settings.folder, settings.plot), [note])
+    return rehearsal_of(
+        "compare-gradients", "cpu", parts, (settings.folder, settings.plot, settings.html), [note]
+    )
 
 
 def _rows(settings: CompareGradientsSettings, show: Show, log: Log) -> tuple[GradientRow, ...]:

@@ -7,7 +7,6 @@ one that was interrupted goes on. Killed means: run it again.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +29,7 @@ from qtrain_cli.settings import (
 from qtrain_cli.students.spec import HybridSpec, parse_student, student_text
 from qtrain_cli.training.devices import resolve_device
 from qtrain_cli.training.loop import Show
-from qtrain_cli.training.ranks import present
+from qtrain_cli.training.ranks import by_first
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def run(settings: CompareStudentsSettings, show: Show, log: Log) -> StudentTable
         return _rehearsed(settings, log)
     if settings.html:
         check_output(settings.html, settings.force)
-    with filled_folder(settings.folder) if present().first else nullcontext():
+    with by_first(filled_folder(settings.folder)):
         rows = _rows(settings, show, log)
     return StudentTable(tuple(rows), tuple(verdicts(rows)))
 

@@ -124,7 +124,9 @@ def _export_student(settings: ExportSettings, file: StudentFile) -> ExportRecord
     for option in ("model", "arch", "circuit", "data"):
         value = getattr(settings, option)
         if value is not None:
-            raise UsageError(f"--{option} has no use for a student, whose file says what it is")
+            raise UsageError(
+                f"--{option} has no use for a student, whose file says what it is", f"leave out --{option}"
+            )
     write = export_circuit if settings.quantum else export_tensors
     return write(file, settings.out, settings.force)
 

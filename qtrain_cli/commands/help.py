@@ -39,8 +39,15 @@ def run(settings: HelpSettings) -> HelpPage:
     if settings.topic is None:
         return HelpPage(None, "", topics)
     if settings.topic not in files:
-        raise UsageError(f"there is no page on '{settings.topic}'", suggestion(settings.topic, files))
+        meant = suggestion(settings.topic, [*files, *_commands()])
+        raise UsageError(f"there is no page on '{settings.topic}'", meant)
     return HelpPage(settings.topic, files[settings.topic].read_text("utf-8"), topics)
+
+
+def _commands() -> list[str]:
+    """The commands, each of which is a module beside this one."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+    return [name.replace("_", "-") for name in names]
 
 
 def _heading(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
 from qtrain_cli.runs.first_look import BudgetRow, Feeding, FirstLook, first_look
 from qtrain_cli.runs.making import Log
-from qtrain_cli.settings import SAMPLE_DATA, SAMPLE_MODEL, InitSettings
+from qtrain_cli.settings import SAMPLE_DATA, SAMPLE_MODEL, ChangeSettings, InitSettings
 from qtrain_cli.settings.declared import settings_of, values_said
 
 _SAMPLE = Path(__file__).resolve().parents[1] / "sample"
@@ -20,12 +20,15 @@ _SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 class InitRecord:
     """What was found, and what was said; `feedings` has the chosen way first.
 
-    `model_options` and `data_options` are what was said of both, by the options' names.
+    `model_options`, `data_options` and `change_options` are what was said of them, by the options' names;
+    without a model, the base itself learns.
     """
 
     out: Path
     model_options: dict[str, Any]
     data_options: dict[str, Any]
+    change_options: dict[str, Any]
+    change_note: str
     others: dict[str, Any]
     format: str
     trust: str
@@ -45,7 +48,7 @@ class InitRecord:
     @property
     def artifact(self) -> str:
         """What `compress` will write, beside the file."""
-        return f"{self.model_options['model'].stem}.qtrain"
+        return f"{(self.model_options.get('model') or self.change_options['base']).stem}.qtrain"
 
 
 def run(settings: InitSettings, log: Log = lambda line: None) -> InitRecord:
@@ -77,8 +80,10 @@ def _record(settings: InitSettings, look: FirstLook) -> InitRecord:
     facts, data, loaded = look.facts, look.begun.data, look.loaded
     return InitRecord(
         out=settings.out,
-        model_options={name: value for name, value in said.items() if name in of_model},
+        model_options={name: value for name, value in said.items() if name in of_model - _of_base(settings)},
         data_options={name: value for name, value in said.items() if name in of_data},
+        change_options=_change_options(settings.change),
+        change_note=look.note,
         others={name: said[name] for name in ("targets", "ignore", "seed") if name in said},
         format=loaded.format,
         trust=loaded.trust,
@@ -95,3 +100,14 @@ def _record(settings: InitSettings, look: FirstLook) -> InitRecord:
         params=look.usual,
         epochs=look.begun.fit.epochs,
     )
+
+
+def _of_base(settings: InitSettings) -> set[str]:
+    """What need not be said of the model where it is the base itself."""
+    return {"model"} if settings.model.path == settings.change.base else set()
+
+
+def _change_options(change: ChangeSettings) -> dict[str, Any]:
+    """The base and what becomes of it, as they are said."""
+    target = {"target": change.target.in_words()} if change.target else {}
+    return {"base": change.base, **target} if change.base else target

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qtrain_cli.artifact.container import Container, read_container
 from qtrain_cli.artifact.dossiers import dossier_of
-from qtrain_cli.artifact.records import BareFile, read_any_record, read_record_or_size
+from qtrain_cli.artifact.records import BareFile, any_record_of, record_or_size_of
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.files.reading import open_ordinary
@@ -26,6 +27,7 @@ from qtrain_cli.settings import GateSettings, ReportSettings
 
 #: A record takes some kilobytes.
 MAX_BASELINE_BYTES = 2**24
+_ITS_SOURCE = "give the output of: qtrain report --json"
 
 
 @dataclass(frozen=True)
@@ -50,25 +52,26 @@ def run(settings: ReportSettings, log: Callable[[str], None] = lambda line: None
         Refused: the artifact is damaged.
     """
     _check_outputs(settings)
-    outcome = _judged(settings)
+    container = read_container(settings.artifact)
+    outcome = _judged(settings, container)
     if not settings.html:
         return outcome
-    dossier = dossier_of(settings.artifact)
+    dossier = dossier_of(container)
     if settings.looks:
         from qtrain_cli.runs.looking import looked_at
 
-        dossier = looked_at(dossier, settings, log)
+        dossier = looked_at(container, dossier, settings, log)
     return replace(outcome, dossier=dossier)
 
 
-def _judged(settings: ReportSettings) -> ReportOutcome:
+def _judged(settings: ReportSettings, container: Container) -> ReportOutcome:
     """The record, and what came of each gate."""
     gates = settings.gates
     if gates.of_size_alone or (gates == GateSettings() and settings.html):
-        record = read_record_or_size(settings.artifact)
+        record = record_or_size_of(container)
         limit = gates.max_bytes
         return ReportOutcome(record, (size_gate(record.artifact_bytes, limit),) if limit else ())
-    known = read_any_record(settings.artifact)
+    known = any_record_of(container)
     baseline = read_baseline(gates.baseline) if gates.baseline else None
     return ReportOutcome(known, check_gates(known, gates, baseline))
 
@@ -82,16 +85,15 @@ def read_baseline(path: Path) -> Record | StudentRecord:
         BadInput: not there or no ordinary file, not JSON, no record, or a record of another version.
     """
     try:
-        with open_ordinary(path, "give the output of: qtrain report --json") as file:
+        with open_ordinary(path, _ITS_SOURCE) as file:
             document = json.loads(file.read(MAX_BASELINE_BYTES))
     except (ValueError, RecursionError) as error:
-        raise BadInput(
-            f"the baseline '{path}' is not JSON", "give the output of: qtrain report --json"
-        ) from error
+        raise BadInput(f"the baseline '{path}' is not JSON", _ITS_SOURCE) from error
     try:
         return any_record(_without_error(document))
     except QtrainError as error:
-        raise BadInput(f"the baseline '{path}': {error.message}", error.advice) from error
+        advice = error.advice or _ITS_SOURCE
+        raise BadInput(f"the baseline '{path}': {error.message}", advice) from error
 
 
 def _without_error(document: Any) -> Any:

@@ -48,7 +48,9 @@ def run(settings: VerifySettings) -> Verification:
     container = read_container(path)
     if is_student(container):
         if settings.arch:
-            raise UsageError("--arch has no use for a student, whose file says what it is")
+            raise UsageError(
+                "--arch has no use for a student, whose file says what it is", "leave out --arch"
+            )
         return _student(path, decode_student(container))
     artifact = decode_artifact(container)
     opened = opened_base(artifact.description, settings)

@@ -129,9 +129,12 @@ def load_data(settings: DataSettings, seed: int, model: ModelSettings | None = N
         ) from error
     except UnicodeError as error:
         where = f"data '{settings.source}' has text that is not UTF-8"
-        raise BadInput(f"{where}: {short(str(error))}") from error
+        raise BadInput(f"{where}: {short(str(error))}", "save it as UTF-8") from error
     except OSError as error:
-        raise BadInput(f"data '{settings.source}' cannot be read: {error.strerror or error}") from error
+        raise BadInput(
+            f"data '{settings.source}' cannot be read: {error.strerror or error}",
+            "check the path and its permissions",
+        ) from error
 
 
 def _beside(model: ModelSettings | None) -> Path | None:

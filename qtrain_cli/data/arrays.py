@@ -133,7 +133,9 @@ def as_array(name: str, value: Any) -> np.ndarray:
         tensor = value.detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
     except (ValueError, TypeError, RuntimeError) as error:
-        raise BadInput(f"{name} is no array of numbers: {error}") from error
+        raise BadInput(
+            f"{name} is no array of numbers: {error}", "give a tensor, an array, or lists of one length"
+        ) from error
 
 
 def class_count(arrays: Arrays) -> int | None:
@@ -314,7 +316,10 @@ def refuse_rows(split: str, name: str, x: np.ndarray, y: np.ndarray, least: int 
     if len(x) != len(y):
         raise BadInput(f"{name} has {len(x)} rows and y_{split} {len(y)}", "each input needs one target")
     if len(x) < least:
-        raise BadInput(f"{split} has {len(x)} rows; needed: at least {least}")
+        raise BadInput(
+            f"{split} has {len(x)} rows; needed: at least {least}",
+            f"give more rows of {split}, or another --validation",
+        )
 
 
 def _refuse_difference(letter: str, split: str, train: np.ndarray, other: np.ndarray, part: str = "") -> None:

@@ -108,7 +108,7 @@ def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Reques
     for cut in cuts:
         seen += cut.batch.num_rows
         if seen > count:
-            raise BadInput(f"{split} has more than the {count} rows announced")
+            raise BadInput(f"{split} has more than the {count} rows announced", "write the file again")
         sieve = _Sieve(cut, request)
         if not columns.words:
             sieve.look(columns.target, _no_labels if is_texts(cut.batch[columns.target]) else _no_numbers)
@@ -125,7 +125,10 @@ def read_rows(columns: Columns, count: int, cuts: Iterable[Cut], request: Reques
         splits += sieve.kept(cut.batch[columns.split]).to_pylist() if columns.split else []
     left_out = request.damage.count - before
     if seen != count or count <= left_out:
-        raise BadInput(f"{split} has {seen} rows; announced: {count}; needed: at least 1 that can be read")
+        raise BadInput(
+            f"{split} has {seen} rows; announced: {count}; needed: at least 1 that can be read",
+            "write the file again, with at least one whole row",
+        )
     x = inputs.finish(left_out)
     if columns.words:
         return Rows(x, inputs.targets(x.shape[1]), splits)
@@ -329,7 +332,10 @@ def _no_labels(column: Any) -> tuple[np.ndarray, Callable[[int], tuple[str, str]
     import pyarrow.compute
 
     if not is_texts(column):
-        raise BadInput(f"the column of labels or splits is of the type {shown(column.type)}; allowed: texts")
+        raise BadInput(
+            f"the column of labels or splits is of the type {shown(column.type)}; allowed: texts",
+            "name another column: --columns label=NAME",
+        )
     held = column.dictionary if pa.types.is_dictionary(column.type) else column
     longest = pa.compute.max(pa.compute.binary_length(held)).as_py() or 0
     if longest > MAX_LABEL:

@@ -89,7 +89,10 @@ def find_columns(schema: Any, roles: Roles, *, one_file: bool) -> Columns:
         return Columns(images[0], (), target, split)
     inputs = list(roles.inputs) or [name for name in rest if name != target]
     if not inputs:
-        raise BadInput(f"the only column is '{target}'; needed: an input and the target")
+        raise BadInput(
+            f"the only column is '{target}'; needed: an input and the target",
+            "add the other columns to the file, or name another target: --columns label=NAME",
+        )
     texts = [name for name in inputs if _is_text(schema.field(name).type)]
     if texts:
         return _of_texts(texts, inputs, roles, Columns(None, (), target, split))
@@ -193,7 +196,10 @@ def _features(schema: Any) -> dict[str, Any]:
         metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         return dict(metadata.get("info", {}).get("features", {}))
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise BadInput(f"the schema's metadata 'huggingface' are damaged: {error}") from error
+        raise BadInput(
+            f"the schema's metadata 'huggingface' are damaged: {error}",
+            "write the file again without them: schema.remove_metadata()",
+        ) from error
 
 
 def _is_image(kind: Any, feature: str | None) -> bool:
@@ -208,7 +214,10 @@ def _refuse_no_bytes(name: str, kind: Any) -> None:
     struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
     held = kind.field("bytes").type if struct else kind
     if not (pa.types.is_binary(held) or pa.types.is_large_binary(held)):
-        raise BadInput(f"the image column '{name}' is of the type {kind}; allowed: binary, or a struct of it")
+        raise BadInput(
+            f"the image column '{name}' is of the type {kind}; allowed: binary, or a struct of it",
+            "store the bytes of the pictures, as datasets.Image() does",
+        )
 
 
 def _target(rest: list[str], labels: list[str], *, alone: bool) -> str:

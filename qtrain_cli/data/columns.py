@@ -93,7 +93,7 @@ def refuse_bad_names(names: Sequence[str], roles: Roles) -> None:
                 f"column {position} ('{name}') looks like a row number", "write it with index=False"
             )
         if name in seen:
-            raise BadInput(f"the column '{shown(name)}' stands twice")
+            raise BadInput(f"the column '{shown(name)}' stands twice", "rename one of them")
         seen.add(name)
     roles.refuse_absent(names)
 

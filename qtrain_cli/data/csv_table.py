@@ -197,7 +197,10 @@ def _read_table(path: Path, request: Request, *, one_file: bool) -> _Table:
     except UnicodeDecodeError as error:
         raise BadInput(f"{path.name} is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
     except csv.Error as error:
-        raise BadInput(f"{path.name} is no CSV file: {error}") from error
+        raise BadInput(
+            f"{path.name} is no CSV file: {error}",
+            "write it again with commas, and quotes around cells that have any",
+        ) from error
     except DamagedRow:
         raise
     except BadInput as error:
@@ -318,7 +321,10 @@ def _parse(name: str, columns: _Columns, lines: Iterable[tuple[int, list[str]]],
         where = f"{name}, line {line}"
         try:
             if len(cells) != len(columns.names):
-                raise DamagedRow(f"{where}: {len(cells)} cells; the header has {len(columns.names)}")
+                raise DamagedRow(
+                    f"{where}: {len(cells)} cells; the header has {len(columns.names)}",
+                    "quote cells that have commas",
+                )
             collected.add(where, [cells[place] for place in columns.inputs])
         except DamagedRow as error:
             request.damage.found(error)

@@ -58,7 +58,7 @@ def _described(result: object) -> str:
 
 def _function(path: Path, name: str) -> Callable[[], Any]:
     if not path.is_file():
-        raise BadInput(f"there is no file {path}")
+        raise BadInput(f"there is no file {path}", "give FILE.py:FUNCTION, as the current folder has it")
     module = _imported(path)
     function = getattr(module, name, None)
     if not callable(function):
@@ -70,7 +70,7 @@ def _function(path: Path, name: str) -> Callable[[], Any]:
 def _imported(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(_MODULE_NAME, path)
     if spec is None or spec.loader is None:
-        raise BadInput(f"{path} is no Python file")
+        raise BadInput(f"{path} is no Python file", "give FILE.py:FUNCTION")
     module = importlib.util.module_from_spec(spec)
     logging.getLogger(__name__).info("running '%s' for --data", path.resolve())
     sys.modules[_MODULE_NAME] = module  # dataclasses of the file look themselves up here

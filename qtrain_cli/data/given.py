@@ -90,7 +90,9 @@ def gathered(name: str, rows: Handed, most: float = math.inf) -> dict[str, np.nd
         if taken >= most:
             break
     if not parts:
-        raise BadInput(f"{name} has no batches")
+        raise BadInput(
+            f"{name} has no batches", "give a loader with rows; an iterator that was read once is empty"
+        )
     return {key: _joined(key, [part[key] for part in parts]) for key in parts[0]}
 
 

@@ -147,7 +147,10 @@ def _cells(table: Path, request: Request) -> Iterator[tuple[int, dict[str, Any]]
                     continue
                 yield reader.line_num, {str(name).strip(): value for name, value in row.items() if name}
         except csv.Error as error:
-            raise BadInput(f"{table.name} is no CSV file: {error}") from error
+            raise BadInput(
+                f"{table.name} is no CSV file: {error}",
+                "write it again with commas, and quotes around cells that have any",
+            ) from error
 
 
 def _table_in(folder: Path) -> Path | None:

@@ -62,7 +62,9 @@ class ImageStack:
         """Decodes the next image. Raises `BadInput`, naming it, if it is of another form; `DamagedRow` if it
         cannot be decoded."""
         if self._filled == self._count:
-            raise BadInput(f"{name} is one more than the {self._count} images announced")
+            raise BadInput(
+                f"{name} is one more than the {self._count} images announced", "write the file again"
+            )
         image = _opened(encoded, name)
         own = _mode(image, name)
         mode = self._becomes.mode or own
@@ -85,7 +87,10 @@ class ImageStack:
         """All images, ``(N, C, H, W)``, N the number announced but for those left out. Raises `BadInput` if
         some never came."""
         if self._filled != self._count - left_out or not self._filled:
-            raise BadInput(f"{self._filled} images; announced: {self._count}; needed: at least 1")
+            raise BadInput(
+                f"{self._filled} images; announced: {self._count}; needed: at least 1",
+                "write the file again, with at least one picture that can be read",
+            )
         return self._pixels[: self._filled]
 
     def _other_form(self, name: str, form: str, image: Image) -> BadInput:
@@ -117,7 +122,10 @@ def _decoded(image: Image, name: str, mode: str, becomes: PictureForm) -> np.nda
     """The pixels ``(C, H, W)``."""
     between = becomes.size_of(*image.size)
     if math.prod(between) > MOST_PIXELS:
-        raise DamagedRow(f"{name} is {image.width}x{image.height}, which resizing would make {between} of")
+        raise DamagedRow(
+            f"{name} is {image.width}x{image.height}, which resizing would make {between} of",
+            "pad or cut it before, or choose another size: --transform resize=...",
+        )
     try:
         plain = image if image.mode == mode else image.convert(mode)
         pixels = np.asarray(becomes(plain))

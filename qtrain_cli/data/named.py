@@ -48,7 +48,10 @@ def refuse_other_parts(train: Columned, split: str, other: Columned) -> None:
         said = [", ".join(one) or "one without a name" for one in names]
         raise BadInput(f"train has the inputs {said[0]} and {split} {said[1]}", "give both splits the same")
     if len(names[0]) > MAX_PARTS:
-        raise BadInput(f"there are {len(names[0])} named inputs; allowed: {MAX_PARTS}")
+        raise BadInput(
+            f"there are {len(names[0])} named inputs; allowed: {MAX_PARTS}",
+            "name those that the model reads: --columns input=...",
+        )
 
 
 def as_inputs(x: Columned) -> Inputs:

@@ -60,7 +60,10 @@ def _checked_size(stream: IO[bytes], name: str, size: int) -> int:
     """
     read_header = _HEADER_READERS.get(np.lib.format.read_magic(stream))
     if read_header is None:
-        raise BadInput(f"{name} is in a version of the .npy format that holds no plain numbers")
+        raise BadInput(
+            f"{name} is in a version of the .npy format that holds no plain numbers",
+            "write it again with numpy.savez",
+        )
     shape, _, dtype = read_header(stream)
     if dtype.hasobject:
         raise Refused(
@@ -69,6 +72,9 @@ def _checked_size(stream: IO[bytes], name: str, size: int) -> int:
         )
     found = math.prod(shape) * dtype.itemsize
     if not 0 <= found <= size or any(length < 0 for length in shape):
-        raise BadInput(f"{name} claims the shape {shape}, more than the {size} bytes that are there")
+        raise BadInput(
+            f"{name} claims the shape {shape}, more than the {size} bytes that are there",
+            "copy or download it again, or write it with numpy.savez",
+        )
     picture = len(shape) > 2 and dtype.itemsize == 1
     return found if picture else found + 8 * math.prod(shape)

@@ -112,7 +112,10 @@ def _chunks(path: Path, schema: Any, columns: Columns) -> list[list[Pages]]:
     needed = [any(name == own or name.startswith(f"{own}.") for own in columns.needed) for name in paths]
     groups = chunks_of(path)
     if any(len(group) != len(paths) for group in groups):
-        raise BadInput(f"{path.name} is damaged: a group of rows has other columns than the file")
+        raise BadInput(
+            f"{path.name} is damaged: a group of rows has other columns than the file",
+            "download or write it again",
+        )
     return [list(itertools.compress(group, needed)) for group in groups]
 
 

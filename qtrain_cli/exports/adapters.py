@@ -137,7 +137,7 @@ def _safetensors(tensors: Mapping[str, Tensor]) -> bytes:
 def _record(path: Path, files: Mapping[str, bytes], form: str, tensors: int) -> ExportRecord:
     whole = b"".join(files[name] for name in sorted(files))
     if not whole:
-        raise RunFailed(f"'{path}' would be empty")
+        raise RunFailed(f"'{path}' would be empty", "write all weights: -o FILE.safetensors")
     sha256 = hashlib.sha256(whole).hexdigest()
     how = "read back with safetensors.torch.load_file, every tensor bit for bit"
     return ExportRecord(path, len(whole), sha256, form, tensors, how)

@@ -22,6 +22,9 @@ from qtrain_cli.errors import RunFailed
 from qtrain_cli.exports.tracing import PLAIN_ADVICE, PROBE_SEED, Traced
 from qtrain_cli.models.in_place import own_streams
 
+#: What was written is not what was to be written: a disk or its memory fails.
+WRITE_AGAIN = "run it again, with -o on another disk if it fails again"
+
 
 def require_same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
     """Raise `RunFailed` unless both hold the same names, dtypes, shapes and bits, in any order.
@@ -29,10 +32,12 @@ def require_same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], wh
     Bits and not values: nan equals itself, and -0.0 is not 0.0.
     """
     if names := sorted(expected.keys() ^ found.keys()):
-        raise RunFailed(f"{where} and the weights do not hold the same tensors: {', '.join(names)}")
+        raise RunFailed(
+            f"{where} and the weights do not hold the same tensors: {', '.join(names)}", WRITE_AGAIN
+        )
     for name, tensor in expected.items():
         if not _same_bits(tensor, found[name]):
-            raise RunFailed(f"tensor '{name}' of {where} differs from the weights")
+            raise RunFailed(f"tensor '{name}' of {where} differs from the weights", WRITE_AGAIN)
 
 
 def require_close(traced: Traced, outputs: Callable[[Inputs], Tensor], where: str) -> str:
@@ -43,7 +48,9 @@ def require_close(traced: Traced, outputs: Callable[[Inputs], Tensor], where: st
         with own_streams(PROBE_SEED):
             found = outputs(probe)
         if (found.shape, found.dtype) != (expected.shape, expected.dtype):
-            raise RunFailed(f"{where} returns {_kind(found)}; PyTorch returns {_kind(expected)}")
+            raise RunFailed(
+                f"{where} returns {_kind(found)}; PyTorch returns {_kind(expected)}", PLAIN_ADVICE
+            )
         difference, limit = _difference(expected, found), tolerance(expected)
         if not difference <= limit and traced.draws(probe):
             raise RunFailed(
@@ -51,7 +58,9 @@ def require_close(traced: Traced, outputs: Callable[[Inputs], Tensor], where: st
                 PLAIN_ADVICE,
             )
         if not difference <= limit:  # true for nan, too
-            raise RunFailed(f"{where} differs from PyTorch by {difference:.2g}; allowed: {limit:.2g}")
+            raise RunFailed(
+                f"{where} differs from PyTorch by {difference:.2g}; allowed: {limit:.2g}", PLAIN_ADVICE
+            )
         worst, bound = max(worst, difference), max(bound, limit)
     return f"outputs on {traced.compared} within {worst:.2g} of PyTorch (allowed: {bound:.2g})"
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports import ExportRecord
+from qtrain_cli.exports.comparison import WRITE_AGAIN
 from qtrain_cli.exports.shards import INDEX_ENDING, Shard, bytes_of_entry, index_of, parts_named, shards_of
 from qtrain_cli.files.atomic import check_output, replacing, write_failure
 from qtrain_cli.files.hashing import file_sha256
@@ -147,11 +148,15 @@ def _require_written(files: Mapping[Shard, Path], hashes: Mapping[str, str]) -> 
             for entry in shard.entries:
                 file.seek(shard.places[entry.name])
                 if _hashed(file, bytes_of_entry(entry)) != hashes[entry.name]:
-                    raise RunFailed(f"tensor '{entry.name}' of the file differs from the weights")
+                    raise RunFailed(
+                        f"tensor '{entry.name}' of the file differs from the weights", WRITE_AGAIN
+                    )
         with safetensors.safe_open(path, "pt") as found:
             forms = {name: _form(found.get_slice(name)) for name in found.keys()}  # noqa: SIM118
         if forms != {entry.name: (entry.dtype, entry.shape) for entry in shard.entries}:
-            raise RunFailed(f"the library of safetensors finds other tensors in '{shard.path.name}'")
+            raise RunFailed(
+                f"the library of safetensors finds other tensors in '{shard.path.name}'", WRITE_AGAIN
+            )
 
 
 def _form(tensor: Any) -> tuple[str, tuple[int, ...]]:

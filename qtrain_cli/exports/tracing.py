@@ -226,7 +226,10 @@ def _as_read(example: Inputs, module: nn.Module) -> Inputs:
     """The rows of `example` (k, ...), in the dtype of the module's weights."""
     for part in tensors_in(example):
         if part.dim() == 0 or len(part) == 0:
-            raise BadInput(f"the example input has the shape {list(part.shape)}; allowed: 1 row or more")
+            raise BadInput(
+                f"the example input has the shape {list(part.shape)}; allowed: 1 row or more",
+                "give rows with --data, or write .safetensors, which needs none",
+            )
     rows = example.detach().cpu()
     precision = precision_of(module, rows) if lead_of(rows).is_floating_point() else None
     return mapped(lambda part: part.to(precision) if part.is_floating_point() else part, rows)

@@ -12,6 +12,8 @@ from qtrain_cli.files.reading import open_ordinary
 
 #: Of a configuration, which may have a line a label.
 MOST_CONFIG = 4 * 2**20
+#: It stands in a folder with others.
+COPY_AGAIN = "copy or download the folder again"
 
 
 def read_object(path: Path, most: int = MOST_CONFIG) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def read_object(path: Path, most: int = MOST_CONFIG) -> dict[str, Any]:
     with open_ordinary(path) as file:
         text = file.read(most + 1)
     if len(text) > most:
-        raise BadInput(f"'{path.name}' has {path.stat().st_size:,} bytes; allowed: {most:,}")
+        raise BadInput(f"'{path.name}' has {path.stat().st_size:,} bytes; allowed: {most:,}", COPY_AGAIN)
     return object_in(path.name, text)
 
 
@@ -28,7 +30,7 @@ def object_in(name: str, text: bytes) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"'{name}' is no JSON: {first_line(error)}") from None
+        raise BadInput(f"'{name}' is no JSON: {first_line(error)}", COPY_AGAIN) from None
     if not isinstance(document, dict):
-        raise BadInput(f"'{name}' is no JSON object", "copy or download the folder again")
+        raise BadInput(f"'{name}' is no JSON object", COPY_AGAIN)
     return document

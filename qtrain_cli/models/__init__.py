@@ -138,7 +138,10 @@ def _dense_gradients(module: nn.Module) -> nn.Module:
 def _load_graph(settings: ModelSettings, form: str, file: ModelFile) -> ReadModel:
     for option in ("arch", "weights"):
         if getattr(settings, option) is not None:
-            raise UsageError(f"--{option} has no use for '{settings.path.name}', which holds its own graph")
+            raise UsageError(
+                f"--{option} has no use for '{settings.path.name}', which holds its own graph",
+                f"leave out --{option}",
+            )
     with nothing_unexpected(file.name):
         module, took_trust = load_graph(file, settings.trust_pickle)
     return ReadModel(module, "trusted-pickle" if took_trust else "pt2", notes=said_size(module))
@@ -172,7 +175,10 @@ _LOADERS: dict[str, Callable[[ModelSettings, str, ModelFile], ReadModel]] = {
 
 def _require_usable(module: nn.Module, name: str) -> None:
     if next(module.parameters(), None) is None:
-        raise BadInput(f"'{name}' has no parameters: there is nothing to compress")
+        raise BadInput(
+            f"'{name}' has no parameters: there is nothing to compress",
+            "give the file of a model that was trained; `qtrain inspect` says what a file holds",
+        )
     require_plain(tensors_of(module.state_dict(keep_vars=True)), name)
     for tensor_name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.layout != torch.strided or not tensor.is_floating_point():

@@ -89,7 +89,10 @@ def construct(
             """give its arguments as JSON, e.g. --arch-args '{"width": 8}'""",
         ) from error
     if not isinstance(module, nn.Module):
-        raise BadInput(f"--arch {arch} returns a {type(module).__name__}, not a torch.nn.Module")
+        raise BadInput(
+            f"--arch {arch} returns a {type(module).__name__}, not a torch.nn.Module",
+            "name a class of torch.nn.Module, or a function that returns one",
+        )
     return module
 
 

@@ -44,5 +44,8 @@ def load_base(settings: ModelSettings) -> LoadedModel | Mapping[str, Tensor]:
 def _plain_tensors(settings: ModelSettings) -> Mapping[str, Tensor]:
     with open_model(settings.path) as file, nothing_unexpected(file.name):
         if formats.file_format(file) not in _PLAIN:
-            raise BadInput(f"'{file.name}' is no plain file of tensors")
+            raise BadInput(
+                f"'{file.name}' is no plain file of tensors",
+                "give a .safetensors file, a state dictionary, or a folder",
+            )
         return shard_tensors(file, "cpu")

@@ -62,7 +62,10 @@ def _graph(file: ModelFile, form: str) -> dict[str, Any]:
         rows = [_graph_row(name, meta["tensor_meta"]) for name, meta in config.items()]
         return _facts(False, problems, {"": rows})
     except (LookupError, TypeError, AttributeError) as error:
-        raise BadInput(f"'{file.name}' describes its tensors wrongly: {first_line(error)}") from None
+        raise BadInput(
+            f"'{file.name}' describes its tensors wrongly: {first_line(error)}",
+            "export it again, or copy or download it again",
+        ) from None
 
 
 def _unaudited(path: Path) -> list[str]:

@@ -76,7 +76,10 @@ def choose_entry(tree: Any, wanted: str | None, is_module: Callable[[Any], bool]
 
 def _usual_entry(found: list[Entry], tree: Any, name: str) -> Entry:
     if not found:
-        raise BadInput(f"'{name}' holds no state dictionary and no module, but {_summary(tree)}")
+        raise BadInput(
+            f"'{name}' holds no state dictionary and no module, but {_summary(tree)}",
+            "save model.state_dict() with torch.save, or give another file",
+        )
     usual = [entry for entry in found if set(entry.path.split(".")) <= set(USUAL_KEYS)]
     if len(found) > 1 and not usual:
         raise BadInput(

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput, first_few
-from qtrain_cli.files.json_file import MOST_CONFIG, object_in
+from qtrain_cli.files.json_file import COPY_AGAIN, MOST_CONFIG, object_in
 from qtrain_cli.models import formats
 from qtrain_cli.models.entries import choose_entry, tensors_of
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
@@ -89,14 +89,17 @@ def _weight_files(folder: Path) -> list[Path]:
     """The file, or the shards that the index names. Raises `BadInput` where one is not in the folder."""
     place = next((folder / name for name in PLACES if (folder / name).is_file()), None)
     if place is None:
-        raise BadInput(f"the folder '{folder.name}' has no weights; allowed: {', '.join(PLACES)}")
+        raise BadInput(
+            f"the folder '{folder.name}' has no weights; allowed: {', '.join(PLACES)}",
+            "download the whole folder",
+        )
     if place.suffix != ".json":
         return [place]
     with open_model(place) as index:
         named = _json_in(index, _MAX_INDEX, _MOST_LINES).get("weight_map")
     shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
     if not shards:
-        raise BadInput(f"'{place.name}' names no shards", "copy or download the folder again")
+        raise BadInput(f"'{place.name}' names no shards", COPY_AGAIN)
     there = {path.name for path in folder.iterdir() if path.is_file()}
     absent = [shard for shard in shards if shard not in there]
     if absent:
@@ -110,7 +113,7 @@ def _weight_files(folder: Path) -> list[Path]:
 def _json_in(file: ModelFile, most: int, values: int) -> dict[str, Any]:
     """What an object of at most so many bytes and values holds. Raises `BadInput`."""
     if file.size > most:
-        raise BadInput(f"'{file.name}' has {file.size:,} bytes; allowed: {most:,}")
+        raise BadInput(f"'{file.name}' has {file.size:,} bytes; allowed: {most:,}", COPY_AGAIN)
     text = file.start(most)
     marks = _STRING.sub(b"", text)  # commas in texts are none between values
     _require_few(file, sum(map(marks.count, (b",", b"[", b"{"))) // 4, values)  # before it is in memory
@@ -123,7 +126,7 @@ def _require_few(file: ModelFile, found: int, most: int) -> None:
     if found > most:
         raise BadInput(
             f"'{file.name}' holds {found:,} values or more; allowed: {most:,}",
-            "copy or download the folder again",
+            COPY_AGAIN,
         )
 
 
@@ -136,5 +139,5 @@ def shard_tensors(file: ModelFile, device: str) -> dict[str, Tensor]:
         tree = read_weights_only(file, form, device)
     value = choose_entry(tree, None, is_module, file.name).value
     if not isinstance(value, dict):
-        raise BadInput(f"'{file.name}' is no state dictionary", "copy or download the folder again")
+        raise BadInput(f"'{file.name}' is no state dictionary", COPY_AGAIN)
     return tensors_of(value)

@@ -51,7 +51,10 @@ def load_folder(settings: ModelSettings, folder: ModelFolder) -> ReadModel:
         Refused: the class is code of the folder's own; pickled shards that want to run something.
     """
     if settings.weights is not None:
-        raise UsageError(f"--weights has no use for the folder '{settings.path.name}', which is one model")
+        raise UsageError(
+            f"--weights has no use for the folder '{settings.path.name}', which is one model",
+            "leave out --weights",
+        )
     trust = "safetensors" if folder.weights[0].path.suffix == ".safetensors" else "weights-only"
     named = settings if settings.arch else _of_timm(settings, folder.config)
     if named is not None:
@@ -92,7 +95,8 @@ def _built(folder: ModelFolder) -> tuple[nn.Module, list[str]]:
         raise
     except Exception as error:
         raise BadInput(
-            f"transformers cannot build '{folder.name}': {type(error).__name__}: {first_line(error)}"
+            f"transformers cannot build '{folder.name}': {type(error).__name__}: {first_line(error)}",
+            "update transformers, or name the model's class with --arch",
         ) from error
     _require_complete(folder.name, factory.__name__, report)
     padding = getattr(made, "pad_token_id", None)

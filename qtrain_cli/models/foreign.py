@@ -25,7 +25,8 @@ _CONVERT = "qtrain reads PyTorch's files: load the weights into the PyTorch mode
 _MERGE = "merge it into its base (model.merge_and_unload()), then " + _STATE
 _NPZ = (
     "a NumPy archive of arrays",
-    "torch.save({name: torch.from_numpy(array) for name, array in numpy.load(FILE).items()}, 'model.pt')",
+    "give rows with --data; of weights make a model's file with"
+    " torch.save({name: torch.from_numpy(array) for name, array in numpy.load(FILE).items()}, 'model.pt')",
 )
 _KERAS: Told = ("a Keras model", _CONVERT)
 _TENSORFLOW: Told = ("a part of a TensorFlow model or checkpoint", _CONVERT)

@@ -96,7 +96,10 @@ def _read_program(file: ModelFile, archive: IO[bytes]) -> Any:
     except Exception as error:
         raise _damaged(file, error) from error
     if len(programs) != 1:
-        raise BadInput(f"'{file.name}' holds {len(programs)} programs; allowed: one")
+        raise BadInput(
+            f"'{file.name}' holds {len(programs)} programs; allowed: one",
+            "export each program to a file of its own with torch.export.save",
+        )
     return next(iter(programs.values()))
 
 

@@ -154,14 +154,19 @@ def fill_module(module: nn.Module, plan: Mapping[str, str], tensors: Mapping[str
     for names in _tied_groups(module):
         files = {plan[name] for name in names if name in plan}
         if any(not torch.equal(tensors[a], tensors[b]) for a in files for b in files if a < b):
-            raise BadInput(f"{', '.join(names)} are one tensor in the model and differ in the file")
+            raise BadInput(
+                f"{', '.join(names)} are one tensor in the model and differ in the file",
+                "save the state dictionary of the tied model, or name an --arch without the tie",
+            )
     try:
         module.load_state_dict({name: tensors[file] for name, file in plan.items()}, strict=False)
     except Exception as error:  # the module's own hooks may raise anything
         if is_out_of_memory(error):
             raise
         shown = " ".join(str(error).split())[:300]
-        raise BadInput(f"the model does not take the file's tensors: {shown}") from error
+        raise BadInput(
+            f"the model does not take the file's tensors: {shown}", "check --arch and --arch-args"
+        ) from error
     return module
 
 

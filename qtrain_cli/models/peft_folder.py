@@ -132,7 +132,10 @@ def _product(b: Tensor, a: Tensor, config: Mapping[str, Any]) -> Tensor:
 def _scale_of(config: Mapping[str, Any], layer: str, rank: int) -> float:
     alpha = _of_layer(config.get("alpha_pattern"), layer, config.get("lora_alpha"))
     if not isinstance(alpha, (int, float)) or isinstance(alpha, bool) or not math.isfinite(alpha) or rank < 1:
-        raise BadInput(f"an adapter has the alpha {alpha!r:.40} at rank {rank}")
+        raise BadInput(
+            f"an adapter has the alpha {alpha!r:.40} at rank {rank}",
+            "set a finite lora_alpha and a rank of 1 or more in adapter_config.json",
+        )
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

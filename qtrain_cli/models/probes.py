@@ -80,7 +80,10 @@ def _first_that_runs(choices: Iterator[Inputs], module: nn.Module, run: Run) -> 
                 return choice
         except BadInput as error:
             failed = failed or error
-    raise failed or BadInput("the model's outputs are not finite on any inputs that were tried")
+    raise failed or BadInput(
+        "the model's outputs are not finite on any inputs that were tried",
+        "check the model's weights with `qtrain inspect`, or give inputs that it takes with --data",
+    )
 
 
 def _choices(inputs: Inputs, module: nn.Module, floats: bool = False) -> Iterator[Inputs]:

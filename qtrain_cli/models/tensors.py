@@ -38,7 +38,10 @@ def load_safetensors(settings: ModelSettings, form: str, file: ModelFile) -> Rea
     if prefix is not None and not under(shapes, prefix):
         meant = by_short_name([Entry("", shapes)], prefix)
         if meant is None:
-            raise UsageError(f"--weights {prefix}: no name in '{settings.path.name}' begins with '{prefix}.'")
+            raise UsageError(
+                f"--weights {prefix}: no name in '{settings.path.name}' begins with '{prefix}.'",
+                "`qtrain inspect` lists the names; leave --weights out to take all of them",
+            )
         prefix, notes = meant.path, said_choice(meant.path, meant.others)
 
     def chosen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -74,7 +77,8 @@ def _shapes(file: ModelFile, header: Header) -> dict[str, Tensor]:
         if record.dtype not in _DTYPES:
             allowed = ", ".join(_DTYPES)
             raise BadInput(
-                f"tensor '{name}' of '{file.name}' has the dtype {record.dtype}; allowed: {allowed}"
+                f"tensor '{name}' of '{file.name}' has the dtype {record.dtype}; allowed: {allowed}",
+                "convert it with .to(torch.float32), and save the file again",
             )
     try:
         return {
@@ -82,7 +86,10 @@ def _shapes(file: ModelFile, header: Header) -> dict[str, Tensor]:
             for name, record in header.tensors.items()
         }
     except RuntimeError as error:  # an empty tensor may have sizes that no library can count with
-        raise BadInput(f"'{file.name}' holds a tensor that cannot be: {first_line(error)}") from None
+        raise BadInput(
+            f"'{file.name}' holds a tensor that cannot be: {first_line(error)}",
+            "save the file again without it",
+        ) from None
 
 
 def _numbers(file: ModelFile, header: Header) -> dict[str, Tensor]:

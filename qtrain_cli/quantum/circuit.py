@@ -191,7 +191,8 @@ class CircuitSpec:
         allowed = ANSATZE[self.ansatz].entanglers
         if self.entangler not in allowed:
             raise BadInput(
-                f"the ansatz {self.ansatz} has no entangler {self.entangler}; allowed: {', '.join(allowed)}"
+                f"the ansatz {self.ansatz} has no entangler {self.entangler}; allowed: {', '.join(allowed)}",
+                "choose one of them, or another ansatz",
             )
         self._check_sizes()
 
@@ -209,12 +210,19 @@ class CircuitSpec:
                 )
         if self.final_rotation and ENTANGLERS[self.entangler].parametrised:
             raise BadInput(
-                f"a final rotation layer would leave angles of the entangler {self.entangler} unused"
+                f"a final rotation layer would leave angles of the entangler {self.entangler} unused",
+                "leave the final rotation out, or choose another entangler",
             )
         if self.angles > MAX_ANGLES:
-            raise BadInput(f"the circuits have {self.angles} angles; allowed: at most {MAX_ANGLES}")
+            raise BadInput(
+                f"the circuits have {self.angles} angles; allowed: at most {MAX_ANGLES}",
+                "choose fewer layers or circuits, or a smaller budget",
+            )
         if self.outcomes > MAX_OUTCOMES:
-            raise BadInput(f"the circuits have {self.outcomes} outcomes; allowed: at most {MAX_OUTCOMES}")
+            raise BadInput(
+                f"the circuits have {self.outcomes} outcomes; allowed: at most {MAX_OUTCOMES}",
+                "choose fewer circuits, or narrow --targets",
+            )
 
     @property
     def kinds(self) -> tuple[str, ...]:

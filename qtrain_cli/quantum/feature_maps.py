@@ -84,7 +84,10 @@ class EncodingSpec:
                 f"unknown entanglement '{self.entanglement}'", suggestion(self.entanglement, ENTANGLEMENTS)
             )
         if not 1 <= self.reps <= MAX_REPS:
-            raise BadInput(f"the encoding has {self.reps} repetitions; allowed: 1 to {MAX_REPS}")
+            raise BadInput(
+                f"the encoding has {self.reps} repetitions; allowed: 1 to {MAX_REPS}",
+                "choose other reps= of --student",
+            )
         if self.paulis and self.name != "pauli":
             raise BadInput(f"the encoding {self.name} has its own Pauli strings", "use the encoding pauli")
         for text in self.paulis:
@@ -94,7 +97,10 @@ class EncodingSpec:
         if not text or not set(text) <= set("XYZ"):
             raise BadInput(f"'{text}' is no Pauli string; allowed: the letters X, Y, Z", "write e.g. Z+XX")
         if len(text) > self.qubits:
-            raise BadInput(f"the Pauli string {text} needs {len(text)} qubits; there are {self.qubits}")
+            raise BadInput(
+                f"the Pauli string {text} needs {len(text)} qubits; there are {self.qubits}",
+                "choose more qubits= or a shorter string",
+            )
 
     @property
     def row(self) -> Encoding:

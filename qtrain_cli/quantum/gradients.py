@@ -97,7 +97,10 @@ class GradientMethod:
         if self.estimator not in ESTIMATORS:
             raise BadInput(f"unknown gradient '{self.estimator}'", suggestion(self.estimator, ESTIMATORS))
         if not ESTIMATORS[self.estimator].measures and self.instrument.backend is not run_exactly:
-            raise BadInput(f"the gradient {self.estimator} needs amplitudes, which no device gives")
+            raise BadInput(
+                f"the gradient {self.estimator} needs amplitudes, which no device gives",
+                "choose --gradient parameter-shift or --gradient spsa",
+            )
 
 
 def measured_probabilities(circuit: CircuitSpec, theta: Tensor, method: GradientMethod) -> Tensor:

@@ -84,7 +84,10 @@ def device_probabilities(
         raise _as_bad_input(f"the device '{device}' cannot run this circuit", error) from error
     sums = found.sum(-1) if found.shape == (len(theta), 2**circuit.qubits) else torch.tensor([math.nan])
     if not bool((sums - 1).abs().max() <= DEVICE_TOLERANCE):
-        raise BadInput(f"the device '{device}' returned no probabilities of {circuit.qubits} qubits")
+        raise BadInput(
+            f"the device '{device}' returned no probabilities of {circuit.qubits} qubits",
+            "choose another device, such as default.qubit",
+        )
     return found.to(theta)
 
 

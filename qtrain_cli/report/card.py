@@ -31,7 +31,7 @@ _UNCHECKED, _CHECKED = "not checked: huggingface_hub is not installed", "read ba
 
 def card_document(card: Described) -> dict[str, Any]:
     """For scripts: the head as data, where the card lies, and whether it was checked."""
-    return {"path": str(card.settings.out), "checked": _check(card), **_head(card)}
+    return {"path": str(card.settings.out), "checked": _checked(), **_head(card)}
 
 
 def card_terminal(card: Described) -> RenderableType:
@@ -41,7 +41,7 @@ def card_terminal(card: Described) -> RenderableType:
     rows = [(name, value_text(head[name]), option) for name, option in said]
     return sheet({
         "card": [
-            ("path", str(settings.out)), ("checked", _check(card)), ("title", card_title(card)),
+            ("path", str(settings.out)), ("checked", _checked()), ("title", card_title(card)),
             *((name, text if text != "-" else f"not said: {option}") for name, text, option in rows),
             ("files", ", ".join(file.name for file in card.files)),
         ]
@@ -50,8 +50,9 @@ def card_terminal(card: Described) -> RenderableType:
 
 def checked_card(card: Described) -> str:
     """The whole card. Raises `RunFailed` where `huggingface_hub` does not take it."""
-    _check(card)
-    return card_markdown(card)
+    text = card_markdown(card)
+    _check(card, text)
+    return text
 
 
 def card_markdown(card: Described) -> str:
@@ -59,14 +60,24 @@ def card_markdown(card: Described) -> str:
     return front_matter(_head(card)) + card_body(card)
 
 
-def _check(card: Described) -> str:
-    """How it was checked: read back, it has the record's figure. Raises `RunFailed`."""
+def _checked() -> str:
+    """How a card that was written has been checked: `checked_card` has raised, or written it."""
     try:
         import huggingface_hub
     except ImportError:
         return _UNCHECKED
+    return _CHECKED.format(huggingface_hub.__version__)
+
+
+def _check(card: Described, text: str) -> None:
+    """Raises `RunFailed` unless the text, read back, has the record's figure; where nothing reads it, it
+    passes."""
     try:
-        read = huggingface_hub.ModelCard(card_markdown(card))
+        import huggingface_hub
+    except ImportError:
+        return
+    try:
+        read = huggingface_hub.ModelCard(text)
         found = [row.metric_value for row in getattr(read.data, "eval_results") or ()]  # noqa: B009
         if found[:1] != [card.record.to_json()["metric_value"]]:
             raise ValueError(f"its figures are {found}")
@@ -75,7 +86,6 @@ def _check(card: Described) -> str:
             f"huggingface_hub does not take the card: {first_line(error)}",
             "this is a bug: please report it with the output of `qtrain report --json`",
         ) from error
-    return _CHECKED.format(huggingface_hub.__version__)
 
 
 def _head(card: Described) -> dict[str, Any]:

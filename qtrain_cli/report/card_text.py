@@ -94,15 +94,17 @@ def _figures(card: Described) -> list[str]:
 
 
 def _use(card: Described) -> list[str]:
-    """Commands that work in the folder that the card lies in."""
+    """Commands that work in the folder that the card lies in, with the base beside it where there is one."""
     name = plain(card.settings.artifact.name)
     said, base = shlex.quote(name), ""
     if isinstance(card.record, StudentRecord):
         code = [f"model = qtrain_cli.load_student({json.dumps(name)})"]
     else:
-        base = " --base BASE" if card.record.design.base else ""
+        changed = plain(card.record.design.base or "")
+        base = f" --base {shlex.quote(changed)}" if changed else ""
+        given = f", base={json.dumps(changed)}" if changed else ""
         code = [
-            f"artifact = qtrain_cli.load({json.dumps(name)})  # checks the weights' digest",
+            f"artifact = qtrain_cli.load({json.dumps(name)}{given})  # checks the weights' digest",
             "weights = artifact.state_dict()  # {name: tensor}, or artifact.put_into(module)",
         ]
     shell = [

@@ -32,14 +32,14 @@ _LABELS_SHOWN = 12
 
 def config_text(found: Any) -> str:
     """The whole file, of `commands.init.InitRecord`."""
-    parts = (_compress, _plan, _export, _report, _verify)
-    return _HEAD + "\n" + "\n".join("\n".join(("", *part(found))) for part in parts) + "\n"
+    return _HEAD + "\n" + "\n".join("\n".join(("", *part(found))) for part in _PARTS.values()) + "\n"
 
 
 def init_document(found: Any) -> dict[str, Any]:
     """For scripts."""
     return {
         "path": str(found.out), "format": found.format, "trust": found.trust, "weights": found.weights,
+        **{name: str(value) for name, value in found.change_options.items()},
         "task": found.task, "classes": found.classes, "labels": list(found.labels),
         "rows": dict(zip(("train", "validation", "test"), found.rows, strict=True)),
         "input_shape": found.input_shape, "input_dtype": found.input_dtype,
@@ -53,6 +53,7 @@ def init_terminal(found: Any) -> RenderableType:
     rows = [
         ("file", str(found.out)),
         ("model", f"{found.format}, read as {found.trust}, {found.weights:,} weights"),
+        *(("base", str(path)) for path in _base(found).values()),
         ("data", _rows(found)),
         *([("fed", f"{_way(found.feedings[0])}: {found.figures[0]}")] if found.feedings else []),
         ("budget", f"{found.params:,} trained numbers, at most {_ours(found).artifact_bytes:,} bytes"),
@@ -60,7 +61,8 @@ def init_terminal(found: Any) -> RenderableType:
     consent = " --trust-pickle" if found.trust == "trusted-pickle" else ""
     steps = (f"qtrain compress{consent}", "qtrain report", "qtrain export --classical")
     told = [styled(f"  {step}", "cyan") for step in steps]
-    return stacked(sheet({"init": rows}), styled("Next, in that file's folder", "bold"), *told)
+    title = "Next" if found.out.parent == Path() else f"Next, in '{found.out.parent}'"
+    return stacked(sheet({"init": rows}), styled(title, "bold"), *told)
 
 
 def _ours(found: Any) -> Any:
@@ -74,6 +76,7 @@ def _compress(found: Any) -> Iterator[str]:
     yield from _lines(found, found.model_options)
     if found.trust == "trusted-pickle":
         yield "# Reading it runs the code in it. Consent is given on the command line only: --trust-pickle"
+    yield from _changed(found)
     yield f"# {_rows(found)}"
     if found.labels:
         shown = ", ".join(map(clipped, found.labels[:_LABELS_SHOWN]))
@@ -84,6 +87,21 @@ def _compress(found: Any) -> Iterator[str]:
     yield from _lines(found, found.others)
     yield f'out = "{_text(found.artifact)}"'
     yield f"# epochs = {found.epochs}"
+
+
+def _changed(found: Any) -> Iterator[str]:
+    """The base, where the file is to say how the model changes one."""
+    if not found.change_options.get("base"):
+        return
+    learns = "" if "model" in found.model_options else " It learns the task itself, from the labels."
+    yield f"# The base is no part of the file: export and verify need it too.{learns}"
+    yield from _lines(found, found.change_options)
+    if found.change_note:
+        yield f"# {found.change_note}"
+
+
+def _base(found: Any) -> dict[str, Any]:
+    return {name: value for name, value in found.change_options.items() if name == "base"}
 
 
 def _rows(found: Any) -> str:
@@ -114,10 +132,10 @@ def _fed(found: Any) -> Iterator[str]:
 
 
 def _budget(found: Any) -> Iterator[str]:
-    yield "# Budget: so many trained numbers; fewer take fewer bytes, and cost accuracy. Others:"
-    for one in found.budgets:
-        if one.params != found.params:
-            yield f"# {_budget_line(one)}"
+    others = [one for one in found.budgets if one.params != found.params]
+    more = " Others:" if others else ""
+    yield f"# Budget: so many trained numbers; fewer take fewer bytes, and cost accuracy.{more}"
+    yield from (f"# {_budget_line(one)}" for one in others)
     yield _budget_line(_ours(found))
 
 
@@ -131,6 +149,7 @@ def _budget_line(row: Any) -> str:
 def _plan(found: Any) -> Iterator[str]:
     yield "[plan]"
     yield from _lines(found, _only(found, _OF_MODEL))
+    yield from _lines(found, found.change_options)
     yield from _lines(found, {name: value for name, value in found.others.items() if name in _PATTERNS})
     if isinstance(found.input_shape, (list, tuple)) and found.input_dtype in ("uint8", "float32"):
         yield f'input-shape = "{",".join(map(str, found.input_shape))}"'
@@ -142,7 +161,7 @@ def _export(found: Any) -> Iterator[str]:
     yield f'artifact = "{_text(found.artifact)}"'
     weights = free_name(found.out.parent / f"{Path(found.artifact).stem}.safetensors")
     yield f'out = "{_text(weights.name)}"'
-    yield from _lines(found, _only(found, _WITH_ARCH))
+    yield from _lines(found, _only(found, _WITH_ARCH) | _base(found))
 
 
 def _report(found: Any) -> Iterator[str]:
@@ -157,7 +176,7 @@ def _report(found: Any) -> Iterator[str]:
 def _verify(found: Any) -> Iterator[str]:
     yield "[verify]"
     yield f'artifact = "{_text(found.artifact)}"'
-    yield from _lines(found, _only(found, _WITH_ARCH))
+    yield from _lines(found, _only(found, _WITH_ARCH) | _base(found))
 
 
 def _only(found: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -202,3 +221,8 @@ def _text(value: str) -> str:
 
 def _by_number(code: int) -> str:
     return f"\\u{code:04X}" if code < 2**16 else f"\\U{code:08X}"
+
+
+_PARTS = {"compress": _compress, "plan": _plan, "export": _export, "report": _report, "verify": _verify}
+#: Commands whose options the file has.
+WRITTEN = tuple(_PARTS)

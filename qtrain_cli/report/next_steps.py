@@ -1,5 +1,5 @@
 """What to do next in a folder, for someone who typed `qtrain` alone: commands that work there, where
-nothing stands for what only the user knows (``...``, ``DATA``, ``FILE.py:CLASS``).
+nothing stands for what only the user knows (``...``, ``DATA``, ``FILE.py:CLASS``, ``BASE``).
 
 An interrupted run comes first, then what is finished, then a model that waits. Every name is
 quoted as a shell needs it.
@@ -13,7 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtrain_cli.errors import first_few
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import describe_container
+from qtrain_cli.artifact.student import is_student
+from qtrain_cli.errors import QtrainError, first_few
 from qtrain_cli.files.classes import network_classes
 from qtrain_cli.files.outline import outline_of
 from qtrain_cli.files.outputs import free_name
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Names that are shown, and models whose files are looked into.
 _NAMES_SHOWN, _MODELS_READ = 3, 8
+#: Bytes of an artifact that is read.
+_MOST_READ = 2**24
 _KINDS = {
     Sight.ARTIFACT: "artifact",
     Sight.STATE: "interrupted run",
@@ -61,7 +66,9 @@ def _steps(around: Surroundings) -> Iterator[tuple[str, str]]:
     models, artifact = around.of(Sight.MODEL), around.first(Sight.ARTIFACT)
     if artifact:
         yield from _finished(artifact)
-    if around.first(Sight.CONFIG):
+    if around.first(Sight.CONFIG) and artifact:
+        yield "qtrain compress --force", "compress again, as qtrain.toml says, in the place of what is there"
+    elif around.first(Sight.CONFIG):
         yield "qtrain compress", "compress the model, as qtrain.toml says"
     elif models:
         yield from _with_model(_chosen(models), around.first(Sight.DATA))
@@ -108,10 +115,25 @@ def _going_on(around: Surroundings) -> Iterator[tuple[str, str]]:
 
 def _finished(artifact: Path) -> Iterator[tuple[str, str]]:
     name, weights = _said(artifact), _said(free_name(artifact.with_suffix(".safetensors")))
+    base = _base(artifact)
     yield f"qtrain report {name}", "see what was measured"
-    yield f"qtrain export {name} --classical -o {weights}", "write ordinary weights"
+    yield f"qtrain export {name} --classical{base} -o {weights}", "write ordinary weights"
     card = "MODEL_CARD.md" if os.path.lexists("README.md") else "README.md"
     yield f"qtrain card {name} -o {card}", "describe it on a model card"
+
+
+def _base(artifact: Path) -> str:
+    """What `export` needs beside a file that is a change to a base: the base, where it lies in this folder
+    under its name. Nothing for what cannot be read, or is too large for such a change."""
+    try:
+        container = read_container(artifact) if artifact.stat().st_size <= _MOST_READ else None
+        change = None if container is None or is_student(container) else describe_container(container).change
+    except (QtrainError, OSError):
+        return ""
+    if change is None:
+        return ""
+    beside = artifact.with_name(change.base.name)
+    return f" --base {_said(beside) if os.path.lexists(beside) else 'BASE'}"
 
 
 def _said(path: Path) -> str:

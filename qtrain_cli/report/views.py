@@ -16,6 +16,7 @@ from qtrain_cli.report.inspection import inspection_terminal
 from qtrain_cli.report.junit import record_junit
 from qtrain_cli.report.page.artifact import Reported, artifact_page
 from qtrain_cli.report.page.comparison import comparison_page
+from qtrain_cli.report.page.gradients import gradients_page
 from qtrain_cli.report.page.parts import Page
 from qtrain_cli.report.page.render import page_html
 from qtrain_cli.report.page.sampling import sampling_page
@@ -109,7 +110,10 @@ VIEWS: dict[str, View] = {
     "gradients": View(
         _to_json,
         lambda table: gradients_terminal(table.to_json()),
-        files={"plot": _picture(gradients_figure)},
+        files={
+            "plot": _picture(gradients_figure),
+            "html": _page(lambda table: gradients_page(table.to_json())),
+        },
     ),
     **{name: _key_values(name) for name in ("plan", "export", "verify", "env")},
     "dry-run": View(_to_json, rehearsal_terminal),

@@ -80,7 +80,10 @@ def _metric(record: AnyRecord, name: str, mark: float) -> GateResult:
 def _max_drop(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
     scores = record.scores
     if scores.teacher is None or scores.drop is None:
-        raise UsageError("--max-drop needs the teacher's test figure, and this record has none")
+        raise UsageError(
+            "--max-drop needs the teacher's test figure, and this record has none",
+            "leave out this gate, or demand the figure itself: --min-metric NAME=VALUE",
+        )
     derived = scores.row.derived
     interval = derived(scores.teacher, scores.count) if derived else (scores.teacher, scores.teacher)
     message = _fall(scores, "the teacher", scores.teacher, interval, limit)
@@ -90,7 +93,10 @@ def _max_drop(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResul
 def _min_ratio(record: AnyRecord, limit: float, _: AnyRecord | None) -> GateResult:
     ratio = record.bytes_ratio
     if ratio is None:
-        raise UsageError("--min-ratio compares with the teacher's size, and this student had no teacher")
+        raise UsageError(
+            "--min-ratio compares with the teacher's size, and this student had no teacher",
+            "leave out this gate, or demand the size itself: --max-bytes SIZE",
+        )
     message = f"the file is {ratio:.4g} times smaller than the model; allowed: at least {limit:g} times"
     return GateResult("min-ratio", ratio >= limit, limit, ratio, message)
 

@@ -9,6 +9,7 @@ test row is looked at, and a standardisation is taken only where it is better by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,19 +17,20 @@ from torch import Tensor
 
 from qtrain_cli.artifact.description import design_of
 from qtrain_cli.artifact.size import known_of
-from qtrain_cli.data import Dataset, describe_data, load_data
+from qtrain_cli.data import Dataset, describe_data
 from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.errors import BadInput, QtrainError
 from qtrain_cli.files.spilled import let_go
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.table import OURS
-from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import file_state
 from qtrain_cli.runs.beginning import Begun, begin
 from qtrain_cli.runs.examination import MOST_WRITTEN, asked, look_at, rows_to_look_at
 from qtrain_cli.runs.making import Log, scene_of
-from qtrain_cli.runs.materials import Materials
+from qtrain_cli.runs.materials import Materials, of_files
 from qtrain_cli.runs.sizing import Measure, planned_ours
+from qtrain_cli.runs.targeting import Tryout, chosen_target, said_of_candidates
 from qtrain_cli.settings import BudgetSettings, FitSettings, InitSettings
 from qtrain_cli.tasks import TASKS
 
@@ -36,6 +38,9 @@ from qtrain_cli.tasks import TASKS
 RATIOS = (3, 5, 10, 30, 100, 300)
 #: What `compress` takes where no budget is said, and `init` writes down.
 USUAL_RATIO = 10
+#: Bytes of a file of changes: a fine-tune moves little, whatever its model's size.
+CHANGE_SIZES = (64_000, 16_000, 4_000, 2_000, 1_000)
+USUAL_CHANGE = 2_000
 _ROWS_AT_ONCE, _DIGITS = 1024, 4
 
 
@@ -61,7 +66,8 @@ class BudgetRow:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """All that was found. `feedings` has the chosen one first, and is empty where there was no choice."""
+    """All that was found. `feedings` has the chosen one first, and is empty where there was no choice; `note`
+    is on the target of a change, where that is left to `compress`."""
 
     loaded: LoadedModel
     begun: Begun
@@ -69,6 +75,7 @@ class FirstLook:
     feedings: tuple[Feeding, ...]
     budgets: tuple[BudgetRow, ...]
     usual: int
+    note: str = ""
 
 
 def first_look(settings: InitSettings, log: Log) -> FirstLook:
@@ -77,15 +84,26 @@ def first_look(settings: InitSettings, log: Log) -> FirstLook:
     Raises:
         UsageError, BadInput, Refused: as loading them, or the model is at chance however it is fed.
     """
-    loaded = load_model(settings.model)
-    data = load_data(settings.data, settings.seed, settings.model)
-    feedings = _feedings(loaded, data)
+    given = of_files(settings.model, settings.data, settings.change)
+    loaded, data = given.model(), given.rows(settings.seed)
+    feedings = () if _learns(given) else _feedings(loaded, data)
     if feedings:
         data = _normalised(data, feedings[0].mean, feedings[0].std)
-    materials = Materials(lambda: loaded, lambda seed: data, lambda module, device: None)
+    materials = replace(given, model=lambda: loaded, rows=lambda seed: data)
     begun = begin(materials, FitSettings(seed=settings.seed), False, log)
     budgets, usual = _budgets(settings, begun)
-    return FirstLook(begun.loaded, begun, describe_data(begun.data), feedings, budgets, usual)
+    note = "" if settings.change.target or settings.targets else _still_open(begun)
+    return FirstLook(begun.loaded, begun, describe_data(begun.data), feedings, budgets, usual, note)
+
+
+def _learns(given: Materials) -> bool:
+    """Whether the model is the base itself: what it says of the labels so far tells nothing of its inputs."""
+    return given.change is not None and given.change.base is None
+
+
+def _still_open(begun: Begun) -> str:
+    """Which targets `compress` will try, where there are several."""
+    return said_of_candidates(begun.loaded.module) if begun.base else ""
 
 
 def channel_statistics(inputs: Inputs) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -154,23 +172,38 @@ def _fed(
 def _budgets(settings: InitSettings, begun: Begun) -> tuple[tuple[BudgetRow, ...], int]:
     """The budgets that can be planned, by falling size, and the usual one's numbers (the largest where that
     one cannot)."""
-    patterns = (settings.targets, settings.ignore)
-    scene = scene_of(begun.loaded, begun.data, begun.fit, patterns, settings.model, None)
-    sizes = Measure(OURS, scene, known_of(begun.fit, begun.loaded, begun.data))
-    rows: dict[int, BudgetRow] = {}
-    usual = 0
-    for ratio in RATIOS:
-        try:
-            spec = planned_ours(sizes, BudgetSettings(ratio=ratio))
-        except QtrainError:
-            continue
-        size = sizes.bytes(plan_of(spec), spec.angles.bits)
-        design = design_of(spec, None)
-        rows.setdefault(spec.trained_numbers, BudgetRow(spec.trained_numbers, size, design.bytes_ratio(size)))
-        usual = spec.trained_numbers if ratio <= USUAL_RATIO else usual or spec.trained_numbers
+    patterns = BudgetSettings(targets=settings.targets, ignore=settings.ignore)
+    base, targets = chosen_target(begun, patterns, settings.model, Tryout(False), lambda line: None)
+    scene = scene_of(begun.loaded, begun.data, begun.fit, (targets, settings.ignore), settings.model, base)
+    sizes = Measure(OURS, scene, known_of(begun.fit, begun.loaded, begun.data, change=scene.change))
+    by_ratio = [(BudgetSettings(ratio=ratio), ratio <= USUAL_RATIO) for ratio in RATIOS]
+    by_bytes = [(BudgetSettings(bytes=size), size >= USUAL_CHANGE) for size in CHANGE_SIZES]
+    rows, usual = _planned(sizes, by_bytes if scene.change else by_ratio)
+    if scene.change and not rows:  # of so few weights, the largest: most of the file is something else
+        rows, usual = _planned(sizes, [(budget, False) for budget, _ in by_ratio])
     if not rows:
         raise BadInput(
             "no budget fits this model: it has too few weights",
             "ask `qtrain plan MODEL --params N`, or leave more tensors to it than --targets does",
         )
+    return rows, usual
+
+
+def _planned(
+    sizes: Measure, budgets: Sequence[tuple[BudgetSettings, bool]]
+) -> tuple[tuple[BudgetRow, ...], int]:
+    """Those that buy a generator of fewer numbers than weights, by falling size; each comes with whether it
+    is as large as the usual one."""
+    rows: dict[int, BudgetRow] = {}
+    usual = 0
+    for budget, reaches in budgets:
+        try:
+            spec = planned_ours(sizes, budget)
+        except QtrainError:
+            continue
+        size, numbers = sizes.bytes(plan_of(spec), spec.angles.bits), spec.trained_numbers
+        if numbers < spec.layout.generated:
+            ratio = design_of(spec, sizes.scene.change).bytes_ratio(size)
+            rows.setdefault(numbers, BudgetRow(numbers, size, ratio))
+            usual = numbers if reaches else usual or numbers
     return tuple(rows.values()), usual

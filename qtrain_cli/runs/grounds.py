@@ -37,6 +37,8 @@ from qtrain_cli.targets.kept import settled
 from qtrain_cli.targets.layout import layout_of, sources_of
 from qtrain_cli.targets.size import model_bytes
 
+_ITS_BASE = "give the very base that it was made with, in the same precision"
+
 
 @dataclass(frozen=True)
 class BaseModel:
@@ -166,7 +168,7 @@ def ground_of_file(change: Change, layout: LayoutSpec, base: BaseModel) -> Groun
         raise Refused(
             f"the base '{base.name}' has the digest {base.sha256[:16]}, and the file changes"
             f" '{change.base.name}' of {change.base.sha256[:16]}",
-            "give the very base that it was made with, in the same precision",
+            _ITS_BASE,
         )
     tensors = {change.prefix + name: tensor for name, tensor in base.tensors.items()}
     ties = {change.prefix + name: change.prefix + first for name, first in base.ties.items()}
@@ -177,7 +179,7 @@ def ground_of_file(change: Change, layout: LayoutSpec, base: BaseModel) -> Groun
             tensors[name], ties[name] = torch.zeros(entry.shape), name
             new.add(name)
         elif name not in tensors:
-            raise BadInput(f"the file changes '{name}', which its base does not have")
+            raise BadInput(f"the file changes '{name}', which its base does not have", _ITS_BASE)
     return _ground(change, layout, tensors, ties, frozenset(new))
 
 
@@ -196,10 +198,10 @@ def _ground(
             columns, between = math.prod(rest), change.kind == XS
             expected = (change.rank if between else rows, change.rank)
             if entry.shape != expected or (between and change.rank > min(rows, columns)):
-                raise BadInput(f"the factor '{entry.name}' does not fit the base's '{name}'")
+                raise BadInput(f"the factor '{entry.name}' does not fit the base's '{name}'", _ITS_BASE)
             shapes[name] = (change.rank, columns)
         elif name not in new and tensors[name].shape != entry.shape:
-            raise BadInput(f"'{name}' has another shape in the base")
+            raise BadInput(f"'{name}' has another shape in the base", _ITS_BASE)
     if change.start:
         tensors = {**tensors, **_starts(change.seed, layout, new)}
     found = factors(change.seed, shapes)

@@ -117,7 +117,10 @@ class _Loader:
         if not self._count:
             self._count = _counted(self.loader)
         if not self._count:
-            raise BadInput("the training loader has no batches")
+            raise BadInput(
+                "the training loader has no batches",
+                "give a loader with rows; an iterator that was read once is empty",
+            )
         kinds = _kinds(data)
         return LoaderBatches(
             self.loader,

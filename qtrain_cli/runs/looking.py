@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.container import Container
 from qtrain_cli.artifact.description import record_of
 from qtrain_cli.artifact.numbers import decode_artifact
 from qtrain_cli.artifact.student import is_student
@@ -41,15 +41,16 @@ _Parts = Iterator[tuple[Tensor, Tensor]]
 MOST_CLASSES, _MOST_PAIRS, _MOST_PLACES = 20, 400, 512
 
 
-def looked_at(dossier: Dossier, settings: ReportSettings, log: Log) -> Dossier:
-    """The dossier with what the model's file and the data say.
+def looked_at(container: Container, dossier: Dossier, settings: ReportSettings, log: Log) -> Dossier:
+    """The dossier of a file with what the model's file and the data say.
 
     Raises:
         UsageError: the file is a student. BadInput, Refused: as `reopened` and `load_data`.
     """
-    container = read_container(settings.artifact)
     if is_student(container):
-        raise UsageError("--model and --data are for a compressed model, and this file is a student")
+        raise UsageError(
+            "--model and --data are for a compressed model, and this file is a student", "leave both out"
+        )
     artifact = decode_artifact(container)
     origin = artifact.description.origin
     known = record_of(artifact.description, container) if origin else None

@@ -70,14 +70,25 @@ def regenerate(
         UsageError: they are needed, and not there. BadInput: they are others.
         Refused: as `checked_weights`.
     """
-    layout, kept = artifact.description.layout, with_given(artifact, module).numbers.kept
-    stored = artifact.description.digest
-    if streams(artifact.description):
-        made = {entry.name: tensor for entry, tensor in checked_tensors(artifact)}
-        return Regenerated(whole_state(layout, kept, made, None), stored, True, allowed_tolerance(stored))
-    weights, digest = checked_weights(artifact, ground)
-    state = _state(layout, weights, kept, ground)
+    kept, stored = with_given(artifact, module).numbers.kept, artifact.description.digest
+    made, digest = generated_checked(artifact, ground)
+    state = whole_state(artifact.description.layout, kept, made, ground)
     return Regenerated(state, digest, digest.sha256 == stored.sha256, allowed_tolerance(stored))
+
+
+def generated_checked(artifact: Artifact, ground: Ground | None = None) -> tuple[dict[str, Tensor], Digest]:
+    """The generated tensors by name, as `whole_state` takes them, and their digest: what needs no module.
+
+    Raises:
+        UsageError, Refused: as `checked_weights`.
+    """
+    layout = artifact.description.layout
+    if streams(artifact.description):
+        return {
+            entry.name: tensor for entry, tensor in checked_tensors(artifact)
+        }, artifact.description.digest
+    weights, digest = checked_weights(artifact, ground)
+    return _made(layout, weights, ground), digest
 
 
 def checked_weights(artifact: Artifact, ground: Ground | None = None) -> tuple[Tensor, Digest]:
@@ -163,8 +174,11 @@ def state_dict(
 
 
 def _state(layout: LayoutSpec, weights: Tensor, kept: Tensors, ground: Ground | None) -> dict[str, Tensor]:
-    made = split(layout, weights) if ground is None else wide_tensors(layout, weights)
-    return whole_state(layout, kept, made, ground)
+    return whole_state(layout, kept, _made(layout, weights, ground), ground)
+
+
+def _made(layout: LayoutSpec, weights: Tensor, ground: Ground | None) -> dict[str, Tensor]:
+    return split(layout, weights) if ground is None else wide_tensors(layout, weights)
 
 
 def wide_tensors(layout: LayoutSpec, weights: Tensor) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """A finished file and its model again, for whatever looks at them once more: `sample`, and pages.
 
-file -> (base) -> digest checked -> module -> its tensors of the architecture -> all tensors, put in
+file -> (base) -> generated tensors, digest checked -> module -> tensors of its architecture -> all, put in
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from qtrain_cli.models.call import file_state
 from qtrain_cli.models.outputs import picks
 from qtrain_cli.runs.grounds import NamesBase, opened_base
 from qtrain_cli.runs.making import Log
-from qtrain_cli.runs.regenerate import check_weights, regenerate, with_given
+from qtrain_cli.runs.regenerate import generated_checked, with_given
 from qtrain_cli.settings import ModelSettings
-from qtrain_cli.targets.ground import Ground
+from qtrain_cli.targets.ground import Ground, whole_state
 
 
 class NamesModel(NamesBase, Protocol):
@@ -62,12 +62,12 @@ def reopened(artifact: Artifact, named: NamesModel, recorded: str | None, log: L
     """
     opened = opened_base(artifact.description, named)
     ground = opened.ground if opened else None
-    check_weights(artifact, ground)  # before code of a model runs
+    made, _ = generated_checked(artifact, ground)  # and checked, before code of a model runs
     loaded = _loaded(named, recorded, log)
     module = _module(named, opened.module if opened else None, loaded, recorded)
     teacher = {name: part.clone() for name, part in file_state(loaded.module).items()} if loaded else None
     artifact = with_given(artifact, module)
-    state = regenerate(artifact, None, ground).state
+    state = whole_state(artifact.description.layout, artifact.numbers.kept, made, ground)
     _put_in(module, state)
     return Reopened(artifact, module, state, ground, teacher, loaded)
 

@@ -128,7 +128,7 @@ def _score(
         except Interrupted:
             raise Interrupted("stopped while the target was being chosen", "run it again") from None
     if made.score is None:  # 0 would be the best loss there is
-        raise RunFailed("its validation figure is not finite")
+        raise RunFailed("its validation figure is not finite", "name another --target or a lower --lr")
     return made.score
 
 

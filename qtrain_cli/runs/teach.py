@@ -210,7 +210,8 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
         )
     if spec.kind == "classical" and (noisy or circuit.shots or test_shots or circuit.gradient != "adjoint"):
         raise UsageError(
-            "a classical student has no circuit for --gradient, --shots, --noise, --test-shots, --test-noise"
+            "a classical student has no circuit for --gradient, --shots, --noise, --test-shots, --test-noise",
+            "leave them out, or teach a hybrid",
         )
     if isinstance(spec, QnnSpec) and spec.encoding_name == "amplitude":
         _check_amplitudes(student, data)

@@ -92,7 +92,9 @@ def _student_file(settings: ModelSettings) -> tuple[StudentFile, str] | None:
         )
     for option in ("arch", "weights", "output"):
         if getattr(settings, option) is not None:
-            raise UsageError(f"--{option} has no use for '{path.name}', a student's own file")
+            raise UsageError(
+                f"--{option} has no use for '{path.name}', a student's own file", f"leave out --{option}"
+            )
     return decode_student(container), container.sha256
 
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from qtrain_cli.errors import UsageError
+from qtrain_cli.settings.change import ChangeSettings, model_or_base
 from qtrain_cli.settings.option import Inside, Option, Otherwise, Said
 from qtrain_cli.settings.parsing import require
 from qtrain_cli.settings.shared import ArtifactPath, Force, GeneratedOnly, KeptAsTheyAre, Seed
@@ -22,7 +24,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 
 
-def _sample_or(sample: Path | str, missing: str, option: str) -> Otherwise:
+def _sample_or(sample: Path | str, missing: str, option: str) -> Callable[[Said], Path | str]:
     """The sample's file with --sample; without it the option has to be said."""
 
     def rule(said: Said) -> Path | str:
@@ -33,7 +35,18 @@ def _sample_or(sample: Path | str, missing: str, option: str) -> Otherwise:
             )
         return sample
 
-    return Otherwise("the sample's with --sample", rule)
+    return rule
+
+
+_MODEL_OR_SAMPLE = _sample_or(Path(SAMPLE_MODEL), "a model and data", "MODEL and --data DATA")
+_DATA_OR_SAMPLE = _sample_or(SAMPLE_DATA, "data", "--data DATA")
+
+
+def _model_of_init(said: Said) -> Path | str:
+    """The base itself where that alone is said, which learns from labels; else as `_sample_or`."""
+    if said["base"] and not said["sample"]:
+        return model_or_base(said)
+    return _MODEL_OR_SAMPLE(said)
 
 
 def _config_here(said: Said) -> Path:
@@ -42,16 +55,16 @@ def _config_here(said: Said) -> Path:
 
 @dataclass(frozen=True)
 class InitSettings:
-    """`qtrain init`: model and data as for compress; what is found of them goes to `out`.
+    """`qtrain init`: model, base and data as for compress; what is found of them goes to `out`.
 
     With `sample` the package's own model and data are put beside it first, where they are not there yet.
     """
 
     model: Annotated[
         ModelSettings,
-        Inside("path", _sample_or(Path(SAMPLE_MODEL), "a model and data", "MODEL and --data DATA")),
+        Inside("path", Otherwise("the base, or the sample's with --sample", _model_of_init)),
     ]
-    data: Annotated[DataSettings, Inside("source", _sample_or(SAMPLE_DATA, "data", "--data DATA"))]
+    data: Annotated[DataSettings, Inside("source", Otherwise("the sample's with --sample", _DATA_OR_SAMPLE))]
     out: Annotated[
         Path,
         _WRITTEN,
@@ -64,6 +77,7 @@ class InitSettings:
         bool, Option("--sample", "Begin with the small model and data that the package brings.")
     ] = False
     force: Force = False
+    change: ChangeSettings = field(default_factory=ChangeSettings)
 
 
 @dataclass(frozen=True)
@@ -72,9 +86,9 @@ class CardSettings:
 
     artifact: ArtifactPath
     out: Annotated[Path, _WRITTEN]
-    title: Annotated[str | None, Option("--title", "The card's heading."), Otherwise("the model's name")] = (
-        None
-    )
+    title: Annotated[
+        str | None, Option("--title", "The card's heading."), Otherwise("the artifact's name")
+    ] = None
     license: Annotated[
         str | None, Option("--license", "The hub's word for the licence, e.g. apache-2.0 or mit.")
     ] = None

@@ -41,7 +41,9 @@ class ModelSettings:
             f"--arch '{self.arch}' names no class",
             "write package.module:Class or file.py:Class",
         )
-        require(bool(self.arch) or not self.arch_args, "--arch-args needs --arch")
+        require(
+            bool(self.arch) or not self.arch_args, "--arch-args needs --arch", "give the class with --arch"
+        )
 
 
 @dataclass(frozen=True)
@@ -137,5 +139,9 @@ class DataSettings:
             f"--mean has {len(self.mean)} numbers and --std {len(self.std)}",
             "give one number for all channels, or one per channel",
         )
-        require(all(value > 0 for value in self.std), "--std must be positive")
+        require(
+            all(value > 0 for value in self.std),
+            "--std must be positive",
+            "leave out inputs that never change, or give their --std as 1",
+        )
         require(0 <= self.validation < 1, f"--validation is {self.validation}; allowed: 0 to below 1")

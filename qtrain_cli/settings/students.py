@@ -212,6 +212,7 @@ class CompareGradientsSettings:
     noise: Depolarising = 0.0
     plot: Plot = None
     force: Force = False
+    html: Html = None
     dry_run: DryRun = False
 
     @property

@@ -37,6 +37,7 @@ from qtrain_cli.students.front_sizes import Front, families, grid, largest_front
 MAX_STUDENT_QUBITS = 12
 MAX_PARAMS = 10**7
 MAX_TEXT = 400
+_CONTROL = "write the hybrid it is the control of: classical:like=hybrid:qubits=6"
 FRONTS = ("auto", "conv", "linear")
 READOUTS = ("z", "probabilities")
 FEATURE_MAPS = tuple(name for name in ENCODINGS if name != AMPLITUDE)
@@ -62,6 +63,10 @@ def _key(row: Field[Any]) -> str:
     return str(row.metadata.get("key", row.name.replace("_", "-")))
 
 
+def _such_as(key: str, default: Any) -> str:
+    return f"write e.g. {key}={default}"
+
+
 def _check_fields(spec: Any) -> None:
     """Holds every field against its row: one of the allowed names, or a whole number in its range."""
     for row in fields(spec):
@@ -70,8 +75,8 @@ def _check_fields(spec: Any) -> None:
         if allowed and value not in allowed:
             raise UsageError(f"the student's {key} is '{value}'", suggestion(str(value), allowed))
         if "low" in row.metadata and not row.metadata["low"] <= value <= row.metadata["high"]:
-            low, high = row.metadata["low"], row.metadata["high"]
-            raise UsageError(f"the student's {key} is {value}; allowed: {low} to {high}")
+            bounds = f"allowed: {row.metadata['low']} to {row.metadata['high']}"
+            raise UsageError(f"the student's {key} is {value}; {bounds}", _such_as(key, row.default))
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,8 @@ def parse_student(text: str) -> StudentSpec:
         kind. BadInput: an encoding or circuit that cannot be.
     """
     if len(text) > MAX_TEXT:
-        raise UsageError(f"the student's text has {len(text)} characters; allowed: {MAX_TEXT}")
+        long = f"the student's text has {len(text)} characters; allowed: {MAX_TEXT}"
+        raise UsageError(long, "write each key once")
     kind, _, rest = text.strip().partition(":")
     if kind not in KINDS:
         raise UsageError(f"unknown student '{kind}'", suggestion(kind, KINDS))
@@ -186,7 +192,7 @@ def parse_student(text: str) -> StudentSpec:
         if row.name in given:
             raise UsageError(f"the student's {key} stands twice", "say it once")
         if not equals or not value:
-            raise UsageError(f"the student's {key} has no value", f"write e.g. {key}={row.default}")
+            raise UsageError(f"the student's {key} has no value", _such_as(key, row.default))
         given[row.name] = _value(key, value, row.default)
     spec: StudentSpec = KINDS[kind](**given)
     return spec
@@ -197,11 +203,11 @@ def _parse_classical(rest: str) -> ClassicalSpec:
     if key != "like" or not equals:
         raise UsageError(
             f"a classical student needs 'like', and has '{key}'",
-            "write the hybrid it is the control of: classical:like=hybrid:qubits=6",
+            _CONTROL,
         )
     spec = parse_student(like)
     if not isinstance(spec, HybridSpec):
-        raise UsageError(f"a classical student is like a hybrid, not like a {spec.kind}")
+        raise UsageError(f"a classical student is like a hybrid, not like a {spec.kind}", _CONTROL)
     return ClassicalSpec(spec)
 
 
@@ -209,7 +215,7 @@ def _value(key: str, text: str, default: Any) -> Any:
     if not isinstance(default, int):
         return text
     if not text.isdecimal() or not text.isascii() or len(text) > 9:
-        raise UsageError(f"the student's {key} is '{text}'; needed: a whole number")
+        raise UsageError(f"the student's {key} is '{text}'; needed: a whole number", _such_as(key, default))
     return int(text)
 
 
@@ -246,7 +252,8 @@ class Student:
 
     def __post_init__(self) -> None:
         if self.outputs < 1 or not self.inputs or min(self.inputs) < 1:
-            raise BadInput(f"a student of inputs {list(self.inputs)} and {self.outputs} outputs cannot be")
+            what = f"a student of inputs {list(self.inputs)} and {self.outputs} outputs cannot be"
+            raise BadInput(what, "give data with an input and a target of at least one number each")
         self._check_features()
         if isinstance(self.spec, ClassicalSpec):
             self._check_control()

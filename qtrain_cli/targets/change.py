@@ -44,6 +44,11 @@ class Wanted(NamedTuple):
     rank: int = 0
     scale: float = 0.0
 
+    def in_words(self) -> str:
+        """As `--target` has it."""
+        said = (f"{name}={value:g}" for name, value in (("rank", self.rank), ("scale", self.scale)) if value)
+        return ":".join(filter(None, (self.kind, ",".join(said))))
+
 
 @dataclass(frozen=True)
 class Base:
@@ -175,7 +180,13 @@ def parse_target(text: str) -> Wanted:
             raise UsageError(f"--target {kind} has {name}={number}", "give a number") from None
     rank, scale = values["rank"], values["scale"]
     if rank != int(rank) or not 0 <= rank <= most_rank(kind):
-        raise UsageError(f"--target has the rank {rank:g}; allowed: 1 to {most_rank(kind)}")
+        raise UsageError(
+            f"--target has the rank {rank:g}; allowed: 1 to {most_rank(kind)}",
+            "write e.g. --target lora:rank=4",
+        )
     if not 0 <= scale <= MAX_SCALE:
-        raise UsageError(f"--target has the scale {scale:g}; allowed: above 0, at most {MAX_SCALE:g}")
+        raise UsageError(
+            f"--target has the scale {scale:g}; allowed: above 0, at most {MAX_SCALE:g}",
+            "write e.g. --target delta:scale=0.5",
+        )
     return Wanted(kind, int(rank), scale)

@@ -81,7 +81,10 @@ class TensorEntry:
     def __post_init__(self) -> None:
         if not 1 <= len(self.name) <= MAX_NAME or not self.name.isprintable():
             shown = reprlib.repr(self.name)
-            raise BadInput(f"a tensor is named {shown}; allowed: 1 to {MAX_NAME} printable characters")
+            raise BadInput(
+                f"a tensor is named {shown}; allowed: 1 to {MAX_NAME} printable characters",
+                "rename it in the model's class",
+            )
         where = f"tensor '{self.name}'"
         if self.role not in ROLES:
             raise BadInput(f"{where} has the unknown role '{self.role}'", suggestion(self.role, ROLES))
@@ -123,16 +126,25 @@ class TensorEntry:
 
     def _check_shape(self, where: str) -> None:
         if len(self.shape) > MAX_DIMENSIONS:
-            raise BadInput(f"{where} has {len(self.shape)} dimensions; allowed: at most {MAX_DIMENSIONS}")
+            raise BadInput(
+                f"{where} has {len(self.shape)} dimensions; allowed: at most {MAX_DIMENSIONS}",
+                "give it fewer dimensions in the model's class",
+            )
         # An empty tensor must not hide a size that no library can count with.
         whole = all(type(size) is int and 0 <= size <= MAX_ELEMENTS for size in self.shape)
         if not whole or math.prod(max(1, size) for size in self.shape) > MAX_ELEMENTS:
             shown = reprlib.repr(list(self.shape))
-            raise BadInput(f"{where} has the shape {shown}; allowed: 0 to {MAX_ELEMENTS} elements")
+            raise BadInput(
+                f"{where} has the shape {shown}; allowed: 0 to {MAX_ELEMENTS} elements",
+                "split it in the model's class",
+            )
 
     def _check_generated(self, where: str) -> None:
         if self.dtype not in FLOAT_DTYPES or self.count < 1:
-            raise BadInput(f"{where} cannot be generated: dtype {self.dtype}, {self.count} elements")
+            raise BadInput(
+                f"{where} cannot be generated: dtype {self.dtype}, {self.count} elements",
+                "leave it out with --ignore",
+            )
         if type(self.fan_in) is not int or not 1 <= self.fan_in <= MAX_ELEMENTS:
             shown = reprlib.repr(self.fan_in)
             raise BadInput(f"{where} has the fan-in {shown}; allowed: 1 to {MAX_ELEMENTS}")

@@ -19,7 +19,7 @@ from torch import Tensor
 from qtrain_cli.errors import BadInput
 from qtrain_cli.targets.change import Change, matrix_of
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
-from qtrain_cli.targets.layout import DTYPES, complete, in_dtype, with_rows
+from qtrain_cli.targets.layout import CONVERT, DTYPES, complete, in_dtype, with_rows
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -105,7 +105,7 @@ def digest_of_tensors(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state, key=str.encode):
         tensor = state[name].detach().cpu().contiguous()
         if tensor.dtype not in _NAMES:
-            raise BadInput(f"tensor '{name}' is {tensor.dtype}; allowed: {', '.join(DTYPES)}")
+            raise BadInput(f"tensor '{name}' is {tensor.dtype}; allowed: {', '.join(DTYPES)}", CONVERT)
         head = f"{name}\0{_NAMES[tensor.dtype]}\0".encode()
         found.update(head + struct.pack(f"<{1 + tensor.dim()}Q", tensor.dim(), *tensor.shape))
         if tensor.numel():

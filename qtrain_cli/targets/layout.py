@@ -44,6 +44,8 @@ DTYPES: dict[str, torch.dtype] = {
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 _HALF = (torch.float16, torch.bfloat16)
+#: What becomes of a tensor of another kind.
+CONVERT = "convert it to one of them with .to(...), and save the file again"
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _PRELU_START = 0.25
 _SCALED_OVER_AXES = (nn.LayerNorm, nn.RMSNorm)
@@ -97,7 +99,10 @@ def sources_of(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     first: dict[int, str] = {}
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
-            raise BadInput(f"'{name}' of the state dictionary is a {type(tensor).__name__}, not a tensor")
+            raise BadInput(
+                f"'{name}' of the state dictionary is a {type(tensor).__name__}, not a tensor",
+                "keep only tensors in the state dictionary",
+            )
         first.setdefault(id(tensor), name)
     return {name: first[id(tensor)] for name, tensor in tensors.items()}
 
@@ -105,7 +110,7 @@ def sources_of(tensors: Mapping[str, Tensor]) -> dict[str, str]:
 def _entry(module: nn.Module, name: str, tensor: Tensor, source: str, chosen: bool) -> TensorEntry:
     dtype = _NAMES.get(tensor.dtype)
     if dtype is None:
-        raise BadInput(f"tensor '{name}' is {tensor.dtype}; allowed: {', '.join(DTYPES)}")
+        raise BadInput(f"tensor '{name}' is {tensor.dtype}; allowed: {', '.join(DTYPES)}", CONVERT)
     shape = tuple(tensor.shape)
     if source != name:
         return TensorEntry(name, shape, dtype, TIED, source=source)
@@ -155,7 +160,10 @@ def matches_pattern(pattern: str, name: str, option: str) -> bool:
         try:
             return re.search(pattern[3:], name) is not None
         except re.error as error:
-            raise UsageError(f"{option} '{pattern}' is not a regular expression: {error}") from None
+            raise UsageError(
+                f"{option} '{pattern}' is not a regular expression: {error}",
+                "write e.g. re:^conv[12]\\.weight$",
+            ) from None
     return name == pattern or name.startswith(f"{pattern}.") or fnmatch.fnmatchcase(name, pattern)
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def _check(outputs: Tensor, targets: Tensor, classes: int | None) -> None:
     if outputs[0].numel() != targets[0].numel():
         raise BadInput(
-            f"the model gives {outputs[0].numel()} outputs for {targets[0].numel()} labels of 0 or 1"
+            f"the model gives {outputs[0].numel()} outputs for {targets[0].numel()} labels of 0 or 1",
+            "give a model with one output a label, or name the labels' columns: --columns label=...",
         )
 
 

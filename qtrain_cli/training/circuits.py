@@ -80,7 +80,10 @@ def check_gradient(settings: GradientSettings, circuit: CircuitSpec) -> None:
             "add --gradient parameter-shift or --gradient spsa",
         )
     if settings.method != "spsa" and settings.spsa_samples != GradientSettings.spsa_samples:
-        raise UsageError(f"--spsa-samples does not go with --gradient {settings.method}")
+        raise UsageError(
+            f"--spsa-samples does not go with --gradient {settings.method}",
+            "leave it out, or add --gradient spsa",
+        )
     if settings.pennylane_device is not None:
         open_device(settings.pennylane_device, circuit.qubits)
 

@@ -19,6 +19,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -31,6 +32,8 @@ from qtrain_cli.errors import QtrainError, first_line, is_out_of_memory
 
 #: A process waits for as long as others work: for one that writes, or measures a large split.
 LONGEST_WAIT = timedelta(days=7)
+#: What all of them are refused, each meets within the time that it takes to load torch.
+_UNTIL_FIRST_ENDS = timedelta(seconds=5)
 #: Seconds, until all have met.
 _BETWEEN_LOOKS = 0.02
 _Result = TypeVar("_Result")
@@ -144,6 +147,11 @@ def present() -> Ranks:
     return _PRESENT[0]
 
 
+def by_first(guard: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+    """What the first process alone enters, such as a lock; nothing in the others."""
+    return guard if present().first else contextlib.nullcontext()
+
+
 def named_in(environment: Mapping[str, str]) -> Ranks:
     """What a launcher said of this process; one alone where there was none."""
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -177,6 +185,22 @@ def joined_processes() -> Iterator[Ranks]:
         _PRESENT[0] = ALONE
         with contextlib.suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+def end_of_first(own: str) -> str | None:
+    """What rank 0 ends with, by the launcher's own store, where each process of this start leaves its end;
+    None in rank 0 itself, and where rank 0 says nothing for a while."""
+    ranks = named_in(os.environ)
+    if not ranks.several:
+        return None
+    with contextlib.suppress(RuntimeError, ValueError):  # the launcher may be gone
+        store = next(dist.rendezvous("env://", timeout=_UNTIL_FIRST_ENDS))[0]
+        store.set(f"ended/{ranks.rank}", own)
+        if not ranks.first:
+            store.wait(["ended/0"], _UNTIL_FIRST_ENDS)
+            found: str = store.get("ended/0").decode()
+            return found
+    return None
 
 
 def _of_this_start(store: dist.Store, ranks: Ranks) -> dist.Store:

@@ -24,6 +24,7 @@ WORDS = (
     "compress", DIGITS / "digits_cnn_module.pt", "--data", DIGITS / "digits.npz", "--layers", 4,
     "-o", "net.qtrain",
 )  # fmt: skip
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 NO_LOG = ("--log", "none")  # which torchrun would take for the beginning of an option of its own
 
 
@@ -56,9 +57,8 @@ def wait_for_a_state(run, folder, after=0):
 
 @pytest.mark.parametrize("way", ["--processes", "torchrun"])
 def test_two_processes_write_one_file_and_print_one_document(way, tmp_path):
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     words = ("--processes", "2") if way == "--processes" else ()
-    launcher = () if words else torchrun
+    launcher = () if words else TORCHRUN
     code, out, err = ended(started(tmp_path, *WORDS, "--epochs", 2, "--json", *words, launcher=launcher))
     record = json.loads(out)
     assert code == 0 and record["processes"] == 2 and record["versions"]["processes"] == "2"
@@ -66,6 +66,48 @@ def test_two_processes_write_one_file_and_print_one_document(way, tmp_path):
     assert len((tmp_path / "net.qtrain.jsonl").read_text().splitlines()) == 2
     assert err.count("measuring the regenerated weights") == 1
     assert err.count("each of 2 processes runs all circuits: there are 1") == 1
+
+
+def errors_of(run):
+    code, out, err = ended(run)
+    assert code != 0
+    return out, [line for line in err.splitlines() if line.startswith("qtrain: error")]
+
+
+def test_under_torchrun_what_all_are_refused_is_said_once(tmp_path):
+    words = ("compress", "absent.pt", "--data", "absent.npz", "--json")
+    out, said = errors_of(started(tmp_path, *words, launcher=TORCHRUN))
+    assert said == ["qtrain: error: 'absent.pt' does not exist; check the path of the model file"]
+    assert json.loads(out)["error"]["message"] == "'absent.pt' does not exist"
+
+
+def test_under_torchrun_what_one_alone_has_met_is_seen(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import os\ndef rows():\n    raise ValueError('of ' + os.environ['RANK'])\n"
+    )
+    words = (*WORDS[:2], "--data", "own.py:rows", "-o", "net.qtrain")
+    _, said = errors_of(started(tmp_path, *words, launcher=TORCHRUN))
+    assert len(said) == 2 and {line.split("of ")[-1][0] for line in said} == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("error", "first", "silent"),
+    [
+        (BadInput("no file"), "no file", True),
+        (BadInput("no file"), "no memory", False),
+        (BadInput("no file"), None, False),
+        (Interrupted("asked to stop"), "no file", True),
+        (Interrupted("asked to stop"), None, False),
+    ],
+)
+def test_an_echo_of_the_first_process_is_silent(monkeypatch, error, first, silent):
+    from qtrain_cli.training import ranks
+
+    monkeypatch.delenv(launch.FAILURES, raising=False)
+    monkeypatch.setattr(ranks, "end_of_first", lambda own: first)
+    assert not launch.said_by_first(error)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    assert launch.said_by_first(error) == silent
 
 
 def test_a_comparison_in_two_processes_has_the_cells_of_one(tmp_path):
@@ -263,6 +305,24 @@ def test_who_is_started_again_behind_a_result_has_nothing_to_do(tmp_path, monkey
         monkeypatch.setenv(name, str(value))
     note(OVER)
     assert main([*map(str, WORDS)]) == 0 and not Path("net.qtrain").exists()
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_process_that_is_ended_after_the_result_has_been_shown_spoils_nothing(monkeypatch, over):
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+    def run(folder, processes, restarts):
+        if over:
+            Path(folder, OVER).touch()
+        failure = ProcessFailure(local_rank=1, pid=1, exitcode=-signal.SIGABRT, error_file="")
+        raise ChildFailedError("qtrain", {1: failure})
+
+    monkeypatch.setattr(launch, "_run", run)
+    if over:
+        launch.launch(2, 0)
+        return
+    with pytest.raises(RunFailed, match="process 1 of 2 was ended by SIGABRT"):
+        launch.launch(2, 0)
 
 
 def test_the_environment_is_the_same_afterwards(tmp_path, monkeypatch):

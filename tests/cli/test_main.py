@@ -144,7 +144,14 @@ def test_words_that_are_not_understood(cli, words, message):
     ended = cli(*words)
     assert (ended.code, ended.out) == (2, "")
     (line,) = ended.err.splitlines()
-    assert message in line and line.endswith("--help` lists the options")
+    what = "commands" if words == ("comprss",) else "options"
+    assert message in line and line.endswith(f"--help` lists the {what}")
+
+
+@pytest.mark.parametrize(("words", "written"), [(("verify",), True), (("card", "a"), False)])
+def test_init_is_named_where_it_writes_what_is_missing(cli, words, written):
+    ended = cli(*words)
+    assert "give it" in ended.err and ("`qtrain init`" in ended.err) == written
 
 
 @pytest.mark.parametrize("verb", COMMANDS)

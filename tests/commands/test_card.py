@@ -67,6 +67,14 @@ def test_a_card_that_the_hub_does_not_take_is_not_written(cli, folder, monkeypat
     assert not (folder / "README.md").exists()
 
 
+def test_it_is_read_back_once(cli, folder, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    read, whole = [], hub.ModelCard
+    monkeypatch.setattr(hub, "ModelCard", lambda text: read.append(text) or whole(text))
+    card_of(cli, "--json")
+    assert len(read) == 1
+
+
 def test_without_the_package_the_card_says_that_nothing_was_checked(cli, folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     assert "not checked: huggingface_hub is not installed" in card_of(cli).out

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pages import read_page
 
 from qtrain_cli.commands import compare_gradients
 from qtrain_cli.errors import UsageError
@@ -31,8 +32,8 @@ def call(cli, digits, tmp_path):
 
 
 def test_every_estimator_runs_the_same_training(call, tmp_path):
-    picture = tmp_path / "p.png"
-    document = json.loads(call("--json", "--plot", picture).out)
+    picture, page = tmp_path / "p.png", tmp_path / "p.html"
+    document = json.loads(call("--json", "--plot", picture, "--html", page).out)
     rows = {(row["gradient"], row["shots"]): row for row in document["rows"]}
     assert list(rows) == [
         ("adjoint", 0), ("parameter-shift", 0), ("spsa", 0), ("finite-difference", 0),
@@ -46,8 +47,10 @@ def test_every_estimator_runs_the_same_training(call, tmp_path):
     assert rows["spsa", 100]["total_shots"] == 100 * 10 * 128 * 3 and rows["spsa", 0]["total_shots"] == 0
     assert all(row["seconds"] > 0 for row in document["rows"])
     assert len(document["plateaus"]) == 4 and picture.read_bytes().startswith(b"\x89PNG")
-    refused = call("--plot", picture)
-    assert refused.code == 2 and "exists" in refused.err
+    assert "7 ways to estimate a gradient" in read_page(page.read_bytes()).text
+    for option, path in (("--plot", picture), ("--html", page)):
+        refused = call(option, path)
+        assert refused.code == 2 and "exists" in refused.err
     assert call("--plot", picture, "--force").code == 0
     again = json.loads(call("--json").out)
     assert again == document

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ import qtrain_cli
 from qtrain_cli.cli import main
 from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.methods.table import serving
+from qtrain_cli.report.next_steps import _finished
 from qtrain_cli.runs import targeting
 from qtrain_cli.targets import changes
 from qtrain_cli.targets.ground import digest_of_tensors
@@ -163,6 +168,39 @@ def test_the_base_is_found_by_its_digest_among_several_places(shell, bench):
         assert code == 2 and "expected" in err
     finally:
         config.unlink()
+
+
+def test_init_writes_down_a_change_to_a_base_and_the_commands_need_no_more_words(shell, bench, monkeypatch):
+    words = ("init", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz")
+    (bench / "own").mkdir()
+    code, found, err = shell(*words, "-o", "own/qtrain.toml", "--target", "delta:scale=0.5", "--json")
+    assert code == 0 and (found["base"], found["target"]) == ("base.pt", "delta:scale=0.5"), err
+    assert found["feedings"] == [] and max(row["artifact_bytes"] for row in found["budgets"]) < 65_000
+    monkeypatch.chdir(bench / "own")
+    tables = tomllib.loads(Path("qtrain.toml").read_text())
+    assert "model" not in tables["compress"] and tables["plan"]["target"] == "delta:scale=0.5"
+    code, record, err = shell("compress", "--epochs", "1", "-q", "--json")
+    assert code == 0 and record["base"] == "base.pt" and record["target"] == "delta", err
+    for words in (("verify",), ("export", "--classical"), ("report",), ("plan",)):
+        assert shell(*words)[0] == 0, words
+
+
+def test_what_is_proposed_for_a_change_has_its_base(shell, bench, tmp_path, monkeypatch):
+    compressed(shell, "own.qtrain")
+    shutil.copy(bench / "own.qtrain", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    steps = [command for command, _ in _finished(Path("own.qtrain"))]
+    assert "qtrain export own.qtrain --classical --base BASE -o own.safetensors" in steps
+    shutil.copy(bench / "base.pt", tmp_path)
+    steps = [command for command, _ in _finished(Path("own.qtrain"))]
+    for step in steps:
+        assert shell(*shlex.split(step)[1:])[0] == 0, step
+    assert Path("own.safetensors").exists()
+    text = Path("README.md").read_text()
+    assert "\nqtrain verify own.qtrain --base base.pt\n" in text
+    scope: dict = {}
+    exec(text.split("```python\n")[1].split("```")[0], scope)
+    assert len(scope["weights"]) > 1
 
 
 def test_a_whole_model_has_no_use_for_a_base(shell, bench):

@@ -26,9 +26,12 @@ def test_each_page_is_shown_and_opens_with_its_heading(cli, topic):
     assert len(shown.split()) > 100 and "](" not in shown
 
 
-def test_an_unknown_topic_names_the_next_one(cli):
-    ended = cli("help", "byts")
-    assert ended.code == 2 and "did you mean 'bytes'?" in ended.err
+@pytest.mark.parametrize(
+    ("said", "meant"), [("byts", "bytes"), ("compres", "compress"), ("compare-student", "compare-students")]
+)
+def test_an_unknown_topic_names_the_next_one_or_a_command(cli, said, meant):
+    ended = cli("help", said)
+    assert ended.code == 2 and f"did you mean '{meant}'?" in ended.err
 
 
 def test_of_a_command_it_is_that_commands_help(cli):

@@ -40,7 +40,9 @@ def test_what_is_there_stays(digits, tmp_path, monkeypatch, cli):
 def test_after_it_the_commands_need_no_more_words(folder, cli):
     ended = cli("init", "digits_cnn_module.pt", "--data", "digits.npz")
     assert ended.code == 0, ended.err
-    assert cli("compress", "--epochs", "1", "--device", "cpu").code == 0
+    assert "\nNext\n" in ended.out
+    ended = cli("compress", "--epochs", "1", "--device", "cpu")
+    assert ended.code == 0 and "wrote 'digits_cnn_module.qtrain'" in ended.err
     for words in (("report",), ("verify",), ("export", "--classical"), ("plan",)):
         assert cli(*words).code == 0, words
     assert {"digits_cnn_module.qtrain", "digits_cnn_module.safetensors"} <= {
@@ -94,7 +96,7 @@ def test_what_was_said_is_written_with_paths_beside_the_file(folder, cli, digits
         "init", "digits_cnn.pt", "--arch", f"net.py:{name}", "--data", "digits.npz", "--validation", "0.2",
         "--ignore", "conv1*", "-o", "sub/qtrain.toml",
     )  # fmt: skip
-    assert ended.code == 0, ended.err
+    assert ended.code == 0 and "\nNext, in 'sub'\n" in ended.out, ended.err
     table = tomllib.loads((folder / "sub" / "qtrain.toml").read_text())
     assert table["compress"]["arch"] == f"../net.py:{name}" == table["verify"]["arch"]
     assert table["compress"]["data"] == "../digits.npz" and table["compress"]["validation"] == 0.2

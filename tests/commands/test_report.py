@@ -21,8 +21,9 @@ def run(monkeypatch, make_record, tmp_path):
     """``run(**settings)`` on an artifact in the temporary folder, and the files that are written after it."""
     artifact = tmp_path / "net.qtrain"
     artifact.write_bytes(b"artifact")
-    monkeypatch.setattr(report, "read_any_record", lambda path: {artifact: make_record()}[path])
-    monkeypatch.setattr(report, "read_record_or_size", lambda path: report.read_any_record(path))
+    monkeypatch.setattr(report, "read_container", lambda path: path)
+    monkeypatch.setattr(report, "any_record_of", lambda path: {artifact: make_record()}[path])
+    monkeypatch.setattr(report, "record_or_size_of", lambda path: report.any_record_of(path))
 
     def call(**settings):
         asked = ReportSettings(artifact, **settings)
@@ -106,7 +107,7 @@ def test_the_step_summary_is_not_added_to_the_artifact(run, make_record, tmp_pat
 
 
 def test_outputs_are_refused_before_the_artifact_is_read(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "read_any_record", lambda path: pytest.fail("it was read"))
+    monkeypatch.setattr(report, "read_container", lambda path: pytest.fail("it was read"))
     with pytest.raises(BadInput, match="does not exist"):
         run(markdown=tmp_path / "absent" / "a.md")
 
@@ -115,7 +116,7 @@ def test_a_damaged_artifact_leaves_no_file(run, tmp_path, monkeypatch):
     def refuse(path):
         raise Refused("damaged")
 
-    monkeypatch.setattr(report, "read_any_record", refuse)
+    monkeypatch.setattr(report, "read_container", refuse)
     with pytest.raises(Refused):
         run(markdown=tmp_path / "a.md", step_summary=tmp_path / "s.md")
     assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain"]
@@ -156,8 +157,10 @@ def test_a_baseline_that_is_no_record(run, tmp_path, text, message):
 
 def test_nan_in_a_baseline(run, make_record, tmp_path):
     text = json.dumps({**make_record().to_json(), "train_loss": float("nan")})
-    with pytest.raises(BadInput, match="'train_loss' of the record is nan; expected: a number or null"):
+    message = "'train_loss' of the record is nan; expected: a number or null"
+    with pytest.raises(BadInput, match=message) as caught:
         run(gates=baseline_of(tmp_path, text))
+    assert caught.value.advice == "give the output of: qtrain report --json"
 
 
 @pytest.mark.parametrize(

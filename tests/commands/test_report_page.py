@@ -66,6 +66,21 @@ def test_model_and_data_add_errors_and_classes(here, made, cli):
     assert len(counts) == 100 and "other data" not in found.text
 
 
+def test_the_file_is_read_and_its_circuits_run_once(here, made, cli, monkeypatch):
+    """What is said of the file comes from the bytes that were checked."""
+    from qtrain_cli.artifact import container
+    from qtrain_cli.runs import regenerate, streaming
+
+    reads, checks = [], []
+    read, digest = container._read, streaming.checked_tensors
+    monkeypatch.setattr(container, "_read", lambda path: reads.append(path) or read(path))
+    for module in (regenerate, streaming):
+        monkeypatch.setattr(module, "checked_tensors", lambda file: checks.append(file) or digest(file))
+    words = ("report", "made.qtrain", "--html", "page.html", "--model", "net.pt", "--data", "d.npz")
+    assert cli(*words).code == 0
+    assert (len(reads), len(checks)) == (1, 1)
+
+
 def test_they_are_for_a_page(here, made, cli):
     ended = cli("report", "made.qtrain", "--model", "net.pt")
     assert ended.code == 2 and "add --html" in ended.err

@@ -88,15 +88,27 @@ CU3 = {"ansatz": "u3-cu3", "entangler": "cu3-ring"}
         ({"qubits": 60}, f"qubits is 60; allowed: 1 to {MAX_QUBITS}", "choose another budget or size"),
         ({"layers": 0}, f"layers is 0; allowed: 1 to {MAX_ANGLES}", "choose another budget or size"),
         ({"circuits": -1}, f"circuits is -1; allowed: 1 to {MAX_ANGLES}", "choose another budget or size"),
-        ({"layers": MAX_ANGLES}, f"have {4 * MAX_ANGLES} angles; allowed: at most {MAX_ANGLES}", ""),
+        (
+            {"layers": MAX_ANGLES},
+            f"have {4 * MAX_ANGLES} angles; allowed: at most {MAX_ANGLES}",
+            "choose fewer layers or circuits, or a smaller budget",
+        ),
         (
             {"ansatz": "u3-cu3"},
             "the ansatz u3-cu3 has no entangler cnot-ring; allowed: cu3-ring",
-            "",
+            "choose one of them, or another ansatz",
         ),
         ({**CU3, "qubits": 1}, f"qubits is 1; allowed: 2 to {MAX_QUBITS}", "choose another budget or size"),
-        ({**CU3, "final_rotation": True}, "would leave angles of the entangler cu3-ring unused", ""),
-        ({"qubits": 20, "circuits": 512}, f"have {2**29} outcomes; allowed: at most {MAX_OUTCOMES}", ""),
+        (
+            {**CU3, "final_rotation": True},
+            "would leave angles of the entangler cu3-ring unused",
+            "leave the final rotation out, or choose another entangler",
+        ),
+        (
+            {"qubits": 20, "circuits": 512},
+            f"have {2**29} outcomes; allowed: at most {MAX_OUTCOMES}",
+            "choose fewer circuits, or narrow --targets",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(changes, message, advice):

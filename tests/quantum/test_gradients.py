@@ -227,7 +227,12 @@ def test_parts_change_nothing_but_memory(estimator, monkeypatch):
     ("estimator", "instrument", "message", "advice"),
     [
         ("adjoints", Instrument(), "unknown gradient 'adjoints'", "did you mean 'adjoint'?"),
-        ("adjoint", shooting(5), "the gradient adjoint needs amplitudes, which no device gives", ""),
+        (
+            "adjoint",
+            shooting(5),
+            "the gradient adjoint needs amplitudes, which no device gives",
+            "choose --gradient parameter-shift or --gradient spsa",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(estimator, instrument, message, advice):

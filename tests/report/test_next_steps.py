@@ -56,6 +56,7 @@ def test_a_model_and_its_data_lead_to_an_artifact_a_report_and_a_card(alone, cli
     assert [step.split()[1] for step in steps] == ["report", "export", "card", "compress"]
     for step in steps[:3]:
         run(cli, step)
+    run(cli, steps[3], "--epochs", "1", "--device", "cpu", "-q")
 
 
 def test_tensors_alone_get_the_class_that_lies_there(alone, digits):

@@ -172,7 +172,7 @@ def test_cost_in_words():
         (
             GradientSettings("parameter-shift", spsa_samples=2),
             "--spsa-samples does not go with --gradient parameter-shift",
-            "",
+            "leave it out, or add --gradient spsa",
         ),
     ],
 )

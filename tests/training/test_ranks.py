@@ -3,6 +3,7 @@
 import pickle
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain
 
@@ -26,7 +27,7 @@ from shared_runs import (
 
 from qtrain_cli.errors import Refused, UsageError
 from qtrain_cli.training import ranks as ranks_module
-from qtrain_cli.training.ranks import ALONE, Ranks, named_in
+from qtrain_cli.training.ranks import ALONE, Ranks, by_first, named_in
 
 #: A gradient is a float32 sum over 50 rows, which processes take in parts: each of them is off by some units
 #: in the last place of its terms (2**-24 each), and eight steps of an optimiser that divides by the
@@ -171,6 +172,22 @@ def test_processes_that_start_again_do_not_wait_for_those_that_are_gone():
     start(1)
     first.join(30)
     assert sorted(met) == [0, 1]
+
+
+@pytest.mark.parametrize(("rank", "entered"), [(0, ["in", "out"]), (1, [])])
+def test_a_guard_is_entered_by_the_first_alone(monkeypatch, rank, entered):
+    found = []
+
+    @contextmanager
+    def guard():
+        found.append("in")
+        yield
+        found.append("out")
+
+    monkeypatch.setattr(ranks_module, "_PRESENT", [Ranks(rank, 2)])
+    with by_first(guard()):
+        pass
+    assert found == entered
 
 
 def test_failures_keep_their_advice_from_one_process_to_another():

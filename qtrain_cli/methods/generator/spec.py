@@ -47,7 +47,8 @@ class MappingSpec:
         least, most = (1, MAX_HIDDEN) if self.row.hidden else (0, 0)
         if not least <= self.hidden <= most:
             raise BadInput(
-                f"a mapping {self.kind} has {self.hidden} hidden units; allowed: {least} to {most}"
+                f"a mapping {self.kind} has {self.hidden} hidden units; allowed: {least} to {most}",
+                "choose another --mapping or budget",
             )
 
     @property
@@ -147,12 +148,16 @@ class AngleCoding:
     def __post_init__(self) -> None:
         if self.bits != RAW_BITS and not MIN_CODED_BITS <= self.bits <= MAX_CODED_BITS:
             raise BadInput(
-                f"angle bits is {self.bits}; allowed: {MIN_CODED_BITS} to {MAX_CODED_BITS}, or {RAW_BITS}"
+                f"angle bits is {self.bits}; allowed: {MIN_CODED_BITS} to {MAX_CODED_BITS}, or {RAW_BITS}",
+                "choose other --angle-bits",
             )
         if not 0 <= self.start_seed < 2**63:
-            raise BadInput(f"the seed is {self.start_seed}; allowed: 0 to 2**63-1")
+            raise BadInput(f"the seed is {self.start_seed}; allowed: 0 to 2**63-1", "choose another --seed")
         if self.seeded < 0:
-            raise BadInput(f"the circuits have {self.seeded} seeded layers; allowed: 0 or more")
+            raise BadInput(
+                f"the circuits have {self.seeded} seeded layers; allowed: 0 or more",
+                "choose other --seeded-layers",
+            )
 
 
 @dataclass(frozen=True)
@@ -175,11 +180,13 @@ class GeneratorSpec:
             raise BadInput("no weight is left to generate", "widen --targets or narrow --ignore")
         if n != qubits_for(m, b) or (b - 1) * 2**n >= m:
             raise BadInput(
-                f"{b} circuits of {n} qubits do not fit {m} weights, which need {qubits_for(m, b)}"
+                f"{b} circuits of {n} qubits do not fit {m} weights, which need {qubits_for(m, b)}",
+                "choose other --circuits",
             )
         if self.angles.seeded >= self.circuit.layers:
             raise BadInput(
-                f"{self.angles.seeded} of {self.circuit.layers} layers are seeded: none is left to train"
+                f"{self.angles.seeded} of {self.circuit.layers} layers are seeded: none is left to train",
+                "choose fewer --seeded-layers, or more --layers",
             )
         wide = self.position_bits + self.mapping.hidden
         if self.mapping.row.reads_bits and m * wide > MAX_BIT_ELEMENTS:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.errors import BadInput, Refused
+from qtrain_cli.files.json_file import COPY_AGAIN
 
 #: Layers may share their tensors, as ALBERT's do.
 _SHARED = 1000
@@ -48,7 +49,7 @@ def checked_config(folder: str, config: Mapping[str, Any], tensors: Mapping[str,
         if count > most:
             raise BadInput(
                 f"'{folder}' has {key}={count}; its weights have {len(tensors)} tensors of {numbers} numbers",
-                "copy or download the folder again",
+                COPY_AGAIN,
             )
     return _without_kernels(config)
 

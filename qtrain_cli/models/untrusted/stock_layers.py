@@ -36,6 +36,7 @@ _OWN_STATE = frozenset({"training", "_parameters", "_buffers", "_modules", "_non
 _HOOKS = _BASE_STATE - _OWN_STATE
 #: Places of layers and tensors in the tree: what stands in two layers that stand in two layers has four.
 _MOST_PLACES = 200_000
+_STATE = "save its state_dict() instead, and name its class with --arch"
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
 
 
@@ -51,10 +52,10 @@ def rebuild_module(record: StockRecord) -> nn.Module:
     try:
         module = _Rebuilding().module(record, "")
         if _places(module, {}) > _MOST_PLACES:
-            raise Refused(f"the pickled module has its layers in more than {_MOST_PLACES} places")
+            raise Refused(f"the pickled module has its layers in more than {_MOST_PLACES} places", _STATE)
         return module
     except RecursionError:
-        raise Refused("the pickled module is nested too deeply to be a real one") from None
+        raise Refused("the pickled module is nested too deeply to be a real one", _STATE) from None
 
 
 class _Rebuilding:
@@ -86,7 +87,7 @@ class _Rebuilding:
             module.__setstate__(state)
         except Exception as error:
             raise BadInput(
-                f"layer '{path}' cannot be restored as {cls.__name__}: {first_line(error)}"
+                f"layer '{path}' cannot be restored as {cls.__name__}: {first_line(error)}", _STATE
             ) from error
         _require(path, layer_problem(module))
         return module

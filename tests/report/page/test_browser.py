@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from comparisons import cell, comparison
-from pages import examination, html_of
+from pages import examination, gradients, html_of
 from reports import GATES, HOSTILE
 
 from qtrain_cli.report.page.comparison import comparison_page
+from qtrain_cli.report.page.gradients import gradients_page
 from qtrain_cli.report.page.render import page_html
 from qtrain_cli.results.gates import check_gates
 
@@ -79,6 +80,10 @@ def test_the_page_of_a_comparison(tmp_path):
     rows = {"ours": [1, 0, 1, 1], "pruning": [1, 0, 0, 0], "classical-curve": [1, 1, 1, 1]}
     cells = [cell(name, seed, scores) for name, scores in rows.items() for seed in (0, 1)]
     check(looks_at(page_html(comparison_page(comparison(cells))), tmp_path))
+
+
+def test_the_page_of_gradients(tmp_path):
+    check(looks_at(page_html(gradients_page(gradients())), tmp_path))
 
 
 def test_what_loads_something_is_found(tmp_path):

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 from comparisons import cell, comparison
-from pages import examination, html_of, read_page
+from pages import examination, gradients, html_of, read_page
 
 from qtrain_cli.errors import BadInput
 from qtrain_cli.report.page.comparison import comparison_page
+from qtrain_cli.report.page.gradients import gradients_page
 from qtrain_cli.report.page.parts import Matrix
 from qtrain_cli.report.page.render import page_html
 from qtrain_cli.report.page.sampling import sampling_page
@@ -173,3 +174,23 @@ def test_a_teacher_is_shown_that_only_some_rows_have_and_the_last_epoch_always()
     assert "Teacher 99.00 %" in found.text
     titles = [text for text in found.texts if text.startswith("s, labels, ")]
     assert titles[-1].startswith("s, labels, 100:") and len(titles) <= 61
+
+
+def test_estimators_by_epochs_runs_and_seconds_with_the_plateaus():
+    found = read_page(page_html(gradients_page(gradients())))
+    assert "2 ways to estimate a gradient: 90.00 % by the best" in found.text
+    assert "Fewest circuit runs 100 adjoint, exact" in found.text and "noise of 100 shots" in found.text
+    lines = [one["class"] for one in found.of("polyline")]
+    both = ["course ours", "course s2 control"]
+    # The seconds of the second are not known.
+    assert lines == [*both, *both, "course ours", "course s1", "course s2"]
+    assert "adjoint, exact, 50: 2" in found.texts and "spsa, 100 shots, 300: 1.5" in found.texts
+    assert len([one for one in found.of("line") if "whisker" in one.get("class", "")]) == 10
+
+
+def test_of_one_seed_without_random_circuits_there_are_no_bars_and_no_plateaus():
+    (row, _) = gradients()["rows"]
+    alone = row | {"seeds": 1, "spread": None, "loss_spreads": [None, None]}
+    found = read_page(page_html(gradients_page(gradients(rows=[alone], plateaus=[]))))
+    assert "1 seed each" in found.text and "Barren" not in found.text
+    assert not [one for one in found.of("line") if "whisker" in one.get("class", "")]
