@@ -15,4 +15,7 @@ def run(settings: CompressSettings, show: Show, log: Log) -> Record | Rehearsal:
     """Raises as `compress_model`."""
     if settings.dry_run:
         return rehearse_compress(settings, log)
-    return compress_model(settings, show, log)
+    record = compress_model(settings, show, log)
+    if record.seconds is not None:  # it was made now
+        log(f"wrote '{settings.out}'")
+    return record

@@ -311,7 +311,6 @@ def _written(job: CompressJob, numbers: StoredNumbers, log: Log) -> Record:
     if settings.budget.bare:
         receipts.announce(checkpoint_path(settings.out), job.identity, record)
     write_artifact(settings.out, artifact, force=settings.force)
-    log(f"wrote '{settings.out}'")
     large = too_large(description, work.chosen.forms, len(data))
     if large:
         log(f"reading the file will take {LARGE}=1 in the environment: {large}")

@@ -111,6 +111,7 @@ def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
         "they are better: validation accuracy 0.06944 -> 0.1111",
         "measuring the regenerated weights",
         "test accuracy 10.56 %, the commonest class 9.17 %",
+        f"wrote '{path}'",
     ]
 
 
