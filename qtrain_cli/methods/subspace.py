@@ -42,7 +42,7 @@ def forms(layout: LayoutSpec, plan: Plan) -> Forms:
 
 
 def check_matrix(layout: LayoutSpec, plan: Plan) -> None:
-    """Raises `BadInput` for a matrix that takes minutes to go through; a small file can ask for it."""
+    """Raises `BadInput` for a matrix that takes long to go through; a small file can ask for it."""
     if layout.generated * plan["k"] > MAX_SEEDED:
         raise BadInput(
             f"a random matrix of {layout.generated} x {plan['k']} has more than {MAX_SEEDED:,} entries",
