@@ -83,7 +83,11 @@ INTERFACES = {
         "module",
         "origin",
     },
+    "quantum": {"available", "backward", "forward", "knows_circuit", "supports_circuit"},
 }
+
+#: What Triton compiles: imported where it runs, a kernel whole in one function, its constants its parameters.
+KERNELS = "quantum.gpu_kernels"
 
 
 # --- the checks ------------------------------------------------------------------------------------------
@@ -162,7 +166,9 @@ def reached_on_loading(start: str, modules: dict[str, ast.Module]) -> set[str]:
 
 def heavy_imports(modules: dict[str, ast.Module]) -> list[str]:
     """Packages that are imported on loading and should not be: anywhere, or where torch is not wanted."""
-    rows = [f"{module} loads {name}" for module in modules for name in loads_of(module, modules)[1] - LIGHT]
+    allowed = {module: LIGHT | ({"triton"} if module == KERNELS else set()) for module in modules}
+    rows = [f"{one} loads {name}" for one in modules for name in loads_of(one, modules)[1] - allowed[one]]
+    rows += [f"{one} loads {KERNELS}" for one in modules if KERNELS in loads_of(one, modules)[0]]
     starts = [module for module in modules if {module, room_of(module)} & set(WITHOUT_TORCH)]
     for start in starts:
         for module in reached_on_loading(start, modules):
@@ -209,7 +215,7 @@ def too_long(package: Path) -> list[str]:
         if len(text.splitlines()) > MOST_LINES:
             rows.append(f"{path.name} has {len(text.splitlines())} lines")
         for function in functions_of(ast.parse(text)):
-            if body_lines(function) > MOST_BODY_LINES:
+            if body_lines(function) > MOST_BODY_LINES and path.stem != KERNELS.rpartition(".")[2]:
                 rows.append(f"{path.name}: {function.name} has {body_lines(function)} lines")
     return rows
 
@@ -225,7 +231,7 @@ def too_wide(modules: dict[str, ast.Module]) -> set[str]:
     return {
         f"{room_of(module)}: {function.name}"
         for module, tree in modules.items()
-        for function in functions_of(tree)
+        for function in (() if module == KERNELS else functions_of(tree))
         if len([node for node in ast.walk(function.args) if isinstance(node, ast.arg)]) > MOST_PARAMETERS
     }
 

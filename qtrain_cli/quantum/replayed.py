@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 #: Recordings that are kept: forward and backward pass of some circuits.
-KEPT = 16
-
-Form = tuple[torch.Size, torch.dtype]
+_MOST = 16
+_Form = tuple[torch.Size, torch.dtype]
 
 
 class Recordable(Protocol):
@@ -24,6 +23,9 @@ class Recordable(Protocol):
 
     def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
         """What is recorded."""
+
+    def __hash__(self) -> int:
+        """Of equal ones the same."""
 
     def tables(self, like: Tensor) -> Any:
         """The tensors that it reads besides, which are to stay where they are."""
@@ -38,7 +40,7 @@ class Recording:
         device: the GPU.
     """
 
-    def __init__(self, function: Recordable, forms: Sequence[Form], device: torch.device) -> None:
+    def __init__(self, function: Recordable, forms: Sequence[_Form], device: torch.device) -> None:
         self.inputs = [torch.zeros(shape, dtype=dtype, device=device) for shape, dtype in forms]
         self.graph, self.tables = torch.cuda.CUDAGraph(), function.tables(self.inputs[0])
         with torch.cuda.device(device), torch.no_grad():
@@ -58,12 +60,12 @@ class Recording:
         return tuple(one.clone() for one in self.outputs)
 
 
-def forms_of(tensors: Sequence[Tensor]) -> tuple[Form, ...]:
-    """Shape and dtype of each."""
-    return tuple((one.shape, one.dtype) for one in tensors)
+def replayed(function: Recordable, *given: Tensor) -> tuple[Tensor, ...]:
+    """What a function makes of these tensors, all on one GPU, by its recording."""
+    forms = tuple((one.shape, one.dtype) for one in given)
+    return _recorded(function, forms, given[0].device)(*given)
 
 
-@functools.lru_cache(maxsize=KEPT)
-def recorded(function: Recordable, forms: tuple[Form, ...], device: torch.device) -> Recording:
-    """The recording of a function, one for equal functions."""
+@functools.lru_cache(maxsize=_MOST)
+def _recorded(function: Recordable, forms: tuple[_Form, ...], device: torch.device) -> Recording:
     return Recording(function, forms, device)

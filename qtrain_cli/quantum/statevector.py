@@ -39,7 +39,7 @@ from qtrain_cli.quantum import gpu, native
 from qtrain_cli.quantum.circuit import ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.entanglers import entangler
 from qtrain_cli.quantum.layers import LayerBlock, layer_blocks
-from qtrain_cli.quantum.replayed import forms_of, recorded
+from qtrain_cli.quantum.replayed import replayed
 from qtrain_cli.quantum.rotations import state_dtype
 
 #: Below so many amplitudes in all, waking a second thread for a step costs about as much as it saves, and far
@@ -194,13 +194,15 @@ class _Pass:
 
 @dataclass(frozen=True)
 class _Forward(_Pass):
-    def __call__(self, theta: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
+        theta, *state = given
         return self.passes.forward(self.circuit, theta, (self.first, *state) if state else None)
 
 
 @dataclass(frozen=True)
 class _Backward(_Pass):
-    def __call__(self, theta: Tensor, psi: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
+        theta, psi, v = given
         return (self.passes.backward(self.circuit, theta, psi, v, first=self.first),)
 
 
@@ -209,7 +211,7 @@ def _done(one: _Forward | _Backward, *given: Tensor) -> tuple[Tensor, ...]:
     theta = given[0]
     if not theta.is_cuda or one.circuit.outcomes > REPLAYED_OUTCOMES:
         return one(*given)
-    return recorded(one, forms_of(given), theta.device)(*given)
+    return replayed(one, *given)
 
 
 def _swept(sweep: _Backward, circuit: CircuitSpec, *given: Tensor) -> Tensor:

@@ -299,7 +299,7 @@ def test_of_several_processes_one_makes_the_folder_and_clears_it_away(command, t
     monkeypatch.setattr(command, "_rows", rows)
     monkeypatch.setattr(compare_gradients, "parse_student", str)
     for rank, there in ((0, True), (1, False)):
-        monkeypatch.setattr(command, "present", lambda rank=rank: Ranks(rank, 2))
+        monkeypatch.setattr("qtrain_cli.training.ranks.present", lambda rank=rank: Ranks(rank, 2))
         with pytest.raises(Refused, match=f"folder: {there}"):
             command.run(settings, print, print)
         assert not folder.exists()

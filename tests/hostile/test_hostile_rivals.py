@@ -86,10 +86,10 @@ READ = {
     "a bomb of codes": ("4194305 numbers are coded; allowed: 4194304", planned("hashing", k=2**22 + 1)),
     "a bomb of codes in tensors": ("numbers are coded", laid_out("pruning", ["w", [2**27], 9])),
     "a bomb of a matrix": (
-        "a random matrix of 134217728 x 5 does not fit", laid_out("subspace", ["w", [2**27], 9]),
+        "ask for 134217728 weights", laid_out("subspace", ["w", [2**27], 9]),
     ),
     "a bomb of a curve": (
-        "a random matrix of 134217728 x 7 does not fit", laid_out("classical-curve", ["w", [2**27], 9]),
+        "ask for 134217728 weights", laid_out("classical-curve", ["w", [2**27], 9]),
     ),
     "a bomb of hidden units": ("hidden units", planned("fixed-random", hidden=10**6)),
     "no hidden units": ("hidden units", planned("fixed-random", hidden=0)),

@@ -263,7 +263,9 @@ def used(monkeypatch):
     names = []
     for name in ("forward", "backward"):
         step = getattr(native, name)
-        monkeypatch.setattr(native, name, lambda *a, step=step, name=name: (names.append(name), step(*a))[1])
+        monkeypatch.setattr(
+            native, name, lambda *a, step=step, name=name, **k: (names.append(name), step(*a, **k))[1]
+        )
     return names
 
 
