@@ -88,15 +88,16 @@ def _statistics(ranks: Ranks, given: Tensor) -> tuple[Tensor, Tensor, int]:
     """Mean (C,) and variance (C,) over the rows and places (N, C, ...) of all processes, and how many; of
     half precision in float32, as PyTorch's own are.
 
-    Two plain sums: `torch.var_mean` takes ten times as long on a CPU.
+    One sum of all: each process's n, n mean and n (var + mean**2) of its own rows. In float64 the difference
+    that gives the variance back loses nothing of a float32.
     """
-    axes = [axis for axis in range(given.dim()) if axis != 1]
     wide = given.float() if given.dtype in _HALVES else given
-    count = torch.tensor([given.numel() // given.shape[1]], dtype=torch.float64, device=given.device)
-    sums = ranks.summed(torch.cat([wide.sum(axes).double(), count]))
-    mean = (sums[:-1] / sums[-1]).to(wide.dtype)
-    squares = (wide - _by_channel(mean, wide)).square_().sum(axes).double()
-    return mean, (ranks.summed(squares) / sums[-1]).to(wide.dtype), int(sums[-1])
+    own = torch.tensor([given.numel() // given.shape[1]], dtype=torch.float64, device=given.device)
+    mean, var = (part.double() for part in torch.batch_norm_update_stats(wide, None, None, 0.0))
+    sums = ranks.summed(torch.cat([own * mean, own * (var + mean.square()), own]))
+    count = sums[-1]
+    mean, square = (sums[:-1] / count).chunk(2)
+    return mean.to(wide.dtype), (square - mean.square()).clamp_min_(0).to(wide.dtype), int(count)
 
 
 def _by_channel(numbers: Tensor, given: Tensor) -> Tensor:
