@@ -37,12 +37,13 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
     raise_earlier_failure()
     if noted(OVER):
         return
-    from qtrain_cli.training.ranks import joined_processes, named_in
+    from qtrain_cli.training.ranks import joined_processes, leave_together, named_in
 
     ranks, wanted = named_in(os.environ), said["processes"] or 1
     if ranks.several:
         with joined_processes(), nullcontext() if ranks.first else nobody_hears():
             _performed(command, common, _as_one_of(ranks.count, said), ranks.first)
+            leave_together()
     elif wanted > 1:
         said_record(command.settings, command.says, said, command.fixed)  # what is refused is refused here
         launch(wanted, said.get("max-restarts") or 0)

@@ -187,6 +187,13 @@ def joined_processes() -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
+def leave_together() -> None:
+    """Waits until all are done, or one has failed: one that leaves badly must not end another that is still
+    writing."""
+    with contextlib.suppress(RuntimeError):
+        dist.barrier()
+
+
 def end_of_first(own: str) -> str | None:
     """What rank 0 ends with, by the launcher's own store, where each process of this start leaves its end;
     None in rank 0 itself, and where rank 0 says nothing for a while."""

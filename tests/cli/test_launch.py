@@ -143,7 +143,8 @@ def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp
         f"qtrain: error: {said}; run it again with --resume; with --max-restarts 3 it goes on by itself"
     ]
     assert [path.name for path in (tmp_path / "cut").iterdir()] == ["net.qtrain.ckpt"]
-    assert ended(started(tmp_path / "cut", *words, "--resume"))[0] == 0
+    code, _, err = ended(started(tmp_path / "cut", *words, "--resume"))
+    assert code == 0, err
     files = [(tmp_path / name / "net.qtrain").read_bytes() for name in ("whole", "cut")]
     assert files[0] == files[1]
 
