@@ -13,7 +13,6 @@ more backwards, overlaps included. Sums are in an order of their own that does n
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qtrain_cli.quantum import native
 from qtrain_cli.quantum.circuit import ANSATZE, ENTANGLERS, CircuitSpec
 from qtrain_cli.quantum.entanglers import Permutation, Signs, entangler
 from qtrain_cli.quantum.layers import LayerBlock, layer_blocks
@@ -29,15 +29,18 @@ from qtrain_cli.quantum.rotations import state_dtype
 
 #: Columns of a program, and programs that all rows together have in `unturn`, about: eight a processor.
 BLOCK, PROGRAMS = 64, 1024
-#: Of products: three of tensor cores make one of float32 (`gpu_kernels`); older cards multiply float32.
+#: Of products: three of tensor cores make one of float32 (`gpu_kernels`).
 PRECISION = "tf32x3"
+#: NVIDIA's cards have such tensor cores from this compute capability on.
+_OLDEST = (8, 0)
 _LEAST = 16  # rows that a product takes
 _KINDS: dict[type, int] = {Permutation: 1, Signs: 2}
 
 
 def supports_circuit(circuit: CircuitSpec, theta: Tensor) -> bool:
     """True when the kernels do this circuit at these angles; QTRAIN_NATIVE=0 forbids them."""
-    return theta.is_cuda and theta.dtype == torch.float32 and knows_circuit(circuit) and available()
+    known = theta.is_cuda and theta.dtype == torch.float32 and knows_circuit(circuit)
+    return known and available() and _multiplies(theta.device)
 
 
 def knows_circuit(circuit: CircuitSpec) -> bool:
@@ -47,12 +50,18 @@ def knows_circuit(circuit: CircuitSpec) -> bool:
 
 def available() -> bool:
     """True when Triton is there and QTRAIN_NATIVE does not forbid it."""
-    return _has_triton() and os.environ.get("QTRAIN_NATIVE", "1") != "0"
+    return _has_triton() and native.allowed()
 
 
 @functools.cache
 def _has_triton() -> bool:
     return find_spec("triton") is not None
+
+
+@functools.cache
+def _multiplies(device: torch.device) -> bool:
+    """Whether the GPU has the products of `PRECISION`."""
+    return torch.version.hip is None and torch.cuda.get_device_capability(device) >= _OLDEST
 
 
 def forward(

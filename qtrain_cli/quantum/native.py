@@ -57,7 +57,12 @@ _ROTATIONS = {("RY",): "Y", ("RY", "RZ"): "YZ", ("RZ", "RY"): "ZY", ("RZ", "RY",
 
 def available() -> bool:
     """True when the extension was built and QTRAIN_NATIVE does not forbid it."""
-    return _kernels is not None and os.environ.get("QTRAIN_NATIVE", "1") != "0"
+    return _kernels is not None and allowed()
+
+
+def allowed() -> bool:
+    """True when QTRAIN_NATIVE does not forbid what is compiled."""
+    return os.environ.get("QTRAIN_NATIVE", "1") != "0"
 
 
 def supports_circuit(circuit: CircuitSpec, theta: Tensor) -> bool:

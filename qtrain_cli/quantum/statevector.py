@@ -164,7 +164,7 @@ class _Probabilities(torch.autograd.Function):
         # The compiled kernels where they can, the code below where not; each sweeps back what it ran.
         passes, first = (begun.passes, begun.first) if begun else (_passes_for(circuit, theta), 0)
         whole = torch.cat((begun.angles, theta), dim=1) if begun else theta
-        ctx.circuit, ctx.sweep = circuit, _Backward(passes, circuit, first)
+        ctx.sweep = _Backward(passes, circuit, first)
         p, psi = _done(_Forward(passes, circuit, first), whole, *((begun.state,) if begun else ()))
         ctx.save_for_backward(whole, psi)
         return p
@@ -172,7 +172,7 @@ class _Probabilities(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None]:
         theta, psi = ctx.saved_tensors
-        return _Once.apply(partial(_swept, ctx.sweep), ctx.circuit, theta, psi, v), None, None
+        return _Once.apply(partial(_swept, ctx.sweep), theta, psi, v), None, None
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _done(one: _Forward | _Backward, *given: Tensor) -> tuple[Tensor, ...]:
     return replayed(one, *given)
 
 
-def _swept(sweep: _Backward, circuit: CircuitSpec, *given: Tensor) -> Tensor:
+def _swept(sweep: _Backward, *given: Tensor) -> Tensor:
     return _done(sweep, *given)[0]
 
 
@@ -240,7 +240,7 @@ class _Evolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor, Tensor, None]:
         theta, psi = ctx.saved_tensors
-        gradient, bra = _Once.apply(_sweep, ctx.circuit, theta, _beside(psi, adjoint.conj()))
+        gradient, bra = _Once.apply(partial(_sweep, ctx.circuit), theta, _beside(psi, adjoint.conj()))
         return gradient, bra.conj(), None
 
 
@@ -248,8 +248,8 @@ class _Once(torch.autograd.Function):
     """A backward sweep, as a function of its own so that a second derivative is refused and never zero."""
 
     @staticmethod
-    def forward(ctx: Any, sweep: Callable[..., Any], circuit: CircuitSpec, *tensors: Tensor) -> Any:
-        return sweep(circuit, *tensors)
+    def forward(ctx: Any, sweep: Callable[..., Any], *tensors: Tensor) -> Any:
+        return sweep(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> None:
