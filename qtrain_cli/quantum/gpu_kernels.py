@@ -20,8 +20,44 @@ import triton.language as tl
 
 
 @triton.jit
-def _product(a, b, PRECISION: tl.constexpr):
+def _dot(a, b, PRECISION: tl.constexpr):
     return tl.dot(a, b, input_precision=PRECISION)
+
+
+@triton.jit
+def _product(a, a_im, b, b_im, PLANES: tl.constexpr, PRECISION: tl.constexpr):
+    """Real and imaginary part of a b; of one plane the second is not used."""
+    if PLANES == 1:
+        re = _dot(a, b, PRECISION)
+        return re, re
+    re = _dot(a, b, PRECISION) - _dot(a_im, b_im, PRECISION)
+    return re, _dot(a, b_im, PRECISION) + _dot(a_im, b, PRECISION)
+
+
+@triton.jit
+def _loaded(at, apart, inside, PLANES: tl.constexpr):
+    """The numbers there and those of the other plane, so far apart; of one plane the same again."""
+    re = tl.load(at, mask=inside, other=0.0)
+    return re, tl.load(at + apart, mask=inside, other=0.0) if PLANES == 2 else re
+
+
+@triton.jit
+def _store(at, size, numbers, other, inside, PLANES: tl.constexpr):
+    """Puts both parts into their planes."""
+    tl.store(at, numbers, mask=inside)
+    if PLANES == 2:
+        tl.store(at + size, other, mask=inside)
+
+
+@triton.jit
+def _moved(x, table, inside, KIND: tl.constexpr):
+    """Where outcomes x are behind the entangler, and with what sign."""
+    sign = tl.full(x.shape, 1.0, tl.float32)
+    if KIND == 1:
+        x = tl.load(table + x, mask=inside, other=0)
+    if KIND == 2:
+        sign = tl.load(table + x, mask=inside, other=0)
+    return x, sign
 
 
 @triton.jit
@@ -35,24 +71,12 @@ def turn(
     i, r = tl.arange(0, D), tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = (i[:, None] < d) & (r[None, :] < R)
     square = (i[:, None] < d) & (i[None, :] < d)
-    at = source + row * PLANES * size + i[:, None] * R + r[None, :]
-    u = matrices + (row * d * d + i[:, None] * d + i[None, :]) * PLANES
-    x = r[None, :] * d + i[:, None]
-    sign = tl.full((D, BLOCK), 1.0, tl.float32)
-    if KIND == 1:
-        x = tl.load(table + x, mask=inside, other=0)
-    if KIND == 2:
-        sign = tl.load(table + x, mask=inside, other=0)
-    to = out + row * PLANES * size + x
-    re, u_re = tl.load(at, mask=inside, other=0.0), tl.load(u, mask=square, other=0.0)
-    if PLANES == 1:
-        tl.store(to, sign * _product(u_re, re, PRECISION), mask=inside)
-    else:
-        im, u_im = tl.load(at + size, mask=inside, other=0.0), tl.load(u + 1, mask=square, other=0.0)
-        real = _product(u_re, re, PRECISION) - _product(u_im, im, PRECISION)
-        imaginary = _product(u_re, im, PRECISION) + _product(u_im, re, PRECISION)
-        tl.store(to, sign * real, mask=inside)
-        tl.store(to + size, sign * imaginary, mask=inside)
+    states = row * PLANES * size
+    u, u_im = _loaded(matrices + (row * d * d + i[:, None] * d + i[None, :]) * PLANES, 1, square, PLANES)
+    re, im = _loaded(source + states + i[:, None] * R + r[None, :], size, inside, PLANES)
+    x, sign = _moved(r[None, :] * d + i[:, None], table, inside, KIND)
+    re, im = _product(u, u_im, re, im, PLANES, PRECISION)
+    _store(out + states + x, size, sign * re, sign * im, inside, PLANES)
 
 
 @triton.jit
@@ -67,58 +91,23 @@ def unturn(
     """
     row, size = tl.program_id(1).to(tl.int64), R * d
     i = tl.arange(0, D)
-    square = (i[:, None] < d) & (i[None, :] < d)
-    u = matrices + (row * d * d + i[:, None] * d + i[None, :]) * PLANES
-    u_re = tl.load(u, mask=square, other=0.0)
-    m_re, m_im = tl.zeros((D, D), tl.float32), tl.zeros((D, D), tl.float32)
-    u_im = u_re
-    if PLANES == 2:
-        u_im = tl.load(u + 1, mask=square, other=0.0)
+    square, place = (i[:, None] < d) & (i[None, :] < d), i[:, None] * d + i[None, :]
+    u, u_im = _loaded(matrices + (row * d * d + place) * PLANES, 1, square, PLANES)
+    m, m_im = tl.zeros((D, D), tl.float32), tl.zeros((D, D), tl.float32)
     kets, bras = row * 2 * PLANES * size, (row * 2 + 1) * PLANES * size
     for tile in range(tiles):
         r = (tl.program_id(0) * tiles + tile) * BLOCK + tl.arange(0, BLOCK)
         inside = (r[:, None] < R) & (i[None, :] < d)
-        x = r[:, None] * d + i[None, :]
-        sign = tl.full((BLOCK, D), 1.0, tl.float32)
-        if KIND == 1:
-            x = tl.load(table + x, mask=inside, other=0)
-        if KIND == 2:
-            sign = tl.load(table + x, mask=inside, other=0)
+        x, sign = _moved(r[:, None] * d + i[None, :], table, inside, KIND)
         to = i[None, :] * R + r[:, None]
-        ket = sign * tl.load(source + kets + x, mask=inside, other=0.0)
-        bra = sign * tl.load(source + bras + x, mask=inside, other=0.0)
-        if PLANES == 1:
-            m_re += _product(tl.trans(bra), ket, PRECISION)
-            tl.store(out + kets + to, _product(ket, u_re, PRECISION), mask=inside)
-            tl.store(out + bras + to, _product(bra, u_re, PRECISION), mask=inside)
-        else:
-            ket_im = sign * tl.load(source + kets + size + x, mask=inside, other=0.0)
-            bra_im = sign * tl.load(source + bras + size + x, mask=inside, other=0.0)
-            other, other_im = tl.trans(bra), tl.trans(bra_im)
-            m_re += _product(other, ket, PRECISION) - _product(other_im, ket_im, PRECISION)
-            m_im += _product(other, ket_im, PRECISION) + _product(other_im, ket, PRECISION)
-            tl.store(
-                out + kets + to,
-                _product(ket, u_re, PRECISION) + _product(ket_im, u_im, PRECISION),
-                mask=inside,
-            )
-            tl.store(
-                out + kets + size + to,
-                _product(ket_im, u_re, PRECISION) - _product(ket, u_im, PRECISION),
-                mask=inside,
-            )
-            tl.store(
-                out + bras + to,
-                _product(bra, u_re, PRECISION) - _product(bra_im, u_im, PRECISION),
-                mask=inside,
-            )
-            tl.store(
-                out + bras + size + to,
-                _product(bra_im, u_re, PRECISION) + _product(bra, u_im, PRECISION),
-                mask=inside,
-            )
+        ket, ket_im = _loaded(source + kets + x, size, inside, PLANES)
+        bra, bra_im = _loaded(source + bras + x, size, inside, PLANES)
+        ket, ket_im, bra, bra_im = sign * ket, sign * ket_im, sign * bra, sign * bra_im
+        re, im = _product(tl.trans(bra), tl.trans(bra_im), ket, ket_im, PLANES, PRECISION)
+        m, m_im = m + re, m_im + im
+        re, im = _product(ket, ket_im, u, -u_im, PLANES, PRECISION)
+        _store(out + kets + to, size, re, im, inside, PLANES)
+        re, im = _product(bra, bra_im, u, u_im, PLANES, PRECISION)
+        _store(out + bras + to, size, re, im, inside, PLANES)
     share = (row * tl.num_programs(0) + tl.program_id(0)) * PLANES * d * d
-    place = i[:, None] * d + i[None, :]
-    tl.store(shares + share + place, m_re, mask=square)
-    if PLANES == 2:
-        tl.store(shares + share + d * d + place, m_im, mask=square)
+    _store(shares + share + place, d * d, m, m_im, square, PLANES)
