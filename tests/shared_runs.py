@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from qtrain_cli.training.dividing import DividedCircuits
 from qtrain_cli.training.exchange import Exchange
 from qtrain_cli.training.generated import Generated
 from qtrain_cli.training.loop import train
-from qtrain_cli.training.ranks import ProcessEnded, present
+from qtrain_cli.training.ranks import ProcessEnded, leave_together, present
 from qtrain_cli.training.recovery import Recovery
 from qtrain_cli.training.synced import SharedStatistics, check_shared
 
@@ -196,6 +197,16 @@ def failing() -> str:
     except ProcessEnded as error:
         return error.message
     return ""
+
+
+def leaving(rank_0_fails: bool) -> tuple[float, float]:
+    """When this process is done, and when it may leave; rank 0 is done, or gone, a while after rank 1."""
+    if present().first:
+        time.sleep(0.7)
+    done = time.monotonic()
+    if not (present().first and rank_0_fails):
+        leave_together()
+    return done, time.monotonic()
 
 
 def fitted(kind: str, folder: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from shared_runs import (
     failing,
     fitted,
     gathered,
+    leaving,
     led,
     normalised,
     normalised_halves,
@@ -150,6 +151,13 @@ def test_rank_0_decides_for_all_and_its_failures_are_everybody_s():
 def test_who_is_left_behind_learns_it_at_once():
     said = in_processes(2, failing)
     assert said[0].startswith("another process of this run has ended (") and said[1] == "gone"
+
+
+@pytest.mark.parametrize("rank_0_fails", [False, True])
+def test_nobody_leaves_before_rank_0_is_done_or_gone(rank_0_fails):
+    (done, _), (_, left) = in_processes(2, leaving, rank_0_fails)
+    assert left >= done
+    assert left < done + 30, "it waits for one that is gone"
 
 
 def test_processes_that_start_again_do_not_wait_for_those_that_are_gone():
