@@ -14,6 +14,8 @@ import torch
 
 from qtrain_cli.results import Design, Measured, Record, Scores
 
+#: What takes a worker a minute at a stretch goes first: at the end the others would have nothing left to do.
+LONG = ("test_docs.py", "test_samples.py")
 DIGITS = Path(__file__).resolve().parents[1] / "samples" / "digits"
 
 SCORES = {
@@ -57,6 +59,11 @@ VERSIONS = {"qtrain": "0.1.0", "torch": "2.13.0+cpu"}
 def _with(part, changes):
     """`part` with those of the changes that it has a field for; they are taken out of `changes`."""
     return replace(part, **{name: changes.pop(name) for name in list(changes) if name in vars(part)})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of all tests; those of a file stay together."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 @pytest.fixture(autouse=True, scope="session")
