@@ -29,6 +29,7 @@ from qtrain_cli.errors import Refused
 from qtrain_cli.files.checkpoint import START_AGAIN, Checkpoint, random_states
 from qtrain_cli.settings.fit import ADAM_EPS, ONE_CYCLE
 from qtrain_cli.training.schedules import Schedule, schedule_of
+from qtrain_cli.training.uncompiled import Adam
 from qtrain_cli.training.whitened import WhitenedAdam
 
 _ADAM, _RANDOM = "adam", "random."
@@ -57,7 +58,7 @@ class Descent:
     """The trained tensors with their optimiser and schedule, which move together."""
 
     trained: tuple[Tensor, ...]
-    optimizer: torch.optim.Adam | WhitenedAdam
+    optimizer: Adam | WhitenedAdam
     schedule: Schedule
     steps: int
 
@@ -140,10 +141,10 @@ class Descent:
 def start_descent(trained: Sequence[Tensor], rate: Rate, steps: int) -> Descent:
     """A fresh descent of so many steps."""
     tensors, lr, decay = list(trained), rate.lr, rate.decay
-    optimizer: torch.optim.Adam | WhitenedAdam = (
+    optimizer: Adam | WhitenedAdam = (
         WhitenedAdam(tensors, lr, decay)
         if rate.whitened
-        else torch.optim.Adam(tensors, lr=lr, eps=rate.eps, fused=rate.fused, weight_decay=decay)
+        else Adam(tensors, lr=lr, eps=rate.eps, fused=rate.fused, weight_decay=decay)
     )
     return Descent(tuple(trained), optimizer, schedule_of(rate.schedule, optimizer, lr, steps), steps)
 

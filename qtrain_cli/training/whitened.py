@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from qtrain_cli.training.uncompiled import Uncompiled
+
 #: Of the average of g, which a one-cycle schedule moves from 0.95 to 0.85 and back; of those of g g^T and v.
 BETAS = (0.9, 0.99)
 FIRST, EVERY = 100, 50
@@ -30,7 +32,7 @@ _BLOCK, _MOST = 512, 2**24
 _TINY = 1e-30
 
 
-class WhitenedAdam(torch.optim.Optimizer):
+class WhitenedAdam(Uncompiled):
     """The update above; `lr` is the length of a step in radians, about, for each angle.
 
     Args:

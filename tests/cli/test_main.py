@@ -17,6 +17,7 @@ from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.commands import env
 
 ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "samples" / "digits"
 
 
 class OutOfMemoryError(RuntimeError):
@@ -230,7 +231,8 @@ def test_too_little_address_space_is_a_failed_run(artifact):
     assert (running.returncode, out) == (1, "") and err.startswith("qtrain: error: out of memory; free some")
 
 
-#: Runs each command line in one process and says which of torch and numpy it has imported by then.
+#: Runs each command line in one process and says which of torch and numpy it has imported by then; at last,
+#: whether a training imported PyTorch's compiler.
 WITHOUT_TORCH = """
 import os, sys
 from qtrain_cli.cli import main
@@ -242,18 +244,22 @@ for words in (["--help"], [], ["--version"], ["compress", "--help"], ["report", 
 os.environ |= {"_QTRAIN_COMPLETE": "complete_bash", "COMP_WORDS": "qtrain compr", "COMP_CWORD": "1"}
 main([])
 print("completion", {"torch", "numpy", "safetensors"} & set(sys.modules), file=sys.stderr)
+del os.environ["_QTRAIN_COMPLETE"]
+trained = main(["compress", *sys.argv[2:], "--layers", "2", "--epochs", "1", "-o", "net.qtrain", "-q"])
+print("trained", trained, {"torch._dynamo", "torch._inductor"} & set(sys.modules), file=sys.stderr)
 """
 
 
-def test_help_completion_and_report_import_no_torch(artifact, tmp_path):
+def test_help_completion_and_report_import_no_torch_and_a_training_no_compiler(artifact, tmp_path):
+    given = [artifact, DIGITS / "digits_cnn_module.pt", "--data", DIGITS / "digits.npz"]
     (tmp_path / "qtrain.toml").write_text("[compress]\nepochs = 3\n")
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, artifact], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-c", WITHOUT_TORCH, *given], cwd=tmp_path, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
     )  # fmt: skip
     lines = [line for line in done.stderr.splitlines() if not line.startswith("qtrain: error")]
-    assert len(lines) == 8 and all(line.endswith("set()") for line in lines), done.stderr
-    assert done.stdout.endswith("\ncompress\n")
+    assert len(lines) == 9 and all(line.endswith("set()") for line in lines), done.stderr
+    assert lines[-1] == "trained 0 set()" and "\ncompress\n" in done.stdout
 
 
 def test_main_is_the_function_and_the_module_runs_it():

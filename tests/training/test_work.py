@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.training.work import said_of_work, work_of
@@ -52,6 +53,18 @@ def test_attention_is_counted_although_it_is_fused():
     attention = 2 * 2 * 2 * 20 * 20 * 32
     assert worked(module, 20, tokens=True) == 3 * (dense + attention + 2 * 32 * 2)
     assert not module.training and torch.backends.mha.get_fastpath_enabled()
+
+
+def test_pytorchs_own_counter_says_the_same():
+    """Of convolutions in groups and transposed, and of operations that are made of others."""
+    module = nn.Sequential(
+        nn.Conv2d(4, 8, 3, groups=2), nn.BatchNorm2d(8), nn.GELU(), nn.ConvTranspose2d(8, 4, 3), nn.Flatten(),
+        nn.Linear(576, 3),
+    )  # fmt: skip
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module.eval()(torch.zeros(1, 4, 12, 12))
+    assert worked(module, 4, 12, 12) == 3 * counter.get_total_flops() > 0
 
 
 def test_a_model_that_takes_no_single_row_counts_by_its_weights():
