@@ -228,11 +228,27 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         with ctx.call.in_place(ctx.buffers), ctx.call.again():
-            torch.autograd.backward(ctx.outputs, gradient)
+            with torch.enable_grad():
+                led = _Led.apply(ctx.outputs, gradient)
+            led.backward()
             found = [own.grad for own, _ in ctx.call.wanted]
         ctx.outputs = None
         dense = [part.to_dense() if part is not None and part.is_sparse else part for part in found]
         return None, None, *dense
+
+
+class _Led(torch.autograd.Function):
+    """A number whose gradient by the outputs is given. `backward(outputs, gradient)` does the same, and to
+    compare two shapes imports a library of symbolic algebra first: a second of each start."""
+
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, gradient: Tensor) -> Tensor:
+        ctx.gradient = gradient
+        return outputs.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
+        return ctx.gradient, None
 
 
 def _needs_lead(module: nn.Module, call: _Call, inputs: Tensor, forward: Forward) -> bool:

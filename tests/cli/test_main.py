@@ -246,7 +246,7 @@ main([])
 print("completion", {"torch", "numpy", "safetensors"} & set(sys.modules), file=sys.stderr)
 del os.environ["_QTRAIN_COMPLETE"]
 trained = main(["compress", *sys.argv[2:], "--layers", "2", "--epochs", "1", "-o", "net.qtrain", "-q"])
-print("trained", trained, {"torch._dynamo", "torch._inductor"} & set(sys.modules), file=sys.stderr)
+print("trained", trained, {"torch._dynamo", "torch._inductor", "sympy"} & set(sys.modules), file=sys.stderr)
 """
 
 
