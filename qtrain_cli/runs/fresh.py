@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ _APART, _SEED = 0.05, 0
 
 #: Inputs that both modules are asked before training.
 ASKED_ROWS = 16
+
+#: Numbers that are compared at a time: what a comparison leaves behind is several times as large.
+_AT_ONCE = 2**20
 
 #: A module of more numbers is not kept while another one trains.
 KEPT_NUMBERS = 2**21
@@ -201,8 +205,10 @@ def _close(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or not one.is_floating_point():
         return one.shape == other.shape and bool((one == other).all())
     half = torch.finfo(one.dtype).eps ** 0.5
-    size = float(other.abs().nan_to_num(0, 0).max()) if other.numel() else 0.0
-    return torch.allclose(one, other, rtol=half, atol=half * size, equal_nan=True)
+    ours, theirs = (tensor.reshape(-1).split(_AT_ONCE) for tensor in (one, other))
+    size = max((float(part.abs().nan_to_num(0, 0).max()) for part in theirs if len(part)), default=0.0)
+    alike = partial(torch.allclose, rtol=half, atol=half * size, equal_nan=True)
+    return all(alike(part, there) for part, there in zip(ours, theirs, strict=True))
 
 
 def _failed(what: str) -> RunFailed:

@@ -4,13 +4,14 @@
 
 Step by step this is what `mapping` and `generator` do, and to the last bit the same, gradients too. There
 each step leaves a vector of all weights behind, and scales and centres are vectors as well: ten of them
-beside the model's own tensors. Here z is what is kept for the gradients, whose way back is one vector:
+beside the model's own tensors. Here nothing is kept but p, whose memory the way back writes over:
 
     dw -> du = scale dw    dg = sum(du z)    dc = sum(du)    dp = 2**n g du
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.layout import DTYPES, in_dtype
+
+#: Gradients that are scaled at a time.
+_AT_ONCE = 2**20
 
 
 def linear_tensors(layout: LayoutSpec, p: Tensor, numbers: Tensor) -> dict[str, Tensor]:
@@ -29,44 +33,64 @@ def linear_tensors(layout: LayoutSpec, p: Tensor, numbers: Tensor) -> dict[str, 
         numbers: gain and bias, (2,).
     """
     entries = layout.of_role(GENERATED)
-    made = _Linear.apply(p, numbers, layout).split([entry.count for entry in entries])
+    made = _Linear.apply(p.contiguous(), numbers, layout)
     return {
-        entry.name: in_dtype(part.view(entry.shape), DTYPES[entry.dtype])
-        for entry, part in zip(entries, made, strict=True)
+        entry.name: in_dtype(part, DTYPES[entry.dtype]) for entry, part in zip(entries, made, strict=True)
     }
 
 
 class _Linear(torch.autograd.Function):
-    """(b, 2**n), (2,) -> all generated weights (m,)."""
+    """(b, 2**n), (2,) -> each generated tensor in its own shape. The gradient is taken once."""
 
     @staticmethod
-    def forward(ctx: Any, p: Tensor, numbers: Tensor, layout: LayoutSpec) -> Tensor:
+    def forward(ctx: Any, p: Tensor, numbers: Tensor, layout: LayoutSpec) -> tuple[Tensor, ...]:
         gain, bias = numbers[0], numbers[1]
-        z = p.reshape(-1)[: layout.generated] * p.shape[-1]
-        z -= 1
         entries = layout.of_role(GENERATED)
         scales = _each([entry.scale for entry in entries], numbers)
         centres = _each([entry.centre for entry in entries], numbers)
-        ctx.save_for_backward(z, numbers, scales)
-        ctx.counts, ctx.shape = [entry.count for entry in entries], p.shape
-        made = (gain * z).add_(bias)
-        for part, scale, centre in zip(made.split(ctx.counts), scales, centres, strict=True):
-            torch.addcmul(centre, scale, part, out=part)
-        return made
+        ctx.save_for_backward(p, numbers, scales)
+        ctx.set_materialize_grads(False)
+        ctx.counts = [entry.count for entry in entries]
+        made = []
+        each = zip(entries, _in_use(p, ctx.counts), scales, centres, strict=True)
+        for entry, part, scale, centre in each:
+            u = (part * p.shape[-1]).sub_(1).mul_(gain).add_(bias)
+            made.append(torch.addcmul(centre, scale, u, out=u).view(entry.shape))
+        return tuple(made)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        z, numbers, scales = ctx.saved_tensors
-        back = z.new_zeros(ctx.shape)  # du first, dp in the end
-        u = back.view(-1)[: z.numel()]
-        for part, scale, own in zip(u.split(ctx.counts), scales, gradient.split(ctx.counts), strict=True):
-            torch.mul(own, scale, out=part)
-        found = torch.stack((z.mul_(u).sum(), u.sum()))  # z has served
-        if not ctx.needs_input_grad[0]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor, None]:
+        p, numbers, scales = ctx.saved_tensors
+        wanted: bool = ctx.needs_input_grad[0]
+        back = p if wanted else p.clone()  # z and its products, then du, dp in the end
+        used = back.view(-1)[: sum(ctx.counts)]
+        each = list(zip(_in_use(back, ctx.counts), gradients, scales, strict=True))
+        used.mul_(p.shape[-1]).sub_(1)
+        for part, own, scale in each:
+            _by(part, own, scale, torch.Tensor.mul_)
+        by_gain = used.sum()
+        for part, own, scale in each:
+            _by(part, own, scale, torch.Tensor.copy_)
+        found = torch.stack((by_gain, used.sum()))
+        if not wanted:
             return None, found, None
-        u *= numbers[0]
-        u *= ctx.shape[-1]
+        used.mul_(numbers[0]).mul_(p.shape[-1])
+        back.view(-1)[len(used) :] = 0
         return back, found, None
+
+
+def _in_use(p: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
+    """The outcomes of each tensor, of all circuits' (b, 2**n)."""
+    return p.view(-1)[: sum(counts)].split(counts)
+
+
+def _by(part: Tensor, own: Tensor | None, scale: Tensor, put: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Puts scale times a tensor's gradient, or zeros, into its outcomes."""
+    if own is None:
+        part.zero_()
+        return
+    for place, values in zip(part.split(_AT_ONCE), own.reshape(-1).split(_AT_ONCE), strict=True):
+        put(place, scale * values)
 
 
 def _each(numbers: list[float], like: Tensor) -> Tensor:
