@@ -244,7 +244,7 @@ class _Led(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, gradient: Tensor) -> Tensor:
         ctx.gradient = gradient
-        return outputs.new_zeros(())
+        return torch.zeros((), device=outputs.device)
 
     @staticmethod
     def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:

@@ -38,7 +38,7 @@ _APART, _SEED = 0.05, 0
 #: Inputs that both modules are asked before training.
 ASKED_ROWS = 16
 
-#: Numbers that are compared at a time: what a comparison leaves behind is several times as large.
+#: Numbers that are compared at a time: what a comparison makes on its way is several times as large.
 _AT_ONCE = 2**20
 
 #: A module of more numbers is not kept while another one trains.

@@ -1,7 +1,7 @@
 """Optimizers that start without PyTorch's compiler.
 
-PyTorch marks an optimizer's bookkeeping as nothing to compile, and imports its compiler for the mark: a
-second of each start. Nothing here is compiled, so the functions below the marks do as well.
+PyTorch marks an optimizer's steps and bookkeeping as nothing to compile, and imports its compiler for the
+marks: a second of each start. Nothing here is compiled, so the functions below the marks do as well.
 """
 
 from __future__ import annotations
@@ -22,3 +22,5 @@ class Uncompiled(torch.optim.Optimizer):
 
 class Adam(Uncompiled, torch.optim.Adam):
     """`torch.optim.Adam`."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))

@@ -1,24 +1,23 @@
 """How much work a training is, counted and not timed: the same settings train alike on every machine.
 
-    one row through the model: w floating-point operations (by PyTorch's own formulas)
+    one row through the model: w floating-point operations (PyTorch's own counter)
     a step: 3 w for each of its rows, since a backward pass is two more of the forward's size
 
 From it follow the rows of a step and the epochs where nothing is said of them (`FitSettings.for_work`), and
-about how long they will take. What they do not know counts as every weight once for each position of
+about how long they will take. What the counter does not know counts as every weight once for each position of
 a row. Left out: the generator's circuits, which `qtrain plan` times.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
 
 from qtrain_cli.data.inputs import Inputs, tensors_in
 from qtrain_cli.errors import BadInput
@@ -49,8 +48,8 @@ def _positions(part: Tensor) -> int:
 
 
 def _counted(module: nn.Module, row: Inputs) -> int:
-    """Of a forward pass; 0 where the model does not take a single row."""
-    counter = _Counter()
+    """Of a forward pass, as far as the model takes a single row."""
+    counter = _Counter(display=False)
     with (
         contextlib.suppress(BadInput),
         own_streams(),
@@ -60,34 +59,28 @@ def _counted(module: nn.Module, row: Inputs) -> int:
         counter,
     ):
         call_model(module.eval(), {}, row)
-    return counter.operations
+    return int(counter.get_total_flops())
 
 
-class _Counter(TorchDispatchMode):
-    """What `torch.utils.flop_counter.FlopCounterMode` counts, without the modules that it follows and without
-    PyTorch's compiler, which it imports: a second of each start."""
+class _Counting(_FlopCounterMode):
+    """The same, unmarked: for a mark that says to the compiler to leave it alone, it imports the compiler."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations = 0
+    __torch_dispatch__ = inspect.unwrap(_FlopCounterMode.__torch_dispatch__)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # what is skipped, is by the compiler itself
+        return False  # or the mark would be set on this class anew
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        named, formula = kwargs or {}, flop_registry.get(func.overloadpacket)
-        if formula is None:
-            with self:
-                parts = func.decompose(*args, **named)
-            if parts is not NotImplemented:
-                return parts
-        out = func(*args, **named)
-        if formula is not None:
-            self.operations += int(formula(*args, **named, out_val=out))
-        return out
+
+class _Counter(FlopCounterMode):
+    """PyTorch's own counter, without its compiler: a second of each start."""
+
+    def __enter__(self) -> _Counter:
+        self.flop_counts.clear()
+        self.mod_tracker.__enter__()
+        self.mode = _Counting(self)
+        self.mode.__enter__()
+        return self
 
 
 @contextlib.contextmanager

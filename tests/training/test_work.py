@@ -56,10 +56,15 @@ def test_attention_is_counted_although_it_is_fused():
 
 
 def test_pytorchs_own_counter_says_the_same():
-    """Of convolutions in groups and transposed, and of operations that are made of others."""
+    """Of convolutions in groups and transposed, of operations that are made of others, and of branches."""
+
+    class Branched(nn.Linear):
+        def forward(self, x):
+            return torch.cond(x.sum() > 0, lambda x: x @ self.weight.T, lambda x: x[:, :3], (x,))
+
     module = nn.Sequential(
         nn.Conv2d(4, 8, 3, groups=2), nn.BatchNorm2d(8), nn.GELU(), nn.ConvTranspose2d(8, 4, 3), nn.Flatten(),
-        nn.Linear(576, 3),
+        nn.Linear(576, 5), Branched(5, 3),
     )  # fmt: skip
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

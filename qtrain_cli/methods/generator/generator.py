@@ -119,7 +119,7 @@ class Generator:
         return self.tensors_of(self.all_probabilities(theta, run), numbers)
 
     def tensors_of(self, p: Tensor, numbers: Tensor) -> dict[str, Tensor]:
-        """The same from the probabilities of all outcomes, (b, 2**n)."""
+        """The same from the probabilities of all outcomes, (b, 2**n), which the way back may write over."""
         if self.spec.mapping.kind == LINEAR:
             return linear_tensors(self.spec.layout, p, numbers)
         return split(self.spec.layout, self.weights_of(self._in_use(p), numbers))

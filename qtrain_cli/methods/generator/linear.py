@@ -29,7 +29,7 @@ def linear_tensors(layout: LayoutSpec, p: Tensor, numbers: Tensor) -> dict[str, 
 
     Args:
         layout: whose generated tensors take the first m outcomes.
-        p: probabilities of all circuits, (b, 2**n).
+        p: probabilities of all circuits, (b, 2**n). The way back writes over them: of no use then.
         numbers: gain and bias, (2,).
     """
     entries = layout.of_role(GENERATED)
@@ -40,7 +40,8 @@ def linear_tensors(layout: LayoutSpec, p: Tensor, numbers: Tensor) -> dict[str, 
 
 
 class _Linear(torch.autograd.Function):
-    """(b, 2**n), (2,) -> each generated tensor in its own shape. The gradient is taken once."""
+    """(b, 2**n), (2,) -> each generated tensor in its own shape. The gradient is taken once: it writes
+    over p, unless that is a leaf or has no gradient."""
 
     @staticmethod
     def forward(ctx: Any, p: Tensor, numbers: Tensor, layout: LayoutSpec) -> tuple[Tensor, ...]:
@@ -52,7 +53,7 @@ class _Linear(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.counts = [entry.count for entry in entries]
         made = []
-        each = zip(entries, _in_use(p, ctx.counts), scales, centres, strict=True)
+        each = zip(entries, _in_use(p, ctx.counts).split(ctx.counts), scales, centres, strict=True)
         for entry, part, scale, centre in each:
             u = (part * p.shape[-1]).sub_(1).mul_(gain).add_(bias)
             made.append(torch.addcmul(centre, scale, u, out=u).view(entry.shape))
@@ -62,30 +63,32 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor, None]:
         p, numbers, scales = ctx.saved_tensors
         wanted: bool = ctx.needs_input_grad[0]
-        back = p if wanted else p.clone()  # z and its products, then du, dp in the end
-        used = back.view(-1)[: sum(ctx.counts)]
-        each = list(zip(_in_use(back, ctx.counts), gradients, scales, strict=True))
+        back = p if wanted and not p.is_leaf else p.clone()  # z and its products, then du, dp in the end
+        used = _in_use(back, ctx.counts)
+        each = list(zip(used.split(ctx.counts), gradients, scales, strict=True))
         used.mul_(p.shape[-1]).sub_(1)
         for part, own, scale in each:
-            _by(part, own, scale, torch.Tensor.mul_)
+            _scaled_into(part, own, scale, torch.Tensor.mul_)
         by_gain = used.sum()
         for part, own, scale in each:
-            _by(part, own, scale, torch.Tensor.copy_)
+            _scaled_into(part, own, scale, torch.Tensor.copy_)
         found = torch.stack((by_gain, used.sum()))
         if not wanted:
             return None, found, None
         used.mul_(numbers[0]).mul_(p.shape[-1])
         back.view(-1)[len(used) :] = 0
-        return back, found, None
+        return back.detach(), found, None
 
 
-def _in_use(p: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
-    """The outcomes of each tensor, of all circuits' (b, 2**n)."""
-    return p.view(-1)[: sum(counts)].split(counts)
+def _in_use(p: Tensor, counts: list[int]) -> Tensor:
+    """The outcomes that tensors of so many weights take, (m,), of all circuits' (b, 2**n)."""
+    return p.view(-1)[: sum(counts)]
 
 
-def _by(part: Tensor, own: Tensor | None, scale: Tensor, put: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Puts scale times a tensor's gradient, or zeros, into its outcomes."""
+def _scaled_into(
+    part: Tensor, own: Tensor | None, scale: Tensor, put: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """Puts scale times a tensor's gradient, or zeros, into its outcomes: multiplied with them, or copied."""
     if own is None:
         part.zero_()
         return

@@ -53,3 +53,27 @@ def test_nothing_of_the_size_of_all_weights_stays():
     generator.tensors(torch.zeros(generator.spec.circuit.angle_shape), torch.tensor([1.0, 0.0]))
     kept = [value for value in vars(generator).values() if isinstance(value, torch.Tensor)]
     assert not kept
+
+
+def test_the_way_back_leaves_probabilities_alone_that_have_no_gradient_or_are_given():
+    spec = spec_of(LAYOUT, 2, 3)
+    generator, theta = Generator(spec), start_angles(spec.circuit, 0).float()
+    p, numbers = generator.all_probabilities(theta), torch.tensor([1.7, 0.0]).requires_grad_()
+    for given in (p, p.clone().requires_grad_()):
+        found = []
+        for _ in range(2):
+            numbers.grad = given.grad = None
+            generator.tensors_of(given, numbers)["a"].square().sum().backward()
+            found.append((numbers.grad.clone(), given.grad))
+        assert torch.equal(found[0][0], found[1][0]) and torch.equal(given.detach(), p)
+        assert given.grad is None or torch.equal(found[0][1], found[1][1])
+
+
+def test_probabilities_that_are_written_over_serve_no_second_time():
+    spec = spec_of(LAYOUT, 2, 3)
+    generator, theta = Generator(spec), start_angles(spec.circuit, 0).float().requires_grad_()
+    p, numbers = generator.all_probabilities(theta), torch.tensor([1.7, 0.0]).requires_grad_()
+    one, other = (generator.tensors_of(p, numbers)["a"].sum() for _ in range(2))
+    one.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        other.backward()
