@@ -14,6 +14,7 @@ from trainees import scene_of
 from qtrain_cli.errors import RunFailed
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.results.measured import ONE_DRAW, UNCHECKED, UNREPEATABLE
+from qtrain_cli.runs import fresh as fresh_models
 from qtrain_cli.runs.fresh import Fresh, check, check_trained, fresh_module
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.kept import settled
@@ -70,6 +71,27 @@ def test_what_is_said_of_the_figures(part, note):
         return Through(part())
 
     assert checked(make).note == note
+
+
+class Spoiled(nn.Linear):
+    """Loading changes one number."""
+
+    def __init__(self, place):
+        super().__init__(12, 12)
+        self.place = place
+
+    def _load_from_state_dict(self, *given):
+        super()._load_from_state_dict(*given)
+        with torch.no_grad():
+            self.weight.flatten()[self.place] += 1
+
+
+@pytest.mark.parametrize("place", [0, 77, -1])
+def test_one_number_that_loading_changes_is_found_in_any_part(place, monkeypatch):
+    monkeypatch.setattr(fresh_models, "_AT_ONCE", 10)
+    assert checked(lambda: Through(nn.Linear(12, 12))).note is None
+    with pytest.raises(RunFailed, match=r"'part.weight' are changed by loading them"):
+        checked(lambda: Through(Spoiled(place)))
 
 
 def test_the_module_is_in_the_mode_that_it_had():
