@@ -11,9 +11,7 @@ from rows import SAMPLES, Bench, finish, percent, table
 
 def main() -> None:
     """Both counts."""
-    bench = Bench(
-        __doc__, "6 to 15 minutes of one core for 5,600 numbers, an hour for 27,951: four hours"
-    )
+    bench = Bench(__doc__, "6 to 15 minutes of one core for 5,600 numbers, an hour for 27,951: four hours")
     teacher, network = bench.path("cifar10_cnn.pt"), f"{SAMPLES / 'cifar10_cnn.py'}:Cifar10CNN"
     if not (bench.listed or teacher.exists()):
         teacher.parent.mkdir(parents=True, exist_ok=True)
