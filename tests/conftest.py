@@ -5,6 +5,7 @@ import os
 # As `cli.main` does, and before anything imports torch: waiting threads sleep soon.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +65,13 @@ def _with(part, changes):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The order of all tests; those of a file stay together."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible():
+    """A shell's jobs in the background ignore Ctrl-C, and so does all that they start, but for this."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
