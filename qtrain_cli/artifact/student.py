@@ -176,7 +176,7 @@ def student_facts(description: StudentDescription) -> dict[str, Any]:
         "outputs": student.outputs,
         "normalisation": [list(description.mean), list(description.std)],
         "teacher": None if description.teacher is None else list(description.teacher),
-        "lesson": description.lesson.to_json(),
+        "lesson": description.lesson.to_stored(),
     }
     return {
         "method": STUDENT,
@@ -220,7 +220,7 @@ def _described(parts: Opened) -> StudentDescription:
         std=std,
         probes=parts.probes,
         teacher=(count, size) if plan["teacher"] else None,
-        lesson=Lesson.from_json(plan["lesson"]),
+        lesson=Lesson.from_stored(plan["lesson"]),
         measured=Measured.from_stored(value["record"], data, model),
         run=run,
     )

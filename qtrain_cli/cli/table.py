@@ -51,6 +51,8 @@ Its tables say what `compress`, `export`, `report` and `verify` need in this fol
 more words.
 """
 _WATCHED = ("show", "log")
+#: What nobody asks for where nobody teaches.
+_OF_TEACHERS = ("fit.distill", "fit.temperature", "fit.temperature_end")
 #: What a student has otherwise, or not at all.
 _OF_GENERATORS = ("fit.gradient", "fit.optimizer")
 
@@ -108,7 +110,7 @@ COMMANDS: dict[str, Command] = {
             "Show what a budget buys: qubits, layers, file size, memory, seconds a step. Trains nothing.",
             PlanSettings, "plan", ("log",),
             without=(
-                "fit.distill", "fit.temperature", "fit.epochs", "fit.lr", "fit.gradient", "fit.max_restarts",
+                *_OF_TEACHERS, "fit.epochs", "fit.lr", "fit.gradient", "fit.max_restarts",
             ),
         ),
         Command("inspect", "Show what a file holds, without running anything in it.", AnyPath, "inspect"),
@@ -144,8 +146,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "train", "Train a student on labels alone.", TeachSettings, "record", _WATCHED,
             without=(
-                "teacher", "teacher_any", "align", "itself", "fit.distill", "fit.temperature",
-                *_OF_GENERATORS,
+                "teacher", "teacher_any", "align", "itself", *_OF_TEACHERS, *_OF_GENERATORS,
             ),
             fixed={"fit.distill": 0.0},
         ),
@@ -164,7 +165,7 @@ COMMANDS: dict[str, Command] = {
             "Run the same training under every gradient estimator: loss, circuit runs, seconds, barren"
             " plateaus.",
             CompareGradientsSettings, "gradients", _WATCHED,
-            without=("fit.distill", "fit.temperature", "fit.seed", "fit.device", *_OF_GENERATORS),
+            without=(*_OF_TEACHERS, "fit.seed", "fit.device", *_OF_GENERATORS),
             fixed={"fit.distill": 0.0, "fit.device": "cpu"},
         ),
     )

@@ -199,12 +199,15 @@ class Dataset:
         """The task's row of the table."""
         return self.objective().row
 
-    def objective(self, distill: float = 0.0, temperature: float = 1.0) -> Objective:
+    def objective(
+        self, distill: float = 0.0, temperature: float = 1.0, temperature_end: float | None = None
+    ) -> Objective:
         """What is learned of these data from a teacher of this weight, and what a split is worth."""
         at_once = max(1, OUTPUTS_AT_ONCE // self.output_numbers)
         return Objective(
             self.task, distill, temperature, at_once,
             labels=self.labels, answers=self.answers, weights=self.class_weights,
+            temperature_end=temperature_end,
         )  # fmt: skip
 
     @property

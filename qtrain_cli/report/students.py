@@ -60,7 +60,8 @@ def student_lesson(record: StudentRecord) -> LabelledTexts:
     lesson = record.lesson
     rows = [("Method", lesson.method)]
     if lesson.method != "labels":
-        rows += [("Teacher's weight, temperature", f"{lesson.distill:g}, {lesson.temperature:g}")]
+        end = "" if lesson.temperature_end is None else f" to {lesson.temperature_end:g}"
+        rows += [("Teacher's weight, temperature", f"{lesson.distill:g}, {lesson.temperature:g}{end}")]
     if lesson.align is not None:
         rows += [("Aligned with", f"{lesson.align} ({lesson.align_loss}, weight {lesson.align_weight:g})")]
     if lesson.generation:

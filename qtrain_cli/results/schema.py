@@ -90,6 +90,7 @@ ADDED: dict[str, Any] = {
     "skipped_rows": None,
     "precision": "float32",
     "processes": 1,
+    "temperature_end": None,
     "target": None,
     "base": None,
     "base_sha256": None,

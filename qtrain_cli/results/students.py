@@ -49,11 +49,13 @@ _DESIGN: Fields = (
     ("teacher_parameters", MAYBE_WHOLE), ("model_bytes", MAYBE_WHOLE),
 )  # fmt: skip
 _LESSON: Fields = (
-    ("method", TEXT), ("distill", NUMBER), ("temperature", NUMBER), ("align", MAYBE_TEXT),
-    ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", INTEGER), ("gradient", TEXT),
-    ("shots", INTEGER), ("noise", NUMBER), ("test_shots", INTEGER), ("test_noise", NUMBER),
-    ("evaluations", INTEGER), ("history", LIST),
+    ("method", TEXT), ("distill", NUMBER), ("temperature", NUMBER), ("temperature_end", MAYBE),
+    ("align", MAYBE_TEXT), ("align_loss", MAYBE_TEXT), ("align_weight", MAYBE), ("generation", INTEGER),
+    ("gradient", TEXT), ("shots", INTEGER), ("noise", NUMBER), ("test_shots", INTEGER),
+    ("test_noise", NUMBER), ("evaluations", INTEGER), ("history", LIST),
 )  # fmt: skip
+#: Of a lesson, what files of earlier versions lack: null in a record that was read from them.
+_LATER = ("temperature_end",)
 _FIELDS: Fields = (
     ("schema", TEXT), ("model", MAYBE_TEXT), *_DESIGN,
     ("artifact_bytes", INTEGER), ("bytes_ratio", MAYBE), ("parameter_ratio", MAYBE),
@@ -89,8 +91,8 @@ class StudentDesign:
 
 @dataclass(frozen=True)
 class Lesson:
-    """How it was taught: `method`, the teacher's weight and temperature, alignment, gradients, and the
-    course.
+    """How it was taught: `method`, the teacher's weight and temperature (and that of the last step, where it
+    moved), alignment, gradients, and the course.
 
     `shots` and `noise` are those of training, `test_shots` and `test_noise` those of the measurement.
     `evaluations` counts circuit runs in training (one circuit on one sample), those of earlier generations
@@ -104,6 +106,7 @@ class Lesson:
     method: str
     distill: float
     temperature: float
+    temperature_end: float | None = None
     align: str | None = None
     align_loss: str | None = None
     align_weight: float | None = None
@@ -129,8 +132,22 @@ class Lesson:
         return self.evaluations * self.shots
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as the file and the record hold it."""
+        """Plain data, as the record holds it."""
         return {**vars(self), "history": [list(row) for row in self.history]}
+
+    def to_stored(self) -> dict[str, Any]:
+        """The same as the file holds it: what came later is there where it says something."""
+        found = self.to_json()
+        return {name: found[name] for name in found if name not in _LATER or found[name] is not None}
+
+    @classmethod
+    def from_stored(cls, given: Any) -> Lesson:
+        """The inverse of `to_stored`, from parsed JSON of any origin. Raises `BadInput`."""
+        if not isinstance(given, dict):
+            return cls.from_json(given)
+        if any(given.get(name, "") is None for name in _LATER):
+            raise BadInput(f"a lesson says {', '.join(_LATER)} where there is one, or not at all")
+        return cls.from_json({**dict.fromkeys(_LATER), **given})
 
     @classmethod
     def from_json(cls, given: Any) -> Lesson:

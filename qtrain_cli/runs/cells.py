@@ -86,7 +86,7 @@ class Bench:
     def objective(self, seed: int) -> Objective:
         """What is learned and scored."""
         fit = self.settings.fit
-        return self.rows(seed).objective(fit.distill, fit.temperature)
+        return self.rows(seed).objective(fit.distill, fit.temperature, fit.temperature_end)
 
     def scene(self, seed: int, target: str = "") -> Scene:
         """The model for the methods; of changes in the form of another `--target` than was asked for, where

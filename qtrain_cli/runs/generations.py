@@ -175,7 +175,8 @@ def _course(job: Teaching, fit: FitSettings, teach: Teach | None) -> Course:
     their place."""
     data = job.data
     sharpened = job.settings.sharpened
-    objective = data.objective(fit.distill if teach or sharpened else 0.0, fit.temperature)
+    weight = fit.distill if teach or sharpened else 0.0
+    objective = data.objective(weight, fit.temperature, fit.temperature_end)
     objective = replace(objective, sharpened=sharpened)
     batches = row_batches(data, fit, job.device)
     return Course(batches, data.validation, data.normalisation, objective, teach or nobody)

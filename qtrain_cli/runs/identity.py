@@ -28,7 +28,7 @@ Identity = dict[str, Any]
 _LATER = {
     row.name: row.default
     for row in fields(FitSettings)
-    if row.name in ("precision", "schedule", "weight_decay", "clip", "optimizer", "eps")
+    if row.name in ("precision", "schedule", "weight_decay", "clip", "optimizer", "eps", "temperature_end")
 }
 
 

@@ -88,7 +88,7 @@ class Work:
     @property
     def objective(self) -> Objective:
         """The loss with the teacher's weight."""
-        return self.data.objective(self.fit.distill, self.fit.temperature)
+        return self.data.objective(self.fit.distill, self.fit.temperature, self.fit.temperature_end)
 
     @property
     def trained_by(self) -> Objective:

@@ -310,6 +310,7 @@ def _lesson(job: Teaching, learned: Learned) -> Lesson:
         method=method,
         distill=fit.distill if method != "labels" else 0.0,
         temperature=fit.temperature,
+        temperature_end=fit.temperature_end if method != "labels" else None,
         align=align.layer if align else None,
         align_loss=align.loss if align else None,
         align_weight=align.weight if align else None,

@@ -175,6 +175,14 @@ class FitSettings:
         float,
         Option("--eps", "Adam's, added to the root of its second moments.", needs=_with_adam),
     ] = ADAM_EPS
+    temperature_end: Annotated[
+        float | None,
+        Option(
+            "--temperature-end",
+            "Of the teacher's outputs in the last step; each changes it by the same factor.",
+        ),
+        Otherwise("it stays"),
+    ] = None
 
     def __post_init__(self) -> None:
         for name in self.augment:
@@ -193,10 +201,11 @@ class FitSettings:
         require(math.isfinite(self.eps) and self.eps > 0, f"--eps is {self.eps}; allowed: above 0")
         require(len(set(self.augment)) == len(self.augment), "--augment names one twice", "give each once")
         require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
-        require(
-            0 < self.temperature <= MAX_TEMPERATURE,
-            f"--temperature is {self.temperature}; allowed: above 0, at most {MAX_TEMPERATURE:g}",
-        )
+        for name, value in (("temperature", self.temperature), ("temperature-end", self.temperature_end)):
+            require(
+                value is None or 0 < value <= MAX_TEMPERATURE,
+                f"--{name} is {value}; allowed: above 0, at most {MAX_TEMPERATURE:g}",
+            )
         require(
             0 <= self.epochs <= MAX_EPOCHS,
             f"--epochs is {reprlib.repr(self.epochs)}; allowed: 1 to {MAX_EPOCHS}",

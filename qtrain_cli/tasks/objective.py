@@ -7,6 +7,10 @@ control of a teacher is one that is sure of every label, and knows nothing else:
 
     loss = (1 - a) hard(y, s) + a T**2 hard(y, s / T)                 sharpened labels, T: `temperature`
 
+A temperature may move in the course of a training (annealed distillation, Jafari et al. 2021), from T to T':
+
+    T (T' / T)**share                     share 0..1 of the steps, T': `temperature_end`
+
 A split is scored part by part: outputs of `at_once` rows are asked for, counted and dropped, and the figure
 is that of the counts of all rows (`counting`). A split's loss is the mean over all that its parts' losses are
 means of.
@@ -66,7 +70,8 @@ class Objective:
     """The task's name, the weight of the teacher in 0..1, the temperature of its outputs, and how many rows
     are scored at once; a row in place of the table's, whose loss or figure is the caller's own; the names of
     labels, the test rows' labels where those are no targets, and a weight for each class in training, none
-    where there are none; `sharpened`: labels stand in the teacher's place."""
+    where there are none; `sharpened`: labels stand in the teacher's place;
+    the temperature at the end, where it is another one."""
 
     task: str
     distill: float
@@ -77,6 +82,14 @@ class Objective:
     answers: Tensor | None = None
     weights: tuple[float, ...] = ()
     sharpened: bool = False
+    temperature_end: float | None = None
+
+    def at(self, share: float) -> Objective:
+        """The objective after this share of a training, 0 to 1: with its temperature then."""
+        if self.temperature_end is None:
+            return self
+        moved = self.temperature * (self.temperature_end / self.temperature) ** share
+        return replace(self, temperature=moved, temperature_end=None)
 
     @cached_property
     def row(self) -> Task:

@@ -236,7 +236,7 @@ class _Loop:
         """The objective's loss; where nobody teaches, the student's own outputs do, without weight."""
         taught = self.course.teach(batch)
         teacher = outputs.scores.detach() if taught is None else taught
-        objective, whole = self.course.objective, batch.whole
+        objective, whole = self.course.objective.at(batch.step / max(1, self.steps - 1)), batch.whole
         loss = objective.loss(outputs.scores, batch.targets, teacher, whole.targets if whole else None)
         if batch.mixed:
             every = whole.mixed if whole else None

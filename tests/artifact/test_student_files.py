@@ -7,6 +7,7 @@ import json
 import math
 import re
 import time
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -100,6 +101,13 @@ FORMATS = {"qtrain.student/1": of_format_1, "qtrain/5": of_format_5}
 both = pytest.mark.parametrize("made", FORMATS.values(), ids=FORMATS)
 
 
+def test_a_temperature_that_moved_is_in_the_file_and_one_that_stayed_costs_nothing(tmp_path):
+    moved = replace(file_of().description.lesson, method="distilled", distill=0.5, temperature_end=0.5)
+    (tmp_path / "s.qtrain").write_bytes(student_bytes(file_of(lesson=moved)))
+    assert read_student(tmp_path / "s.qtrain").description.lesson == moved
+    assert b"temperature_end" not in json_of(flat(file_of())).encode()
+
+
 @pytest.mark.parametrize("text", STUDENTS)
 def test_both_formats_say_the_same(tmp_path, text):
     file, found = file_of(text), []
@@ -150,6 +158,8 @@ def test_what_is_written_reads_back_and_the_same_gives_the_same_bytes(tmp_path, 
         (lambda v: v.pop("lesson"), "KeyError: 'lesson'"),
         (lambda v: v["lesson"].pop("shots"), "a lesson holds exactly"),
         (lambda v: v["lesson"].update(history=[[1, 2, 3]]), "an epoch of the history"),
+        (lambda v: v["lesson"].update(temperature_end=None), "where there is one, or not at all"),
+        (lambda v: v["lesson"].update(temperature_end="2"), "'temperature_end'"),
         (lambda v: v["record"].pop(), "entries"),
     ],
 )

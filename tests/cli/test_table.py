@@ -333,12 +333,14 @@ def test_train_and_distill(settings_of):
     )
     found = settings_of(
         "distill", "net.pt", "--student", "hybrid", "--data", "d.npz", *MODEL, "--distill", "0.9",
-        "--temperature", "2", "--align", "fc", "--align-loss", "cka", "--align-weight", "0.5", "--self",
+        "--temperature", "2", "--temperature-end", "0.5",
+        "--align", "fc", "--align-loss", "cka", "--align-weight", "0.5", "--self",
         "born-again", "--generations", "3", "--gradient", "spsa", "--shots", "7", "--noise", "0.1",
         "--test-shots", "0", "--test-noise", "0.2", "-o", "s.qtrain", "--resume", "--force",
     )  # fmt: skip
     assert found == TeachSettings(
-        "hybrid", DataSettings("d.npz"), FitSettings(0.9, 2.0), Path("s.qtrain"), MODEL_SETTINGS,
+        "hybrid", DataSettings("d.npz"), FitSettings(0.9, 2.0, temperature_end=0.5),
+        Path("s.qtrain"), MODEL_SETTINGS,
         AlignSettings("fc", "cka", 0.5), CircuitSettings("spsa", 7, 0.1, 0, 0.2),
         SelfSettings("born-again", 3), resume=True, force=True,
     )  # fmt: skip

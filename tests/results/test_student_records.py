@@ -33,6 +33,12 @@ def record(scores=ACCURACIES, seconds=1.5):
     return StudentRecord(design, lesson, measured, 1000, "f" * 64, seconds)
 
 
+def test_a_record_of_before_has_a_temperature_that_stayed():
+    document = record().to_json()
+    assert document.pop("temperature_end") is None
+    assert any_record(document) == record()
+
+
 @pytest.mark.parametrize("scores", [ACCURACIES, ERRORS, ALONE])
 def test_it_comes_back_from_json_as_it_was(scores):
     made = record(scores)

@@ -167,6 +167,8 @@ def test_budgets():
         ({"distill": math.nan}, "--distill is nan; allowed: 0 to 1"),
         ({"temperature": 0}, "--temperature is 0; allowed: above 0, at most 1e+06"),
         ({"temperature": math.inf}, "--temperature is inf; allowed: above 0, at most 1e+06"),
+        ({"temperature_end": 0}, "--temperature-end is 0; allowed: above 0, at most 1e+06"),
+        ({"temperature_end": math.nan}, "--temperature-end is nan; allowed: above 0, at most 1e+06"),
         ({"epochs": -1}, "--epochs is -1; allowed: 1 to 999999999"),
         ({"batch_size": -1}, "--batch-size is -1; allowed: 1 or more"),
         ({"lr": 0}, "--lr is 0; allowed: above 0"),

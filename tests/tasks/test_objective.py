@@ -54,6 +54,17 @@ def test_sharpened_labels_are_a_teacher_that_is_sure_of_them(temperature):
     assert float(found) == pytest.approx(float(taught.loss(STUDENT, LABELS, sure)), rel=1e-12)
 
 
+def test_a_temperature_moves_by_the_same_factor_all_the_way():
+    moving = Objective("classification", 0.7, 8.0, temperature_end=0.5)
+    for share, there in ((0.0, 8.0), (0.25, 4.0), (0.5, 2.0), (1.0, 0.5)):
+        found = moving.at(share).loss(STUDENT, LABELS, TEACHER)
+        assert float(found) == pytest.approx(
+            float(of(distill=0.7, temperature=there).loss(STUDENT, LABELS, TEACHER))
+        )
+    staying = of()
+    assert staying.at(0.5) is staying
+
+
 def test_a_teacher_without_weight_may_be_nothing_at_all():
     nan = torch.full_like(TEACHER, math.nan)
     assert of(distill=0.0).loss(STUDENT, LABELS, nan).isfinite()

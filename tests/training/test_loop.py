@@ -184,6 +184,24 @@ def test_what_is_best_is_forgotten_when_the_trainee_says_so(rows, run_fit, monke
     assert run_fit(toy_problem(rows, anew=9), epochs=3)[0].score == 2.0
 
 
+def test_a_moving_temperature_ends_at_its_end_and_goes_on_where_it_was(teacher, rows, run_fit, monkeypatch):
+    told = []
+    loss = Objective.loss
+    monkeypatch.setattr(
+        Objective, "loss", lambda self, *given: (told.append(self.temperature), loss(self, *given))[1]
+    )
+    moving = Objective("classification", 0.9, 16.0, temperature_end=0.25)
+    whole, _ = run_fit(learner_of("ours", teacher, rows, objective=moving), name="whole")
+    steps = [16.0 * (0.25 / 16.0) ** (step / 7) for step in range(8)]
+    assert told == pytest.approx(steps) and (told[0], told[-1]) == (16.0, 0.25)
+    with pytest.raises(Stopped):
+        run_fit(learner_of("ours", teacher, rows, objective=moving), show=cut_at(5))
+    resumed, _ = run_fit(learner_of("ours", teacher, rows, objective=moving), resume=True)
+    assert told[-1] == 0.25
+    for name, part in whole.trained.parameters.items():
+        assert torch.equal(part, resumed.trained.parameters[name])
+
+
 # --- what cannot be trained ------------------------------------------------------------------------------
 
 
