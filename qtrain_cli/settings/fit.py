@@ -48,6 +48,11 @@ def _with_adam(flag: str, said: Said) -> None:
     require(said.get("optimizer", ADAM) == ADAM, nothing, "give --optimizer adam")
 
 
+def _with_weight(flag: str, said: Said) -> None:
+    """A teacher without weight is not looked at."""
+    require(said.get("distill") != 0, f"{flag} does nothing with --distill 0", "give --distill a weight")
+
+
 def _with_processes(flag: str, said: Said) -> None:
     """One process has nobody who would start it anew; what torchrun started, torchrun starts anew."""
     served = (said.get("processes") or 1) > 1 or not said.get("max-restarts")
@@ -179,7 +184,8 @@ class FitSettings:
         float | None,
         Option(
             "--temperature-end",
-            "Of the teacher's outputs in the last step; each changes it by the same factor.",
+            "Of the teacher's outputs in the last step; each step changes it by the same factor.",
+            needs=_with_weight,
         ),
         Otherwise("it stays"),
     ] = None

@@ -32,6 +32,7 @@ def test_each_part_of_a_recipe_changes_what_is_learned(made):
         (), ("--schedule", "constant"), ("--weight-decay", "0.1"), ("--clip", "0"), ("--clip", "0.01"),
         ("--schedule", "plateau", "--lr", "0.02"), ("--optimizer", "adam"),
         ("--optimizer", "adam", "--eps", "1e-3"), ("--validation", "0"),
+        ("--temperature-end", "0.5"),
     ]  # fmt: skip
     files = [made(*part)[1]["artifact_sha256"] for part in parts]
     assert len(set(files)) == len(files)
@@ -53,6 +54,11 @@ def test_each_part_of_a_recipe_changes_what_is_learned(made):
 def test_strange_parts_are_refused(made, option, value, said):
     code, _, err = made(option, value)
     assert code == 2 and said in err
+
+
+def test_a_temperature_that_moves_needs_a_teachers_weight(made):
+    code, _, err = made("--distill", "0", "--temperature-end", "0.5")
+    assert code == 2 and "--temperature-end does nothing with --distill 0; give --distill a weight" in err
 
 
 def test_epsilon_is_above_zero(made):
