@@ -76,14 +76,19 @@ def test_a_finished_run_is_read_and_its_row_shown(tmp_path):
             [f"1-{blocks}-0" for blocks in (1, 4, 7, 10, 13, 16)],
             "| 1,497 | 91.2 % | 75.00 % | 0.250 | 1 |",
         ),
-        (2, ["2-3730-0", "2-6690-0"], "| 6,690 | the paper's MNIST network | 13 | 171 | 75.00 % | 99.00 % |"),
+        (
+            2,
+            [f"2-{weights}-0" for weights in (3730, 6690, 16180, 285226)],
+            "| 6,690 | the paper's MNIST network | 13 | 171 | 75.00 % | 99.00 % |",
+        ),
         (4, ["4-5600-0", "4-27951-0"], "| 1,497 | 75.00 % | 1 |"),
     ],
 )
 def test_the_rows_of_records_that_are_kept(tmp_path, script, names, row):
     kept = tmp_path / "papers"
     kept.mkdir()
-    (kept / "cifar10_cnn.pt").touch()
+    for teacher in ("cifar10_cnn.pt", "mnist_relu_cnn.pt"):
+        (kept / teacher).touch()
     record = {
         "trained_numbers": 1497,
         "test_accuracy": 0.75,

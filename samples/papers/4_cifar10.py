@@ -3,22 +3,14 @@
 The paper's 285,226-weight network, all 10,000 test images; `samples/6_train_teacher.py` trains the teacher.
 """
 
-import subprocess
-import sys
-
-from rows import SAMPLES, Bench, finish, percent, table
+from rows import Bench, finish, percent, table
 
 
 def main() -> None:
     """Both counts."""
     bench = Bench(__doc__, "6 to 15 minutes of one core for 5,600 numbers, an hour for 27,951: four hours")
-    teacher, network = bench.path("cifar10_cnn.pt"), f"{SAMPLES / 'cifar10_cnn.py'}:Cifar10CNN"
-    if not (bench.listed or teacher.exists()):
-        teacher.parent.mkdir(parents=True, exist_ok=True)
-        script = [sys.executable, SAMPLES / "6_train_teacher.py", network, bench.given.cifar10, teacher]
-        subprocess.run([str(word) for word in script], check=True)
-    words = [teacher, "--arch", network, "--data", bench.given.cifar10]
-    words += ["--mean", 0.5, "--std", 0.5, "--epochs", 10]
+    network = bench.teacher("cifar10_cnn.py:Cifar10CNN", bench.given.cifar10, 20)
+    words = [*network, *bench.cifar10, "--epochs", 10]
     found = {
         numbers: [
             bench.compressed(f"4-{numbers}-{seed}", *words, "--params", numbers, "--seed", seed)

@@ -45,6 +45,11 @@ class Bench:
         return ["--data", self.given.mnist, "--mean", "0.5", "--std", "0.5"]
 
     @property
+    def cifar10(self) -> list[str]:
+        """Options of CIFAR-10, scaled to [-1, 1]."""
+        return ["--data", self.given.cifar10, "--mean", "0.5", "--std", "0.5"]
+
+    @property
     def network(self) -> list[str]:
         """The paper's MNIST network."""
         return [self.given.model, "--arch", MNIST_ARCH]
@@ -57,6 +62,16 @@ class Bench:
     def path(self, name: str) -> Path:
         """A file or folder of this script's own."""
         return Path(self.given.out) / name
+
+    def teacher(self, network: str, data: str, epochs: int) -> list[str]:
+        """Words that name a network of the samples (FILE:CLASS), trained on `data` unless it lies there."""
+        arch = f"{SAMPLES / network}"
+        path = self.path(f"{Path(network.partition(':')[0]).stem}.pt")
+        if not (self.listed or path.exists()):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            script = [sys.executable, SAMPLES / "6_train_teacher.py", arch, data, path, epochs]
+            subprocess.run([str(word) for word in script], check=True)
+        return [str(path), "--arch", arch]
 
     def run(self, name: str, *words: object) -> dict[str, Any]:
         """The JSON of one command, from its file when this command wrote it; an empty one with ``--list``."""
