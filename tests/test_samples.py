@@ -36,9 +36,10 @@ def run(*words: object, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the second sample has been run: the others use what it leaves there."""
+    """A folder in which the second sample has been run: the others use what it leaves there. All its epochs
+    are on the tour of README and pages, which has the same command."""
     folder = tmp_path_factory.mktemp("samples")
-    output = run("sh", SAMPLES / "2_compress_digits.sh", folder, cwd=folder)
+    output = run("sh", SAMPLES / "2_compress_digits.sh", folder, "--epochs", 60, cwd=folder)
     (folder / "output").write_text(output)
     return folder
 
@@ -104,44 +105,40 @@ def test_the_cifar10_script_trains_a_teacher_of_the_papers_network(tmp_path: Pat
     assert sum(tensor.numel() for tensor in weights.values()) == 285_226
 
 
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of texts in two classes, and `base`, a network that has seen them once."""
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
+    folder = tmp_path_factory.mktemp("texts")
+    for split, count in (("train", 400), ("test", 40)):
+        lines = ["good day to all,yes" if row % 2 else "bad night for all,no" for row in range(count)]
+        (folder / f"{split}.csv").write_text("\n".join(["text,label", *lines]))
+    taught(folder, folder / "base", "classes", 1)
+    return folder
+
+
+def taught(texts: Path, *words: object) -> str:
+    """What the script prints that trains a network of texts."""
+    return run(sys.executable, SAMPLES / "7_train_text_teacher.py", texts, *words, cwd=texts)
+
+
 @pytest.mark.parametrize(
     ("kind", "said"), [("classes", r"100.00% of 40"), ("language", r"perplexity [1-3]\.\d+ of 40")]
 )
 def test_a_teacher_of_texts_learns_and_is_a_folder_with_its_tokenizer(
-    tmp_path: Path, kind: str, said: str
+    texts: Path, tmp_path: Path, kind: str, said: str
 ) -> None:
-    pytest.importorskip("transformers", reason="the extra hf is not installed")
-    for split, count in (("train", 400), ("test", 40)):
-        lines = ["good day to all,yes" if row % 2 else "bad night for all,no" for row in range(count)]
-        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *lines]))
-    script = SAMPLES / "7_train_text_teacher.py"
-    output = run(sys.executable, script, tmp_path, tmp_path / "made", kind, 10, cwd=tmp_path)
-    assert re.search(said + " test texts", output)
+    assert re.search(said + " test texts", taught(texts, tmp_path / "made", kind, 10))
     made = {path.name for path in (tmp_path / "made").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= made
 
 
 @pytest.mark.parametrize(("kind", "least"), [("whole", 0.9), ("lora", 0.7), ("probe", 0.7)])
-def test_what_is_not_compressed_learns_from_the_same_base(tmp_path: Path, kind: str, least: float) -> None:
-    pytest.importorskip("transformers", reason="the extra hf is not installed")
+def test_what_is_not_compressed_learns_from_the_same_base(texts: Path, kind: str, least: float) -> None:
     if kind == "lora":
         pytest.importorskip("peft", reason="the package peft is not installed")
-    for split, count in (("train", 400), ("test", 40)):
-        lines = ["good day to all,yes" if row % 2 else "bad night for all,no" for row in range(count)]
-        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *lines]))
-    run(
-        sys.executable,
-        SAMPLES / "7_train_text_teacher.py",
-        tmp_path,
-        tmp_path / "base",
-        "classes",
-        1,
-        cwd=tmp_path,
-    )
-    output = run(
-        sys.executable, SAMPLES / "8_fine_tune_whole.py", tmp_path / "base", tmp_path, kind, 8, cwd=tmp_path
-    )
-    found = json.loads(output)
+    script = SAMPLES / "8_fine_tune_whole.py"
+    found = json.loads(run(sys.executable, script, texts / "base", texts, kind, 8, cwd=texts))
     assert found["kind"] == kind and found["test_accuracy"] >= least
     assert (found["numbers"] == 2 * 64) == (kind == "probe")
 
