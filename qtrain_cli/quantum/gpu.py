@@ -31,6 +31,8 @@ from qtrain_cli.quantum.rotations import state_dtype
 BLOCK, PROGRAMS = 64, 1024
 #: Of products: three of tensor cores make one of float32 (`gpu_kernels`).
 PRECISION = "tf32x3"
+#: A product and a sum may be one operation: said, since Triton's default is not the same in all its versions.
+FUSED = {"enable_fp_fusion": True}
 #: NVIDIA's cards have such tensor cores from this compute capability on.
 _OLDEST = (8, 0)
 _LEAST = 16  # rows that a product takes
@@ -158,7 +160,7 @@ def _turn(psi: Tensor, out: Tensor, matrices: Tensor, kind: int, table: Tensor) 
     b, d, planes = len(psi), matrices.shape[1], psi.shape[1]
     columns = psi.shape[-1] // d
     _kernels().turn[-(-columns // BLOCK), b](
-        psi, out, matrices, table, columns, d, max(d, _LEAST), BLOCK, planes, kind, PRECISION
+        psi, out, matrices, table, columns, d, max(d, _LEAST), BLOCK, planes, kind, PRECISION, **FUSED
     )
 
 
@@ -170,8 +172,9 @@ def _unturn(
     columns = both.shape[-1] // d
     programs, tiles = _programs(b, columns)
     _kernels().unturn[programs, b](
-        both, out, matrices, table, shares, columns, tiles, d, max(d, _LEAST), BLOCK, planes, kind, PRECISION
-    )
+        both, out, matrices, table, shares, columns, tiles, d, max(d, _LEAST), BLOCK, planes, kind, PRECISION,
+        **FUSED,
+    )  # fmt: skip
 
 
 @functools.cache

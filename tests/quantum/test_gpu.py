@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -66,6 +67,57 @@ def test_in_the_interpreter_the_kernels_give_what_the_engine_gives():
     code = "import test_gpu as t; t.gpu.PROGRAMS = 8; [t.check(one, 'cpu') for one in t.CIRCUITS]"
     done = subprocess.run([sys.executable, "-c", code], env=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+class Launches:
+    """In the place of a kernel: what it is launched with, once for each count of planes and kind of table."""
+
+    def __init__(self, kernel, told):
+        self.kernel, self.told = kernel, told
+
+    def __getitem__(self, grid):
+        return self._launch
+
+    def _launch(self, *given, **options):
+        named = dict(zip(self.kernel.arg_names, given, strict=True))
+        self.told.setdefault((self.kernel, named["PLANES"], named["KIND"]), (named, options))
+
+
+def source_of(kernel, named):
+    """The kernel with the constants and the kinds of arguments that it was launched with."""
+    from triton.compiler import ASTSource
+
+    kinds = {torch.float32: "*fp32", torch.int64: "*i64", torch.int32: "*i32"}
+    constants = {one.name: named[one.name] for one in kernel.params if one.is_constexpr}
+    signature = {
+        name: kinds[value.dtype] if isinstance(value, torch.Tensor) else "i32"
+        for name, value in named.items()
+    } | dict.fromkeys(constants, "constexpr")
+    return ASTSource(kernel, signature, constants)
+
+
+@pytest.mark.skipif(without_triton, reason="needs Triton, which comes with PyTorch's CUDA builds")
+@pytest.mark.parametrize("capability", [80, 90])
+def test_without_a_gpu_the_kernels_are_compiled_for_one(capability, monkeypatch, tmp_path):
+    """What both passes launch becomes machine code of cards that are not there; tensor cores multiply."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import compile as machine_code_of
+
+    from qtrain_cli.quantum import gpu_kernels
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    told = {}
+    recorded = {name: Launches(getattr(gpu_kernels, name), told) for name in ("turn", "unturn")}
+    monkeypatch.setattr(gpu, "_kernels", lambda: SimpleNamespace(**recorded))
+    for circuit in CIRCUITS:
+        theta, v = angles_and_cotangent(circuit)
+        _, state = gpu.forward(circuit, theta)
+        gpu.backward(circuit, theta, state, v)
+    assert len(told) == 2 * 5  # of each kernel: one plane with none and permutations, two with all three
+    for (kernel, _, _), (named, options) in told.items():
+        made = machine_code_of(source_of(kernel, named), GPUTarget("cuda", capability, 32), options)
+        assert made.asm["cubin"] and "tf32" in made.asm["ptx"]
+        assert made.metadata.shared <= 48 * 1024, "more than every card gives a program"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
