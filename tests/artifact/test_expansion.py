@@ -110,7 +110,7 @@ def verified(path):
 @pytest.mark.parametrize(
     ("weights", "how"),
     [
-        (2**16, {"mapping": "mlp", "hidden": 4096}),
+        (2**15, {"mapping": "mlp", "hidden": 4096}),
         (2**20, {"mapping": "tensor-train", "hidden": 90}),
     ],
 )

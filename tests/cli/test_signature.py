@@ -28,8 +28,9 @@ SEVERAL = {
 def declared(package: Path) -> Counter:
     """How often each flag or argument is written as an option, by our `Option` or by typer's."""
     found: Counter = Counter()
-    for path in sorted(package.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    texts = [path.read_text() for path in sorted(package.rglob("*.py"))]
+    for text in (one for one in texts if "Option" in one):
+        for node in ast.walk(ast.parse(text)):
             is_option = isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Option"
             if is_option and node.args and isinstance(node.args[0], ast.Constant):
                 found[str(node.args[0].value).partition("/")[0]] += 1

@@ -36,7 +36,7 @@ class Packed(nn.Module):
         return ramp.expand(layers, rows, 4) / 7 if self.begin else None
 
 
-def rows(count, steps=6):
+def rows(count, steps=4):
     generator = torch.Generator().manual_seed(count)
     x = torch.randn(count, steps, 5, generator=generator)
     return NamedInputs({"x": x, "lengths": torch.randint(1, steps + 1, (count,), generator=generator)})
