@@ -124,6 +124,9 @@ class Lesson:
             check_kind(f"'{name}'", kind, getattr(self, name))
         if len({part is None for part in (self.align, self.align_loss, self.align_weight)}) > 1:
             raise BadInput("an alignment has a layer, a loss and a weight, or none of them")
+        end = self.temperature_end
+        if end is not None and not (end > 0 and self.distill):
+            raise BadInput(f"'temperature_end' is {end}, of a teacher with the weight {self.distill:g}")
         object.__setattr__(self, "history", tuple(_checked_epoch(row) for row in self.history[:MAX_HISTORY]))
 
     @property

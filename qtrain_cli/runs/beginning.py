@@ -14,7 +14,7 @@ from qtrain_cli.models.arguments import said_call
 from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.runs.examination import Examined, asked, examine, look_at
 from qtrain_cli.runs.grounds import BaseModel, base_under
-from qtrain_cli.runs.making import Log, fit_for, teacher_of
+from qtrain_cli.runs.making import Log, check_temperature, fit_for, teacher_of
 from qtrain_cli.runs.materials import Materials
 from qtrain_cli.settings import FitSettings
 from qtrain_cli.training.descent import seed_generators
@@ -53,8 +53,9 @@ def begin(materials: Materials, fit: FitSettings, teacher_any: bool, log: Log) -
             examined = examine(asks, data, loaded.looks_up, teacher_any, log)
         else:
             examined = look_at(asks, data, loaded.looks_up, log, says=not base.head)
-            fit = replace(fit, distill=0.0)
+            fit = replace(fit, distill=0.0, temperature_end=None)
     data = examined.of(data)
+    check_temperature(fit, data)
     loaded = replace(loaded, output=recorded(loaded.output, noted))
     fit = fit if base is None else fit.for_change()
     fit = fit_for(replace(fit, device=str(device)), loaded.module, data, log)

@@ -18,7 +18,7 @@ from qtrain_cli.artifact.description import bytes_before_numbers
 from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers, decode_artifact, encode_artifact
 from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset
-from qtrain_cli.errors import BadInput, RunFailed
+from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.method import Choice, Scene, Unsuited
 from qtrain_cli.methods.table import OURS, contender, method_of
 from qtrain_cli.models import LoadedModel
@@ -51,11 +51,10 @@ from qtrain_cli.training.devices import moved_to
 from qtrain_cli.training.generated import Sized
 from qtrain_cli.training.loop import Show
 from qtrain_cli.training.ranks import present
-from qtrain_cli.training.recovery import Elsewhere, Recovery, checkpoint_path
+from qtrain_cli.training.recovery import Diverged, Elsewhere, Recovery, checkpoint_path
 
 #: `--targets` of a rival that changes all there is.
 EVERYTHING = "*"
-_DIVERGED = "is not finite"
 #: What a rival's file takes is foretold about: one that seems so much too large is tried all the same.
 _NEARLY = 1.05
 
@@ -182,9 +181,7 @@ def run_trial(bench: Bench, trial: Trial) -> Cell:
         cell, data = _trained(bench, trial, cell)
     except Unsuited as error:
         return replace(cell, end=UNSUITED, note=error.message)
-    except RunFailed as error:
-        if _DIVERGED not in error.message:
-            raise
+    except Diverged as error:
         cell, data = replace(cell, note=error.message), None
     cell = present().led(partial(_ended, bench, trial, cell, data, started))
     bench.whole.finish(trial.epochs, trained=cell.end != UNREACHED)

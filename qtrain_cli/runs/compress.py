@@ -275,8 +275,13 @@ def _finished(job: CompressJob, checkpoint: Path) -> Record | None:
             return known
     if not out.exists():
         return None
-    container = read_container(out)
-    description = describe_container(container)
+    try:
+        container = read_container(out)
+        description = describe_container(container)
+    except (BadInput, Refused):
+        if settings.force:
+            return None
+        raise
     origin, bare = description.origin, settings.budget.bare
     if origin and origin.run == job.run and not bare:
         return record_of(description, container)

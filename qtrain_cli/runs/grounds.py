@@ -10,6 +10,7 @@ the base lacks.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -228,8 +229,8 @@ def _frames(matrix: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
 
 def _prefix(state: Mapping[str, Tensor], base: BaseModel) -> str:
     """What stands before the base's names in the model's. Raises `BadInput` for too little in common."""
-    some = next((name for name in base.tensors if base.tensors[name].dim() > 1), next(iter(base.tensors), ""))
-    tried = {name.removesuffix(some) for name in state if name.endswith(some)} | {""}
+    parts = {name[: dot.end()] for name in state for dot in re.finditer("[.]", name)}
+    tried = {part for part in parts if any(part + own in state for own in base.tensors)} | {""}
     found = {
         prefix: sum(_under(base, prefix, name, t.shape) is not None for name, t in state.items())
         for prefix in tried

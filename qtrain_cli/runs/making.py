@@ -28,6 +28,7 @@ from qtrain_cli.artifact.numbers import (
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
 from qtrain_cli.data.inputs import Inputs
+from qtrain_cli.errors import UsageError
 from qtrain_cli.methods.generator.plan import spec_of
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
@@ -109,8 +110,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Made:
-    """What came out: the stored numbers, the score that validation chose them by, circuits and shots
-    spent."""
+    """What came out: the stored numbers, their score by validation, circuits and shots spent."""
 
     numbers: StoredNumbers
     score: float | None
@@ -170,6 +170,15 @@ def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> Fit
     return chosen
 
 
+def check_temperature(fit: FitSettings, data: Dataset) -> None:
+    """Raises `UsageError` for a temperature that moves where the loss has none."""
+    if fit.temperature_end is not None and not data.row.tempered:
+        raise UsageError(
+            f"--temperature-end does nothing for the task {data.task}, whose loss has no temperature",
+            "leave it away",
+        )
+
+
 def teacher_of(loaded: LoadedModel, device: torch.device) -> dict[str, Tensor]:
     """The model's own tensors on a device."""
     return moved_to(file_state(loaded.module), device)
@@ -211,8 +220,8 @@ def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:
     if waited and work.batches is row_batches:  # a loader of the caller's own has workers of its own
         log(waited)
     stored = _stored(work, trainee, found)
-    numbers = present().led(lambda: _with_fresh_statistics(work, stored, log))
-    return Made(numbers, found.score, Cost(*trainee.state()[SPENT].tolist()))
+    numbers, score = present().led(lambda: _with_fresh_statistics(work, stored, found.score, log))
+    return Made(numbers, score, Cost(*trainee.state()[SPENT].tolist()))
 
 
 def training_of(work: Work) -> tuple[Generated, Course, Rate]:
@@ -267,11 +276,14 @@ def _stored(work: Work, trainee: Generated, found: Trained) -> StoredNumbers:
     return as_stored(chosen.forms, chosen.layout, groups, kept, trainee.kept)
 
 
-def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> StoredNumbers:
-    """The same with running statistics estimated anew, where the validation rows say that it is better."""
+def _with_fresh_statistics(
+    work: Work, numbers: StoredNumbers, chosen_by: float | None, log: Log
+) -> tuple[StoredNumbers, float | None]:
+    """The same with running statistics estimated anew, where the validation rows say that it is better; and
+    the score of what is returned, which was chosen by one."""
     module, data = work.chosen.module, work.data
     if not has_statistics(module) or work.scene.ground or not len(data.validation):
-        return numbers
+        return numbers, chosen_by
     log("estimating running statistics anew")
     chosen = work.chosen
     made = {
@@ -291,9 +303,9 @@ def _with_fresh_statistics(work: Work, numbers: StoredNumbers, log: Log) -> Stor
     before, after = score(numbers.kept), score(other)
     fresh = replace(numbers, kept=other)
     if not work.trained_by.improves(after, before) or not fits(work, fresh):
-        return numbers
+        return numbers, chosen_by
     log(f"they are better: validation {work.trained_by.word} {before:.4g} -> {after:.4g}")
-    return fresh
+    return fresh, after
 
 
 def fits(work: Work, numbers: StoredNumbers) -> bool:

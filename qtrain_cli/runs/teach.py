@@ -28,7 +28,7 @@ from qtrain_cli.artifact.student import (
 from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.data.inputs import numbers_in_row, single
-from qtrain_cli.errors import BadInput, Interrupted, UsageError
+from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
 from qtrain_cli.models.call import predict
 from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
@@ -45,7 +45,7 @@ from qtrain_cli.runs.identity import (
     model_identity,
     run_identity,
 )
-from qtrain_cli.runs.making import Log, fit_for
+from qtrain_cli.runs.making import Log, check_temperature, fit_for
 from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import SHARPENED, TeachSettings
@@ -196,6 +196,7 @@ def _check_student(student: Student, settings: TeachSettings, data: Dataset) -> 
     """What only student, settings and data together can show. Raises `BadInput`, `UsageError`."""
     student.shapes  # noqa: B018  refuses a front without room
     circuit, spec = settings.circuit, student.spec
+    check_temperature(settings.fit, data)
     if settings.sharpened and not data.row.scaled:
         raise UsageError(
             f"labels of a {data.task} cannot be sharpened", f"leave {SHARPENED} out of --methods"
@@ -264,9 +265,13 @@ def _finished(job: Teaching) -> StudentRecord | None:
     settings, out = job.settings, job.settings.out
     if not (settings.resume and out.exists()):
         return None
-    container = read_container(out)
-    if is_student(container) and describe_student(container).run == job.run:
-        return read_student_record(out)
+    try:
+        container = read_container(out)
+        if is_student(container) and describe_student(container).run == job.run:
+            return read_student_record(out)
+    except (BadInput, Refused):
+        if not settings.force:
+            raise
     if settings.force:
         return None
     raise UsageError(
@@ -310,7 +315,7 @@ def _lesson(job: Teaching, learned: Learned) -> Lesson:
         method=method,
         distill=fit.distill if method != "labels" else 0.0,
         temperature=fit.temperature,
-        temperature_end=fit.temperature_end if method != "labels" else None,
+        temperature_end=fit.temperature_end if fit.distill and method != "labels" else None,
         align=align.layer if align else None,
         align_loss=align.loss if align else None,
         align_weight=align.weight if align else None,

@@ -49,8 +49,10 @@ def _with_adam(flag: str, said: Said) -> None:
 
 
 def _with_weight(flag: str, said: Said) -> None:
-    """A teacher without weight is not looked at."""
+    """A teacher without weight is not looked at; losses at other temperatures are no measure of progress."""
     require(said.get("distill") != 0, f"{flag} does nothing with --distill 0", "give --distill a weight")
+    plain = said.get("schedule") != PLATEAU
+    require(plain, f"{flag} moves the loss that --schedule {PLATEAU} goes by", "give another --schedule")
 
 
 def _with_processes(flag: str, said: Said) -> None:
@@ -207,11 +209,7 @@ class FitSettings:
         require(math.isfinite(self.eps) and self.eps > 0, f"--eps is {self.eps}; allowed: above 0")
         require(len(set(self.augment)) == len(self.augment), "--augment names one twice", "give each once")
         require(0 <= self.distill <= 1, f"--distill is {self.distill}; allowed: 0 to 1")
-        for name, value in (("temperature", self.temperature), ("temperature-end", self.temperature_end)):
-            require(
-                value is None or 0 < value <= MAX_TEMPERATURE,
-                f"--{name} is {value}; allowed: above 0, at most {MAX_TEMPERATURE:g}",
-            )
+        self._check_temperatures()
         require(
             0 <= self.epochs <= MAX_EPOCHS,
             f"--epochs is {reprlib.repr(self.epochs)}; allowed: 1 to {MAX_EPOCHS}",
@@ -228,6 +226,17 @@ class FitSettings:
             require(least <= count <= most, f"--{name} is {count}; allowed: {least} to {most}")
         require(math.isfinite(self.lr) and self.lr > 0, f"--lr is {self.lr}; allowed: above 0")
         check_seed(self.seed)
+
+    def _check_temperatures(self) -> None:
+        require(
+            0 < self.temperature <= MAX_TEMPERATURE,
+            f"--temperature is {self.temperature}; allowed: above 0, at most {MAX_TEMPERATURE:g}",
+        )
+        end, least = self.temperature_end, 1 / MAX_TEMPERATURE
+        require(
+            end is None or least <= end <= MAX_TEMPERATURE,
+            f"--temperature-end is {end}; allowed: {least:g} to {MAX_TEMPERATURE:g}",
+        )
 
     def clipped(self, usual: float) -> float:
         """The norm that gradients are clipped to; `usual` where nothing was said."""

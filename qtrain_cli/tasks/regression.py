@@ -81,6 +81,7 @@ REGRESSION = Task(
     check=_check,
     hard_loss=_hard_loss,
     soft_loss=_soft_loss,
+    tempered=False,
     counts=_counts,
     closeness_counts=_closeness_counts,
     told_by_count=True,

@@ -110,6 +110,7 @@ class Task:
         blind: of outputs and targets, the figure that such answers have where they know nothing of the row.
         said: how outputs and loss are called for people.
         scaled: whether outputs are scores that a temperature divides, as soft losses of such tasks do.
+        tempered: whether the soft loss has a temperature.
         width: how many outputs there are, where neither classes nor targets say it.
         drawn: what a page draws of its test rows: ``pairs``, true and predicted, or ``places``, the loss at
             each place of a row.
@@ -155,6 +156,7 @@ class Task:
     said: str = ""
     width: int | None = None
     scaled: bool = False
+    tempered: bool = True
     drawn: str = ""
     pipelines: Mapping[str, str] = field(default_factory=dict)
 

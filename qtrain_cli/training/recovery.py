@@ -29,6 +29,10 @@ class Elsewhere(BadInput):
     """A checkpoint of this very run, made where the same sums have other last bits."""
 
 
+class Diverged(RunFailed):
+    """A loss or a gradient is not finite any more."""
+
+
 @dataclass(frozen=True)
 class Recovery:
     """Where checkpoints go, whose they are, and whether to go on from one."""
@@ -65,9 +69,9 @@ class Recovery:
         """What a run ends with that was asked to stop, once it has saved."""
         return Interrupted(f"stopped; the state is in '{self.path}'", "run it again with --resume")
 
-    def diverged(self, what: str, step: int, epoch: int) -> RunFailed:
+    def diverged(self, what: str, step: int, epoch: int) -> Diverged:
         """What a run ends with whose loss or gradient is not finite; step and epoch count from 1."""
-        return RunFailed(
+        return Diverged(
             f"the {what} is not finite at step {step} (epoch {epoch});"
             f" the last good state is kept in '{self.path}'",
             "lower --lr, check --mean and --std, and begin again with --force",

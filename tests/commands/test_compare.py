@@ -17,7 +17,7 @@ from qtrain_cli.results import comparison as results
 from qtrain_cli.results.comparison import DONE, FAILED, UNREACHED, UNSUITED
 from qtrain_cli.runs import cells, identity
 from qtrain_cli.settings import CompareSettings, DataSettings, FitSettings, ModelSettings, own_rate
-from qtrain_cli.training.recovery import Elsewhere
+from qtrain_cli.training.recovery import Diverged, Elsewhere
 
 DRAWING = """
 import torch
@@ -243,14 +243,14 @@ def test_a_method_that_does_not_suit_the_model_says_why(run, monkeypatch):
 
 def test_a_run_that_diverges_is_a_failed_cell_and_other_failures_end_the_call(run, monkeypatch):
     def diverge(*given):
-        raise RunFailed("the loss is not finite at step 1 (epoch 1)")
+        raise Diverged("the loss is no number")
 
     monkeypatch.setattr(cells, "make", diverge)
     found = run(methods=("quantisation",))
     assert (found.cells[0].end, found.points(1000)) == (FAILED, [])
 
     def fill(*given):
-        raise RunFailed("'x' could not be written: no space left")
+        raise RunFailed("'x' is not finite: no space left")
 
     monkeypatch.setattr(cells, "make", fill)
     with pytest.raises(RunFailed, match="no space left"):

@@ -216,6 +216,23 @@ def test_sharpened_labels_learn_otherwise_than_labels_and_need_a_task_with_score
     assert refused.code == 2 and "labels of a regression cannot be sharpened" in refused.err
 
 
+def test_a_temperature_that_moves_changes_what_it_divides_and_the_record_says_so(cli, digits, tmp_path):
+    words = ["compare-students", digits / "digits_cnn_module.pt", "--student", "qnn:qubits=2,layers=1", "-q"]
+    words += ["--data", digits / "digits.npz", "--epochs", 1, "--seeds", 1, "--temperature", 4]
+    methods, records = ("labels", SHARPENED, "distill", "align"), {}
+    words += ["--methods", ",".join(methods), "--align", "fc"]
+    for end, more in ((None, []), (0.5, ["--temperature-end", 0.5])):
+        done = cli(*words, *more, "-o", tmp_path / f"to-{end}")
+        assert done.code == 0, done.err
+        for method in methods:
+            (file,) = (tmp_path / f"to-{end}").glob(f"*-qnn-{method}-*.qtrain")
+            records[method, end] = json.loads(cli("report", file, "--json").out)
+    for method, end in (("labels", None), ("align", None), (SHARPENED, 0.5), ("distill", 0.5)):
+        stays, moves = records[method, None], records[method, 0.5]
+        assert stays["temperature_end"] is None and moves["temperature_end"] == end
+        assert (stays["history"] != moves["history"]) == (end is not None)
+
+
 def test_circuit_runs_to_the_mark_count_those_of_generations_before(row):
     history = ((1.0, 0.5), (0.5, 0.9), (0.4, 0.9), (0.3, 0.9))
     made = row("qnn", "labels", [0.8], history, evaluations=400)

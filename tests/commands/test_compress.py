@@ -13,7 +13,7 @@ import qtrain_cli
 from qtrain_cli.artifact.description import read_record
 from qtrain_cli.artifact.numbers import read_artifact
 from qtrain_cli.commands import export, verify
-from qtrain_cli.errors import BadInput, RunFailed, UsageError
+from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
 from qtrain_cli.methods.generator.angles import angle_codes, movement, start_angles
 from qtrain_cli.methods.generator.plan import ANGLES
 from qtrain_cli.runs import compress, fresh, making, materials
@@ -296,6 +296,14 @@ def test_force_replaces_both(run, tmp_path):
     run(force=True)
     assert (tmp_path / "net.qtrain").read_bytes() == (tmp_path / "other").read_bytes()
     assert not (tmp_path / "net.qtrain.ckpt").exists()
+
+
+def test_a_damaged_output_is_replaced_by_force_beside_resume_too(run, tmp_path):
+    (tmp_path / "net.qtrain").write_bytes(b"damaged")
+    with pytest.raises(Refused, match="damaged or hostile"):
+        run(resume=True)
+    run(resume=True, force=True)
+    assert read_record(tmp_path / "net.qtrain")
 
 
 @pytest.mark.parametrize("option", ["path", "source"])

@@ -1,7 +1,9 @@
 """`qtrain train` and `qtrain distill`: what they write and refuse, and interruptions that change nothing."""
 
+import hashlib
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -186,6 +188,26 @@ def test_a_finished_run_is_given_back_and_a_strangers_kept(labels, tmp_path):
         train.run(labels(resume=True, seed=5), quiet, quiet)
     with pytest.raises(UsageError, match="exists"):
         train.run(labels(), quiet, quiet)
+
+
+def test_a_damaged_file_in_the_way_is_replaced_with_force_and_kept_without(labels, tmp_path):
+    out = tmp_path / "student.qtrain"
+    out.write_bytes(b"damaged")
+    with pytest.raises(Refused, match="damaged or hostile"):
+        train.run(labels(resume=True), quiet, quiet)
+    assert out.read_bytes() == b"damaged"
+    made = train.run(labels(resume=True, force=True), quiet, quiet)
+    assert made.artifact_sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
+
+
+def test_a_temperature_cannot_move_where_the_loss_has_none(make, tmp_path):
+    rows = {f"x_{split}": np.ones((40, 4), "f4") for split in ("train", "test")}
+    values = {f"y_{split}": np.linspace(0, 1, 40, dtype="f4") for split in ("train", "test")}
+    np.savez(tmp_path / "n.npz", **rows, **values)
+    settings = make(teacher=False, data=DataSettings(str(tmp_path / "n.npz")))
+    moving = replace(settings, fit=replace(settings.fit, temperature_end=0.5))
+    with pytest.raises(UsageError, match="does nothing for the task regression, whose loss has no"):
+        train.run(moving, quiet, quiet)
 
 
 def test_a_student_in_python_scores_what_its_record_says(labels, digits):

@@ -34,9 +34,10 @@ def test_each_part_of_a_recipe_changes_what_is_learned(made):
         ("--optimizer", "adam", "--eps", "1e-3"), ("--validation", "0"),
         ("--temperature-end", "0.5"),
     ]  # fmt: skip
-    files = [made(*part)[1]["artifact_sha256"] for part in parts]
+    # Bare files hold what was learned alone: no digest of the settings.
+    files = [made("--bare", *part)[1]["artifact_sha256"] for part in parts]
     assert len(set(files)) == len(files)
-    same = made("--schedule", "one-cycle", "--weight-decay", "0")[1]
+    same = made("--bare", "--schedule", "one-cycle", "--weight-decay", "0")[1]
     assert same["artifact_sha256"] == files[0]
 
 
@@ -56,9 +57,16 @@ def test_strange_parts_are_refused(made, option, value, said):
     assert code == 2 and said in err
 
 
-def test_a_temperature_that_moves_needs_a_teachers_weight(made):
-    code, _, err = made("--distill", "0", "--temperature-end", "0.5")
-    assert code == 2 and "--temperature-end does nothing with --distill 0; give --distill a weight" in err
+@pytest.mark.parametrize(
+    ("beside", "said"),
+    [
+        (("--distill", "0"), "--temperature-end does nothing with --distill 0; give --distill a weight"),
+        (("--schedule", "plateau"), "--temperature-end moves the loss that --schedule plateau goes by"),
+    ],
+)
+def test_a_temperature_that_moves_needs_a_teachers_weight_and_no_plateau(made, beside, said):
+    code, _, err = made(*beside, "--temperature-end", "0.5")
+    assert code == 2 and said in err
 
 
 def test_epsilon_is_above_zero(made):

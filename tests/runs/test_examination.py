@@ -1,6 +1,7 @@
 """The model is measured before it is trained by: at chance it stops, and its outputs say the loss."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -267,3 +268,18 @@ def test_a_teacher_of_features_is_asked_once_for_each_row(tmp_path, monkeypatch)
     with pytest.raises(BadInput, match="50 rows of 3 outputs are too many to be targets") as caught:
         examined.of(data)
     assert caught.value.advice == "allowed: 149 numbers; give fewer rows"
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 1e6])
+def test_outputs_of_any_size_are_seen_to_depend_on_the_padding(scale):
+    trimming, scores = (
+        SimpleNamespace(lengths=lambda inputs: torch.tensor([1, 2])),
+        torch.tensor([[1.0, 2.0]]),
+    )
+    data = SimpleNamespace(
+        trimmed=lambda trims: SimpleNamespace(normalisation=trimming), normalisation=None, padding=0,
+        train=SimpleNamespace(inputs=torch.zeros(2, 3)),
+    )  # fmt: skip
+    for factor, same in ((1.0, True), (1 + 1e-7, True), (1.01, scale == 0)):
+        ask = lambda few, how, factor=factor: scores * scale * (factor if how is trimming else 1)  # noqa: E731
+        assert examination._takes_any_length(ask, data, lambda line: None) == same

@@ -1,8 +1,11 @@
 """What a run of changes works with, of models whose tensors are not all plain."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from qtrain_cli.runs import grounds
 from qtrain_cli.runs.grounds import base_of_module, changed_layout
 
 
@@ -13,6 +16,16 @@ class Table(nn.Module):
         super().__init__()
         self.table, self.head = nn.Embedding(9, 4, padding_idx=2), nn.Linear(4, 3)
         nn.init.ones_(self.table.weight)
+
+
+def test_the_prefix_is_found_whatever_the_base_has_besides():
+    """The first matrix of the base, its head, is none of the model's."""
+    inner = nn.ModuleDict({f"layer{place}": nn.Linear(4, 4) for place in range(3)})
+    model = nn.ModuleDict({"backbone": nn.ModuleDict({"encoder": inner}), "head": nn.Linear(4, 2)})
+    tensors = {"classifier.weight": torch.ones(5, 4)}
+    tensors |= {f"encoder.{name}": tensor for name, tensor in inner.state_dict().items()}
+    base = replace(base_of_module(model, "base"), tensors=tensors)
+    assert grounds._prefix(model.state_dict(), base) == "backbone."
 
 
 def test_a_padding_row_stays_the_bases_and_takes_no_bytes():
