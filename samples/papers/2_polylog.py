@@ -5,6 +5,8 @@ whatever the network is worth then. So: that count for networks of 10^3 to 10^8 
 leaves where a teacher is shipped or public, or takes minutes to train.
 """
 
+from functools import partial
+
 from rows import SAMPLES, Bench, finish, percent, table
 
 #: Weights -> where they are.
@@ -18,15 +20,17 @@ def main() -> None:
     """n layers of n qubits, for teachers that are shipped or public, or take minutes to train."""
     bench = Bench(__doc__, "6 minutes of one core for the first two rows, two hours for all four")
     digits = [SAMPLES / "digits" / "digits_cnn_module.pt", "--data", bench.digits]
-    tried = {
-        3_730: (digits, 60),
-        6_690: ([*bench.network, *bench.mnist], 5),
-        16_180: ([*bench.teacher("mnist_relu_cnn.py:MnistReluCNN", bench.given.mnist, 8), *bench.mnist], 5),
-        285_226: ([*bench.teacher("cifar10_cnn.py:Cifar10CNN", bench.given.cifar10, 20), *bench.cifar10], 10),
+    mnist = partial(bench.teacher, "mnist_relu_cnn.py:MnistReluCNN", bench.given.mnist, 8)
+    cifar10 = partial(bench.teacher, "cifar10_cnn.py:Cifar10CNN", bench.given.cifar10, 20)
+    tried = {  # a teacher is trained where its row begins
+        3_730: (lambda: digits, 60),
+        6_690: (lambda: [*bench.network, *bench.mnist], 5),
+        16_180: (lambda: [*mnist(), *bench.mnist], 5),
+        285_226: (lambda: [*cifar10(), *bench.cifar10], 10),
     }
     found = {}
     for weights, (words, epochs) in tried.items():
-        common = [*words, "--circuits", 1, "--layers", qubits(weights), "--epochs", epochs]
+        common = [*words(), "--circuits", 1, "--layers", qubits(weights), "--epochs", epochs]
         found[weights] = [
             bench.compressed(f"2-{weights}-{seed}", *common, "--seed", seed) for seed in bench.seeds
         ]
