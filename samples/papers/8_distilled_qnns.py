@@ -29,7 +29,7 @@ EPOCHS = 40
 
 def main() -> None:
     """The comparisons, then the few labels."""
-    bench = Bench(__doc__, "20 minutes of one core", seeds=5)
+    bench = Bench(__doc__, "16 minutes of one core", seeds=5)
     found = {name: _compared(bench, name) for name in SETTINGS}
     few_rows = _few(bench)
     finish(bench, lambda: (show_students(found), table(["100 labels", "test accuracy"], few_rows)))
