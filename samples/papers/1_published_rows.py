@@ -20,7 +20,7 @@ EPOCHS = 50
 
 def main() -> None:
     """Both published ends with every seed first, then the rows between."""
-    bench = Bench(__doc__, "8 to 15 minutes of one core a run, 18 runs: three to four hours")
+    bench = Bench(__doc__, "11 to 15 minutes of one core a run, 18 runs: four hours")
     found = {blocks: [_run(bench, blocks, seed) for seed in bench.seeds] for blocks in (16, 1, 13, 10, 7, 4)}
     finish(bench, lambda: _show(found))
 

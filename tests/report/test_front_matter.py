@@ -48,7 +48,9 @@ ODD = [
 @pytest.mark.parametrize("text", ODD)
 def test_a_text_stays_a_text(text):
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
-    (head,) = yaml.safe_load_all(front_matter({"a": text, "b": [text], "c": {"d": text}}).removesuffix("---\n"))
+    (head,) = yaml.safe_load_all(
+        front_matter({"a": text, "b": [text], "c": {"d": text}}).removesuffix("---\n")
+    )
     plain = text.replace("\x1b", "\\x1b").replace("\n", "\\n")
     assert head == {"a": plain, "b": [plain], "c": {"d": plain}}
 
