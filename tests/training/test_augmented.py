@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -59,8 +60,7 @@ def test_a_mixed_loss_is_that_of_soft_targets():
     batch = batches().at(0)
     batch = replace(batch, mixed=Mixed(batch.targets.roll(1), 0.3))
     loop = object.__new__(_Loop)
-    from types import SimpleNamespace
-
+    loop.steps = 1
     loop.course = SimpleNamespace(teach=lambda batch: None, objective=Objective("classification", 0.0, 1.0))
     soft = 0.3 * torch.eye(3)[batch.targets] + 0.7 * torch.eye(3)[batch.mixed.targets]
     expected = torch.nn.functional.cross_entropy(scores, soft)
