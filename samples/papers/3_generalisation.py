@@ -32,7 +32,7 @@ WAYS += [(way, size) for size in (1000, 5000) for way in ("circuit", "subspace",
 
 def main() -> None:
     """Every way with every seed; a finished one is read."""
-    bench = Bench(__doc__, "4 minutes of one core")
+    bench = Bench(__doc__, "6 minutes of one core")
     if bench.listed:
         return
     splits = _splits(bench)
