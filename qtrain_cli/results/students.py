@@ -16,6 +16,7 @@ from qtrain_cli.results.ratios import bytes_ratio as bytes_ratio_of
 from qtrain_cli.results.ratios import parameter_ratio as parameter_ratio_of
 from qtrain_cli.results.record import Record, check_file, own, read_values, values_of
 from qtrain_cli.results.schema import (
+    ADDED,
     FIGURES,
     INTEGER,
     LIST,
@@ -55,7 +56,7 @@ _LESSON: Fields = (
     ("test_noise", NUMBER), ("evaluations", INTEGER), ("history", LIST),
 )  # fmt: skip
 #: Of a lesson, what files of earlier versions lack: null in a record that was read from them.
-_LATER = ("temperature_end",)
+_LATER = tuple(name for name, _ in _LESSON if name in ADDED)
 _FIELDS: Fields = (
     ("schema", TEXT), ("model", MAYBE_TEXT), *_DESIGN,
     ("artifact_bytes", INTEGER), ("bytes_ratio", MAYBE), ("parameter_ratio", MAYBE),

@@ -229,8 +229,8 @@ def _frames(matrix: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
 
 def _prefix(state: Mapping[str, Tensor], base: BaseModel) -> str:
     """What stands before the base's names in the model's. Raises `BadInput` for too little in common."""
-    parts = {name[: dot.end()] for name in state for dot in re.finditer("[.]", name)}
-    tried = {part for part in parts if any(part + own in state for own in base.tensors)} | {""}
+    cuts = ((name[: dot.end()], name[dot.end() :]) for name in state for dot in re.finditer("[.]", name))
+    tried = {prefix for prefix, own in cuts if own in base.tensors} | {""}
     found = {
         prefix: sum(_under(base, prefix, name, t.shape) is not None for name, t in state.items())
         for prefix in tried

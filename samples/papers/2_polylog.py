@@ -5,7 +5,7 @@ whatever the network is worth then. So: that count for networks of 10^3 to 10^8 
 leaves where a teacher is shipped or public, or takes minutes to train.
 """
 
-from functools import partial
+from collections.abc import Iterator
 
 from rows import SAMPLES, Bench, finish, percent, table
 
@@ -19,22 +19,23 @@ NETWORKS = {
 def main() -> None:
     """n layers of n qubits, for teachers that are shipped or public, or take minutes to train."""
     bench = Bench(__doc__, "6 minutes of one core for the first two rows, two hours for all four")
-    digits = [SAMPLES / "digits" / "digits_cnn_module.pt", "--data", bench.digits]
-    mnist = partial(bench.teacher, "mnist_relu_cnn.py:MnistReluCNN", bench.given.mnist, 8)
-    cifar10 = partial(bench.teacher, "cifar10_cnn.py:Cifar10CNN", bench.given.cifar10, 20)
-    tried = {  # a teacher is trained where its row begins
-        3_730: (lambda: digits, 60),
-        6_690: (lambda: [*bench.network, *bench.mnist], 5),
-        16_180: (lambda: [*mnist(), *bench.mnist], 5),
-        285_226: (lambda: [*cifar10(), *bench.cifar10], 10),
-    }
     found = {}
-    for weights, (words, epochs) in tried.items():
-        common = [*words(), "--circuits", 1, "--layers", qubits(weights), "--epochs", epochs]
+    for weights, words, epochs in _tried(bench):
+        common = [*words, "--circuits", 1, "--layers", qubits(weights), "--epochs", epochs]
         found[weights] = [
             bench.compressed(f"2-{weights}-{seed}", *common, "--seed", seed) for seed in bench.seeds
         ]
     finish(bench, lambda: _show(found))
+
+
+def _tried(bench: Bench) -> Iterator[tuple[int, list, int]]:
+    """Weights, words of a teacher and its data, epochs; a teacher is trained where its row begins."""
+    yield 3_730, [SAMPLES / "digits" / "digits_cnn_module.pt", "--data", bench.digits], 60
+    yield 6_690, [*bench.network, *bench.mnist], 5
+    relu = bench.teacher("mnist_relu_cnn.py:MnistReluCNN", bench.given.mnist, 8)
+    yield 16_180, [*relu, *bench.mnist], 5
+    papers = bench.teacher("cifar10_cnn.py:Cifar10CNN", bench.given.cifar10, 20)
+    yield 285_226, [*papers, *bench.cifar10], 10
 
 
 def qubits(weights: int) -> int:

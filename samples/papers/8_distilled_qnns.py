@@ -11,18 +11,18 @@ and temperature, none of its knowledge) and from the teacher. Every row is shown
     few             100 labels, for the teacher too, which then labels all 1,437 rows: by scores, or by class
 """
 
-from rows import Bench, finish, percent, show_students, table
+from rows import Bench, cooled, finish, percent, shape_of, show_students, table
 from splits import digits, few, mnist_file, noisy, pair, save
 
 TEACHER, STUDENT = "qnn:qubits=8,layers=8", "qnn:qubits=6,layers=3"
 OUTCOMES = "qnn:qubits={},layers={},readout=probabilities"
-#: Name -> teacher, its epochs, student, its epochs, temperature in the first step and in the last.
+#: Name -> data, teacher, its epochs, student, its epochs, temperature in the first step and in the last.
 SETTINGS = {
-    "digits": (TEACHER, 100, STUDENT, 60, 0.5, 0.5),
-    "annealed": (TEACHER, 100, STUDENT, 60, 4.0, 0.5),
-    "noisy": ("qnn:qubits=6,layers=6", 40, "qnn:qubits=5,layers=3", 40, 2.0, 2.0),
-    "pair": ("qnn:qubits=6,layers=6", 40, "qnn:qubits=4,layers=2", 40, 2.0, 2.0),
-    "probabilities": (OUTCOMES.format(6, 6), 60, OUTCOMES.format(5, 3), 40, 2.0, 2.0),
+    "digits": ("digits", TEACHER, 100, STUDENT, 60, 0.5, 0.5),
+    "annealed": ("digits", TEACHER, 100, STUDENT, 60, 4.0, 0.5),
+    "noisy": ("noisy", "qnn:qubits=6,layers=6", 40, "qnn:qubits=5,layers=3", 40, 2.0, 2.0),
+    "pair": ("pair", "qnn:qubits=6,layers=6", 40, "qnn:qubits=4,layers=2", 40, 2.0, 2.0),
+    "probabilities": ("digits", OUTCOMES.format(6, 6), 60, OUTCOMES.format(5, 3), 40, 2.0, 2.0),
 }
 EPOCHS = 40
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _data(bench: Bench, name: str):
     out = bench.path(f"8-{name}.npz")
-    if name in ("digits", "annealed", "probabilities"):
+    if name == "digits":
         return bench.digits
     if out.exists() or bench.listed:
         return out
@@ -50,15 +50,14 @@ def _data(bench: Bench, name: str):
 
 
 def _compared(bench: Bench, name: str) -> dict:
-    teacher, epochs, student, own_epochs, first, last = SETTINGS[name]
-    temperature = ["--temperature", first, *(["--temperature-end", last] if last != first else [])]
-    data = ["--data", _data(bench, name)]
-    known = f"8-{name}-teacher"
+    rows, teacher, epochs, student, own_epochs, first, last = SETTINGS[name]
+    data = ["--data", _data(bench, rows)]
+    known = f"8-teacher-{rows}-{shape_of(teacher)}"  # one for all that learn from it
     bench.taught(known, "train", teacher, *data, "--epochs", epochs)
     return bench.run(
         f"8-{name}", "compare-students", bench.path(f"{known}.qtrain"), "--student", student, *data,
         "--epochs", own_epochs, "--methods", "labels,sharpened-labels,distill", "--distill", 1,
-        *temperature, "--seeds", len(bench.seeds), "-o", bench.path(f"8-{name}"),
+        *cooled(first, last), "--seeds", len(bench.seeds), "-o", bench.path(f"8-{name}"),
     )  # fmt: skip
 
 

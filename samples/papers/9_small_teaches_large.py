@@ -4,7 +4,7 @@ Epochs and circuit runs until 95 % of what labels alone reach at last, for label
 place, and for the teacher; what its own training ran is stated beside it.
 """
 
-from rows import Bench, finish, show_students
+from rows import Bench, cooled, finish, shape_of, show_students
 
 LARGE, EPOCHS = "qnn:qubits=6,layers=6", 60
 #: Name -> the teacher, and its temperature in the first step and in the last.
@@ -24,23 +24,22 @@ def main() -> None:
     finish(bench, lambda: (print("\n".join(map(_said, teachers.items()))), show_students(found)))
 
 
-def _stem(text: str) -> str:
-    """A teacher's part of a file's name."""
-    return "9-teacher-" + "x".join(part.partition("=")[2] for part in text.split(","))
+def _known(text: str) -> str:
+    """The name of a teacher's run."""
+    return f"9-teacher-{shape_of(text)}"
 
 
 def _taught(bench: Bench, text: str) -> dict:
-    return bench.taught(_stem(text), "train", text, "--data", bench.digits, "--epochs", EPOCHS)
+    return bench.taught(_known(text), "train", text, "--data", bench.digits, "--epochs", EPOCHS)
 
 
 def _compared(bench: Bench, name: str) -> dict:
     text, first, last = SETTINGS[name]
-    moved = ["--temperature-end", last] if last != first else []
-    own = f"{_stem(text)}-{first:g}-{last:g}".replace("teacher-", "")
+    own = f"9-{shape_of(text)}-{first:g}-{last:g}"
     return bench.run(
-        own, "compare-students", bench.path(f"{_stem(text)}.qtrain"), "--student", LARGE, "--data",
+        own, "compare-students", bench.path(f"{_known(text)}.qtrain"), "--student", LARGE, "--data",
         bench.digits, "--epochs", EPOCHS, "--methods", "labels,sharpened-labels,distill", "--distill", 0.5,
-        "--temperature", first, *moved, "--seeds", len(bench.seeds), "-o", bench.path(own),
+        *cooled(first, last), "--seeds", len(bench.seeds), "-o", bench.path(own),
     )  # fmt: skip
 
 

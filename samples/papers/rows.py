@@ -66,7 +66,7 @@ class Bench:
 
     def teacher(self, network: str, data: str, epochs: int) -> list[str]:
         """Words that name a network of the samples (FILE:CLASS), trained on `data` unless it lies there."""
-        arch = f"{SAMPLES / network}"
+        arch = str(SAMPLES / network)
         path = self.path(f"{Path(network.partition(':')[0]).stem}.pt")
         if not (self.listed or path.exists()):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +101,16 @@ class Bench:
     def taught(self, name: str, *words: object) -> dict[str, Any]:
         """A record of `qtrain train` or `distill`, whose file lies beside it."""
         return self.run(name, *words, "-o", self.path(f"{name}.qtrain"), "--resume")
+
+
+def shape_of(student: str) -> str:
+    """What a file's name says of a student: ``qnn:qubits=8,layers=8`` is ``8x8``."""
+    return "x".join(part.partition("=")[2] for part in student.split(","))
+
+
+def cooled(first: float, last: float) -> list:
+    """Options of a teacher's temperature in the first step and in the last."""
+    return ["--temperature", first, *(["--temperature-end", last] if last != first else [])]
 
 
 def student_records(folder: Path, part: str) -> list[dict[str, Any]]:
