@@ -60,7 +60,7 @@ from qtrain_cli.runs.identity import (
 from qtrain_cli.runs.layouts import said_of_kept
 from qtrain_cli.runs.making import Log, Work, answers_of, finished_by, make, scene_of
 from qtrain_cli.runs.materials import Materials, of_files
-from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
+from qtrain_cli.runs.outputs import REPLACE, alone_at, check_run_files, input_files, read_in_the_way
 from qtrain_cli.runs.sizing import Measure, planned_ours
 from qtrain_cli.runs.targeting import chosen_target, tryout_of
 from qtrain_cli.settings import CompressSettings, GradientSettings
@@ -275,23 +275,20 @@ def _finished(job: CompressJob, checkpoint: Path) -> Record | None:
             return known
     if not out.exists():
         return None
-    try:
+    origin, bare = None, settings.budget.bare
+    with read_in_the_way(settings.force):
         container = read_container(out)
         description = describe_container(container)
-    except (BadInput, Refused):
-        if settings.force:
-            return None
-        raise
-    origin, bare = description.origin, settings.budget.bare
-    if origin and origin.run == job.run and not bare:
-        return record_of(description, container)
+        origin = description.origin
+        if origin and origin.run == job.run and not bare:
+            return record_of(description, container)
     if settings.force:
         return None
     if origin is None:
         what = "is bare, and nothing beside it says that this run wrote it"
     else:
         what = "holds a record, which --bare leaves out" if bare else "is the result of another run"
-    raise UsageError(f"'{out}' {what}", "name another output, or replace it with --force")
+    raise UsageError(f"'{out}' {what}", REPLACE)
 
 
 def _written(job: CompressJob, numbers: StoredNumbers, log: Log) -> Record:

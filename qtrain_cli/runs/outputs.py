@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from qtrain_cli.errors import UsageError
+from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.files.atomic import check_output, clear_strays
 from qtrain_cli.files.locks import held
 from qtrain_cli.settings import DataSettings, ModelSettings
 from qtrain_cli.training.ranks import present
 from qtrain_cli.training.recovery import checkpoint_path, checkpoints
+
+#: What to do about a file in the way.
+REPLACE = "name another output, or replace it with --force"
 
 
 @contextmanager
@@ -31,6 +34,20 @@ def alone_at(out: Path) -> Iterator[None]:
         for path in (out, checkpoint_path(out), *checkpoints(out)):
             clear_strays(path)
         yield
+
+
+@contextmanager
+def read_in_the_way(force: bool) -> Iterator[None]:
+    """Reads an output that is there: what cannot be read is as good as not there, where it may be replaced.
+
+    Raises:
+        BadInput, Refused: as reading does, with what to do about it.
+    """
+    try:
+        yield
+    except (BadInput, Refused) as error:
+        if not force:
+            raise type(error)(error.message, REPLACE) from error
 
 
 def check_run_files(out: Path, go_on: bool, inputs: Sequence[Path], left: Sequence[Path]) -> None:

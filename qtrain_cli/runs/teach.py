@@ -28,7 +28,7 @@ from qtrain_cli.artifact.student import (
 from qtrain_cli.artifact.student_file import StudentFile, write_student
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.data.inputs import numbers_in_row, single
-from qtrain_cli.errors import BadInput, Interrupted, Refused, UsageError
+from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.models.call import predict
 from qtrain_cli.models.outputs import noting_choice, recorded
 from qtrain_cli.quantum.machine import recorded_machine
@@ -46,7 +46,7 @@ from qtrain_cli.runs.identity import (
     run_identity,
 )
 from qtrain_cli.runs.making import Log, check_temperature, fit_for
-from qtrain_cli.runs.outputs import alone_at, check_run_files, input_files
+from qtrain_cli.runs.outputs import REPLACE, alone_at, check_run_files, input_files, read_in_the_way
 from qtrain_cli.runs.teachers import Teacher, load_teacher
 from qtrain_cli.settings import SHARPENED, TeachSettings
 from qtrain_cli.students.layout import Execution
@@ -265,18 +265,13 @@ def _finished(job: Teaching) -> StudentRecord | None:
     settings, out = job.settings, job.settings.out
     if not (settings.resume and out.exists()):
         return None
-    try:
+    with read_in_the_way(settings.force):
         container = read_container(out)
         if is_student(container) and describe_student(container).run == job.run:
             return read_student_record(out)
-    except (BadInput, Refused):
-        if not settings.force:
-            raise
     if settings.force:
         return None
-    raise UsageError(
-        f"'{out}' is the result of another run", "name another output, or replace it with --force"
-    )
+    raise UsageError(f"'{out}' is the result of another run", REPLACE)
 
 
 def _described(job: Teaching, learned: Learned) -> StudentFile:

@@ -300,8 +300,9 @@ def test_force_replaces_both(run, tmp_path):
 
 def test_a_damaged_output_is_replaced_by_force_beside_resume_too(run, tmp_path):
     (tmp_path / "net.qtrain").write_bytes(b"damaged")
-    with pytest.raises(Refused, match="damaged or hostile"):
+    with pytest.raises(Refused, match="damaged or hostile") as caught:
         run(resume=True)
+    assert "--force" in caught.value.advice
     run(resume=True, force=True)
     assert read_record(tmp_path / "net.qtrain")
 

@@ -193,8 +193,9 @@ def test_a_finished_run_is_given_back_and_a_strangers_kept(labels, tmp_path):
 def test_a_damaged_file_in_the_way_is_replaced_with_force_and_kept_without(labels, tmp_path):
     out = tmp_path / "student.qtrain"
     out.write_bytes(b"damaged")
-    with pytest.raises(Refused, match="damaged or hostile"):
+    with pytest.raises(Refused, match="damaged or hostile") as caught:
         train.run(labels(resume=True), quiet, quiet)
+    assert "--force" in caught.value.advice
     assert out.read_bytes() == b"damaged"
     made = train.run(labels(resume=True, force=True), quiet, quiet)
     assert made.artifact_sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
