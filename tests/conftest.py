@@ -6,12 +6,13 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
+from warm import warm_commands
 
 from qtrain_cli.results import Design, Measured, Record, Scores
 
@@ -102,6 +103,16 @@ def artifact(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     compress.run(settings, lambda progress: None, lambda line: None)
     return out
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PATH for shells on which `qtrain`, of this checkout, and `python` start without importing anew."""
+    commands = (f"qtrain_cli.commands.{name}" for name in ("compress", "export", "train", "verify"))
+    with warm_commands(
+        tmp_path_factory.mktemp("warm"), "qtrain_cli.cli.app", "transformers", *commands
+    ) as path:
+        yield path
 
 
 @dataclass(frozen=True)

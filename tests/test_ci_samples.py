@@ -34,20 +34,16 @@ def read(path: Path) -> Any:
 
 
 @pytest.fixture
-def here(tmp_path: Path, digits: Path) -> Path:
-    """``ci`` and ``digits`` side by side, as in samples."""
+def here(tmp_path: Path, digits: Path, warm: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``ci`` and ``digits`` side by side, as in samples; `qtrain` is this checkout's."""
     shutil.copytree(CI, tmp_path / "ci")
     shutil.copytree(digits, tmp_path / "digits")
-    shim = tmp_path / "bin" / "qtrain"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m qtrain_cli "$@"\n')
-    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", warm)
     return tmp_path
 
 
 def environment(here: Path) -> dict[str, str]:
-    path = f"{here / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(here)}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(here)}
 
 
 class Action:

@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,20 +62,14 @@ TOUR = [
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def outputs(warm: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What each step of the tour prints, run in order in one folder that holds the samples."""
     folder = tmp_path_factory.mktemp("tour")
     shutil.copytree(ROOT / "samples", folder / "samples")
-    shim = folder / "bin" / "qtrain"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m qtrain_cli "$@"\n')
-    shim.chmod(0o755)
-    environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}",
-    }  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": warm}
     printed = []
     for kind, text in TOUR:
-        command = ["sh", "-e", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
+        command = ["sh", "-e", "-c", text] if kind == "sh" else ["python", "-c", text]
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )

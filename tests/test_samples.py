@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ SAMPLES = ROOT / "samples"
 SHARED = ROOT.parent / "shared"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def on_the_path(warm: str) -> Iterator[None]:
+    """`qtrain` is this checkout's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", warm)
+        yield
+
+
 def run(*words: object, cwd: Path) -> str:
-    """The standard output of a command that must end well; `qtrain` is this checkout's."""
-    shim = cwd / "bin" / "qtrain"
-    shim.parent.mkdir(exist_ok=True)
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m qtrain_cli "$@"\n')
-    shim.chmod(0o755)
-    path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    """The standard output of a command that must end well."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
@@ -52,7 +56,7 @@ def test_every_numbered_sample_is_tested_here() -> None:
 
 def test_the_training_script_gives_the_shipped_data_and_a_model_as_good(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-    output = run(sys.executable, SAMPLES / "1_train_digits.py", tmp_path / "made", cwd=tmp_path)
+    output = run("python", SAMPLES / "1_train_digits.py", tmp_path / "made", cwd=tmp_path)
     assert float(re.search(r"accuracy ([\d.]+)%", output)[1]) >= 98
     made, shipped = (np.load(where / "digits.npz") for where in (tmp_path / "made", SAMPLES / "digits"))
     assert all(np.array_equal(made[name], shipped[name]) for name in shipped.files)
@@ -73,7 +77,7 @@ def test_exported_weights_reach_the_recorded_accuracy_without_this_project(folde
     script = SAMPLES / "3_load_without_qtrain.py"
     assert not re.search(r"^(import|from) qtrain", script.read_text(), re.MULTILINE)
     plain = run(sys.executable, script, folder / "digits.safetensors", cwd=folder)
-    ours = run(sys.executable, SAMPLES / "4_use_in_python.py", folder / "digits.qtrain", cwd=folder)
+    ours = run("python", SAMPLES / "4_use_in_python.py", folder / "digits.qtrain", cwd=folder)
     assert re.search(r"accuracy ([\d.]+)", plain)[1] == re.search(r"accuracy ([\d.]+)", ours)[1]
     assert "3,730 weights in Sequential" in ours
 
@@ -82,7 +86,7 @@ def test_resnet20_accuracy_is_measured_on_the_whole_test_set(tmp_path: Path) -> 
     checkpoint, data = SHARED / "models" / "resnet20-12fca82f.th", SHARED / "data" / "cifar10"
     if not (checkpoint.is_file() and data.is_dir()):
         pytest.skip("the shared ResNet-20 checkpoint and CIFAR-10 are not there")
-    output = run(sys.executable, SAMPLES / "5_evaluate_resnet20.py", checkpoint, data, cwd=tmp_path)
+    output = run("python", SAMPLES / "5_evaluate_resnet20.py", checkpoint, data, cwd=tmp_path)
     assert float(re.search(r"([\d.]+)% of 10,000", output)[1]) == pytest.approx(81.03, abs=0.2)
 
 
@@ -92,7 +96,7 @@ def test_the_cifar10_script_trains_a_teacher_of_the_papers_network(tmp_path: Pat
     images = (drawn.integers(0, 100, (256, 3, 32, 32)) + 120 * labels[:, None, None, None]).astype(np.uint8)
     np.savez(tmp_path / "two.npz", x_train=images, y_train=labels, x_test=images[:50], y_test=labels[:50])
     output = run(
-        sys.executable,
+        "python",
         SAMPLES / "6_train_teacher.py",
         f"{SAMPLES}/cifar10_cnn.py:Cifar10CNN",
         "two.npz",
@@ -119,7 +123,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def taught(texts: Path, *words: object) -> str:
     """What the script prints that trains a network of texts."""
-    return run(sys.executable, SAMPLES / "7_train_text_teacher.py", texts, *words, cwd=texts)
+    return run("python", SAMPLES / "7_train_text_teacher.py", texts, *words, cwd=texts)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_what_is_not_compressed_learns_from_the_same_base(texts: Path, kind: str
     if kind == "lora":
         pytest.importorskip("peft", reason="the package peft is not installed")
     script = SAMPLES / "8_fine_tune_whole.py"
-    found = json.loads(run(sys.executable, script, texts / "base", texts, kind, 8, cwd=texts))
+    found = json.loads(run("python", script, texts / "base", texts, kind, 8, cwd=texts))
     assert found["kind"] == kind and found["test_accuracy"] >= least
     assert (found["numbers"] == 2 * 64) == (kind == "probe")
 
@@ -154,7 +158,7 @@ def test_every_weight_of_a_resnet20_is_fine_tuned(tmp_path: Path) -> None:
     test = {"x_test": images[:50], "y_test": labels[:50]}
     np.savez(tmp_path / "two.npz", x_train=images, y_train=labels, **test)
     script = SAMPLES / "9_fine_tune_resnet20.py"
-    output = run(sys.executable, script, "base.pt", "two.npz", "tuned.pt", 3, cwd=tmp_path)
+    output = run("python", script, "base.pt", "two.npz", "tuned.pt", 3, cwd=tmp_path)
     assert float(re.search(r"([\d.]+)% of 50 images", output)[1]) > 90
     tuned, base = (torch.load(tmp_path / name, weights_only=True) for name in ("tuned.pt", "base.pt"))
     assert tuned.keys() == base.keys() and not torch.equal(tuned["conv1.weight"], base["conv1.weight"])
