@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from benchmarks import large, plans, scale
+import torch
+from benchmarks import large, losses, plans, scale
 
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 
@@ -41,3 +42,18 @@ def test_both_engines_give_one_gradient(name):
     pytest.importorskip("pennylane_lightning")
     found = large.CONTENDERS[name]("real-amplitudes", 5, 3)()
     np.testing.assert_allclose(found, large.engine("real-amplitudes", 5, 3)(), atol=1e-4)
+
+
+def test_texts_are_cut_into_rows_of_their_bytes_and_a_quarter_has_its_steps(tmp_path):
+    (tmp_path / "train.csv").write_bytes(bytes(range(256)) * 20)
+    rows = losses.texts(str(tmp_path))
+    assert rows.x.shape == (80, losses.LENGTH) and rows.x[1, 0] == 64 and rows.task == "language"
+    assert [len(x) for x, _ in rows.parts(20)] == [5 * 8, 16, 16]
+
+
+def test_both_plans_of_a_network_learn_and_each_quarter_has_its_loss():
+    torch.manual_seed(0)
+    x = torch.randn(200, 6)
+    rows = losses.Rows(x, (x[:, 0] > 0).long(), 4, "classification")
+    found, seconds = losses.trained(lambda: torch.nn.Linear(6, 2), rows, 80, layers=3)
+    assert len(found) == losses.QUARTERS and found[-1] < found[0] and seconds > 0

@@ -30,23 +30,25 @@ from qtrain_cli.targets.entries import LayoutSpec
 from qtrain_cli.targets.layout import layout_of
 
 
-def _of(package: str, *names: str) -> dict[str, Callable[[], Any]]:
-    def maker(name: str) -> Callable[[], Any]:
-        def make() -> Any:
+def _of(package: str, *names: str) -> dict[str, Callable[..., Any]]:
+    def maker(name: str) -> Callable[..., Any]:
+        def make(**settings: Any) -> Any:
             found = importlib.import_module(package)
-            return found.create_model(name) if package == "timm" else getattr(found, name)()
+            made = found.create_model if package == "timm" else found.get_model
+            return made(name, **settings)
 
         return make
 
     return {name: maker(name) for name in names}
 
 
-def _gpt2() -> Any:
+def _gpt2(**settings: Any) -> Any:
     transformers = importlib.import_module("transformers")
-    return transformers.GPT2LMHeadModel(transformers.GPT2Config())
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings))
 
 
-ARCHITECTURES: dict[str, Callable[[], Any]] = {
+#: Architecture -> makes it, with settings of its library's.
+ARCHITECTURES: dict[str, Callable[..., Any]] = {
     **_of("torchvision.models", "mobilenet_v3_small", "shufflenet_v2_x1_0", "efficientnet_b0", "resnet18"),
     **_of("torchvision.models", "densenet121", "resnet50", "vit_b_16"),
     **_of("timm", "mobilevit_xxs", "deit_tiny_patch16_224"),
