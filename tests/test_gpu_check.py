@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from qtrain_cli.cli.app import kinds_of
+from qtrain_cli.cli.table import COMMANDS
+
 FOLDER = Path(__file__).parent / "gpu"
 
 
@@ -26,6 +29,36 @@ def test_without_a_gpu_it_says_so():
     own = os.environ | {"PYTHON": sys.executable}
     done = subprocess.run([FOLDER / "check.sh"], capture_output=True, text=True, check=True, env=own)
     assert done.stdout == "skipped: torch sees no CUDA device here\n"
+
+
+@pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/false"])
+def test_without_pytorch_nothing_can_be_said_and_it_fails(python):
+    own = os.environ | {"PYTHON": python}
+    done = subprocess.run([FOLDER / "check.sh"], capture_output=True, text=True, env=own)
+    assert done.returncode == 1 and "has no PyTorch" in done.stderr and not done.stdout
+
+
+def test_the_row_of_resnet20_says_options_that_there_are(check, tmp_path):
+    words = check.resnet_words("cuda", tmp_path / "net.th", tmp_path / "rows", 20, tmp_path / "state")
+    known = {f"--{name}" for name in kinds_of(COMMANDS[words[0]])}
+    assert {word for word in words if word.startswith("--")} <= known and "-o" not in words
+    with pytest.raises(SystemExit, match=r"--shared names where they are"):
+        check.resnet("cuda", tmp_path, 20)
+
+
+def test_what_a_comparison_found_is_a_figure_a_method(check):
+    cells = [{"method": "ours", "end": "done", "test": 0.7, "note": ""}]
+    assert check.told_cells({"cells": cells}) == "ours 70.00%"
+    cells.append({"method": "subspace", "end": "failed", "test": None, "note": "too large"})
+    with pytest.raises(SystemExit, match="subspace: too large"):
+        check.told_cells({"cells": cells})
+
+
+def test_a_fit_that_learns_too_little_fails(check, monkeypatch):
+    said = {"test_accuracy": 0.2, "device": "cpu", "seconds": 1}
+    monkeypatch.setattr(check, "qtrain", lambda *words: said)
+    with pytest.raises(SystemExit, match=r"20\.00% on cpu; needed: 50% on cpu"):
+        check.fit("cpu")
 
 
 def test_the_rows_take_eight_minutes_at_most(check):
