@@ -126,7 +126,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "verify", "Regenerate an artifact's weights and compare them with its digest.", VerifySettings,
-            "verify",
+            "verify", ("share",),
         ),
         Command(
             "card", "Describe an artifact on a model card, as the Hugging Face hub shows it.", CardSettings,

@@ -36,7 +36,7 @@ from qtrain_cli.exports import (
     write_program,
 )
 from qtrain_cli.exports.adapters import DELTA_ENDING, Changes, is_adapter, write_adapter, write_delta
-from qtrain_cli.exports.streamed import ENDING, SHARD_BYTES, Share, Stream, write_streamed
+from qtrain_cli.exports.streamed import ENDING, SHARD_BYTES, Stream, write_streamed
 from qtrain_cli.exports.students import export_circuit, export_tensors
 from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
@@ -47,7 +47,7 @@ from qtrain_cli.results.versions import VERSION
 from qtrain_cli.runs.grounds import OpenedBase, opened_base
 from qtrain_cli.runs.making import Log
 from qtrain_cli.runs.regenerate import check_weights, checked_weights, regenerate, stored_angles, wide_tensors
-from qtrain_cli.runs.streaming import checked_tensors, streams
+from qtrain_cli.runs.streaming import Share, checked_tensors, streams, unseen
 from qtrain_cli.settings import ExportSettings
 from qtrain_cli.targets.layout import DTYPES
 
@@ -58,10 +58,10 @@ REAL_ROWS = 16
 
 
 def run(
-    settings: ExportSettings, log: Log = lambda line: None, share: Share = lambda done, total: None
+    settings: ExportSettings, log: Log = lambda line: None, share: Share = unseen
 ) -> ExportRecord | CircuitExport:
     """Exports one artifact; `log` is called with what was chosen or left out of the model's file, `share`
-    with the weights that are written so far.
+    with the weights that are regenerated so far.
 
     Raises:
         UsageError: an unknown ending, an output that exists or is an input, or no module for a format with
@@ -88,14 +88,15 @@ def run(
     if opened and (own := _of_changes(settings, artifact, opened)):
         return own
     if opened is None and _streams(settings, artifact):
-        stream = Stream(artifact.description.layout, artifact.numbers.kept, checked_tensors(artifact))
+        tensors = checked_tensors(artifact, share)
+        stream = Stream(artifact.description.layout, artifact.numbers.kept, tensors)
         most = settings.shard_size or SHARD_BYTES
-        return write_streamed(stream, settings.out, most, settings.force, share)
+        return write_streamed(stream, settings.out, most, settings.force)
     module = opened.module if opened else None
     if module is None and _takes_module(settings, artifact):
         module = _module(settings, artifact, log)
     return export(
-        regenerate(artifact, module, opened.ground if opened else None).state,
+        regenerate(artifact, module, opened.ground if opened else None, share).state,
         settings.out,
         module=module,
         example=_example(settings, artifact.description.example, module),

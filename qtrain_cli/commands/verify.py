@@ -17,7 +17,8 @@ from qtrain_cli.artifact.student_file import StudentFile, decode_student
 from qtrain_cli.errors import Refused, UsageError
 from qtrain_cli.models import build_architecture
 from qtrain_cli.runs.grounds import opened_base
-from qtrain_cli.runs.regenerate import regenerate
+from qtrain_cli.runs.regenerate import regenerate, with_given
+from qtrain_cli.runs.streaming import Share, require_digest, streams, unseen
 from qtrain_cli.runs.teach import probes
 from qtrain_cli.settings import VerifySettings
 
@@ -37,8 +38,8 @@ class Verification:
     tolerance: float
 
 
-def run(settings: VerifySettings) -> Verification:
-    """Verifies one artifact.
+def run(settings: VerifySettings, share: Share = unseen) -> Verification:
+    """Verifies one artifact; `share` is called with the weights that are regenerated so far.
 
     Raises:
         UsageError: --arch is needed, or has no use.
@@ -53,16 +54,22 @@ def run(settings: VerifySettings) -> Verification:
             )
         return _student(path, decode_student(container))
     artifact = decode_artifact(container)
-    opened = opened_base(artifact.description, settings)
+    description = artifact.description
+    opened = opened_base(description, settings)
     module = build_architecture(settings.arch, settings.arch_args) if settings.arch and not opened else None
-    found = regenerate(artifact, module, opened.ground if opened else None)
+    if streams(description):  # tensor by tensor, of which none is kept
+        require_digest(with_given(artifact, module), share)
+        tensors, digest, exact, tolerance = len(description.layout.entries), description.digest, True, 0.0
+    else:
+        found = regenerate(artifact, module, opened.ground if opened else None)
+        tensors, digest, exact, tolerance = len(found.state), found.digest, found.exact, found.tolerance
     return Verification(
         artifact=path.name,
-        weights=artifact.description.layout.generated,
-        tensors=len(found.state),
-        sha256=found.digest.sha256,
-        agreement="exact" if found.exact else "within tolerance",
-        tolerance=found.tolerance,
+        weights=description.layout.generated,
+        tensors=tensors,
+        sha256=digest.sha256,
+        agreement="exact" if exact else "within tolerance",
+        tolerance=tolerance,
     )
 
 

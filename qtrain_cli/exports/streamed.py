@@ -12,7 +12,7 @@ copy each.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +35,6 @@ ENDING = ".safetensors"
 SHARD_BYTES = 5 * 10**9
 #: Each is open twice until all are written, and some systems allow a process 256 files.
 MOST_SHARDS = 100
-#: (weights that are written, all of them).
-Share = Callable[[int, int], None]
 _BLOCK = 2**20
 
 
@@ -55,7 +53,7 @@ class Stream:
         yield from self.tensors
 
 
-def write_streamed(stream: Stream, path: Path, most: int, force: bool, show: Share) -> ExportRecord:
+def write_streamed(stream: Stream, path: Path, most: int, force: bool) -> ExportRecord:
     """Writes the tensors as they come.
 
     Args:
@@ -63,7 +61,6 @@ def write_streamed(stream: Stream, path: Path, most: int, force: bool, show: Sha
         path: the file, or in whose place there are several and an index, where they take over `most` bytes.
         most: bytes of tensors of a file.
         force: replace existing files.
-        show: called after each tensor.
 
     Raises:
         UsageError: one of the files exists; the one file would stand beside several; there are too many.
@@ -82,7 +79,7 @@ def write_streamed(stream: Stream, path: Path, most: int, force: bool, show: Sha
         for shard in shards:
             check_output(shard.path, force)
         temporary = {shard: stack.enter_context(replacing(shard.path, force)) for shard in shards}
-        _require_written(temporary, _written(stream, temporary, show))
+        _require_written(temporary, _written(stream, temporary))
         if listed:
             listed.write_bytes(index_of(shards))
         sha256 = file_sha256(listed or temporary[shards[0]])
@@ -111,9 +108,9 @@ def _remove(strangers: frozenset[Path]) -> None:
             raise write_failure(path, error) from error
 
 
-def _written(stream: Stream, files: Mapping[Shard, Path], show: Share) -> dict[str, str]:
+def _written(stream: Stream, files: Mapping[Shard, Path]) -> dict[str, str]:
     """Fills the files; the SHA-256 of each tensor's bytes, by name."""
-    done, total, hashes = 0, stream.layout.generated, dict[str, str]()
+    hashes = dict[str, str]()
     names: dict[str, list[str]] = {}
     for entry in stream.layout.entries:
         names.setdefault(entry.source or entry.name, []).append(entry.name)
@@ -130,8 +127,6 @@ def _written(stream: Stream, files: Mapping[Shard, Path], show: Share) -> dict[s
             for name in names[entry.name]:
                 _write_at(*places[name], data)
                 hashes[name] = found
-            done += 0 if entry.role == KEPT else entry.count
-            show(done, total)
             del tensor, data
     return hashes
 

@@ -29,6 +29,7 @@ from qtrain_cli.methods.table import OURS, method_of
 from qtrain_cli.runs.former_weights import allowed_tolerance, former_generated, near
 from qtrain_cli.runs.grounds import require_base
 from qtrain_cli.runs.streaming import (
+    Share,
     arrays,
     checked_tensors,
     not_matching,
@@ -36,6 +37,7 @@ from qtrain_cli.runs.streaming import (
     stored_numbers,
     streams,
     undecodable,
+    unseen,
 )
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground, whole_state
@@ -57,7 +59,10 @@ class Regenerated:
 
 
 def regenerate(
-    artifact: Artifact, module: nn.Module | None = None, ground: Ground | None = None
+    artifact: Artifact,
+    module: nn.Module | None = None,
+    ground: Ground | None = None,
+    share: Share = unseen,
 ) -> Regenerated:
     """All weights of the model.
 
@@ -65,18 +70,21 @@ def regenerate(
         artifact: a whole file.
         module: of the model's architecture, whose constants some files need (`with_given`).
         ground: what a file of changes needs (`grounds.ground_of_file`).
+        share: called with the weights that are made so far, where they stream.
 
     Raises:
         UsageError: they are needed, and not there. BadInput: they are others.
         Refused: as `checked_weights`.
     """
     kept, stored = with_given(artifact, module).numbers.kept, artifact.description.digest
-    made, digest = generated_checked(artifact, ground)
+    made, digest = generated_checked(artifact, ground, share)
     state = whole_state(artifact.description.layout, kept, made, ground)
     return Regenerated(state, digest, digest.sha256 == stored.sha256, allowed_tolerance(stored))
 
 
-def generated_checked(artifact: Artifact, ground: Ground | None = None) -> tuple[dict[str, Tensor], Digest]:
+def generated_checked(
+    artifact: Artifact, ground: Ground | None = None, share: Share = unseen
+) -> tuple[dict[str, Tensor], Digest]:
     """The generated tensors by name, as `whole_state` takes them, and their digest: what needs no module.
 
     Raises:
@@ -84,9 +92,8 @@ def generated_checked(artifact: Artifact, ground: Ground | None = None) -> tuple
     """
     layout = artifact.description.layout
     if streams(artifact.description):
-        return {
-            entry.name: tensor for entry, tensor in checked_tensors(artifact)
-        }, artifact.description.digest
+        made = {entry.name: tensor for entry, tensor in checked_tensors(artifact, share)}
+        return made, artifact.description.digest
     weights, digest = checked_weights(artifact, ground)
     return _made(layout, weights, ground), digest
 

@@ -13,7 +13,7 @@ Left out: changes to a base (`regenerate`), which are summed with it in float64.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ from qtrain_cli.targets.layout import DTYPES, in_dtype, with_row
 
 #: A generated tensor, and its place among the others.
 Named = tuple[TensorEntry, Tensor]
+#: (weights that are made, all of them), some millions of them apart.
+Share = Callable[[int, int], None]
 #: Weights that are rounded at a time.
 _BLOCK = 2**20
 
@@ -40,7 +42,11 @@ def streams(description: Description) -> bool:
     return description.change is None and not description.digest.former
 
 
-def checked_tensors(artifact: Artifact) -> Iterator[Named]:
+def unseen(done: int, total: int) -> None:
+    """Shows nothing of how much is done."""
+
+
+def checked_tensors(artifact: Artifact, share: Share = unseen) -> Iterator[Named]:
     """Each generated tensor of a file that `streams`, with its constant row.
 
     Raises:
@@ -50,7 +56,7 @@ def checked_tensors(artifact: Artifact) -> Iterator[Named]:
     description, hashed = artifact.description, hashlib.sha256()
     plan, layout = description.plan, description.layout
     try:
-        for entry, tensor in made_tensors(description.method, plan, layout, artifact.numbers):
+        for entry, tensor in made_tensors(description.method, plan, layout, artifact.numbers, share):
             _require_finite(entry, tensor)
             hashed.update(bytes_in(tensor))
             yield entry, tensor
@@ -63,9 +69,9 @@ def checked_tensors(artifact: Artifact) -> Iterator[Named]:
         raise not_matching(description.digest)
 
 
-def require_digest(artifact: Artifact) -> None:
+def require_digest(artifact: Artifact, share: Share = unseen) -> None:
     """Raises as `checked_tensors`, of which it keeps none."""
-    for _ in checked_tensors(artifact):
+    for _ in checked_tensors(artifact, share):
         pass
 
 
@@ -80,11 +86,13 @@ def finished(
     return whole_state(layout, numbers.kept, made, None), _digest(hashed)
 
 
-def made_tensors(method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers) -> Iterator[Named]:
+def made_tensors(
+    method: str, plan: Plan, layout: LayoutSpec, numbers: StoredNumbers, share: Share = unseen
+) -> Iterator[Named]:
     """Each generated tensor in its own dtype, with its constant row."""
     row, groups = method_of(method), arrays(stored_numbers(method, plan, numbers))
     parts = row.parts(layout, plan, groups) if row.parts else iter((row.portable(layout, plan, groups),))
-    for entry, tensor in _filled(layout, _quietly(parts)):
+    for entry, tensor in _filled(layout, _quietly(parts), share):
         yield entry, with_row(entry, tensor, numbers.kept)
         del tensor
 
@@ -143,9 +151,9 @@ def _quietly(parts: Iterator[Floats]) -> Iterator[Floats]:
         del part  # the next one is made without it in memory
 
 
-def _filled(layout: LayoutSpec, parts: Iterator[Floats]) -> Iterator[Named]:
+def _filled(layout: LayoutSpec, parts: Iterator[Floats], share: Share) -> Iterator[Named]:
     """Each generated tensor, as soon as enough weights have come: float64 parts of all of them, in order."""
-    nothing = np.empty(0)
+    nothing, done, total = np.empty(0), 0, layout.generated
     left = nothing
     for entry in layout.of_role(GENERATED):
         tensor, place = torch.empty(entry.count, dtype=DTYPES[entry.dtype]), 0
@@ -156,6 +164,8 @@ def _filled(layout: LayoutSpec, parts: Iterator[Floats]) -> Iterator[Named]:
             taken = torch.from_numpy(left[: min(_BLOCK, entry.count - place)])
             tensor[place : place + len(taken)] = in_dtype(taken, tensor.dtype)
             place, left = place + len(taken), left[len(taken) :]
+            share(done + place, total)
+        done += place
         yield entry, tensor.view(entry.shape)
         del tensor
 

@@ -75,7 +75,7 @@ def test_the_file_is_read_and_its_circuits_run_once(here, made, cli, monkeypatch
     read, digest = container._read, streaming.checked_tensors
     monkeypatch.setattr(container, "_read", lambda path: reads.append(path) or read(path))
     for module in (regenerate, streaming):
-        monkeypatch.setattr(module, "checked_tensors", lambda file: checks.append(file) or digest(file))
+        monkeypatch.setattr(module, "checked_tensors", lambda *given: checks.append(given) or digest(*given))
     words = ("report", "made.qtrain", "--html", "page.html", "--model", "net.pt", "--data", "d.npz")
     assert cli(*words).code == 0
     assert (len(reads), len(checks)) == (1, 1)

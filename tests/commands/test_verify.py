@@ -12,6 +12,7 @@ from qtrain_cli.cli import main
 from qtrain_cli.commands import verify
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.settings import VerifySettings
+from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
 
 
 @pytest.fixture
@@ -32,6 +33,16 @@ def test_an_exact_match(path, bits):
     assert verify.run(VerifySettings(path)) == verify.Verification(
         "tiny.qtrain", 19, 7, digest.sha256, "exact", 0.0
     )
+
+
+def test_no_tensor_is_kept_and_what_is_done_is_told(path, monkeypatch):
+    layout = LayoutSpec((TensorEntry("w", (2, 2**20), "F32", GENERATED, 9),))
+    written(path, artifact_of(spec_of(layout, 2, 1)))
+    monkeypatch.setattr(verify, "regenerate", None)
+    told = []
+    found = verify.run(VerifySettings(path), lambda done, total: told.append(done / total))
+    assert (found.agreement, found.tensors) == ("exact", 1)
+    assert told[-1] == 1 and len(told) > 1 and told == sorted(told)  # and not at the end of a tensor alone
 
 
 def former_of_another_machine(path, tolerance=None):
