@@ -116,7 +116,7 @@ def _of_changes(settings: ExportSettings, artifact: Artifact, opened: OpenedBase
     if not as_folder and not settings.out.name.endswith(DELTA_ENDING):
         return None
     weights = checked_weights(artifact, opened.ground)[0]
-    changes = Changes(opened.ground, layout, wide_tensors(layout, weights))
+    changes = Changes(opened.ground, layout, wide_tensors(layout, weights), opened.module)
     write = write_adapter if as_folder else write_delta
     return write(changes, settings.out, settings.force)
 

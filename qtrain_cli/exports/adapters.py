@@ -4,9 +4,11 @@
     -o x.delta.safetensors       W - W_base of every tensor that is changed, float32
 
 PEFT computes W + (alpha / r) B A itself, in float32 or in what the model has, so that its merged weights
-agree with ours up to that rounding. What the base lacks, a head, lies in the adapter as one of the modules
-that are saved whole, if the model has a module of that name; a head that qtrain has put on lies beside it in
-`head.safetensors`.
+agree with ours up to that rounding. Its factors have the shapes of the layer's own kind: those of a
+convolution are convolutions, and of a `Conv1D` (GPT-2), whose matrix is (in, out), B A is the transpose.
+
+What the base lacks, a head, lies in the adapter as one of the modules that are saved whole, if the model has
+a module of that name; a head that qtrain has put on lies beside it in `head.safetensors`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports import ExportRecord
@@ -35,11 +37,13 @@ DELTA_ENDING = ".delta.safetensors"
 
 @dataclass(frozen=True)
 class Changes:
-    """What is exported: the ground, the layout of the file, and its generated tensors in float64."""
+    """What is exported: the ground, the layout of the file, its generated tensors in float64, and the base's
+    module, None for a base of which only the tensors are known."""
 
     ground: Ground
     layout: LayoutSpec
     made: Mapping[str, Tensor]
+    module: nn.Module | None = None
 
 
 def is_adapter(path: Path) -> bool:
@@ -72,7 +76,8 @@ def write_adapter(changes: Changes, path: Path, force: bool) -> ExportRecord:
         for name, data in files.items():
             write_bytes_atomically(folder / name, data, force)
     require_same(factors | own, safetensors.torch.load_file(path / FACTORS), "the folder")
-    return _record(path, files, "PEFT adapter", len(factors) + len(new))
+    note = "" if changes.module else "for nn.Linear: the layers of a base without its class are not known"
+    return _record(path, files, "PEFT adapter", len(factors) + len(new), note)
 
 
 def write_delta(changes: Changes, path: Path, force: bool) -> ExportRecord:
@@ -99,10 +104,25 @@ def _factors(changes: Changes) -> dict[str, Tensor]:
                     f"'{matrix}' is no weight of a layer: PEFT has no place for its factors",
                     "write merged weights with --out NAME.safetensors",
                 )
-            left = changes.ground.before(matrix, changes.made[entry.name])
+            left, right = _as_of_peft(changes, layer, entry.name)
             found[f"{BEFORE}{layer}.lora_B.weight"] = left.float()
-            found[f"{BEFORE}{layer}.lora_A.weight"] = changes.ground.factors[matrix].float()
+            found[f"{BEFORE}{layer}.lora_A.weight"] = right.float()
     return found
+
+
+def _as_of_peft(changes: Changes, layer: str, name: str) -> tuple[Tensor, Tensor]:
+    """B and A of a layer, from (rows, r) and (r, columns) of its matrix."""
+    matrix = matrix_of(name)
+    left, right = changes.ground.before(matrix, changes.made[name]), changes.ground.factors[matrix]
+    if _is_turned(changes, layer):
+        return right.mT, left.mT
+    shape = changes.ground.tensors[matrix].shape
+    return left.view(*left.shape, *[1] * (len(shape) - 2)), right.view(len(right), *shape[1:])
+
+
+def _is_turned(changes: Changes, layer: str) -> bool:
+    """Whether a layer is one of GPT-2's, whose matrix is (in, out)."""
+    return changes.module is not None and type(changes.module.get_submodule(layer)).__name__ == "Conv1D"
 
 
 def _new(changes: Changes) -> dict[str, Tensor]:
@@ -125,7 +145,7 @@ def _config(changes: Changes, saved: list[str]) -> dict[str, object]:
         "lora_dropout": 0.0,
         "bias": "none",
         "inference_mode": True,
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": any(_is_turned(changes, layer) for layer in layers),
     }
 
 
@@ -134,10 +154,10 @@ def _safetensors(tensors: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save(whole, metadata={"format": "pt"})
 
 
-def _record(path: Path, files: Mapping[str, bytes], form: str, tensors: int) -> ExportRecord:
+def _record(path: Path, files: Mapping[str, bytes], form: str, tensors: int, note: str = "") -> ExportRecord:
     whole = b"".join(files[name] for name in sorted(files))
     if not whole:
         raise RunFailed(f"'{path}' would be empty", "write all weights: -o FILE.safetensors")
     sha256 = hashlib.sha256(whole).hexdigest()
     how = "read back with safetensors.torch.load_file, every tensor bit for bit"
-    return ExportRecord(path, len(whole), sha256, form, tensors, how)
+    return ExportRecord(path, len(whole), sha256, form, tensors, how, note)

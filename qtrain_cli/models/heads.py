@@ -62,7 +62,8 @@ def _scores_of(pooling: str) -> Any:
     def scores(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Tensor:
         features = _pooled(first_tensor(outputs), kwargs.get("attention_mask"), pooling)
         scaled = features * (features.square().mean(1, keepdim=True) + _TINY).rsqrt()
-        found: Tensor = module.get_submodule(HEAD)(scaled)
+        head = module.get_submodule(HEAD)
+        found: Tensor = head(scaled.to(head.weight.dtype))  # of a base in half precision
         return found
 
     setattr(scores, _MARK, True)

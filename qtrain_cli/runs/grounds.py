@@ -267,8 +267,8 @@ def on_cpu(ground: Ground | None) -> Ground | None:
 
 @dataclass(frozen=True)
 class OpenedBase:
-    """A file's base as it was loaded: the ground, and the base's module with the head of the file, None for a
-    base of which only the tensors are known."""
+    """A file's base as it was loaded: the ground, and the base's module with the head of the file; None for a
+    base of which only the tensors are known, or whose class has no place for all that the file gives."""
 
     ground: Ground
     module: nn.Module | None
@@ -294,7 +294,18 @@ def opened_base(description: Description, named: NamesBase) -> OpenedBase | None
     ground = ground_of_file(change, description.layout, base_of(loaded, name))
     if not isinstance(loaded, LoadedModel):
         return OpenedBase(ground, None, (f"{printable(name)}: {TENSORS_ALONE}",))
-    return OpenedBase(ground, headed(loaded.module, ground), loaded.said)
+    module = headed(loaded.module, ground)
+    if lacks := _without_place(description.layout, module):
+        said = f"the base's class has no place for {lacks}: --model names the fine-tune, which has"
+        return OpenedBase(ground, None, (*loaded.said, said))
+    return OpenedBase(ground, module, loaded.said)
+
+
+def _without_place(layout: LayoutSpec, module: nn.Module) -> str:
+    """Tensors of a file of changes that a module has not, under their names in the fine-tune; "" of none."""
+    names = [matrix_of(entry.name) for entry in layout.of_role(GENERATED)]
+    known = module.state_dict().keys()
+    return few_quoted(missing) if (missing := [name for name in names if name not in known]) else ""
 
 
 class NamesBase(Protocol):

@@ -100,3 +100,57 @@ def test_it_is_put_on_a_loaded_base_and_asked_with_its_mask(shell, folder):
     assert scores.shape == (2, 2) and torch.allclose(scores, again, atol=1e-4)
     artifact.remove_from(model)
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
+
+
+@pytest.fixture
+def tuned(folder):
+    """`tuned`: a classifier of its own class, whose encoder lies under a prefix and is near the base's."""
+    if not (folder / "tuned").exists():
+        model = transformers.BertForSequenceClassification.from_pretrained(folder / "base", num_labels=2)
+        texts = [row["text"].split() for row in csv.DictReader((folder / "data/train.csv").open())]
+        rows = torch.tensor([[WORDS.index(word) for word in text] for text in texts])
+        kinds = torch.arange(len(rows)) % 2
+        optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+        for _ in range(20):
+            optimizer.zero_grad()
+            model(input_ids=rows, labels=kinds).loss.backward()
+            optimizer.step()
+        model.save_pretrained(folder / "tuned")
+        transformers.AutoTokenizer.from_pretrained(folder / "base").save_pretrained(folder / "tuned")
+    return folder
+
+
+@pytest.mark.parametrize("out", ["tuned.safetensors", "tuned.pt", "tuned.pt2"])
+def test_a_taught_classifier_of_its_own_class_is_written_merged(shell, tuned, out, tmp_path):
+    words = ("--base", "base", "--data", "data", "--target", "lora:rank=2", "--layers", "4", "--epochs", "2")
+    if not (tuned / "t.qtrain").exists():
+        code, _, err = shell("compress", "tuned", *words, "-o", "t.qtrain", "--json")
+        assert code == 0, err
+    path = tmp_path / out
+    code, _, err = shell("export", "t.qtrain", "--base", "base", "--classical", "-o", path)
+    if out.endswith(".pt2"):
+        assert code == 2 and "--model names the fine-tune" in err
+        more = ("--model", "tuned")
+        assert shell("export", "t.qtrain", "--base", "base", "--classical", "-o", path, *more)[0] == 0
+        return
+    assert code == 0, err
+    state = qtrain_cli.load(tuned / "t.qtrain", base=tuned / "base").state_dict()
+    model = transformers.BertForSequenceClassification.from_pretrained(tuned / "tuned")
+    model.load_state_dict(state)
+    sample = ("sample", "t.qtrain", "--base", "base", "--data", "data", "--shots", "exact", "--json")
+    assert shell(*sample)[0] == 2
+    code, found, err = shell(*sample, "--model", "tuned")
+    assert code == 0 and found["exact_test_accuracy"] > 0.4, err
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_base_in_half_precision_learns_with_a_head_of_ours(shell, folder, dtype, tmp_path):
+    base = tmp_path / "half"
+    transformers.BertModel.from_pretrained(folder / "base", dtype=dtype).save_pretrained(base)
+    transformers.AutoTokenizer.from_pretrained(folder / "base").save_pretrained(base)
+    words = ("--data", "data", "--target", "delta", "--targets", "biases", "--layers", "6", "--epochs", "5")
+    out = tmp_path / "half.qtrain"
+    code, record, err = shell("compress", "--base", base, *words, "-o", out, "--json")
+    assert code == 0 and record["test_accuracy"] > 0.6, err
+    assert shell("verify", out, "--base", base)[0] == 0
+    assert shell("verify", out, "--base", "base")[0] == 4
