@@ -63,7 +63,7 @@ def _scores_of(pooling: str) -> Any:
         features = _pooled(first_tensor(outputs), kwargs.get("attention_mask"), pooling)
         scaled = features * (features.square().mean(1, keepdim=True) + _TINY).rsqrt()
         head = module.get_submodule(HEAD)
-        found: Tensor = head(scaled.to(head.weight.dtype))  # of a base in half precision
+        found: Tensor = head(scaled.to(head.get_parameter("weight").dtype))  # of a base in half precision
         return found
 
     setattr(scores, _MARK, True)

@@ -58,5 +58,5 @@ def begin(materials: Materials, fit: FitSettings, teacher_any: bool, log: Log) -
     check_temperature(fit, data)
     loaded = replace(loaded, output=recorded(loaded.output, noted))
     fit = fit if base is None else fit.for_change()
-    fit = fit_for(replace(fit, device=str(device)), loaded.module, data, log)
+    fit = fit_for(replace(fit, device=str(device)), loaded.module, data, log, base is not None)
     return Begun(loaded, examined, data, fit, base)

@@ -301,10 +301,10 @@ def opened_base(description: Description, named: NamesBase) -> OpenedBase | None
     return OpenedBase(ground, module, loaded.said)
 
 
-def _without_place(layout: LayoutSpec, module: nn.Module) -> str:
+def _without_place(layout: LayoutSpec, module: nn.Module | None) -> str:
     """Tensors of a file of changes that a module has not, under their names in the fine-tune; "" of none."""
     names = [matrix_of(entry.name) for entry in layout.of_role(GENERATED)]
-    known = module.state_dict().keys()
+    known = module.state_dict().keys() if module else names
     return few_quoted(missing) if (missing := [name for name in names if name not in known]) else ""
 
 

@@ -158,16 +158,17 @@ def scene_of(
     )  # fmt: skip
 
 
-def fit_for(fit: FitSettings, module: nn.Module, data: Dataset, log: Log) -> FitSettings:
-    """The fit with the rows of a step and the epochs that these rows take in this module; a line where it
-    takes long. Both are counted, not timed: another machine chooses the same."""
+def fit_for(
+    fit: FitSettings, module: nn.Module, data: Dataset, log: Log, change: bool = False
+) -> FitSettings:
+    """The fit with the rows of a step and the epochs that these rows take in this module, whether all of it
+    or changes to a base are trained; a line where it takes long. Both are counted, not timed: another machine
+    chooses the same."""
     device, rows = torch.device(fit.device), len(data.train)
     work = work_of(module, data.normalisation(data.train.inputs[:1].to(device)))
-    chosen = fit.for_work(rows, work)
-    said = said_of_work(fit, rows, work, chosen)
-    if said:
+    if said := said_of_work(fit, rows, work, change):
         log(said)
-    return chosen
+    return fit.for_work(rows, work, change)
 
 
 def check_temperature(fit: FitSettings, data: Dataset) -> None:

@@ -27,6 +27,8 @@ OPTIMIZERS = (EIGENBASIS, ADAM)
 MAX_EPOCHS = 10**9 - 1
 MAX_TEMPERATURE, MAX_WORKERS, MAX_PROCESSES, MAX_RESTARTS = 1e6, 256, 1024, 1000
 MIN_EPOCHS, MIN_STEPS = 10, 2000
+#: The same of changes to a base, which twice as many harm (samples/results/fine_tunes.md).
+CHANGE_EPOCHS, CHANGE_STEPS = 4, 600
 #: Rows of a step: so many, or half as many again and again down to the least while a step costs more
 #: floating-point operations than `STEP_WORK`. Epochs: as many as stay below `RUN_WORK`, at least one.
 STEP_ROWS, LEAST_STEP_ROWS, STEP_WORK, RUN_WORK = 128, 8, 3e11, 2.7e13
@@ -104,8 +106,8 @@ class GradientSettings:
 class FitSettings:
     """How something is trained. `distill` is the weight of the teacher's soft targets.
 
-    `epochs` 0: 10, or as many more as `MIN_STEPS` steps take on little data, or as few as heavy work leaves
-    (`for_work`). `batch_size` 0: 128, or fewer for heavy rows.
+    `epochs` 0: 10 (of changes to a base 4), or as many more as `MIN_STEPS` (`CHANGE_STEPS`) steps take on
+    little data, or as few as heavy work leaves (`for_work`). `batch_size` 0: 128, or fewer for heavy rows.
     """
 
     distill: Annotated[float, Option("--distill", "Weight of the teacher's outputs, 0 to 1.")] = 0.5
@@ -113,7 +115,10 @@ class FitSettings:
     epochs: Annotated[
         int,
         Option("--epochs", "Passes over the rows.", least=1),
-        Otherwise(f"{MIN_EPOCHS}; more below {MIN_STEPS:,} steps, fewer of heavy ones"),
+        Otherwise(
+            f"{MIN_EPOCHS}, of changes to a base {CHANGE_EPOCHS}; more below {MIN_STEPS:,} and"
+            f" {CHANGE_STEPS} steps, fewer of heavy ones"
+        ),
     ] = 0
     batch_size: Annotated[
         int,
@@ -242,16 +247,18 @@ class FitSettings:
         """The norm that gradients are clipped to; `usual` where nothing was said."""
         return usual if self.clip is None else self.clip or math.inf
 
-    def for_work(self, rows: int, work: float) -> FitSettings:
+    def for_work(self, rows: int, work: float, change: bool = False) -> FitSettings:
         """The same settings with the rows of a step, and the epochs, that this training takes by default.
 
         Args:
             rows: of the training split.
             work: floating-point operations that a step has for each of its rows.
+            change: whether changes to a base are trained.
         """
+        least, least_steps = (CHANGE_EPOCHS, CHANGE_STEPS) if change else (MIN_EPOCHS, MIN_STEPS)
         size = self.batch_size or rows_for(work)
         steps = max(1, rows // min(size, rows))
-        usual = max(MIN_EPOCHS, -(-MIN_STEPS // steps))
+        usual = max(least, -(-least_steps // steps))
         bearable = max(1, int(RUN_WORK / max(1.0, work * rows)))
         return replace(self, batch_size=size, epochs=self.epochs or min(usual, bearable))
 

@@ -95,20 +95,20 @@ def _unfused() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def said_of_work(fit: FitSettings, rows: int, work: float, chosen: FitSettings) -> str:
+def said_of_work(fit: FitSettings, rows: int, work: float, change: bool = False) -> str:
     """What was chosen for heavy rows, and about how long it takes; empty where nothing is heavy.
 
     Args:
         fit: as the user gave it.
         rows: of the training split.
         work: of a row in a step.
-        chosen: `fit.for_work(rows, work)`.
+        change: whether changes to a base are trained.
     """
+    chosen, usual = (fit.for_work(rows, operations, change) for operations in (work, 0.0))
     kind = torch.device(chosen.device).type
     seconds = chosen.steps(rows) * min(chosen.batch_size, rows) * work / SPEED[kind]
     if seconds < WORTH_SAYING:
         return ""
-    usual = fit.for_work(rows, 0.0)
     fewer = [
         f"{name} {ours} in place of {theirs}"
         for name, ours, theirs in (

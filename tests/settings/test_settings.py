@@ -224,6 +224,13 @@ def test_epochs_that_little_data_takes(rows, epochs, found):
 
 
 @pytest.mark.parametrize(
+    ("rows", "epochs", "found"), [(4_908, 0, 4), (60_000, 0, 4), (160, 0, 120), (60_000, 9, 9)]
+)
+def test_changes_to_a_base_take_fewer(rows, epochs, found):
+    assert FitSettings(epochs=epochs).for_change().for_work(rows, 0.0, change=True).epochs == found
+
+
+@pytest.mark.parametrize(
     ("rows", "work", "size", "epochs"),
     [
         (60_000, 3e6, 128, 10),  # a small network: 2 of the 27 trillion operations of a run

@@ -97,4 +97,4 @@ def test_a_model_that_takes_no_single_row_counts_by_its_weights():
     ],
 )  # fmt: skip
 def test_what_takes_long_is_said_with_what_was_left_off(fit, work, said):
-    assert said_of_work(fit, 1000, work, fit.for_work(1000, work)) == said
+    assert said_of_work(fit, 1000, work) == said
