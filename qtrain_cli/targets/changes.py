@@ -7,7 +7,7 @@
              (Balazy et al. 2024, arXiv 2405.17604)
 
 The matrices are named as PEFT names them: a layer by the end of its path (``query,value``), ``all-linear``
-for every one but the embeddings and the last; where none are named, those of attention that PEFT itself
+for all linear layers but the output's; where none are named, those of attention that PEFT itself
 takes. `--targets` and `--ignore` take this project's patterns too, and of differences the word ``biases``.
 """
 
@@ -25,6 +25,8 @@ from qtrain_cli.targets.entries import GENERATED, KEPT, TIED, LayoutSpec, Tensor
 from qtrain_cli.targets.layout import layout_of, matches_pattern
 
 ALL_LINEAR = "all-linear"
+#: What classifiers of Hugging Face call their last layer.
+LAST_LAYERS = ("score", "classifier")
 #: `--targets` of differences: every bias and every scale of a normalisation, but of these layers, the first
 #: and one that most heads do not ask.
 BIASES, NOT_BIASES = "biases", ("embed", "pooler")
@@ -48,13 +50,21 @@ def settled_target(
     wanted: Wanted | None, module: nn.Module, targets: Sequence[str]
 ) -> tuple[Wanted, tuple[str, ...]]:
     """The target and the tensors with nothing left open."""
-    wanted = wanted or Wanted(DELTA)
     chosen = tuple(name for text in targets for name in text.split(",") if name)
+    wanted = wanted or Wanted(LORA if any(_is_of_peft(module, name) for name in chosen) else DELTA)
     if wanted.kind == DELTA and not chosen and _is_large_transformer(module):
         chosen = (BIASES,)
     usual = BIASES if wanted.kind == DELTA and chosen == (BIASES,) else wanted.kind
     rank = (wanted.rank or RANKS[wanted.kind]) if wanted.kind in FACTORED else 0
     return wanted._replace(rank=rank, scale=wanted.scale or SCALES[usual]), chosen
+
+
+def _is_of_peft(module: nn.Module, pattern: str) -> bool:
+    """Whether `--targets` names layers as PEFT does, and no tensor as we do."""
+    names = [name for name, _ in module.named_parameters()]
+    if pattern in (ALL_LINEAR, BIASES) or any(matches_pattern(pattern, name, "--targets") for name in names):
+        return pattern == ALL_LINEAR
+    return any(_ends_with(name, pattern) for name, _ in _named_matrices(module))
 
 
 def candidates(module: nn.Module) -> list[tuple[Wanted, tuple[str, ...]]]:
@@ -135,8 +145,9 @@ def _matrices(module: nn.Module, targets: Sequence[str], ignore: Sequence[str]) 
     """The names of the matrices that get factors, in the model's order."""
     there = dict(_named_matrices(module))
     wanted = tuple(targets) or _attention(module) or (ALL_LINEAR,)
-    chosen = {name for pattern in wanted for name in _selected(pattern, there, "--targets")}
-    chosen -= {name for pattern in ignore for name in _selected(pattern, there, "--ignore")}
+    linear = _linear(module, there)
+    chosen = {name for pattern in wanted for name in _selected(pattern, there, linear, "--targets")}
+    chosen -= {name for pattern in ignore for name in _selected(pattern, there, linear, "--ignore")}
     if not chosen:
         raise BadInput("no matrix is left to give factors to", "widen --targets or narrow --ignore")
     return [name for name in there if name in chosen]
@@ -147,9 +158,9 @@ def _named_matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from ((name, tensor) for name, tensor in module.named_parameters() if tensor.dim() >= 2)
 
 
-def _selected(pattern: str, there: dict[str, Tensor], option: str) -> list[str]:
+def _selected(pattern: str, there: dict[str, Tensor], linear: list[str], option: str) -> list[str]:
     if pattern == ALL_LINEAR:
-        return _linear(there)
+        return linear
     found = [name for name in there if matches_pattern(pattern, name, option) or _ends_with(name, pattern)]
     if not found:
         layers = {name.split(".")[-2] for name in there if "." in name}
@@ -162,10 +173,22 @@ def _ends_with(name: str, pattern: str) -> bool:
     return any(f".{path}".endswith(f".{pattern}") for path in (name, name.rpartition(".")[0]))
 
 
-def _linear(there: dict[str, Tensor]) -> list[str]:
-    """Every matrix but the embeddings and, where there are several, the last."""
-    names = [name for name in there if "embed" not in name.lower() and there[name].shape[0] < 20_000]
-    return names[:-1] or names
+def _linear(module: nn.Module, there: dict[str, Tensor]) -> list[str]:
+    """What PEFT takes for ``all-linear`` of a model of Hugging Face: linear layers, GPT-2's `Conv1D` too, but
+    the output's embeddings or, without any, the last layer of a classifier. Of any other model every matrix
+    but the embeddings and, where there are several, the last."""
+    embeddings_of_output = getattr(module, "get_output_embeddings", None)
+    if embeddings_of_output is None:
+        names = [name for name in there if "embed" not in name.lower() and there[name].shape[0] < 20_000]
+        return names[:-1] or names
+    output = embeddings_of_output()
+    apart = [getattr(module, name, None) for name in LAST_LAYERS] if output is None else [output]
+    layers = {name for name, layer in module.named_modules() if _is_linear(layer) and layer not in apart}
+    return [name for name in there if name.rpartition(".")[0] in layers]
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"
 
 
 def _attention(module: nn.Module) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.targets.change import DELTA, LORA, Wanted, factor_of
+from qtrain_cli.targets.change import DELTA, LORA, Wanted, factor_of, matrix_of
 from qtrain_cli.targets.changes import BIASES, changes_layout, settled_target
 from qtrain_cli.targets.entries import GENERATED, KEPT
 
@@ -113,3 +113,36 @@ def test_a_convolution_is_a_matrix_of_its_filters():
     module = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Conv2d(8, 4, 3))
     _, names, layout = names_of(module, Wanted(LORA, 3), ["0"])
     assert names == ["0.lora_B.weight"] and layout.entries[0].shape == (8, 3)
+
+
+def tiny_models():
+    t = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    small = {"vocab_size": 40, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2,
+             "num_attention_heads": 2}  # fmt: skip
+    llama = t.LlamaConfig(**small, num_key_value_heads=2, tie_word_embeddings=True)
+    gpt2 = t.GPT2Config(vocab_size=40, n_embd=8, n_layer=2, n_head=2, n_positions=8)
+    t5 = t.T5Config(vocab_size=40, d_model=8, d_kv=4, d_ff=16, num_layers=2, num_heads=2)
+    return {
+        "bert": t.BertModel(t.BertConfig(**small)), "gpt2": t.GPT2LMHeadModel(gpt2),
+        "t5": t.T5ForConditionalGeneration(t5), "llama": t.LlamaForCausalLM(llama),
+        "roberta": t.RobertaForMaskedLM(t.RobertaConfig(**small)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5", "llama", "roberta"])
+def test_all_linear_is_that_of_peft_for_models_of_hugging_face(name):
+    peft = pytest.importorskip("peft", reason="the package peft is not installed")
+    wanted, names, _ = names_of(tiny_models()[name], None, ["all-linear"])
+    adapted = peft.get_peft_model(tiny_models()[name], peft.LoraConfig(target_modules="all-linear"))
+    theirs = {path for path, layer in adapted.base_model.model.named_modules() if hasattr(layer, "lora_A")}
+    assert wanted.kind == LORA and {matrix_of(one).removesuffix(".weight") for one in names} == theirs
+
+
+def test_names_of_layers_mean_factors_where_no_target_is_said():
+    module = encoder()
+    assert names_of(module, None, ["query,value"])[0].kind == LORA
+    assert names_of(module, None, ["layer.0.query.weight"])[0].kind == DELTA
+    assert names_of(module, None, ["re:query"])[0].kind == names_of(module, None, [BIASES])[0].kind == DELTA
+    assert names_of(module, Wanted(DELTA), ["re:query"])[0].kind == DELTA
+    with pytest.raises(UsageError, match="matches no parameter"):
+        names_of(module, None, ["qeury"])
