@@ -26,6 +26,7 @@ from qtrain_cli.methods.generator.plan import ANGLES, spec_of
 from qtrain_cli.methods.method import Scene
 from qtrain_cli.models.call import predict
 from qtrain_cli.models.probes import RowShapes, made_inputs
+from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.settings import PlanSettings
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.descent import Descent, Rate, start_descent
@@ -127,11 +128,12 @@ def _step_of(trainee: Generated, scene: Scene, settings: PlanSettings) -> tuple[
 
 
 def _circuits_of(trainee: Generated, chosen: Sized) -> Callable[[], None]:
-    """Forward and backward pass of the circuits alone."""
+    """Forward and backward pass of the circuits alone, of several processes each its part of them."""
     spec, theta = spec_of(chosen.layout, chosen.plan), trainee.numbers[ANGLES].detach().requires_grad_()
     generator = Generator(spec, theta.device)
+    run = trainee.circuits.at(0) if trainee.circuits else probabilities
     ones = theta.new_ones(spec.circuit.circuits, 2**spec.circuit.qubits)
-    return lambda: generator.all_probabilities(theta).backward(ones)
+    return lambda: generator.all_probabilities(theta, run).backward(ones)
 
 
 def _turning_seconds(descent: Descent) -> float:

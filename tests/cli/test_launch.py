@@ -287,6 +287,13 @@ def test_who_is_started_again_goes_on(tmp_path, monkeypatch):
     assert "resume" not in _as_one_of(2, {"processes": 2})  # a comparison goes on anyway
 
 
+def test_who_torchrun_starts_again_goes_on_too(monkeypatch):
+    monkeypatch.delenv(launch.FAILURES, raising=False)
+    for count, resumes in (("0", None), ("1", True)):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+        assert _as_one_of(2, {"processes": None, "resume": None})["resume"] is resumes
+
+
 def test_a_result_is_printed_once_though_a_process_is_killed_behind_it(tmp_path, monkeypatch):
     monkeypatch.delenv(launch.FAILURES, raising=False)
     note(SHOWN)
