@@ -80,6 +80,12 @@ def restarts_before() -> int:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
+def torchrun_starts_again(error: QtrainError) -> bool:
+    """Whether `torchrun` starts these processes anew after this end, so that it is not the run's."""
+    left = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) - restarts_before()
+    return left > 0 and not of_ours() and not isinstance(error, Interrupted)
+
+
 def raise_earlier_failure() -> None:
     """Raises what a process of an earlier start has ended with for itself: it would end so again, or what
     was refused would be done."""

@@ -19,7 +19,7 @@ import typer
 
 from qtrain_cli.cli import config
 from qtrain_cli.cli.app import app_for, kinds_of
-from qtrain_cli.cli.launch import ARGUMENTS, leave_failure, said_by_first
+from qtrain_cli.cli.launch import ARGUMENTS, leave_failure, said_by_first, torchrun_starts_again
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
     INTERNAL_EXIT_CODE,
@@ -227,6 +227,7 @@ def _fail(ours: QtrainError | None, error: BaseException, arguments: list[str]) 
     document["error"]["kind"] = shown.kind if ours else "internal"
     # The document of a failed gate has been printed already, with its error in it.
     wanted = "--json" in arguments and not isinstance(ours, GateFailed) and first
+    wanted = wanted and not torchrun_starts_again(shown)
     _write(json_text(document) if wanted else "")
     if first:
         said_by_first(shown)  # now that it is, the others are told

@@ -294,6 +294,17 @@ def test_who_torchrun_starts_again_goes_on_too(monkeypatch):
         assert _as_one_of(2, {"processes": None, "resume": None})["resume"] is resumes
 
 
+def test_an_end_after_which_torchrun_starts_anew_is_not_the_runs(monkeypatch):
+    monkeypatch.delenv(launch.FAILURES, raising=False)
+    monkeypatch.delenv("TORCHELASTIC_MAX_RESTARTS", raising=False)
+    assert not launch.torchrun_starts_again(RunFailed("x"))
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "2")
+    for count, again in (("0", True), ("1", True), ("2", False)):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+        assert launch.torchrun_starts_again(RunFailed("x")) is again
+        assert not launch.torchrun_starts_again(Interrupted("x"))
+
+
 def test_a_result_is_printed_once_though_a_process_is_killed_behind_it(tmp_path, monkeypatch):
     monkeypatch.delenv(launch.FAILURES, raising=False)
     note(SHOWN)
