@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
-from qtrain_cli.cli.launch import launch, of_ours, raise_earlier_failure, restarts_before
+from qtrain_cli.cli.launch import launch, of_ours, raise_earlier_failure
 from qtrain_cli.cli.outputs import write_outputs
 from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
@@ -59,9 +59,7 @@ def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:
         )
     if said.get("max-restarts") and not of_ours():
         raise UsageError("--max-restarts does nothing under torchrun", "torchrun has one of its own")
-    # What torchrun starts anew goes on from the state too, which has to be this run's.
-    begun = noted(SAVED) if of_ours() else restarts_before() > 0
-    again = {"resume": True} if begun and "resume" in said else {}
+    again = {"resume": True} if noted(SAVED) and "resume" in said else {}
     return {**said, "processes": count, **again}
 
 

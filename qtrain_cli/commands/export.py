@@ -94,6 +94,10 @@ def run(
         return write_streamed(stream, settings.out, most, settings.force)
     module = opened.module if opened else None
     if module is None and _takes_module(settings, artifact):
+        if opened and opened.lacks and settings.model is None:
+            raise UsageError(
+                f"the base's class has no place for {opened.lacks}", "--model names the fine-tune, which has"
+            )
         module = _module(settings, artifact, log)
     return export(
         regenerate(artifact, module, opened.ground if opened else None, share).state,
@@ -116,7 +120,7 @@ def _of_changes(settings: ExportSettings, artifact: Artifact, opened: OpenedBase
     if not as_folder and not settings.out.name.endswith(DELTA_ENDING):
         return None
     weights = checked_weights(artifact, opened.ground)[0]
-    changes = Changes(opened.ground, layout, wide_tensors(layout, weights), opened.module)
+    changes = Changes(opened.ground, layout, wide_tensors(layout, weights), opened.layers)
     write = write_adapter if as_folder else write_delta
     return write(changes, settings.out, settings.force)
 

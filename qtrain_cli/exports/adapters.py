@@ -28,6 +28,7 @@ from qtrain_cli.exports.comparison import require_same
 from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
 from qtrain_cli.models.peft_folder import BEFORE, CONFIGURATION, FACTORS
 from qtrain_cli.targets.change import FACTORED, matrix_of
+from qtrain_cli.targets.changes import is_turned
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground
 
@@ -122,7 +123,9 @@ def _as_of_peft(changes: Changes, layer: str, name: str) -> tuple[Tensor, Tensor
 
 def _is_turned(changes: Changes, layer: str) -> bool:
     """Whether a layer is one of GPT-2's, whose matrix is (in, out)."""
-    return changes.module is not None and type(changes.module.get_submodule(layer)).__name__ == "Conv1D"
+    if changes.module is None:
+        return False
+    return is_turned(changes.module.get_submodule(layer.removeprefix(changes.ground.change.prefix)))
 
 
 def _new(changes: Changes) -> dict[str, Tensor]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from qtrain_cli.models.outputs import first_tensor
@@ -61,9 +62,10 @@ def pooling_of(folder: Path) -> str:
 def _scores_of(pooling: str) -> Any:
     def scores(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Tensor:
         features = _pooled(first_tensor(outputs), kwargs.get("attention_mask"), pooling)
+        features = features.float() if features.dtype == torch.float16 else features  # its squares overflow
         scaled = features * (features.square().mean(1, keepdim=True) + _TINY).rsqrt()
         head = module.get_submodule(HEAD)
-        found: Tensor = head(scaled.to(head.get_parameter("weight").dtype))  # of a base in half precision
+        found: Tensor = head(scaled.to(cast(Tensor, head.weight).dtype))  # of a base in half precision
         return found
 
     setattr(scores, _MARK, True)

@@ -267,12 +267,21 @@ def on_cpu(ground: Ground | None) -> Ground | None:
 
 @dataclass(frozen=True)
 class OpenedBase:
-    """A file's base as it was loaded: the ground, and the base's module with the head of the file; None for a
-    base of which only the tensors are known, or whose class has no place for all that the file gives."""
+    """A file's base as it was loaded.
+
+    `layers` is the base's module with the head of the file, None for a base of which only the tensors are
+    known; `lacks` names tensors of the file for which that has no place, "" where it has one for all.
+    """
 
     ground: Ground
-    module: nn.Module | None
+    layers: nn.Module | None
     said: tuple[str, ...]
+    lacks: str = ""
+
+    @property
+    def module(self) -> nn.Module | None:
+        """What the file's state can be put in."""
+        return None if self.lacks else self.layers
 
 
 def opened_base(description: Description, named: NamesBase) -> OpenedBase | None:
@@ -295,17 +304,9 @@ def opened_base(description: Description, named: NamesBase) -> OpenedBase | None
     if not isinstance(loaded, LoadedModel):
         return OpenedBase(ground, None, (f"{printable(name)}: {TENSORS_ALONE}",))
     module = headed(loaded.module, ground)
-    if lacks := _without_place(description.layout, module):
-        said = f"the base's class has no place for {lacks}: --model names the fine-tune, which has"
-        return OpenedBase(ground, None, (*loaded.said, said))
-    return OpenedBase(ground, module, loaded.said)
-
-
-def _without_place(layout: LayoutSpec, module: nn.Module | None) -> str:
-    """Tensors of a file of changes that a module has not, under their names in the fine-tune; "" of none."""
-    names = [matrix_of(entry.name) for entry in layout.of_role(GENERATED)]
-    known = module.state_dict().keys() if module else names
-    return few_quoted(missing) if (missing := [name for name in names if name not in known]) else ""
+    known = module.state_dict() if module else {}
+    missing = [name for entry in description.layout.entries if (name := matrix_of(entry.name)) not in known]
+    return OpenedBase(ground, module, loaded.said, few_quoted(missing) if missing else "")
 
 
 class NamesBase(Protocol):

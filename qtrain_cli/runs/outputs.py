@@ -47,7 +47,8 @@ def read_in_the_way(force: bool) -> Iterator[None]:
         yield
     except (BadInput, Refused) as error:
         if not force:
-            raise type(error)(error.message, REPLACE) from error
+            advice = f"{error.advice}; or {REPLACE}" if error.advice else REPLACE
+            raise type(error)(error.message, advice) from error
 
 
 def check_run_files(out: Path, go_on: bool, inputs: Sequence[Path], left: Sequence[Path]) -> None:

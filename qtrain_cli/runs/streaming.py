@@ -31,7 +31,7 @@ from qtrain_cli.targets.layout import DTYPES, in_dtype, with_row
 
 #: A generated tensor, and its place among the others.
 Named = tuple[TensorEntry, Tensor]
-#: (weights that are made, all of them), some millions of them apart.
+#: (weights that are made, all of them), at most a million of them apart.
 Share = Callable[[int, int], None]
 #: Weights that are rounded at a time.
 _BLOCK = 2**20

@@ -51,7 +51,8 @@ def settled_target(
 ) -> tuple[Wanted, tuple[str, ...]]:
     """The target and the tensors with nothing left open."""
     chosen = tuple(name for text in targets for name in text.split(",") if name)
-    wanted = wanted or Wanted(LORA if any(_is_of_peft(module, name) for name in chosen) else DELTA)
+    of_peft = bool(chosen) and all(_is_of_peft(module, name) for name in chosen)
+    wanted = wanted or Wanted(LORA if of_peft else DELTA)
     if wanted.kind == DELTA and not chosen and _is_large_transformer(module):
         chosen = (BIASES,)
     usual = BIASES if wanted.kind == DELTA and chosen == (BIASES,) else wanted.kind
@@ -64,7 +65,8 @@ def _is_of_peft(module: nn.Module, pattern: str) -> bool:
     names = [name for name, _ in module.named_parameters()]
     if pattern in (ALL_LINEAR, BIASES) or any(matches_pattern(pattern, name, "--targets") for name in names):
         return pattern == ALL_LINEAR
-    return any(_ends_with(name, pattern) for name, _ in _named_matrices(module))
+    layers = {name.rpartition(".")[0] for name, _ in _named_matrices(module)}
+    return any(f".{layer}".endswith(f".{pattern}") for layer in layers)
 
 
 def candidates(module: nn.Module) -> list[tuple[Wanted, tuple[str, ...]]]:
@@ -175,20 +177,26 @@ def _ends_with(name: str, pattern: str) -> bool:
 
 def _linear(module: nn.Module, there: dict[str, Tensor]) -> list[str]:
     """What PEFT takes for ``all-linear`` of a model of Hugging Face: linear layers, GPT-2's `Conv1D` too, but
-    the output's embeddings or, without any, the last layer of a classifier. Of any other model every matrix
-    but the embeddings and, where there are several, the last."""
-    embeddings_of_output = getattr(module, "get_output_embeddings", None)
-    if embeddings_of_output is None:
-        names = [name for name in there if "embed" not in name.lower() and there[name].shape[0] < 20_000]
-        return names[:-1] or names
-    output = embeddings_of_output()
+    the output's embeddings or, without any, the last layer of a classifier. Of any other model, and of one
+    without such layers, every matrix but the embeddings and, where there are several, the last."""
+    embeddings_of_output = getattr(module, "get_output_embeddings", lambda: None)
+    output, layers = embeddings_of_output(), dict(module.named_modules())
     apart = [getattr(module, name, None) for name in LAST_LAYERS] if output is None else [output]
-    layers = {name for name, layer in module.named_modules() if _is_linear(layer) and layer not in apart}
-    return [name for name in there if name.rpartition(".")[0] in layers]
+    linear = {name for name, layer in layers.items() if _is_linear(layer) and layer not in apart}
+    found = [name for name in there if name.rpartition(".")[0] in linear]
+    if found and hasattr(module, "get_output_embeddings"):
+        return found
+    names = [name for name in there if "embed" not in name.lower() and there[name].shape[0] < 20_000]
+    return names[:-1] or names
 
 
 def _is_linear(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"
+    return isinstance(layer, nn.Linear) or is_turned(layer)
+
+
+def is_turned(layer: nn.Module) -> bool:
+    """Whether a layer is GPT-2's `Conv1D`, whose matrix is (in, out)."""
+    return type(layer).__name__ == "Conv1D"
 
 
 def _attention(module: nn.Module) -> tuple[str, ...]:

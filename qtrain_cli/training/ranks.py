@@ -244,7 +244,7 @@ def _heard() -> Iterator[None]:
             raise
         raise ProcessEnded(
             f"another process of this run has ended ({first_line(error)})",
-            "run it again with --resume; --max-restarts 3 does so by itself",
+            "run it again with --resume; with --processes, --max-restarts 3 does so by itself",
         ) from error
 
 

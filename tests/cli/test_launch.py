@@ -287,13 +287,6 @@ def test_who_is_started_again_goes_on(tmp_path, monkeypatch):
     assert "resume" not in _as_one_of(2, {"processes": 2})  # a comparison goes on anyway
 
 
-def test_who_torchrun_starts_again_goes_on_too(monkeypatch):
-    monkeypatch.delenv(launch.FAILURES, raising=False)
-    for count, resumes in (("0", None), ("1", True)):
-        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
-        assert _as_one_of(2, {"processes": None, "resume": None})["resume"] is resumes
-
-
 def test_an_end_after_which_torchrun_starts_anew_is_not_the_runs(monkeypatch):
     monkeypatch.delenv(launch.FAILURES, raising=False)
     monkeypatch.delenv("TORCHELASTIC_MAX_RESTARTS", raising=False)

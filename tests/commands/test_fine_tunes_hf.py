@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import qtrain_cli
 from qtrain_cli.cli import main
@@ -135,6 +136,8 @@ def test_a_taught_classifier_of_its_own_class_is_written_merged(shell, tuned, ou
         return
     assert code == 0, err
     state = qtrain_cli.load(tuned / "t.qtrain", base=tuned / "base").state_dict()
+    written = load_file(path) if out.endswith(".safetensors") else torch.load(path, weights_only=True)
+    assert all(torch.equal(written[name], state[name]) for name in state)
     model = transformers.BertForSequenceClassification.from_pretrained(tuned / "tuned")
     model.load_state_dict(state)
     sample = ("sample", "t.qtrain", "--base", "base", "--data", "data", "--shots", "exact", "--json")

@@ -46,11 +46,12 @@ def net(tmp_path, monkeypatch):
     return model
 
 
-def test_peft_merges_what_is_exported(net, cli):
+@pytest.mark.parametrize("target", ["lora:rank=2", "lora-xs:rank=2"])
+def test_peft_merges_what_is_exported(net, cli, target):
     peft = pytest.importorskip("peft", reason="the package peft is not installed")
     base = ("--base", "base.pt", "--arch", "net.py:Net")
-    words = ("--data", "rows.npz", "--target", "lora:rank=2", "--targets", "look,square,wide,plain")
-    done = cli("compress", *base, *words, "--params", 120, "--epochs", 3, "-o", "x.qtrain")
+    words = ("--data", "rows.npz", "--target", target, "--targets", "look,square,wide,plain")
+    done = cli("compress", *base, *words, "--layers", 4, "--epochs", 3, "-o", "x.qtrain")
     assert done.code == 0, done.err
     for out in ("adapter", "whole.safetensors"):
         assert cli("export", "x.qtrain", *base, "--classical", "-o", out).code == 0

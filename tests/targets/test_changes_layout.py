@@ -146,3 +146,16 @@ def test_names_of_layers_mean_factors_where_no_target_is_said():
     assert names_of(module, Wanted(DELTA), ["re:query"])[0].kind == DELTA
     with pytest.raises(UsageError, match="matches no parameter"):
         names_of(module, None, ["qeury"])
+
+
+def test_a_model_of_hugging_face_without_linear_layers_has_factors_of_its_convolutions():
+    t = pytest.importorskip("transformers", reason="the extra hf is not installed")
+    config = t.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
+    _, names, _ = names_of(t.ResNetModel(config), Wanted(LORA, 2))
+    assert len(names) > 2 and all("convolution" in name for name in names)
+
+
+@pytest.mark.parametrize("targets", [["weight"], ["query.weight"], ["query", "re:layer.*bias"]])
+def test_what_only_looks_like_names_of_layers_is_of_tensors(targets):
+    with pytest.raises(UsageError, match="matches no parameter"):
+        names_of(encoder(), None, targets)
