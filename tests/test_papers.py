@@ -81,7 +81,16 @@ def test_a_finished_run_is_read_and_its_row_shown(tmp_path):
             [f"2-{weights}-0" for weights in (3730, 6690, 16180, 285226)],
             "| 6,690 | the paper's MNIST network | 13 | 171 | 75.00 % | 99.00 % |",
         ),
-        (4, ["4-5600-0", "4-27951-0"], "| 1,497 | 75.00 % | 1 |"),
+        (
+            4,
+            ["4-5600-0", "4-27951-0", "4-hashing-3770", "4-hashing-17450"],
+            "| circuits | 1,497 | 3,769 | 1 | 75.00 % |",
+        ),
+        (
+            4,
+            ["4-5600-0", "4-27951-0", "4-hashing-3770", "4-hashing-17450"],
+            "| hashing | 9,474 | 3,764 | 2 | 61.00 ± 1.41 % |",
+        ),
     ],
 )
 def test_the_rows_of_records_that_are_kept(tmp_path, script, names, row):
@@ -94,6 +103,8 @@ def test_the_rows_of_records_that_are_kept(tmp_path, script, names, row):
         "test_accuracy": 0.75,
         "train_loss": 0.25,
         "teacher_test_accuracy": 0.99,
+        "artifact_bytes": 3769,
+        "cells": [{"file_bytes": 3764 - n, "numbers": 9474, "test": 0.6 + n / 50} for n in (0, 1)],
     }
     for name in names:
         (kept / f"{name}.json").write_text(json.dumps(record))

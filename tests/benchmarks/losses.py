@@ -1,6 +1,6 @@
 """Training loss after equally many steps by the plan of version 0.5 and by today's, one architecture a row.
 
-    PYTHONPATH=tests python -m benchmarks.losses CIFAR10 TEXTS [--steps 100] [--numbers N] [--only NAME,NAME]
+    python tests/benchmarks/losses.py CIFAR10 TEXTS [--steps 100] [--numbers N] [--only NAME,NAME]
 
 The networks of `plans.py` with seeded weights and ten outputs, on CIFAR-10's pictures doubled to 64x64
 pixels; GPT-2 on the bytes of texts (a folder with `train.csv`), 64 a row. Labels alone, batches of 32 (GPT-2:
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,13 +22,15 @@ from typing import Any
 from unittest import mock
 
 import torch
-from benchmarks.plans import ARCHITECTURES, former_plan
 from torch import Tensor, nn
 
 import qtrain_cli
 from qtrain_cli.data import load_data
 from qtrain_cli.settings import DataSettings
 from qtrain_cli.targets.layout import layout_of
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.plans import ARCHITECTURES, former_plan
 
 QUARTERS = 4
 LENGTH = 64
