@@ -13,7 +13,8 @@ SIZES = {5_600: 3_770, 27_951: 17_450}
 
 def main() -> None:
     """Both counts, and the control of each."""
-    bench = Bench(__doc__, "6 to 15 minutes of one core for 5,600 numbers, 30 to 60 for 27,951, 40 a control: four hours")
+    minutes = "6 to 15 minutes of one core for 5,600 numbers, 30 to 60 for 27,951, 40 a control: four hours"
+    bench = Bench(__doc__, minutes)
     network = bench.teacher("cifar10_cnn.py:Cifar10CNN", bench.given.cifar10, 20)
     words = [*network, *bench.cifar10, "--epochs", 10]
     found, controls = {}, {}
