@@ -65,8 +65,7 @@ def _is_of_peft(module: nn.Module, pattern: str) -> bool:
     names = [name for name, _ in module.named_parameters()]
     if pattern in (ALL_LINEAR, BIASES) or any(matches_pattern(pattern, name, "--targets") for name in names):
         return pattern == ALL_LINEAR
-    layers = {name.rpartition(".")[0] for name, _ in _named_matrices(module)}
-    return any(f".{layer}".endswith(f".{pattern}") for layer in layers)
+    return any(_is_end(pattern, _layer_of(name)) for name, _ in _named_matrices(module))
 
 
 def candidates(module: nn.Module) -> list[tuple[Wanted, tuple[str, ...]]]:
@@ -172,22 +171,38 @@ def _selected(pattern: str, there: dict[str, Tensor], linear: list[str], option:
 
 def _ends_with(name: str, pattern: str) -> bool:
     """Whether a layer, or its own tensor, is called so: PEFT's way."""
-    return any(f".{path}".endswith(f".{pattern}") for path in (name, name.rpartition(".")[0]))
+    return any(_is_end(pattern, path) for path in (name, _layer_of(name)))
+
+
+def _is_end(pattern: str, path: str) -> bool:
+    return f".{path}".endswith(f".{pattern}")
+
+
+def _layer_of(name: str) -> str:
+    """The path of the layer whose tensor this is."""
+    return name.rpartition(".")[0]
 
 
 def _linear(module: nn.Module, there: dict[str, Tensor]) -> list[str]:
-    """What PEFT takes for ``all-linear`` of a model of Hugging Face: linear layers, GPT-2's `Conv1D` too, but
-    the output's embeddings or, without any, the last layer of a classifier. Of any other model, and of one
-    without such layers, every matrix but the embeddings and, where there are several, the last."""
-    embeddings_of_output = getattr(module, "get_output_embeddings", lambda: None)
-    output, layers = embeddings_of_output(), dict(module.named_modules())
-    apart = [getattr(module, name, None) for name in LAST_LAYERS] if output is None else [output]
-    linear = {name for name, layer in layers.items() if _is_linear(layer) and layer not in apart}
-    found = [name for name in there if name.rpartition(".")[0] in linear]
-    if found and hasattr(module, "get_output_embeddings"):
+    """What PEFT takes for ``all-linear`` of a model of Hugging Face; of any other, and of one without linear
+    layers, every matrix but the embeddings and, where there are several, the last."""
+    layers = _linear_layers(module)
+    if found := [name for name in there if _layer_of(name) in layers]:
         return found
     names = [name for name in there if "embed" not in name.lower() and there[name].shape[0] < 20_000]
     return names[:-1] or names
+
+
+def _linear_layers(module: nn.Module) -> set[str]:
+    """PEFT's: linear layers of a model of Hugging Face, GPT-2's `Conv1D` too, but the output's embeddings or,
+    without any, the last layer of a classifier. None of any other model."""
+    embeddings_of_output = getattr(module, "get_output_embeddings", None)
+    if embeddings_of_output is None:
+        return set()
+    output = embeddings_of_output()
+    apart = [getattr(module, name, None) for name in LAST_LAYERS] if output is None else [output]
+    linear = ((path, layer) for path, layer in module.named_modules() if _is_linear(layer))
+    return {path for path, layer in linear if layer not in apart}
 
 
 def _is_linear(layer: nn.Module) -> bool:

@@ -287,7 +287,7 @@ def test_who_is_started_again_goes_on(tmp_path, monkeypatch):
     assert "resume" not in _as_one_of(2, {"processes": 2})  # a comparison goes on anyway
 
 
-def test_an_end_after_which_torchrun_starts_anew_is_not_the_runs(monkeypatch):
+def test_an_end_after_which_torchrun_starts_anew_is_not_the_runs(monkeypatch, capsys):
     monkeypatch.delenv(launch.FAILURES, raising=False)
     monkeypatch.delenv("TORCHELASTIC_MAX_RESTARTS", raising=False)
     assert not launch.torchrun_starts_again(RunFailed("x"))
@@ -296,6 +296,8 @@ def test_an_end_after_which_torchrun_starts_anew_is_not_the_runs(monkeypatch):
         monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
         assert launch.torchrun_starts_again(RunFailed("x")) is again
         assert not launch.torchrun_starts_again(Interrupted("x"))
+        assert main(["report", "absent.qtrain", "--json"]) == 2
+        assert bool(capsys.readouterr().out) is not again
 
 
 def test_a_result_is_printed_once_though_a_process_is_killed_behind_it(tmp_path, monkeypatch):

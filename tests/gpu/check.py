@@ -5,7 +5,7 @@
     engine           forward + VJP of all probabilities, L = 16: ms, first call, MB    it differs from the CPU
     lightning.gpu    the same gradient, where the package installs                     never: it is beside
     large            a step of 10 and 100 million weights, circuits, memory            `plan` fails
-    fit              the digits, ten epochs, and their file on the CPU             it learns less, or differs
+    fit              the digits, ten epochs, and their file on the CPU                 too little, another
     resnet20         8 KB beside random subspace and classical curve                   a run fails, no data
 
 Each is a process of its own with its share of the eight minutes; one that takes longer has failed. Aims are
