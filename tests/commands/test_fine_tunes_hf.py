@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 import qtrain_cli
 from qtrain_cli.cli import main
+from qtrain_cli.settings.fit import CHANGE_STEPS
 
 transformers = pytest.importorskip("transformers", reason="needs the extra hf")
 tokenizers = pytest.importorskip("tokenizers", reason="needs the extra hf")
@@ -146,6 +147,14 @@ def test_a_taught_classifier_of_its_own_class_is_written_merged(shell, tuned, ou
     code, found, err = shell(*sample, "--model", "tuned")
     assert code == 0, err
     assert found["exact_test_accuracy"] == artifact.record["test_accuracy"] > 0.4
+
+
+def test_changes_to_a_base_take_the_epochs_of_changes(shell, folder):
+    words = ("--data", "data", "--target", "delta", "--targets", "biases", "--layers", "2")
+    code, found, err = shell("compress", "--base", "base", *words, "-o", "z.qtrain", "--dry-run", "--json")
+    assert code == 0, err
+    (part,) = found["parts"]
+    assert part["epochs"] == -(-CHANGE_STEPS // (part["steps"] // part["epochs"]))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -5,19 +5,23 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from artifacts import spec_of
 from torch import nn
 
 from qtrain_cli.artifact.size import Known, bytes_bound
 from qtrain_cli.cli import main
 from qtrain_cli.commands import plan
 from qtrain_cli.errors import BadInput, UsageError
-from qtrain_cli.methods.generator.plan import plan_of
+from qtrain_cli.methods.generator.angles import start_angles
+from qtrain_cli.methods.generator.plan import ANGLES, plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.sizes import angle_bytes, mapping_bytes
+from qtrain_cli.quantum.statevector import probabilities
 from qtrain_cli.runs import probing
 from qtrain_cli.settings import BudgetSettings, FitSettings, ModelSettings, PlanSettings
 from qtrain_cli.settings.parsing import parse_shapes
@@ -240,3 +244,16 @@ def test_named_shapes_that_are_none(text):
     else:
         with pytest.raises(UsageError):
             parse_shapes(text)
+
+
+def test_the_circuits_that_are_timed_are_those_that_a_step_runs():
+    spec, ran = spec_of(), []
+
+    class Part:
+        def at(self, step):
+            return lambda circuit, theta: ran.append(step) or probabilities(circuit, theta)
+
+    theta = start_angles(spec.circuit, spec.angles.start_seed).float()
+    trainee = SimpleNamespace(numbers={ANGLES: theta}, circuits=Part())
+    probing._circuits_of(trainee, SimpleNamespace(layout=spec.layout, plan=plan_of(spec)))()
+    assert ran == [0]
