@@ -4,11 +4,13 @@
 
 Weights, gradients and what is measured stay float32. On a processor attention is written out
 (`SDPBackend.MATH`): the backward pass of torch's fused one took 18 ms a layer of MiniLM in bfloat16 there,
-1.5 ms in float32. Written out, a step of that model takes 0.57 to 0.6 of its time in float32.
+1.5 ms in float32. Written out, a step of that model takes 0.57 to 0.6 of its time in float32 on a processor
+that has instructions for bfloat16. On one that has none it took twenty times as long (`said_of_products`).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +19,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 #: The dtype of products, by what `--precision` may say; none for the model's own.
 _DTYPES = {"bf16": torch.bfloat16}
+#: A side of the matrices by which a processor is timed, and how often: some milliseconds at the slowest.
+_SIDE, _TIMES = 128, 3
+#: So many times the seconds of float32 are worth a word: no noise of a busy machine, as the least of some.
+_MUCH_SLOWER = 3.0
 
 
 @contextmanager
@@ -39,3 +45,28 @@ def attention_in(precision: str, device: torch.device) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def said_of_products(precision: str, device: torch.device) -> str:
+    """A line where this processor multiplies much more slowly in the precision than in float32, by a product
+    of each that is timed here; else nothing. What is computed does not depend on it."""
+    if precision not in _DTYPES or device.type != "cpu":
+        return ""
+    slower = _seconds(_DTYPES[precision]) / _seconds(torch.float32)
+    if slower < _MUCH_SLOWER:
+        return ""
+    return (
+        f"--precision {precision} is slow on this processor: its matrix products take about {slower:.0f} times"
+        " as long as in float32; leave the option out here"
+    )
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    """Of a product of square matrices, the least of some, after one that is not counted."""
+    one = torch.ones(_SIDE, _SIDE, dtype=dtype)
+    taken = []
+    for _ in range(_TIMES + 1):
+        started = time.perf_counter()
+        one @ one
+        taken.append(time.perf_counter() - started)
+    return min(taken[1:])

@@ -34,6 +34,7 @@ from qtrain_cli.methods.method import Scene
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import LoadedModel
 from qtrain_cli.models.call import file_state, outputs_of, predict
+from qtrain_cli.models.mixed import said_of_products
 from qtrain_cli.quantum.estimators import Cost
 from qtrain_cli.runs.grounds import BaseModel, changed_layout, on_cpu
 from qtrain_cli.runs.layouts import layout_for
@@ -162,9 +163,11 @@ def fit_for(
     fit: FitSettings, module: nn.Module, data: Dataset, log: Log, change: bool = False
 ) -> FitSettings:
     """The fit with the rows of a step and the epochs that these rows take in this module, whether all of it
-    or changes to a base are trained; a line where it takes long. Both are counted, not timed: another machine
-    chooses the same."""
+    or changes to a base are trained; a line where it takes long, and one where this processor is slow in the
+    precision. Both numbers are counted, not timed: another machine chooses the same."""
     device, rows = torch.device(fit.device), len(data.train)
+    if slow := said_of_products(fit.precision, device):
+        log(slow)
     work = work_of(module, data.normalisation(data.train.inputs[:1].to(device)))
     if said := said_of_work(fit, rows, work, change):
         log(said)

@@ -16,6 +16,7 @@ from qtrain_cli.commands import export, verify
 from qtrain_cli.errors import BadInput, Refused, RunFailed, UsageError
 from qtrain_cli.methods.generator.angles import angle_codes, movement, start_angles
 from qtrain_cli.methods.generator.plan import ANGLES
+from qtrain_cli.models import mixed
 from qtrain_cli.runs import compress, fresh, making, materials
 from qtrain_cli.settings import ExportSettings, VerifySettings, own_rate
 from qtrain_cli.tasks.objective import Objective
@@ -476,3 +477,15 @@ def test_rows_that_were_skipped_are_in_the_record_and_on_the_page(cli, tmp_path,
     assert "1 damaged row is left out, first: all.csv, line 43" in " ".join(done.err.split())
     assert json.loads(cli("report", "m.qtrain", "--json").out)["skipped_rows"] == 1
     assert "Damaged rows left out" in cli("report", "m.qtrain").out
+
+
+def test_a_processor_that_is_slow_in_the_precision_is_named_and_the_run_is_the_same(run, monkeypatch):
+    first, second = {torch.bfloat16: 1.0, torch.float32: 1.0}, {torch.bfloat16: 9.0, torch.float32: 1.0}
+    found = []
+    for seconds in (first, second):
+        monkeypatch.setattr(mixed, "_seconds", seconds.get)
+        found.append(run(precision="bf16", epochs=1, force=True))
+    said = [line for line in found[1].logged if "--precision bf16 is slow" in line]
+    assert len(said) == 1 and "9 times" in said[0]
+    assert not any("is slow" in line for line in found[0].logged)
+    assert found[0].record.artifact_sha256 == found[1].record.artifact_sha256
