@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +44,18 @@ from qtrain_cli.data import Normalisation
 from qtrain_cli.data.given import Handed
 from qtrain_cli.errors import BadInput, Interrupted, RunFailed, UsageError, suggestion
 from qtrain_cli.files.atomic import check_output, write_bytes_atomically
+from qtrain_cli.files.config_file import configured_bases
 from qtrain_cli.models import IN_MEMORY
-from qtrain_cli.models.bases import load_base
 from qtrain_cli.report.lines import tell
 from qtrain_cli.report.progress import shown_progress
 from qtrain_cli.results.comparison import Comparison
 from qtrain_cli.runs.compress import compress_model
-from qtrain_cli.runs.grounds import base_of, base_of_module, ground_of_file, require_base
+from qtrain_cli.runs.grounds import base_of, base_of_module, found_base, ground_of_file, require_base
 from qtrain_cli.runs.handed_in import HandedIn, handed_in
 from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.switching import Switch
 from qtrain_cli.runs.teachers import module_of
-from qtrain_cli.settings import CompareSettings, CompressSettings, ModelSettings
+from qtrain_cli.settings import CompareSettings, CompressSettings
 from qtrain_cli.settings.declared import said_record, settings_of
 from qtrain_cli.settings.option import Option
 from qtrain_cli.targets.ground import Ground
@@ -141,6 +141,7 @@ def load(
     module: nn.Module | None = None,
     *,
     base: nn.Module | str | os.PathLike[str] | None = None,
+    bases: Sequence[str | os.PathLike[str]] | None = None,
 ) -> LoadedArtifact:
     """Reads an artifact and regenerates its weights.
 
@@ -148,6 +149,8 @@ def load(
         path: the file.
         module: any module of the model's architecture, for a file that leaves out what all of them have.
         base: what a file of changes belongs to: the loaded model, or a file or folder that holds it.
+        bases: files and folders of which one may be it, where `base` is not said: the one with the digest is
+            taken. None: the `bases` of the nearest `qtrain.toml`, as on a command line.
 
     Raises:
         UsageError: the file needs such a module, or a base.
@@ -157,22 +160,39 @@ def load(
     container = read_container(Path(path))
     artifact = decode_artifact(container)
     description = artifact.description
-    ground = _ground(description, base)
+    ground = _ground(description, base, bases)
     found = regenerate(artifact, module, ground)
     record = record_of(description, container).to_json() if description.origin else None
     switch = Switch(ground, description.layout, found.state) if ground else None
     return LoadedArtifact(record, found.exact, found.state, container.data, switch)
 
 
-def _ground(description: Description, base: nn.Module | str | os.PathLike[str] | None) -> Ground | None:
-    require_base(description, base is not None)
-    if base is None or description.change is None:
+def _ground(
+    description: Description,
+    base: nn.Module | str | os.PathLike[str] | None,
+    bases: Sequence[str | os.PathLike[str]] | None,
+) -> Ground | None:
+    change = description.change
+    if change is None:
+        require_base(description, base is not None)
         return None
     if isinstance(base, nn.Module):
         found = base_of_module(base, type(base).__name__)
     else:
-        found = base_of(load_base(ModelSettings(Path(base))), Path(base).name)
-    return ground_of_file(description.change, description.layout, found)
+        places = configured_bases(Path()) if bases is None and base is None else tuple(map(Path, bases or ()))
+        loaded, name = found_base(change, _Places(None if base is None else Path(base), places))
+        found = base_of(loaded, name)
+    return ground_of_file(change, description.layout, found)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a base may be, as the settings of commands say it."""
+
+    base: Path | None
+    bases: tuple[Path, ...]
+    arch: str | None = None
+    arch_args: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@
     mean = 0.5
     out = "net.qtrain"
 
+`bases`, where the bases of fine-tunes may be, may stand before the tables too, for every command that looks
+there.
+
 The command line wins over the file; `cli` sees to that and says which options there are, each with its kind
 from `VALUE_KINDS`. Paths in the file are relative to the file. An unknown table or key, or a value of the
 wrong type, is an error: a misspelt option that is quietly ignored costs hours. It stops the command that
@@ -24,14 +27,20 @@ import difflib
 import json
 import math
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qtrain_cli.errors import UsageError, suggestion
-from qtrain_cli.files.config_file import find_config, read_config
+from qtrain_cli.files.config_file import (
+    A_LIST_OF_PATHS,
+    BASES,
+    find_config,
+    listed_paths,
+    one_path,
+    parsed_config,
+)
 from qtrain_cli.settings.parsing import NO_LOG, TENSORBOARD
 
 #: Larger whole numbers are refused: some fit no float, and others cannot even be printed.
@@ -62,13 +71,15 @@ def load_defaults(start: Path, commands: Mapping[str, Options], reader: str | No
 
     Raises:
         UsageError: a syntax error, an unknown table or key, or a value of the wrong type.
-        BadInput, Refused: as `read_config`.
+        BadInput, Refused: as `parsed_config`.
     """
     path = find_config(start)
     if path is None:
         return {}
     defaults: Defaults = {}
-    for command, table in _parse(path).items():
+    tables = parsed_config(path)
+    bases = tables.pop(BASES, None)
+    for command, table in tables.items():
         if not isinstance(table, dict):
             raise UsageError(f"'{path}': '{command}' stands outside a table", "put it under e.g. [compress]")
         meant = difflib.get_close_matches(command, commands, n=1)
@@ -76,17 +87,19 @@ def load_defaults(start: Path, commands: Mapping[str, Options], reader: str | No
             raise UsageError(f"'{path}': unknown table [{command}]", suggestion(command, commands))
         if command in commands and reader in (None, command):
             defaults[command] = _read_table(path, command, table, commands[command])
+    if bases is not None:
+        _spread(path, bases, commands, reader, defaults)
     return defaults
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        # utf-8-sig: editors on Windows put a byte-order mark first, which TOML does not know.
-        return tomllib.loads(read_config(path).decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"'{path}' is not UTF-8: byte {error.start} is wrong", "save it as UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"'{path}' is not TOML: {error}", "texts need quotes, tables a [name]") from error
+def _spread(
+    path: Path, bases: Any, commands: Mapping[str, Options], reader: str | None, defaults: Defaults
+) -> None:
+    """Gives each command that looks for bases those before the tables, if its own table has none."""
+    for command, options in commands.items():
+        if BASES in options and reader in (None, command):
+            found = _read_value(f"'{path}': '{BASES}'", VALUE_KINDS[options[BASES]], bases, path.parent)
+            defaults[command] = {BASES: found} | defaults.get(command, {})
 
 
 def _read_table(path: Path, command: str, table: Mapping[str, Any], options: Options) -> dict[str, Any]:
@@ -131,13 +144,9 @@ def _text(value: Any, folder: Path) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _path(value: Any, folder: Path) -> str | None:
-    return str(folder / value) if isinstance(value, str) and value and "\0" not in value else None
-
-
 def _output(value: Any, folder: Path) -> str | None:
     """A path that is to be written: wherever links lead, not out of the folder."""
-    path = _path(value, folder)
+    path = one_path(value, folder)
     below = os.path.join(os.path.realpath(folder), "")
     return path if path and os.path.realpath(path).startswith(below) else None
 
@@ -155,7 +164,7 @@ def _data(value: Any, folder: Path) -> str | None:
     if not isinstance(value, str) or value.startswith("hf:"):
         return value if isinstance(value, str) else None
     coded = _code(value, folder)
-    return _path(value, folder) if coded == value else coded
+    return one_path(value, folder) if coded == value else coded
 
 
 def _log(value: Any, folder: Path) -> str | None:
@@ -177,11 +186,6 @@ def _list(value: Any, folder: Path) -> list[str] | None:
     texts = [value] if isinstance(value, str) else value
     good = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
     return texts if good else None
-
-
-def _paths(value: Any, folder: Path) -> list[str] | None:
-    found = [_path(text, folder) for text in _list(value, folder) or ()]
-    return [path for path in found if path] if found and all(found) else None
 
 
 def _json(value: Any, folder: Path) -> str | None:
@@ -207,7 +211,7 @@ def _never(value: Any, folder: Path) -> None:
 
 
 VALUE_KINDS: dict[str, Kind] = {
-    "path": Kind("a path in quotes", _path),
+    "path": Kind("a path in quotes", one_path),
     "output": Kind("a path in quotes, in the file's folder or below", _output),
     "log": Kind("'none', or a FILE.jsonl or 'tensorboard:DIR' in the file's folder or below", _log),
     "data": Kind("a path, 'hf:NAME' or 'file.py:function', in quotes", _data),
@@ -216,7 +220,7 @@ VALUE_KINDS: dict[str, Kind] = {
     "numbers": Kind("a number, or a list of numbers", _joined),
     "row": Kind("a list of texts or numbers, or one of them", _joined),
     "list": Kind("a list of texts in quotes", _list),
-    "paths": Kind("a list of paths in quotes", _paths),
+    "paths": Kind(A_LIST_OF_PATHS, listed_paths),
     "json": Kind("a table, or JSON in quotes", _json),
     "int": Kind("a whole number", _int),
     "float": Kind("a number", _float),

@@ -5,16 +5,22 @@
 
 What stands in it decides which code is run and which files are written. So the file and its folder belong to
 the user or to root, and no one else may write to either: not a group of several people, and not everybody,
-be it in a shared folder whose sticky bit keeps people from each other's files, as in /tmp. Standard library
-only.
+be it in a shared folder whose sticky bit keeps people from each other's files, as in /tmp. Standard
+library only.
+
+What an option of a command may be, `cli.config` knows; one key stands before the tables, for all who read it:
+
+    bases = ["models/minilm"]              where a base may be that a file of changes names by its digest
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.files.reading import open_ordinary
@@ -22,6 +28,8 @@ from qtrain_cli.files.system import HAS_OWNERS
 
 FILE_NAME = "qtrain.toml"
 MAX_BYTES = 1_000_000
+#: The key before the tables, and what it may be.
+BASES, A_LIST_OF_PATHS = "bases", "a list of paths in quotes"
 _ADVICE = "make it yours alone (chown, chmod go-w), or put a qtrain.toml of your own, empty or not, nearer"
 
 
@@ -53,6 +61,49 @@ def read_config(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise UsageError(f"'{path}' has more than {MAX_BYTES} bytes", "options need a few lines")
     return data
+
+
+def parsed_config(path: Path) -> dict[str, Any]:
+    """Its tables and keys.
+
+    Raises:
+        UsageError: it is no TOML, or no UTF-8. As `read_config`.
+    """
+    try:
+        # utf-8-sig: editors on Windows put a byte-order mark first, which TOML does not know.
+        return tomllib.loads(read_config(path).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"'{path}' is not UTF-8: byte {error.start} is wrong", "save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"'{path}' is not TOML: {error}", "texts need quotes, tables a [name]") from error
+
+
+def one_path(value: Any, folder: Path) -> str | None:
+    """A path that is relative to a file in this folder; None for what is none."""
+    return str(folder / value) if isinstance(value, str) and value and "\0" not in value else None
+
+
+def listed_paths(value: Any, folder: Path) -> list[str] | None:
+    """The same of one, or of a list of them."""
+    texts = value if isinstance(value, list) else [value]
+    found = [one_path(text, folder) for text in texts]
+    return [path for path in found if path] if found and all(found) else None
+
+
+def configured_bases(start: Path) -> tuple[Path, ...]:
+    """The `bases` of the nearest file, none where there is no file or no such key.
+
+    Raises:
+        UsageError: they are no paths. As `parsed_config`.
+    """
+    path = find_config(start)
+    value = parsed_config(path).get(BASES) if path else None
+    if path is None or value is None:
+        return ()
+    found = listed_paths(value, path.parent)
+    if found is None:
+        raise UsageError(f"'{path}': '{BASES}' is not {A_LIST_OF_PATHS}", "correct it in the file")
+    return tuple(map(Path, found))
 
 
 def _folders(start: Path) -> Iterator[Path]:

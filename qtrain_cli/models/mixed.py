@@ -56,8 +56,8 @@ def said_of_products(precision: str, device: torch.device) -> str:
     if slower < _MUCH_SLOWER:
         return ""
     return (
-        f"--precision {precision} is slow on this processor: its matrix products take about {slower:.0f} times"
-        " as long as in float32; leave the option out here"
+        f"--precision {precision} is slow on this processor: its matrix products take about"
+        f" {slower:.0f} times as long as in float32; leave the option out here"
     )
 
 

@@ -299,7 +299,7 @@ def opened_base(description: Description, named: NamesBase) -> OpenedBase | None
     if change is None:
         require_base(description, named.base is not None)
         return None
-    loaded, name = _found_base(change, named)
+    loaded, name = found_base(change, named)
     ground = ground_of_file(change, description.layout, base_of(loaded, name))
     if not isinstance(loaded, LoadedModel):
         return OpenedBase(ground, None, (f"{printable(name)}: {TENSORS_ALONE}",))
@@ -327,8 +327,12 @@ def model_settings(named: NamesBase, path: Path) -> ModelSettings:
     return ModelSettings(path, named.arch, named.arch_args)
 
 
-def _found_base(change: Change, named: NamesBase) -> tuple[LoadedModel | Mapping[str, Tensor], str]:
-    """The base that is named, or the first of several places that has the digest; and its file's name."""
+def found_base(change: Change, named: NamesBase) -> tuple[LoadedModel | Mapping[str, Tensor], str]:
+    """The base that is named, or the first of several places that has the digest; and its file's name.
+
+    Raises:
+        UsageError: none is named, or none of the places has it. As `load_base`, of the one that is named.
+    """
     if named.base is not None:
         return load_base(model_settings(named, named.base)), named.base.name
     for path in named.bases:

@@ -11,7 +11,7 @@ from qtrain_cli.cli.app import kinds_of
 from qtrain_cli.cli.config import VALUE_KINDS, load_defaults
 from qtrain_cli.cli.table import COMMANDS as TABLE
 from qtrain_cli.errors import BadInput, QtrainError, UsageError
-from qtrain_cli.files.config_file import find_config
+from qtrain_cli.files.config_file import configured_bases, find_config
 
 COMMANDS = {
     "compress": {
@@ -211,6 +211,28 @@ def test_a_table_stops_the_command_that_reads_it_and_no_other(tmp_path):
         (tmp_path / "qtrain.toml").write_text(text)
         with pytest.raises(UsageError, match="unknown table"):
             load_defaults(tmp_path, COMMANDS, reader)
+
+
+def test_bases_may_stand_before_the_tables(tmp_path):
+    commands = {"a": {"bases": "paths", "epochs": "int"}, "b": {"bases": "paths"}, "c": {"epochs": "int"}}
+    (tmp_path / "qtrain.toml").write_text(
+        'bases = ["x", "y"]\n[a]\nepochs = 3\n[b]\nbases = "z"\n[c]\nepochs = 4'
+    )
+    x, y, z = (str(tmp_path / name) for name in "xyz")
+    found = {"a": {"bases": [x, y], "epochs": 3}, "b": {"bases": [z]}, "c": {"epochs": 4}}
+    assert load_defaults(tmp_path, commands) == found
+    for reader in commands:
+        assert load_defaults(tmp_path, commands, reader) == {reader: found[reader]}
+    assert configured_bases(tmp_path) == (Path(x), Path(y))
+    for wrong in ("3", "[]", '["x", 3]', '[""]', '"\\u0000"', "{x = 1}"):
+        (tmp_path / "qtrain.toml").write_text(f"bases = {wrong}\n")
+        assert load_defaults(tmp_path, commands, "c") == {}
+        with pytest.raises(UsageError, match=r"'bases' is .*; expected: a list of paths in quotes"):
+            load_defaults(tmp_path, commands, "b")
+        with pytest.raises(UsageError, match="'bases' is not a list of paths in quotes"):
+            configured_bases(tmp_path)
+    (tmp_path / "qtrain.toml").write_text("")
+    assert configured_bases(tmp_path) == ()
 
 
 @pytest.mark.parametrize(

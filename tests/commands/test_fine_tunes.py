@@ -166,6 +166,28 @@ def test_the_base_is_found_by_its_digest_among_several_places(shell, bench):
         config.write_text('[verify]\nbases = "base.pt, other.pt"\nbase = 3\n')
         code, _, err = shell("verify", "own.qtrain")
         assert code == 2 and "expected" in err
+        config.write_text('bases = ["other.pt", "base.safetensors"]\n')
+        assert shell("verify", "own.qtrain")[0] == 0
+        assert shell("export", "own.qtrain", "--classical", "-o", "found.safetensors", "--force")[0] == 0
+    finally:
+        config.unlink()
+
+
+def test_python_finds_the_base_by_its_digest_too(shell, bench):
+    compressed(shell, "own.qtrain")
+    expected = qtrain_cli.load("own.qtrain", base="base.safetensors").state_dict()
+    places = ["missing.pt", "other.pt", "base.safetensors"]
+    with pytest.raises(UsageError, match="none of 2 --bases is it"):
+        qtrain_cli.load("own.qtrain", bases=places[:2])
+    with pytest.raises(UsageError, match=r"changes the base .*, which is no part of it"):
+        qtrain_cli.load("own.qtrain")
+    config = bench / "qtrain.toml"
+    config.write_text(f"bases = {json.dumps(places)}\n")
+    try:
+        for found in (qtrain_cli.load("own.qtrain"), qtrain_cli.load("own.qtrain", bases=places)):
+            assert all(torch.equal(found.state_dict()[name], tensor) for name, tensor in expected.items())
+        with pytest.raises(UsageError):  # what is said counts, and not the file
+            qtrain_cli.load("own.qtrain", bases=[])
     finally:
         config.unlink()
 
