@@ -5,6 +5,7 @@
     safetensors               --arch                         `tensors`, `matching`
     pt2                       in the file                    `graphs`
     hf-folder                 `transformers`, or --arch      `folders`
+    a PEFT adapter's folder   its base, and merged           `peft_folder`
 
 Nothing in a file is run unless the user says ``--trust-pickle``: `untrusted` sees to that, under the PyTorch
 versions it was checked against. Naming ``--arch`` runs the user's own code. `describe_model` never runs
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -27,10 +29,11 @@ from qtrain_cli.models.describe import describe_model
 from qtrain_cli.models.entries import require_plain, tensors_of
 from qtrain_cli.models.fixed_batch import said_size
 from qtrain_cli.models.folder_files import open_folder
-from qtrain_cli.models.folders import load_folder
+from qtrain_cli.models.folders import ForTask, load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
 from qtrain_cli.models.outputs import picks
+from qtrain_cli.models.peft_folder import is_adapter_folder, read_adapted
 from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
@@ -88,8 +91,12 @@ def looks_up(module: nn.Module) -> bool:
     return any(isinstance(part, (nn.Embedding, nn.EmbeddingBag)) for part in module.modules())
 
 
-def load_model(settings: ModelSettings) -> LoadedModel:
+def load_model(settings: ModelSettings, base: Path | None = None) -> LoadedModel:
     """Load the module with the weights that `settings` names.
+
+    Args:
+        settings: the file or folder, and how it is read.
+        base: of a PEFT adapter's folder, in place of the one that its configuration names.
 
     Raises:
         BadInput: missing or damaged file, weights that do not fit ``--arch``, no parameters, a weight that
@@ -98,7 +105,7 @@ def load_model(settings: ModelSettings) -> LoadedModel:
         Refused: the file would run code, or is of a kind that this PyTorch's reader was not audited for, and
             ``--trust-pickle`` was not given; or it is a zip bomb.
     """
-    found, form, sha256 = _read(settings)
+    found, form, sha256 = _read(settings, base)
     _require_usable(found.module, settings.path.name)
     name = printable(settings.path.name)  # a record holds it as text, and not every file name is text
     module, entry = _dense_gradients(found.module.eval()), printable(found.entry) if found.entry else None
@@ -115,12 +122,18 @@ def module_in_memory(module: nn.Module, sha256: str, output: str | None) -> Load
     )
 
 
-def _read(settings: ModelSettings) -> tuple[ReadModel, str, str]:
+def _read(settings: ModelSettings, base: Path | None) -> tuple[ReadModel, str, str]:
     """What was read, the format, and the SHA-256 of what was read."""
+    if is_adapter_folder(settings.path):
+        return read_adapted(settings, base, _read_whole)
+    return _read_whole(settings)
+
+
+def _read_whole(settings: ModelSettings, task: ForTask | None = None) -> tuple[ReadModel, str, str]:
     path = settings.path
     if formats.is_model_folder(path):
         with open_folder(path) as folder:
-            return load_folder(settings, folder), formats.FOLDER, folder.sha256()
+            return load_folder(settings, folder, task), formats.FOLDER, folder.sha256()
     with open_model(path) as file:
         with nothing_unexpected(path.name):
             form = formats.file_format(file)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,8 +41,21 @@ _TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
 _TIMM_SIZES, _MOST_SIZE = ("num_classes", "in_chans", "img_size"), 2**20
 
 
-def load_folder(settings: ModelSettings, folder: ModelFolder) -> ReadModel:
-    """The folder's model with its weights, or the module of ``--arch`` with them.
+@dataclass(frozen=True)
+class ForTask:
+    """A class of `transformers` for a task, in place of the one that a folder names.
+
+    `auto` is the table of such classes, `labels` how many outputs the task has, and `brought` are names of
+    tensors that the folder may lack, since somebody else brings them.
+    """
+
+    auto: str
+    labels: int
+    brought: frozenset[str]
+
+
+def load_folder(settings: ModelSettings, folder: ModelFolder, task: ForTask | None = None) -> ReadModel:
+    """The folder's model with its weights, or the module of ``--arch`` with them; or a task's on its weights.
 
     Raises:
         BadInput: damaged weights, or ones that are not all that the class needs; `transformers` is not
@@ -61,7 +74,7 @@ def load_folder(settings: ModelSettings, folder: ModelFolder) -> ReadModel:
         fitted = fit_to_architecture(named, folder.tensors("meta"), lambda: folder.tensors("cpu"))
         said = () if settings.arch else (f"{formats.CONFIG} names {named.arch}",)
         return ReadModel(fitted.module, trust, None, (*said, *fitted.notes))
-    module, surplus = _built(folder)
+    module, surplus = _built(folder, task)
     return ReadModel(module, trust, None, said_left_out(surplus))
 
 
@@ -81,12 +94,15 @@ def _is_size(value: Any) -> bool:
     return len(sizes) <= 2 and all(type(size) is int and 0 <= size <= _MOST_SIZE for size in sizes)
 
 
-def _built(folder: ModelFolder) -> tuple[nn.Module, list[str]]:
-    """The class of `transformers` that the configuration names, filled, and what it has no name for."""
+def _built(folder: ModelFolder, task: ForTask | None) -> tuple[nn.Module, list[str]]:
+    """The class of `transformers` that the configuration names, or a task's, filled, and what it has no name
+    for."""
     tensors = folder.tensors("cpu")
     factory = _class_of(folder.name, folder.config)
     try:
         made = factory.config_class.from_dict(checked_config(folder.name, folder.config, tensors))
+        if task:
+            factory, made.num_labels = _class_for(task, made), task.labels
         require_size(folder.name, factory, made, tensors)
         module, report = factory.from_pretrained(
             None, config=made, state_dict=tensors, output_loading_info=True
@@ -98,7 +114,7 @@ def _built(folder: ModelFolder) -> tuple[nn.Module, list[str]]:
             f"transformers cannot build '{folder.name}': {type(error).__name__}: {first_line(error)}",
             "update transformers, or name the model's class with --arch",
         ) from error
-    _require_complete(folder.name, factory.__name__, report)
+    _require_complete(folder.name, factory.__name__, report, task.brought if task else frozenset())
     padding = getattr(made, "pad_token_id", None)
     if padding is not None and "attention_mask" in inspect.signature(module.forward).parameters:
         module.register_forward_pre_hook(_masking(padding), with_kwargs=True)
@@ -128,9 +144,22 @@ def _class_of(folder: str, config: Mapping[str, Any]) -> Any:
     )
 
 
-def _require_complete(folder: str, name: str, report: Mapping[str, Any]) -> None:
+def _class_for(task: ForTask, config: Any) -> Any:
+    """Of the task, for a configuration of this kind."""
+    import transformers
+
+    table = getattr(transformers, task.auto)._model_mapping
+    if type(config) not in table:
+        raise BadInput(
+            f"transformers has no {task.auto} of {type(config).__name__}",
+            "give the merged model: merge_and_unload() of PEFT",
+        )
+    return table[type(config)]
+
+
+def _require_complete(folder: str, name: str, report: Mapping[str, Any], brought: Set[str]) -> None:
     for what, key in (("lacks", "missing_keys"), ("has in another shape", "mismatched_keys")):
-        names = sorted(str(one) for one in report[key])
+        names = sorted(str(one) for one in report[key] if one not in brought)
         if names:
             raise BadInput(
                 f"'{folder}' {what} {len(names)} tensors of {name}: {first_few(names, _MOST_NAMES)}",

@@ -22,7 +22,10 @@ Told = tuple[str, str]
 _STATE = "save its state dictionary with torch.save(model.state_dict(), 'model.pt') and name --arch"
 _WHOLE = "load the whole model with its own library, then " + _STATE
 _CONVERT = "qtrain reads PyTorch's files: load the weights into the PyTorch model, then " + _STATE
-_MERGE = "merge it into its base (model.merge_and_unload()), then " + _STATE
+_MERGE = (
+    "name its folder with its base (qtrain compress ADAPTER --base BASE), or merge it"
+    " (model.merge_and_unload()), then " + _STATE
+)
 _NPZ = (
     "a NumPy archive of arrays",
     "give rows with --data; of weights make a model's file with"

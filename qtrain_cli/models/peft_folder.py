@@ -9,20 +9,23 @@ adapters, trained biases), are refused.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, few_quoted
 from qtrain_cli.files.json_file import object_in
-from qtrain_cli.models import LoadedModel, load_model
+from qtrain_cli.models.folders import ForTask
+from qtrain_cli.models.formats import is_model_folder
 from qtrain_cli.models.opened import open_model
+from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.tensors import file_tensors
 from qtrain_cli.settings import ModelSettings
 
@@ -31,6 +34,12 @@ CONFIGURATION, FACTORS = "adapter_config.json", "adapter_model.safetensors"
 BEFORE = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 _MOST_CONFIGURATION = 2**20
+#: PEFT's kinds of tasks, and transformers' classes for them.
+_TASKS = {
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering",
+}
 #: Options of LoRA that change what an adapter means, with the values at which they do not.
 _PLAIN = {"use_dora": (False, None), "bias": ("none", None), "alora_invocation_tokens": (None,)}
 
@@ -50,28 +59,92 @@ def is_adapter_folder(path: Path) -> bool:
     return (path / CONFIGURATION).is_file()
 
 
-def load_adapted(settings: ModelSettings, base: Path) -> LoadedModel:
-    """The base's module with the adapter merged into its weights.
+class BaseReader(Protocol):
+    """How a base is read: as its own class, or as that of a task, with the format and the digest of it."""
+
+    def __call__(
+        self, settings: ModelSettings, task: ForTask | None = None
+    ) -> tuple[ReadModel, str, str]: ...
+
+
+def read_adapted(settings: ModelSettings, base: Path | None, read: BaseReader) -> tuple[ReadModel, str, str]:
+    """The base's module with the adapter merged into its weights, the base's format, and a digest of both.
+
+    An adapter of a task's class (`task_type`) on a folder of a model without that task's head has that class
+    of `transformers`, and brings the head.
 
     Args:
         settings: whose path is the adapter folder; everything else holds for the base.
-        base: file or folder of the base.
+        base: file or folder of the base; None: the one that the adapter's configuration names.
+        read: for the base.
 
     Raises:
-        BadInput: an adapter of another kind, a damaged one, or one of another model. As `load_model`.
+        BadInput: an adapter of another kind, a damaged one, or one of another model; its base is not here.
+            As `read`.
     """
     adapter = _read(settings.path)
-    loaded = load_model(replace(settings, path=base))
-    _merge(loaded.module, adapter)
-    sha256 = hashlib.sha256(f"{loaded.sha256} {adapter.sha256}".encode()).hexdigest()
-    return replace(loaded, name=adapter.name, sha256=sha256)
+    place = replace(settings, path=base or _named_base(settings.path, adapter.config))
+    found, form, sha256 = read(place)
+    task = _task_of(adapter)
+    if task and settings.arch is None and is_model_folder(place.path) and _lacks(found.module, adapter):
+        found, form, sha256 = read(place, task)
+    _merge(found.module, adapter)
+    return found, form, hashlib.sha256(f"{sha256} {adapter.sha256}".encode()).hexdigest()
 
 
-def _read(folder: Path) -> _Adapter:
+def place_of_base(path: Path, base: Path | None = None) -> Path:
+    """Where the base of an adapter folder is, in which its tokenizer lies; any other path as it is.
+
+    Raises:
+        BadInput: it is not said, and what the configuration names is not here.
+    """
+    if not is_adapter_folder(path):
+        return path
+    return base or _named_base(path, _configuration(path)[0])
+
+
+def _named_base(folder: Path, config: Mapping[str, Any]) -> Path:
+    """As the configuration names it: from the current folder, or beside the adapter."""
+    named = config.get("base_model_name_or_path")
+    places = [Path(named), folder.parent / named] if isinstance(named, str) and named else []
+    with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+        found = next(
+            (place for place in places if place.exists() and place.resolve() != folder.resolve()), None
+        )
+        if found is not None and not is_adapter_folder(found):
+            return found
+    raise BadInput(
+        f"the adapter '{folder.name}' is of the base {named!r:.80}, which is no model here",
+        f"name the base's place with --base, or as base_model_name_or_path in its {CONFIGURATION}",
+    )
+
+
+def _task_of(adapter: _Adapter) -> ForTask | None:
+    """The class that PEFT's kind of task stands for; as many outputs as the smallest matrix that comes along
+    has rows: a head's layers before the last are as wide as the model."""
+    auto = _TASKS.get(str(adapter.config.get("task_type")))
+    brought = {name: tensor for name, tensor in adapter.tensors.items() if not name.endswith((_A, _B))}
+    rows = [len(tensor) for tensor in brought.values() if tensor.dim() == 2]
+    return ForTask(auto, min(rows), frozenset(brought)) if auto and rows else None
+
+
+def _lacks(module: nn.Module, adapter: _Adapter) -> bool:
+    """Whether the module has no place for some of the adapter's factors or tensors."""
+    own = {name for name, _ in module.named_parameters()}
+    names = {name.removesuffix(_A) + ".weight" if name.endswith(_A) else name for name in adapter.tensors}
+    return not {name for name in names if not name.endswith(_B)} <= own
+
+
+def _configuration(folder: Path) -> tuple[dict[str, Any], str]:
+    """What it says, and its SHA-256."""
     with open_model(folder / CONFIGURATION) as file:
         if file.size > _MOST_CONFIGURATION:
             raise BadInput(f"'{folder.name}/{CONFIGURATION}' has {file.size} bytes", "it is no configuration")
-        config, first = object_in(CONFIGURATION, file.start(file.size)), file.sha256()
+        return object_in(CONFIGURATION, file.start(file.size)), file.sha256()
+
+
+def _read(folder: Path) -> _Adapter:
+    config, first = _configuration(folder)
     if not (folder / FACTORS).is_file():
         raise BadInput(
             f"the adapter '{folder.name}' has no {FACTORS}", "save it with PEFT's safe_serialization=True"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.bases import load_base
 from qtrain_cli.models.heads import pooling_of
-from qtrain_cli.models.peft_folder import is_adapter_folder, load_adapted
+from qtrain_cli.models.peft_folder import is_adapter_folder, place_of_base
 from qtrain_cli.runs.fresh import fresh_module
 from qtrain_cli.settings import ChangeSettings, DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.change import Wanted
@@ -74,21 +75,22 @@ class Materials:
 
 def of_files(model: ModelSettings, data: DataSettings, change: ChangeSettings | None = None) -> Materials:
     """Out of what the settings name. Its functions raise as `load_model` and `load_data`."""
-    base = change.base if change else None
-    if base is not None and is_adapter_folder(model.path):
-        own = replace(model, path=base)
-        return Materials(
-            lambda: load_adapted(model, base),
-            lambda seed: load_data(data, seed, own),
-            lambda loaded, device: load_adapted(model, base).module.to(device),
-            change=asked_change(model, change),
-        )
+    base = change.base if change and change.base != model.path else None
     return Materials(
-        lambda: load_model(model),
-        lambda seed: load_data(data, seed, model),
-        lambda loaded, device: fresh_module(model, loaded, device),
+        lambda: load_model(model, base),
+        lambda seed: load_data(data, seed, replace(model, path=place_of_base(model.path, base))),
+        lambda loaded, device: _fresh(model, base, loaded, device),
         change=asked_change(model, change),
     )
+
+
+def _fresh(
+    model: ModelSettings, base: Path | None, loaded: LoadedModel, device: torch.device
+) -> nn.Module | None:
+    """A module that was never trained; of an adapter, whose folder holds no model, it is read again."""
+    if is_adapter_folder(model.path):
+        return load_model(model, base).module.to(device)
+    return fresh_module(model, loaded, device)
 
 
 def asked_change(model: ModelSettings, change: ChangeSettings | None) -> AskedChange | None:
@@ -97,5 +99,5 @@ def asked_change(model: ModelSettings, change: ChangeSettings | None) -> AskedCh
         return None
     path = change.base
     if path == model.path:
-        return AskedChange(change.target, None, pooling_of(path))
+        return AskedChange(change.target, None, pooling_of(place_of_base(path)))
     return AskedChange(change.target, lambda: (path.name, load_base(replace(model, path=path))), "")

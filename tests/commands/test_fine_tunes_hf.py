@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import qtrain_cli
 from qtrain_cli.cli import main
+from qtrain_cli.models import load_model
+from qtrain_cli.settings import ModelSettings
 from qtrain_cli.settings.fit import CHANGE_STEPS
 
 transformers = pytest.importorskip("transformers", reason="needs the extra hf")
@@ -147,6 +152,63 @@ def test_a_taught_classifier_of_its_own_class_is_written_merged(shell, tuned, ou
     code, found, err = shell(*sample, "--model", "tuned")
     assert code == 0, err
     assert found["exact_test_accuracy"] == artifact.record["test_accuracy"] > 0.4
+
+
+@pytest.fixture
+def adapted(folder):
+    """`ad`: PEFT's LoRA of a classifier of `base`, a model that has none; and its merged state dictionary."""
+    peft = pytest.importorskip("peft", reason="the package peft is not installed")
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification.from_pretrained(folder / "base", num_labels=2)
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, lora_alpha=8, target_modules=["query", "value"])
+    model = peft.get_peft_model(model, config)
+    for name, part in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(part, std=0.1)
+    if not (folder / "ad").exists():
+        model.save_pretrained(folder / "ad")
+    return model.merge_and_unload().state_dict()
+
+
+def test_peft_s_adapter_of_a_classifier_stands_on_a_base_without_one(shell, adapted, folder, tmp_path):
+    for base in (Path("base"), None):  # as the adapter's own configuration names it
+        found = load_model(ModelSettings(Path("ad")), base)
+        state = found.module.state_dict()
+        assert type(found.module) is transformers.BertForSequenceClassification and found.name == "ad"
+        assert adapted.keys() == state.keys()
+        assert all(torch.allclose(adapted[name], state[name], atol=1e-6) for name in adapted)
+    words = ("--data", "data", "--target", "lora:rank=2", "--layers", "4", "--epochs", "2", "--teacher-any")
+    out = tmp_path / "t.qtrain"
+    code, record, err = shell("compress", "ad", "--base", "base", *words, "-o", out, "--json")
+    assert code == 0, err
+    assert (record["model"], record["base"]) == ("ad", "base") and "first" not in err
+    assert shell("verify", out, "--base", "base")[0] == 0
+    export = ("export", out, "--base", "base", "--classical", "-o", tmp_path / "t.pt2")
+    assert shell(*export)[0] == 2
+    code, _, err = shell(*export, "--model", "ad")
+    assert code == 0, err
+
+
+def test_an_adapter_is_a_base_and_a_model_of_its_own(shell, adapted, tmp_path):
+    words = ("--data", "data", "--layers", "2", "--epochs", "1", "--teacher-any")
+    out = tmp_path / "on.qtrain"
+    biases = ("--target", "delta", "--targets", "biases")
+    code, record, err = shell("compress", "--base", "ad", *biases, *words, "-o", out, "--json")
+    assert code == 0 and record["base"] == "ad", err
+    assert shell("verify", out, "--base", "ad")[0] == 0
+    assert shell("verify", out, "--base", "base")[0] == 4
+    code, found, err = shell("compress", "ad", *words, "-o", tmp_path / "whole.qtrain", "--json")
+    assert code == 0 and found["model"] == "ad" and found["base"] is None, err
+
+
+def test_an_adapter_whose_base_is_not_here(shell, adapted, folder, tmp_path):
+    for named in ("sentence-transformers/none", "", None, 3, ".", "x" * 5000, "a\0b"):
+        shutil.copytree(folder / "ad", tmp_path / "away", dirs_exist_ok=True)
+        config = tmp_path / "away/adapter_config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), "base_model_name_or_path": named}))
+        code, _, err = shell("compress", tmp_path / "away", "--data", "data", "-o", tmp_path / "x.qtrain")
+        assert code == 2 and ("is no model here" in err or named == "."), (named, err)
+        assert len(err.splitlines()) == 1, err
 
 
 def test_changes_to_a_base_take_the_epochs_of_changes(shell, folder):

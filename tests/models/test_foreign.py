@@ -77,7 +77,6 @@ def test_archives_of_others(tmp_path):
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("adapter_config.json", "is the folder of a PEFT adapter"),
         ("saved_model.pb", "is the folder of a TensorFlow model"),
         ("__0_0.distcp", "is the folder of a distributed checkpoint"),
         ("model-00001-of-00002.safetensors", "is the folder of a model in several shards"),
@@ -90,6 +89,15 @@ def test_folders(tmp_path, name, what):
     error = refused(tmp_path / "hf")
     assert what in error.message
     assert "several" in what or name != "model.safetensors" or "model.safetensors" in error.advice
+
+
+def test_the_folder_of_an_adapter_is_read_as_one_and_described_as_one(tmp_path):
+    (tmp_path / "ad").mkdir()
+    (tmp_path / "ad/adapter_config.json").write_text('{"peft_type": "LORA"}')
+    assert "has no adapter_model.safetensors" in refused(tmp_path / "ad").message
+    with pytest.raises(BadInput, match="'ad' is the folder of a PEFT adapter") as caught:
+        describe_model(tmp_path / "ad")
+    assert "--base BASE" in caught.value.advice
 
 
 def test_one_shard_alone(tmp_path, arch):

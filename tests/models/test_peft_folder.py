@@ -9,7 +9,8 @@ from torch import nn
 
 from qtrain_cli.cli import main
 from qtrain_cli.errors import BadInput, QtrainError
-from qtrain_cli.models.peft_folder import is_adapter_folder, load_adapted
+from qtrain_cli.models import load_model
+from qtrain_cli.models.peft_folder import is_adapter_folder
 from qtrain_cli.settings import ModelSettings
 
 NET = """
@@ -67,21 +68,21 @@ def test_factors_are_merged_as_peft_merges_them(net, tmp_path, more, scale):
     own = {**factors("query", 8, 6), "head.weight": torch.ones(2, 8), "head.bias": torch.zeros(2)}
     settings = adapter(tmp_path / "ad", {**PLAIN, **more}, own)
     assert is_adapter_folder(settings.path) and not is_adapter_folder(tmp_path)
-    loaded = load_adapted(settings, tmp_path / "base.pt")
+    loaded = load_model(settings, tmp_path / "base.pt")
     b, a = own["query.lora_B.weight"], own["query.lora_A.weight"]
     state = loaded.module.state_dict()
     assert torch.allclose(state["query.weight"], net.query.weight + scale * (b @ a), atol=1e-6)
     assert bool((state["head.weight"] == 1).all()) and torch.equal(state["query.bias"], net.query.bias)
-    again = load_adapted(settings, tmp_path / "base.pt")
+    again = load_model(settings, tmp_path / "base.pt")
     assert loaded.name == "ad" and again.sha256 == loaded.sha256
     own["query.lora_A.weight"][0, 0] += 1
     other = adapter(tmp_path / "other", {**PLAIN, **more}, own)
-    assert load_adapted(other, tmp_path / "base.pt").sha256 != loaded.sha256
+    assert load_model(other, tmp_path / "base.pt").sha256 != loaded.sha256
 
 
 def test_a_convolution_has_factors_too(net, tmp_path):
     own = {"conv.lora_A.weight": torch.randn(2, 2, 3, 3), "conv.lora_B.weight": torch.randn(4, 2, 1, 1)}
-    found = load_adapted(adapter(tmp_path / "ad", PLAIN, own), tmp_path / "base.pt").module.conv.weight
+    found = load_model(adapter(tmp_path / "ad", PLAIN, own), tmp_path / "base.pt").module.conv.weight
     moved = nn.functional.conv2d(
         own["conv.lora_A.weight"].permute(1, 0, 2, 3), own["conv.lora_B.weight"]
     ).permute(1, 0, 2, 3)
@@ -110,7 +111,7 @@ def test_a_convolution_has_factors_too(net, tmp_path):
 def test_what_is_no_such_adapter_is_refused(net, tmp_path, config, change, said):
     settings = adapter(tmp_path / "ad", config, {**factors("query", 8, 6), **change})
     with pytest.raises(BadInput, match=said):
-        load_adapted(settings, tmp_path / "base.pt")
+        load_model(settings, tmp_path / "base.pt")
 
 
 @pytest.mark.parametrize("broken", ["[]", "{", '{"peft_type": "LORA"}'])
@@ -118,14 +119,14 @@ def test_damaged_folders_are_refused(net, tmp_path, broken):
     settings = adapter(tmp_path / "ad", PLAIN, factors("query", 8, 6))
     (tmp_path / "ad/adapter_config.json").write_text(broken)
     with pytest.raises(QtrainError):
-        load_adapted(settings, tmp_path / "base.pt")
+        load_model(settings, tmp_path / "base.pt")
     (tmp_path / "ad/adapter_config.json").write_text(json.dumps(PLAIN))
     (tmp_path / "ad/adapter_model.safetensors").write_bytes(b"x" * 40)
     with pytest.raises(QtrainError):
-        load_adapted(settings, tmp_path / "base.pt")
+        load_model(settings, tmp_path / "base.pt")
     (tmp_path / "ad/adapter_model.safetensors").unlink()
     with pytest.raises(BadInput, match="has no adapter_model"):
-        load_adapted(settings, tmp_path / "base.pt")
+        load_model(settings, tmp_path / "base.pt")
 
 
 def test_it_teaches_a_run_of_changes(net, tmp_path, capsys):
@@ -133,7 +134,7 @@ def test_it_teaches_a_run_of_changes(net, tmp_path, capsys):
     x = torch.randn(300, 6)
     own = {**factors("query", 8, 6), "head.weight": torch.randn(2, 8), "head.bias": torch.zeros(2)}
     settings = adapter(tmp_path / "ad", PLAIN, own)
-    tuned = load_adapted(settings, tmp_path / "base.pt").module
+    tuned = load_model(settings, tmp_path / "base.pt").module
     y = tuned(x).argmax(1)
     import numpy as np
 
