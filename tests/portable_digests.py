@@ -120,9 +120,9 @@ def base_of_changes(precision: str) -> BaseModel:
     return BaseModel(precision, tensors, {name: name for name in tensors}, digest_of_tensors(tensors))
 
 
-def make(folder: Path, every: int = 1) -> int:
-    """Writes every so many-th file; how many."""
-    chosen = list(files())[::every]
+def make(folder: Path) -> int:
+    """Writes the files; how many."""
+    chosen = list(files())
     for place, (name, data) in enumerate(chosen):
         (folder / f"{place:03} {name}.qtrain").write_bytes(data)
     return len(chosen)
