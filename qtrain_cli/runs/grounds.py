@@ -31,7 +31,7 @@ from qtrain_cli.portable.frames import leading_frames
 from qtrain_cli.runs.materials import AskedChange, Materials
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.change import HEAD_WEIGHT, XS, Base, Change, Wanted, matrix_of
-from qtrain_cli.targets.changes import changes_layout, settled_target
+from qtrain_cli.targets.changes import changes_layout, settled_target, usual_lora
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
 from qtrain_cli.targets.ground import Ground, digest_of_tensors
 from qtrain_cli.targets.kept import settled
@@ -152,7 +152,8 @@ def changed_layout(
     ]
     start = len(matrices) > 1
     seed = seed if wanted.rank or start else 0
-    change = Change(wanted.kind, whole, wanted.rank, wanted.scale, seed, 0, prefix, base.head, start)
+    usual = 0 if wanted.rank else usual_lora(module, lacking)
+    change = Change(wanted.kind, whole, wanted.rank, wanted.scale, seed, usual, prefix, base.head, start)
     tensors = {name: _own_or_zero(base, prefix, name, tensor) for name, tensor in state.items()}
     ground = _ground(change, layout, tensors, sources_of(state), lacking)
     if not wanted.rank:
@@ -374,4 +375,4 @@ def ground_identity(ground: Ground | None) -> dict[str, Any]:
     """What a run of changes depends on beside its model; nothing for any other run."""
     if ground is None:
         return {}
-    return {"base": ground.change.base.sha256, "target": ground.change.stored()}
+    return {"base": ground.change.base.sha256, "target": ground.change.bare.stored()}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from qtrain_cli.errors import BadInput, UsageError, suggestion
@@ -73,7 +73,8 @@ class Change:
     """How a file's tensors change a base.
 
     `scale` is s; `seed` that of A, or of the start from which `lora-xs` finds the base's own directions;
-    `numbers` how many an ordinary LoRA of this rank has (A, B and what the base lacks), 0 for differences;
+    `numbers` how many an ordinary LoRA has (A, B and what the base lacks), of this rank or, beside
+    differences, of the usual one, 0 where it is not known;
     `prefix` stands before the base's names in the model's own, `head` is one of `POOLINGS`. `start`: the
     matrices that the base lacks begin seeded, and not at zero, since several of them would stay there: each's
     gradient is a product with the others. Raises `BadInput` for values that cannot be: they may come from a
@@ -112,6 +113,11 @@ class Change:
             raise BadInput(f"its target has the prefix {reprlib.repr(self.prefix)}")
         if self.head not in POOLINGS:
             raise BadInput(f"its target has the head {reprlib.repr(self.head)}")
+
+    @property
+    def bare(self) -> Change:
+        """As a bare file has it, in which every byte counts: without what only a report reads."""
+        return replace(self, numbers=0) if self.kind == DELTA else self
 
     def stored(self) -> list[object]:
         """What stands in a file's facts; what is usual at the end is left out."""

@@ -109,6 +109,19 @@ def changes_layout(
     return LayoutSpec((*old, *new))
 
 
+def usual_lora(module: nn.Module, lacking: frozenset[str]) -> int:
+    """How many numbers a LoRA of the usual rank and layers has: A, B and what the base lacks; 0 of a module
+    without matrices."""
+    wanted = Wanted(LORA, RANKS[LORA])
+    try:
+        layout = changes_layout(module, wanted, lacking, (), ())
+    except BadInput:
+        return 0
+    names = [name for name in _matrices(module, (), ()) if name not in lacking]
+    shapes = {name: tensor.shape for name, tensor in _named_matrices(module)}
+    return layout.generated + wanted.rank * sum(math.prod(shapes[name][1:]) for name in names)
+
+
 def _spelt_out(module: nn.Module, targets: Sequence[str]) -> list[str]:
     """The patterns with `BIASES` as names. Raises `BadInput` where the model has none."""
     named = module.named_parameters()

@@ -17,12 +17,15 @@ import torch
 from torch import nn
 
 import qtrain_cli
+from qtrain_cli.artifact.container import read_container
+from qtrain_cli.artifact.description import describe_container
 from qtrain_cli.cli import main
 from qtrain_cli.errors import BadInput, Refused, UsageError
 from qtrain_cli.methods.table import serving
 from qtrain_cli.report.next_steps import _finished
 from qtrain_cli.runs import targeting
 from qtrain_cli.targets import changes
+from qtrain_cli.targets.changes import usual_lora
 from qtrain_cli.targets.ground import digest_of_tensors
 
 NET = """
@@ -109,11 +112,15 @@ def shell(bench, monkeypatch, capsys):
     return call
 
 
-def compressed(shell, out, *more):
-    code, record, err = shell(
-        "compress", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "6",
-        "--epochs", "5", "--batch-size", "64", "--lr", "0.05", "-o", out, "--force", "--json", *more,
+def _again(out):
+    return (
+        "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "6",
+        "--epochs", "5", "--batch-size", "64", "--lr", "0.05", "-o", out,
     )  # fmt: skip
+
+
+def compressed(shell, out, *more):
+    code, record, err = shell("compress", *_again(out), "--force", "--json", *more)
     assert code == 0, err
     return record, err
 
@@ -127,9 +134,33 @@ def test_a_base_learns_from_labels_alone_with_a_head_that_it_lacked(shell, bench
     assert record["target"].startswith(target) and record["base"] == "base.pt"
     state = torch.load(bench / "base.pt", weights_only=True)
     assert record["base_sha256"] == digest_of_tensors(state)
-    lora = 2 * (32 + 64 + 24 + 32) + 240
-    assert record["lora_numbers"] == (lora if "lora" in target else None)
+    rank = 2 if "lora" in target else 4  # beside differences the usual one
+    assert record["lora_numbers"] == rank * (32 + 64 + 24 + 32) + 240
     assert record["model_bytes"] > 4 * sum(tensor.numel() for tensor in state.values())
+
+
+def test_a_report_shows_the_bytes_beside_a_lora_and_a_bare_file_spends_none_on_it(shell, bench):
+    numbers = 4 * (32 + 64 + 24 + 32) + 240
+    record, _ = compressed(shell, "own.qtrain", "--target", "delta")
+    assert shell("report", "own.qtrain", "--json")[1]["lora_numbers"] == numbers == record["lora_numbers"]
+    shown = shell("report", "own.qtrain")[1]
+    assert re.search(rf"LoRA in float16, in 4 bits +{2 * numbers:,} bytes, {numbers // 2:,} bytes", shown), (
+        shown
+    )
+    assert shell("compress", "--resume", *_again("own.qtrain"), "--target", "delta")[0] == 0
+    bare, _ = compressed(shell, "bare.qtrain", "--target", "delta", "--bare")
+    assert bare["lora_numbers"] == numbers
+    stored = describe_container(read_container(bench / "bare.qtrain")).change
+    assert stored.numbers == 0 and stored.bare == stored
+    whole = describe_container(read_container(bench / "own.qtrain")).change
+    assert whole.numbers == numbers and whole.bare == stored
+
+
+def test_a_model_without_matrices_has_no_lora_beside_it():
+    assert usual_lora(nn.Sequential(nn.BatchNorm1d(3)), frozenset()) == 0
+    net = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(), nn.Linear(7, 6), nn.Linear(6, 2))
+    assert usual_lora(net, frozenset()) == 4 * (5 + 2 * 9 + 6 + 7)
+    assert usual_lora(net, frozenset({"3.weight", "3.bias"})) == 4 * (5 + 2 * 9 + 6 + 7) + 14
 
 
 def test_a_file_of_changes_is_refused_without_its_own_base(shell):
