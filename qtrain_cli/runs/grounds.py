@@ -59,6 +59,10 @@ class BaseModel:
     taught: bool = True
     notes: tuple[str, ...] = ()
 
+    def is_named_by(self, sha256: str) -> bool:
+        """Whether this is a file's digest of its base, as files have it now or had it before."""
+        return sha256 == self.sha256 or sha256 == digest_of_tensors(self.tensors, positions=True)
+
 
 def base_of(loaded: LoadedModel | Mapping[str, Tensor], name: str = "") -> BaseModel:
     """A loaded model, or the tensors of a file of this name, as a base."""
@@ -166,7 +170,7 @@ def changed_layout(
 
 def ground_of_file(change: Change, layout: LayoutSpec, base: BaseModel) -> Ground:
     """The ground of a file. Raises `Refused` for another base than the file's."""
-    if base.sha256 != change.base.sha256:
+    if not base.is_named_by(change.base.sha256):
         raise Refused(
             f"the base '{base.name}' has the digest {base.sha256[:16]}, and the file changes"
             f" '{change.base.name}' of {change.base.sha256[:16]}",
@@ -341,7 +345,7 @@ def found_base(change: Change, named: NamesBase) -> tuple[LoadedModel | Mapping[
             loaded = load_base(model_settings(named, path))
         except QtrainError:
             continue
-        if base_of(loaded, path.name).sha256 == change.base.sha256:
+        if base_of(loaded, path.name).is_named_by(change.base.sha256):
             return loaded, path.name
     raise _no_base(change, f"; none of {len(named.bases)} --bases is it" if named.bases else "")
 

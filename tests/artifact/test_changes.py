@@ -177,6 +177,22 @@ def test_the_digest_of_a_base_is_of_its_tensors_alone():
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (2, 3, 4)])
+def test_positions_that_one_version_of_a_class_stores_are_no_part_of_the_base(shape, dtype):
+    state = {"b": torch.arange(6.0).view(2, 3), "n": torch.tensor(3), "one": torch.zeros(1, dtype=dtype)}
+    positions = torch.arange(4, dtype=dtype).expand(shape)
+    stored = {**state, "a.position_ids": positions.contiguous()}
+    found = digest_of_tensors(state)
+    assert digest_of_tensors(stored) == found == digest_of_tensors(state, positions=True)
+    before = digest_of_tensors(stored, positions=True)
+    assert before != found
+    base = BaseModel("b", stored, {name: name for name in stored}, digest_of_tensors(stored))
+    assert base.is_named_by(found) and base.is_named_by(before) and not base.is_named_by("0" * 64)
+    for other in (positions + 1, positions.float(), positions.flip(-1), positions[..., :1]):
+        assert digest_of_tensors({**stored, "a.position_ids": other.contiguous()}) != found
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import qtrain_cli
@@ -107,6 +107,23 @@ def test_it_is_put_on_a_loaded_base_and_asked_with_its_mask(shell, folder):
     assert scores.shape == (2, 2) and torch.allclose(scores, again, atol=1e-4)
     artifact.remove_from(model)
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
+
+
+def test_a_folder_and_its_file_with_positions_that_the_class_no_longer_stores_are_one_base(
+    shell, folder, tmp_path
+):
+    words = ("--data", "data", "--target", "delta", "--targets", "biases", "--layers", "2", "--epochs", "1")
+    out = tmp_path / "p.qtrain"
+    assert shell("compress", "--base", "base", *words, "-o", out)[0] == 0
+    tensors = load_file(folder / "base/model.safetensors")
+    assert not any(tensor.dtype == torch.int64 for tensor in tensors.values())
+    tensors["embeddings.position_ids"] = torch.arange(16)[None]
+    save_file(tensors, tmp_path / "older.safetensors")
+    assert shell("verify", out, "--base", tmp_path / "older.safetensors")[0] == 0
+    assert shell("verify", out, "--bases", tmp_path / "older.safetensors")[0] == 0
+    tensors["embeddings.position_ids"] += 1
+    save_file(tensors, tmp_path / "other.safetensors")
+    assert shell("verify", out, "--base", tmp_path / "other.safetensors")[0] == 4
 
 
 @pytest.fixture
