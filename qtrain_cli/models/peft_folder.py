@@ -83,7 +83,7 @@ def read_adapted(settings: ModelSettings, base: Path | None, read: BaseReader) -
             As `read`.
     """
     adapter = _read(settings.path)
-    place = replace(settings, path=base or _named_base(settings.path, adapter.config))
+    place = replace(settings, path=base) if base else _as_named(settings, adapter.config)
     found, form, sha256 = read(place)
     task = _task_of(adapter)
     if task and settings.arch is None and is_model_folder(place.path) and _lacks(found.module, adapter):
@@ -101,6 +101,11 @@ def place_of_base(path: Path, base: Path | None = None) -> Path:
     if not is_adapter_folder(path):
         return path
     return base or _named_base(path, _configuration(path)[0])
+
+
+def _as_named(settings: ModelSettings, config: Mapping[str, Any]) -> ModelSettings:
+    """The base that the configuration names; trust in a file that was named by hand is none in this one."""
+    return replace(settings, path=_named_base(settings.path, config), trust_pickle=False)
 
 
 def _named_base(folder: Path, config: Mapping[str, Any]) -> Path:

@@ -1,6 +1,8 @@
 """A PEFT adapter folder as a fine-tune of a base: merged as PEFT does, and refused where it is another."""
 
 import json
+import os
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -127,6 +129,24 @@ def test_damaged_folders_are_refused(net, tmp_path, broken):
     (tmp_path / "ad/adapter_model.safetensors").unlink()
     with pytest.raises(BadInput, match="has no adapter_model"):
         load_model(settings, tmp_path / "base.pt")
+
+
+def test_trust_in_an_adapter_is_none_in_the_base_that_it_names(net, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"query.weight": Evil()}, tmp_path / "evil.pt")
+    settings = adapter(
+        tmp_path / "ad", {**PLAIN, "base_model_name_or_path": "evil.pt"}, factors("query", 8, 6)
+    )
+    with pytest.raises(QtrainError):
+        load_model(replace(settings, trust_pickle=True))
+    assert not (tmp_path / "ran").exists()
+    for named in ("base.pt", str(tmp_path / "base.pt"), f"../{tmp_path.name}/base.pt"):
+        config = json.dumps({**PLAIN, "base_model_name_or_path": named})
+        (tmp_path / "ad/adapter_config.json").write_text(config)
+        assert load_model(settings).sha256 == load_model(settings, tmp_path / "base.pt").sha256
 
 
 def test_it_teaches_a_run_of_changes(net, tmp_path, capsys):
