@@ -26,7 +26,8 @@ from qtrain_cli.errors import RunFailed, UsageError
 from qtrain_cli.exports import ExportRecord
 from qtrain_cli.exports.comparison import require_same
 from qtrain_cli.files.atomic import check_output, filled_folder, write_bytes_atomically
-from qtrain_cli.models.peft_folder import BEFORE, CONFIGURATION, FACTORS
+from qtrain_cli.models.formats import ADAPTER_CONFIG
+from qtrain_cli.models.peft_folder import BEFORE, FACTORS
 from qtrain_cli.targets.change import FACTORED, matrix_of
 from qtrain_cli.targets.changes import is_turned
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
@@ -68,7 +69,7 @@ def write_adapter(changes: Changes, path: Path, force: bool) -> ExportRecord:
     own = {} if change.head else {BEFORE + name: tensor for name, tensor in new.items()}
     files = {
         FACTORS: _safetensors(factors | own),
-        CONFIGURATION: json.dumps(_config(changes, list(own)), indent=2, sort_keys=True).encode() + b"\n",
+        ADAPTER_CONFIG: json.dumps(_config(changes, list(own)), indent=2, sort_keys=True).encode() + b"\n",
         **({HEAD_FILE: _safetensors(new)} if change.head else {}),
     }
     with filled_folder(path) as folder:

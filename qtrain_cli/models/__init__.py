@@ -33,7 +33,7 @@ from qtrain_cli.models.folders import ForTask, load_folder
 from qtrain_cli.models.graphs import load_graph, load_old_graph
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
 from qtrain_cli.models.outputs import picks
-from qtrain_cli.models.peft_folder import is_adapter_folder, read_adapted
+from qtrain_cli.models.peft_folder import read_adapted
 from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.models.tensors import load_safetensors
 from qtrain_cli.settings import ModelSettings
@@ -124,7 +124,7 @@ def module_in_memory(module: nn.Module, sha256: str, output: str | None) -> Load
 
 def _read(settings: ModelSettings, base: Path | None) -> tuple[ReadModel, str, str]:
     """What was read, the format, and the SHA-256 of what was read."""
-    if is_adapter_folder(settings.path):
+    if formats.is_adapter_folder(settings.path):
         return read_adapted(settings, base, _read_whole)
     return _read_whole(settings)
 

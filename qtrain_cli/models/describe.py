@@ -15,6 +15,7 @@ from qtrain_cli.models.entries import find_entries, tensors_of
 from qtrain_cli.models.folder_files import open_folder
 from qtrain_cli.models.graphs import find_problems
 from qtrain_cli.models.opened import ModelFile, nothing_unexpected, open_model
+from qtrain_cli.models.peft_folder import described_adapter
 from qtrain_cli.models.pickles import is_module, read_outline
 from qtrain_cli.models.tensors import header_tensors
 from qtrain_cli.models.untrusted.archives import json_in, read_records
@@ -31,11 +32,14 @@ def describe_model(path: Path) -> dict[str, Any]:
     it cannot be told without running the file); `reasons` (why trust is needed: foreign names in a pickle,
     suspect parts of a graph); `entries`: for each set of weights its `path` (as ``--weights`` takes it),
     `tensors` (`name`, `shape`, `dtype`), `tensor_count` and `numbers` (elements, tied tensors once a name).
+    Of a PEFT adapter's folder also `base`, as its configuration names it.
 
     Raises:
         BadInput: missing, damaged or of no known format.
         Refused: a zip bomb.
     """
+    if formats.is_adapter_folder(path):
+        return _adapter(path)
     if formats.is_model_folder(path):
         return _folder(path)
     with open_model(path) as file, nothing_unexpected(path.name):
@@ -52,6 +56,13 @@ def _folder(path: Path) -> dict[str, Any]:
     with nothing_unexpected(path.name), open_folder(path) as folder:
         facts = _facts("auto_map" in folder.config, [], {"": _rows(folder.tensors("meta"))})
         return {"file": path.name, "bytes": folder.size, "format": formats.FOLDER, **facts}
+
+
+def _adapter(path: Path) -> dict[str, Any]:
+    with nothing_unexpected(path.name):
+        size, base, tensors = described_adapter(path)
+        facts = _facts(False, [], {"": _rows(tensors)})
+        return {"file": path.name, "bytes": size, "format": formats.ADAPTER, "base": base, **facts}
 
 
 def _graph(file: ModelFile, form: str) -> dict[str, Any]:

@@ -140,8 +140,6 @@ def torchscript() -> Told:
 def foreign_folder(path: Path) -> Told:
     """What a folder is, and the way on."""
     names = {child.name for child in path.iterdir()}
-    if "adapter_config.json" in names:
-        return "the folder of a PEFT adapter", _MERGE
     if "saved_model.pb" in names:
         return "the folder of a TensorFlow model", _CONVERT
     if "Manifest.json" in names or path.suffix == ".mlpackage":

@@ -8,6 +8,7 @@
     torchscript    a zip archive with a `code/` folder: `torch.jit.save`
     pickle         any other pickle
     hf-folder      a folder with a `config.json`, as Hugging Face models are kept
+    peft-adapter   a folder with an `adapter_config.json`: what PEFT adds to a model
 
 Zip archives are opened by `untrusted.sizes`: with PyTorch's own reader, which loads them later.
 """
@@ -26,8 +27,8 @@ from qtrain_cli.models.untrusted.sizes import open_archive
 
 SAFETENSORS, TORCH, TORCH_LEGACY = "safetensors", "torch", "torch-legacy"
 PT2, PT2_LEGACY, TORCHSCRIPT, PICKLE = "pt2", "pt2-legacy", "torchscript", "pickle"
-FOLDER = "hf-folder"
-CONFIG = "config.json"
+FOLDER, ADAPTER = "hf-folder", "peft-adapter"
+CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 _ZIP_START, _PICKLE_START = b"PK", b"\x80"
@@ -37,6 +38,8 @@ _HEADER_LIMIT = 100_000_000  # the safetensors format's own limit for its header
 
 def detect_format(path: Path) -> str:
     """The format of the file or folder at a path. Raises as `file_format` and `open_model`."""
+    if is_adapter_folder(path):
+        return ADAPTER
     if is_model_folder(path):
         return FOLDER
     with open_model(path) as file:
@@ -46,6 +49,11 @@ def detect_format(path: Path) -> str:
 def is_model_folder(path: Path) -> bool:
     """Whether this is a folder with a model's configuration."""
     return (path / CONFIG).is_file()
+
+
+def is_adapter_folder(path: Path) -> bool:
+    """Whether this is the folder of a PEFT adapter, whatever is in it."""
+    return (path / ADAPTER_CONFIG).is_file()
 
 
 def file_format(file: ModelFile) -> str:

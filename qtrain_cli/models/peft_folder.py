@@ -23,17 +23,17 @@ from torch import Tensor, nn
 from qtrain_cli.errors import BadInput, few_quoted
 from qtrain_cli.files.json_file import object_in
 from qtrain_cli.models.folders import ForTask
-from qtrain_cli.models.formats import is_model_folder
+from qtrain_cli.models.formats import ADAPTER_CONFIG, is_adapter_folder, is_model_folder
 from qtrain_cli.models.opened import open_model
 from qtrain_cli.models.reading import ReadModel
-from qtrain_cli.models.tensors import file_tensors
+from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.settings import ModelSettings
 
-CONFIGURATION, FACTORS = "adapter_config.json", "adapter_model.safetensors"
+FACTORS = "adapter_model.safetensors"
 #: Before the names of the model's own tensors, as PEFT saves them.
 BEFORE = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
-_MOST_CONFIGURATION = 2**20
+_MOST_ADAPTER_CONFIG = 2**20
 #: PEFT's kinds of tasks, and transformers' classes for them.
 _TASKS = {
     "SEQ_CLS": "AutoModelForSequenceClassification",
@@ -52,11 +52,6 @@ class _Adapter:
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     sha256: str
-
-
-def is_adapter_folder(path: Path) -> bool:
-    """Whether this is one, whatever is in it."""
-    return (path / CONFIGURATION).is_file()
 
 
 class BaseReader(Protocol):
@@ -120,7 +115,7 @@ def _named_base(folder: Path, config: Mapping[str, Any]) -> Path:
             return found
     raise BadInput(
         f"the adapter '{folder.name}' is of the base {named!r:.80}, which is no model here",
-        f"name the base's place with --base, or as base_model_name_or_path in its {CONFIGURATION}",
+        f"name the base's place with --base, or as base_model_name_or_path in its {ADAPTER_CONFIG}",
     )
 
 
@@ -140,20 +135,38 @@ def _lacks(module: nn.Module, adapter: _Adapter) -> bool:
     return not {name for name in names if not name.endswith(_B)} <= own
 
 
-def _configuration(folder: Path) -> tuple[dict[str, Any], str]:
-    """What it says, and its SHA-256."""
-    with open_model(folder / CONFIGURATION) as file:
-        if file.size > _MOST_CONFIGURATION:
-            raise BadInput(f"'{folder.name}/{CONFIGURATION}' has {file.size} bytes", "it is no configuration")
-        return object_in(CONFIGURATION, file.start(file.size)), file.sha256()
+def described_adapter(folder: Path) -> tuple[int, str, dict[str, Tensor]]:
+    """Bytes of its tensors' file, the base that it names ("" for none), and the tensors on the meta device.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    named = _configuration(folder)[0].get("base_model_name_or_path")
+    _require_factors(folder)
+    with open_model(folder / FACTORS) as file:
+        return file.size, named if isinstance(named, str) else "", header_tensors(file)
 
 
-def _read(folder: Path) -> _Adapter:
-    config, first = _configuration(folder)
+def _require_factors(folder: Path) -> None:
     if not (folder / FACTORS).is_file():
         raise BadInput(
             f"the adapter '{folder.name}' has no {FACTORS}", "save it with PEFT's safe_serialization=True"
         )
+
+
+def _configuration(folder: Path) -> tuple[dict[str, Any], str]:
+    """What it says, and its SHA-256."""
+    with open_model(folder / ADAPTER_CONFIG) as file:
+        if file.size > _MOST_ADAPTER_CONFIG:
+            raise BadInput(
+                f"'{folder.name}/{ADAPTER_CONFIG}' has {file.size} bytes", "it is no configuration"
+            )
+        return object_in(ADAPTER_CONFIG, file.start(file.size)), file.sha256()
+
+
+def _read(folder: Path) -> _Adapter:
+    config, first = _configuration(folder)
+    _require_factors(folder)
     with open_model(folder / FACTORS) as file:
         tensors, second = file_tensors(file), file.sha256()
     if config.get("peft_type") != "LORA":

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from qtrain_cli.data import Dataset, load_data
 from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.bases import load_base
+from qtrain_cli.models.formats import is_adapter_folder
 from qtrain_cli.models.heads import pooling_of
-from qtrain_cli.models.peft_folder import is_adapter_folder, place_of_base
+from qtrain_cli.models.peft_folder import place_of_base
 from qtrain_cli.runs.fresh import fresh_module
 from qtrain_cli.settings import ChangeSettings, DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.change import Wanted

@@ -11,8 +11,8 @@ from torch import nn
 
 from qtrain_cli.cli import main
 from qtrain_cli.errors import BadInput, QtrainError
-from qtrain_cli.models import load_model
-from qtrain_cli.models.peft_folder import is_adapter_folder
+from qtrain_cli.models import describe_model, load_model
+from qtrain_cli.models.formats import is_adapter_folder
 from qtrain_cli.settings import ModelSettings
 
 NET = """
@@ -129,6 +129,23 @@ def test_damaged_folders_are_refused(net, tmp_path, broken):
     (tmp_path / "ad/adapter_model.safetensors").unlink()
     with pytest.raises(BadInput, match="has no adapter_model"):
         load_model(settings, tmp_path / "base.pt")
+
+
+def test_inspect_says_what_an_adapter_holds_and_of_which_base_it_is(net, tmp_path, capsys):
+    config = {**PLAIN, "base_model_name_or_path": "somebody/base"}
+    adapter(tmp_path / "ad", config, factors("query", 8, 6))
+    found = describe_model(tmp_path / "ad")
+    assert (found["format"], found["base"], found["needs_trust"]) == ("peft-adapter", "somebody/base", False)
+    rows = [(row["name"], row["shape"]) for row in found["entries"][0]["tensors"]]
+    before = "base_model.model.query"
+    assert rows == [(f"{before}.lora_A.weight", [2, 6]), (f"{before}.lora_B.weight", [8, 2])]
+    assert main(["inspect", "ad"]) == 0
+    assert "somebody/base" in capsys.readouterr().out
+    (tmp_path / "ad/adapter_config.json").write_text("{}")
+    assert describe_model(tmp_path / "ad")["base"] == ""
+    (tmp_path / "ad/adapter_model.safetensors").write_bytes(b"x" * 40)
+    with pytest.raises(BadInput):
+        describe_model(tmp_path / "ad")
 
 
 def test_trust_in_an_adapter_is_none_in_the_base_that_it_names(net, tmp_path):
