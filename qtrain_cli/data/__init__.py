@@ -8,8 +8,8 @@ Each format has one file with two functions, `matches(source)` and `read(source,
 
 The task is the first of the table that takes the targets (`tasks`); integers are class numbers. Images stay
 uint8 ``(N, C, H, W)`` until `Normalisation` makes them float32, texts token numbers in few bytes until it
-makes them int64. Nothing is cached on disk. Whole splits are held in memory, once: data sets larger than that
-are left out.
+makes them int64. Nothing is cached on disk. Pictures and arrays of more than 256 MB lie in files without a
+name (`files.spilled`), all else in memory, once: larger tables of texts and numbers are left out.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ import torch
 
 from qtrain_cli.data.named import Columned, parts_of, refuse_other_parts
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.spilled import let_go
+from qtrain_cli.files.spilled import let_go, plain_array
 
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 #: Of validation rows of the data's own.
@@ -223,11 +223,11 @@ def _alike(
 def _part(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
     """One of several inputs: truth values stay, and (N,) is a number for each row."""
     if x.dtype == np.bool_ and x.ndim:
-        return np.require(x, requirements=("C", "W"))
+        return plain_array(x)
     if x.ndim != 1:
         return _inputs(name, x, whole)
     _refuse_non_numbers(name, x)
-    return np.require(x, np.int64, ("C", "W")) if whole and x.dtype != np.uint64 else _finite_float32(name, x)
+    return plain_array(x, np.int64) if whole and x.dtype != np.uint64 else _finite_float32(name, x)
 
 
 def _inputs(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
@@ -240,7 +240,7 @@ def _inputs(name: str, x: np.ndarray, whole: bool) -> np.ndarray:
     if x.dtype == np.uint8 and x.ndim > 2:  # a table of small numbers is no picture
         return _pixels(name, x)
     if whole and x.dtype != np.uint64:
-        return np.require(x, np.int64, ("C", "W"))
+        return plain_array(x, np.int64)
     return _finite_float32(name, x)
 
 
@@ -252,7 +252,7 @@ def _pixels(name: str, x: np.ndarray) -> np.ndarray:
             f"{name} has the shape {x.shape}, channels last; allowed: (N, channels, height, width)",
             "store x.transpose(0, 3, 1, 2)",
         )
-    return np.require(x, requirements=("C", "W"))
+    return plain_array(x)
 
 
 def _targets(name: str, y: np.ndarray) -> np.ndarray:
@@ -297,9 +297,10 @@ def _refuse_non_numbers(name: str, array: np.ndarray) -> None:
 
 def _finite_float32(name: str, array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is refused below
-        numbers = np.require(array, np.float32, ("C", "W"))
+        numbers = plain_array(array, np.float32)
     for start in range(0, len(numbers), _ROWS_AT_ONCE):
         bad = ~np.isfinite(numbers[start : start + _ROWS_AT_ONCE])
+        let_go()
         if bad.any():
             within, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
             row = start + within

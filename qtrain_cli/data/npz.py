@@ -3,13 +3,15 @@ too.
 
 An array of Python objects is stored as a pickle, which runs code when read. Each array's header is read
 first, so that a pickle is refused by its dtype and a size by the bytes that are really there; only then
-does NumPy read it, with ``allow_pickle=False``. Other arrays in the file are not touched.
+is it read: by NumPy, with ``allow_pickle=False``, or a large one, whose bytes are numbers alone, in a stream
+into a file (`files.spilled`). Other arrays in the file are not touched.
 """
 
 from __future__ import annotations
 
 import math
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +21,7 @@ from qtrain_cli.data.arrays import Arrays, arrays_by_name
 from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, QtrainError, Refused
+from qtrain_cli.files.spilled import AT_ONCE, DiskIsFull, is_large, large_array, let_go
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -44,16 +47,72 @@ def read(source: str, request: Request) -> Arrays:
         raise BadInput(f"damaged, or no .npz file: {error}", "write it again with numpy.savez") from error
 
 
+@dataclass(frozen=True)
+class _Header:
+    """What an array's header says, once it was checked."""
+
+    name: str
+    shape: tuple[int, ...]
+    columns_first: bool
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        """The array's bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it stays as it is: a table of small numbers is made one of wider numbers."""
+        return len(self.shape) > 2 and self.dtype.itemsize == 1
+
+    @property
+    def in_memory(self) -> int:
+        """Its bytes, with those of the table of wider numbers that may be made of it."""
+        return self.size if self.is_picture else self.size + 8 * math.prod(self.shape)
+
+    @property
+    def on_disk(self) -> int:
+        """The same of a large one, of which a copy is made only where it is no array of the wanted form."""
+        as_it_is = not self.columns_first and (self.is_picture or self.dtype == np.float32)
+        return self.size if as_it_is else self.size + max(self.size, 8 * math.prod(self.shape))
+
+
 def _read_array(archive: zipfile.ZipFile, name: str, room: Room) -> np.ndarray:
     entry = archive.getinfo(f"{name}.npy")
     with archive.open(entry) as stream:
-        room.take(_checked_size(stream, name, entry.file_size), name)
+        header = _checked_header(stream, name, entry.file_size)
+        if is_large(header.size):
+            try:
+                room.take(header.on_disk, name, on_disk=True)
+                return _spilled(stream, header)
+            except DiskIsFull:
+                if not room.has(header.in_memory):
+                    raise
+    room.take(header.in_memory, name)
     with archive.open(entry) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _checked_size(stream: IO[bytes], name: str, size: int) -> int:
-    """The bytes of an array by its header, with those of the table of wider numbers that is made of it.
+def _spilled(stream: IO[bytes], header: _Header) -> np.ndarray:
+    """The numbers that the stream has next, in a file without a name."""
+    made = large_array((header.size,), np.uint8)
+    filled = 0
+    while filled < header.size:
+        part = stream.read(min(AT_ONCE, header.size - filled))
+        if not part:
+            raise EOFError(f"{header.name} ends after {filled:,} bytes of {header.size:,}")
+        made[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+        filled += len(part)
+        let_go()
+    numbers = made.view(header.dtype)
+    if header.columns_first:
+        return numbers.reshape(header.shape[::-1]).T
+    return numbers.reshape(header.shape)
+
+
+def _checked_header(stream: IO[bytes], name: str, size: int) -> _Header:
+    """What an array's header says; `size` is the bytes that are there.
 
     Raises:
         BadInput, Refused: it is not what the header says, or would run code.
@@ -64,17 +123,16 @@ def _checked_size(stream: IO[bytes], name: str, size: int) -> int:
             f"{name} is in a version of the .npy format that holds no plain numbers",
             "write it again with numpy.savez",
         )
-    shape, _, dtype = read_header(stream)
+    shape, columns_first, dtype = read_header(stream)
     if dtype.hasobject:
         raise Refused(
             f"{name} holds pickled Python objects, which would run code when read",
             "store plain numbers: numpy.savez(..., x_train=numpy.asarray(x, dtype='float32'))",
         )
-    found = math.prod(shape) * dtype.itemsize
-    if not 0 <= found <= size or any(length < 0 for length in shape):
+    header = _Header(name, shape, columns_first, dtype)
+    if not 0 <= header.size <= size or any(length < 0 for length in shape):
         raise BadInput(
             f"{name} claims the shape {shape}, more than the {size} bytes that are there",
             "copy or download it again, or write it with numpy.savez",
         )
-    picture = len(shape) > 2 and dtype.itemsize == 1
-    return found if picture else found + 8 * math.prod(shape)
+    return header

@@ -14,7 +14,7 @@ from qtrain_cli.settings import DataSettings
 
 #: How much of a file's own text a message shows, and how long a message on data may be.
 MOST_SHOWN, MOST_SAID = 60, 360
-#: Pictures that are too large for memory may take so many times as much.
+#: Arrays that are too large for memory may take so many times as much.
 ON_DISK = 4
 
 
@@ -40,6 +40,10 @@ class Room:
                 f"{what} would take {size:,} bytes of {where}; allowed for all data: {most:,}",
                 "if it is no damaged or hostile file, raise --max-data-bytes, or give a smaller data set",
             )
+
+    def has(self, size: int) -> bool:
+        """Whether so many bytes may still be taken of memory."""
+        return self.taken + size <= self.most
 
 
 def short(text: str) -> str:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.data.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
-from qtrain_cli.files.spilled import let_go
+from qtrain_cli.files.spilled import let_go, roomy_array
 from qtrain_cli.settings import TaskSettings
 from qtrain_cli.tasks import TASKS, Task
 from qtrain_cli.tasks.objective import Objective
@@ -274,7 +274,12 @@ def are_whole(inputs: Inputs) -> bool:
         return False
     if inputs.dtype != torch.float32:
         return inputs.dtype in (torch.int64, torch.int32, torch.int16)
-    return bool(((inputs == inputs.round()) & (inputs >= 0) & (inputs < 2**24)).all())
+    return all(map(_in_a_table, inputs.split(_ROWS_AT_ONCE)))
+
+
+def _in_a_table(rows: Tensor) -> bool:
+    let_go()
+    return bool(((rows == rows.round()) & (rows >= 0) & (rows < 2**24)).all())
 
 
 def hold_out(rows: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -296,20 +301,29 @@ def set_apart(rows: Tensor, parts: tuple[Tensor, Tensor], owned: bool) -> tuple[
             nothing is held twice. `rows` themselves are of no more use then.
     """
     train, validation = parts
+    held = _taken(rows, validation)
     if not owned:
-        return rows[train], rows[validation]
-    held = rows.new_empty((len(validation), *rows.shape[1:]))
-    for first in range(0, len(validation), _ROWS_AT_ONCE):
-        part = validation[first : first + _ROWS_AT_ONCE]
-        held[first : first + len(part)] = rows[part]
-        let_go()
+        return _taken(rows, train), held
     # Ascending: what comes to a place is read from there or behind it, and never after it was written over.
     for first in range(0, len(train), _ROWS_AT_ONCE):
         part = train[first : first + _ROWS_AT_ONCE]
         rows[first : first + len(part)] = rows[part]
         let_go()
-    rows[len(train) :] = held
-    return rows[: len(train)], rows[len(train) :]
+    kept, rest = rows[: len(train)], rows[len(train) :]
+    for first in range(0, len(held), _ROWS_AT_ONCE):
+        rest[first : first + _ROWS_AT_ONCE] = held[first : first + _ROWS_AT_ONCE]
+        let_go()
+    return kept, rest
+
+
+def _taken(rows: Tensor, places: Tensor) -> Tensor:
+    """A copy of the rows at these places; a large one lies in a file (`spilled`)."""
+    taken = torch.from_numpy(roomy_array((len(places), *rows.shape[1:]), rows.numpy().dtype))
+    for first in range(0, len(places), _ROWS_AT_ONCE):
+        part = places[first : first + _ROWS_AT_ONCE]
+        taken[first : first + len(part)] = rows[part]
+        let_go()
+    return taken
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:

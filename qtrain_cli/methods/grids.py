@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from qtrain_cli.files.groups import group_bits
@@ -59,7 +60,7 @@ def fit_steps(numbers: Mapping[str, Tensor], limit: int, most_bits: float) -> tu
 def bits_of(numbers: Mapping[str, Tensor], steps: Mapping[str, float], limit: int) -> float:
     """What the codes of all groups take in a file."""
     return group_bits(
-        [codes_of(part, steps[name], limit).flatten().numpy() for name, part in numbers.items()]
+        [codes_of(part, steps[name], limit).flatten().cpu().numpy() for name, part in numbers.items()]
     )
 
 
@@ -69,10 +70,11 @@ def fine_steps(numbers: Mapping[str, Tensor], limit: int) -> Steps:
 
 
 def codes_of(numbers: Tensor, step: float, limit: int) -> Tensor:
-    """Codes of one group, rounded half to even and clipped: int64 of its shape, on the CPU."""
+    """Codes of one group, rounded half to even and clipped: int64 of its shape, where the numbers lie."""
     most = limit or FREE_LIMIT
-    # Double: the same code on every machine, whatever the training ran on.
-    return (numbers.detach().double().cpu() / step).round().clamp(-most, most).long()
+    # Double, and by a tensor: the same code on every machine. A device may multiply by a number's inverse.
+    exact = numbers.detach().double()
+    return (exact / torch.full_like(exact, step)).round().clamp(-most, most).long()
 
 
 def numbers_of(codes: Tensor, step: float) -> Tensor:

@@ -108,8 +108,8 @@ class Grid:
         first(plan, epochs)                 the epoch, from 0, from which on the numbers are on the grid
         fit(plan, numbers, bits)            steps for an epoch that begins, whose codes take so many bits
         settle(plan, numbers, steps, bits)  steps for a state that is scored, and stored with them
-        coded(plan, name, numbers, step)    one group as whole numbers, int64 of its shape, on the CPU
-        decoded(plan, name, codes, step)    the numbers that codes stand for
+        coded(plan, name, numbers, step)    one group as whole numbers, int64 of its shape, where it lies
+        decoded(plan, name, codes, step)    the numbers that codes stand for, where they lie
 
     `fit` names the groups that are coded; others are trained and stored as they are.
     """

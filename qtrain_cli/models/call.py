@@ -92,9 +92,10 @@ def predict(
     state: Mapping[str, Tensor],
     inputs: Inputs,
     prepare: Prepare,
+    there: bool = False,
 ) -> Tensor:
     """Outputs of the model as its user has it with `state`: loaded, then in evaluation mode. (N, ...) on the
-    CPU.
+    CPU, or where the state is (`there`).
 
     Tensors that `state` lacks are the module's own. The module is as it was afterwards. Rows that have a
     length go to it with those of like length, and come back in their own order.
@@ -109,8 +110,10 @@ def predict(
         lengths = lengths_of(prepare, inputs)
         order = None if lengths is None else lengths.argsort(stable=True)
         parts = (inputs if order is None else inputs[order]).split(rows)
-        outputs = torch.cat([_evaluated(module, state, prepare(part.to(device))) for part in parts])
-        return outputs if order is None else outputs[order.argsort()]
+        home = device if there else torch.device("cpu")
+        found = [_evaluated(module, state, prepare(part.to(device))).to(home) for part in parts]
+        outputs = torch.cat(found)
+        return outputs if order is None else outputs[order.argsort().to(home)]
 
 
 def outputs_of(
@@ -126,7 +129,7 @@ def outputs_of(
 def _evaluated(module: nn.Module, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
     let_go()
     with _failing_as_ours(module, inputs):
-        return _plain(_called(module, as_read(module, inputs))).cpu()
+        return _plain(_called(module, as_read(module, inputs)))
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor]) -> None:

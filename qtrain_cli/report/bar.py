@@ -6,6 +6,7 @@ It is drawn anew four times a second by a thread of its own; a step only leaves 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from qtrain_cli.training.loop import Progress, Show
 
 _SMOOTHING = 0.98
+#: Seconds between two looks at figures that lie on a device.
+_EVERY = 0.25
 _WIDTH = 28
 
 
@@ -43,12 +46,16 @@ class _Watched:
         self.now = PaceNow(0.0, 0.0, None)
         self.validation: float | None = None
         self.loss, self.score = Smooth(), Smooth()
+        self._next = 0.0
 
     def take(self, progress: Progress) -> None:
         """After every step."""
         self.now, self.last = self.pace(progress), progress
-        self.loss(progress.loss)
-        self.score(progress.score)
+        now = time.monotonic()
+        if isinstance(progress.loss, (int, float)) or now >= self._next:  # a device is waited for
+            self._next = now + _EVERY
+            self.loss(float(progress.loss))
+            self.score(float(progress.score))
         if progress.validation is not None and not math.isnan(progress.validation):
             self.validation = progress.validation
 

@@ -19,6 +19,8 @@ from qtrain_cli.artifact.numbers import Artifact, Coded, StoredNumbers, decode_a
 from qtrain_cli.artifact.size import known_of
 from qtrain_cli.data import Dataset
 from qtrain_cli.errors import BadInput
+from qtrain_cli.methods.generator.plan import spec_of
+from qtrain_cli.methods.generator.scrambling import check_start, start_variance
 from qtrain_cli.methods.method import Choice, Scene, Unsuited
 from qtrain_cli.methods.table import OURS, contender, method_of
 from qtrain_cli.models import LoadedModel
@@ -218,6 +220,7 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
     changes = bench.base is not None
     rate = cell.lr * own_rate(chosen.numbers, change=changes) if trial.row.relative_rates else cell.lr
     work = _work(bench, trial, chosen, rate)
+    _say_of_start(bench, trial, work)
     made = _made(bench, work, _checkpoint(bench, trial), bench.whole.of_part(trial.said, trial.epochs))
     data = _file_of(work, made.numbers)
     if len(data) > trial.budget:
@@ -233,6 +236,18 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
         validation=made.score,
     )
     return done, data
+
+
+def _say_of_start(bench: Bench, trial: Trial, work: Work) -> None:
+    """A line on outcomes of ours that are not spread at the start, as `compress` has it, once. Raises
+    `BadInput` where it does."""
+    first = trial.seed == bench.settings.seeds[0] and not trial.tuning
+    if trial.row.name != OURS or work.scene.ground or not first:
+        return
+    spec = spec_of(work.chosen.layout, work.chosen.plan)
+    said = check_start(spec, start_variance(spec, work.scene.device))
+    if said:
+        bench.log(f"{trial.budget:,} bytes  {OURS}: {said}")
 
 
 def _made(bench: Bench, work: Work, checkpoint: Path, show: Show) -> Made:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,6 @@ from qtrain_cli.artifact.numbers import (
 )
 from qtrain_cli.artifact.size import example_of, frame_bytes
 from qtrain_cli.data import Dataset
-from qtrain_cli.data.inputs import Inputs
 from qtrain_cli.errors import UsageError
 from qtrain_cli.methods.generator.plan import spec_of
 from qtrain_cli.methods.method import Scene
@@ -201,14 +201,13 @@ def answers_of(scene: Scene, data: Dataset, by_row: bool = True) -> Teach:
     if not scene.taught:
         return nobody
 
-    def ask(inputs: Inputs) -> Tensor:
-        return predict(scene.module, scene.teacher, inputs, data.normalisation)
-
+    ask = partial(predict, scene.module, scene.teacher, prepare=data.normalisation)
+    of_batch = partial(ask, there=True)
     if not by_row or len(data.train) * data.output_numbers > KNOWN_ANSWERS:
-        return Answers(ask)
+        return Answers(of_batch)
     known = ask(data.train.inputs)
     check_outputs(data.task, known, data.train.targets, None)
-    return Answers(ask, known)
+    return Answers(of_batch, known)
 
 
 def make(work: Work, recovery: Recovery, show: Show, log: Log) -> Made:

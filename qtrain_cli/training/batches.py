@@ -123,11 +123,14 @@ class RowBatches:
 
     def placed(self, drawn: Drawn) -> Batch:
         """The same on the device, inputs normalised."""
-        device, mixed = self.device, drawn.mixed
+        device, mixed, raw = self.device, drawn.mixed, drawn.raw
+        # Where a batch ends with its longest row, that is found here: a device would have to tell it.
+        cut = lengths_of(self.prepare, raw) is not None
+        inputs = self.prepare(raw).to(device) if cut else self.prepare(raw.to(device))
         return Batch(
             drawn.step,
-            drawn.raw,
-            self.prepare(drawn.raw.to(device)),
+            raw,
+            inputs,
             drawn.targets.to(device),
             drawn.rows,
             mixed and replace(mixed, targets=mixed.targets.to(device)),

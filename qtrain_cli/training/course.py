@@ -36,7 +36,7 @@ class Answers:
     """What a teacher says of a batch: its outputs, or a layer's features.
 
     Args:
-        ask: inputs as the data have them (N, ...) -> answers (N, ...) on the CPU.
+        ask: inputs as the data have them (N, ...) -> answers (N, ...), on the batch's device if they can be.
         known: the answers for all rows of a training split, if it is whole in memory.
     """
 

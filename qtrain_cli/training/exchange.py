@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -26,13 +27,16 @@ from qtrain_cli.training.ranks import Ranks
 from qtrain_cli.training.stopping import Parent
 from qtrain_cli.training.synced import SharedStatistics
 
+#: Of a step: on a device it stays there, float64 (), until it is asked for.
+Number: TypeAlias = float | Tensor
+
 
 @dataclass(frozen=True)
 class StepSums:
     """Of one step: its loss, the loss that is shown, and the sums (k,) that its score is a figure of."""
 
-    loss: float
-    shown: float
+    loss: Number
+    shown: Number
     sums: Tensor
 
 

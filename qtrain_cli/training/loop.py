@@ -7,6 +7,10 @@ changed when a loss or a gradient is not finite: that ends the run. All that a s
 the checkpoint, and the order of an epoch's rows follows from seed and epoch: a resumed run repeats the
 undisturbed one bit for bit.
 
+A device works behind this process, which would wait for it with each number that it looks at: there a step's
+loss and score stay where they are until somebody shows them, and what is not finite is noticed no later than
+at the end of an epoch, or before a checkpoint is written (`faults`).
+
 Several processes run the same loop, each on its share of every batch (`ranks`, `exchange`): what they add up
 once a step makes them go on with the same numbers, so that every decision is the same in all of them.
 """
@@ -30,7 +34,8 @@ from qtrain_cli.tasks.counting import summed
 from qtrain_cli.training.batches import Batch
 from qtrain_cli.training.course import Course
 from qtrain_cli.training.descent import Rate, seed_generators, start_descent
-from qtrain_cli.training.exchange import Exchange, StepSums
+from qtrain_cli.training.exchange import Exchange, Number, StepSums
+from qtrain_cli.training.faults import Faults, works_behind
 from qtrain_cli.training.ranks import ALONE, present
 from qtrain_cli.training.recovery import Clock, Recovery
 from qtrain_cli.training.state import RunState, Trained, checkpoint_of, restore, trained
@@ -46,6 +51,7 @@ REHEARSED = 50
 class Progress:
     """One step, as it is shown; `word` says what the scores are.
 
+    Loss and score of a step on a device are tensors of one number there, which to read is to wait for.
     `validation` (nan: no rows) and the epoch's mean loss are set at its end. `rate` is the learning rate of
     the step, `rounds` whether the numbers are on the grid of the file, `best` the best validation figure that
     counts, of `best_epoch`. `stage` names a part of a longer run, and `share` is how much of all that this
@@ -56,8 +62,8 @@ class Progress:
     epochs: int
     step: int
     steps: int
-    loss: float
-    score: float
+    loss: Number
+    score: Number
     word: str
     validation: float | None
     epoch_loss: float | None = None
@@ -134,6 +140,7 @@ def rehearse(trainee: Trainee, course: Course, settings: FitSettings, rate: Rate
     def step(number: int) -> None:
         with loop.exchange.around_step(number):
             loop.step(course.batches.at(number), None)
+        loop.settle()
 
     each = median_seconds(step, min(2, loop.steps), min(REHEARSED, loop.per_epoch), seconds)
     started = time.perf_counter()
@@ -178,6 +185,10 @@ class _Loop:
         self.run = RunState(trainee, start_descent(self.trained, rate, self.steps))
         self.clip, self.clock, self.waited = rate.clip, Clock(), Waiting()
         self.warm, self.exchange = False, Exchange(present(), self.trained, settings.seed)
+        device = self.trained[0].device
+        # Several processes tell each other of every step, and know it then.
+        behind = works_behind(device) and not self.exchange.ranks.several
+        self.faults = Faults(device) if behind else None
 
     def advance(self) -> Progress:
         """One step, and at the end of an epoch the validation."""
@@ -193,14 +204,17 @@ class _Loop:
         loss, score = self.shown_step(batch)
         run.step += 1
         run.loss += loss
-        validation = self.validate() if position + 1 == self.per_epoch else None
+        validation = None
+        if position + 1 == self.per_epoch:
+            self.settle()
+            validation = self.validate()
         return Progress(
             epoch + 1, self.epochs, run.step, self.steps, loss, score, self.course.objective.word, validation,
             None if validation is None else run.history[-1][0], rate, self.trainee.rounds,
             run.best_score, run.best_epoch,
         )  # fmt: skip
 
-    def shown_step(self, batch: Batch) -> tuple[float, float]:
+    def shown_step(self, batch: Batch) -> tuple[Number, Number]:
         """Loss and score of one batch, with the step's seconds added up. What is only shown is outside the
         clock."""
         with self.exchange.around_step(batch.step):
@@ -210,7 +224,8 @@ class _Loop:
         # The first step of a process loads and compiles what all the others only use.
         self.run.count_time(time.perf_counter() - started if self.warm else None)
         self.warm = True
-        return told.shown, float(self.course.objective.row.figure(told.sums))
+        score = self.course.objective.row.figure(told.sums)
+        return told.shown, score if self.faults else float(score)
 
     def exact_loss(self, batch: Batch) -> float | None:
         """The loss before the step, of student and teacher, where that of the step is a draw; else None."""
@@ -226,7 +241,7 @@ class _Loop:
         loss = self.loss_of(outputs, batch)
         self.differentiate(loss)
         counts = self.course.objective.row.counts(outputs.scores.detach(), batch.targets)
-        value = loss.item()
+        value = loss.detach().double() if self.faults else loss.item()
         told = self.exchange.of_step(StepSums(value, value if shown is None else shown, summed(counts)))
         self.check(told.loss)
         self.run.descent.step()
@@ -254,13 +269,27 @@ class _Loop:
         self.run.descent.optimizer.zero_grad()
         loss.backward()
 
-    def check(self, loss: float) -> None:
-        """Clips all gradients together; no parameter has changed when one, or the loss, is not finite."""
-        if not math.isfinite(loss):
-            raise self._diverged("loss")
+    def check(self, loss: Number) -> None:
+        """Clips all gradients together; no parameter has changed when one, or the loss, is not finite. On a
+        device such a step is noted."""
+        step = self.run.step + 1
+        if not isinstance(loss, Tensor) and not math.isfinite(loss):
+            raise self._diverged("loss", step)
+        norm = nn.utils.clip_grad_norm_(self.trained, self.clip)
         # Not finite too where finite numbers are too large for their sum.
-        if not bool(nn.utils.clip_grad_norm_(self.trained, self.clip).isfinite()):
-            raise self._diverged("gradient")
+        if self.faults and isinstance(loss, Tensor):
+            self.faults.note(step, loss, norm)
+        elif not bool(norm.isfinite()):
+            raise self._diverged("gradient", step)
+
+    def settle(self) -> None:
+        """Waits for what a device still has to do. Raises `RunFailed` for a step that was noted."""
+        started = time.perf_counter()
+        found = self.faults.read() if self.faults else None
+        if found:
+            raise self._diverged(*found)
+        if self.faults and self.warm:
+            self.run.seconds += time.perf_counter() - started
 
     def validate(self) -> float:
         """The validation score of the present state, which becomes the best one if it is; nan of no rows."""
@@ -286,11 +315,13 @@ class _Loop:
         return ranks.gathered(own, count) if ranks.several else own
 
     def save(self) -> None:
-        """Writes the checkpoint; of several processes one does."""
+        """Writes the checkpoint, once all steps before it are known to be good; of several processes one
+        does."""
+        self.settle()
         if self.exchange.ranks.first:
             self.clock.save(self.recovery.path, checkpoint_of(self.run, self.recovery.identity))
             if self.recovery.kept:
                 note(SAVED)
 
-    def _diverged(self, what: str) -> RunFailed:
-        return self.recovery.diverged(what, self.run.step + 1, self.run.step // self.per_epoch + 1)
+    def _diverged(self, what: str, step: int) -> RunFailed:
+        return self.recovery.diverged(what, step, (step - 1) // self.per_epoch + 1)

@@ -29,7 +29,8 @@ _PARAMETER, _STATE = "parameter.", "state."
 
 @dataclass
 class RunState:
-    """The state of one run; `best` holds copies by the names of `current`, of `best_epoch`, from 1 on."""
+    """The state of one run; `best` holds copies by the names of `current`, of `best_epoch`, from 1 on. The
+    sum of an epoch's losses lies where they do."""
 
     trainee: Trainee
     descent: Descent
@@ -37,7 +38,7 @@ class RunState:
     best_score: float | None = None
     best: dict[str, Tensor] = field(default_factory=dict)
     history: list[list[float]] = field(default_factory=list)
-    loss: float = 0.0
+    loss: float | Tensor = 0.0
     timed: int = 0
     seconds: float = 0.0
     best_epoch: int = 0
@@ -64,7 +65,7 @@ class RunState:
 
     def end_epoch(self, steps: int, score: float) -> None:
         """Puts an epoch's mean loss and validation score down."""
-        self.history.append([self.loss / steps, score])
+        self.history.append([float(self.loss) / steps, score])
         self.loss = 0.0
 
 
@@ -105,6 +106,7 @@ def checkpoint_of(run: RunState, identity: dict[str, Any]) -> Checkpoint:
     """The whole state as a checkpoint of the run that `identity` describes."""
     kinds = {"run": run.current(), "best": run.best}
     state = {name: getattr(run, name) for name in ("step", "best_score", *_COURSE)}
+    state["loss"] = float(run.loss)
     return run.descent.checkpoint(kinds, state, identity)
 
 

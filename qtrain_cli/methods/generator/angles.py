@@ -69,8 +69,10 @@ def angles_fit(codes: NDArray[np.int64], bits: float) -> bool:
 
 
 def angle_codes(moved: Tensor, step: float) -> Tensor:
-    """Whole steps of a movement, rounded half to even and clipped: int64, of its shape."""
-    return torch.from_numpy(_codes(moved.detach().double().cpu().numpy(), step))
+    """Whole steps of a movement, rounded half to even and clipped: int64, of its shape, where it lies."""
+    exact = moved.detach().double()
+    # By a tensor: a device may multiply by the inverse of a number, which rounds otherwise.
+    return (exact / torch.full_like(exact, step)).round().clamp(-MAX_CODE, MAX_CODE).long()
 
 
 def coded_angles(codes: Tensor, step: float, start: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ def fit(plan: Plan, numbers: Numbers, most_bits: float) -> Steps:
     width = plan["angles"][0]
     if width == RAW_BITS:
         return {}
-    return {ANGLES: angles.finest_step(_moved(plan, numbers[ANGLES]), _ROOM * width)}
+    return {ANGLES: angles.finest_step(_moved(plan, numbers[ANGLES].cpu()), _ROOM * width)}
 
 
 def settle(plan: Plan, numbers: Numbers, steps: Steps, most_bits: float) -> Steps:
@@ -166,7 +166,7 @@ def settle(plan: Plan, numbers: Numbers, steps: Steps, most_bits: float) -> Step
     width = plan["angles"][0]
     if width == RAW_BITS:
         return {}
-    moved = _moved(plan, numbers[ANGLES])
+    moved = _moved(plan, numbers[ANGLES].cpu())
     step = steps.get(ANGLES, 0.0)
     if step and angles.angles_fit(angles.angle_codes(moved, step).flatten().numpy(), width):
         return steps
@@ -178,17 +178,20 @@ def coded(plan: Plan, name: str, numbers: Tensor, step: float) -> Tensor:
 
 
 def decoded(plan: Plan, name: str, codes: Tensor, step: float) -> Tensor:
-    """Float64."""
-    return angles.coded_angles(codes, step, _begin(plan))
+    """Float64, where the codes lie."""
+    return angles.coded_angles(codes, step, _begin(plan, codes.device))
 
 
 def _moved(plan: Plan, theta: Tensor) -> Tensor:
-    """How far angles are from their start, in radians, float64 on the CPU."""
-    return angles.movement(theta.detach().cpu(), _begin(plan))
+    """How far angles are from their start, in radians, float64, where they lie."""
+    return angles.movement(theta.detach(), _begin(plan, theta.device))
 
 
-def _begin(plan: Plan) -> Tensor:
-    return _started(tuple(plan["circuit"]), tuple(plan["angles"][1:]))
+def _begin(plan: Plan, device: torch.device) -> Tensor:
+    circuit, coding = tuple(plan["circuit"]), tuple(plan["angles"][1:])
+    if device.type == "cpu":
+        return _started(circuit, coding)
+    return _started_as(circuit, coding, torch.float64, device)
 
 
 def _still(plan: Plan, like: Tensor) -> Tensor:
