@@ -5,6 +5,7 @@ import os
 # As `cli.main` does, and before anything imports torch: waiting threads sleep soon.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -66,6 +67,18 @@ def _with(part, changes):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The order of all tests; those of a file stay together."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported and collected stays: garbage is looked for among what tests make, and not there."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
