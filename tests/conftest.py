@@ -122,9 +122,8 @@ def artifact(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PATH for shells on which `qtrain`, of this checkout, and `python` start without importing anew."""
     commands = (f"qtrain_cli.commands.{name}" for name in ("compress", "export", "train", "verify"))
-    with warm_commands(
-        tmp_path_factory.mktemp("warm"), "qtrain_cli.cli.app", "transformers", *commands
-    ) as path:
+    texts = "transformers.models.bert.modeling_bert"
+    with warm_commands(tmp_path_factory.mktemp("warm"), "qtrain_cli.cli.app", texts, *commands) as path:
         yield path
 
 

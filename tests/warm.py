@@ -3,10 +3,11 @@
     with warm_commands(folder, "qtrain_cli.cli.app", "torch") as path:     # a value of PATH
         subprocess.run(["sh", "-c", "qtrain --version"], env=os.environ | {"PATH": path})
 
-What a test starts spends most of its time on imports. Words are as Python takes them (``-m NAME``,
-``-c CODE``, a file, ``-P`` and ``-u`` before them), and run in a process of their own, in the caller's folder, environment
-and streams; what that starts by `sys.executable` is forked as well. A caller that is asked to stop passes it on,
-and one that is gone takes the process with it. Tests of imports, signals and ends by force start Python itself.
+What a test starts spends most of its time on imports. Words are as Python takes them (``-m NAME``, ``-c
+CODE``, a file, ``-P`` and ``-u`` before them), and run in a process of their own, in the caller's
+folder, environment and streams; what that starts by `sys.executable` is forked too. A caller that
+SIGTERM asks to stop passes it on, and one that is gone takes the process with it. Tests of imports,
+signals and ends by force start Python itself.
 
 This file is all three parts: the test's, the process that forks, and, run as a program, what a shell calls.
 """
