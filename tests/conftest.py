@@ -5,6 +5,7 @@ import os
 # As `cli.main` does, and before anything imports torch: waiting threads sleep soon.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -68,6 +69,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported and collected stays: garbage is looked for among what tests make, and not there."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def interruptible():
     """A shell's jobs in the background ignore Ctrl-C, and so does all that they start, but for this."""
@@ -109,9 +122,8 @@ def artifact(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PATH for shells on which `qtrain`, of this checkout, and `python` start without importing anew."""
     commands = (f"qtrain_cli.commands.{name}" for name in ("compress", "export", "train", "verify"))
-    with warm_commands(
-        tmp_path_factory.mktemp("warm"), "qtrain_cli.cli.app", "transformers", *commands
-    ) as path:
+    texts = "transformers.models.bert.modeling_bert"
+    with warm_commands(tmp_path_factory.mktemp("warm"), "qtrain_cli.cli.app", texts, *commands) as path:
         yield path
 
 

@@ -114,7 +114,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of texts in two classes, and `base`, a network that has seen them once."""
     pytest.importorskip("transformers", reason="the extra hf is not installed")
     folder = tmp_path_factory.mktemp("texts")
-    for split, count in (("train", 400), ("test", 40)):
+    for split, count in (("train", 192), ("test", 40)):
         lines = ["good day to all,yes" if row % 2 else "bad night for all,no" for row in range(count)]
         (folder / f"{split}.csv").write_text("\n".join(["text,label", *lines]))
     taught(folder, folder / "base", "classes", 1)
@@ -127,12 +127,13 @@ def taught(texts: Path, *words: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("classes", r"100.00% of 40"), ("language", r"perplexity [1-3]\.\d+ of 40")]
+    ("kind", "epochs", "said"),
+    [("classes", 10, r"100.00% of 40"), ("language", 20, r"perplexity [1-3]\.\d+ of 40")],
 )
 def test_a_teacher_of_texts_learns_and_is_a_folder_with_its_tokenizer(
-    texts: Path, tmp_path: Path, kind: str, said: str
+    texts: Path, tmp_path: Path, kind: str, epochs: int, said: str
 ) -> None:
-    assert re.search(said + " test texts", taught(texts, tmp_path / "made", kind, 10))
+    assert re.search(said + " test texts", taught(texts, tmp_path / "made", kind, epochs))
     made = {path.name for path in (tmp_path / "made").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= made
 

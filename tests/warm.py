@@ -3,9 +3,11 @@
     with warm_commands(folder, "qtrain_cli.cli.app", "torch") as path:     # a value of PATH
         subprocess.run(["sh", "-c", "qtrain --version"], env=os.environ | {"PATH": path})
 
-What a test starts spends most of its time on imports. Words are as Python takes them (``-m NAME``,
-``-c CODE``, a file), and run in a process of their own, in the caller's folder, environment and streams.
-Tests of imports, signals and ends by force start Python itself.
+What a test starts spends most of its time on imports. Words are as Python takes them (``-m NAME``, ``-c
+CODE``, a file, ``-P`` and ``-u`` before them), and run in a process of their own, in the caller's
+folder, environment and streams; what that starts by `sys.executable` is forked too. A caller that
+SIGTERM asks to stop passes it on, and one that is gone takes the process with it. Tests of imports,
+signals and ends by force start Python itself.
 
 This file is all three parts: the test's, the process that forks, and, run as a program, what a shell calls.
 """
@@ -18,6 +20,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +78,8 @@ def _answer(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     raw, streams, _, _ = socket.recv_fds(connection, MOST, 3)
     words, folder, environment = json.loads(raw)
+    connection.send(str(os.getpid()).encode())
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -99,14 +104,25 @@ def _answer(connection: socket.socket) -> None:
     os._exit(code)
 
 
+def _end_with(connection: socket.socket) -> None:
+    """Ends this process once the caller has gone, which sends nothing."""
+    connection.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _run(words: list[str]) -> None:
     import runpy
+    import shutil
 
+    sys.executable = shutil.which("python") or sys.executable
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    kind, *rest = words
-    sys.argv = rest if kind in ("-m", "-c") else words
-    own = str(Path(kind).resolve().parent) if sys.argv is words else os.getcwd()
-    sys.path[:0] = [own, *filter(None, paths)]
+    before = next(place for place, word in enumerate(words) if word not in ("-P", "-u"))
+    kind, *rest = words[before:]
+    sys.argv = rest if kind in ("-m", "-c") else [kind, *rest]
+    own = [os.getcwd() if kind in ("-m", "-c") else str(Path(kind).resolve().parent)]
+    sys.path[:0] = [*([] if "-P" in words[:before] else own), *filter(None, paths)]
+    if "-u" in words[:before]:
+        sys.stdout.reconfigure(write_through=True)
     if kind == "-m":
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     elif kind == "-c":
@@ -122,6 +138,14 @@ def _call() -> int:
         connection.connect(sys.argv[1])
         asked = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
         socket.send_fds(connection, [asked], [0, 1, 2])
+        process = int(connection.recv(16) or 0)
+
+        def pass_on(number: int, frame: object) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+        if process:
+            signal.signal(signal.SIGTERM, pass_on)
         answer = connection.recv(16)
     return int(answer) if answer else 70
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,9 +29,12 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 NO_LOG = ("--log", "none")  # which torchrun would take for the beginning of an option of its own
 
 
-def started(folder, *words, launcher=()):
+def started(folder, *words, launcher=(), path=None):
+    """In new processes; those of a warm path are forked, and no signal is told of them."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LOGLEVEL": "CRITICAL"}
-    command = [sys.executable, *launcher, "-m", "qtrain_cli", *map(str, words)]
+    environment |= {"PATH": path} if path else {}
+    python = shutil.which("python", path=path) if path else sys.executable
+    command = [python, *launcher, "-m", "qtrain_cli", *map(str, words)]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -56,10 +60,11 @@ def wait_for_a_state(run, folder, after=0):
 
 
 @pytest.mark.parametrize("way", ["--processes", "torchrun"])
-def test_two_processes_write_one_file_and_print_one_document(way, tmp_path):
+def test_two_processes_write_one_file_and_print_one_document(way, tmp_path, warm):
     words = ("--processes", "2") if way == "--processes" else ()
     launcher = () if words else TORCHRUN
-    code, out, err = ended(started(tmp_path, *WORDS, "--epochs", 2, "--json", *words, launcher=launcher))
+    words = (*WORDS, "--epochs", 2, "--json", *words)
+    code, out, err = ended(started(tmp_path, *words, launcher=launcher, path=warm))
     record = json.loads(out)
     assert code == 0 and record["processes"] == 2 and record["versions"]["processes"] == "2"
     assert {path.name for path in tmp_path.iterdir()} == {"net.qtrain", "net.qtrain.jsonl"}
@@ -74,19 +79,19 @@ def errors_of(run):
     return out, [line for line in err.splitlines() if line.startswith("qtrain: error")]
 
 
-def test_under_torchrun_what_all_are_refused_is_said_once(tmp_path):
+def test_under_torchrun_what_all_are_refused_is_said_once(tmp_path, warm):
     words = ("compress", "absent.pt", "--data", "absent.npz", "--json")
-    out, said = errors_of(started(tmp_path, *words, launcher=TORCHRUN))
+    out, said = errors_of(started(tmp_path, *words, launcher=TORCHRUN, path=warm))
     assert said == ["qtrain: error: 'absent.pt' does not exist; check the path of the model file"]
     assert json.loads(out)["error"]["message"] == "'absent.pt' does not exist"
 
 
-def test_under_torchrun_what_one_alone_has_met_is_seen(tmp_path):
+def test_under_torchrun_what_one_alone_has_met_is_seen(tmp_path, warm):
     (tmp_path / "own.py").write_text(
         "import os\ndef rows():\n    raise ValueError('of ' + os.environ['RANK'])\n"
     )
     words = (*WORDS[:2], "--data", "own.py:rows", "-o", "net.qtrain")
-    _, said = errors_of(started(tmp_path, *words, launcher=TORCHRUN))
+    _, said = errors_of(started(tmp_path, *words, launcher=TORCHRUN, path=warm))
     assert len(said) == 2 and {line.split("of ")[-1][0] for line in said} == {"0", "1"}
 
 
@@ -110,14 +115,15 @@ def test_an_echo_of_the_first_process_is_silent(monkeypatch, error, first, silen
     assert launch.said_by_first(error) == silent
 
 
-def test_a_comparison_in_two_processes_has_the_cells_of_one(tmp_path):
+def test_a_comparison_in_two_processes_has_the_cells_of_one(tmp_path, warm):
     words = (
         "compare", DIGITS / "digits_cnn_module.pt", "--data", DIGITS / "digits.npz", "--bytes", 700,
         "--methods", "ours,quantisation", "--seeds", 1, "--epochs", 3, "--quick", "--json",
     )  # fmt: skip
     found = []
     for count in (1, 2):
-        code, out, err = ended(started(tmp_path, *words, "--state", f"of-{count}", "--processes", count))
+        of = ("--state", f"of-{count}", "--processes", count)
+        code, out, err = ended(started(tmp_path, *words, *of, path=warm))
         assert code == 0, err
         found.append([(cell["method"], cell["end"], cell["numbers"]) for cell in json.loads(out)["cells"]])
         names = sorted(path.name for path in (tmp_path / f"of-{count}").rglob("*.*"))
@@ -126,13 +132,13 @@ def test_a_comparison_in_two_processes_has_the_cells_of_one(tmp_path):
     assert found[0] == found[1]
 
 
-def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp_path):
+def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp_path, warm):
     """Without --max-restarts: exit code 1, one line, the state kept; then the same file as of a run that
     nobody disturbed."""
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
     words = (*WORDS, *NO_LOG, "--epochs", 6, "--processes", 2)
-    assert ended(started(tmp_path / "whole", *words))[0] == 0
+    assert ended(started(tmp_path / "whole", *words, path=warm))[0] == 0
     run = started(tmp_path / "cut", *words, "--json")
     wait_for_a_state(run, tmp_path / "cut")
     os.kill(workers(run.pid)[1], signal.SIGKILL)
@@ -143,13 +149,13 @@ def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp
         f"qtrain: error: {said}; run it again with --resume; with --max-restarts 3 it goes on by itself"
     ]
     assert [path.name for path in (tmp_path / "cut").iterdir()] == ["net.qtrain.ckpt"]
-    code, _, err = ended(started(tmp_path / "cut", *words, "--resume"))
+    code, _, err = ended(started(tmp_path / "cut", *words, "--resume", path=warm))
     assert code == 0, err
     files = [(tmp_path / name / "net.qtrain").read_bytes() for name in ("whole", "cut")]
     assert files[0] == files[1]
 
 
-def test_ctrl_c_stops_all_of_them_after_the_same_step_and_one_process_does_not_go_on(tmp_path):
+def test_ctrl_c_stops_all_of_them_after_the_same_step_and_one_process_does_not_go_on(tmp_path, warm):
     words = (*WORDS, *NO_LOG, "--epochs", 500)
     run = started(tmp_path, *words, "--processes", 2)
     wait_for_a_state(run, tmp_path)
@@ -162,7 +168,7 @@ def test_ctrl_c_stops_all_of_them_after_the_same_step_and_one_process_does_not_g
     )
     assert step_of(tmp_path) != "step 0"
     assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain.ckpt"]
-    code, _, err = ended(started(tmp_path, *words, "--resume"))
+    code, _, err = ended(started(tmp_path, *words, "--resume", path=warm))
     assert code == 2
     assert "was made on another machine: processes 2 there and unknown here; go on with --processes 2" in err
 
@@ -268,10 +274,10 @@ def test_what_one_has_refused_is_refused_by_those_who_are_started_again(tmp_path
     launch.raise_earlier_failure()
 
 
-def test_restarts_do_not_replace_a_file_that_is_in_the_way(tmp_path):
+def test_restarts_do_not_replace_a_file_that_is_in_the_way(tmp_path, warm):
     (tmp_path / "net.qtrain").write_bytes(b"mine")
     words = (*WORDS, *NO_LOG, "--epochs", 1, "--processes", 2, "--max-restarts", 1)
-    code, _, err = ended(started(tmp_path, *words))
+    code, _, err = ended(started(tmp_path, *words, path=warm))
     assert code == 2 and "'net.qtrain' exists" in err
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
