@@ -141,7 +141,7 @@ def load(
     module: nn.Module | None = None,
     *,
     base: nn.Module | str | os.PathLike[str] | None = None,
-    bases: Sequence[str | os.PathLike[str]] | None = None,
+    bases: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
 ) -> LoadedArtifact:
     """Reads an artifact and regenerates its weights.
 
@@ -170,7 +170,7 @@ def load(
 def _ground(
     description: Description,
     base: nn.Module | str | os.PathLike[str] | None,
-    bases: Sequence[str | os.PathLike[str]] | None,
+    bases: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None,
 ) -> Ground | None:
     change = description.change
     if change is None:
@@ -179,7 +179,8 @@ def _ground(
     if isinstance(base, nn.Module):
         found = base_of_module(base, type(base).__name__)
     else:
-        places = configured_bases(Path()) if bases is None and base is None else tuple(map(Path, bases or ()))
+        several = (bases,) if isinstance(bases, (str, os.PathLike)) else bases or ()
+        places = configured_bases(Path()) if bases is None and base is None else tuple(map(Path, several))
         loaded, name = found_base(change, _Places(None if base is None else Path(base), places))
         found = base_of(loaded, name)
     return ground_of_file(change, description.layout, found)

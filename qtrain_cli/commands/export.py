@@ -42,6 +42,7 @@ from qtrain_cli.files.atomic import check_output
 from qtrain_cli.methods.generator.spec import GeneratorSpec
 from qtrain_cli.models import build_architecture, load_model, looks_up
 from qtrain_cli.models.outputs import picks
+from qtrain_cli.models.peft_folder import with_tokenizer
 from qtrain_cli.quantum.qasm import qasm_text, require_same_circuits
 from qtrain_cli.results.versions import VERSION
 from qtrain_cli.runs.grounds import OpenedBase, opened_base
@@ -182,7 +183,7 @@ def _module(settings: ExportSettings, artifact: Artifact, log: Log) -> nn.Module
     origin = artifact.description.origin
     output = settings.output or (origin.measured.output if origin else None)
     if settings.model is not None:
-        loaded = load_model(replace(settings.model, output=output))
+        loaded = load_model(replace(settings.model, output=output), settings.base)
         for line in loaded.said:
             log(line)
         return loaded.module
@@ -196,7 +197,8 @@ def _example(
     drawn = _drawn(example)
     if settings.data is None or module is None:
         return drawn
-    data = load_data(settings.data, seed=0, model=settings.model).for_lookups(looks_up(module))
+    model = settings.model and with_tokenizer(settings.model, settings.base)
+    data = load_data(settings.data, seed=0, model=model).for_lookups(looks_up(module))
     rows = data.normalisation(data.shown[:REAL_ROWS])
     if row_shape(rows) != row_shape(drawn):
         raise BadInput(

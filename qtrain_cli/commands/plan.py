@@ -80,7 +80,7 @@ def run(settings: PlanSettings, log: Log = lambda line: None) -> PlanRecord:
     """
     budget, device = settings.budget, resolve_device(settings.fit.device)
     forget_peak(device)
-    loaded = load_model(settings.model)
+    loaded = load_model(settings.model, settings.change.base if settings.change else None)
     for line in loaded.said:
         log(line)
     scene = _scene(loaded, settings, device)

@@ -33,6 +33,7 @@ from qtrain_cli.methods.generator.plan import ANGLES, MAPPING
 from qtrain_cli.methods.generator.sampling import frequencies, shot_variance, standardised
 from qtrain_cli.methods.table import OURS
 from qtrain_cli.models import looks_up
+from qtrain_cli.models.peft_folder import with_tokenizer
 from qtrain_cli.quantum.noise import Noise
 from qtrain_cli.quantum.pennylane_bridge import device_probabilities, open_device
 from qtrain_cli.quantum.trajectories import NoisyOutcomes, misread, noisy_probabilities
@@ -148,7 +149,8 @@ def _inputs(settings: SampleSettings) -> list[Path]:
 
 def _told(settings: SampleSettings) -> ModelSettings | None:
     """In whose folder a tokenizer may be."""
-    return model_settings(settings, settings.base) if settings.base else settings.model
+    named = model_settings(settings, settings.base) if settings.base else settings.model
+    return named and with_tokenizer(named)
 
 
 def _bench(

@@ -25,13 +25,6 @@ from qtrain_cli.models.pickles import is_module, read_weights_only
 from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.models.untrusted.folder_checks import values_in
 
-#: Where a folder has its weights, the preferred place first: one file, or the index of several.
-PLACES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 #: Of an index, which has a line a tensor.
 _MAX_INDEX = 64 * 2**20
 #: Values in them, those in values included: an index of the largest models has 100,000, a configuration of
@@ -87,10 +80,10 @@ def open_folder(path: Path) -> Iterator[ModelFolder]:
 
 def _weight_files(folder: Path) -> list[Path]:
     """The file, or the shards that the index names. Raises `BadInput` where one is not in the folder."""
-    place = next((folder / name for name in PLACES if (folder / name).is_file()), None)
+    place = next((folder / name for name in formats.WEIGHTS if (folder / name).is_file()), None)
     if place is None:
         raise BadInput(
-            f"the folder '{folder.name}' has no weights; allowed: {', '.join(PLACES)}",
+            f"the folder '{folder.name}' has no weights; allowed: {', '.join(formats.WEIGHTS)}",
             "download the whole folder",
         )
     if place.suffix != ".json":

@@ -14,6 +14,7 @@ import inspect
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,8 @@ from qtrain_cli.settings import ModelSettings
 
 #: In a message.
 _MOST_NAMES = 5
+#: Of labels, with which a class is built to see what follows from them.
+_TWO_NUMBERS = (3, 5)
 _TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
 _TIMM_SIZES, _MOST_SIZE = ("num_classes", "in_chans", "img_size"), 2**20
 
@@ -45,13 +48,12 @@ _TIMM_SIZES, _MOST_SIZE = ("num_classes", "in_chans", "img_size"), 2**20
 class ForTask:
     """A class of `transformers` for a task, in place of the one that a folder names.
 
-    `auto` is the table of such classes, `labels` how many outputs the task has, and `brought` are names of
-    tensors that the folder may lack, since somebody else brings them.
+    `auto` is the table of such classes, and `brought` are shapes by name of tensors that somebody else
+    brings: the folder may lack them, or have others of these names.
     """
 
     auto: str
-    labels: int
-    brought: frozenset[str]
+    brought: Mapping[str, tuple[int, ...]]
 
 
 def load_folder(settings: ModelSettings, folder: ModelFolder, task: ForTask | None = None) -> ReadModel:
@@ -75,7 +77,12 @@ def load_folder(settings: ModelSettings, folder: ModelFolder, task: ForTask | No
         said = () if settings.arch else (f"{formats.CONFIG} names {named.arch}",)
         return ReadModel(fitted.module, trust, None, (*said, *fitted.notes))
     module, surplus = _built(folder, task)
-    return ReadModel(module, trust, None, said_left_out(surplus))
+    return ReadModel(module, trust, None, (*said_left_out(surplus), *_said_of_adapter(settings.path)))
+
+
+def _said_of_adapter(path: Path) -> tuple[str, ...]:
+    beside = (path / formats.ADAPTER_CONFIG).is_file()
+    return ("the PEFT adapter in the same folder is left out",) if beside else ()
 
 
 def _of_timm(settings: ModelSettings, config: Mapping[str, Any]) -> ModelSettings | None:
@@ -97,12 +104,14 @@ def _is_size(value: Any) -> bool:
 def _built(folder: ModelFolder, task: ForTask | None) -> tuple[nn.Module, list[str]]:
     """The class of `transformers` that the configuration names, or a task's, filled, and what it has no name
     for."""
-    tensors = folder.tensors("cpu")
+    tensors, brought = folder.tensors("cpu"), task.brought if task else {}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in brought}
     factory = _class_of(folder.name, folder.config)
     try:
         made = factory.config_class.from_dict(checked_config(folder.name, folder.config, tensors))
         if task:
-            factory, made.num_labels = _class_for(task, made), task.labels
+            factory = _class_for(task, made)
+            made.num_labels = _labels(factory, made, brought)
         require_size(folder.name, factory, made, tensors)
         module, report = factory.from_pretrained(
             None, config=made, state_dict=tensors, output_loading_info=True
@@ -114,7 +123,7 @@ def _built(folder: ModelFolder, task: ForTask | None) -> tuple[nn.Module, list[s
             f"transformers cannot build '{folder.name}': {type(error).__name__}: {first_line(error)}",
             "update transformers, or name the model's class with --arch",
         ) from error
-    _require_complete(folder.name, factory.__name__, report, task.brought if task else frozenset())
+    _require_complete(folder.name, factory.__name__, report, brought.keys())
     padding = getattr(made, "pad_token_id", None)
     if padding is not None and "attention_mask" in inspect.signature(module.forward).parameters:
         module.register_forward_pre_hook(_masking(padding), with_kwargs=True)
@@ -155,6 +164,23 @@ def _class_for(task: ForTask, config: Any) -> Any:
             "give the merged model: merge_and_unload() of PEFT",
         )
     return table[type(config)]
+
+
+def _labels(factory: Any, config: Any, brought: Mapping[str, tuple[int, ...]]) -> int:
+    """How many outputs a class has whose tensors have these shapes, by which of them follow from that number;
+    the configuration's own where none does."""
+    own, shapes = config.num_labels, []
+    for labels in _TWO_NUMBERS:
+        config.num_labels = labels
+        with torch.device("meta"):
+            shapes.append({name: tuple(part.shape) for name, part in factory(config).state_dict().items()})
+    sizes = {
+        brought[name][axis]
+        for name in brought.keys() & shapes[0].keys()
+        for axis, pair in enumerate(zip(shapes[0][name], shapes[1][name], strict=True))
+        if pair == _TWO_NUMBERS and axis < len(brought[name])
+    }
+    return sizes.pop() if len(sizes) == 1 else int(own)
 
 
 def _require_complete(folder: str, name: str, report: Mapping[str, Any], brought: Set[str]) -> None:

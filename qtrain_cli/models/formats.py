@@ -8,7 +8,7 @@
     torchscript    a zip archive with a `code/` folder: `torch.jit.save`
     pickle         any other pickle
     hf-folder      a folder with a `config.json`, as Hugging Face models are kept
-    peft-adapter   a folder with an `adapter_config.json`: what PEFT adds to a model
+    peft-adapter   a folder with an `adapter_config.json`, and no whole model: what PEFT adds to one
 
 Zip archives are opened by `untrusted.sizes`: with PyTorch's own reader, which loads them later.
 """
@@ -29,6 +29,13 @@ SAFETENSORS, TORCH, TORCH_LEGACY = "safetensors", "torch", "torch-legacy"
 PT2, PT2_LEGACY, TORCHSCRIPT, PICKLE = "pt2", "pt2-legacy", "torchscript", "pickle"
 FOLDER, ADAPTER = "hf-folder", "peft-adapter"
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
+#: Where a folder has its weights, the preferred place first: one file, or the index of several.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 _ZIP_START, _PICKLE_START = b"PK", b"\x80"
@@ -52,8 +59,9 @@ def is_model_folder(path: Path) -> bool:
 
 
 def is_adapter_folder(path: Path) -> bool:
-    """Whether this is the folder of a PEFT adapter, whatever is in it."""
-    return (path / ADAPTER_CONFIG).is_file()
+    """Whether this is the folder of a PEFT adapter; one that holds a whole model too is that model's."""
+    whole = is_model_folder(path) and any((path / name).is_file() for name in WEIGHTS)
+    return (path / ADAPTER_CONFIG).is_file() and not whole
 
 
 def file_format(file: ModelFile) -> str:

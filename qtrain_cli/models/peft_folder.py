@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,12 @@ FACTORS = "adapter_model.safetensors"
 #: Before the names of the model's own tensors, as PEFT saves them.
 BEFORE = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
+#: In the names of modules that are saved whole, as some versions have it.
+_SAVED = ".modules_to_save.default."
+#: In PEFT a point stands for any letter; it costs nothing.
+_PLAIN_KEY = re.compile(r"[\w.]+")
+#: One of them lies where a tokenizer was saved.
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json")
 _MOST_ADAPTER_CONFIG = 2**20
 #: PEFT's kinds of tasks, and transformers' classes for them.
 _TASKS = {
@@ -70,7 +77,7 @@ def read_adapted(settings: ModelSettings, base: Path | None, read: BaseReader) -
 
     Args:
         settings: whose path is the adapter folder; everything else holds for the base.
-        base: file or folder of the base; None: the one that the adapter's configuration names.
+        base: file or folder of the base; None, or the adapter itself: the one that its configuration names.
         read: for the base.
 
     Raises:
@@ -78,7 +85,13 @@ def read_adapted(settings: ModelSettings, base: Path | None, read: BaseReader) -
             As `read`.
     """
     adapter = _read(settings.path)
-    place = replace(settings, path=base) if base else _as_named(settings, adapter.config)
+    apart = None if base == settings.path else base
+    place = replace(settings, path=apart) if apart else _as_named(settings, adapter.config)
+    if is_adapter_folder(place.path):
+        raise BadInput(
+            f"the base '{place.path.name}' of the adapter '{adapter.name}' is an adapter itself",
+            "merge it with PEFT's merge_and_unload(), and give the merged model as the base",
+        )
     found, form, sha256 = read(place)
     task = _task_of(adapter)
     if task and settings.arch is None and is_model_folder(place.path) and _lacks(found.module, adapter):
@@ -87,15 +100,17 @@ def read_adapted(settings: ModelSettings, base: Path | None, read: BaseReader) -
     return found, form, hashlib.sha256(f"{sha256} {adapter.sha256}".encode()).hexdigest()
 
 
-def place_of_base(path: Path, base: Path | None = None) -> Path:
-    """Where the base of an adapter folder is, in which its tokenizer lies; any other path as it is.
+def with_tokenizer(model: ModelSettings, base: Path | None = None) -> ModelSettings:
+    """The same, of an adapter folder where its tokenizer lies: in it, or with its base.
 
     Raises:
-        BadInput: it is not said, and what the configuration names is not here.
+        BadInput: the base is not said, and what the configuration names is not here.
     """
-    if not is_adapter_folder(path):
-        return path
-    return base or _named_base(path, _configuration(path)[0])
+    path = model.path
+    if not is_adapter_folder(path) or any((path / name).is_file() for name in _TOKENIZERS):
+        return model
+    apart = None if base == path else base
+    return replace(model, path=apart or _named_base(path, _configuration(path)[0]))
 
 
 def _as_named(settings: ModelSettings, config: Mapping[str, Any]) -> ModelSettings:
@@ -104,9 +119,12 @@ def _as_named(settings: ModelSettings, config: Mapping[str, Any]) -> ModelSettin
 
 
 def _named_base(folder: Path, config: Mapping[str, Any]) -> Path:
-    """As the configuration names it: from the current folder, or beside the adapter."""
+    """As the configuration names it: from the current folder, or beside the adapter. No other computer is
+    asked for it, as a path of two slashes would do."""
     named = config.get("base_model_name_or_path")
-    places = [Path(named), folder.parent / named] if isinstance(named, str) and named else []
+    if not isinstance(named, str) or named.startswith(("//", "\\\\")):
+        named = ""
+    places = [Path(named), folder.parent / named] if named else []
     with contextlib.suppress(OSError, ValueError):  # a name that no file can have
         found = next(
             (place for place in places if place.exists() and place.resolve() != folder.resolve()), None
@@ -120,19 +138,19 @@ def _named_base(folder: Path, config: Mapping[str, Any]) -> Path:
 
 
 def _task_of(adapter: _Adapter) -> ForTask | None:
-    """The class that PEFT's kind of task stands for; as many outputs as the smallest matrix that comes along
-    has rows: a head's layers before the last are as wide as the model."""
+    """The class that PEFT's kind of task stands for, of an adapter that brings tensors."""
     auto = _TASKS.get(str(adapter.config.get("task_type")))
-    brought = {name: tensor for name, tensor in adapter.tensors.items() if not name.endswith((_A, _B))}
-    rows = [len(tensor) for tensor in brought.values() if tensor.dim() == 2]
-    return ForTask(auto, min(rows), frozenset(brought)) if auto and rows else None
+    tensors = adapter.tensors.items()
+    brought = {name: tuple(tensor.shape) for name, tensor in tensors if not name.endswith((_A, _B))}
+    return ForTask(auto, brought) if auto and brought else None
 
 
 def _lacks(module: nn.Module, adapter: _Adapter) -> bool:
     """Whether the module has no place for some of the adapter's factors or tensors."""
-    own = {name for name, _ in module.named_parameters()}
-    names = {name.removesuffix(_A) + ".weight" if name.endswith(_A) else name for name in adapter.tensors}
-    return not {name for name in names if not name.endswith(_B)} <= own
+    own = {name: tensor.shape for name, tensor in module.named_parameters(remove_duplicate=False)}
+    layers = {f"{name.removesuffix(_A)}.weight" for name in adapter.tensors if name.endswith(_A)}
+    brought = {name: part.shape for name, part in adapter.tensors.items() if not name.endswith((_A, _B))}
+    return not layers <= own.keys() or any(own.get(name) != shape for name, shape in brought.items())
 
 
 def described_adapter(folder: Path) -> tuple[int, str, dict[str, Tensor]]:
@@ -180,13 +198,15 @@ def _read(folder: Path) -> _Adapter:
                 f"the adapter '{folder.name}' has {option}={config[option]!r:.40}, which is not merged here",
                 "merge it with PEFT's merge_and_unload(), and give the merged model",
             )
-    own = {name.removeprefix(BEFORE): tensor for name, tensor in tensors.items()}
+    named = ((name.removeprefix(BEFORE).replace(_SAVED, "."), tensor) for name, tensor in tensors.items())
+    own = dict(named)
     return _Adapter(folder.name, config, own, hashlib.sha256(f"{first} {second}".encode()).hexdigest())
 
 
 def _merge(module: nn.Module, adapter: _Adapter) -> None:
     """In place. Raises `BadInput` for factors without their matrix, or of another shape."""
-    own, left = dict(module.named_parameters()), dict(adapter.tensors)
+    own, left = dict(module.named_parameters(remove_duplicate=False)), dict(adapter.tensors)
+    _require_apart(own, adapter)
     with torch.no_grad():
         for name in [name for name in adapter.tensors if name.endswith(_A)]:
             layer = name.removesuffix(_A)
@@ -202,7 +222,7 @@ def _merge(module: nn.Module, adapter: _Adapter) -> None:
                 raise _misfit(adapter, layer)
             weight.add_(moved.reshape(weight.shape).to(weight.dtype))
         for name, tensor in left.items():
-            whole = own.get(name.replace(".modules_to_save.default.", "."))
+            whole = own.get(name)
             if whole is None or whole.shape != tensor.shape:
                 raise BadInput(
                     f"the adapter '{adapter.name}' has tensors that the base has no place for:"
@@ -210,6 +230,18 @@ def _merge(module: nn.Module, adapter: _Adapter) -> None:
                     "give the base with the task's head, or the merged model",
                 )
             whole.copy_(tensor)
+
+
+def _require_apart(own: Mapping[str, Tensor], adapter: _Adapter) -> None:
+    """Raises `BadInput` where a tensor is changed that stands under a second name too: PEFT changes one."""
+    changed = {f"{name.removesuffix(_A)}.weight" if name.endswith(_A) else name for name in adapter.tensors}
+    for name in sorted(changed & own.keys()):
+        others = [other for other, tensor in own.items() if tensor is own[name] and other != name]
+        if others:
+            raise BadInput(
+                f"the adapter '{adapter.name}' changes '{name}', which is tied to '{others[0]}'",
+                "merge it with PEFT's merge_and_unload(), and give the merged model",
+            )
 
 
 def _product(b: Tensor, a: Tensor, config: Mapping[str, Any]) -> Tensor:
@@ -231,10 +263,17 @@ def _scale_of(config: Mapping[str, Any], layer: str, rank: int) -> float:
 
 
 def _of_layer(patterns: Any, layer: str, usual: Any) -> Any:
-    """The value of the pattern that a layer's path ends with, as PEFT chooses it."""
-    named = patterns if isinstance(patterns, dict) else {}
-    found = [value for key, value in named.items() if layer == key or layer.endswith(f".{key}")]
-    return found[0] if found else usual
+    """The value of the first pattern that a layer's path ends with, as PEFT chooses it. Raises `BadInput`
+    for a regular expression, which a stranger may have made to take for ever."""
+    for key, value in (patterns if isinstance(patterns, dict) else {}).items():
+        if not _PLAIN_KEY.fullmatch(key):
+            raise BadInput(
+                f"an adapter has the alpha_pattern {key!r:.60}, a regular expression",
+                "merge it with PEFT's merge_and_unload(), and give the merged model",
+            )
+        if re.fullmatch(rf"(.*\.)?{key}", layer):
+            return value
+    return usual
 
 
 def _misfit(adapter: _Adapter, layer: str) -> BadInput:

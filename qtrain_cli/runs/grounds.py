@@ -343,9 +343,10 @@ def found_base(change: Change, named: NamesBase) -> tuple[LoadedModel | Mapping[
     for path in named.bases:
         try:
             loaded = load_base(model_settings(named, path))
+            is_it = base_of(loaded, path.name).is_named_by(change.base.sha256)
         except QtrainError:
             continue
-        if base_of(loaded, path.name).is_named_by(change.base.sha256):
+        if is_it:
             return loaded, path.name
     raise _no_base(change, f"; none of {len(named.bases)} --bases is it" if named.bases else "")
 
@@ -363,7 +364,7 @@ def _no_base(change: Change, tried: str = "") -> UsageError:
     return UsageError(
         f"the file changes the base '{change.base.name}', which is no part of it"
         f" (digest {change.base.sha256[:16]}){tried}",
-        "name the base with --base (from Python: load(path, base=...))",
+        "name the base with --base (from Python: load(path, base=...), or several places, bases=[...])",
     )
 
 

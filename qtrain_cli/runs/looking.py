@@ -26,6 +26,7 @@ from qtrain_cli.data import Dataset, hub, load_data
 from qtrain_cli.errors import UsageError
 from qtrain_cli.models import looks_up
 from qtrain_cli.models.call import outputs_of
+from qtrain_cli.models.peft_folder import with_tokenizer
 from qtrain_cli.results.dossier import ClassFigures, Dossier, Examination, TensorFacts
 from qtrain_cli.runs.examination import asked, examine
 from qtrain_cli.runs.grounds import model_settings
@@ -85,7 +86,7 @@ def _with_error(row: TensorFacts, found: Reopened) -> TensorFacts:
 
 def _examined(found: Reopened, settings: ReportSettings, source: DataSettings, sha256: str) -> Examination:
     named = settings.model or (model_settings(settings, settings.base) if settings.base else None)
-    data = load_data(source, 0, named)
+    data = load_data(source, 0, named and with_tokenizer(named, settings.base))
     ask = asked(found.module, found.state)
     data = examine(ask, data, looks_up(found.module), True, lambda line: None).of(data)
     counts: list[Tensor] = []

@@ -20,7 +20,7 @@ from qtrain_cli.models import LoadedModel, load_model
 from qtrain_cli.models.bases import load_base
 from qtrain_cli.models.formats import is_adapter_folder
 from qtrain_cli.models.heads import pooling_of
-from qtrain_cli.models.peft_folder import place_of_base
+from qtrain_cli.models.peft_folder import with_tokenizer
 from qtrain_cli.runs.fresh import fresh_module
 from qtrain_cli.settings import ChangeSettings, DataSettings, FitSettings, ModelSettings
 from qtrain_cli.targets.change import Wanted
@@ -76,10 +76,10 @@ class Materials:
 
 def of_files(model: ModelSettings, data: DataSettings, change: ChangeSettings | None = None) -> Materials:
     """Out of what the settings name. Its functions raise as `load_model` and `load_data`."""
-    base = change.base if change and change.base != model.path else None
+    base = change.base if change else None
     return Materials(
         lambda: load_model(model, base),
-        lambda seed: load_data(data, seed, replace(model, path=place_of_base(model.path, base))),
+        lambda seed: load_data(data, seed, with_tokenizer(model, base)),
         lambda loaded, device: _fresh(model, base, loaded, device),
         change=asked_change(model, change),
     )
@@ -100,5 +100,5 @@ def asked_change(model: ModelSettings, change: ChangeSettings | None) -> AskedCh
         return None
     path = change.base
     if path == model.path:
-        return AskedChange(change.target, None, pooling_of(place_of_base(path)))
+        return AskedChange(change.target, None, pooling_of(with_tokenizer(model).path))
     return AskedChange(change.target, lambda: (path.name, load_base(replace(model, path=path))), "")

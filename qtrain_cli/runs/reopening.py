@@ -75,7 +75,7 @@ def reopened(artifact: Artifact, named: NamesModel, recorded: str | None, log: L
 def _loaded(named: NamesModel, recorded: str | None, log: Log) -> LoadedModel | None:
     if named.model is None:
         return None
-    loaded = load_model(replace(named.model, output=named.output or recorded))
+    loaded = load_model(replace(named.model, output=named.output or recorded), named.base)
     for line in loaded.said:
         log(line)
     return loaded

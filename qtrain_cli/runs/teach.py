@@ -31,6 +31,7 @@ from qtrain_cli.data.inputs import numbers_in_row, single
 from qtrain_cli.errors import BadInput, Interrupted, UsageError
 from qtrain_cli.models.call import predict
 from qtrain_cli.models.outputs import noting_choice, recorded
+from qtrain_cli.models.peft_folder import with_tokenizer
 from qtrain_cli.quantum.machine import recorded_machine
 from qtrain_cli.results import NO_TEACHER, NOTHING_SHA256, Lesson, Measured, StudentRecord
 from qtrain_cli.results.history import finite
@@ -148,7 +149,8 @@ def prepared_teaching(settings: TeachSettings, log: Log) -> Teaching:
     spec = parse_student(settings.student)
     device = resolve_device(settings.fit.device)
     seed_generators(settings.fit.seed)  # a teacher may draw in evaluation too
-    data = load_data(settings.data, settings.fit.seed, settings.teacher)
+    told = settings.teacher and with_tokenizer(settings.teacher)
+    data = load_data(settings.data, settings.fit.seed, told)
     if data.row.places:
         raise BadInput(
             f"a student gives one row of numbers for an input, and a {data.task} has many places",

@@ -109,10 +109,10 @@ def digest_of_tensors(state: Mapping[str, Tensor], positions: bool = False) -> s
     found = hashlib.sha256()
     for name in sorted(state, key=str.encode):
         tensor = state[name].detach().cpu().contiguous()
-        if not positions and _counts_up(tensor):
-            continue
         if tensor.dtype not in _NAMES:
             raise BadInput(f"tensor '{name}' is {tensor.dtype}; allowed: {', '.join(DTYPES)}", CONVERT)
+        if not positions and _counts_up(tensor):
+            continue
         head = f"{name}\0{_NAMES[tensor.dtype]}\0".encode()
         found.update(head + struct.pack(f"<{1 + tensor.dim()}Q", tensor.dim(), *tensor.shape))
         if tensor.numel():
@@ -124,7 +124,7 @@ def _counts_up(tensor: Tensor) -> bool:
     whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     if not whole or tensor.dim() < 1 or tensor.shape[-1] < 2 or not tensor.numel():
         return False
-    return bool((tensor == torch.arange(tensor.shape[-1])).all())
+    return bool((tensor.long() == torch.arange(tensor.shape[-1])).all())
 
 
 def low_rank_product(left: Tensor, right: Tensor) -> Tensor:

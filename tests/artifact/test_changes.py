@@ -193,6 +193,12 @@ def test_positions_that_one_version_of_a_class_stores_are_no_part_of_the_base(sh
         assert digest_of_tensors({**stored, "a.position_ids": other.contiguous()}) != found
 
 
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.complex64])
+def test_a_tensor_of_a_kind_that_no_base_has_is_named(dtype):
+    with pytest.raises(BadInput, match="tensor 'n' is"):
+        digest_of_tensors({"n": torch.zeros(3, dtype=dtype)})
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -208,8 +208,11 @@ def test_python_finds_the_base_by_its_digest_too(shell, bench):
     compressed(shell, "own.qtrain")
     expected = qtrain_cli.load("own.qtrain", base="base.safetensors").state_dict()
     places = ["missing.pt", "other.pt", "base.safetensors"]
-    with pytest.raises(UsageError, match="none of 2 --bases is it"):
-        qtrain_cli.load("own.qtrain", bases=places[:2])
+    torch.save({"a.weight": torch.zeros(3, 3), "n": torch.zeros(3, dtype=torch.uint16)}, "odd.pt")
+    with pytest.raises(UsageError, match="none of 3 --bases is it"):
+        qtrain_cli.load("own.qtrain", bases=[*places[:2], "odd.pt"])
+    one = qtrain_cli.load("own.qtrain", bases="base.safetensors").state_dict()
+    assert all(torch.equal(one[name], tensor) for name, tensor in expected.items())
     with pytest.raises(UsageError, match=r"changes the base .*, which is no part of it"):
         qtrain_cli.load("own.qtrain")
     config = bench / "qtrain.toml"

@@ -14,6 +14,7 @@ from torch import nn
 
 import qtrain_cli
 from qtrain_cli.cli import main
+from qtrain_cli.errors import BadInput
 from qtrain_cli.models import load_model
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.settings.fit import CHANGE_STEPS
@@ -216,6 +217,70 @@ def test_an_adapter_is_a_base_and_a_model_of_its_own(shell, adapted, tmp_path):
     assert shell("verify", out, "--base", "base")[0] == 4
     code, found, err = shell("compress", "ad", *words, "-o", tmp_path / "whole.qtrain", "--json")
     assert code == 0 and found["model"] == "ad" and found["base"] is None, err
+
+
+def test_every_command_takes_the_base_that_is_said(shell, adapted, folder, tmp_path):
+    """And not the one that the configuration names, which is not here."""
+    shutil.copytree(folder / "ad", tmp_path / "hub")
+    config = tmp_path / "hub/adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "base_model_name_or_path": "some/base"}))
+    hub, data = tmp_path / "hub", ("--data", "data")
+    assert shell("plan", hub, "--base", "base", "--params", "50")[0] == 0
+    words = ("--target", "lora:rank=2", "--layers", "4", "--epochs", "1", "--teacher-any")
+    out = tmp_path / "t.qtrain"
+    code, _, err = shell("compress", hub, "--base", "base", *data, *words, "-o", out)
+    assert code == 0, err
+    own = ("--base", "base", "--model", hub, *data)
+    for command in (
+        ("export", out, *own, "--classical", "-o", tmp_path / "t.pt2"),
+        ("report", out, *own, "--html", tmp_path / "t.html"),
+        ("sample", out, *own, "--shots", "exact"),
+    ):
+        code, _, err = shell(*command)
+        assert code == 0, (command, err)
+    assert shell("plan", hub, "--params", "50")[0] == 2
+
+
+def test_an_adapter_brings_as_many_labels_as_its_head_has(adapted, folder, tmp_path):
+    """More than anything else that comes along has rows, with names as another version has them."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification.from_pretrained(folder / "base", num_labels=40)
+    more = ["classifier", "token_type_embeddings"]
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"], modules_to_save=more)
+    model = peft.get_peft_model(model, config)
+    model.save_pretrained(tmp_path / "ad")
+    tensors = load_file(tmp_path / "ad/adapter_model.safetensors")
+    before, after = ".classifier.", ".classifier.modules_to_save.default."
+    renamed = {name.replace(before, after): tensor for name, tensor in tensors.items()}
+    save_file(renamed, tmp_path / "ad/adapter_model.safetensors")
+    found = load_model(ModelSettings(tmp_path / "ad"), folder / "base").module
+    merged = model.merge_and_unload().state_dict()
+    assert found.classifier.weight.shape == (40, 32)
+    assert all(torch.allclose(found.state_dict()[name], merged[name], atol=1e-6) for name in merged)
+
+
+def test_an_adapter_of_a_tied_tensor_is_refused_and_a_pattern_counts_as_in_peft(folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=30, n_positions=8, n_embd=16, n_layer=2, n_head=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
+
+    def saved(name, **more):
+        model = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "gpt")
+        model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["c_attn", "c_proj"], **more))
+        for key, part in model.named_parameters():
+            if "lora_B" in key:
+                nn.init.normal_(part, std=0.1)
+        model.save_pretrained(tmp_path / name)
+        return model.merge_and_unload().state_dict()
+
+    saved("tied", modules_to_save=["wte"])
+    with pytest.raises(BadInput, match=r"'transformer\.wte\.weight', which is tied to 'lm_head\.weight'"):
+        load_model(ModelSettings(tmp_path / "tied"), tmp_path / "gpt")
+    merged = saved("pattern", alpha_pattern={"h.0.attn.c_proj": 32, "c_attn": 1})
+    found = load_model(ModelSettings(tmp_path / "pattern"), tmp_path / "gpt").module.state_dict()
+    assert all(torch.allclose(found[name], merged[name], atol=1e-6) for name in merged)
 
 
 def test_an_adapter_whose_base_is_not_here(shell, adapted, folder, tmp_path):

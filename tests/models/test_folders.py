@@ -179,8 +179,8 @@ def test_what_is_hashed_is_what_was_loaded(folder, tmp_path, monkeypatch):
     assert expected == hashlib.sha256(lines.encode()).hexdigest()
     build = folders._built
 
-    def swapped(opened):
-        module = build(opened)
+    def swapped(opened, task):
+        module = build(opened, task)
         (mine / "other").write_bytes(b"other")
         (mine / "other").replace(opened.weights[0].path)
         return module

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -63,6 +64,7 @@ def factors(layer, rows, columns, rank=2):
         ({}, 3.0),
         ({"use_rslora": True}, 6 / 2**0.5),
         ({"alpha_pattern": {"query": 1}}, 0.5),
+        ({"alpha_pattern": {"ery": 1, "qu.ry": 2, "query": 1}}, 1.0),  # whole parts; a point is any letter
         ({"lora_alpha": 0.5}, 0.25),
     ],
 )
@@ -107,6 +109,8 @@ def test_a_convolution_has_factors_too(net, tmp_path):
         (PLAIN, {"query.lora_B.weight": torch.zeros(7, 2)}, "another shape"),
         (PLAIN, {"query.lora_A.weight": torch.zeros(2, 5)}, "another shape"),
         (PLAIN, {"score.weight": torch.zeros(2, 8)}, "no place for"),
+        ({**PLAIN, "alpha_pattern": {r".*qu.ry": 1}}, {}, "a regular expression"),
+        ({**PLAIN, "alpha_pattern": {"(a*)*b": 1}}, {}, "a regular expression"),
         (PLAIN, {"head.weight": torch.zeros(3, 8)}, "no place for"),
     ],
 )  # fmt: skip
@@ -146,6 +150,39 @@ def test_inspect_says_what_an_adapter_holds_and_of_which_base_it_is(net, tmp_pat
     (tmp_path / "ad/adapter_model.safetensors").write_bytes(b"x" * 40)
     with pytest.raises(BadInput):
         describe_model(tmp_path / "ad")
+
+
+def test_modules_that_are_saved_whole_may_have_the_names_of_any_version(net, tmp_path):
+    own = {**factors("query", 8, 6), "head.modules_to_save.default.weight": torch.ones(2, 8)}
+    found = load_model(adapter(tmp_path / "ad", PLAIN, own), tmp_path / "base.pt").module
+    assert bool((found.head.weight == 1).all())
+
+
+def test_a_folder_of_a_whole_model_is_that_model_s(net, tmp_path):
+    (tmp_path / "ad").mkdir()
+    (tmp_path / "ad/adapter_config.json").write_text("{}")
+    for name, whole in (("config.json", False), ("pytorch_model.bin", True)):
+        assert is_adapter_folder(tmp_path / "ad")
+        (tmp_path / "ad" / name).write_text("{}")
+        assert is_adapter_folder(tmp_path / "ad") != whole
+
+
+def test_an_adapter_on_an_adapter_is_named(net, tmp_path):
+    adapter(tmp_path / "first", PLAIN, factors("query", 8, 6))
+    second = adapter(tmp_path / "second", PLAIN, factors("query", 8, 6))
+    with pytest.raises(BadInput, match="the base 'first' of the adapter 'second' is an adapter itself"):
+        load_model(second, tmp_path / "first")
+
+
+@pytest.mark.parametrize("named", ["//host/share/base", r"\\host\share\base"])
+def test_no_other_computer_is_asked_for_a_base(net, tmp_path, named, monkeypatch):
+    settings = adapter(tmp_path / "ad", {**PLAIN, "base_model_name_or_path": named}, factors("query", 8, 6))
+    asked = []
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: asked.append(path) or exists(path))
+    with pytest.raises(BadInput, match="is no model here"):
+        load_model(settings)
+    assert not any("share" in str(path) for path in asked)
 
 
 def test_trust_in_an_adapter_is_none_in_the_base_that_it_names(net, tmp_path):
