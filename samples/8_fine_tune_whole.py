@@ -1,6 +1,6 @@
 """What a fine-tune in a kilobyte is measured against: the same base, head and rows, nothing compressed.
 
-    python samples/8_fine_tune_whole.py BASE DATA whole|lora|probe [EPOCHS] [SEED] [RATE]
+    python samples/8_fine_tune_whole.py BASE DATA whole|lora|probe [EPOCHS] [SEED] [RATE] [float32|bf16]
 
     whole    every weight of the base and the head
     lora     PEFT's LoRA of rank 4 on query and value, and the head
@@ -9,8 +9,9 @@
 BASE is a Hugging Face folder of a BERT with its tokenizer, DATA a folder with train.csv and test.csv (columns
 `text`, `label`). The head is a matrix on the mean of the tokens, by its root mean square, as `qtrain compress
 --base` puts it on. Prints one line of JSON: accuracy on the whole test split, which is used once, at the end,
-and how many numbers were trained. Needs `pip install '.[hf]'`; matrices are multiplied in bfloat16, and a run
-takes some minutes of one core.
+and how many numbers were trained. Needs `pip install '.[hf]'`. With `bf16` matrices are multiplied in
+bfloat16, faster on a processor that has instructions for it, and much more slowly on any other. A run takes
+some minutes of one core, of every weight about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def trained(model: Classifier, kind: str) -> list[nn.Parameter]:
     return [part for part in model.parameters() if part.requires_grad]
 
 
-def main(base: str, data: str, kind: str, epochs: int, seed: int, rate: float) -> None:
+def main(base: str, data: str, kind: str, epochs: int, seed: int, rate: float, precision: str) -> None:
     """Train, measure on the test rows, print."""
     torch.manual_seed(seed)
     (texts, words), (test_texts, test_words) = (
@@ -109,7 +110,7 @@ def main(base: str, data: str, kind: str, epochs: int, seed: int, rate: float) -
     draw = random.Random(seed)
     for _ in range(epochs):
         for tokens, places in batches(train, draw):
-            with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            with torch.autocast("cpu", torch.bfloat16, precision == "bf16"), sdpa_kernel(SDPBackend.MATH):
                 scores = model(tokens)
             optimizer.zero_grad()
             cross_entropy(scores, labels[places]).backward()
@@ -119,11 +120,12 @@ def main(base: str, data: str, kind: str, epochs: int, seed: int, rate: float) -
     with torch.no_grad():
         right = sum(int((model(t).argmax(1) == test_labels[p]).sum()) for t, p in batches(test, None))
     numbers = sum(part.numel() for part in parameters)
-    print(json.dumps({"kind": kind, "data": Path(data).name, "epochs": epochs, "seed": seed, "rate": rate,
-                      "numbers": numbers, "test_accuracy": right / len(test)}))  # fmt: skip
+    found = {"kind": kind, "data": Path(data).name, "epochs": epochs, "seed": seed, "rate": rate}
+    found |= {"precision": precision, "numbers": numbers, "test_accuracy": right / len(test)}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
     base, data, kind, *rest = sys.argv[1:]
-    epochs, seed, rate = [*rest, *["3", "0", str(RATES[kind])][len(rest) :]]
-    main(base, data, kind, int(epochs), int(seed), float(rate))
+    epochs, seed, rate, precision = [*rest, *["3", "0", str(RATES[kind]), "float32"][len(rest) :]]
+    main(base, data, kind, int(epochs), int(seed), float(rate), precision)

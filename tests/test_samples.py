@@ -138,13 +138,19 @@ def test_a_teacher_of_texts_learns_and_is_a_folder_with_its_tokenizer(
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= made
 
 
-@pytest.mark.parametrize(("kind", "least"), [("whole", 0.9), ("lora", 0.7), ("probe", 0.7)])
-def test_what_is_not_compressed_learns_from_the_same_base(texts: Path, kind: str, least: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "least", "more"),
+    [("whole", 0.9, ()), ("lora", 0.7, ()), ("probe", 0.7, (0, 0.01, "bf16"))],
+)
+def test_what_is_not_compressed_learns_from_the_same_base(
+    texts: Path, kind: str, least: float, more: tuple[object, ...]
+) -> None:
     if kind == "lora":
         pytest.importorskip("peft", reason="the package peft is not installed")
     script = SAMPLES / "8_fine_tune_whole.py"
-    found = json.loads(run("python", script, texts / "base", texts, kind, 8, cwd=texts))
+    found = json.loads(run("python", script, texts / "base", texts, kind, 8, *more, cwd=texts))
     assert found["kind"] == kind and found["test_accuracy"] >= least
+    assert found["precision"] == ("bf16" if more else "float32")
     assert (found["numbers"] == 2 * 64) == (kind == "probe")
 
 
