@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from qtrain_cli.data.inputs import Inputs, NamedInputs, dtype_in_words, row_shape, tensors_in
-from qtrain_cli.files.spilled import let_go, roomy_array
+from qtrain_cli.files.spilled import large_array, let_go
 from qtrain_cli.settings import TaskSettings
 from qtrain_cli.tasks import TASKS, Task
 from qtrain_cli.tasks.objective import Objective
@@ -317,8 +317,8 @@ def set_apart(rows: Tensor, parts: tuple[Tensor, Tensor], owned: bool) -> tuple[
 
 
 def _taken(rows: Tensor, places: Tensor) -> Tensor:
-    """A copy of the rows at these places; a large one lies in a file (`spilled`)."""
-    taken = torch.from_numpy(roomy_array((len(places), *rows.shape[1:]), rows.numpy().dtype))
+    """A copy of the rows at these places; a large one lies in a file (`spilled`). Raises `DiskIsFull`."""
+    taken = torch.from_numpy(large_array((len(places), *rows.shape[1:]), rows.numpy().dtype))
     for first in range(0, len(places), _ROWS_AT_ONCE):
         part = places[first : first + _ROWS_AT_ONCE]
         taken[first : first + len(part)] = rows[part]

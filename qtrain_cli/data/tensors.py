@@ -1,6 +1,7 @@
 """A ``.safetensors`` file with the tensors x_train, y_train, x_test and y_test; x by parts (`named`) too, and
-others are not touched. A large one is read in parts, into a file (`files.spilled`): the library maps what it
-reads of, and lets go of it only with the whole file."""
+others are not touched. A large one is read in parts, into a file (`files.spilled`), or into memory where the
+disk has no room and memory has: the library maps what it reads of, and lets go of it only with the whole
+file."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from qtrain_cli.data.arrays import Arrays, arrays_by_name, as_array
 from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.spilled import blocks_of, is_large, let_go, roomy_array
+from qtrain_cli.files.spilled import DiskIsFull, blocks_of, is_large, large_array, let_go
 
 
 def matches(source: str) -> bool:
@@ -40,12 +41,24 @@ def _read_tensor(source: str, name: str, room: Room) -> Any:
         shape = tuple(part.get_shape())
         row = as_array(name, part[:1]) if math.prod(shape) and shape else np.empty(1, np.float32)
         size = math.prod(shape) // math.prod(row.shape) * row.nbytes
-        room.take(size, name, on_disk=is_large(size))
         if not is_large(size):
+            room.take(size, name)
             return file.get_tensor(name)
-    made = roomy_array(shape, row.dtype)
+    made = _large(shape, row.dtype, name, room)
     for rows in blocks_of(made):
         with safe_open(source, framework="pt") as file:
             made[rows] = as_array(name, file.get_slice(name)[rows])
         let_go()
     return made
+
+
+def _large(shape: tuple[int, ...], dtype: np.dtype, name: str, room: Room) -> np.ndarray:
+    size = math.prod(shape) * dtype.itemsize
+    room.take(size, name, on_disk=True)
+    try:
+        return large_array(shape, dtype)
+    except DiskIsFull:
+        if not room.has(size):
+            raise
+    room.take(size, name)
+    return np.empty(shape, dtype)

@@ -3,8 +3,8 @@
     up to IN_MEMORY_BYTES bytes     in memory, as any other
     above                 a mapping of a temporary file (in `TMPDIR`), whose room on the disk is taken at once
 
-Where the disk has no room, pictures are refused (`large_array`); what memory may hold as well is held there
-(`roomy_array`).
+Where the disk has no room, that is said (`DiskIsFull`), and no memory is taken instead: more may lie on the
+disk than in memory. A reader that knows how much of that is left may take it.
 
 The mapping's pages are the system's to keep or to drop; `let_go` tells it that what was touched is of no use
 for now, so that the process is never larger than what it works on. The file is gone with the array, or with
@@ -51,21 +51,14 @@ def large_array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     return np.frombuffer(mapped, dtype).reshape(shape)
 
 
-def roomy_array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """The same, in memory where the disk has no room."""
-    try:
-        return large_array(shape, dtype)
-    except DiskIsFull:
-        return np.empty(shape, dtype)
-
-
 def plain_array(array: np.ndarray, dtype: DTypeLike | None = None) -> np.ndarray:
-    """``numpy.require(array, dtype, ("C", "W"))``; a large copy, where one is needed, is a `roomy_array`."""
+    """``numpy.require(array, dtype, ("C", "W"))``; a large copy, where one is needed, is a `large_array`.
+    Raises `DiskIsFull`."""
     wanted = np.dtype(array.dtype if dtype is None else dtype)
     as_it_is = array.dtype == wanted and array.flags.c_contiguous and array.flags.writeable
     if as_it_is or not is_large(array.size * wanted.itemsize):
         return np.require(array, wanted, ("C", "W"))
-    made = roomy_array(array.shape, wanted)
+    made = large_array(array.shape, wanted)
     for part in blocks_of(made):
         made[part] = array[part]
         let_go()

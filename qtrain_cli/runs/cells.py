@@ -63,7 +63,8 @@ _NEARLY = 1.05
 
 @dataclass
 class Bench:
-    """What the cells of one comparison share. What belongs to a seed is made when it is first asked for."""
+    """What the cells of one comparison share. What belongs to a seed is made when it is first asked for.
+    `looked_at` are the budgets at which the start of ours was."""
 
     settings: CompareSettings
     loaded: LoadedModel
@@ -77,6 +78,7 @@ class Bench:
     answers: dict[int, Teach] = field(default_factory=dict)
     base: BaseModel | None = None
     whole: WholeRun = field(default_factory=WholeRun)
+    looked_at: set[int] = field(default_factory=set)
 
     def rows(self, seed: int) -> Dataset:
         """The data, with the validation rows that this seed sets apart."""
@@ -239,11 +241,11 @@ def _trained(bench: Bench, trial: Trial, cell: Cell) -> tuple[Cell, bytes | None
 
 
 def _say_of_start(bench: Bench, trial: Trial, work: Work) -> None:
-    """A line on outcomes of ours that are not spread at the start, as `compress` has it, once. Raises
-    `BadInput` where it does."""
-    first = trial.seed == bench.settings.seeds[0] and not trial.tuning
-    if trial.row.name != OURS or work.scene.ground or not first:
+    """A line on outcomes of ours that are not spread at the start, as `compress` has it: once a budget,
+    before the first training there, be it to tune. Raises `BadInput` where it does."""
+    if trial.row.name != OURS or work.scene.ground or trial.budget in bench.looked_at:
         return
+    bench.looked_at.add(trial.budget)
     spec = spec_of(work.chosen.layout, work.chosen.plan)
     said = check_start(spec, start_variance(spec, work.scene.device))
     if said:

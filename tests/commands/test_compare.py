@@ -319,19 +319,28 @@ def test_what_cannot_be_done_is_refused_before_anything_is_trained(run, changes,
     assert run.laps == []
 
 
-def test_a_start_that_is_not_spread_is_said_as_compress_says_it(run):
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_start_that_is_not_spread_is_said_as_compress_says_it(quick, run):
     """Of the few layers that 325 bytes buy; of those of 700 there is nothing to be said."""
-    run(budgets=(325, 700), methods=("ours",), seeds=(0, 1), epochs=2)
+    run(budgets=(325, 700), methods=("ours",), seeds=(0, 1), epochs=2, quick=quick)
     said = [line for line in run.logged if "do not spread" in line]
     assert len(said) == 1 and said[0].startswith("325 bytes  ours: ")
     assert "add --seeded-layers" in said[0]
 
 
-def test_a_start_that_compress_refuses_is_refused_before_training(run, monkeypatch):
+def test_a_start_is_said_before_what_is_still_to_be_trained(run):
+    for seeds, lines in (((0,), 1), ((0, 1), 1), ((0, 1), 0)):  # the first seed is kept, then both are
+        run.logged.clear()
+        run(budgets=(325,), methods=("ours",), seeds=seeds, epochs=2)
+        assert sum("do not spread" in line for line in run.logged) == lines == len(run.laps)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_start_that_compress_refuses_is_refused_before_training(quick, run, monkeypatch):
     def refused(spec, variance):
         raise BadInput(f"var(z) is {variance:.3g}", "add layers")
 
     monkeypatch.setattr(cells, "check_start", refused)
     with pytest.raises(BadInput, match=r"var\(z\) is \d"):
-        run(methods=("ours",), epochs=2)
+        run(methods=("ours",), epochs=2, quick=quick)
     assert run.laps == []

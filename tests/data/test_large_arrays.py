@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from qtrain_cli.data import given_data, npz
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files import spilled
+from qtrain_cli.files.spilled import DiskIsFull
 from qtrain_cli.settings import DataSettings
 
 ROWS = 60
@@ -210,19 +211,65 @@ def full(*given):
     raise OSError(28, "No space left on device")
 
 
-def test_where_the_disk_is_full_memory_is_taken(load, file, monkeypatch):
-    known = load(file)
+def a_disk_of(room):
+    """In place of `posix_fallocate`: a disk that is full after so many bytes."""
+    taken = 0
+
+    def fallocate(file, offset, size):
+        nonlocal taken
+        taken += size
+        if taken > room:
+            full()
+        os.truncate(file, size)
+
+    return fallocate
+
+
+@pytest.fixture(params=["npz", "safetensors"])
+def either(request, file):
+    """The same arrays in either format."""
+    if request.param == "npz":
+        return file
+    tensors = {name: torch.from_numpy(array) for name, array in content("float32").items()}
+    save_file(tensors, file.with_suffix(".safetensors"))
+    return file.with_suffix(".safetensors")
+
+
+def test_where_the_disk_is_full_memory_is_taken(load, either, monkeypatch):
+    """Of what is read; the one row that is set apart is not large."""
+    known = load(either, validation=0.01)
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    found = load(file)
+    found = load(either, validation=0.01)
     assert_same(known, found)
-    assert not is_mapped(found.train.inputs)
+    assert is_mapped(known.train.inputs) and not is_mapped(found.train.inputs)
 
 
-def test_where_memory_has_no_room_either_the_disk_is_named(load, file, monkeypatch):
+@pytest.mark.parametrize("most", [9_000, 12_000])
+def test_where_memory_has_no_room_either_the_disk_is_named(load, either, monkeypatch, most):
+    """Not for x_train, nor for x_test beside it: four times as much was allowed on the disk."""
+    load(either, max_bytes=most, validation=0.01)
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(BadInput, match=r"the data take 9,600 bytes, .* no room in .*No space left") as caught:
-        load(file, max_bytes=20_000)
+    said = r"the data take \d,\d00 bytes, .* no room in .*No space left"
+    with pytest.raises(DiskIsFull, match=said) as caught:
+        load(either, max_bytes=most, validation=0.01)
     assert "TMPDIR" in caught.value.advice
+
+
+def test_a_copy_that_the_disk_has_no_room_for_takes_no_memory(load, tmp_path, small, monkeypatch):
+    """Of 30,000 bytes float64 takes 29,120 as it is read, and its first copy in float32 another 9,600."""
+    small()
+    np.savez(tmp_path / "data.npz", **content("float64"))
+    for room, copy in ((30_000, "9,600"), (40_000, "4,800")):
+        monkeypatch.setattr(os, "posix_fallocate", a_disk_of(room), raising=False)
+        with pytest.raises(DiskIsFull, match=f"the data take {copy} bytes") as caught:
+            load(tmp_path / "data.npz", max_bytes=15_000)
+        assert "TMPDIR" in caught.value.advice
+
+
+def test_rows_that_the_disk_has_no_room_to_set_apart_take_no_memory(load, file, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", a_disk_of(15_000), raising=False)
+    with pytest.raises(DiskIsFull, match="the data take 4,800 bytes"):
+        load(file, validation=0.5)
 
 
 _RESIDENT = """
