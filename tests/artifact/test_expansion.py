@@ -99,7 +99,8 @@ def verified(path):
     command = (
         "import sys; from qtrain_cli.cli import main; code = main(['verify', sys.argv[1]]);"
         # And not `ru_maxrss`, which begins at what the process had that started this one.
-        " print(code, next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+        " lines = [line.split() for line in open('/proc/self/status')];"
+        " print(code, next(words[1] for words in lines if words[0] == 'VmHWM:'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", command, str(path)], capture_output=True, text=True, preexec_fn=limit
