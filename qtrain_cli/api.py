@@ -27,7 +27,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ from qtrain_cli.runs.handed_in import HandedIn, handed_in
 from qtrain_cli.runs.regenerate import regenerate
 from qtrain_cli.runs.switching import Switch
 from qtrain_cli.runs.teachers import module_of
-from qtrain_cli.settings import CompareSettings, CompressSettings
+from qtrain_cli.settings import CompareSettings, CompressSettings, VerifySettings
 from qtrain_cli.settings.declared import said_record, settings_of
 from qtrain_cli.settings.option import Option
 from qtrain_cli.targets.ground import Ground
@@ -160,7 +160,7 @@ def load(
     container = read_container(Path(path))
     artifact = decode_artifact(container)
     description = artifact.description
-    ground = _ground(description, base, bases)
+    ground = _ground(container.path, description, base, bases)
     found = regenerate(artifact, module, ground)
     record = record_of(description, container).to_json() if description.origin else None
     switch = Switch(ground, description.layout, found.state) if ground else None
@@ -168,6 +168,7 @@ def load(
 
 
 def _ground(
+    path: Path,
     description: Description,
     base: nn.Module | str | os.PathLike[str] | None,
     bases: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None,
@@ -181,19 +182,10 @@ def _ground(
     else:
         several = (bases,) if isinstance(bases, (str, os.PathLike)) else bases or ()
         places = configured_bases(Path()) if bases is None and base is None else tuple(map(Path, several))
-        loaded, name = found_base(change, _Places(None if base is None else Path(base), places))
+        named = VerifySettings(path, base=None if base is None else Path(base), bases=places)
+        loaded, name = found_base(change, named)
         found = base_of(loaded, name)
     return ground_of_file(change, description.layout, found)
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where a base may be, as the settings of commands say it."""
-
-    base: Path | None
-    bases: tuple[Path, ...]
-    arch: str | None = None
-    arch_args: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

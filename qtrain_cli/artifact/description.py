@@ -331,7 +331,8 @@ def facts(description: Description) -> dict[str, Any]:
     """The facts, as plain data. Ours is the method that needs no name."""
     origin, method = description.origin, description.method
     record = {"record": origin.measured.to_stored()} if origin else {}
-    target = {"target": description.change.stored()} if description.change else {}
+    change = description.change if origin or not description.change else description.change.bare
+    target = {"target": change.stored()} if change else {}
     named = {} if method == OURS else {"method": method}
     former = {"tolerance": description.digest.tolerance} if description.digest.former else {}
     return {

@@ -79,7 +79,7 @@ def known_of(
     fit: FitSettings, loaded: LoadedModel, data: Dataset, bare: bool = False, change: Change | None = None
 ) -> Known:
     """What is known once model and data are loaded; `fit` with its device and epochs settled."""
-    example, change = example_of(data), change and (change.bare if bare else change)
+    example = example_of(data)
     return Known(
         loaded.name, data.task, example, fit.epochs, fit.seed, fit.device, loaded.trust, bare, loaded.entry,
         loaded.output, data.skipped_rows, fit.precision, change, fit.processes,

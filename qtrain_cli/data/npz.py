@@ -21,7 +21,7 @@ from qtrain_cli.data.arrays import Arrays, arrays_by_name
 from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput, QtrainError, Refused
-from qtrain_cli.files.spilled import AT_ONCE, DiskIsFull, is_large, large_array, let_go
+from qtrain_cli.files.spilled import AT_ONCE, is_large, let_go
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -83,20 +83,15 @@ def _read_array(archive: zipfile.ZipFile, name: str, room: Room) -> np.ndarray:
     with archive.open(entry) as stream:
         header = _checked_header(stream, name, entry.file_size)
         if is_large(header.size):
-            try:
-                room.take(header.on_disk, name, on_disk=True)
-                return _spilled(stream, header)
-            except DiskIsFull:
-                if not room.has(header.in_memory):
-                    raise
+            return _streamed(stream, header, room)
     room.take(header.in_memory, name)
     with archive.open(entry) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _spilled(stream: IO[bytes], header: _Header) -> np.ndarray:
-    """The numbers that the stream has next, in a file without a name."""
-    made = large_array((header.size,), np.uint8)
+def _streamed(stream: IO[bytes], header: _Header, room: Room) -> np.ndarray:
+    """The numbers of a large array, which the stream has next."""
+    made = room.array((header.size,), np.dtype(np.uint8), header.name, header.on_disk, header.in_memory)
     filled = 0
     while filled < header.size:
         part = stream.read(min(AT_ONCE, header.size - filled))

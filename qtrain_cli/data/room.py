@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from qtrain_cli.errors import BadInput
+from qtrain_cli.files.spilled import DiskIsFull, large_array
 from qtrain_cli.settings import DataSettings
 
 #: How much of a file's own text a message shows, and how long a message on data may be.
@@ -41,9 +44,27 @@ class Room:
                 "if it is no damaged or hostile file, raise --max-data-bytes, or give a smaller data set",
             )
 
-    def has(self, size: int) -> bool:
-        """Whether so many bytes may still be taken of memory."""
-        return self.taken + size <= self.most
+    def array(
+        self, shape: tuple[int, ...], dtype: np.dtype, what: str, on_disk: int, in_memory: int
+    ) -> np.ndarray:
+        """A large array to be filled: in a file, or in memory where the disk has no room and memory has.
+
+        Args:
+            shape, dtype: of the array.
+            what: named where it is refused.
+            on_disk, in_memory: bytes to take, those of copies included that will be made of it.
+
+        Raises:
+            BadInput: there is no room in either.
+        """
+        self.take(on_disk, what, on_disk=True)
+        try:
+            return large_array(shape, dtype)
+        except DiskIsFull:
+            if self.taken + in_memory > self.most:
+                raise
+        self.take(in_memory, what)
+        return np.empty(shape, dtype)
 
 
 def short(text: str) -> str:

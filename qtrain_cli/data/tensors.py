@@ -16,7 +16,7 @@ from qtrain_cli.data.arrays import Arrays, arrays_by_name, as_array
 from qtrain_cli.data.request import Request
 from qtrain_cli.data.room import Room
 from qtrain_cli.errors import BadInput
-from qtrain_cli.files.spilled import DiskIsFull, blocks_of, is_large, large_array, let_go
+from qtrain_cli.files.spilled import blocks_of, is_large, let_go
 
 
 def matches(source: str) -> bool:
@@ -44,21 +44,9 @@ def _read_tensor(source: str, name: str, room: Room) -> Any:
         if not is_large(size):
             room.take(size, name)
             return file.get_tensor(name)
-    made = _large(shape, row.dtype, name, room)
+    made = room.array(shape, row.dtype, name, size, size)
     for rows in blocks_of(made):
         with safe_open(source, framework="pt") as file:
             made[rows] = as_array(name, file.get_slice(name)[rows])
         let_go()
     return made
-
-
-def _large(shape: tuple[int, ...], dtype: np.dtype, name: str, room: Room) -> np.ndarray:
-    size = math.prod(shape) * dtype.itemsize
-    room.take(size, name, on_disk=True)
-    try:
-        return large_array(shape, dtype)
-    except DiskIsFull:
-        if not room.has(size):
-            raise
-    room.take(size, name)
-    return np.empty(shape, dtype)

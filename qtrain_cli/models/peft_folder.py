@@ -60,6 +60,16 @@ class _Adapter:
     tensors: Mapping[str, Tensor]
     sha256: str
 
+    @property
+    def factored(self) -> list[str]:
+        """The names of the matrices that factors change."""
+        return [f"{name.removesuffix(_A)}.weight" for name in self.tensors if name.endswith(_A)]
+
+    @property
+    def brought(self) -> dict[str, Tensor]:
+        """The tensors that come along whole."""
+        return {name: part for name, part in self.tensors.items() if not name.endswith((_A, _B))}
+
 
 class BaseReader(Protocol):
     """How a base is read: as its own class, or as that of a task, with the format and the digest of it."""
@@ -85,8 +95,7 @@ def read_adapted(settings: ModelSettings, base: Path | None, read: BaseReader) -
             As `read`.
     """
     adapter = _read(settings.path)
-    apart = None if base == settings.path else base
-    place = replace(settings, path=apart) if apart else _as_named(settings, adapter.config)
+    place = _base_of(settings, base, adapter.config)
     if is_adapter_folder(place.path):
         raise BadInput(
             f"the base '{place.path.name}' of the adapter '{adapter.name}' is an adapter itself",
@@ -109,12 +118,14 @@ def with_tokenizer(model: ModelSettings, base: Path | None = None) -> ModelSetti
     path = model.path
     if not is_adapter_folder(path) or any((path / name).is_file() for name in _TOKENIZERS):
         return model
-    apart = None if base == path else base
-    return replace(model, path=apart or _named_base(path, _configuration(path)[0]))
+    return _base_of(model, base, _configuration(path)[0])
 
 
-def _as_named(settings: ModelSettings, config: Mapping[str, Any]) -> ModelSettings:
-    """The base that the configuration names; trust in a file that was named by hand is none in this one."""
+def _base_of(settings: ModelSettings, base: Path | None, config: Mapping[str, Any]) -> ModelSettings:
+    """The base that is said, or the one that the configuration names: trust in a file that was named by hand
+    is none in that."""
+    if base is not None and base != settings.path:
+        return replace(settings, path=base)
     return replace(settings, path=_named_base(settings.path, config), trust_pickle=False)
 
 
@@ -140,17 +151,15 @@ def _named_base(folder: Path, config: Mapping[str, Any]) -> Path:
 def _task_of(adapter: _Adapter) -> ForTask | None:
     """The class that PEFT's kind of task stands for, of an adapter that brings tensors."""
     auto = _TASKS.get(str(adapter.config.get("task_type")))
-    tensors = adapter.tensors.items()
-    brought = {name: tuple(tensor.shape) for name, tensor in tensors if not name.endswith((_A, _B))}
+    brought = {name: tuple(tensor.shape) for name, tensor in adapter.brought.items()}
     return ForTask(auto, brought) if auto and brought else None
 
 
 def _lacks(module: nn.Module, adapter: _Adapter) -> bool:
     """Whether the module has no place for some of the adapter's factors or tensors."""
     own = {name: tensor.shape for name, tensor in module.named_parameters(remove_duplicate=False)}
-    layers = {f"{name.removesuffix(_A)}.weight" for name in adapter.tensors if name.endswith(_A)}
-    brought = {name: part.shape for name, part in adapter.tensors.items() if not name.endswith((_A, _B))}
-    return not layers <= own.keys() or any(own.get(name) != shape for name, shape in brought.items())
+    lacked = any(name not in own for name in adapter.factored)
+    return lacked or any(own.get(name) != part.shape for name, part in adapter.brought.items())
 
 
 def described_adapter(folder: Path) -> tuple[int, str, dict[str, Tensor]]:
@@ -234,8 +243,7 @@ def _merge(module: nn.Module, adapter: _Adapter) -> None:
 
 def _require_apart(own: Mapping[str, Tensor], adapter: _Adapter) -> None:
     """Raises `BadInput` where a tensor is changed that stands under a second name too: PEFT changes one."""
-    changed = {f"{name.removesuffix(_A)}.weight" if name.endswith(_A) else name for name in adapter.tensors}
-    for name in sorted(changed & own.keys()):
+    for name in sorted({*adapter.factored, *adapter.brought} & own.keys()):
         others = [other for other, tensor in own.items() if tensor is own[name] and other != name]
         if others:
             raise BadInput(

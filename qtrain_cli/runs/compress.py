@@ -296,9 +296,11 @@ def _written(job: CompressJob, numbers: StoredNumbers, log: Log) -> Record:
     work, settings = job.work, job.settings
     state, digest = finished_by(work, numbers)
     measured = _measured(job, state)
-    description, change = replace(work.described(numbers), digest=digest), work.scene.change
-    if not settings.budget.bare:
-        description = replace(description, origin=Origin(measured, job.run), change=change)
+    description = replace(
+        work.described(numbers),
+        digest=digest,
+        origin=None if settings.budget.bare else Origin(measured, job.run),
+    )
     if description.layout != work.chosen.layout:
         for line in said_of_kept(description.layout):
             log(line)
@@ -306,7 +308,7 @@ def _written(job: CompressJob, numbers: StoredNumbers, log: Log) -> Record:
     data = encode_artifact(artifact)
     _check_bytes(job, description, len(data))
     record = Record(
-        design_of(description.spec, change), measured, len(data), hashlib.sha256(data).hexdigest()
+        design_of(description.spec, description.change), measured, len(data), hashlib.sha256(data).hexdigest()
     )
     if settings.budget.bare:
         receipts.announce(checkpoint_path(settings.out), job.identity, record)

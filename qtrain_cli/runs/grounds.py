@@ -31,9 +31,9 @@ from qtrain_cli.portable.frames import leading_frames
 from qtrain_cli.runs.materials import AskedChange, Materials
 from qtrain_cli.settings import ModelSettings
 from qtrain_cli.targets.change import HEAD_WEIGHT, XS, Base, Change, Wanted, matrix_of
-from qtrain_cli.targets.changes import changes_layout, settled_target, usual_lora
+from qtrain_cli.targets.changes import changes_layout, lora_numbers, settled_target
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec
-from qtrain_cli.targets.ground import Ground, digest_of_tensors
+from qtrain_cli.targets.ground import Ground, counts_up, digest_of_tensors
 from qtrain_cli.targets.kept import settled
 from qtrain_cli.targets.layout import layout_of, sources_of
 from qtrain_cli.targets.size import model_bytes
@@ -61,7 +61,9 @@ class BaseModel:
 
     def is_named_by(self, sha256: str) -> bool:
         """Whether this is a file's digest of its base, as files have it now or had it before."""
-        return sha256 == self.sha256 or sha256 == digest_of_tensors(self.tensors, positions=True)
+        if sha256 == self.sha256 or not any(map(counts_up, self.tensors.values())):
+            return sha256 == self.sha256
+        return sha256 == digest_of_tensors(self.tensors, positions=True)
 
 
 def base_of(loaded: LoadedModel | Mapping[str, Tensor], name: str = "") -> BaseModel:
@@ -156,16 +158,10 @@ def changed_layout(
     ]
     start = len(matrices) > 1
     seed = seed if wanted.rank or start else 0
-    usual = 0 if wanted.rank else usual_lora(module, lacking)
-    change = Change(wanted.kind, whole, wanted.rank, wanted.scale, seed, usual, prefix, base.head, start)
+    numbers = lora_numbers(module, wanted, lacking, targets, patterns[1])
+    change = Change(wanted.kind, whole, wanted.rank, wanted.scale, seed, numbers, prefix, base.head, start)
     tensors = {name: _own_or_zero(base, prefix, name, tensor) for name, tensor in state.items()}
-    ground = _ground(change, layout, tensors, sources_of(state), lacking)
-    if not wanted.rank:
-        return layout, ground
-    numbers = layout.generated + sum(factor.numel() for factor in ground.factors.values())
-    if ground.frames:  # of which R takes the place
-        numbers += sum(part.numel() for part in ground.frames.values()) - wanted.rank**2 * len(ground.frames)
-    return layout, replace(ground, change=replace(change, numbers=numbers))
+    return layout, _ground(change, layout, tensors, sources_of(state), lacking)
 
 
 def ground_of_file(change: Change, layout: LayoutSpec, base: BaseModel) -> Ground:

@@ -102,9 +102,7 @@ class Work:
         """The description of a bare file whose digest is not known yet, as long as the finished one."""
         chosen, digest = self.chosen, Digest("0" * DIGEST_DIGITS)
         example, change = example_of(self.data), self.scene.change
-        return Description(
-            self.name, chosen.plan, chosen.layout, digest, example, None, change and change.bare
-        )
+        return Description(self.name, chosen.plan, chosen.layout, digest, example, None, change)
 
     def described(self, numbers: StoredNumbers) -> Description:
         """`blank` with the layout of the file: how its kept tensors lie there follows from their values."""

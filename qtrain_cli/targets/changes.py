@@ -109,17 +109,20 @@ def changes_layout(
     return LayoutSpec((*old, *new))
 
 
-def usual_lora(module: nn.Module, lacking: frozenset[str]) -> int:
-    """How many numbers a LoRA of the usual rank and layers has: A, B and what the base lacks; 0 of a module
-    without matrices."""
-    wanted = Wanted(LORA, RANKS[LORA])
+def lora_numbers(
+    module: nn.Module, wanted: Wanted, lacking: frozenset[str], targets: Sequence[str], ignore: Sequence[str]
+) -> int:
+    """How many numbers an ordinary LoRA has, A, B and what the base lacks: of factors that of their rank and
+    matrices, beside differences the usual one, 0 of a module without matrices. Arguments as those of
+    `changes_layout`."""
+    rank, patterns = (wanted.rank, (targets, ignore)) if wanted.rank else (RANKS[LORA], ((), ()))
     try:
-        layout = changes_layout(module, wanted, lacking, (), ())
+        layout = changes_layout(module, Wanted(LORA, rank), lacking, *patterns)
     except BadInput:
         return 0
-    names = [name for name in _matrices(module, (), ()) if name not in lacking]
-    shapes = {name: tensor.shape for name, tensor in _named_matrices(module)}
-    return layout.generated + wanted.rank * sum(math.prod(shapes[name][1:]) for name in names)
+    shapes = {factor_of(name): tensor.shape for name, tensor in _named_matrices(module)}
+    factors = [entry.name for entry in layout.of_role(GENERATED) if entry.name in shapes]
+    return layout.generated + rank * sum(math.prod(shapes[name][1:]) for name in factors)
 
 
 def _spelt_out(module: nn.Module, targets: Sequence[str]) -> list[str]:

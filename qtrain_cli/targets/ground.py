@@ -111,7 +111,7 @@ def digest_of_tensors(state: Mapping[str, Tensor], positions: bool = False) -> s
         tensor = state[name].detach().cpu().contiguous()
         if tensor.dtype not in _NAMES:
             raise BadInput(f"tensor '{name}' is {tensor.dtype}; allowed: {', '.join(DTYPES)}", CONVERT)
-        if not positions and _counts_up(tensor):
+        if not positions and counts_up(tensor):
             continue
         head = f"{name}\0{_NAMES[tensor.dtype]}\0".encode()
         found.update(head + struct.pack(f"<{1 + tensor.dim()}Q", tensor.dim(), *tensor.shape))
@@ -120,7 +120,8 @@ def digest_of_tensors(state: Mapping[str, Tensor], positions: bool = False) -> s
     return found.hexdigest()
 
 
-def _counts_up(tensor: Tensor) -> bool:
+def counts_up(tensor: Tensor) -> bool:
+    """Whether these are whole numbers 0, 1, 2, ... along their last axis, of two places or more."""
     whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     if not whole or tensor.dim() < 1 or tensor.shape[-1] < 2 or not tensor.numel():
         return False

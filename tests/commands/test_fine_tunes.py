@@ -25,7 +25,8 @@ from qtrain_cli.methods.table import serving
 from qtrain_cli.report.next_steps import _finished
 from qtrain_cli.runs import targeting
 from qtrain_cli.targets import changes
-from qtrain_cli.targets.changes import usual_lora
+from qtrain_cli.targets.change import Wanted
+from qtrain_cli.targets.changes import lora_numbers
 from qtrain_cli.targets.ground import digest_of_tensors
 
 NET = """
@@ -157,6 +158,9 @@ def test_a_report_shows_the_bytes_beside_a_lora_and_a_bare_file_spends_none_on_i
 
 
 def test_a_model_without_matrices_has_no_lora_beside_it():
+    def usual_lora(module, lacking):
+        return lora_numbers(module, Wanted("delta"), lacking, ("*",), ())
+
     assert usual_lora(nn.Sequential(nn.BatchNorm1d(3)), frozenset()) == 0
     net = nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten(), nn.Linear(7, 6), nn.Linear(6, 2))
     assert usual_lora(net, frozenset()) == 4 * (5 + 2 * 9 + 6 + 7)

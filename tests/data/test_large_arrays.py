@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from qtrain_cli.data import given_data, npz
+from qtrain_cli.data import given_data, npz, room
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.files import spilled
 from qtrain_cli.files.spilled import DiskIsFull
@@ -154,7 +154,7 @@ def rewritten(path, change):
 
 
 def test_a_header_that_claims_more_is_refused_before_room_is_taken(load, file, monkeypatch):
-    monkeypatch.setattr(npz, "large_array", None)
+    monkeypatch.setattr(room, "large_array", None)
     rewritten(file, lambda payload: payload[:-200])
     with pytest.raises(BadInput, match=r"x_train claims the shape \(40, 3, 4, 5\)"):
         load(file)
@@ -193,7 +193,7 @@ def test_zeros_that_a_small_file_stands_for_are_refused_from_their_header(load, 
     small()
     arrays = content("float32") | {"x_train": np.zeros((40, 100_000), np.float32)}
     np.savez_compressed(tmp_path / "data.npz", **arrays)
-    monkeypatch.setattr(npz, "large_array", None)
+    monkeypatch.setattr(room, "large_array", None)
     said = "x_train would take 16,000,000 bytes of a disk; allowed for all data: 12,000,000"
     with pytest.raises(BadInput, match=said):
         load(tmp_path / "data.npz", max_bytes=3_000_000)
@@ -259,8 +259,8 @@ def test_a_copy_that_the_disk_has_no_room_for_takes_no_memory(load, tmp_path, sm
     """Of 30,000 bytes float64 takes 29,120 as it is read, and its first copy in float32 another 9,600."""
     small()
     np.savez(tmp_path / "data.npz", **content("float64"))
-    for room, copy in ((30_000, "9,600"), (40_000, "4,800")):
-        monkeypatch.setattr(os, "posix_fallocate", a_disk_of(room), raising=False)
+    for size, copy in ((30_000, "9,600"), (40_000, "4,800")):
+        monkeypatch.setattr(os, "posix_fallocate", a_disk_of(size), raising=False)
         with pytest.raises(DiskIsFull, match=f"the data take {copy} bytes") as caught:
             load(tmp_path / "data.npz", max_bytes=15_000)
         assert "TMPDIR" in caught.value.advice
