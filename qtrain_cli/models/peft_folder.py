@@ -23,14 +23,15 @@ from torch import Tensor, nn
 
 from qtrain_cli.errors import BadInput, few_quoted
 from qtrain_cli.files.json_file import object_in
+from qtrain_cli.models.folder_files import shard_tensors
 from qtrain_cli.models.folders import ForTask
 from qtrain_cli.models.formats import ADAPTER_CONFIG, is_adapter_folder, is_model_folder
 from qtrain_cli.models.opened import open_model
 from qtrain_cli.models.reading import ReadModel
-from qtrain_cli.models.tensors import file_tensors, header_tensors
 from qtrain_cli.settings import ModelSettings
 
-FACTORS = "adapter_model.safetensors"
+#: Where an adapter has its tensors, the preferred place first; a pickle is read as tensors alone.
+FACTORS = ("adapter_model.safetensors", "adapter_model.bin")
 #: Before the names of the model's own tensors, as PEFT saves them.
 BEFORE = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -93,6 +94,7 @@ def read_adapted(settings: ModelSettings, base: Path | None, read: BaseReader) -
     Raises:
         BadInput: an adapter of another kind, a damaged one, or one of another model; its base is not here.
             As `read`.
+        Refused: pickled tensors that want to run something.
     """
     adapter = _read(settings.path)
     place = _base_of(settings, base, adapter.config)
@@ -169,16 +171,18 @@ def described_adapter(folder: Path) -> tuple[int, str, dict[str, Tensor]]:
         BadInput: it cannot be read.
     """
     named = _configuration(folder)[0].get("base_model_name_or_path")
-    _require_factors(folder)
-    with open_model(folder / FACTORS) as file:
-        return file.size, named if isinstance(named, str) else "", header_tensors(file)
+    with open_model(_factors_of(folder)) as file:
+        return file.size, named if isinstance(named, str) else "", shard_tensors(file, "meta")
 
 
-def _require_factors(folder: Path) -> None:
-    if not (folder / FACTORS).is_file():
+def _factors_of(folder: Path) -> Path:
+    place = next((folder / name for name in FACTORS if (folder / name).is_file()), None)
+    if place is None:
         raise BadInput(
-            f"the adapter '{folder.name}' has no {FACTORS}", "save it with PEFT's safe_serialization=True"
+            f"the adapter '{folder.name}' has no {' or '.join(FACTORS)}",
+            "save it with PEFT's save_pretrained()",
         )
+    return place
 
 
 def _configuration(folder: Path) -> tuple[dict[str, Any], str]:
@@ -193,9 +197,8 @@ def _configuration(folder: Path) -> tuple[dict[str, Any], str]:
 
 def _read(folder: Path) -> _Adapter:
     config, first = _configuration(folder)
-    _require_factors(folder)
-    with open_model(folder / FACTORS) as file:
-        tensors, second = file_tensors(file), file.sha256()
+    with open_model(_factors_of(folder)) as file:
+        tensors, second = shard_tensors(file, "cpu"), file.sha256()
     if config.get("peft_type") != "LORA":
         raise BadInput(
             f"the adapter '{folder.name}' is of the kind {config.get('peft_type')!r:.40}; allowed: LORA",

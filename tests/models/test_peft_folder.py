@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from qtrain_cli.cli import main
-from qtrain_cli.errors import BadInput, QtrainError
+from qtrain_cli.errors import BadInput, QtrainError, Refused
 from qtrain_cli.models import describe_model, load_model
 from qtrain_cli.models.formats import is_adapter_folder
 from qtrain_cli.settings import ModelSettings
@@ -133,6 +133,37 @@ def test_damaged_folders_are_refused(net, tmp_path, broken):
     (tmp_path / "ad/adapter_model.safetensors").unlink()
     with pytest.raises(BadInput, match="has no adapter_model"):
         load_model(settings, tmp_path / "base.pt")
+
+
+class Runs:
+    """What a pickle can have in a tensor's place."""
+
+    def __reduce__(self):
+        return open, ("run.txt", "w")
+
+
+def test_an_older_adapter_is_pickled_and_read_as_tensors_alone(net, tmp_path):
+    settings = adapter(tmp_path / "ad", PLAIN, factors("query", 8, 6))
+    found = load_model(settings, tmp_path / "base.pt").module
+    file = tmp_path / "ad/adapter_model.safetensors"
+    tensors = safetensors.torch.load_file(file)
+    file.unlink()
+    torch.save(tensors, tmp_path / "ad/adapter_model.bin")
+    again = load_model(settings, tmp_path / "base.pt").module
+    assert torch.equal(again.query.weight, found.query.weight)
+    assert not torch.equal(again.query.weight, net.query.weight)
+    assert [row["shape"] for row in describe_model(tmp_path / "ad")["entries"][0]["tensors"]] == [
+        [2, 6],
+        [8, 2],
+    ]
+    torch.save({**tensors, "more": Runs()}, tmp_path / "ad/adapter_model.bin")
+    for opened in (
+        lambda: load_model(settings, tmp_path / "base.pt"),
+        lambda: describe_model(tmp_path / "ad"),
+    ):
+        with pytest.raises(Refused):
+            opened()
+    assert not (tmp_path / "run.txt").exists()
 
 
 def test_inspect_says_what_an_adapter_holds_and_of_which_base_it_is(net, tmp_path, capsys):
