@@ -30,8 +30,8 @@ from qtrain_cli.models.opened import open_model
 from qtrain_cli.models.reading import ReadModel
 from qtrain_cli.settings import ModelSettings
 
-#: Where an adapter has its tensors, the preferred place first; a pickle is read as tensors alone.
-FACTORS = ("adapter_model.safetensors", "adapter_model.bin")
+#: Where an adapter has its tensors, and where an older one has: a pickle, which is read as tensors alone.
+FACTORS, _OLDER = "adapter_model.safetensors", "adapter_model.bin"
 #: Before the names of the model's own tensors, as PEFT saves them.
 BEFORE = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -176,13 +176,12 @@ def described_adapter(folder: Path) -> tuple[int, str, dict[str, Tensor]]:
 
 
 def _factors_of(folder: Path) -> Path:
-    place = next((folder / name for name in FACTORS if (folder / name).is_file()), None)
-    if place is None:
-        raise BadInput(
-            f"the adapter '{folder.name}' has no {' or '.join(FACTORS)}",
-            "save it with PEFT's save_pretrained()",
-        )
-    return place
+    for name in (FACTORS, _OLDER):
+        if (folder / name).is_file():
+            return folder / name
+    raise BadInput(
+        f"the adapter '{folder.name}' has no {FACTORS} or {_OLDER}", "save it with PEFT's save_pretrained()"
+    )
 
 
 def _configuration(folder: Path) -> tuple[dict[str, Any], str]:
