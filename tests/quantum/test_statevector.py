@@ -323,7 +323,7 @@ class _Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         found = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(found):
+        for tensor in [found] if isinstance(found, torch.Tensor) else tree_leaves(found):
             if isinstance(tensor, torch.Tensor):
                 self.dtypes.add(tensor.dtype)
                 storage = tensor.untyped_storage()
