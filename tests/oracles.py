@@ -7,6 +7,7 @@ time, from the textbook definitions, in float64. Slow on purpose, for up to 5 or
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 
 import torch
@@ -70,14 +71,22 @@ def pairs(entangler: str, n: int, layer: int) -> list[tuple[int, int]]:
 
 def entangling(entangler: str, n: int, layer: int = 0, angles: Tensor | None = None) -> Tensor:
     """The entangler of one layer: its gates on one pair after the other. `angles` (n, 3) for CU3."""
+    if not entangler.startswith("cu3"):
+        return _without_angles(entangler, n, layer)
+    assert angles is not None
     unitary = torch.eye(2**n, dtype=torch.complex128)
-    for k, (control, target) in enumerate(pairs(entangler, n, layer)):
-        if entangler.startswith("cu3"):
-            assert angles is not None
-            lam, theta, phi = angles[k]
-            gate = u3(theta, phi, lam)
-        else:
-            gate = PAULI["X" if entangler.startswith("cnot") else "Z"]
+    for (control, target), (lam, theta, phi) in zip(pairs(entangler, n, layer), angles, strict=False):
+        unitary = controlled(u3(theta, phi, lam), control, target, n) @ unitary
+    return unitary
+
+
+@functools.cache
+def _without_angles(entangler: str, n: int, layer: int) -> Tensor:
+    gate, unitary = (
+        PAULI["X" if entangler.startswith("cnot") else "Z"],
+        torch.eye(2**n, dtype=torch.complex128),
+    )
+    for control, target in pairs(entangler, n, layer):
         unitary = controlled(gate, control, target, n) @ unitary
     return unitary
 
@@ -87,9 +96,13 @@ def unitary(ansatz: str, entangler: str, theta: Tensor, final_rotation: bool = F
     n, own = theta.shape[1], len(ROTATIONS[ansatz])
     whole = torch.eye(2**n, dtype=torch.complex128)
     for number, layer in enumerate(theta):
+        turns = {}
         for wire, angles in enumerate(layer):
-            for axis, angle in zip(ROTATIONS[ansatz], angles[:own], strict=True):
-                whole = on_wires({wire: rotation(axis, angle)}, n) @ whole
+            axes = zip(ROTATIONS[ansatz], angles[:own], strict=True)
+            turns[wire] = functools.reduce(
+                lambda first, then: then @ first, itertools.starmap(rotation, axes)
+            )
+        whole = on_wires(turns, n) @ whole
         if not (final_rotation and number == len(theta) - 1):
             whole = entangling(entangler, n, number, layer[:, own:]) @ whole
     return whole

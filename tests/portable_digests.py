@@ -50,7 +50,6 @@ ROWS: dict[str, dict[str, str]] = {
         "ATEN_CPU_CAPABILITY": "default",
     },
 }
-QUICK = ("2 threads", "PyTorch default", "steps base", "NumPy alone")
 
 
 def files() -> Iterator[tuple[str, bytes]]:

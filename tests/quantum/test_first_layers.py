@@ -28,8 +28,11 @@ def drawn(circuit, dtype):
     return (torch.rand(circuit.angle_shape, generator=draw, dtype=torch.float64) * 2 * math.pi).to(dtype)
 
 
-@pytest.mark.parametrize(("ansatz", "entangler"), PAIRS)
-@pytest.mark.parametrize(("qubits", "layers", "first"), [(2, 2, 1), (5, 7, 3), (5, 20, 18), (6, 4, 2)])
+@pytest.mark.parametrize(
+    ("ansatz", "entangler", "qubits", "layers", "first"),
+    [(*row, *size) for row in PAIRS for size in ((2, 2, 1), (5, 7, 3))]
+    + [(row.name, row.entanglers[0], *size) for row in ANSATZE.values() for size in ((5, 20, 18), (6, 4, 2))],
+)
 def test_it_is_as_if_they_were_run(dtype, ansatz, entangler, qubits, layers, first):
     circuit = CircuitSpec(ansatz, entangler, qubits, layers, 3)
     theta = drawn(circuit, dtype).requires_grad_()

@@ -97,9 +97,12 @@ def source_of(kernel, named):
 
 
 @pytest.mark.skipif(without_triton, reason="needs Triton, which comes with PyTorch's CUDA builds")
-@pytest.mark.parametrize("capability", [80, 90])
-def test_without_a_gpu_the_kernels_are_compiled_for_one(capability, monkeypatch, tmp_path):
-    """What both passes launch becomes machine code of cards that are not there; tensor cores multiply."""
+@pytest.mark.parametrize(("capability", "left_out"), [(80, {(1, 0), (2, 1)}), (90, {(1, 1), (2, 2)})])
+def test_without_a_gpu_the_kernels_are_compiled_for_one(capability, left_out, monkeypatch, tmp_path):
+    """What both passes launch becomes machine code of cards that are not there; tensor cores multiply.
+
+    Every count of planes with every kind of table for one card or both, and for each card all of either.
+    """
     from triton.backends.compiler import GPUTarget
     from triton.compiler import compile as machine_code_of
 
@@ -114,7 +117,9 @@ def test_without_a_gpu_the_kernels_are_compiled_for_one(capability, monkeypatch,
         _, state = gpu.forward(circuit, theta)
         gpu.backward(circuit, theta, state, v)
     assert len(told) == 2 * 5  # of each kernel: one plane with none and permutations, two with all three
-    for (kernel, _, _), (named, options) in told.items():
+    for (kernel, *way), (named, options) in told.items():
+        if tuple(way) in left_out:
+            continue
         made = machine_code_of(source_of(kernel, named), GPUTarget("cuda", capability, 32), options)
         assert made.asm["cubin"] and "tf32" in made.asm["ptx"]
         assert made.metadata.shared <= 48 * 1024, "more than every card gives a program"

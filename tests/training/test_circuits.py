@@ -132,8 +132,7 @@ def test_each_step_draws_anew(make_problem, run_fit, monkeypatch):
     assert steps == list(range(len(seen)))
 
 
-@pytest.mark.parametrize("device", (None, "default.qubit"))
-@pytest.mark.parametrize("step", [1, 4, 6])
+@pytest.mark.parametrize(("device", "step"), [(None, 1), (None, 4), ("default.qubit", 6)])
 def test_a_run_cut_off_goes_on_to_the_same_bits_and_the_same_count(
     make_problem, run_fit, every_step, step, device
 ):

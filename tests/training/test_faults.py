@@ -1,5 +1,6 @@
 """A step on a device reads nothing of it, and comes to the same; what is not finite is noticed in time."""
 
+import itertools
 import math
 from dataclasses import replace
 from functools import partial
@@ -85,10 +86,14 @@ def steps_on_meta(loop):
         loop.settle()  # which does read
 
 
-@pytest.mark.parametrize("augment", [(), ("flip",), ("mixup",)])
-@pytest.mark.parametrize("objective", [LABELS, BOTH])
-@pytest.mark.parametrize("module", [small_network, Normalised])
-@pytest.mark.parametrize("kind", ["ours", "rival"])
+@pytest.mark.parametrize(
+    ("kind", "module", "objective", "augment"),
+    [
+        *itertools.product(["ours", "rival"], [small_network, Normalised], [LABELS, BOTH], [()]),
+        *itertools.product(["ours"], [Normalised], [BOTH], [("flip",), ("mixup",)]),
+        *itertools.product(["rival"], [small_network], [LABELS], [("flip",), ("mixup",)]),
+    ],
+)
 def test_a_step_reads_nothing(rows, tmp_path, kind, module, objective, augment):
     if kind == "ours":
         problem = our_problem(module(), rows, bits=4, objective=objective)
@@ -138,9 +143,9 @@ class Embedded(nn.Module):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_comes_to_the_same_bits(teacher, rows, run_fit, request, kind):
-    known, said = run_fit(problem_of(kind, teacher, rows), epochs=4, name="known")
+    known, said = run_fit(problem_of(kind, teacher, rows), epochs=3, name="known")
     request.getfixturevalue("behind")
-    found, shown = run_fit(problem_of(kind, teacher, rows), epochs=4, name="found")
+    found, shown = run_fit(problem_of(kind, teacher, rows), epochs=3, name="found")
     assert found.bits == known.bits
     assert any(isinstance(step.loss, torch.Tensor) for step in shown) or kind == "student"  # a drawn loss
     for one, other in zip(said, shown, strict=True):

@@ -54,8 +54,9 @@ def scores_of(seen):
 
 
 @every_kind
-@pytest.mark.parametrize("distill", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("distill", [0.0, 0.9])
 def test_the_loss_falls_and_accuracy_is_far_above_chance(teacher, rows, run_fit, kind, distill):
+    """A teacher alone is below."""
     problem = learner_of(kind, teacher, rows, objective=Objective("classification", distill, 4.0))
     fitted, seen = run_fit(problem, epochs=50)
     first, last = (sum(step.loss for step in part) / 4 for part in (seen[:4], seen[-4:]))
@@ -69,14 +70,13 @@ def test_the_teacher_alone_is_enough(teacher, rows, run_fit, kind):
     images, labels = rows
     misleading = (images, torch.cat([labels[:200] * 0, labels[200:]]))
     alone = learner_of(kind, teacher, misleading, objective=Objective("classification", 1.0, 4.0))
-    assert run_fit(alone, epochs=30)[0].score > 4 * CHANCE
+    assert run_fit(alone, epochs=20)[0].score > 4 * CHANCE
     without = learner_of(kind, teacher, misleading, objective=LABELS)
-    assert run_fit(without, epochs=30)[0].trained.history[-1][1] < 2 * CHANCE
+    assert run_fit(without, epochs=10)[0].trained.history[-1][1] < 2 * CHANCE
 
 
 @every_kind
-@pytest.mark.parametrize("distill", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("columns", [None, 1, 2])
+@pytest.mark.parametrize(("columns", "distill"), [(None, 0.0), (None, 0.5), (1, 1.0), (2, 0.5)])
 def test_a_regression_beats_the_constant_predictor(run_fit, kind, columns, distill):
     torch.manual_seed(0)
     inputs = torch.rand(240, 3) * 2 - 1
@@ -94,7 +94,7 @@ def test_a_regression_beats_the_constant_predictor(run_fit, kind, columns, disti
             CLASSICAL.replace("qubits=6", "qubits=3"), module, given, objective, outputs=columns or 1
         ),
     }[kind]()
-    fitted, seen = run_fit(problem, epochs=60)
+    fitted, seen = run_fit(problem, epochs=40)
     constant = (problem.validation.targets - problem.train.targets.mean(0)).square().mean()
     assert fitted.score < 0.3 * constant
     assert seen[0].word == "error"
@@ -346,11 +346,14 @@ def undisturbed():
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "raw", "toy"])
-@pytest.mark.parametrize("step", [1, 3, 4, 5, 7, 8, 9, 11, 12])
+@pytest.mark.parametrize("step", [1, 4, 5, 9, 12])
 def test_a_run_cut_off_at_any_step_goes_on_to_the_same_bits(
     teacher, rows, run_fit, every_step, undisturbed, kind, step
 ):
-    """Four steps an epoch, three epochs, a checkpoint after every step; rounding begins in between."""
+    """Four steps an epoch, three epochs, a checkpoint after every step; rounding begins in between.
+
+    It goes on from the checkpoint before: of the start, within an epoch, at an epoch's end, before the last.
+    """
 
     def run(**settings):
         return run_fit(changing(kind, teacher, rows), epochs=3, **settings)
@@ -407,8 +410,9 @@ def test_checkpoints_come_by_time(teacher, rows, run_fit, monkeypatch, kind):
     assert steps == [0, 3, 6, 8]
 
 
-@every_kind
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("kind", "number"), [("ours", signal.SIGINT), ("rival", signal.SIGTERM), ("student", signal.SIGINT)]
+)
 def test_a_signal_saves_says_how_to_go_on_and_gives_the_handlers_back(
     teacher, rows, run_fit, tmp_path, kind, number
 ):

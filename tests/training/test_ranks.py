@@ -40,7 +40,6 @@ LOSSES = 50 * 2.0**-24
 KINDS = (
     "ours",
     "ours rounded",
-    "batch norm",
     "class weights",
     "rival",
     "student",

@@ -1,5 +1,7 @@
 """The idea as a whole: probabilities to named weights, against NumPy; gradients reach all trained numbers."""
 
+import itertools
+
 import format_weights
 import numpy as np
 import pytest
@@ -81,9 +83,13 @@ def test_tensors_have_names_shapes_and_dtypes():
 
 
 @pytest.mark.parametrize("circuits", [1, 2])
-@pytest.mark.parametrize("mapping", MAPPINGS)
-@pytest.mark.parametrize(("ansatz", "entangler", "final_rotation"), CIRCUITS)
+@pytest.mark.parametrize(
+    ("ansatz", "entangler", "final_rotation", "mapping"),
+    [(*row, mapping) for row, mapping in zip(CIRCUITS[1:], itertools.cycle(MAPPINGS), strict=False)]
+    + [(*CIRCUITS[0], mapping) for mapping in MAPPINGS],
+)
 def test_gradients_reach_every_trained_number(ansatz, entangler, final_rotation, mapping, circuits):
+    """Every circuit with a mapping in turn, and every mapping."""
     spec = spec_of(LAYERS, circuits, 3, 8, mapping, ansatz, entangler, final_rotation=final_rotation)
     theta, numbers = (tensor.requires_grad_() for tensor in start(spec, torch.float64))
     weights = Generator(spec, dtype=torch.float64).weights(theta, numbers)

@@ -14,8 +14,10 @@ P = torch.tensor([[0.5, 0.25, 0.125, 0.125], [0.0, 0.1, 0.2, 0.7]], dtype=torch.
 
 
 def draws(shots, count, seed=0):
-    random = np.random.default_rng(seed)
-    return torch.stack([standardised(frequencies(P, shots, random)) for _ in range(count)])
+    """(count, *P.shape)"""
+    return standardised(frequencies(P.repeat(count, 1), shots, np.random.default_rng(seed))).view(
+        count, *P.shape
+    )
 
 
 def test_z_of_exact_probabilities():
@@ -65,12 +67,13 @@ def test_the_bias_of_weights_is_that_of_the_mappings_curvature(mapping):
     mapping_numbers, shots = numbers_of(spec, seed=1).groups[MAPPING].double(), 400
     generator = Generator(spec, dtype=torch.float64)
     p = torch.rand(1, 2**spec.circuit.qubits, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    p, used, random = p / p.sum(), spec.layout.generated, np.random.default_rng(2)
+    p, used = p / p.sum(), spec.layout.generated
 
     def weights(z):
         return generator.weights_of(z.flatten()[:used], mapping_numbers)
 
-    drawn = torch.stack([weights(standardised(frequencies(p, shots, random))) for _ in range(20_000)])
+    many = frequencies(p.repeat(20_000, 1), shots, np.random.default_rng(2))
+    drawn = torch.vmap(weights)(standardised(many))
     z, h = standardised(p), 1e-3
     curvature = (weights(z + h) - 2 * weights(z) + weights(z - h)) / h**2
     expected = curvature * shot_variance(p, shots).flatten()[:used] / 2
