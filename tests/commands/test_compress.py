@@ -119,8 +119,8 @@ def test_the_record_is_that_of_the_file_with_the_time_added(finished):
 def test_a_file_keeps_to_its_bytes_and_its_figures_are_those_of_its_weights(
     short, digits, tmp_path, size, bits
 ):
-    """Two epochs, of which the last runs with rounded angles; the file is near its bound, too."""
-    done = short(layers=None, bytes=size, angle_bits=bits)
+    """Three epochs, of which the last runs with rounded angles; the file is near its bound, too."""
+    done = short(layers=None, bytes=size, angle_bits=bits, epochs=3)
     path = tmp_path / "net.qtrain"
     assert size - 100 <= path.stat().st_size == done.record.artifact_bytes <= size
     student = qtrain_cli.load(path).put_into(torch.load(digits / "digits_cnn_module.pt", weights_only=False))

@@ -52,8 +52,8 @@ def test_it_is_the_same_file_without_record_and_origin(bare, finished):
 
 @pytest.mark.parametrize(("size", "bits"), [(500, 3), (500, 32), (700, 8), (1111, 32), (1800, 3)])
 def test_a_bare_file_keeps_to_its_bytes(short, tmp_path, size, bits):
-    """Two epochs, of which the last runs with rounded angles."""
-    done = short(layers=None, bytes=size, angle_bits=bits, bare=True)
+    """Three epochs, of which the last runs with rounded angles."""
+    done = short(layers=None, bytes=size, angle_bits=bits, epochs=3, bare=True)
     found = (tmp_path / "net.qtrain").stat().st_size
     assert size - 100 <= found == done.record.artifact_bytes <= size
     assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
