@@ -61,7 +61,7 @@ def compressed(name: str, folder: Path) -> tuple[int, dict]:
     code, document = told(
         "compress", folder / f"{name}.pt", "--arch", f"{HERE / 'architectures.py'}:make",
         "--arch-args", json.dumps({"name": name}), "--data", folder / f"{name}.npz",
-        "--params", 60, "--epochs", 4, "--lr", 0.05, "-o", folder / f"{name}.qtrain",
+        "--params", 60, "--epochs", 2, "--lr", 0.05, "-o", folder / f"{name}.qtrain",
     )  # fmt: skip
     if code == 0:
         assert (

@@ -20,8 +20,7 @@ _STEP_BITS = 16
 
 def group_bits(codes: Sequence[NDArray[np.int64]]) -> float:
     """The bits that groups of these codes take in a file, with their steps, ranges and spreads."""
-    bits = _bits_shared(codes) if sharing_pays(codes) else _bits_apart(codes)
-    return bits + _STEP_BITS * len(codes)
+    return min(_bits_shared(codes), _bits_apart(codes)) + _STEP_BITS * len(codes)
 
 
 def model_of(codes: NDArray[np.int64]) -> tuple[int, int, int]:

@@ -22,10 +22,10 @@ from qtrain_cli.training import loop
 
 
 @pytest.fixture
-def call(cli, digits, tmp_path):
+def call(cli, few_digits, tmp_path):
     """``call(*words)``: a comparison of a second."""
     words = (
-        "compare-gradients", "qnn:qubits=2,layers=1", "--data", digits / "digits.npz", "--epochs", 1,
+        "compare-gradients", "qnn:qubits=2,layers=1", "--data", few_digits, "--epochs", 1,
         "--seeds", 1, "-o", tmp_path / "cells", "--qubits", "2,4", "--layers", "1,8", "-q",
     )  # fmt: skip
     return lambda *more: cli(*words, *more)
@@ -40,11 +40,11 @@ def test_every_estimator_runs_the_same_training(call, tmp_path):
         ("parameter-shift", 100), ("spsa", 100), ("finite-difference", 100),
     ]  # fmt: skip
     assert rows["adjoint", 0]["losses"] == pytest.approx(rows["parameter-shift", 0]["losses"], rel=1e-4)
-    assert rows["parameter-shift", 0]["evaluations"] == 10 * 128 * (1 + 2 * (4 + 2))  # angles and cells
-    assert rows["adjoint", 0]["evaluations"] == 10 * 128  # its gradient reads amplitudes: no circuit more
-    assert rows["spsa", 0]["evaluations"] == 10 * 128 * 3
+    assert rows["parameter-shift", 0]["evaluations"] == 3 * 128 * (1 + 2 * (4 + 2))  # angles and cells
+    assert rows["adjoint", 0]["evaluations"] == 3 * 128  # its gradient reads amplitudes: no circuit more
+    assert rows["spsa", 0]["evaluations"] == 3 * 128 * 3
     assert all(row["loss_spreads"] == [None] for row in document["rows"])
-    assert rows["spsa", 100]["total_shots"] == 100 * 10 * 128 * 3 and rows["spsa", 0]["total_shots"] == 0
+    assert rows["spsa", 100]["total_shots"] == 100 * 3 * 128 * 3 and rows["spsa", 0]["total_shots"] == 0
     assert all(row["seconds"] > 0 for row in document["rows"])
     assert len(document["plateaus"]) == 4 and picture.read_bytes().startswith(b"\x89PNG")
     assert "7 ways to estimate a gradient" in read_page(page.read_bytes()).text
@@ -58,17 +58,17 @@ def test_every_estimator_runs_the_same_training(call, tmp_path):
     assert "gradients of random circuits" in shown.out and "circuit runs" in shown.out
 
 
-def test_losses_are_those_without_shots(cli, digits, tmp_path):
+def test_losses_are_those_without_shots(cli, few_digits, tmp_path):
     """At a learning rate near 0 every estimator stays where it started, so that exact losses agree."""
     words = (
-        "compare-gradients", "hybrid:qubits=2,reps=1", "--data", digits / "digits.npz", "--epochs", 1,
+        "compare-gradients", "hybrid:qubits=2,reps=1", "--data", few_digits, "--epochs", 1,
         "--seeds", 2, "-o", tmp_path / "cells", "--shots", "0,2", "--gradients", "adjoint,spsa", "--lr",
         "1e-9", "--qubits", "2", "--layers", "1", "-q", "--json",
     )  # fmt: skip
     exact, _, drawn = json.loads(cli(*words).out)["rows"]
     assert drawn["shots"] == 2 and drawn["losses"] == pytest.approx(exact["losses"], abs=1e-6)
     assert drawn["loss_spreads"] == pytest.approx(exact["loss_spreads"], abs=1e-6) != [0]
-    assert drawn["evaluations"] == 10 * 128 * 3  # the exact runs are a measurement, and not counted
+    assert drawn["evaluations"] == 3 * 128 * 3  # the exact runs are a measurement, and not counted
 
 
 def test_seconds_are_those_of_the_steps_and_seeds_take_turns(digits, tmp_path, monkeypatch):

@@ -32,10 +32,10 @@ def quiet(_):
     """Shows and logs nothing."""
 
 
-def settings_of(digits, tmp_path, methods=("labels", "distill"), students=(HYBRID,), **changes):
+def settings_of(digits, tmp_path, methods=("labels", "distill"), students=(HYBRID,), data=None, **changes):
     return CompareStudentsSettings(
         students=students,
-        data=DataSettings(str(digits / "digits.npz")),
+        data=DataSettings(str(data or digits / "digits.npz")),
         fit=FitSettings(epochs=1, device="cpu"),
         folder=tmp_path / "cells",
         methods=methods,
@@ -45,9 +45,9 @@ def settings_of(digits, tmp_path, methods=("labels", "distill"), students=(HYBRI
     )
 
 
-def test_every_student_and_control_by_every_method(digits, tmp_path):
+def test_every_student_and_control_by_every_method(digits, few_digits, tmp_path):
     methods = ("labels", "distill", "align", "distill+align")
-    settings = settings_of(digits, tmp_path, methods, align=AlignSettings("fc"))
+    settings = settings_of(digits, tmp_path, methods, data=few_digits, align=AlignSettings("fc"))
     table = compare_students.run(settings, quiet, quiet)
     assert [(row.kind, row.method) for row in table.rows] == [
         (kind, method) for kind in ("hybrid", "classical") for method in methods
@@ -70,16 +70,16 @@ def test_an_interrupted_comparison_is_run_again_as_it_was(digits, tmp_path, monk
     assert caught.value.advice == "run the same command again: what is finished is kept"
 
 
-def test_self_distillation_counts_epochs_beside_plain_training(cli, digits, tmp_path):
+def test_self_distillation_counts_epochs_beside_plain_training(cli, few_digits, tmp_path):
     ran = cli(
-        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", digits / "digits.npz",
+        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", few_digits,
         "--epochs", 2, "--seeds", 2, "-o", tmp_path / "cells", "--json", "-q",
     )  # fmt: skip
     document = json.loads(ran.out)
     assert [row["method"] for row in document["rows"]] == ["labels", "born-again", "running-average"]
     assert document["rows"][0]["epochs_to_95"] is not None
     shown = cli(
-        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", digits / "digits.npz",
+        "compare-students", "--student", "qnn:qubits=2,layers=2", "--data", few_digits,
         "--epochs", 2, "--seeds", 2, "-o", tmp_path / "cells", "-q",
     )  # fmt: skip
     assert shown.code == 0 and "running-average" in shown.out and "±" in shown.out
@@ -103,10 +103,11 @@ def test_a_method_without_its_teacher_is_refused(digits, tmp_path):
         CompareStudentsSettings((HYBRID,), DataSettings("x"), FitSettings(), tmp_path, ("distill",), 1)
 
 
-@pytest.fixture
-def row(digits, tmp_path):
+@pytest.fixture(scope="module")
+def row(digits, few_digits, tmp_path_factory):
     """``row(student, method, figures)``: a row of made-up records."""
-    record = compare_students.run(settings_of(digits, tmp_path, ("labels",)), quiet, quiet).rows[0].records[0]
+    settings = settings_of(digits, tmp_path_factory.mktemp("row"), ("labels",), data=few_digits)
+    record = compare_students.run(settings, quiet, quiet).rows[0].records[0]
 
     def make(student, method, figures, history=((1.0, 0.5), (0.5, 0.9)), **changes):
         records = []
@@ -216,9 +217,11 @@ def test_sharpened_labels_learn_otherwise_than_labels_and_need_a_task_with_score
     assert refused.code == 2 and "labels of a regression cannot be sharpened" in refused.err
 
 
-def test_a_temperature_that_moves_changes_what_it_divides_and_the_record_says_so(cli, digits, tmp_path):
+def test_a_temperature_that_moves_changes_what_it_divides_and_the_record_says_so(
+    cli, digits, few_digits, tmp_path
+):
     words = ["compare-students", digits / "digits_cnn_module.pt", "--student", "qnn:qubits=2,layers=1", "-q"]
-    words += ["--data", digits / "digits.npz", "--epochs", 1, "--seeds", 1, "--temperature", 4]
+    words += ["--data", few_digits, "--epochs", 1, "--seeds", 1, "--temperature", 4]
     methods, records = ("labels", SHARPENED, "distill", "align"), {}
     words += ["--methods", ",".join(methods), "--align", "fc"]
     for end, more in ((None, []), (0.5, ["--temperature-end", 0.5])):
@@ -241,11 +244,13 @@ def test_circuit_runs_to_the_mark_count_those_of_generations_before(row):
     assert again.to_json()["evaluations_to_95"] == 600
 
 
-def test_students_of_one_kind_are_told_apart_and_stand_beside_their_teacher(cli, digits, tmp_path):
+def test_students_of_one_kind_are_told_apart_and_stand_beside_their_teacher(
+    cli, digits, few_digits, tmp_path
+):
     small, smaller = "qnn:qubits=2,layers=2", "qnn:qubits=2,layers=1"
     words = (
         "compare-students", digits / "digits_cnn_module.pt", "--student", small, "--student", smaller,
-        "--data", digits / "digits.npz", "--epochs", 1, "--seeds", 2, "-o", tmp_path / "cells", "-q",
+        "--data", few_digits, "--epochs", 1, "--seeds", 2, "-o", tmp_path / "cells", "-q",
     )  # fmt: skip
     document = json.loads(cli(*words, "--json").out)
     assert [row["name"] for row in document["rows"]] == [small] * 3 + [smaller] * 3

@@ -73,7 +73,7 @@ def accuracy(module, x, y):
 
 
 def test_every_figure_is_that_of_the_weights_in_the_file(run, digits, tmp_path):
-    done = run(layers=24, epochs=12)
+    done = run(layers=24, epochs=6, lr=0.03)
     loaded = qtrain_cli.load(tmp_path / "net.qtrain")
     teacher = torch.load(digits / "digits_cnn_module.pt", weights_only=False)
     student = loaded.put_into(torch.load(digits / "digits_cnn_module.pt", weights_only=False))
@@ -89,9 +89,8 @@ def test_every_figure_is_that_of_the_weights_in_the_file(run, digits, tmp_path):
     assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
 
 
-def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
-    done = run()
-    path = tmp_path / "net.qtrain"
+def test_the_record_is_that_of_the_file_with_the_time_added(finished):
+    done, path = finished().run, finished().folder / "net.qtrain"
     assert replace(done.record, seconds=None) == read_record(path)
     assert done.record.seconds > 0
     assert done.record.artifact_bytes == path.stat().st_size
@@ -99,7 +98,7 @@ def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
     assert (measured.model, measured.trust, measured.device) == (
         "digits_cnn_module.pt", "stock-layers", "cpu",
     )  # fmt: skip
-    assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain"]
+    assert [path.name for path in path.parent.iterdir()] == ["net.qtrain"]
     assert done.logged == [
         "the model itself: accuracy 100.00 % (the commonest class 9.90 %) on 1,000 rows of train and"
         " validation; outputs are scores of classes; cross-entropy",
@@ -116,13 +115,12 @@ def test_the_record_is_that_of_the_file_with_the_time_added(run, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("size", [800, 1000, 1400])
+@pytest.mark.parametrize(("size", "bits"), [(800, 4), (1000, 8), (1400, 4)])
 def test_a_file_keeps_to_its_bytes_and_its_figures_are_those_of_its_weights(
-    run, digits, tmp_path, size, bits
+    short, digits, tmp_path, size, bits
 ):
-    """Four epochs, of which the last runs with rounded angles; the file is near its bound, too."""
-    done = run(layers=None, bytes=size, angle_bits=bits, epochs=4)
+    """Three epochs, of which the last runs with rounded angles; the file is near its bound, too."""
+    done = short(layers=None, bytes=size, angle_bits=bits, epochs=3)
     path = tmp_path / "net.qtrain"
     assert size - 100 <= path.stat().st_size == done.record.artifact_bytes <= size
     student = qtrain_cli.load(path).put_into(torch.load(digits / "digits_cnn_module.pt", weights_only=False))
@@ -155,9 +153,9 @@ def test_a_regression_with_tied_weights(run, regression, tmp_path):
         {"path": "digits_cnn.pt2"},
     ],
 )
-def test_other_forms_of_the_model(run, digits, form):
+def test_other_forms_of_the_model(short, digits, form):
     arch = form.get("arch")
-    done = run(path=digits / form["path"], arch=arch and str(digits.parent / arch), epochs=1)
+    done = short(path=digits / form["path"], arch=arch and str(digits.parent / arch), epochs=1)
     assert done.record.scores.teacher == pytest.approx(0.9944444)
 
 
@@ -172,8 +170,8 @@ def test_other_forms_of_the_model(run, digits, form):
         {"layers": None, "ratio": 20.0, "ignore": ("conv*.bias",)},
     ],
 )
-def test_other_generators(run, generator, tmp_path):
-    done = run(epochs=1, **generator)
+def test_other_generators(short, generator, tmp_path):
+    done = short(epochs=1, **generator)
     assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
     assert done.record.artifact_bytes <= generator.get("bytes", 10**6)
     assert done.record.parameter_ratio >= generator.get("ratio", 0)
@@ -195,17 +193,17 @@ def test_running_statistics_anew_are_taken_only_where_they_are_better(
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16, torch.float64])
-def test_models_of_other_precisions_keep_theirs(run, digits, tmp_path, precision):
+def test_models_of_other_precisions_keep_theirs(short, digits, tmp_path, precision):
     module = torch.load(digits / "digits_cnn_module.pt", weights_only=False).to(precision)
     torch.save(module, tmp_path / "other.pt")
-    done = run(path=tmp_path / "other.pt", epochs=1)
+    done = short(path=tmp_path / "other.pt", epochs=1)
     state = qtrain_cli.load(tmp_path / "net.qtrain").state_dict()
     assert {tensor.dtype for tensor in state.values()} == {precision, torch.int64}
     assert done.record.scores.teacher > 0.98
 
 
-def test_ignored_tensors_are_stored_as_they_are(run, digits, tmp_path):
-    run(epochs=1, ignore=("fc", "conv1.bias"))
+def test_ignored_tensors_are_stored_as_they_are(short, digits, tmp_path):
+    short(epochs=1, ignore=("fc", "conv1.bias"))
     state = qtrain_cli.load(tmp_path / "net.qtrain").state_dict()
     own = torch.load(digits / "digits_cnn.pt")
     kept = [name for name in own if name.startswith("fc") or name == "conv1.bias"]
@@ -225,7 +223,7 @@ def test_the_test_rows_are_used_once_and_at_the_end(run, digits):
 
     handle = nn.modules.module.register_module_forward_pre_hook(note)
     try:
-        run(epochs=2)
+        run(epochs=1)
     finally:
         handle.remove()
     last = max(number for number, (training, _, _) in enumerate(calls) if training)
@@ -242,18 +240,18 @@ def train_rows(digits):
 # --- the same again --------------------------------------------------------------------------------------
 
 
-def test_the_same_settings_give_the_same_bytes_and_another_seed_others(run, tmp_path):
-    names = {"a": 0, "b": 0, "c": 1}
-    for name, seed in names.items():
+def test_the_same_settings_give_the_same_bytes_and_another_seed_others(run, finished, tmp_path):
+    for name, seed in {"b": 0, "c": 1}.items():
         run(out=tmp_path / name, seed=seed)
-    a, b, c = ((tmp_path / name).read_bytes() for name in names)
+    files = finished().folder / "net.qtrain", tmp_path / "b", tmp_path / "c"
+    a, b, c = (path.read_bytes() for path in files)
     assert a == b != c
 
 
 # --- files -----------------------------------------------------------------------------------------------
 
 
-def test_a_large_fresh_module_is_made_again_after_training(run, tmp_path, monkeypatch):
+def test_a_large_fresh_module_is_made_again_after_training(short, tmp_path, monkeypatch):
     made, of_files = [], materials.fresh_module
 
     def counted(*given):
@@ -261,10 +259,10 @@ def test_a_large_fresh_module_is_made_again_after_training(run, tmp_path, monkey
         return of_files(*given)
 
     monkeypatch.setattr(materials, "fresh_module", counted)
-    run(out=tmp_path / "kept.qtrain")
+    short(out=tmp_path / "kept.qtrain", epochs=1)
     assert len(made) == 1
     monkeypatch.setattr(fresh, "KEPT_NUMBERS", 0)
-    run(out=tmp_path / "made.qtrain")
+    short(out=tmp_path / "made.qtrain", epochs=1)
     assert len(made) == 3
     assert (tmp_path / "kept.qtrain").read_bytes() == (tmp_path / "made.qtrain").read_bytes()
 
@@ -290,21 +288,20 @@ def test_the_state_of_an_interrupted_run_is_refused_before_anything_is_read(run,
     assert (tmp_path / "net.qtrain.ckpt").read_text() == "precious"
 
 
-def test_force_replaces_both(run, tmp_path):
-    run(out=tmp_path / "other")
+def test_force_replaces_both(run, finished, tmp_path):
     for name in ("net.qtrain", "net.qtrain.ckpt"):
         (tmp_path / name).write_text("old")
     run(force=True)
-    assert (tmp_path / "net.qtrain").read_bytes() == (tmp_path / "other").read_bytes()
+    assert (tmp_path / "net.qtrain").read_bytes() == (finished().folder / "net.qtrain").read_bytes()
     assert not (tmp_path / "net.qtrain.ckpt").exists()
 
 
-def test_a_damaged_output_is_replaced_by_force_beside_resume_too(run, tmp_path):
+def test_a_damaged_output_is_replaced_by_force_beside_resume_too(short, tmp_path):
     (tmp_path / "net.qtrain").write_bytes(b"damaged")
     with pytest.raises(Refused, match="damaged or hostile") as caught:
-        run(resume=True)
+        short(resume=True)
     assert "--force" in caught.value.advice
-    run(resume=True, force=True)
+    short(resume=True, force=True, epochs=1)
     assert read_record(tmp_path / "net.qtrain")
 
 
@@ -335,16 +332,16 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_read(
         run(out=tmp_path / out, **flags)
 
 
-def test_a_full_disk_at_the_end_keeps_the_state(run, tmp_path, monkeypatch):
+def test_a_full_disk_at_the_end_keeps_the_state(short, tmp_path, monkeypatch):
     def full(path, artifact, force):
         raise RunFailed(f"'{path}' could not be written: No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(compress, "write_artifact", full)
         with pytest.raises(RunFailed):
-            run()
+            short(epochs=1)
     assert [path.name for path in tmp_path.iterdir()] == ["net.qtrain.ckpt"]
-    assert run(resume=True).record
+    assert short(resume=True, epochs=1).record
 
 
 # --- what does not fit -----------------------------------------------------------------------------------
@@ -389,14 +386,13 @@ def test_data_of_another_shape(run, digits, tmp_path):
         run(source=str(tmp_path / "rgb.npz"))
 
 
-def test_files_get_the_usual_permissions(run, tmp_path):
-    run()
+def test_files_get_the_usual_permissions(finished):
     umask = os.umask(0)
     os.umask(umask)
-    assert (tmp_path / "net.qtrain").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (finished().folder / "net.qtrain").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_the_learning_rate_follows_from_the_numbers_unless_it_is_given(run, tmp_path):
+def test_the_learning_rate_follows_from_the_numbers_unless_it_is_given(short, tmp_path):
     """For so few numbers it is the largest rate; a given one is used as it is."""
     files = {}
     for name, changes in {
@@ -404,16 +400,16 @@ def test_the_learning_rate_follows_from_the_numbers_unless_it_is_given(run, tmp_
         "same": {"lr": own_rate(1)},
         "other": {"lr": 0.01},
     }.items():
-        run(out=tmp_path / name, epochs=1, **changes)
+        short(out=tmp_path / name, epochs=1, **changes)
         files[name] = read_artifact(tmp_path / name).numbers.groups[ANGLES].codes
     assert torch.equal(files["own"], files["same"]) and not torch.equal(files["own"], files["other"])
 
 
-def test_the_file_has_the_step_that_validation_chose(run, tmp_path, monkeypatch):
+def test_the_file_has_the_step_that_validation_chose(short, tmp_path, monkeypatch):
     """Another step would round the angles in another way than the one that they were trained for."""
     found, train = [], making.train
     monkeypatch.setattr(making, "train", lambda *given: found.append(train(*given)) or found[-1])
-    run(angle_bits=3, epochs=10, lr=0.02)
+    short(angle_bits=3, epochs=10, lr=0.02)
     stored = read_artifact(tmp_path / "net.qtrain").numbers.groups[ANGLES]
     step = float(found[0].state[f"step.{ANGLES}"])
     assert stored.step == step > 0
@@ -479,12 +475,12 @@ def test_rows_that_were_skipped_are_in_the_record_and_on_the_page(cli, tmp_path,
     assert "Damaged rows left out" in cli("report", "m.qtrain").out
 
 
-def test_a_processor_that_is_slow_in_the_precision_is_named_and_the_run_is_the_same(run, monkeypatch):
+def test_a_processor_that_is_slow_in_the_precision_is_named_and_the_run_is_the_same(short, monkeypatch):
     first, second = {torch.bfloat16: 1.0, torch.float32: 1.0}, {torch.bfloat16: 9.0, torch.float32: 1.0}
     found = []
     for seconds in (first, second):
         monkeypatch.setattr(mixed, "_seconds", seconds.get)
-        found.append(run(precision="bf16", epochs=1, force=True))
+        found.append(short(precision="bf16", epochs=1, force=True))
     said = [line for line in found[1].logged if "--precision bf16 is slow" in line]
     assert len(said) == 1 and "9 times" in said[0]
     assert not any("is slow" in line for line in found[0].logged)

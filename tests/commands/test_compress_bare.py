@@ -17,9 +17,9 @@ from qtrain_cli.settings import VerifySettings
 
 
 @pytest.fixture
-def bare(run, tmp_path):
-    """A finished bare file and what `compress` returned."""
-    return tmp_path / "net.qtrain", run(bare=True).record
+def bare(finished, tmp_path):
+    """A finished bare file with its receipt, and what `compress` returned."""
+    return tmp_path / "net.qtrain", finished(bare=True).put_into(tmp_path).record
 
 
 @pytest.fixture
@@ -36,32 +36,32 @@ def same_weights(one: Path, other: Path) -> bool:
     return all(bool((states[0][name] == states[1][name]).all()) for name in states[0] | states[1])
 
 
-def test_it_is_the_same_file_without_record_and_origin(bare, run, tmp_path):
+def test_it_is_the_same_file_without_record_and_origin(bare, finished):
     path, record = bare
-    whole = run(out=tmp_path / "whole.qtrain").record
+    whole, at = finished().run.record, finished().folder / "net.qtrain"
     assert path.stat().st_size == record.artifact_bytes < whole.artifact_bytes - 72 - 40
-    assert same_weights(path, tmp_path / "whole.qtrain")
+    assert same_weights(path, at)
     assert record.artifact_sha256 == sha256_of(path) != whole.artifact_sha256
     expected = replace(whole, artifact_bytes=record.artifact_bytes, artifact_sha256=record.artifact_sha256)
     assert replace(record, seconds=None) == replace(expected, seconds=None) and record.seconds > 0
-    origin = read_artifact(tmp_path / "whole.qtrain").description.origin
+    origin = read_artifact(at).description.origin
     assert origin.measured == record.measured and read_artifact(path).description.origin is None
     for text in (record.measured.data_sha256, record.measured.model_sha256, origin.run):
         assert bytes.fromhex(text) not in path.read_bytes()
 
 
-@pytest.mark.parametrize("bits", [3, 8, 32])
-@pytest.mark.parametrize("size", [500, 700, 1111, 1800])
-def test_a_bare_file_keeps_to_its_bytes(run, tmp_path, size, bits):
-    done = run(layers=None, bytes=size, angle_bits=bits, epochs=4, bare=True)
+@pytest.mark.parametrize(("size", "bits"), [(500, 3), (500, 32), (700, 8), (1111, 32), (1800, 3)])
+def test_a_bare_file_keeps_to_its_bytes(short, tmp_path, size, bits):
+    """Three epochs, of which the last runs with rounded angles."""
+    done = short(layers=None, bytes=size, angle_bits=bits, epochs=3, bare=True)
     found = (tmp_path / "net.qtrain").stat().st_size
     assert size - 100 <= found == done.record.artifact_bytes <= size
     assert verify.run(VerifySettings(tmp_path / "net.qtrain")).agreement == "exact"
 
 
-def test_a_budget_of_bytes_buys_more_numbers(run, tmp_path):
+def test_a_budget_of_bytes_buys_more_numbers(short, tmp_path):
     sizes = [
-        run(layers=None, bytes=700, angle_bits=5, epochs=1, bare=bare, out=tmp_path / f"{bare}.qtrain")
+        short(layers=None, bytes=700, angle_bits=5, epochs=1, bare=bare, out=tmp_path / f"{bare}.qtrain")
         for bare in (True, False)
     ]
     more, fewer = (done.record.design.trained_numbers for done in sizes)
@@ -156,9 +156,9 @@ def test_a_bare_file_without_its_receipt_is_not_taken_for_the_same_run(bare, run
     assert path.read_bytes() == before
 
 
-def test_a_finished_file_with_a_record_is_not_taken_for_a_bare_one(run, tmp_path):
+def test_a_finished_file_with_a_record_is_not_taken_for_a_bare_one(run, finished, tmp_path):
     """Who asks for --bare may not want the record to be there."""
-    run()
+    finished().put_into(tmp_path)
     with pytest.raises(UsageError, match="holds a record, which --bare leaves out"):
         run(resume=True, bare=True)
     run(resume=True, force=True, bare=True)

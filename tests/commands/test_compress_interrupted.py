@@ -6,6 +6,7 @@ Cut off in this process by an exception, and in others by real signals.
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -58,31 +59,57 @@ def network(digits, tmp_path):
     return {"path": digits / "digits_cnn.pt", "arch": f"{folder / 'net.py'}:dropping"}
 
 
+LEFT: list[bytes] = []
+
+
 @pytest.fixture
-def cut(run, network, monkeypatch):
-    """Cuts a run off behind step 5; what is left is its checkpoint."""
-    monkeypatch.setattr(recovery.Clock, "due", lambda clock: True)
-    with pytest.raises(Cut):
-        run(show=cut_at(6), **network)
+def cut(run, network, tmp_path, monkeypatch):
+    """What a run leaves that is cut off behind step 5: its checkpoint, made once."""
+    if not LEFT:
+        with monkeypatch.context() as patch, pytest.raises(Cut):
+            patch.setattr(recovery.Clock, "due", lambda clock: True)
+            run(show=cut_at(6), **network)
+        LEFT.append((tmp_path / "net.qtrain.ckpt").read_bytes())
+    (tmp_path / "net.qtrain.ckpt").write_bytes(LEFT[0])
 
 
 # --- to the same bytes -----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def whole(run, network, tmp_path):
+    """``whole(bare)``: the bytes of a run of five steps an epoch that was not cut off, made once."""
+    network |= {"batch_size": 258, "epochs": 3}
+
+    def call(bare):
+        if bare not in UNCUT:
+            run(out=tmp_path / "whole", bare=bare, **network)
+            UNCUT[bare] = (tmp_path / "whole").read_bytes()
+        return UNCUT[bare]
+
+    return call
+
+
+UNCUT: dict[bool, bytes] = {}
+
+
 @pytest.mark.parametrize(
-    ("step", "bare"), [(1, False), (7, False), (7, True), (10, False), (11, False), (20, False)]
+    ("step", "bare"), [(1, False), (4, False), (4, True), (5, False), (11, False), (15, False)]
 )
-def test_a_run_cut_off_goes_on_to_the_same_bytes(run, network, tmp_path, monkeypatch, step, bare):
-    network["bare"] = bare
-    run(out=tmp_path / "whole", **network)
-    monkeypatch.setattr(recovery.Clock, "due", lambda clock: True)
-    with pytest.raises(Cut):
+def test_a_run_cut_off_goes_on_to_the_same_bytes(run, network, whole, tmp_path, monkeypatch, step, bare):
+    """In the first step, within an epoch, in its last, where angles begin to be rounded, and in the last.
+
+    What is rounded is all that counts in the end.
+    """
+    expected, network["bare"] = whole(bare), bare
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(recovery.Clock, "due", lambda clock: True)
         run(show=cut_at(step), **network)
     assert not (tmp_path / "net.qtrain").exists()
     done = run(resume=True, **network)
     assert done.seen[0].step == step
     assert done.logged.count(f"going on from '{tmp_path / 'net.qtrain.ckpt'}'") == 1
-    assert (tmp_path / "net.qtrain").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert (tmp_path / "net.qtrain").read_bytes() == expected
     left = tmp_path / "net.qtrain.ckpt"
     assert left.exists() == bare and (not bare or left.stat().st_size < 4000)  # a receipt
 
@@ -199,8 +226,8 @@ def test_a_damaged_state_is_refused(run, cut, network, tmp_path):
 # --- finished runs ---------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_has_nothing_to_do(run, tmp_path):
-    whole = run()
+def test_a_finished_run_has_nothing_to_do(run, finished, tmp_path):
+    whole = finished().put_into(tmp_path)
     path = tmp_path / "net.qtrain"
     before = (path.read_bytes(), path.stat().st_mtime_ns)
     again = run(resume=True)
@@ -210,8 +237,8 @@ def test_a_finished_run_has_nothing_to_do(run, tmp_path):
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 
-def test_the_output_of_another_run_is_kept_unless_forced(run, tmp_path):
-    run()
+def test_the_output_of_another_run_is_kept_unless_forced(run, finished, tmp_path):
+    finished().put_into(tmp_path)
     before = (tmp_path / "net.qtrain").read_bytes()
     with pytest.raises(UsageError, match="is the result of another run") as caught:
         run(resume=True, seed=1)
@@ -223,9 +250,11 @@ def test_the_output_of_another_run_is_kept_unless_forced(run, tmp_path):
 
 # --- real signals, in other processes --------------------------------------------------------------------
 
-#: As the command runs, but for a checkpoint after every step and a pause behind it.
+#: As the command runs, but for a checkpoint after every step, a pause behind it, and long ones near the end.
+#: What a line asks for runs in a copy of the process, for which nothing has to be imported once more.
 DRIVER = """
-import sys, time
+import json, os, sys, time
+import torch._dynamo, qtrain_cli.runs.compress
 from qtrain_cli.cli import main
 from qtrain_cli.training import recovery
 
@@ -233,34 +262,50 @@ save = recovery.save_checkpoint
 
 def save_and_wait(path, checkpoint):
     save(path, checkpoint)
-    time.sleep(0.02)
+    time.sleep(0.02 if checkpoint.state["step"] < 25 else 1)
 
 recovery.Clock.due = lambda clock: True
 recovery.save_checkpoint = save_and_wait
-sys.exit(main(sys.argv[1:]))
+for line in sys.stdin:
+    words, *streams = json.loads(line)
+    process = os.fork()
+    if process == 0:
+        for number, name in enumerate(streams, 1):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+        sys.exit(main(words))
+    print(process, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 """
 
 
-def signalled(settings, number, step):
-    """Runs `settings` in a process of its own and sends it a signal once a checkpoint has that step."""
+@pytest.fixture(scope="module")
+def driver():
+    """A new process that runs command lines, one at a time, each in a copy of itself."""
+    own = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", DRIVER], env=own, **pipes) as process:
+        yield process
+        process.stdin.close()
+
+
+def signalled(driver, settings, number, step):
+    """Runs `settings` in a process of their own and sends it a signal once a checkpoint has that step."""
     words = [
         "compress", settings.model.path, "--arch", settings.model.arch, "--data", settings.data.source,
         "--layers", settings.budget.layers, "--epochs", settings.fit.epochs, "--lr", settings.fit.lr,
         "--distill", settings.fit.distill, "--device", "cpu", "-o", settings.out,
         "--teacher-any",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, *map(str, words)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    streams = [settings.out.with_suffix(ending) for ending in (".out", ".err")]
+    print(json.dumps([list(map(str, words)), *map(str, streams)]), file=driver.stdin, flush=True)
+    process = int(driver.stdout.readline())
     checkpoint = recovery.checkpoint_path(settings.out)
     deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline and saved_step(checkpoint) < step:
+    while time.monotonic() < deadline and saved_step(checkpoint) < step:
         time.sleep(0.005)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+    os.kill(process, number)
+    (ended,), _, _ = select.select([driver.stdout], [], [], 60)
+    return int(ended.readline()), *(path.read_text() for path in streams)
 
 
 def saved_step(checkpoint):
@@ -276,18 +321,18 @@ WHOLE: list[bytes] = []
 def undisturbed(run, network, tmp_path):
     """The bytes of the run without a signal, made once: the folder of the architecture does not count."""
     if not WHOLE:
-        run(out=tmp_path / "whole", epochs=10, **network)
+        run(out=tmp_path / "whole", epochs=3, **network)
         WHOLE.append((tmp_path / "whole").read_bytes())
     return WHOLE[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_the_middle_then_resume_gives_the_same_bytes(
-    run, make_settings, network, undisturbed, tmp_path, number
+    run, driver, make_settings, network, undisturbed, tmp_path, number
 ):
-    code, out, err = signalled(make_settings(epochs=10, **network), number, step=13)
+    code, out, err = signalled(driver, make_settings(epochs=3, **network), number, step=11)
     step = saved_step(tmp_path / "net.qtrain.ckpt")
-    assert 13 <= step < 100
+    assert 11 <= step < 30
     assert not (tmp_path / "net.qtrain").exists()
     assert out == ""
     if number == signal.SIGKILL:
@@ -298,6 +343,6 @@ def test_a_signal_in_the_middle_then_resume_gives_the_same_bytes(
             f"qtrain: error: stopped; the state is in '{tmp_path / 'net.qtrain.ckpt'}';"
             " run it again with --resume"
         )
-    done = run(resume=True, epochs=10, **network)
+    done = run(resume=True, epochs=3, **network)
     assert done.seen[0].step == step + 1
     assert (tmp_path / "net.qtrain").read_bytes() == undisturbed

@@ -51,14 +51,14 @@ def words(clouds, tmp_path):
 WAYS = {
     "spsa": ("--gradient", "spsa", "--shots", "2000", "--spsa-samples", "4", "--epochs", "20"),
     "parameter-shift": (
-        "--gradient", "parameter-shift", "--pennylane-device", "default.qubit", "--epochs", "10",
+        "--gradient", "parameter-shift", "--pennylane-device", "default.qubit", "--epochs", "6",
     ),
     "finite-difference": ("--gradient", "finite-difference", "--shots", "2000", "--epochs", "10"),
 }  # fmt: skip
 #: 3 steps an epoch; of each the weights, and 8 samples, 16 shifts or 16 differences.
 SPENT = {
     "spsa": "540 circuits, 1,080,000 shots",
-    "parameter-shift": "510 circuits, exact probabilities",
+    "parameter-shift": "306 circuits, exact probabilities",
     "finite-difference": "510 circuits, 1,020,000 shots",
 }
 

@@ -37,12 +37,12 @@ def quiet(_):
 
 
 @pytest.fixture
-def make(digits, tmp_path):
-    """``make(**changes)``: settings of a run of a second."""
+def make(digits, few_digits, tmp_path):
+    """``make(**changes)``: settings of a run of six steps."""
 
     def settings(student=QNN, epochs=2, seed=0, distill=0.5, teacher=None, **changes) -> TeachSettings:
         given = {
-            "data": DataSettings(str(digits / "digits.npz")),
+            "data": DataSettings(str(few_digits)),
             "fit": FitSettings(distill, 4.0, epochs, 128, 0.02, seed, "cpu"),
             "out": tmp_path / "student.qtrain",
             "teacher": ModelSettings(digits / "digits_cnn_module.pt") if teacher is None else teacher or None,
@@ -64,7 +64,7 @@ def test_train_writes_a_student_that_verifies(labels, tmp_path):
     document = record.to_json()
     assert (document["model"], document["trust"], document["model_sha256"]) == (None, None, None)
     assert (document["method"], document["distill"], len(document["history"])) == ("labels", 0.0, 2)
-    assert document["evaluations"] == 2 * 10 * 128
+    assert document["evaluations"] == 2 * 3 * 128
     assert verify.run(VerifySettings(tmp_path / "student.qtrain")).agreement == "exact"
     assert [path.name for path in tmp_path.iterdir()] == ["student.qtrain"]
 
@@ -129,7 +129,7 @@ def test_born_again_and_running_average(labels, tmp_path):
     again = labels(out=tmp_path / "b.qtrain", itself=SelfSettings("born-again", generations=2))
     record = distill.run(again, quiet, quiet)
     assert (record.lesson.method, record.lesson.generation) == ("born-again", 2)
-    rows = int(plain.lesson.evaluations / (2 * 10 * 128) * 1293)  # each of which two generations teach
+    rows = int(plain.lesson.evaluations / (2 * 3 * 128) * 387)  # each of which two generations teach
     assert record.lesson.evaluations == 3 * plain.lesson.evaluations + 2 * rows
     average = labels(out=tmp_path / "c.qtrain", itself=SelfSettings("running-average"))
     mean = distill.run(average, quiet, quiet)
@@ -154,11 +154,11 @@ def test_every_generation_is_aligned_with_the_teacher_from_outside(make, monkeyp
 @pytest.mark.parametrize(
     ("itself", "steps"),
     [
-        (None, 3),
-        (None, 13),
-        (SelfSettings("born-again"), 13),
-        (SelfSettings("born-again"), 27),  # in the second generation
-        (SelfSettings("running-average"), 13),
+        (None, 2),
+        (None, 5),
+        (SelfSettings("born-again"), 5),
+        (SelfSettings("born-again"), 8),  # in the second generation
+        (SelfSettings("running-average"), 5),
     ],
 )
 def test_an_interrupted_run_goes_on_to_the_same_bytes(labels, tmp_path, monkeypatch, itself, steps):

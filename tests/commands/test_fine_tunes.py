@@ -85,8 +85,10 @@ def bench(tmp_path_factory, digits):
     safetensors.torch.save_file(dict(reversed(net.encoder.state_dict().items())), folder / "base.safetensors")
     _train(net, x, y, 30)
     torch.save(net.state_dict(), folder / "tuned.pt")
-    np.savez(folder / "data.npz", x_train=data["x_train"].astype("float32") / 16, y_train=data["y_train"],
-             x_test=data["x_test"].astype("float32") / 16, y_test=data["y_test"])  # fmt: skip
+    for name, count in (("data", len(y)), ("few", 400)):
+        rows = data["x_train"][:count].astype("float32") / 16, data["y_train"][:count]
+        np.savez(folder / f"{name}.npz", x_train=rows[0], y_train=rows[1],
+                 x_test=data["x_test"].astype("float32") / 16, y_test=data["y_test"])  # fmt: skip
     return folder
 
 
@@ -126,6 +128,27 @@ def compressed(shell, out, *more):
     return record, err
 
 
+@pytest.fixture(scope="module")
+def made():
+    """What `once` has run, by its words: the name of its file and its record."""
+    return {}
+
+
+@pytest.fixture
+def once(shell, made):
+    """``once(out, *more)``: a copy under this name of the file that these words give, and the record."""
+
+    def call(out, *more):
+        if more not in made:
+            name = f"made{len(made)}.qtrain"
+            made[more] = name, compressed(shell, name, *more)[0]
+        name, record = made[more]
+        shutil.copy(name, out)
+        return record
+
+    return call
+
+
 @pytest.mark.parametrize("target", ["delta", "lora:rank=2"])
 def test_a_base_learns_from_labels_alone_with_a_head_that_it_lacked(shell, bench, target):
     more = ["--targets", "query,value"] if "lora" in target else []
@@ -140,16 +163,16 @@ def test_a_base_learns_from_labels_alone_with_a_head_that_it_lacked(shell, bench
     assert record["model_bytes"] > 4 * sum(tensor.numel() for tensor in state.values())
 
 
-def test_a_report_shows_the_bytes_beside_a_lora_and_a_bare_file_spends_none_on_it(shell, bench):
+def test_a_report_shows_the_bytes_beside_a_lora_and_a_bare_file_spends_none_on_it(shell, once, bench):
     numbers = 4 * (32 + 64 + 24 + 32) + 240
-    record, _ = compressed(shell, "own.qtrain", "--target", "delta")
+    record = once("own.qtrain", "--target", "delta")
     assert shell("report", "own.qtrain", "--json")[1]["lora_numbers"] == numbers == record["lora_numbers"]
     shown = shell("report", "own.qtrain")[1]
     assert re.search(rf"LoRA in float16, in 4 bits +{2 * numbers:,} bytes, {numbers // 2:,} bytes", shown), (
         shown
     )
     assert shell("compress", "--resume", *_again("own.qtrain"), "--target", "delta")[0] == 0
-    bare, _ = compressed(shell, "bare.qtrain", "--target", "delta", "--bare")
+    bare, _ = compressed(shell, "bare.qtrain", "--target", "delta", "--bare", "--epochs", "1")
     assert bare["lora_numbers"] == numbers
     stored = describe_container(read_container(bench / "bare.qtrain")).change
     assert stored.numbers == 0 and stored.bare == stored
@@ -167,8 +190,8 @@ def test_a_model_without_matrices_has_no_lora_beside_it():
     assert usual_lora(net, frozenset({"3.weight", "3.bias"})) == 4 * (5 + 2 * 9 + 6 + 7) + 14
 
 
-def test_a_file_of_changes_is_refused_without_its_own_base(shell):
-    compressed(shell, "own.qtrain")
+def test_a_file_of_changes_is_refused_without_its_own_base(shell, once):
+    once("own.qtrain")
     arch = ("--arch", "net.py:Encoder")
     code, _, err = shell("verify", "own.qtrain")
     assert code == 2 and "changes the base 'base.pt'" in err and "--base" in err
@@ -185,8 +208,8 @@ def test_a_file_of_changes_is_refused_without_its_own_base(shell):
         assert shell(*args)[0] == (2 if args[0] == "export" else 0)
 
 
-def test_the_base_is_found_by_its_digest_among_several_places(shell, bench):
-    compressed(shell, "own.qtrain")
+def test_the_base_is_found_by_its_digest_among_several_places(shell, once, bench):
+    once("own.qtrain")
     arch = ("--arch", "net.py:Encoder")
     places = ("--bases", "missing.pt", "--bases", "other.pt", "--bases", "half.pt")
     code, _, err = shell("verify", "own.qtrain", *arch, *places)
@@ -208,8 +231,8 @@ def test_the_base_is_found_by_its_digest_among_several_places(shell, bench):
         config.unlink()
 
 
-def test_python_finds_the_base_by_its_digest_too(shell, bench):
-    compressed(shell, "own.qtrain")
+def test_python_finds_the_base_by_its_digest_too(once, bench):
+    once("own.qtrain")
     expected = qtrain_cli.load("own.qtrain", base="base.safetensors").state_dict()
     places = ["missing.pt", "other.pt", "base.safetensors"]
     torch.save({"a.weight": torch.zeros(3, 3), "n": torch.zeros(3, dtype=torch.uint16)}, "odd.pt")
@@ -245,8 +268,8 @@ def test_init_writes_down_a_change_to_a_base_and_the_commands_need_no_more_words
         assert shell(*words)[0] == 0, words
 
 
-def test_what_is_proposed_for_a_change_has_its_base(shell, bench, tmp_path, monkeypatch):
-    compressed(shell, "own.qtrain")
+def test_what_is_proposed_for_a_change_has_its_base(shell, once, bench, tmp_path, monkeypatch):
+    once("own.qtrain")
     shutil.copy(bench / "own.qtrain", tmp_path)
     monkeypatch.chdir(tmp_path)
     steps = [command for command, _ in _finished(Path("own.qtrain"))]
@@ -372,12 +395,6 @@ class Counting(Encoder):
     torch.manual_seed(0)
     for name in ("counted", "before"):
         torch.save(scope["Counting"]().state_dict(), bench / f"{name}.pt")
-    code, _, err = shell(
-        "compress", "counted.pt", "--base", "before.pt", "--arch", "counting.py:Counting", "--data",
-        "data.npz", "--layers", "4", "--epochs", "2", "-o", "c.qtrain", "--force", "--json", "--teacher-any",
-    )  # fmt: skip
-    assert code == 0, err
-    assert float(qtrain_cli.load("c.qtrain", base="before.pt").state_dict()["calls"]) == 0
     from qtrain_cli.runs import compress as runs
 
     seen = []
@@ -386,15 +403,18 @@ class Counting(Encoder):
         patch.setattr(runs, "measure", lambda module, state, *rest: (
             seen.append(float(state["calls"])) or runs_measure(module, state, *rest)
         ))  # fmt: skip
-        assert shell(
+        code, _, err = shell(
             "compress", "counted.pt", "--base", "before.pt", "--arch", "counting.py:Counting", "--data",
-            "data.npz", "--layers", "4", "--epochs", "2", "-o", "c.qtrain", "--force", "--teacher-any",
-        )[0] == 0  # fmt: skip
+            "data.npz", "--layers", "4", "--epochs", "1", "-o", "c.qtrain", "--force", "--teacher-any",
+        )  # fmt: skip
+    assert code == 0, err
     assert seen == [0.0]
+    assert float(qtrain_cli.load("c.qtrain", base="before.pt").state_dict()["calls"]) == 0
 
 
 def test_what_it_exports_is_what_it_gives(shell, bench):
-    compressed(shell, "lora.qtrain", "--target", "lora:rank=2", "--targets", "query", "--targets", "value")
+    more = ("--targets", "query", "--targets", "value", "--epochs", "2")
+    compressed(shell, "lora.qtrain", "--target", "lora:rank=2", *more)
     module = _encoder(bench)
     artifact = qtrain_cli.load("lora.qtrain", base=module)
     state, arch = artifact.state_dict(), ("--arch", "net.py:Encoder", "--base", "base.pt", "--force")
@@ -422,16 +442,17 @@ def test_what_it_exports_is_what_it_gives(shell, bench):
     assert code == 2 and "--force" in err
 
 
-def test_differences_are_no_adapter(shell):
-    compressed(shell, "delta.qtrain", "--target", "delta")
+def test_differences_are_no_adapter(shell, once):
+    once("delta.qtrain", "--target", "delta")
     args = ("--arch", "net.py:Encoder", "--base", "base.pt", "-o", "folder")
     code, _, err = shell("export", "delta.qtrain", "--classical", *args)
     assert code == 2 and "target delta" in err
 
 
-def test_fine_tunes_go_on_and_off_one_base(shell, bench):
-    record, _ = compressed(shell, "one.qtrain", "--target", "delta")
-    compressed(shell, "two.qtrain", "--target", "lora:rank=2", "--targets", "value", "--seed", "1")
+def test_fine_tunes_go_on_and_off_one_base(shell, once, bench):
+    record = once("one.qtrain", "--target", "delta")
+    more = ("--targets", "value", "--seed", "1", "--epochs", "2")
+    compressed(shell, "two.qtrain", "--target", "lora:rank=2", *more)
     module, data = _encoder(bench), np.load(bench / "data.npz")
     before, x = {n: t.clone() for n, t in module.state_dict().items()}, torch.tensor(data["x_test"])
     features = module(x)
@@ -458,8 +479,8 @@ def test_fine_tunes_go_on_and_off_one_base(shell, bench):
         qtrain_cli.load("one.qtrain")
 
 
-def test_a_finished_run_is_known_by_its_base(shell):
-    compressed(shell, "own.qtrain")
+def test_a_finished_run_is_known_by_its_base(shell, once):
+    once("own.qtrain")
     args = (
         "--arch", "net.py:Encoder", "--data", "data.npz", "--layers", "6", "--epochs", "5",
         "--batch-size", "64", "--lr", "0.05", "-o", "own.qtrain", "--resume",
@@ -478,7 +499,7 @@ def test_the_target_is_chosen_by_validation_where_none_is_named(shell, monkeypat
     for scores in ((0.9, 0.2), (0.3, 0.4)):
         given = iter(scores)
         monkeypatch.setattr(targeting, "_score", lambda *rest, given=given: next(given))
-        record, err = compressed(shell, "chosen.qtrain")
+        record, err = compressed(shell, "chosen.qtrain", "--epochs", "1")
         found[record["target"].partition(":")[0]] = err
     assert list(found) == ["delta", "lora"]
     words = "delta of biases 0.{}000, lora of rank 4 of query and value 0.{}000"
@@ -487,13 +508,14 @@ def test_the_target_is_chosen_by_validation_where_none_is_named(shell, monkeypat
     )
     assert "target: lora of rank 4 of query and value (" in found["lora"]
     monkeypatch.setattr(targeting, "_score", None)
-    assert compressed(shell, "named.qtrain", "--target", "delta")[0]["target"] == "delta"
+    named = compressed(shell, "named.qtrain", "--target", "delta", "--epochs", "1")
+    assert named[0]["target"] == "delta"
 
 
 def test_a_candidate_that_cannot_be_trained_is_left_out(shell, monkeypatch):
     """`--ignore` names no matrix of LoRA's."""
     monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
-    record, err = compressed(shell, "left.qtrain", "--ignore", "norm*")
+    record, err = compressed(shell, "left.qtrain", "--ignore", "norm*", "--epochs", "1")
     assert (
         record["target"] == "delta" and "target: lora of rank 4 of query and value cannot be trained" in err
     )
@@ -509,7 +531,7 @@ def test_a_candidate_without_a_figure_is_none(shell, monkeypatch):
         return replace(made, score=None) if work.scene.change.kind == "delta" else made
 
     monkeypatch.setattr(targeting, "make", lost)
-    record, err = compressed(shell, "lost.qtrain")
+    record, err = compressed(shell, "lost.qtrain", "--epochs", "1")
     assert record["target"].startswith("lora")
     assert "target: delta of biases cannot be trained: its validation figure is not finite" in err
 
@@ -563,7 +585,7 @@ def test_a_candidate_is_scored_by_a_short_training_the_same_each_time(shell, mon
     monkeypatch.setattr(changes, "MANY_WEIGHTS", 100)
     lines = []
     for name in ("one.qtrain", "two.qtrain"):
-        _, err = compressed(shell, name)
+        _, err = compressed(shell, name, "--epochs", "1")
         lines += [line for line in err.splitlines() if line.startswith("target: ")]
     assert len(lines) == 2 and lines[0] == lines[1]
     scores = [float(number) for number in re.findall(r" (0\.\d{4})", lines[0])]
@@ -582,7 +604,7 @@ def test_a_head_of_several_layers_is_learned_from_a_seeded_start(shell, bench):
     torch.save(net.state_dict(), bench / "deep.pt")
     code, record, err = shell(
         "compress", "deep.pt", "--base", "base.pt", "--arch", "net.py:Deep", "--data", "data.npz", "--bytes",
-        "2KB", "--epochs", "12", "--json", "-o", "deep.qtrain",
+        "1KB", "--epochs", "8", "--json", "-o", "deep.qtrain",
     )  # fmt: skip
     assert code == 0, err
     assert record["test_accuracy"] > 0.8
@@ -590,8 +612,8 @@ def test_a_head_of_several_layers_is_learned_from_a_seeded_start(shell, bench):
     assert code == 0, err
 
 
-def test_sampling_a_fine_tune_with_exact_shots_has_the_recorded_figure(shell):
-    record, _ = compressed(shell, "own.qtrain", "--target", "delta")
+def test_sampling_a_fine_tune_with_exact_shots_has_the_recorded_figure(shell, once):
+    record = once("own.qtrain", "--target", "delta")
     code, found, err = shell(
         "sample", "own.qtrain", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz",
         "--shots", "exact,100", "--repeat", "1", "--json",
@@ -603,9 +625,9 @@ def test_sampling_a_fine_tune_with_exact_shots_has_the_recorded_figure(shell):
 
 def test_rivals_of_a_fine_tune_are_compared_at_equal_bytes(shell, bench, tmp_path):
     code, found, err = shell(
-        "compare", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--target",
+        "compare", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "few.npz", "--target",
         "lora:rank=2", "--targets", "query,value", "--bytes", "900", "--seeds", "1", "--quick", "--epochs",
-        "8", "--state", tmp_path / "cells", "--json",
+        "2", "--state", tmp_path / "cells", "--json",
     )  # fmt: skip
     assert code == 0, err
     cells = {cell["method"]: cell for cell in found["cells"]}
@@ -613,15 +635,15 @@ def test_rivals_of_a_fine_tune_are_compared_at_equal_bytes(shell, bench, tmp_pat
     assert cells.pop("bitdelta")["note"].endswith("there is no fine-tune")
     assert all(cell["end"] == "done" and cell["file_bytes"] <= 900 for cell in cells.values()), cells
     code, found, err = shell(
-        "compare", "tuned.pt", "--base", "base.pt", "--arch", "net.py:Net", "--data", "data.npz", "--target",
+        "compare", "tuned.pt", "--base", "base.pt", "--arch", "net.py:Net", "--data", "few.npz", "--target",
         "delta", "--bytes", "900", "--methods", "bitdelta,lora-xs", "--seeds", "1", "--quick", "--epochs",
-        "8", "--state", tmp_path / "signs", "--json",
+        "2", "--state", tmp_path / "signs", "--json",
     )  # fmt: skip
     assert code == 0, err
     signs = next(cell for cell in found["cells"] if cell["method"] == "bitdelta")
     assert signs["end"] == "done" and signs["numbers"] == 64 * 32 + 32 * 24 + 24 * 10 + 32 * 3 + 24 + 10
     code, _, err = shell(
-        "compare", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "data.npz", "--bytes", "900",
+        "compare", "--base", "base.pt", "--arch", "net.py:Encoder", "--data", "few.npz", "--bytes", "900",
         "--methods", "narrow",
     )  # fmt: skip
     assert code == 2 and "'narrow' is none for changes" in err

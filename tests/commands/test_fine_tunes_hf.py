@@ -94,7 +94,7 @@ def test_a_folder_of_features_learns_texts_and_peft_loads_what_it_learned(shell,
 def test_it_is_put_on_a_loaded_base_and_asked_with_its_mask(shell, folder):
     code, _, err = shell(
         "compress", "--base", "base", "--data", "data", "--target", "delta", "--targets", "biases",
-        "--layers", "6", "--epochs", "5", "-o", "y.qtrain", "--json",
+        "--layers", "6", "--epochs", "1", "-o", "y.qtrain", "--json",
     )  # fmt: skip
     assert code == 0, err
     model = transformers.BertModel.from_pretrained(folder / "base").eval()

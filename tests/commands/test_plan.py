@@ -124,10 +124,10 @@ def test_memory_is_what_a_run_takes(tmp_path):
     first, middle, last = nn.Linear(64, 1500), nn.Linear(1500, 1500), nn.Linear(1500, 4)
     wide = nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), last)
     torch.save(wide, tmp_path / "wide.pt")
-    x = torch.randn(320, 64).numpy()
+    x = torch.randn(208, 64).numpy()
     y = x[:, :4].argmax(1)
-    np.savez(tmp_path / "rows.npz", x_train=x[:256], y_train=y[:256], x_test=x[256:], y_test=y[256:])
-    common = [str(tmp_path / "wide.pt"), "--params", "900", "--batch-size", "64"]
+    np.savez(tmp_path / "rows.npz", x_train=x[:144], y_train=y[:144], x_test=x[144:], y_test=y[144:])
+    common = [str(tmp_path / "wide.pt"), "--params", "150", "--circuits", "2", "--batch-size", "64"]
     run = [
         *common,
         "--data",

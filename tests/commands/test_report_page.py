@@ -10,18 +10,25 @@ from qtrain_cli.results.history import read_history
 
 
 @pytest.fixture
-def here(tmp_path, digits, monkeypatch):
-    shutil.copy(digits / "digits.npz", tmp_path / "d.npz")
+def here(tmp_path, digits, few_digits, monkeypatch):
+    shutil.copy(few_digits, tmp_path / "d.npz")
     shutil.copy(digits / "digits_cnn_module.pt", tmp_path / "net.pt")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+MADE: dict[str, bytes] = {}
+
+
 @pytest.fixture
 def made(here, cli):
-    """A run of six epochs, with its history beside it."""
-    words = ("compress", "net.pt", "--data", "d.npz", "--layers", "4", "--epochs", "6", "--device", "cpu")
-    assert cli(*words, "-o", "made.qtrain").code == 0
+    """What a run of six epochs leaves, made once: its file, with its history beside it."""
+    if not MADE:
+        words = ("compress", "net.pt", "--data", "d.npz", "--layers", "4", "--epochs", "6", "--device", "cpu")
+        assert cli(*words, "-o", "made.qtrain").code == 0
+        MADE.update((path.name, path.read_bytes()) for path in here.glob("made.*"))
+    for name, content in MADE.items():
+        (here / name).write_bytes(content)
     return here / "made.qtrain"
 
 

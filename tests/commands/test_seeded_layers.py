@@ -23,7 +23,7 @@ def shell(digits, tmp_path, monkeypatch, capsys):
 
 def test_from_a_model_to_a_file_and_all_ways_out(shell, digits, tmp_path):
     model, data = digits / "digits_cnn_module.pt", ("--data", digits / "digits.npz")
-    sizes = ("--circuits", "4", "--layers", "8", "--seeded-layers", "9", "--epochs", "40")
+    sizes = ("--circuits", "4", "--layers", "8", "--seeded-layers", "9", "--epochs", "20")
     code, record, err = shell("compress", model, *data, *sizes, "-o", "x.qtrain", "--json")
     assert code == 0, err
     assert "17 layers, the first 9 of them seeded, 322 trained numbers" in err

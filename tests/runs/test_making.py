@@ -1,5 +1,6 @@
 """Every method made under a budget: a file within it that gives back the very tensors that were scored."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -36,9 +37,25 @@ EVERYONE = pytest.mark.parametrize("name", serving(False))
 EPOCHS = 3
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def scene():
     return model_scene(trained_network())
+
+
+@pytest.fixture(scope="module")
+def finished(scene, tmp_path_factory):
+    """``finished(name, epochs)``: what was made of a method, and how, by one run for all tests."""
+
+    @functools.cache
+    def call(name, epochs):
+        work = work_of(name, scene, epochs=epochs)
+        return work, made_in(tmp_path_factory.mktemp("made"), work)
+
+    return call
+
+
+class Seen(Exception):
+    """What a test ends a run with, once it has seen how it would train."""
 
 
 def codes_of(artifact):
@@ -47,9 +64,8 @@ def codes_of(artifact):
 
 
 @EVERYONE
-def test_the_file_meets_its_budget_and_gives_back_what_was_scored(name, scene, tmp_path):
-    work = work_of(name, scene, epochs=EPOCHS)
-    made = made_in(tmp_path, work)
+def test_the_file_meets_its_budget_and_gives_back_what_was_scored(name, scene, finished):
+    work, made = finished(name, EPOCHS)
     data = file_of(work, made)
     assert 0.6 * BUDGET < len(data) <= BUDGET
     artifact = artifact_in(data)
@@ -77,17 +93,16 @@ def test_without_fresh_statistics_the_file_is_worth_what_chose_it(name, scene, t
 
 @EVERYONE
 def test_who_descends_as_ours_does_and_where_gradients_are_clipped(name, scene, tmp_path, monkeypatch):
-    rates, train = [], making.train
+    work = work_of(name, scene)
 
-    def spy(trainee, course, settings, rate, *rest):
-        rates.append(rate)
-        return train(trainee, course, settings, rate, *rest)
+    def seen(trainee, course, settings, rate, *rest):
+        assert rate.clip == making.CLIP == 1.0 and rate.lr == work.fit.lr
+        assert rate.whitened == method_of(name).whitened
+        raise Seen
 
-    monkeypatch.setattr(making, "train", spy)
-    work = work_of(name, scene, epochs=1)
-    made_in(tmp_path, work)
-    assert rates[0].clip == making.CLIP == 1.0 and rates[0].lr == work.fit.lr
-    assert rates[0].whitened == method_of(name).whitened
+    monkeypatch.setattr(making, "train", seen)
+    with pytest.raises(Seen):
+        made_in(tmp_path, work)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +117,6 @@ def test_who_descends_as_ours_does_and_where_gradients_are_clipped(name, scene, 
 )
 def test_rough_gradients_descend_by_plain_adam(gradient, plain, scene, tmp_path, monkeypatch):
     """What is noise in them would be taken for what makes the loss steep."""
-
-    class Seen(Exception):
-        pass
 
     def seen(trainee, course, settings, rate, *rest):
         assert rate.whitened is not plain
@@ -123,21 +135,20 @@ def test_circuits_and_shots_are_those_of_all_steps(scene, tmp_path):
 
 
 @EVERYONE
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name, scene, tmp_path):
-    files = []
-    for place, seed in enumerate((0, 0, 1)):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name, scene, finished, tmp_path):
+    files = [file_of(*finished(name, 1))]
+    for place, seed in enumerate((0, 1)):
         torch.manual_seed(place)
-        work = work_of(name, replace(scene, seed=seed))
+        work = work_of(name, replace(scene, seed=seed), epochs=1)
         files.append(file_of(work, made_in(tmp_path, work)))
     assert files[0] == files[1] != files[2]
 
 
 @EVERYONE
-def test_a_run_cut_off_gives_the_same_bytes(name, scene, tmp_path, monkeypatch):
-    """A checkpoint after every step, and a run that fails where fresh statistics would be estimated."""
-    monkeypatch.setattr(Clock, "due", lambda self: True)
-    work = work_of(name, scene, epochs=EPOCHS)
-    whole = file_of(work, made_in(tmp_path, work))
+def test_a_run_cut_off_gives_the_same_bytes(name, scene, finished, tmp_path, monkeypatch):
+    """A checkpoint after every step until it is cut off in the second epoch; none in the run beside it."""
+    work, made = finished(name, EPOCHS)
+    whole = file_of(work, made)
     steps, advance = [], loop_module._Loop.advance
 
     def cut(loop):
@@ -147,7 +158,8 @@ def test_a_run_cut_off_gives_the_same_bytes(name, scene, tmp_path, monkeypatch):
         return advance(loop)
 
     monkeypatch.setattr(loop_module._Loop, "advance", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Clock, "due", lambda self: True)
         made_in(tmp_path, work)
     again = work_of(name, scene, epochs=EPOCHS)
     assert file_of(again, made_in(tmp_path, again, resume=True)) == whole
@@ -193,10 +205,9 @@ def test_pruned_weights_are_zero_in_the_file_and_are_not_counted(scene, tmp_path
 
 
 @EVERYONE
-def test_the_size_is_known_before_the_digest_is(name, scene, tmp_path):
+def test_the_size_is_known_before_the_digest_is(name, finished):
     """So a budget is neither missed nor left unused for the sake of a digest."""
-    work = work_of(name, scene, epochs=1)
-    made = made_in(tmp_path, work)
+    work, made = finished(name, 1)
     assert len(encode_artifact(Artifact(work.blank, made.numbers))) == len(file_of(work, made))
 
 
@@ -232,9 +243,9 @@ def test_better_statistics_that_do_not_fit_the_budget_are_not_taken(scene, tmp_p
     assert int(kept["1.num_batches_tracked"]) == 60 + 6
 
 
-def test_a_file_fits_by_its_own_length(scene, tmp_path):
-    work = work_of("subspace", scene, epochs=1)
-    numbers = made_in(tmp_path, work).numbers
+def test_a_file_fits_by_its_own_length(finished):
+    work, made = finished("subspace", 1)
+    numbers = made.numbers
     size = len(file_of(work, making.Made(numbers, None, Cost())))
     for budget, expected in ((size, True), (size - 1, False), (None, True)):
         changed = type(work)(**{**vars(work), "budget": budget})
