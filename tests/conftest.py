@@ -94,6 +94,14 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_power_cut() -> Iterator[None]:
+    """Nobody waits until a disk has what was written: `test_atomic` looks at that by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits() -> Path:
     """The folder of the shipped sample: `digits.npz`, and the network in four forms."""

@@ -31,6 +31,17 @@ def test_it_writes_and_leaves_nothing_else(tmp_path):
     assert names(tmp_path) == ["out.md"]
 
 
+def test_the_disk_has_the_whole_file_before_it_gets_its_name(tmp_path, monkeypatch):
+    seen = []
+
+    def flushed(number):
+        seen.append((os.pread(number, 9, 0), names(tmp_path) == ["out.md"]))
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    write_bytes_atomically(tmp_path / "out.md", b"hello")
+    assert seen == [(b"hello", False)]
+
+
 def test_an_existing_output_is_kept_unless_forced(tmp_path):
     out = tmp_path / "out.md"
     out.write_bytes(b"old")
