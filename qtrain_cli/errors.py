@@ -123,7 +123,9 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 def suggestion(value: str, allowed: Iterable[str]) -> str:
     """``did you mean 'x'?`` for the closest allowed name, or the (first) allowed names."""
     names = [str(name) for name in allowed]
-    close = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
+    # Of a text three times as long no name is more than half; looking takes seconds where it has a megabyte.
+    comparable = len(value) < 3 * max(map(len, names), default=0)
+    close = difflib.get_close_matches(value, names, n=1, cutoff=0.6) if comparable else []
     if close:
         return f"did you mean '{close[0]}'?"
     more = f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else ""

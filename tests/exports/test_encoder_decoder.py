@@ -12,10 +12,17 @@ import families
 import transformers
 
 
+def of_one_layer(module):
+    """Both stacks cut to the layer that has the positions' biases: what follows it is traced as it is."""
+    for stack in (module.encoder, module.decoder):
+        stack.block = stack.block[:1]
+    return module
+
+
 @pytest.mark.parametrize("ending", [".pt2", ".onnx"])
 def test_t5_has_graphs_that_take_its_three_inputs_by_name(ending, tmp_path):
     torch.manual_seed(0)
-    module = families.t5(transformers).eval()
+    module = of_one_layer(families.t5(transformers)).eval()
     blank = {name: torch.zeros_like(part) for name, part in families.sequences(2, 1).items()}
     path = tmp_path / f"t5{ending}"
     assert not export(module.state_dict(), path, module=module, example=NamedInputs(blank)).note

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,21 +55,25 @@ def test_a_full_disk_is_said_before_anything_is_decoded(small, monkeypatch):
     assert "TMPDIR" in caught.value.advice
 
 
+TESTS = Path(__file__).resolve().parents[1]
 _RESIDENT = """
-import resource, numpy as np
+import numpy as np
+from peaks import forget_peak, peak
 from qtrain_cli.files import spilled
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = forget_peak()
 array = spilled.large_array((400, 2**20), np.uint8)
 for row in array:
     row[:] = 1
     spilled.let_go()
 assert int(array[::7].sum(dtype=np.int64) and array[399, 5]) == 1
 spilled.let_go()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="how much is resident is told otherwise elsewhere")
 def test_400_mb_are_worked_on_in_a_process_that_hardly_grows():
-    found = subprocess.run([sys.executable, "-c", _RESIDENT], capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))}
+    command = [sys.executable, "-c", _RESIDENT]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert int(found.stdout) < 150 * 1024  # KB; the sum above maps a seventh

@@ -347,16 +347,20 @@ def endless(part: int) -> bytes:
     return joined(parts.fixed, deflated(text, dictionary()), parts.origin, unended(parts.kept))
 
 
+def zeros(size: int, before: bytes = b"") -> bytes:
+    """A raw stream of these bytes and then zeros, each MiB of which is deflated to the same."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = stream.compress(before) + stream.flush(zlib.Z_FULL_FLUSH)
+    mebibyte = stream.compress(bytes(2**20)) + stream.flush(zlib.Z_FULL_FLUSH)
+    return start + mebibyte * (size // 2**20) + stream.flush()
+
+
 def kept_bomb(size: int, sent: int) -> bytes:
     """A layout that keeps `size` bytes, from zeros of which `sent` are in the stream."""
     parts = honest()
     parts.facts["layout"].append(["bomb", "U8", [size]])
-    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
-    chunks = [stream.compress(parts.kept)]
-    chunks += [stream.compress(bytes(2**20)) for _ in range(sent // 2**20)]
-    kept = b"".join(chunks) + stream.flush()
     facts = deflated(text_of(parts.facts).encode(), dictionary())
-    return joined(parts.fixed, facts, parts.origin, kept, parts.numbers)
+    return joined(parts.fixed, facts, parts.origin, zeros(sent, parts.kept), parts.numbers)
 
 
 def two_tensors() -> bytes:
@@ -703,7 +707,7 @@ _DESCRIBE: dict[str, _Row] = {
     "deep objects": ("malformed (RecursionError", nested, '{"a":', 100_000),
     "less deep lists": ("damaged or hostile", nested, "[", 500),
     # the deflated streams
-    "a bomb in the facts": ("more than 8388608 bytes", streams, lambda text: deflated(bytes(2**28))),
+    "a bomb in the facts": ("more than 8388608 bytes", streams, lambda text: zeros(2**28)),
     "facts that do not end": ("or does not end", endless, 0),
     "facts that are cut": ("or does not end", lambda: of_tensor(tensor_of(together(honest()))[:140])),
     "facts that cannot be inflated": ("cannot be inflated", streams, lambda text: b"\xff" * 400),
@@ -712,7 +716,7 @@ _DESCRIBE: dict[str, _Row] = {
         "inflates to more than 12 bytes",
         streams,
         None,
-        lambda kept: deflated(bytes(2**28)),
+        lambda kept: zeros(2**28),
     ),
     "a bomb that the layout asks for": ("its kept tensors take 2147483660 bytes", kept_bomb, 2**31, 2**28),
     "a stream that holds less than the layout asks for": (
@@ -855,7 +859,12 @@ def main(folder: Path) -> None:
     """Writes every case into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, case in CASES.items():
-        (folder / f"{name.replace(' ', '_')}.qtrain").write_bytes(case.make())
+        (folder / file_of(name)).write_bytes(case.make())
+
+
+def file_of(name: str) -> str:
+    """How a case's file is called in that folder."""
+    return f"{name.replace(' ', '_')}.qtrain"
 
 
 if __name__ == "__main__":

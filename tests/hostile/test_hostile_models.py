@@ -9,13 +9,13 @@ import importlib.util
 import json
 import logging
 import pickle
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from peaks import forget_peak, peak
 
 from qtrain_cli.errors import BadInput, Refused
 from qtrain_cli.models import describe_model, load_model
@@ -63,13 +63,13 @@ def test_the_trap_works(tmp_path: Path, name: str) -> None:
 def test_hostile_files_are_refused(tmp_path: Path, name: str) -> None:
     arch = None if name.endswith(".pt2") else "torch.nn:Linear"  # does not matter: never asked for
     path = MAKER.make(name, tmp_path)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = forget_peak()
     with pytest.raises(Refused) as caught:
         load_model(ModelSettings(path, arch=arch))
     assert caught.value.exit_code == 4
     assert "\n" not in caught.value.message + caught.value.advice
     assert not (tmp_path / MAKER.CANARY).exists()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < RAISED_MEMORY_LIMIT
+    assert peak() - before < RAISED_MEMORY_LIMIT
 
 
 @pytest.mark.parametrize("name", [*MAKER.RUNNING, *MAKER.REFUSED])

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from qtrain_cli.cli import main
 
@@ -124,8 +125,7 @@ def test_what_an_interruption_broke_is_an_interruption(tmp_path):
         "def rows():\n    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n    except BaseException:\n"
         "        del perform.write_outputs\n    return [[0.0]] * 4, [0] * 4, [[0.0]], [0]\n"
     )
-    make = "import torch; torch.save(torch.nn.Linear(1, 2), 'm.pt')"
-    subprocess.run([sys.executable, "-c", make], cwd=tmp_path, check=True)
+    torch.save(torch.nn.Linear(1, 2), tmp_path / "m.pt")
     done = shell("compress m.pt --data data.py:rows --layers 1 --epochs 1 --teacher-any --json", tmp_path)
     assert done.returncode == 130
     assert json.loads(done.stdout)["error"]["kind"] == "interrupted"

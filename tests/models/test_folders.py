@@ -124,6 +124,7 @@ def test_a_configuration_larger_than_its_weights_is_refused(folder, tmp_path, ch
         loaded(changed(folder, tmp_path, **change))
 
 
+@pytest.mark.parametrize("folder", ["whole"], indirect=True)
 @pytest.mark.parametrize(
     "more",
     [
