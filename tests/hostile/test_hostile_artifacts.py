@@ -266,7 +266,7 @@ def test_as_many_codes_as_may_be_are_read_within_minutes(version, written):
     began = time.perf_counter()
     with pytest.raises(Refused, match="damaged or hostile"):
         read_artifact(path)
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 20
 
 
 BOUNDED = """
