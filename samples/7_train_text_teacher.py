@@ -116,7 +116,7 @@ def main(data: Path, out: Path, kind: str = "classes", epochs: int = EPOCHS) -> 
     (texts, words), (test_texts, test_words) = rows(data / "train.csv"), rows(data / "test.csv")
     tokenizer, classes = learned_tokenizer(texts), sorted(set(words))
     train_tokens, test_tokens = (
-        torch.tensor(tokenizer(given, padding="max_length", truncation=True)["input_ids"])
+        torch.tensor(tokenizer(given, padding=True, truncation=True)["input_ids"])
         for given in (texts, test_texts)
     )
     labels, test_labels = (

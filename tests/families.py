@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 HERE = Path(__file__).resolve()
-WORDS, LENGTH, CLASSES, TRAIN, TEST = 40, 12, 3, 100, 20
+WORDS, LENGTH, CLASSES, TRAIN, TEST = 40, 6, 3, 100, 20
 Rows = dict[str, Tensor]
 
 
@@ -138,7 +138,7 @@ class MaskedEncoder(nn.Module):
         super().__init__()
         self.words = nn.Embedding(WORDS, 16, padding_idx=0)
         layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
-        self.layers = nn.TransformerEncoder(layer, 2)
+        self.layers = nn.TransformerEncoder(layer, 1)
         self.scores = nn.Linear(16, CLASSES)
 
     def forward(self, tokens: Tensor, padding: Tensor) -> Tensor:

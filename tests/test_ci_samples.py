@@ -165,7 +165,7 @@ def test_the_job_of_gitlab_leaves_what_it_keeps(here: Path) -> None:
 
 
 def test_the_bare_commands_work_with_the_samples_options(here: Path) -> None:
-    quick = ("compress", "../digits/digits_cnn_module.pt", "--epochs", "40")
+    quick = ("compress", "../digits/digits_cnn_module.pt", "--epochs", "30")
     for words in (quick, ("export", "--classical"), ("report",)):
         done = subprocess.run(
             ["qtrain", *words],

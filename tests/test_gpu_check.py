@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,8 @@ def check():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: run tests/gpu/check.sh itself")
-def test_without_a_gpu_it_says_so():
-    own = os.environ | {"PYTHON": sys.executable}
+def test_without_a_gpu_it_says_so(warm):
+    own = os.environ | {"PYTHON": shutil.which("python", path=warm)}
     done = subprocess.run([FOLDER / "check.sh"], capture_output=True, text=True, check=True, env=own)
     assert done.stdout == "skipped: torch sees no CUDA device here\n"
 

@@ -101,12 +101,18 @@ class Import:
     on_loading: bool
 
 
+@functools.cache
+def tree_of(text: str) -> ast.Module:
+    """The syntax tree of a file's text, which several checks read."""
+    return ast.parse(text)
+
+
 def modules_in(package: Path) -> dict[str, ast.Module]:
     """The syntax trees of a package's modules by dotted name: ``files.header``, ``files``, ``__init__``."""
     found = {}
     for path in sorted(package.rglob("*.py")):
         name = ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = ast.parse(path.read_text())
+        found[name] = tree_of(path.read_text())
     return found
 
 
@@ -152,7 +158,7 @@ def loads_of(module: str, modules: dict[str, ast.Module]) -> tuple[set[str], set
     return {module_of(name, modules) for name in ours} | set(above), others
 
 
-def reached_on_loading(start: str, modules: dict[str, ast.Module]) -> set[str]:
+def reached_on_loading(start: str, loads: dict[str, tuple[set[str], set[str]]]) -> set[str]:
     """A module and all modules that its loading loads, the folders above them included."""
     reached: set[str] = set()
     waiting = [start]
@@ -160,19 +166,20 @@ def reached_on_loading(start: str, modules: dict[str, ast.Module]) -> set[str]:
         here = waiting.pop()
         if here not in reached:
             reached.add(here)
-            waiting += loads_of(here, modules)[0]
+            waiting += loads[here][0]
     return reached
 
 
 def heavy_imports(modules: dict[str, ast.Module]) -> list[str]:
     """Packages that are imported on loading and should not be: anywhere, or where torch is not wanted."""
     allowed = {module: LIGHT | ({"triton"} if module == KERNELS else set()) for module in modules}
-    rows = [f"{one} loads {name}" for one in modules for name in loads_of(one, modules)[1] - allowed[one]]
-    rows += [f"{one} loads {KERNELS}" for one in modules if KERNELS in loads_of(one, modules)[0]]
+    loads = {module: loads_of(module, modules) for module in modules}
+    rows = [f"{one} loads {name}" for one in modules for name in loads[one][1] - allowed[one]]
+    rows += [f"{one} loads {KERNELS}" for one in modules if KERNELS in loads[one][0]]
     starts = [module for module in modules if {module, room_of(module)} & set(WITHOUT_TORCH)]
     for start in starts:
-        for module in reached_on_loading(start, modules):
-            names = loads_of(module, modules)[1] - {"typer"}
+        for module in reached_on_loading(start, loads):
+            names = loads[module][1] - {"typer"}
             rows += [f"{start} loads {name} through {module}" for name in names]
     return sorted(rows)
 
@@ -214,7 +221,7 @@ def too_long(package: Path) -> list[str]:
         text = path.read_text()
         if len(text.splitlines()) > MOST_LINES:
             rows.append(f"{path.name} has {len(text.splitlines())} lines")
-        for function in functions_of(ast.parse(text)):
+        for function in functions_of(tree_of(text)):
             if body_lines(function) > MOST_BODY_LINES:
                 rows.append(f"{path.name}: {function.name} has {body_lines(function)} lines")
     return rows
@@ -272,7 +279,7 @@ def catch_alls(package: Path) -> list[str]:
 
 def without_docstring(package: Path) -> list[str]:
     """Modules that do not open with their idea."""
-    trees = ((path.name, ast.parse(path.read_text())) for path in sorted(package.rglob("*.py")))
+    trees = ((path.name, tree_of(path.read_text())) for path in sorted(package.rglob("*.py")))
     return [name for name, tree in trees if not ast.get_docstring(tree)]
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
 import tarfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warm import warm_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "qtrain_cli"
@@ -28,7 +31,9 @@ def name_of(requirement: str) -> str:
 
 def missing_packages() -> list[tuple[str, ast.Call]]:
     """Each call that names a package which is not installed, with its file."""
-    calls = [(path, node) for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    texts = {path: path.read_text() for path in PACKAGE.rglob("*.py")}
+    trees = {path: ast.parse(text) for path, text in texts.items() if "missing_package" in text}
+    calls = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
     return [
         (path.name, node)
         for path, node in calls
@@ -118,13 +123,20 @@ def test_the_compiled_parts_use_the_limited_api_alone() -> None:
         }
 
 
-def test_the_plain_kernel_can_be_asked_for() -> None:
+@pytest.fixture(scope="module")
+def with_torch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PATH on which `python` has imported PyTorch, and nothing of ours."""
+    with warm_commands(tmp_path_factory.mktemp("torch"), "torch") as path:
+        yield path
+
+
+def test_the_plain_kernel_can_be_asked_for(with_torch: str) -> None:
     def said(**more: str) -> tuple[int, str]:
         code = "from qtrain_cli.quantum import native; print(native.COMPILED_FOR)"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": with_torch, **more}
         done = subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **more},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            ["python", "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
         return done.returncode, (done.stdout + done.stderr).strip()
 
     code, level = said()

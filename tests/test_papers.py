@@ -4,10 +4,11 @@ time, finished runs are read and not run again, and the page has a row and a ver
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,17 @@ PAGE = ROOT / "samples" / "results" / "papers.md"
 VERDICTS = ("not reproduced", "reproduced, but the control does as well", "reproduced")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def on_the_path(warm: str) -> Iterator[None]:
+    """What scripts start is this checkout's, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", warm)
+        yield
+
+
 def run(script: Path, *words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, script, *words]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    command = ["python", script, *words]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )

@@ -6,8 +6,8 @@
 What a test starts spends most of its time on imports. Words are as Python takes them (``-m NAME``, ``-c
 CODE``, a file, ``-P`` and ``-u`` before them), and run in a process of their own, in the caller's
 folder, environment and streams; what that starts by `sys.executable` is forked too. A caller that
-SIGTERM asks to stop passes it on, and one that is gone takes the process with it. Tests of imports,
-signals and ends by force start Python itself.
+SIGTERM or SIGINT asks to stop passes it on, and one that is gone takes the process with it, so that whoever
+kills the one ends the other. Tests of imports start Python itself.
 
 This file is all three parts: the test's, the process that forks, and, run as a program, what a shell calls.
 """
@@ -146,6 +146,7 @@ def _call() -> int:
 
         if process:
             signal.signal(signal.SIGTERM, pass_on)
+            signal.signal(signal.SIGINT, pass_on)
         answer = connection.recv(16)
     return int(answer) if answer else 70
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,13 @@ def here(tmp_path, digits, artifact, monkeypatch):
     return tmp_path
 
 
-def proposed(line, **more):
+@pytest.fixture
+def proposed(warm):
+    """``proposed(line)``, forked from a process that has imported what this may not load."""
+    return partial(proposals, shutil.which("python", path=warm), PATH=warm)
+
+
+def proposals(python, line, **more):
     """What bash is given for a line whose last word is being typed."""
     words = line.split(" ")
     environment = {
@@ -36,7 +43,7 @@ def proposed(line, **more):
         "COMP_CWORD": str(len(words) - 1), "PYTHONPATH": str(ROOT), **more,
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "qtrain_cli"], env=environment, capture_output=True, text=True, check=False
+        [python, "-m", "qtrain_cli"], env=environment, capture_output=True, text=True, check=False
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.split()
@@ -58,20 +65,19 @@ def proposed(line, **more):
         ("qtrain compress absent.pt --targets ", []),
     ],
 )
-def test_the_shell_proposes_what_is_there(here, line, names):
+def test_the_shell_proposes_what_is_there(here, proposed, line, names):
     assert sorted(proposed(line)) == sorted(names)
 
 
-def test_completion_answers_where_qtrain_toml_is_broken(here):
+def test_completion_answers_where_qtrain_toml_is_broken(here, proposed):
     (here / "qtrain.toml").write_text("[broken")
     assert proposed("qtrain report n") == ["net.qtrain"]
 
 
 def test_completion_of_tensors_loads_no_torch(here):
     (here / "torch.py").write_text("raise SystemExit('torch was loaded')\n")
-    names = proposed(
-        "qtrain compress digits_cnn_module.pt --targets fc", PYTHONPATH=f"{here}{os.pathsep}{ROOT}"
-    )
+    line = "qtrain compress digits_cnn_module.pt --targets fc"
+    names = proposals(sys.executable, line, PYTHONPATH=f"{here}{os.pathsep}{ROOT}")
     assert "fc.weight" in names
 
 
@@ -80,7 +86,7 @@ def test_every_word_for_proposals_has_a_row_and_every_row_an_option():
     assert {option.completes for option in options} - {""} == set(PROPOSALS)
 
 
-def test_hostile_folders_are_no_failure(here):
+def test_hostile_folders_are_no_failure(here, proposed):
     (here / "broken.pt").write_bytes(b"PK\x03\x04" + b"\xff" * 50)
     (here / "bad.py").write_text("class (")
     began = time.monotonic()

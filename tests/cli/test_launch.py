@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ NO_LOG = ("--log", "none")  # which torchrun would take for the beginning of an 
 
 
 def started(folder, *words, launcher=(), path=None):
-    """In new processes; those of a warm path are forked, and no signal is told of them."""
+    """In new processes; those of a warm path are forked, and their callers pass on signals and ends."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LOGLEVEL": "CRITICAL"}
     environment |= {"PATH": path} if path else {}
     python = shutil.which("python", path=path) if path else sys.executable
@@ -54,6 +55,16 @@ def wait_for_a_state(run, folder, after=0):
             return
         time.sleep(0.05)
     raise AssertionError(f"no state: {run.poll()}")
+
+
+def worker_of(folder, rank):
+    """The process that the launcher of a run in this folder has started as this one."""
+    launchers = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            launchers |= {int(place.name)} if (place / "cwd").readlink() == folder else set()
+    (found,) = {workers(one)[rank] for one in launchers if rank in workers(one)}
+    return found
 
 
 # --- the whole thing, in processes of its own ------------------------------------------------------------
@@ -139,9 +150,9 @@ def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp
         (tmp_path / name).mkdir()
     words = (*WORDS, *NO_LOG, "--epochs", 6, "--processes", 2)
     assert ended(started(tmp_path / "whole", *words, path=warm))[0] == 0
-    run = started(tmp_path / "cut", *words, "--json")
+    run = started(tmp_path / "cut", *words, "--json", path=warm)
     wait_for_a_state(run, tmp_path / "cut")
-    os.kill(workers(run.pid)[1], signal.SIGKILL)
+    os.kill(worker_of(tmp_path / "cut", 1), signal.SIGKILL)
     code, out, err = ended(run)
     said = "process 1 of 2 was ended by SIGKILL"
     assert code == 1 and json.loads(out)["error"]["message"] == said
@@ -157,7 +168,7 @@ def test_a_killed_process_ends_the_run_and_resume_gives_the_undisturbed_file(tmp
 
 def test_ctrl_c_stops_all_of_them_after_the_same_step_and_one_process_does_not_go_on(tmp_path, warm):
     words = (*WORDS, *NO_LOG, "--epochs", 500)
-    run = started(tmp_path, *words, "--processes", 2)
+    run = started(tmp_path, *words, "--processes", 2, path=warm)
     wait_for_a_state(run, tmp_path)
     time.sleep(1)  # in the loop, where steps end together
     run.send_signal(signal.SIGINT)

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -50,12 +49,12 @@ def test_prints_of_a_model_go_to_stderr(plan, stage):
     assert "hello from the model" in ended.err
 
 
-def test_compiled_code_and_children_print_on_stderr_too(plan):
+def test_compiled_code_and_children_print_on_stderr_too(plan, warm):
     code = "os.write(1, b'descriptor\\n'); os.system('echo child'); ctypes.CDLL(None).puts(b'buffered')"
 
     def run(*words):
-        line = [sys.executable, "-m", "qtrain_cli", *map(str, words)]
-        return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=os.environ)
+        line, own = ["qtrain", *map(str, words)], os.environ | {"PATH": warm}
+        return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=own)
 
     ended = plan(run, on_import=code)
     assert ended.returncode == 0 and json.loads(ended.stdout)["weights"] == 36
