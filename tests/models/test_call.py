@@ -201,3 +201,20 @@ def test_rows_that_go_by_their_length_come_back_in_their_own_order(monkeypatch):
     found = predict(module, dict(module.state_dict()), inputs, ShortRows())
     assert seen == [[1, 1], [2, 3], [3]]
     torch.testing.assert_close(found, module(inputs).detach())
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokens", "sizes"),
+    [(9, 5, [2, 1, 1, 1]), (2, 100, [2, 2, 1]), (9, 7, [3, 1, 1]), (9, 1, [1] * 5), (9, 100, [5])],
+)
+def test_a_batch_of_short_rows_has_more_of_them(monkeypatch, rows, tokens, sizes):
+    """Rows of 1, 2, 2, 4 and 5 tokens: as many as fit with their padding, and a long one alone."""
+    monkeypatch.setattr(call, "EVALUATION_ROWS", rows)
+    monkeypatch.setattr(call, "EVALUATION_TOKENS", tokens)
+    seen, module = [], nn.Linear(3, 2)
+    module.register_forward_pre_hook(lambda module, args: seen.append(args[0][:, 0].tolist()))
+    inputs = torch.tensor([[5.0, 1, 2], [2, 5, 5], [1, 0, 1], [4, 7, 7], [2, 4, 4]])
+    found = predict(module, dict(module.state_dict()), inputs, ShortRows())
+    assert [len(part) for part in seen] == sizes
+    assert [length for part in seen for length in part] == [1, 2, 2, 4, 5]
+    torch.testing.assert_close(found, module(inputs).detach())
