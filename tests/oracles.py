@@ -75,17 +75,16 @@ def entangling(entangler: str, n: int, layer: int = 0, angles: Tensor | None = N
         return _without_angles(entangler, n, layer)
     assert angles is not None
     unitary = torch.eye(2**n, dtype=torch.complex128)
-    for (control, target), (lam, theta, phi) in zip(pairs(entangler, n, layer), angles, strict=False):
+    for k, (control, target) in enumerate(pairs(entangler, n, layer)):
+        lam, theta, phi = angles[k]
         unitary = controlled(u3(theta, phi, lam), control, target, n) @ unitary
     return unitary
 
 
 @functools.cache
 def _without_angles(entangler: str, n: int, layer: int) -> Tensor:
-    gate, unitary = (
-        PAULI["X" if entangler.startswith("cnot") else "Z"],
-        torch.eye(2**n, dtype=torch.complex128),
-    )
+    gate = PAULI["X" if entangler.startswith("cnot") else "Z"]
+    unitary = torch.eye(2**n, dtype=torch.complex128)
     for control, target in pairs(entangler, n, layer):
         unitary = controlled(gate, control, target, n) @ unitary
     return unitary

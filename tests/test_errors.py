@@ -1,12 +1,21 @@
 """Failures as lines: printable, and never longer than one that is read."""
 
+import difflib
 import errno
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qtrain_cli.errors import MOST_LETTERS, BadInput, few_quoted, first_few, is_out_of_memory, one_line
+from qtrain_cli.errors import (
+    MOST_LETTERS,
+    BadInput,
+    few_quoted,
+    first_few,
+    is_out_of_memory,
+    one_line,
+    suggestion,
+)
 
 
 @given(st.text(), st.text())
@@ -55,3 +64,10 @@ def test_what_is_no_more_memory(error, found):
 def test_the_first_few_names_and_how_many_more(names, said):
     assert few_quoted(names) == said
     assert first_few(names, 3) == said.replace("'", "")
+
+
+def test_a_name_three_times_as_long_as_any_is_compared_with_none(monkeypatch):
+    """Comparing one of a megabyte takes seconds."""
+    assert suggestion("epoch", ["epochs", "lr"]) == "did you mean 'epochs'?"
+    monkeypatch.setattr(difflib, "get_close_matches", None)
+    assert suggestion("epochs" * 3, ["epochs", "lr"]) == "allowed: epochs, lr"

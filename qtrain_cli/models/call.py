@@ -23,7 +23,7 @@ from qtrain_cli.settings import FLOAT32
 EVALUATION_ROWS, EVALUATION_NUMBERS = 1000, 2**22
 #: And, of rows that have a length, so many tokens with their padding: what a layer makes of more leaves a
 #: processor's caches, and the longest of 1,000 rows is three times their mean.
-EVALUATION_TOKENS, ELSEWHERE = 2**12, 2**16
+EVALUATION_TOKENS, GPU_TOKENS = 2**12, 2**16
 
 
 def call_model(
@@ -111,11 +111,11 @@ def predict(
     with torch.no_grad(), unchanged(module):
         load_into(module, state)
         lengths = lengths_of(prepare, inputs)
-        order = None if lengths is None else lengths.argsort(stable=True)
-        tokens = EVALUATION_TOKENS if device.type == "cpu" else ELSEWHERE
-        if lengths is None or order is None:
-            parts = inputs.split(rows)
+        if lengths is None:
+            order, parts = None, iter(inputs.split(rows))
         else:
+            order = lengths.argsort(stable=True)
+            tokens = EVALUATION_TOKENS if device.type == "cpu" else GPU_TOKENS
             parts = _of_like_length(inputs[order], lengths[order], rows, tokens)
         home = device if there else torch.device("cpu")
         found = [_evaluated(module, state, prepare(part.to(device))).to(home) for part in parts]

@@ -1,8 +1,10 @@
 """How much a small file may ask for: refused before anything is made, unless its origin is trusted."""
 
+import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from artifacts import CONSTANTS, LAYOUT, rival_of, spec_of
@@ -26,6 +28,8 @@ from qtrain_cli.errors import Refused
 from qtrain_cli.methods.generator.plan import ANGLES, MAPPING, plan_of
 from qtrain_cli.methods.table import OURS, method_of, serving
 from qtrain_cli.targets.entries import GENERATED, LayoutSpec, TensorEntry
+
+TESTS = Path(__file__).resolve().parents[1]
 
 torch = pytest.importorskip("torch")
 UNKNOWN = Digest("0" * 16)
@@ -97,15 +101,13 @@ def verified(*paths):
     """Exit codes, peak memory and stderr of `qtrain verify` in a process of its own, 20 seconds at most."""
     limit = lambda: resource.setrlimit(resource.RLIMIT_CPU, (20, 20))  # noqa: E731
     command = (
-        "import sys; from qtrain_cli.cli import main;"
+        "import sys; from benchmarks.peak import highest; from qtrain_cli.cli import main;"
         " codes = [main(['verify', path]) for path in sys.argv[1:]];"
-        # And not `ru_maxrss`, which begins at what the process had that started this one.
-        " lines = [line.split() for line in open('/proc/self/status')];"
-        " print(next(words[1] for words in lines if words[0] == 'VmHWM:'), *codes)"
+        " print(highest() // 1024, *codes)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", command, *map(str, paths)], capture_output=True, text=True, preexec_fn=limit
-    )
+    environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
+    words = [sys.executable, "-c", command, *map(str, paths)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, preexec_fn=limit)
     kilobytes, *codes = map(int, done.stdout.split())
     return codes, kilobytes, done.stderr
 

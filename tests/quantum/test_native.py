@@ -78,10 +78,8 @@ GATES = {
 
 def gate_by_gate(circuit, theta):
     """Probabilities (b, 2**n) of angles (b, L, n, r) in float64; the last axis is that of the circuits."""
-    psi, angles = (
-        torch.zeros([2] * circuit.qubits + [len(theta)], dtype=torch.complex128),
-        theta.movedim(0, -1),
-    )
+    psi = torch.zeros([2] * circuit.qubits + [len(theta)], dtype=torch.complex128)
+    angles = theta.movedim(0, -1)
     psi.view(-1, len(theta))[0] = 1
     for one in operations(circuit):
         front = tuple(range(len(one.wires)))
