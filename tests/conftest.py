@@ -9,7 +9,9 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -99,6 +101,33 @@ def no_power_cut() -> Iterator[None]:
     """Nobody waits until a disk has what was written: `test_atomic` looks at that by itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda number: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_seeds_without_devices() -> Iterator[None]:
+    """PyTorch writes down for devices that are not there from where they were seeded: the whole stack."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (torch.cuda, torch.xpu):
+            if not kind.is_available():
+                patch.setattr(kind, "manual_seed_all", lambda seed: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def operators_read_once() -> Iterator[None]:
+    """The ONNX exporter reads the sources of its 500 operators for every graph anew."""
+    export = torch.onnx.export
+
+    def with_known(*given: Any, **named: Any) -> Any:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        patch.setattr(torch.onnx, "export", export)
+        return export(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", with_known)
         yield
 
 

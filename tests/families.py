@@ -109,7 +109,7 @@ class LSTMClassifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.words = nn.Embedding(WORDS, 8, padding_idx=0)
-        self.cells = nn.LSTM(8, 8, num_layers=2, batch_first=True, bidirectional=True)
+        self.cells = nn.LSTM(8, 8, batch_first=True, bidirectional=True)
         self.scores = nn.Linear(32, CLASSES)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -284,7 +284,7 @@ def read_transformers(folder: Path, weights: Path) -> nn.Module:
 
 def bert(t: Any) -> Any:
     return t.BertForSequenceClassification(t.BertConfig(
-        vocab_size=WORDS, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        vocab_size=WORDS, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=64, num_labels=CLASSES, pad_token_id=0,
     ))  # fmt: skip
 

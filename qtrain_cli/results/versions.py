@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 
 VERSION = "0.7.0"
 RECORDED = ("torch", "numpy")
@@ -24,6 +25,7 @@ def all_versions() -> dict[str, str]:
     return recorded_versions() | {name: _version(name) for name in OPTIONAL}
 
 
+@cache  # a package's description is parsed for it
 def _version(package: str) -> str:
     from importlib.metadata import PackageNotFoundError, version  # slow to load, and seldom asked
 

@@ -113,10 +113,10 @@ def verified(*paths):
 
 
 def test_a_wide_mapping_takes_memory_for_a_block_of_weights_only(tmp_path):
-    """All at once 32 kB a weight: 6.4 GB for a file of 156 KB, and here 512 MB beside PyTorch's 330."""
+    """All at once 32 kB a weight: 6.4 GB for a file of 156 KB, and here 256 MB beside PyTorch's 330."""
     mlp, train = tmp_path / "mlp.qtrain", tmp_path / "train.qtrain"
-    mlp.write_bytes(ours(2**14, mapping="mlp", hidden=4096))
-    train.write_bytes(ours(2**18, mapping="tensor-train", hidden=90))
+    mlp.write_bytes(ours(2**13, mapping="mlp", hidden=4096))
+    train.write_bytes(ours(2**17, mapping="tensor-train", hidden=90))
     codes, kilobytes, said = verified(mlp, train)
     assert codes == [4, 4] and said.count("do not match the artifact's digest") == 2 and kilobytes < 450_000
 

@@ -54,7 +54,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_graph_gives_what_packing_gives_for_rows_of_any_length(case, tmp_path):
+def test_a_graph_gives_what_packing_gives_for_rows_of_any_length(case, tmp_path, traced_once):
     """Onnxruntime has no LSTM that projects."""
     kind, options = CASES[case]
     torch.manual_seed(0)

@@ -1,0 +1,16 @@
+"""Fixtures of graphs."""
+
+import pytest
+
+from qtrain_cli.exports import writers
+
+
+@pytest.fixture
+def traced_once(monkeypatch):
+    """A module is traced for the first of its formats: .onnx last, which changes the graph for its writer."""
+    trace, known = writers.trace, {}
+
+    def once(module, *others):
+        return known.get(module) or known.setdefault(module, trace(module, *others))
+
+    monkeypatch.setattr(writers, "trace", once)
