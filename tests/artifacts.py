@@ -182,11 +182,15 @@ RIVAL_PLANS = {
     "fixed-random": {"hidden": 2, "seed": 3},
 }  # fmt: skip
 assert RIVAL_PLANS.keys() == set(serving(False)) - {OURS}
+#: Of those that have a random matrix, with a fast one.
+FAST_PLANS = {name: RIVAL_PLANS[name] | {"block": 8} for name in ("subspace", "classical-curve")}
 
 
-def rival_of(name: str, layout: LayoutSpec = LAYOUT, seed: int = 0, most: int = 40) -> Artifact:
+def rival_of(
+    name: str, layout: LayoutSpec = LAYOUT, seed: int = 0, most: int = 40, fast: bool = False
+) -> Artifact:
     """A rival's file with random codes up to `most` and kept tensors."""
-    random, plan = torch.Generator().manual_seed(seed), RIVAL_PLANS[name]
+    random, plan = torch.Generator().manual_seed(seed), (FAST_PLANS if fast else RIVAL_PLANS)[name]
     groups: dict[str, Group] = {}
     for number, (group, form) in enumerate(method_of(name).forms(layout, plan).items()):
         codes = torch.randint(-most, most + 1, form.shape, generator=random)

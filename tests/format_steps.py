@@ -298,18 +298,40 @@ def _hashed(plan: dict[str, int], m: int, numbers: list[Vector]) -> Iterator[flo
         yield values[(word >> 11) % k] * sign * math.sqrt(3)
 
 
+def _products(plan: dict[str, int], m: int, numbers: Vector) -> Vector:
+    k, seed, n = plan["k"], plan["seed"], plan.get("block", 0)
+    if not n:
+        return [dot(row, numbers) for row in rows_of(drawn(seed, 1, m * k), k)]
+    signed = [
+        math.copysign(1.0, sign) * d for sign, d in zip(drawn(seed, 3, n), numbers + [0.0] * n, strict=False)
+    ]
+    turned, words = _hadamard(signed), list(itertools.islice(philox_words(seed, 4), n))
+    mixed = [turned[place] for place in sorted(range(n), key=words.__getitem__)]
+    blocks = rows_of(drawn(seed, 1, -(-m // n) * n), n)
+    rows = (_hadamard([g * x for g, x in zip(block, mixed, strict=True)]) for block in blocks)
+    return [value / math.sqrt(n) for row in rows for value in row][:m]
+
+
+def _hadamard(values: Vector) -> Vector:
+    apart, found = 1, list(values)
+    while apart < len(found):
+        for i in range(len(found)):
+            if not i & apart:
+                found[i], found[i + apart] = found[i] + found[i + apart], found[i] - found[i + apart]
+        apart *= 2
+    return found
+
+
 def _subspace(plan: dict[str, int], m: int, numbers: list[Vector]) -> Iterator[float]:
     k, seed = plan["k"], plan["seed"]
-    rows = rows_of(drawn(seed, 1, m * k), k)
-    for row, start in zip(rows, drawn(seed, 0, m), strict=True):
-        yield (dot(row, numbers[0]) / math.sqrt(k) + start) * math.sqrt(3)
+    for moved, start in zip(_products(plan, m, numbers[0]), drawn(seed, 0, m), strict=True):
+        yield (moved / math.sqrt(k) + start) * math.sqrt(3)
 
 
 def _curve(plan: dict[str, int], m: int, numbers: list[Vector]) -> Iterator[float]:
-    (theta, (gain,)), k, seed = numbers, plan["k"], plan["seed"]
-    rows = rows_of(drawn(seed, 1, m * k), k)
-    for row, phase in zip(rows, drawn(seed, 0, m), strict=True):
-        angle = dot(row, theta) + (math.pi / math.sqrt(3)) * phase
+    theta, (gain,) = numbers
+    for moved, phase in zip(_products(plan, m, theta), drawn(plan["seed"], 0, m), strict=True):
+        angle = moved + (math.pi / math.sqrt(3)) * phase
         yield sine_cosine(angle)[1] * math.sqrt(2) * (math.sqrt(3) * (1 + gain))
 
 

@@ -51,11 +51,12 @@ def moved_weights(
         words = itertools.islice(philox_words(seed, 0), m)
         start = drawn(seed, 2, k) + numbers[0]
         return scale * root * np.sign(drawn(seed, 1, m)) * start[[(word >> 11) % k for word in words]]
+    if method in ("subspace", "classical-curve"):
+        products = random_matrix(plan, m) @ numbers[0]
     if method == "subspace":
-        matrix = drawn(seed, 1, m * k).reshape(m, k)
-        return scale * root * (drawn(seed, 0, m) + matrix @ numbers[0] / math.sqrt(k))
+        return scale * root * (drawn(seed, 0, m) + products / math.sqrt(k))
     if method == "classical-curve":
-        phase = math.pi / root * drawn(seed, 0, m) + drawn(seed, 1, m * k).reshape(m, k) @ numbers[0]
+        phase = math.pi / root * drawn(seed, 0, m) + products
         return scale * root * (1 + numbers[1]) * math.sqrt(2) * np.cos(phase)
     if method == "fixed-random":
         return scale * _fixed(plan["hidden"], seed, m, numbers[0])
@@ -67,6 +68,19 @@ def moved_weights(
         ]
         return np.concatenate([part.flatten() for part in parts])
     return np.concatenate([part.flatten() for part in numbers])
+
+
+def random_matrix(plan: dict[str, int], m: int) -> np.ndarray:
+    """(m, k), the rows of all blocks one after the other where it has blocks."""
+    seed, k, n = plan["seed"], plan["k"], plan.get("block")
+    if n is None:
+        return drawn(seed, 1, m * k).reshape(m, k)
+    order = np.argsort(list(itertools.islice(philox_words(seed, 4), n)), kind="stable")
+    bits = [[bin(row & column).count("1") % 2 for column in range(n)] for row in range(n)]
+    H = 1.0 - 2 * np.array(bits)
+    inner = (H * np.sign(drawn(seed, 3, n)))[order]
+    own = drawn(seed, 1, -(-m // n) * n).reshape(-1, n)
+    return np.concatenate([H @ (g[:, None] * inner) for g in own])[:m, :k] / math.sqrt(n)
 
 
 def _fixed(h: int, seed: int, m: int, moved: np.ndarray) -> np.ndarray:

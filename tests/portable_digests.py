@@ -55,7 +55,7 @@ ROWS: dict[str, dict[str, str]] = {
 def files() -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each file: every circuit with a mapping in turn, every mapping, every rival, and
     changes to a base."""
-    from artifacts import CIRCUITS, RIVAL_PLANS, artifact_of, fitting_counts, rival_of, spec_of
+    from artifacts import CIRCUITS, FAST_PLANS, RIVAL_PLANS, artifact_of, fitting_counts, rival_of, spec_of
 
     from qtrain_cli.artifact.numbers import encode_artifact
     from qtrain_cli.methods.generator.spec import MAPPINGS
@@ -84,6 +84,8 @@ def files() -> Iterator[tuple[str, bytes]]:
     for name in RIVAL_PLANS:
         for seed, shape in enumerate((layout, layout, wide, wide)):
             yield f"{name} {seed}", encode_artifact(rival_of(name, shape, seed, most=60))
+            if name in FAST_PLANS:
+                yield f"fast {name} {seed}", encode_artifact(rival_of(name, shape, seed, most=60, fast=True))
     yield from files_of_changes()
 
 

@@ -50,13 +50,14 @@ def test_a_file_that_gives_other_weights_is_seen(folder, tmp_path):
 
 
 def test_they_are_a_hundred_of_every_kind(folder):
-    from artifacts import RIVAL_PLANS
+    from artifacts import FAST_PLANS, RIVAL_PLANS
 
     from qtrain_cli.methods.generator.spec import MAPPINGS
 
     names = [path.stem.partition(" ")[2] for path in folder.iterdir()]
     assert len(set(names)) == len(names) > 100
-    kinds = [f"{method} {seed}" for method in RIVAL_PLANS for seed in range(4)]
+    rivals = [*RIVAL_PLANS, *(f"fast {method}" for method in FAST_PLANS)]
+    kinds = [f"{rival} {seed}" for rival in rivals for seed in range(4)]
     for mapping in MAPPINGS:
         kinds += [f"wide {mapping} {circuits}" for circuits in (1, 4, 7)]
         kinds += [f"changes {mapping} {target} " for target in ("delta", "lora", "lora-xs")]

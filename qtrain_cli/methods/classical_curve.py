@@ -17,7 +17,8 @@ from qtrain_cli.methods import subspace
 from qtrain_cli.methods.forms import Form, Forms, Plan
 from qtrain_cli.methods.generator.mapping import START_GAIN
 from qtrain_cli.methods.method import Decode, Method, Numbers, Scene, scales_of
-from qtrain_cli.methods.regenerated import Groups, scaled_in_place, seeded_product
+from qtrain_cli.methods.projection import check_projection, portable_products, projected, projection_plan
+from qtrain_cli.methods.regenerated import Groups, scaled_in_place
 from qtrain_cli.methods.seeded import seeded_floats, uniform
 from qtrain_cli.portable.functions import sine_cosine
 from qtrain_cli.portable.kernel import Floats
@@ -27,11 +28,11 @@ from qtrain_cli.targets.layout import split
 
 def plan(scene: Scene, size: int) -> Plan:
     """`size` numbers: a gain and at least one angle."""
-    return {"k": max(1, size - 1), "seed": scene.seed}
+    return projection_plan(scene, max(1, size - 1))
 
 
 def forms(layout: LayoutSpec, plan: Plan) -> Forms:
-    subspace.check_matrix(layout, plan)
+    check_projection(layout.generated, plan)
     return {"theta": Form((plan["k"],)), "gain": Form((1,))}
 
 
@@ -40,13 +41,13 @@ def start(scene: Scene, plan: Plan) -> dict[str, Tensor]:
 
 
 def decode(layout: LayoutSpec, plan: Plan, device: torch.device) -> Decode:
-    m, k = layout.generated, plan["k"]
+    m = layout.generated
     scale, centre = scales_of(layout, device)
     beta = math.pi / math.sqrt(3) * uniform(plan["seed"], 0, m).to(device)  # uniform in (-pi, pi)
-    frequencies = uniform(plan["seed"], 1, m, k).to(device)
+    products = projected(plan, m, device)
 
     def weights(numbers: Numbers) -> dict[str, Tensor]:
-        z = math.sqrt(2) * (frequencies @ numbers["theta"] + beta).cos()  # (m,)
+        z = math.sqrt(2) * (products(numbers["theta"]) + beta).cos()  # (m,)
         return split(layout, centre + scale * START_GAIN * (1 + numbers["gain"]) * z)
 
     return weights
@@ -59,7 +60,7 @@ def origin(plan: Plan, numbers: Numbers) -> Numbers:
 
 def portable(layout: LayoutSpec, plan: Plan, numbers: Groups) -> Floats:
     m, seed = layout.generated, plan["seed"]
-    phases = seeded_product(seed, 1, m, numbers["theta"])  # (m,)
+    phases = portable_products(plan, m, numbers["theta"])  # (m,)
     phases += (math.pi / math.sqrt(3)) * seeded_floats(seed, 0, m)
     values = sine_cosine(phases)[1]
     values *= math.sqrt(2)

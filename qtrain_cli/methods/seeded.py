@@ -15,7 +15,7 @@ from qtrain_cli.portable.streams import philox_words
 
 #: Numbers of the largest random matrix that a processor trains with: 1 GiB in float32.
 MAX_MATRIX = 2**28
-#: Numbers of the largest one that a file may ask for, which is never whole in memory: 4 seconds of a core.
+#: Numbers of the largest one that a file may ask for, which a reader never has whole: 4 seconds of a core.
 MAX_SEEDED = 2 * 10**9
 #: The first stream of factors; those before are the methods' own.
 _FACTORS = 16
@@ -42,6 +42,11 @@ def whole(seed: int, stream: int, count: int, below: int) -> Tensor:
     """Int64 (count,), each in 0..below-1."""
     words = philox_words(seed, stream, count) >> np.uint64(11)
     return torch.from_numpy((words % np.uint64(below)).astype(np.int64))
+
+
+def order(seed: int, stream: int, count: int) -> NDArray[np.int64]:
+    """A permutation of 0..count-1, (count,): the places of the stream's words from the smallest on."""
+    return philox_words(seed, stream, count).argsort(kind="stable")
 
 
 def factors(seed: int, shapes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
     product    out[i, c] = ((left[i, 0] right[0, c]) + left[i, 1] right[1, c]) + ...
     total      x[0 : h] + x[h : 2 h], h the power of two below the size, and so on; zeros behind the end
+    hadamard   of pairs that are h apart, x + y and x - y, for h = 1, 2, 4, ...
 
 The product is compiled too (`kernel`): the same steps, the same bits.
 """
@@ -51,3 +52,17 @@ def ordered_total(values: Floats) -> float:
         left = left[:half].copy()
         left[: behind.size] += behind
     return float(left[0])
+
+
+def hadamard(values: Floats) -> Floats:
+    """Each row (any, n), n a power of two, times the Hadamard matrix of n, in its place: float64."""
+    n = values.shape[1]
+    apart = 1
+    while apart < n:
+        pairs = values.reshape(-1, 2, apart)  # a view
+        first, second = pairs[:, 0], pairs[:, 1]
+        less = first - second
+        first += second
+        second[:] = less
+        apart *= 2
+    return values

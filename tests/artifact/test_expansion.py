@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from artifacts import CONSTANTS, LAYOUT, rival_of, spec_of
+from artifacts import CONSTANTS, FAST_PLANS, LAYOUT, rival_of, spec_of
 
 import qtrain_cli
 from qtrain_cli.artifact import expansion
@@ -150,6 +150,12 @@ def test_demands_of_each_method(name):
     assert (weights, turns) == (19, 0) and codes >= 1
     expected = {"subspace": 19 * 5, "classical-curve": 19 * 7, "fixed-random": 19 * (12 + 5 + 2)}
     assert elements == expected.get(name, 0)
+
+
+@pytest.mark.parametrize("name", FAST_PLANS)
+def test_a_fast_matrix_has_a_number_for_each_weight(name):
+    description = rival_of(name, fast=True).description
+    assert demands(description, forms_of(name, description.plan, LAYOUT))[1] == 19
 
 
 def test_demands_of_ours():

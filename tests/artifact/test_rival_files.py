@@ -6,7 +6,17 @@ import format_reader
 import numpy as np
 import pytest
 import torch
-from artifacts import LAYOUT, MEASURED, RIVAL_PLANS, artifact_of, layouts, rival_of, same_numbers, spec_of
+from artifacts import (
+    FAST_PLANS,
+    LAYOUT,
+    MEASURED,
+    RIVAL_PLANS,
+    artifact_of,
+    layouts,
+    rival_of,
+    same_numbers,
+    spec_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +41,8 @@ from qtrain_cli.targets.entries import KEPT, LayoutSpec, TensorEntry
 from qtrain_cli.targets.layout import join
 
 EACH = pytest.mark.parametrize("name", RIVAL_PLANS)
+#: Those and whether their matrix is fast.
+KINDS = [(name, False) for name in RIVAL_PLANS] + [(name, True) for name in FAST_PLANS]
 seeds = st.integers(0, 2**20)
 rivals = st.builds(rival_of, st.sampled_from(sorted(RIVAL_PLANS)), layouts(), seeds, st.integers(1, 2047))
 
@@ -62,10 +74,11 @@ def test_its_facts_name_the_method(tmp_path, name):
         replace(found, origin=Origin(MEASURED, "0" * 16))
 
 
-@given(st.sampled_from(sorted(RIVAL_PLANS)), layouts(("F32", "F16", "BF16")), seeds)
+@given(st.sampled_from(sorted(KINDS)), layouts(("F32", "F16", "BF16")), seeds)
 @settings(max_examples=60, deadline=None)
-def test_a_reader_made_from_the_page_gets_the_same(name, layout, seed):
-    artifact = rival_of(name, layout, seed)
+def test_a_reader_made_from_the_page_gets_the_same(kind, layout, seed):
+    name, fast = kind
+    artifact = rival_of(name, layout, seed, fast=fast)
     found, weights = format_reader.read(encode_artifact(artifact)), weights_of(artifact)
     codes = [group.codes.flatten().tolist() for group in artifact.numbers.groups.values()]
     assert found.codes == [code for group in codes for code in group]
@@ -74,9 +87,9 @@ def test_a_reader_made_from_the_page_gets_the_same(name, layout, seed):
     assert found.sha256 == found.digest and found.stored_probes == []
 
 
-@EACH
-def test_it_is_regenerated_and_held_against_its_digest(name):
-    artifact = rival_of(name)
+@pytest.mark.parametrize(("name", "fast"), KINDS)
+def test_it_is_regenerated_and_held_against_its_digest(name, fast):
+    artifact = rival_of(name, fast=fast)
     found = regenerate(artifact)
     assert found.exact and found.tolerance == 0
     assert [entry.name for entry in LAYOUT.entries] == list(found.state)

@@ -248,9 +248,22 @@ def test_a_first_look_takes_the_first_width_that_fits(run, monkeypatch):
 
 
 def test_a_method_that_does_not_suit_the_model_says_why(run, monkeypatch):
-    monkeypatch.setattr("qtrain_cli.methods.subspace.MAX_MATRIX", 10)
-    (cell,) = run(methods=("subspace",)).cells
-    assert (cell.end, cell.note) == (UNSUITED, "a random matrix of 3730 rows does not fit in memory")
+    monkeypatch.setattr("qtrain_cli.methods.narrow._NORMS", ())
+    (cell,) = run(methods=("narrow",)).cells
+    assert (cell.end, cell.note) == (UNSUITED, "a layer of the class BatchNorm2d cannot be narrowed")
+
+
+def test_a_random_matrix_that_does_not_fit_in_memory_is_a_fast_one(run, monkeypatch, tmp_path):
+    written = run(methods=("subspace", "classical-curve")).cells
+    monkeypatch.setattr("qtrain_cli.methods.projection.MAX_MATRIX", 10)
+    fast = run(methods=("subspace", "classical-curve"), state=tmp_path / "fast").cells
+    assert {cell.end for cell in fast} == {DONE}
+    # Its block takes some bytes of a plan.
+    assert all(
+        0.97 * other.numbers < cell.numbers < other.numbers for cell, other in zip(fast, written, strict=True)
+    )
+    assert [cell.test for cell in fast] != [cell.test for cell in written]
+    assert all(cell.test > max(0.2, other.test - 0.1) for cell, other in zip(fast, written, strict=True))
 
 
 def test_a_run_that_diverges_is_a_failed_cell_and_other_failures_end_the_call(run, monkeypatch):

@@ -91,6 +91,8 @@ READ = {
     "a bomb of a curve": (
         "ask for 134217728 weights", laid_out("classical-curve", ["w", [2**27], 9]),
     ),
+    "another block": ("has blocks of 16; needed: 8", planned("subspace", block=16)),
+    "a block of none": ("has blocks of 0; needed: 8", planned("classical-curve", block=0)),
     "a bomb of hidden units": ("hidden units", planned("fixed-random", hidden=10**6)),
     "no hidden units": ("hidden units", planned("fixed-random", hidden=0)),
     "a bomb of bits": ("is too large for", laid_out("fixed-random", ["w", [2**25], 9], hidden=4096)),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from qtrain_cli.portable.sums import ordered_product, ordered_total
+from qtrain_cli.portable.sums import hadamard, ordered_product, ordered_total
 
 RANDOM = np.random.default_rng(3)
 SHAPES = [(1, 1, 1), (3, 5, 2), (17, 40, 1), (9, 1, 65), (2, 0, 3), (0, 4, 2), (700, 60, 3)]
@@ -60,3 +60,22 @@ def test_a_total_is_summed_by_halves(count):
         half = len(padded) // 2
         padded = [a + b for a, b in zip(padded[:half], padded[half:], strict=True)]
     assert ordered_total(values) == (padded[0] if padded else 0.0)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("n", [1, 2, 4, 64])
+def test_rows_are_turned_in_their_place_by_the_matrix_of_signs(rows, n):
+    """An entry is -1 where row and column have an odd number of ones in common; whole numbers are exact."""
+    signs = np.array([[(-1.0) ** (i & j).bit_count() for j in range(n)] for i in range(n)])
+    values = RANDOM.integers(-1000, 1000, (rows, n)).astype(np.float64)
+    expected = values @ signs
+    assert hadamard(values) is values and np.array_equal(values, expected)
+
+
+def test_pairs_are_added_from_the_nearest_on():
+    """Eight numbers of which each addition loses something: in another order the bits are others."""
+    values = RANDOM.normal(size=8) * 10.0 ** np.arange(-4, 4)
+    a, b, c, d, e, f, g, h = values.tolist()
+    found = hadamard(values[None].copy())[0]
+    assert found[0] == ((a + b) + (c + d)) + ((e + f) + (g + h))
+    assert found[7] == ((a - b) - (c - d)) - ((e - f) - (g - h))
