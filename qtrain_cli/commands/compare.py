@@ -107,6 +107,11 @@ def _rehearsed(settings: CompareSettings, materials: Materials, log: Log) -> Reh
             times = round(_weight(found, row) * len(found.budgets) / found.fit.epochs)
             parts.append(rehearsed_trial(bench, trial, times))
     notes = ["tuning counts by its epochs; a budget that a method does not reach takes no time"]
+    notes += [
+        f"{name} does not suit this model, or has no file of {max(found.budgets):,} bytes"
+        for name, part in zip(found.methods, parts, strict=True)
+        if not part
+    ]
     notes += [f"'{settings.state}' has files of {there} cells, which are not made again"] if there else []
     writes = (settings.state, settings.markdown, settings.plot, settings.html)
     return rehearsal_of("compare", found.fit.device, [part for part in parts if part], writes, notes)

@@ -49,7 +49,10 @@ def check_projection(rows: int, plan: Plan) -> None:
     k = plan["k"]
     if "block" in plan:
         if plan["block"] != block_of(k):
-            raise BadInput(f"its random matrix has blocks of {plan['block']}; needed: {block_of(k)}")
+            raise BadInput(
+                f"its random matrix has blocks of {plan['block']}; needed: {block_of(k)}",
+                "get the file anew from where it was written",
+            )
     elif rows * k > MAX_SEEDED:
         raise BadInput(
             f"a random matrix of {rows} x {k} has more than {MAX_SEEDED:,} entries",

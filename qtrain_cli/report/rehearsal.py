@@ -24,10 +24,11 @@ def rehearsal_terminal(found: Rehearsal) -> RenderableType:
         *(("Writes", name) for name in found.writes),
         *(("Note", note) for note in found.notes),
     ]
+    timed = [_part(one) for one in found.parts]
     return stacked(
         styled(f"qtrain {found.command} would do this", "bold"),
         sheet({"Dry run: nothing was written": rows}),
-        columns("Timed on some steps of each", [_part(one) for one in found.parts]),
+        *([columns("Timed on some steps of each", timed)] if timed else []),
     )  # fmt: skip
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qtrain_cli.artifact.size import Known, bytes_bound
+from qtrain_cli.errors import BadInput
 from qtrain_cli.methods.forms import Plan
 from qtrain_cli.methods.generator.plan import plan_of
 from qtrain_cli.methods.generator.planning import plan_generator
 from qtrain_cli.methods.generator.spec import GeneratorSpec
-from qtrain_cli.methods.method import Method, Scene
+from qtrain_cli.methods.method import Method, Scene, Unsuited
 from qtrain_cli.methods.table import method_of
 from qtrain_cli.runs.layouts import layout_for
 from qtrain_cli.settings import BudgetSettings
@@ -59,11 +60,20 @@ class Measure:
         planned = self.method.planned
         if planned is not None:
             return planned(self.scene, width, budget, lambda plan: self.bytes(plan, width))
-        size = _bisected(
-            min(self.method.largest(self.scene), most or 2**62),
-            lambda size: self.bytes(self.method.plan(self.scene, size), width) <= budget,
-        )
+        largest = min(self.method.largest(self.scene), most or 2**62)
+        size = _bisected(largest, lambda size: self._fits(size, width, budget))
         return self.method.plan(self.scene, size)
+
+    def _fits(self, size: int, width: int, budget: int) -> bool:
+        """Whether a file of this size keeps to the bytes; none has more numbers than any file may have."""
+        try:
+            return self.bytes(self.method.plan(self.scene, size), width) <= budget
+        except Unsuited:
+            raise
+        except BadInput:
+            if size == 1:
+                raise
+            return False
 
 
 def planned_ours(sizes: Measure, budget: BudgetSettings) -> GeneratorSpec:

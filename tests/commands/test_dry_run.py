@@ -88,6 +88,15 @@ def test_a_comparison_says_which_cells_are_there(here, cli):
     assert not any("files of" in note for note in other)
 
 
+def test_a_comparison_in_which_nothing_is_trained_says_why(here, cli):
+    words = ("compare", "net.pt", "--data", "d.npz", "--methods", "quantisation", "--dry-run")
+    few = cli(*words, "--bytes", "300")
+    assert few.code == 0 and "quantisation does not suit this model, or has no file of 300 bytes" in few.out
+    assert "Timed on" not in few.out
+    enough = cli(*words, "--bytes", "300,9KB")
+    assert "does not suit" not in enough.out and "Timed on" in enough.out
+
+
 def test_people_see_a_table(here, cli):
     ended = cli(*LINES["compress"], "-o", "made.qtrain", "--dry-run")
     assert "qtrain compress would do this" in ended.out and "Dry run: nothing was written" in ended.out

@@ -87,6 +87,13 @@ def test_a_larger_size_is_a_larger_file(name, scene):
     assert bytes_ == sorted(bytes_)
 
 
+@pytest.mark.parametrize("name", ["subspace", "hashing", "classical-curve"])
+def test_no_more_numbers_than_a_file_may_have(name, scene, monkeypatch):
+    """Of a model with more weights than that the largest size has no file, and smaller ones have."""
+    monkeypatch.setattr("qtrain_cli.artifact.extents.MAX_CODES", 300)
+    assert sum(count for (count,) in shapes(fitting(name, scene, 6, 10**6)).values()) == 300
+
+
 def test_no_size_beyond_the_most_that_is_wanted(scene):
     assert fitting("subspace", scene, 6, 10_000, most=50).plan["k"] == 50
     assert shapes(fitting("classical-curve", scene, 6, 10_000, most=50)) == {"theta": (49,), "gain": (1,)}
