@@ -75,6 +75,8 @@ def _run(pipe: Any, rank: int, count: int, port: int, function: Callable[..., An
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     try:
         with joined_processes():
+            # One that has nothing to say to the others would be gone before they have met it.
+            torch.distributed.barrier()
             pipe.send_bytes(pickle.dumps((False, function(*arguments))))
     except BaseException:
         pipe.send_bytes(pickle.dumps((True, traceback.format_exc())))

@@ -236,10 +236,13 @@ def test_a_small_file_of_a_huge_input_costs_no_time(tmp_path, front, inputs, mad
     path = tmp_path / "s.qtrain"
     text = student_text(parse_student(f"hybrid:qubits=3,reps=1,params=10000000,front={front}"))
     path.write_bytes(made(file_of(), lambda v: v.update(student=text, inputs=inputs)))
-    started = time.process_time()
-    with pytest.raises(Refused):
-        describe_student(read_container(path))
-    assert time.process_time() - started < 0.1
+    taken = []
+    for _ in range(3):  # the least of them, as garbage may be looked for in one
+        started = time.process_time()
+        with pytest.raises(Refused):
+            describe_student(read_container(path))
+        taken.append(time.process_time() - started)
+    assert min(taken) < 0.1
 
 
 @both
