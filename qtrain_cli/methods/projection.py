@@ -72,13 +72,13 @@ def projected(plan: Plan, rows: int, device: torch.device, over: float = 1.0) ->
     """Numbers (k,) to the products (rows,) over a number, in float32; differentiable."""
     if "block" in plan:
         return _fast(plan, rows, device, over)
-    matrix = (uniform(plan["seed"], _MATRIX, rows, plan["k"]) / over).to(device)
+    matrix = uniform(plan["seed"], _MATRIX, rows, plan["k"]).div_(over).to(device)
     return lambda numbers: matrix @ numbers
 
 
 def _fast(plan: Plan, rows: int, device: torch.device, over: float) -> Callable[[Tensor], Tensor]:
     seed, n = plan["seed"], plan["block"]
-    own = (uniform(seed, _MATRIX, -(-rows // n), n) / (over * math.sqrt(n))).to(device)
+    own = uniform(seed, _MATRIX, -(-rows // n), n).div_(over * math.sqrt(n)).to(device)
     signs = uniform(seed, _SIGNS, n).sign().to(device)
     places = torch.from_numpy(order(seed, _ORDER, n)).to(device)
     low = 1 << (n.bit_length() - 1) // 2

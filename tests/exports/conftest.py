@@ -11,6 +11,8 @@ def traced_once(monkeypatch):
     trace, known = writers.trace, {}
 
     def once(module, *others):
-        return known.get(module) or known.setdefault(module, trace(module, *others))
+        if module not in known:
+            known[module] = trace(module, *others)
+        return known[module]
 
     monkeypatch.setattr(writers, "trace", once)
