@@ -73,13 +73,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What is imported and collected stays: garbage is looked for among what tests make, and not there."""
+    """What is imported and collected stays: garbage is looked for among what tests make, and not there; and
+    less often, since what PyTorch's exporter leaves stays too."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(7_000, 10, 10)
         gc.enable()
 
 
@@ -158,9 +160,11 @@ def artifact(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PATH for shells on which `qtrain`, of this checkout, and `python` start without importing anew."""
-    commands = (f"qtrain_cli.commands.{name}" for name in ("compress", "export", "train", "verify"))
+    commands = (f"qtrain_cli.commands.{name}" for name in ("compress", "export", "train", "verify", "report"))
+    shown = ("qtrain_cli.report.views", "qtrain_cli.report.progress", "rich.console", "typer._adapters")
     texts = "transformers.models.bert.modeling_bert"
-    with warm_commands(tmp_path_factory.mktemp("warm"), "qtrain_cli.cli.app", texts, *commands) as path:
+    folder = tmp_path_factory.mktemp("warm")
+    with warm_commands(folder, "qtrain_cli.cli.app", texts, *shown, *commands) as path:
         yield path
 
 

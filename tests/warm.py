@@ -50,13 +50,18 @@ def warm_commands(folder: Path, *modules: str) -> Iterator[str]:
 
 def serve() -> None:
     """Imports the modules that are named, then forks a process a call until standard input ends."""
+    import gc
     import importlib
+    import inspect
     import select
 
     at, *modules = sys.argv[1:]
     for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    inspect.stack()  # PyTorch's launcher names functions so: what Python then notes of all modules is kept
+    gc.collect()
+    gc.freeze()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(at)
     listener.listen()

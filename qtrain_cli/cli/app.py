@@ -3,6 +3,7 @@ those of all would take longer than all else that `--help` does."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Annotated, Any
 
@@ -18,8 +19,10 @@ from qtrain_cli.settings.declared import said_record, settings_of
 COMMON = settings_of(CommonSettings)
 
 
-def app_for(verb: str | None) -> typer.Typer:
-    """All commands by name and help, and the options of one; of every one where it is None."""
+@functools.cache
+def command_for(verb: str | None) -> Any:
+    """All commands by name and help, and the options of one; of every one where it is None. Made once each:
+    a program that calls `main` again and again would spend most of its calls on it."""
     app = typer.Typer(
         name="qtrain",
         help="Compress trained PyTorch models into small artifacts that regenerate ordinary weights.",
@@ -32,7 +35,7 @@ def app_for(verb: str | None) -> typer.Typer:
     for command in COMMANDS.values():
         asked = verb in (None, command.name)
         app.command(command.name)(callback_of(command) if asked else _without_options(command))
-    return app
+    return typer.main.get_command(app)
 
 
 def _version(show: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 from qtrain_cli.cli import config
-from qtrain_cli.cli.app import app_for, kinds_of
+from qtrain_cli.cli.app import command_for, kinds_of
 from qtrain_cli.cli.launch import ARGUMENTS, leave_failure, said_by_first, torchrun_starts_again
 from qtrain_cli.cli.table import COMMANDS
 from qtrain_cli.errors import (
@@ -100,8 +100,7 @@ def _run(arguments: list[str]) -> int:
     if not arguments:
         return _show_next_steps()
     completes = "_QTRAIN_COMPLETE" in os.environ
-    command: Any = typer.main.get_command(app_for(None if completes else _verb(arguments) or ""))
-    code = command.main(
+    code = command_for(None if completes else _verb(arguments) or "").main(
         args=arguments,
         prog_name="qtrain",
         standalone_mode=False,
