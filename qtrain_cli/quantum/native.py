@@ -105,7 +105,7 @@ def forward(
         first, state = 0, theta.new_empty(b, planes, max(outcomes, _FEWEST))
     else:
         first, state = begun[0], begun[1].clone()
-    p, shape = theta.new_empty(b, outcomes), _shape(circuit, theta.dtype)
+    p, shape = theta.new_empty(b, outcomes), _shape(circuit)
     _kernels.forward(shape, _array(theta), state.numpy(), p.numpy(), _threads(circuit), first)
     return p, state
 
@@ -113,7 +113,7 @@ def forward(
 def backward(circuit: CircuitSpec, theta: Tensor, state: Tensor, v: Tensor, first: int = 0) -> Tensor:
     """Gradient of sum(v * p) by the angles from layer `first` on, shape (b, L - first, n, r)."""
     gradient = torch.empty(circuit.angle_shape, dtype=theta.dtype)
-    shape, threads = _shape(circuit, theta.dtype), _threads(circuit)
+    shape, threads = _shape(circuit), _threads(circuit)
     _kernels.backward(shape, _array(theta), state.numpy(), _array(v), gradient.numpy(), threads, first)
     return gradient[:, first:]
 
@@ -132,13 +132,12 @@ def _threads(circuit: CircuitSpec) -> int:
 
 
 @functools.lru_cache(maxsize=32)
-def _shape(circuit: CircuitSpec, dtype: torch.dtype) -> tuple[Any, ...]:
+def _shape(circuit: CircuitSpec) -> tuple[Any, ...]:
     """What the kernel wants to know of a circuit; the pairs of layers until they repeat as flat int32."""
     entangler = ENTANGLERS[circuit.entangler]
     period = min(entangler.period(circuit.qubits), circuit.layers)
     layers = [entangler.pattern(circuit.qubits, layer) for layer in range(period)]
     return (
-        dtype.itemsize,
         circuit.qubits,
         circuit.layers,
         circuit.circuits,

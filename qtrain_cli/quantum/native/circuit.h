@@ -44,7 +44,7 @@ struct Team;
 int size_of(const Team&);
 void wait(Team&);
 
-// One circuit's numbers. Every pointer is to the call's precision; `work` is what `work_bytes` asked for.
+// One circuit's numbers, float; `work` is what `work_bytes` asked for.
 struct Task {
     const Circuit* circuit;
     const void* theta;   // (L, n, r)
@@ -56,7 +56,7 @@ struct Task {
     Team* team;
 };
 
-// The same code, once for each instruction set and precision.
+// The same code, once for each instruction set.
 struct Kernel {
     size_t (*work_bytes)(const Circuit&, bool backward, int threads);
     void (*forward)(const Task&, int rank);

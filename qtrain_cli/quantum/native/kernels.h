@@ -1,4 +1,4 @@
-// The tables of all compiled kernels: [0] float, [1] double.
+// The tables of all compiled kernels.
 #pragma once
 
 #include "batch.h"
@@ -13,10 +13,10 @@
 
 namespace qtrain {
 
-extern const Kernel kernels_base[2];
+extern const Kernel kernel_base;
 extern const BatchKernel batch_kernel_base;
 #if QTRAIN_MORE_KERNELS
-extern const Kernel kernels_v3[2], kernels_v4[2];
+extern const Kernel kernel_v3, kernel_v4;
 extern const BatchKernel batch_kernel_v3, batch_kernel_v4;
 #endif
 

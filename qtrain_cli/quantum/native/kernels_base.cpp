@@ -8,5 +8,5 @@
 #define VECTOR_BYTES 16
 #include "kernels.inc"
 
-const qtrain::Kernel qtrain::kernels_base[2] = KERNELS;
+const qtrain::Kernel qtrain::kernel_base = KERNEL;
 const qtrain::BatchKernel qtrain::batch_kernel_base = BATCH_KERNEL;

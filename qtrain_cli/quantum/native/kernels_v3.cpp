@@ -11,6 +11,6 @@
 #define VECTOR_BYTES 32
 #include "kernels.inc"
 
-const qtrain::Kernel qtrain::kernels_v3[2] = KERNELS;
+const qtrain::Kernel qtrain::kernel_v3 = KERNEL;
 const qtrain::BatchKernel qtrain::batch_kernel_v3 = BATCH_KERNEL;
 #endif

@@ -11,6 +11,6 @@
 #define VECTOR_BYTES 64
 #include "kernels.inc"
 
-const qtrain::Kernel qtrain::kernels_v4[2] = KERNELS;
+const qtrain::Kernel qtrain::kernel_v4 = KERNEL;
 const qtrain::BatchKernel qtrain::batch_kernel_v4 = BATCH_KERNEL;
 #endif

@@ -3,9 +3,9 @@
 //     forward(shape, theta, state, p, threads, first)            fills state and p; state has `first` layers behind it
 //     backward(shape, theta, state, v, gradient, threads, first) fills gradient from layer `first` on
 //     samples_*, front_*                                         a student's batch (batches.cpp)
-//     shape = (itemsize, n, L, b, rotations, entangler, final_rotation, period, pairs)
+//     shape = (n, L, b, rotations, entangler, final_rotation, period, pairs)
 //
-// Arrays are contiguous buffers of float or double; their sizes are checked here, their dtypes in native.py.
+// Arrays are contiguous buffers of float; their sizes are checked here, their dtypes in native.py.
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -23,7 +23,7 @@ namespace {
 
 struct Level {
     const char* name;
-    const Kernel* kernels;
+    const Kernel* kernel;
     const BatchKernel* batch;
 };
 
@@ -31,21 +31,21 @@ Level best_level() {
 #if QTRAIN_MORE_KERNELS
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
-        return {"x86-64-v4", kernels_v4, &batch_kernel_v4};
+        return {"x86-64-v4", &kernel_v4, &batch_kernel_v4};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-        return {"x86-64-v3", kernels_v3, &batch_kernel_v3};
+        return {"x86-64-v3", &kernel_v3, &batch_kernel_v3};
 #endif
-    return {"base", kernels_base, &batch_kernel_base};
+    return {"base", &kernel_base, &batch_kernel_base};
 }
 
 Level level_named(const char* name) {
     const Level best = best_level();
     const Level all[] = {
 #if QTRAIN_MORE_KERNELS
-        {"x86-64-v4", kernels_v4, &batch_kernel_v4},
-        {"x86-64-v3", kernels_v3, &batch_kernel_v3},
+        {"x86-64-v4", &kernel_v4, &batch_kernel_v4},
+        {"x86-64-v3", &kernel_v3, &batch_kernel_v3},
 #endif
-        {"base", kernels_base, &batch_kernel_base}};
+        {"base", &kernel_base, &batch_kernel_base}};
     bool allowed = false;  // levels stand in falling order: all from the best on can run here
     for (const Level& one : all) {
         allowed = allowed || std::strcmp(one.name, best.name) == 0;
@@ -61,7 +61,7 @@ constexpr int MOST_APART = 18;
 
 struct Call {
     Circuit circuit = {};
-    int itemsize = 0, threads = 1;
+    int threads = 1;
     Buffer pairs, theta, state, other, gradient;
 
     bool check_pairs() const {
@@ -91,7 +91,7 @@ struct Call {
         Circuit& c = circuit;
         bool known = false;
         for (const char* row : {"Y", "YZ", "ZY", "ZYZ"}) known = known || std::strcmp(rotations, row) == 0;
-        known = known && entangler >= NONE && entangler <= CONTROLLED && (itemsize == 4 || itemsize == 8);
+        known = known && entangler >= NONE && entangler <= CONTROLLED;
         c.kinds = int(std::strlen(rotations)) + (entangler == CONTROLLED ? 3 : 0);
         if (!known || threads < 1 || !within_limits()) {
             PyErr_SetString(PyExc_ValueError, "no such circuit");
@@ -109,12 +109,12 @@ struct Call {
             return false;
         }
         return pairs.is("pairs", size_t(c.period) * c.pairs * 2, sizeof(int32_t)) && check_pairs() &&
-               theta.is("theta", b * c.angles(), itemsize) &&
-               state.is("state", b * c.planes() * c.amplitudes(), itemsize) &&
-               other.is("probabilities", b << c.qubits, itemsize);
+               theta.is("theta", b * c.angles(), sizeof(float)) &&
+               state.is("state", b * c.planes() * c.amplitudes(), sizeof(float)) &&
+               other.is("probabilities", b << c.qubits, sizeof(float));
     }
     Task task(int k, bool backward, Team& team, char* work) {
-        const size_t one = size_t(itemsize), angles = circuit.angles() * one;
+        const size_t one = sizeof(float), angles = circuit.angles() * one;
         Task task = {};
         task.circuit = &circuit;
         task.theta = theta.at(k * angles);
@@ -129,7 +129,7 @@ struct Call {
 
 // With enough small circuits each thread takes whole ones; else all threads walk through one after the other.
 void run(Call& call, bool backward) {
-    const Kernel& kernel = level.kernels[call.itemsize == 8];
+    const Kernel& kernel = *level.kernel;
     const auto walk = backward ? kernel.backward : kernel.forward;
     const bool apart = call.circuit.circuits >= call.threads && call.circuit.qubits <= MOST_APART;
     const size_t bytes = kernel.work_bytes(call.circuit, backward, apart ? 1 : call.threads);
@@ -170,7 +170,7 @@ PyObject* forward(PyObject*, PyObject* args) {
     Circuit& c = call.circuit;
     int entangler, final_rotation;
     const char* rotations;
-    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*w*w*ii", &call.itemsize, &c.qubits, &c.layers, &c.circuits, &rotations,
+    if (!PyArg_ParseTuple(args, "(iiisipiiy*)y*w*w*ii", &c.qubits, &c.layers, &c.circuits, &rotations,
                           &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view, &call.theta.view,
                           &call.state.view, &call.other.view, &call.threads, &c.first) ||
         !call.read(entangler, final_rotation, rotations))
@@ -183,12 +183,12 @@ PyObject* backward(PyObject*, PyObject* args) {
     Circuit& c = call.circuit;
     int entangler, final_rotation;
     const char* rotations;
-    if (!PyArg_ParseTuple(args, "(iiiisipiiy*)y*y*y*w*ii", &call.itemsize, &c.qubits, &c.layers, &c.circuits,
+    if (!PyArg_ParseTuple(args, "(iiisipiiy*)y*y*y*w*ii", &c.qubits, &c.layers, &c.circuits,
                           &rotations, &entangler, &final_rotation, &c.period, &c.pairs, &call.pairs.view,
                           &call.theta.view, &call.state.view, &call.other.view, &call.gradient.view,
                           &call.threads, &c.first) ||
         !call.read(entangler, final_rotation, rotations) ||
-        !call.gradient.is("gradient", size_t(c.circuits) * c.angles(), size_t(call.itemsize)))
+        !call.gradient.is("gradient", size_t(c.circuits) * c.angles(), sizeof(float)))
         return nullptr;
     return run_without_lock(call, true);
 }
