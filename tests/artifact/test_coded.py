@@ -35,7 +35,7 @@ def lists_of(groups):
 
 
 @given(st.lists(codes, min_size=1, max_size=5), st.sampled_from(["F16", "F32"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_there_and_back(lists, dtype):
     forms, groups = groups_of(lists, dtype)
     found = unpack(forms, pack(forms, groups))
@@ -51,7 +51,7 @@ def test_a_decoder_made_from_the_page_finds_the_same(lists):
 
 
 @given(st.lists(small, min_size=1, max_size=5))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_size_is_known_beforehand_and_no_larger(lists):
     bound = group_bits([np.array(part) for part in lists]) / 8 + (len(lists) > 1) + MESSAGE_SLACK
     assert bound - 6 < len(packed(lists)) <= bound
@@ -122,7 +122,7 @@ def test_what_is_shared_is_said_by_0_or_1(first, message):
 
 
 @given(st.binary(max_size=40), st.integers(1, 4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_bytes(data, count):
     """Read as what a writer writes, or refused."""
     forms = groups_of([[0] * 3] * count)[0]

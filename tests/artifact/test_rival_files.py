@@ -53,7 +53,7 @@ def weights_of(artifact):
 
 
 @given(rivals)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_there_and_back(tmp_path_factory, artifact):
     path = tmp_path_factory.getbasetemp() / "rival.qtrain"
     write_artifact(path, artifact, force=True)
@@ -125,7 +125,7 @@ def test_a_step_becomes_half_precision():
 
 
 @given(st.builds(rival_of, st.sampled_from(sorted(RIVAL_PLANS)), layouts(), seeds, st.integers(1, 127)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_file_is_larger_than_its_bound_and_its_frame(artifact):
     found, kept = artifact.description, artifact.numbers.kept
     codes = [group.codes.flatten().numpy() for group in artifact.numbers.groups.values()]

@@ -89,7 +89,7 @@ def what_may_shrink(spec):
 
 
 @given(spec=specs(), measured=measurements, example=examples)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_file_is_larger_than_its_bound(spec, measured, example):
     """Whatever its figures are, with what is known or with the model's name alone."""
     size = len(encode_artifact(artifact_of(spec, measured=measured, example=example)))
@@ -126,7 +126,7 @@ def bare(spec, numbers, example):
 
 
 @given(spec=specs(), example=examples, seed=st.integers(0, 2**20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_bare_file_is_larger_than_its_bound(spec, example, seed):
     numbers = numbers_of(spec, seed)
     size, bound = bare(spec, numbers, example)
@@ -136,7 +136,7 @@ def test_no_bare_file_is_larger_than_its_bound(spec, example, seed):
 
 
 @given(keeping(), examples)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_kept_tensors_of_any_bytes_fit_into_a_bare_file(found, example):
     layout, kept = found
     size, bound = bare(spec_of(layout), replace(OF_20_WEIGHTS, kept=kept), example)

@@ -172,7 +172,7 @@ def test_a_dtype_changed_in_the_header_is_refused(tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_no_changed_byte_changes_a_run(tmp_path_factory, data):
     path = saved(tmp_path_factory.mktemp("flip"))
     whole = bytearray(path.read_bytes())

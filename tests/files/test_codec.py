@@ -29,7 +29,7 @@ def row(codes, model=0, low=None, high=None):
 
 
 @given(st.lists(st.lists(st.integers(-40, 40), min_size=1, max_size=300), min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_went_in_comes_out(lists):
     rows = [row(codes, model) for model, codes in enumerate(lists)]
     found = decode_rows(encode_rows(rows), [form_of(one) for one in rows])
@@ -107,7 +107,7 @@ def test_first_counts_are_a_bell_around_zero():
 
 
 @given(st.lists(st.integers(-60, 60), min_size=1, max_size=400), st.integers(0, MAX_SPREAD))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_spread_gives_the_numbers_back_in_the_bytes_it_says(codes, spread):
     one = spread_row(np.array(codes, np.int64), spread)
     message = encode_rows([one])

@@ -260,7 +260,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.integers(0, 16))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_json_is_read_or_refused(value, payload):
     try:
         parse_header(PATH, json.dumps(value).encode(), payload)
@@ -269,7 +269,7 @@ def test_any_json_is_read_or_refused(value, payload):
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_bytes_are_read_or_refused(data):
     try:
         header_of(PATH, data)

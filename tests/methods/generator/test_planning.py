@@ -62,7 +62,7 @@ def layouts_and_options(draw, counts, kept):
 
 
 @given(layouts_and_options(st.integers(1, 10**6), st.integers(0, 100)), st.integers(1, 10**5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_params(given, params):
     layout, options = given
     try:
@@ -74,7 +74,7 @@ def test_params(given, params):
 
 
 @given(layouts_and_options(st.integers(100, 10**6), st.integers(0, 100)), st.floats(1, 1000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_ratio(given, ratio):
     layout, options = given
     try:
@@ -88,7 +88,7 @@ def test_ratio(given, ratio):
 
 
 @given(layouts_and_options(st.integers(1, 10**5), st.just(0)), st.integers(500, 20_000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_bytes(given, size):
     layout, options = given
     try:
@@ -112,7 +112,7 @@ def test_bytes_of_real_files(layout, more):
 
 
 @given(count=st.integers(1, 2**28))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_number_of_weights_can_be_planned(count):
     circuit = plan(weights(count), layers=1, angle_bits=RAW_BITS).circuit
     assert (circuit.circuits - 1) * 2**circuit.qubits < count <= circuit.outcomes
@@ -120,7 +120,7 @@ def test_any_number_of_weights_can_be_planned(count):
 
 
 @given(count=st.integers(1, LARGE_WEIGHTS), params=st.integers(100, 10**5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_fewest_circuits_that_stay_under_the_limit(count, params):
     layout = weights(count)
     try:

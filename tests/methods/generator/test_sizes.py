@@ -28,7 +28,7 @@ def float32_file(layout):
 
 
 @given(layouts())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_model_bytes_are_those_of_a_float32_file(layout):
     assert model_bytes(layout) == len(float32_file(layout))
 
