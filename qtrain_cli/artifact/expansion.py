@@ -78,5 +78,5 @@ def _elements(description: Description) -> int:
         return m * wide if spec.mapping.row.reads_bits else 0
     bits = max(1, (m - 1).bit_length())
     drawn = 1 if "block" in plan else plan.get("k", 0)
-    wide = {"subspace": drawn, "classical-curve": drawn}.get(description.method, 0)
+    wide = {"subspace": drawn, "nola": drawn, "classical-curve": drawn}.get(description.method, 0)
     return m * (12 + bits + plan.get("hidden", 0) if description.method == "fixed-random" else wide)

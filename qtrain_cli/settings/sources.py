@@ -127,7 +127,12 @@ class DataSettings:
     skip_damaged: Annotated[bool, Option("--skip-damaged", "Leave damaged rows out, and count them.")] = False
     max_bytes: Annotated[
         int,
-        Option("--max-data-bytes", "Of the data in memory.", read=parse_size, typed=str),
+        Option(
+            "--max-data-bytes",
+            "Most bytes of data; what lies in a file counts a quarter.",
+            read=parse_size,
+            typed=str,
+        ),
         Otherwise("2GB"),
     ] = 2 * 10**9
     asked: TaskSettings = field(default_factory=TaskSettings)

@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,12 @@ def test_demands_of_each_method(name):
     assert (weights, turns) == (19, 0) and codes >= 1
     expected = {"subspace": 19 * 5, "classical-curve": 19 * 7, "fixed-random": 19 * (12 + 5 + 2)}
     assert elements == expected.get(name, 0)
+
+
+def test_nola_asks_for_what_its_subspace_does():
+    description = rival_of("subspace").description
+    forms = forms_of("subspace", description.plan, LAYOUT)
+    assert demands(replace(description, method="nola"), forms) == demands(description, forms)
 
 
 @pytest.mark.parametrize("name", FAST_PLANS)
