@@ -18,9 +18,10 @@ from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
 from qtrain_cli.errors import UsageError
 from qtrain_cli.files.notes import OVER, SAVED, SHOWN, note, noted
+from qtrain_cli.files.reading import refuse_missing_model
 from qtrain_cli.report.lines import logged_lines, tell
 from qtrain_cli.results.rehearsal import Rehearsal
-from qtrain_cli.settings import CommonSettings
+from qtrain_cli.settings import CommonSettings, ModelSettings
 from qtrain_cli.settings.declared import said_record
 
 
@@ -31,6 +32,8 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
     Raises:
         QtrainError: as the command does; a failed gate last, when everything is written and printed.
     """
+    if "WORLD_SIZE" not in os.environ:  # what a launcher has started finds it out together
+        _refuse_missing(said_record(command.settings, command.says, said, command.fixed))
     if "processes" not in command.options:
         _performed(command, common, said)
         return
@@ -45,10 +48,16 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
             _performed(command, common, _as_one_of(ranks.count, said), ranks.first)
             leave_together()
     elif wanted > 1:
-        said_record(command.settings, command.says, said, command.fixed)  # what is refused is refused here
         launch(wanted, said.get("max-restarts") or 0)
     else:
         _performed(command, common, said)
+
+
+def _refuse_missing(settings: Any) -> None:
+    """Raises `BadInput` for a model that is not there: nobody waits for PyTorch's import to hear of that."""
+    for part in getattr(settings, "__dict__", {}).values():
+        if isinstance(part, ModelSettings):
+            refuse_missing_model(part.path)
 
 
 def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,5 +33,11 @@ def open_ordinary(path: Path, advice: str = "check the path") -> BinaryIO:
     raise BadInput(f"cannot read '{path}': it is not an ordinary file", "give the file itself")
 
 
+def refuse_missing_model(path: Path) -> None:
+    """Raises `BadInput` where nothing has this name."""
+    if not path.exists():
+        raise BadInput(f"'{path}' does not exist", "check the path of the model file")
+
+
 def _is_ordinary(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode)

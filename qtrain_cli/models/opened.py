@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from qtrain_cli.errors import BadInput, QtrainError, Refused, first_line, is_out_of_memory
-from qtrain_cli.files.reading import open_ordinary
+from qtrain_cli.files.reading import open_ordinary, refuse_missing_model
 from qtrain_cli.models.foreign import foreign_folder
 
 
@@ -68,8 +68,7 @@ def open_model(path: Path) -> Iterator[ModelFile]:
     if path.is_dir():
         what, advice = foreign_folder(path)
         raise BadInput(f"'{path.name or path}' is {what}", advice)
-    if not path.exists():
-        raise BadInput(f"'{path}' does not exist", "check the path of the model file")
+    refuse_missing_model(path)
     with open_ordinary(path) as stream:
         before = _state(stream)
         yield ModelFile(path, stream, before[0])
