@@ -18,7 +18,7 @@ from qtrain_cli.cli.streams import nobody_hears, prints_on_stderr
 from qtrain_cli.cli.table import Command
 from qtrain_cli.errors import UsageError
 from qtrain_cli.files.notes import OVER, SAVED, SHOWN, note, noted
-from qtrain_cli.files.reading import refuse_missing_model
+from qtrain_cli.files.reading import open_ordinary, refuse_missing_model
 from qtrain_cli.report.lines import logged_lines, tell
 from qtrain_cli.results.rehearsal import Rehearsal
 from qtrain_cli.settings import CommonSettings, ModelSettings
@@ -54,10 +54,13 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
 
 
 def _refuse_missing(settings: Any) -> None:
-    """Raises `BadInput` for a model that is not there: nobody waits for PyTorch's import to hear of that."""
-    for part in getattr(settings, "__dict__", {}).values():
+    """Raises `BadInput` for a model or an artifact that is not there: nobody waits for PyTorch's import to
+    hear of that."""
+    for name, part in getattr(settings, "__dict__", {}).items():
         if isinstance(part, ModelSettings):
             refuse_missing_model(part.path)
+        elif name == "artifact":
+            open_ordinary(part).close()
 
 
 def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:

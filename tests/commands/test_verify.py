@@ -116,10 +116,9 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b
 )
 def test_what_was_not_downloaded_is_named(path, capsys, verb, start, what, way):
     path.write_bytes(start)
-    model = str(path.parent / "m.pt")
     more = {
-        "export": ["--classical", "-o", model],
-        "sample": ["--shots", "9", "--data", "d.npz", "--model", model],
+        "export": ["--classical", "-o", str(path.parent / "m.pt")],
+        "sample": ["--shots", "9", "--data", "d.npz", "--model", str(path)],
     }
     assert main([verb, str(path), *more.get(verb, [])]) == 2
     said = capsys.readouterr().err
