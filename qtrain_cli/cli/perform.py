@@ -56,6 +56,8 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
 def _refuse_missing(settings: Any) -> None:
     """Raises `BadInput` for a model or an artifact that is not there: nobody waits for PyTorch's import to
     hear of that."""
+    if getattr(settings, "sample", False):
+        return  # `init --sample` writes the model itself
     for name, part in getattr(settings, "__dict__", {}).items():
         if isinstance(part, ModelSettings):
             refuse_missing_model(part.path)
