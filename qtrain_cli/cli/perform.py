@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from typing import Any
 
 from qtrain_cli.cli.launch import launch, of_ours, raise_earlier_failure
@@ -21,7 +22,7 @@ from qtrain_cli.files.notes import OVER, SAVED, SHOWN, note, noted
 from qtrain_cli.files.reading import open_ordinary, refuse_missing_model
 from qtrain_cli.report.lines import logged_lines, tell
 from qtrain_cli.results.rehearsal import Rehearsal
-from qtrain_cli.settings import CommonSettings, ModelSettings
+from qtrain_cli.settings import CommonSettings
 from qtrain_cli.settings.declared import said_record
 
 
@@ -32,37 +33,38 @@ def perform(command: Command, common: CommonSettings, said: Mapping[str, Any]) -
     Raises:
         QtrainError: as the command does; a failed gate last, when everything is written and printed.
     """
-    if "WORLD_SIZE" not in os.environ:  # what a launcher has started finds it out together
-        _refuse_missing(said_record(command.settings, command.says, said, command.fixed))
-    if "processes" not in command.options:
-        _performed(command, common, said)
-        return
-    raise_earlier_failure()
-    if noted(OVER):
-        return
-    from qtrain_cli.training.ranks import joined_processes, leave_together, named_in
+    if "processes" in command.options and "WORLD_SIZE" in os.environ:  # a launcher has started this one
+        raise_earlier_failure()
+        if noted(OVER):
+            return
+        from qtrain_cli.training.ranks import joined_processes, leave_together, named_in
 
-    ranks, wanted = named_in(os.environ), said["processes"] or 1
-    if ranks.several:
-        with joined_processes(), nullcontext() if ranks.first else nobody_hears():
-            _performed(command, common, _as_one_of(ranks.count, said), ranks.first)
-            leave_together()
-    elif wanted > 1:
-        launch(wanted, said.get("max-restarts") or 0)
+        ranks = named_in(os.environ)
+        if ranks.several:
+            with joined_processes(), nullcontext() if ranks.first else nobody_hears():
+                _performed(command, common, _settings(command, _as_one_of(ranks.count, said)), ranks.first)
+                leave_together()
+            return
+    settings = _settings(command, said)
+    _refuse_missing(said)
+    if (said.get("processes") or 1) > 1:
+        launch(said["processes"], said.get("max-restarts") or 0)
     else:
-        _performed(command, common, said)
+        _performed(command, common, settings)
 
 
-def _refuse_missing(settings: Any) -> None:
-    """Raises `BadInput` for a model or an artifact that is not there: nobody waits for PyTorch's import to
-    hear of that."""
-    if getattr(settings, "sample", False):
-        return  # `init --sample` writes the model itself
-    for name, part in getattr(settings, "__dict__", {}).items():
-        if isinstance(part, ModelSettings):
-            refuse_missing_model(part.path)
-        elif name == "artifact":
-            open_ordinary(part).close()
+def _settings(command: Command, said: Mapping[str, Any]) -> Any:
+    return said_record(command.settings, command.says, said, command.fixed)
+
+
+def _refuse_missing(said: Mapping[str, Any]) -> None:
+    """Raises `BadInput` for a model, teacher, base or artifact that was named and is not there: nobody waits
+    for PyTorch's import to hear of that."""
+    for name in ("model", "teacher", "base"):
+        if said.get(name):
+            refuse_missing_model(Path(said[name]))
+    if said.get("artifact"):
+        open_ordinary(Path(said["artifact"])).close()
 
 
 def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +79,7 @@ def _as_one_of(count: int, said: Mapping[str, Any]) -> dict[str, Any]:
     return {**said, "processes": count, **again}
 
 
-def _performed(command: Command, common: CommonSettings, said: Mapping[str, Any], first: bool = True) -> None:
-    settings = said_record(command.settings, command.says, said, command.fixed)
+def _performed(command: Command, common: CommonSettings, settings: Any, first: bool = True) -> None:
     with prints_on_stderr():
         record = _record(command, settings, common.quiet or not first)
     if not first:

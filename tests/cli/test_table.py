@@ -41,7 +41,7 @@ class Seen(Exception):
 @pytest.fixture
 def settings_of(cli, monkeypatch):
     """``settings_of("compress", ...)``: what the command was called with, before it did anything."""
-    monkeypatch.setattr("qtrain_cli.cli.perform._refuse_missing", lambda settings: None)
+    monkeypatch.setattr("qtrain_cli.cli.perform._refuse_missing", lambda said: None)
 
     def call(verb, *words):
         seen = []
