@@ -326,7 +326,7 @@ versions = st.sampled_from(sorted(maker.VERSIONS))
 
 
 @given(st.sampled_from(PLACES), strange, versions)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_any_value_at_any_place(tmp_path_factory, place, value, version):
     """A forger's facts: one value replaced by anything. Refused, or of no consequence for the weights."""
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"
@@ -343,7 +343,7 @@ def test_any_value_at_any_place(tmp_path_factory, place, value, version):
 
 
 @given(strange, versions)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_facts_and_any_metadata(tmp_path_factory, value, version):
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"
     for make in (lambda: maker.edited(lambda facts: {} if value is None else value), lambda: around(value)):
@@ -360,7 +360,7 @@ def around(value):
 
 
 @given(st.binary(max_size=60), st.sampled_from(["facts", "kept", "numbers", "tensor"]), versions)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_any_bytes_in_any_part(tmp_path_factory, data, part, version):
     """A part of the tensor, or all of it, replaced by anything."""
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"
@@ -377,7 +377,7 @@ def test_any_bytes_in_any_part(tmp_path_factory, data, part, version):
 
 
 @given(st.sampled_from(["circuit", "mapping", "angles", "layout", "input", "record"]), st.data(), versions)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_part_of_the_facts(tmp_path_factory, key, data, version):
     """A whole part replaced by a list of strange values, as long as the honest one."""
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"

@@ -189,7 +189,7 @@ def test_every_flipped_byte_is_refused(name, tmp_path):
 
 
 @given(st.sampled_from(sorted(RIVAL_PLANS)), st.binary(max_size=60))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_bytes_for_numbers(tmp_path_factory, name, data):
     path = tmp_path_factory.getbasetemp() / "forged.qtrain"
     path.write_bytes(edited(name, numbers=lambda _: data))
@@ -205,7 +205,7 @@ strange = st.recursive(
 
 
 @given(st.sampled_from(sorted(RIVAL_PLANS)), st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_value_in_a_plan(tmp_path_factory, name, data):
     """Refused, or of no consequence for the weights."""
     key = data.draw(st.sampled_from(sorted(RIVAL_PLANS[name])))
