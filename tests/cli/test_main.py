@@ -240,7 +240,8 @@ from qtrain_cli.cli import main
 for words in (["--help"], [], ["--version"], ["compress", "--help"], ["report", sys.argv[1]],
               ["report", sys.argv[1], "--json", "--min-accuracy", "0.1"], ["verify", "absent", "--nonsense"],
               ["verify", "absent"],
-              ["compress", "absent.pt", "--data", "absent.npz", "--processes", "2"]):
+              ["compress", "absent.pt", "--data", "absent.npz", "--processes", "2"],
+              ["compress", *sys.argv[2:], "--processes", "2", "--mean", "1"]):
     main(words)
     print(words, {"torch", "numpy", "safetensors"} & set(sys.modules), file=sys.stderr)
 os.environ |= {"_QTRAIN_COMPLETE": "complete_bash", "COMP_WORDS": "qtrain compr", "COMP_CWORD": "1"}
@@ -261,7 +262,7 @@ def test_help_completion_and_report_import_no_torch_and_a_training_no_compiler(a
         env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
     )  # fmt: skip
     lines = [line for line in done.stderr.splitlines() if not line.startswith("qtrain: error")]
-    assert len(lines) == 11 and all(line.endswith("set()") for line in lines), done.stderr
+    assert len(lines) == 12 and all(line.endswith("set()") for line in lines), done.stderr
     assert lines[-1] == "trained 0 set()" and "\ncompress\n" in done.stdout
 
 
